@@ -1,0 +1,146 @@
+import { type SessionData, Store } from 'express-session';
+
+/** How sessions become the strings that Redis stores. */
+export interface Serializer {
+  /**
+   * Turns a stored string into a session; may be asynchronous. Whatever it throws or rejects with is
+   * the error of the operation that called it.
+   */
+  parse(text: string): SessionData | Promise<SessionData>;
+  /** Turns a session into the string to store; synchronous. */
+  stringify(session: SessionData): string;
+}
+
+/**
+ * A live client whose settings are read: node-redis 4 to 6 (`createClient`), ioredis 4 to 6
+ * (`new Redis()`), iovalkey. The store opens a connection of its own with the client's address, path,
+ * database, user, password, TLS settings and key prefix, and never sends anything through the client.
+ */
+// biome-ignore lint/suspicious/noExplicitAny: clients of many packages and versions, none of which this one depends on
+export type RedisClient = any;
+
+export interface RedisStoreOptions {
+  /**
+   * The Redis client of the app. Its settings are read when the store is made, so select the database
+   * in the client's options rather than with a later `SELECT`. When the client ends (`quit`, `close`,
+   * `destroy`), so does the store. Not to be combined with `url`.
+   */
+  client?: RedisClient;
+  /**
+   * Where Redis is, for apps that need no JavaScript client:
+   * `redis[s]://[[user][:password]@]host[:port][/database]` or
+   * `redis+unix:///path/to/socket[?db=N&user=U&pass=P]`.
+   * @default 'redis://127.0.0.1:6379'
+   */
+  url?: string | URL;
+  /** What the keys of sessions start with; taken literally, whatever characters it has. @default 'sess:' */
+  prefix?: string;
+  /**
+   * The lifetime, in seconds, of sessions whose cookie has no expiry; may be fractional. Or a
+   * function that gives the lifetime of a session in seconds, which then rules alone. A lifetime of
+   * 0 or less destroys the session. `0` as the option means the default.
+   * @default 86400
+   */
+  ttl?: number | ((session: SessionData) => number);
+  /** Leaves the lifetime as the last `set` made it: `touch` does nothing. @default false */
+  disableTouch?: boolean;
+  /** Stores sessions without a lifetime; `touch` does nothing. @default false */
+  disableTTL?: boolean;
+  /** @default JSON */
+  serializer?: Serializer;
+  /** The `COUNT` of the `SCAN` commands behind `ids`, `all`, `length` and `clear`. @default 100 */
+  scanCount?: number;
+}
+
+/** The codes of the errors that this package makes; see the README for what to do about each. */
+export type ErrorCode =
+  /** An option or argument has the wrong type (a `TypeError`). */
+  | 'ERR_INVALID_ARG_TYPE'
+  /** An option or argument has a value that cannot be used (a `TypeError`). */
+  | 'ERR_INVALID_ARG_VALUE'
+  /** A number is out of its range (a `RangeError`). */
+  | 'ERR_OUT_OF_RANGE'
+  /** There was no connection to Redis by the operation's deadline. */
+  | 'ERR_REDIS_UNAVAILABLE'
+  /** Redis did not answer by the operation's deadline. */
+  | 'ERR_REDIS_TIMEOUT'
+  /** Redis answered with an error; `reply` is its first word, such as `WRONGTYPE`. */
+  | 'ERR_REDIS_REPLY'
+  /** A stored session is not valid JSON; `position` says where. */
+  | 'ERR_SESSION_CORRUPT'
+  /** The store was closed, or its client ended. */
+  | 'ERR_STORE_CLOSED';
+
+/** What `all` gives: the sessions, each with its `id`. */
+export interface Sessions extends Array<SessionData & { id: string }> {
+  /**
+   * How many records under the prefix were left out since they cannot be read as sessions
+   * (not enumerable).
+   */
+  readonly corrupt: number;
+}
+
+/**
+ * A session store for express-session that keeps sessions in Redis, byte for byte as connect-redis
+ * does. Every method takes a callback or, without one, returns a promise.
+ */
+export class RedisStore extends Store {
+  /**
+   * Opens the connection in the background; operations wait for it.
+   * @throws {TypeError | RangeError} with a `code` if an option cannot be used.
+   */
+  constructor(options?: RedisStoreOptions);
+
+  /** The client given as an option. */
+  readonly client: RedisClient | undefined;
+  prefix: string;
+  ttl: number | ((session: SessionData) => number);
+  scanCount: number;
+  serializer: Serializer;
+  disableTTL: boolean;
+  disableTouch: boolean;
+
+  /** Reads a session; `null` if there is none. */
+  get(sid: string): Promise<SessionData | null>;
+  get(sid: string, callback: (error: unknown, session?: SessionData | null) => void): void;
+
+  /** Stores a session and its lifetime; destroys it if that is 0 or less. */
+  set(sid: string, session: SessionData): Promise<null>;
+  set(sid: string, session: SessionData, callback?: (error?: unknown, result?: null) => void): void;
+
+  /** Gives a stored session its lifetime anew, without changing the session. */
+  touch(sid: string, session: SessionData): Promise<null>;
+  touch(sid: string, session: SessionData, callback?: (error?: unknown, result?: null) => void): void;
+
+  /** Deletes a session; it is no error if there is none. */
+  destroy(sid: string): Promise<null>;
+  destroy(sid: string, callback?: (error?: unknown, result?: null) => void): void;
+
+  /**
+   * Reads every session under the prefix. Records that cannot be read as sessions are left out and
+   * counted in the result's `corrupt`.
+   */
+  all(): Promise<Sessions>;
+  all(callback: (error: unknown, sessions?: Sessions | null) => void): void;
+
+  /** The ids of all sessions under the prefix. */
+  ids(): Promise<string[]>;
+  ids(callback: (error: unknown, ids?: string[] | null) => void): void;
+
+  /** How many sessions there are under the prefix. */
+  length(): Promise<number>;
+  length(callback: (error: unknown, length?: number | null) => void): void;
+
+  /** Deletes every session under the prefix, and nothing else. */
+  clear(): Promise<null>;
+  clear(callback?: (error?: unknown, result?: null) => void): void;
+
+  /**
+   * Lets the operations under way finish, then closes the store's connection; the client given as an
+   * option is not touched. Later operations fail with `ERR_STORE_CLOSED`. May be called again.
+   */
+  close(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+export default RedisStore;

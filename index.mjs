@@ -1,0 +1,4 @@
+import native from './index.js';
+
+export const { RedisStore } = native;
+export default RedisStore;
