@@ -1,0 +1,47 @@
+'use strict';
+
+const { inspect } = require('node:util');
+
+/** A short description of a value that may be wrong, never one that may be a secret. */
+function describe(value) {
+  if (value === null || value === undefined) return String(value);
+  if (typeof value === 'number' || typeof value === 'boolean') return String(value);
+  if (typeof value === 'object') {
+    const name = value.constructor?.name;
+    return name && name !== 'Object' ? `an instance of ${name}` : 'an object';
+  }
+  return `a ${typeof value}`;
+}
+
+function coded(ErrorClass, code, message) {
+  return Object.assign(new ErrorClass(message), { code });
+}
+
+/** The wrong type for an option, an argument or what a function of the app returned. */
+function wrongType(what, expected, value) {
+  return coded(TypeError, 'ERR_INVALID_ARG_TYPE', `${what} must be ${expected}; received ${describe(value)}`);
+}
+
+/** The right type, but a value that cannot be used. */
+function wrongValue(what, expected, value) {
+  const received = value === undefined ? '' : `; received ${inspect(value)}`;
+  return coded(TypeError, 'ERR_INVALID_ARG_VALUE', `${what} must be ${expected}${received}`);
+}
+
+function outOfRange(what, expected, value) {
+  return coded(RangeError, 'ERR_OUT_OF_RANGE', `${what} must be ${expected}; received ${value}`);
+}
+
+function storeClosed(operation) {
+  return coded(Error, 'ERR_STORE_CLOSED', `${operation}: the store is closed`);
+}
+
+/** An operation's failure as the addon words it: code, the server's own word, message. */
+function fromNative(text) {
+  const [code, reply] = text.split('\n', 2);
+  const error = coded(Error, code, text.slice(code.length + reply.length + 2));
+  if (reply) error.reply = reply;
+  return error;
+}
+
+module.exports = { wrongType, wrongValue, outOfRange, storeClosed, fromNative, coded };

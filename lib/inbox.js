@@ -1,0 +1,135 @@
+'use strict';
+
+const { Completions } = require('./native.js');
+const { Kind } = require('./request.js');
+
+/** The layout of a slice; src/store/completions.rs writes it. */
+const HEAD = 3;
+const FIELDS = 3;
+
+/**
+ * The completions of all stores: takes slices from the addon and gives each completion to its request.
+ * Requests are known to the addon by their place in a table.
+ */
+class Inbox {
+  #native = new Completions(() => this.#drain());
+  #slice = new Uint32Array(this.#native.capacity);
+  #requests = [];
+  #free = [];
+  #draining = false;
+  #flushes = [];
+
+  // The slice that is being given out. It outlives a callback that throws.
+  #cursor = 0;
+  #count = 0;
+  #narrow = '';
+  #narrowAt = 0;
+  #wide = '';
+  #wideAt = 0;
+  /** The addon has more slices waiting. */
+  #more = false;
+  /** The guard of `#drain` is waiting for its tick. */
+  #guarded = false;
+
+  get native() {
+    return this.#native;
+  }
+
+  /** Gives a request its place. */
+  admit(request) {
+    const slot = this.#free.pop() ?? this.#requests.length;
+    this.#requests[slot] = request;
+    return slot;
+  }
+
+  /** Has `flush` called at the end of the drain that is under way; false if there is none. */
+  flushAfterDrain(flush) {
+    if (this.#draining) this.#flushes.push(flush);
+    return this.#draining;
+  }
+
+  /**
+   * A callback may throw: that error is the app's and passes through here, on to Node, as it would
+   * from any event emitter. What is left of the slice is then given out by the guard, in the next tick.
+   */
+  #drain() {
+    this.#draining = true;
+    for (;;) {
+      while (this.#cursor < this.#count) {
+        if (!this.#guarded && this.#cursor + 1 < this.#count) {
+          this.#guarded = true;
+          process.nextTick(() => {
+            this.#guarded = false;
+            if (this.#draining) this.#drain();
+          });
+        }
+        this.#giveOut();
+      }
+      if (!this.#takeSlice()) break;
+    }
+    this.#draining = false;
+    this.#flushAll();
+  }
+
+  #flushAll() {
+    const flushes = this.#flushes;
+    if (flushes.length === 0) return;
+    this.#flushes = [];
+    for (const flush of flushes) flush();
+  }
+
+  /** False when there is no slice to give out now. */
+  #takeSlice() {
+    const slice = this.#slice;
+    if (this.#more) {
+      // Let the event loop turn before the next slice, and Redis work meanwhile.
+      this.#more = false;
+      setImmediate(() => this.#drain());
+      return false;
+    }
+    const narrow = this.#native.collect(slice);
+    this.#count = slice[0];
+    this.#cursor = 0;
+    if (this.#count === 0) return false;
+    this.#narrow = narrow;
+    this.#narrowAt = 0;
+    this.#wide = slice[1] === 1 ? this.#native.collectWide() : '';
+    this.#wideAt = 0;
+    this.#more = slice[2] === 1;
+    return true;
+  }
+
+  #giveOut() {
+    const slice = this.#slice;
+    const at = HEAD + this.#cursor++ * FIELDS;
+    const slot = slice[at];
+    const request = this.#requests[slot];
+    const flags = slice[at + 1];
+    const kind = flags & ~Kind.WIDE;
+    const length = slice[at + 2];
+    if (kind === Kind.COUNT) {
+      this.#release(slot);
+      request.complete(kind, length);
+      return;
+    }
+    let text = '';
+    if (length > 0) {
+      if (flags & Kind.WIDE) {
+        text = this.#wide.slice(this.#wideAt, this.#wideAt + length);
+        this.#wideAt += length;
+      } else {
+        text = this.#narrow.slice(this.#narrowAt, this.#narrowAt + length);
+        this.#narrowAt += length;
+      }
+    }
+    if (kind !== Kind.ITEM && kind !== Kind.ID) this.#release(slot);
+    request.complete(kind, text);
+  }
+
+  #release(slot) {
+    this.#requests[slot] = undefined;
+    this.#free.push(slot);
+  }
+}
+
+module.exports = { Inbox };

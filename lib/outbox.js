@@ -1,0 +1,92 @@
+'use strict';
+
+/** The operations; src/store/requests.rs knows the same numbers. */
+const Operation = {
+  GET: 0,
+  SET: 1,
+  TOUCH: 2,
+  DESTROY: 3,
+  ALL: 4,
+  IDS: 5,
+  LENGTH: 6,
+  CLEAR: 7,
+  CLOSE: 8,
+};
+
+/** Numbers per request: operation, request, bytes of the id, bytes of the value, lifetime in ms. */
+const FIELDS = 5;
+/** A batch goes out at this many requests, or when the tick ends. */
+const MOST_REQUESTS = 512;
+const USUAL_BYTES = 64 * 1024;
+/** UTF-8 needs at most this many bytes for a UTF-16 unit. */
+const BYTES_PER_UNIT = 3;
+
+const resolved = Promise.resolve();
+
+/**
+ * The requests of one store on their way to the addon: written into buffers as they come, handed over
+ * in one call when the tick that issued them is over.
+ */
+class Outbox {
+  #native;
+  #heads = new Float64Array(FIELDS * MOST_REQUESTS);
+  #bytes = Buffer.allocUnsafeSlow(4096);
+  #count = 0;
+  #used = 0;
+  #scheduled = false;
+  #inbox;
+  #flush = () => {
+    this.#scheduled = false;
+    this.flush();
+  };
+
+  constructor(native, inbox) {
+    this.#native = native;
+    this.#inbox = inbox;
+  }
+
+  /** @param ttl milliseconds, 0 for none */
+  add(operation, request, id = '', value = '', ttl = 0) {
+    const room = (id.length + value.length) * BYTES_PER_UNIT;
+    if (this.#used + room > this.#bytes.length) this.#makeRoom(id, value, room);
+    const slot = this.#inbox.admit(request);
+    const idBytes = id === '' ? 0 : this.#bytes.write(id, this.#used, 'utf8');
+    const valueBytes = value === '' ? 0 : this.#bytes.write(value, this.#used + idBytes, 'utf8');
+    this.#used += idBytes + valueBytes;
+    const at = this.#count++ * FIELDS;
+    const heads = this.#heads;
+    heads[at] = operation;
+    heads[at + 1] = slot;
+    heads[at + 2] = idBytes;
+    heads[at + 3] = valueBytes;
+    heads[at + 4] = ttl;
+    if (this.#count === MOST_REQUESTS) this.flush();
+    else if (!this.#scheduled) {
+      this.#scheduled = true;
+      // While completions are drained, the drain flushes at its end: sooner than a microtask would.
+      if (!this.#inbox.flushAfterDrain(this.#flush)) resolved.then(this.#flush);
+    }
+  }
+
+  flush() {
+    if (this.#count === 0) return;
+    const count = this.#count;
+    this.#count = 0;
+    this.#used = 0;
+    this.#native.submit(this.#heads, this.#bytes, count);
+    // One large session is no reason to keep its room for ever.
+    if (this.#bytes.length > 16 * USUAL_BYTES) this.#bytes = Buffer.allocUnsafeSlow(USUAL_BYTES);
+  }
+
+  #makeRoom(id, value, room) {
+    let needed = room;
+    // For a large value, counting its bytes is cheaper than three times the room.
+    if (room > USUAL_BYTES) needed = Buffer.byteLength(id) + Buffer.byteLength(value);
+    if (this.#used + needed <= this.#bytes.length) return;
+    this.flush();
+    if (needed > this.#bytes.length)
+      this.#bytes = Buffer.allocUnsafeSlow(Math.max(needed, Math.min(2 * this.#bytes.length, USUAL_BYTES)));
+  }
+}
+
+module.exports = { Operation, Outbox };

@@ -1,0 +1,38 @@
+'use strict';
+
+const { AsyncResource } = require('node:async_hooks');
+const { fromNative } = require('./errors.js');
+
+/** The kinds of completions; src/store/completions.rs knows the same numbers. */
+const Kind = { DONE: 0, MISSING: 1, SESSION: 2, ITEM: 3, ID: 4, COUNT: 5, FAILED: 6, WIDE: 8 };
+
+/**
+ * A request under way. As an AsyncResource it has its callback run in the async context of the call
+ * (AsyncLocalStorage), whichever request woke the event loop.
+ *
+ * `completed` tells whether the request is over. Subclasses override what differs.
+ */
+class Request extends AsyncResource {
+  constructor(store, callback) {
+    super('RedisStore');
+    this.store = store;
+    this.callback = callback;
+  }
+
+  /** Takes a completion: the text is a session's, an id, or an error's; `count` is a COUNT's. */
+  complete(kind, text) {
+    if (kind === Kind.FAILED) this.fail(fromNative(text));
+    else this.succeed(null);
+  }
+
+  // The callback is called here, in no `try` of ours: what it throws is the app's.
+  succeed(result) {
+    this.runInAsyncScope(this.callback, undefined, null, result);
+  }
+
+  fail(error) {
+    this.runInAsyncScope(this.callback, undefined, error);
+  }
+}
+
+module.exports = { Kind, Request };

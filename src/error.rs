@@ -1,0 +1,109 @@
+//! Why an operation or an option failed, in words that a developer can act on.
+//!
+//! Nothing here ever holds a password, a session's data or a session's id.
+
+use std::time::Duration;
+
+/// The one error type of the crate; [`Error::code`] is what JavaScript sees as `error.code`.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("The \"{field}\" option must be {expected}")]
+    Option {
+        field: &'static str,
+        expected: String,
+    },
+    #[error(
+        "no connection to {server} within {} ms ({attempts} attempts; the last: {cause})",
+        .waited.as_millis()
+    )]
+    Unavailable {
+        server: String,
+        waited: Duration,
+        attempts: u32,
+        cause: String,
+    },
+    #[error("{server} did not answer within {} ms", .waited.as_millis())]
+    Timeout { server: String, waited: Duration },
+    #[error("{server} answered {reply}: {message}")]
+    Reply {
+        server: String,
+        /// The first word of the server's error, such as `WRONGTYPE`.
+        reply: String,
+        message: String,
+    },
+    #[error("{server} gave a reply that does not fit the command: {reply}")]
+    UnexpectedReply { server: String, reply: &'static str },
+    #[error("the store is closed")]
+    Closed,
+    #[error("the operation was given up inside the addon; please report this")]
+    Abandoned,
+}
+
+impl Error {
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Self::Option { .. } => "ERR_INVALID_ARG_VALUE",
+            Self::Unavailable { .. } => "ERR_REDIS_UNAVAILABLE",
+            Self::Timeout { .. } => "ERR_REDIS_TIMEOUT",
+            Self::Reply { .. } | Self::UnexpectedReply { .. } => "ERR_REDIS_REPLY",
+            Self::Closed => "ERR_STORE_CLOSED",
+            Self::Abandoned => "ERR_INTERNAL",
+        }
+    }
+
+    /// The first word of the server's error, where the server gave one.
+    pub(crate) fn reply(&self) -> &str {
+        match self {
+            Self::Reply { reply, .. } => reply,
+            _ => "",
+        }
+    }
+
+    /// An error reply of the server. Redis quotes the arguments of commands it does not know, which
+    /// may be ids and session data: that part is cut off.
+    pub(crate) fn from_reply(server: &str, reply: &str, details: Option<&str>) -> Self {
+        let details = details.unwrap_or("no details");
+        let message = details
+            .split_once(", with args beginning with")
+            .map_or(details, |(before, _)| before);
+        Self::Reply {
+            server: server.to_owned(),
+            reply: reply.to_owned(),
+            message: message.to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_quoted_by_the_server_are_cut_off() {
+        let error = Error::from_reply(
+            "redis://h:1",
+            "ERR",
+            Some("unknown command 'PEXPIRE', with args beginning with: 'sess:secret' '5'"),
+        );
+        assert_eq!(
+            error.to_string(),
+            "redis://h:1 answered ERR: unknown command 'PEXPIRE'"
+        );
+        assert_eq!(error.reply(), "ERR");
+        assert_eq!(error.code(), "ERR_REDIS_REPLY");
+    }
+
+    #[test]
+    fn an_outage_names_server_wait_attempts_and_cause() {
+        let error = Error::Unavailable {
+            server: "redis://h:1".into(),
+            waited: Duration::from_secs(5),
+            attempts: 3,
+            cause: "connection refused".into(),
+        };
+        assert_eq!(
+            error.to_string(),
+            "no connection to redis://h:1 within 5000 ms (3 attempts; the last: connection refused)"
+        );
+    }
+}

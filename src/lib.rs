@@ -1,0 +1,22 @@
+//! The native part of connect-redis-native. A request travels one way and its answer comes back by it:
+//!
+//! ```text
+//! lib/*.js -> store -> session -> connection -> Redis
+//! ```
+//!
+//! - [`store`]: the napi classes. Batches of requests in, batches of completions out. The only rooms
+//!   that know napi.
+//! - [`session`]: what a session operation means in Redis: keys, lifetimes, commands, replies.
+//!   Knows neither napi nor sockets.
+//! - [`connection`]: one connection that comes back after every loss, with deadlines. The only rooms
+//!   that know sockets, TLS and the redis crate's connection types.
+//! - [`options`] and [`error`]: the ground floor.
+
+#![deny(unsafe_code)]
+#![warn(missing_debug_implementations)]
+
+mod connection;
+mod error;
+mod options;
+mod session;
+mod store;

@@ -1,0 +1,192 @@
+//! Connection URLs: `redis://`, `rediss://`, `redis+unix://`, as redis-cli, node-redis and redis-rs
+//! read them.
+
+use super::{Address, ConnectionOptions, DEFAULT_PORT, Secret, TlsOptions};
+use crate::error::Error;
+use ::url::{Host, Url};
+
+fn malformed(expected: impl Into<String>) -> Error {
+    Error::Option {
+        field: "url",
+        expected: expected.into(),
+    }
+}
+
+/// Undoes percent-encoding. `part` is named in the error, its text is not: it may be a password.
+fn decode(text: &str, part: &str) -> Result<String, Error> {
+    let broken = || malformed(format!("a URL whose {part} is percent-encoded UTF-8"));
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let mut digit = || rest.next().and_then(|c| char::from(c).to_digit(16));
+        let (Some(high), Some(low)) = (digit(), digit()) else {
+            return Err(broken());
+        };
+        // Two hexadecimal digits are at most 255.
+        bytes.push((high * 16 + low) as u8);
+    }
+    String::from_utf8(bytes).map_err(|_| broken())
+}
+
+fn database(text: &str) -> Result<i64, Error> {
+    text.parse::<u32>().map(i64::from).map_err(|_| {
+        malformed("a URL whose database is a whole number from 0, such as redis://host:6379/0")
+    })
+}
+
+fn non_empty(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
+}
+
+/// # Errors
+/// [`Error::Option`], which names the part of the URL that cannot be used and never quotes it.
+pub(crate) fn parse_url(text: &str) -> Result<ConnectionOptions, Error> {
+    let url = Url::parse(text)
+        .map_err(|reason| malformed(format!("a URL such as redis://127.0.0.1:6379 ({reason})")))?;
+    let mut options = ConnectionOptions {
+        address: Address::Tcp {
+            host: "127.0.0.1".into(),
+            port: url.port().unwrap_or(DEFAULT_PORT),
+        },
+        database: 0,
+        username: non_empty(decode(url.username(), "user")?),
+        password: url
+            .password()
+            .map(|password| decode(password, "password"))
+            .transpose()?
+            .and_then(non_empty)
+            .map(Secret::new),
+        tls: None,
+    };
+    match url.scheme() {
+        "redis" | "rediss" => {
+            if url.scheme() == "rediss" {
+                options.tls = Some(TlsOptions::default());
+            }
+            if let Some(host) = url.host() {
+                let host = match host {
+                    Host::Ipv6(address) => address.to_string(),
+                    Host::Ipv4(address) => address.to_string(),
+                    Host::Domain(name) => decode(name, "host")?,
+                };
+                if let (false, Address::Tcp { host: target, .. }) =
+                    (host.is_empty(), &mut options.address)
+                {
+                    *target = host;
+                }
+            }
+            let path = url.path().trim_matches('/');
+            if !path.is_empty() {
+                options.database = database(path)?;
+            }
+            if url.port() == Some(0) {
+                return Err(malformed("a URL whose port is from 1 to 65535"));
+            }
+        }
+        "redis+unix" | "unix" => {
+            if url.host_str().is_some_and(|host| !host.is_empty()) {
+                return Err(malformed(
+                    "a URL with an absolute path, such as redis+unix:///run/redis.sock",
+                ));
+            }
+            let path = decode(url.path(), "path")?;
+            if path.len() <= 1 {
+                return Err(malformed(
+                    "a URL with the path of a socket, such as redis+unix:///run/redis.sock",
+                ));
+            }
+            options.address = Address::Unix { path };
+            for (name, value) in url.query_pairs() {
+                match &*name {
+                    "db" => options.database = database(&value)?,
+                    "user" => options.username = non_empty(value.into_owned()),
+                    "pass" => options.password = non_empty(value.into_owned()).map(Secret::new),
+                    _ => {
+                        return Err(malformed(
+                            "a URL with no other parameters than db, user and pass",
+                        ));
+                    }
+                }
+            }
+        }
+        scheme => {
+            return Err(malformed(format!(
+                "a URL that begins with redis://, rediss:// or redis+unix://, not {scheme}:"
+            )));
+        }
+    }
+    if options.username.is_some() && options.password.is_none() {
+        return Err(malformed("a URL that has a password where it has a user"));
+    }
+    Ok(options)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tcp(text: &str) -> (String, u16, i64) {
+        let options = parse_url(text).expect(text);
+        match options.address {
+            Address::Tcp { host, port } => (host, port, options.database),
+            Address::Unix { .. } => panic!("{text} is not TCP"),
+        }
+    }
+
+    #[test]
+    fn addresses() {
+        assert_eq!(tcp("redis://h"), ("h".into(), 6379, 0));
+        assert_eq!(tcp("redis://h:7000/3"), ("h".into(), 7000, 3));
+        assert_eq!(tcp("redis://[::1]:7000"), ("::1".into(), 7000, 0));
+        assert_eq!(tcp("redis://"), ("127.0.0.1".into(), 6379, 0));
+        assert!(parse_url("rediss://h").expect("tls").tls.is_some());
+    }
+
+    #[test]
+    fn credentials_are_decoded() {
+        let options = parse_url("redis://an%40n:p%3Aw%2F@h").expect("credentials");
+        assert_eq!(options.username.as_deref(), Some("an@n"));
+        assert_eq!(options.password.expect("password").reveal(), "p:w/");
+        let options = parse_url("redis://:only@h").expect("password alone");
+        assert_eq!(options.username, None);
+        assert!(options.password.is_some());
+    }
+
+    #[test]
+    fn sockets() {
+        let options = parse_url("redis+unix:///run/r%20x.sock?db=4&user=u&pass=p").expect("socket");
+        assert_eq!(
+            options.address,
+            Address::Unix {
+                path: "/run/r x.sock".into()
+            }
+        );
+        assert_eq!(options.database, 4);
+        assert_eq!(options.username.as_deref(), Some("u"));
+    }
+
+    #[test]
+    fn malformed_urls_name_the_part_and_keep_the_secret() {
+        for (text, part) in [
+            ("localhost:6379", "redis://"),
+            ("http://h", "http:"),
+            ("not a url", "URL"),
+            ("redis://:hunter2@h:99999", "port"),
+            ("redis://:hunter2@h:0", "port"),
+            ("redis://:hunter2@h/one", "database"),
+            ("redis://:hunter2@h/-1", "database"),
+            ("redis://:hunter2%zz@h", "password"),
+            ("redis://ann@h", "password"),
+            ("redis+unix://", "path"),
+            ("redis+unix:///s?color=red", "parameters"),
+        ] {
+            let message = parse_url(text).expect_err(text).to_string();
+            assert!(message.contains(part), "{text}: {message}");
+            assert!(!message.contains("hunter2"), "{text}: {message}");
+        }
+    }
+}

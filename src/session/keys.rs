@@ -1,0 +1,60 @@
+//! From ids to keys and back.
+
+/// The keys of one prefix: `prefix + id`, as connect-redis makes them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Keys {
+    prefix: Vec<u8>,
+    pattern: Vec<u8>,
+}
+
+impl Keys {
+    pub(crate) fn new(prefix: &str) -> Self {
+        let mut pattern = Vec::with_capacity(prefix.len() + 1);
+        for byte in prefix.bytes() {
+            // The characters that Redis's glob matching gives a meaning.
+            if matches!(byte, b'*' | b'?' | b'[' | b']' | b'\\') {
+                pattern.push(b'\\');
+            }
+            pattern.push(byte);
+        }
+        pattern.push(b'*');
+        Self {
+            prefix: prefix.as_bytes().to_vec(),
+            pattern,
+        }
+    }
+
+    pub(crate) fn key(&self, id: &[u8]) -> Vec<u8> {
+        [&self.prefix, id].concat()
+    }
+
+    /// Matches the keys that begin with the prefix, taken literally.
+    pub(crate) fn pattern(&self) -> &[u8] {
+        &self.pattern
+    }
+
+    /// The id in a key; `None` for a key of somebody else.
+    pub(crate) fn id<'key>(&self, key: &'key [u8]) -> Option<&'key [u8]> {
+        key.strip_prefix(self.prefix.as_slice())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_the_prefix_and_the_id() {
+        let keys = Keys::new("sess:");
+        assert_eq!(keys.key(b"abc"), b"sess:abc");
+        assert_eq!(keys.id(b"sess:abc"), Some(&b"abc"[..]));
+        assert_eq!(keys.id(b"other:abc"), None);
+        assert_eq!(Keys::new("").key(b""), b"");
+    }
+
+    #[test]
+    fn patterns_take_the_prefix_literally() {
+        assert_eq!(Keys::new(r"a*?[b]\:").pattern(), br"a\*\?\[b\]\\:*");
+        assert_eq!(Keys::new("é").pattern(), "é*".as_bytes());
+    }
+}

@@ -1,0 +1,287 @@
+//! Answers on their way to JavaScript: joined off the event loop, handed over in slices.
+//!
+//! The texts of a slice are one string (two when some are not ASCII), which JavaScript cuts up by the
+//! lengths in the records: one string to make instead of one per answer.
+
+use super::wake::Wake;
+use crate::session::{Answer, Answers, RequestId};
+use napi::bindgen_prelude::{Env, Function, Uint32ArraySlice};
+use napi::{Error, JsString, Result, Status};
+use napi_derive::napi;
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Numbers per record: request, kind, length of the text in UTF-16 units (or the count).
+const FIELDS: usize = 3;
+/// Numbers before the records: how many records, whether there is a wide text, whether more waits.
+const HEAD: usize = 3;
+/// Bounds of a slice, so that the event loop gets to other work in between.
+const SLICE_RECORDS: usize = 512;
+const SLICE_TEXT: usize = 512 * 1024;
+/// V8 makes no longer strings (2^29 - 24 units).
+const LONGEST_TEXT: usize = (1 << 29) - 24;
+
+/// The kinds of records; `lib/inbox.js` knows the same numbers.
+const DONE: u32 = 0;
+const MISSING: u32 = 1;
+const SESSION: u32 = 2;
+const ITEM: u32 = 3;
+const ID: u32 = 4;
+const COUNT: u32 = 5;
+const FAILED: u32 = 6;
+/// Added to a kind whose text is in the wide string.
+const WIDE: u32 = 8;
+
+/// Records and their texts, ready for JavaScript.
+#[derive(Debug, Default)]
+struct Slice {
+    records: Vec<u32>,
+    /// ASCII, which is Latin-1 as it stands.
+    narrow: Vec<u8>,
+    wide: Vec<u16>,
+    /// How many requests are over with this slice.
+    finished: u32,
+}
+
+impl Slice {
+    fn add(&mut self, request: RequestId, answer: Answer) {
+        self.finished += u32::from(answer.is_last());
+        match answer {
+            Answer::Done => self.records.extend([request, DONE, 0]),
+            Answer::Missing => self.records.extend([request, MISSING, 0]),
+            Answer::Count(count) => {
+                self.records
+                    .extend([request, COUNT, u32::try_from(count).unwrap_or(u32::MAX)])
+            }
+            Answer::Session(bytes) => self.add_text(request, SESSION, &bytes),
+            Answer::Item(bytes) => self.add_text(request, ITEM, &bytes),
+            Answer::Id(bytes) => self.add_text(request, ID, &bytes),
+            Answer::Failed(name, error) => {
+                let text = format!("{}\n{}\n{name}: {error}", error.code(), error.reply());
+                self.add_text(request, FAILED, text.as_bytes());
+            }
+        }
+    }
+
+    fn add_text(&mut self, request: RequestId, kind: u32, bytes: &[u8]) {
+        if bytes.len() > LONGEST_TEXT {
+            let text = "ERR_SESSION_CORRUPT\n\nthe stored value is longer than a JavaScript string";
+            return self.add_text(request, FAILED, text.as_bytes());
+        }
+        // Both lengths fit: they are at most LONGEST_TEXT.
+        if bytes.is_ascii() {
+            self.records.extend([request, kind, bytes.len() as u32]);
+            self.narrow.extend_from_slice(bytes);
+        } else {
+            let start = self.wide.len();
+            // What is not UTF-8 becomes U+FFFD, as Node's own decoding has it.
+            self.wide
+                .extend(String::from_utf8_lossy(bytes).encode_utf16());
+            let length = (self.wide.len() - start) as u32;
+            self.records.extend([request, kind + WIDE, length]);
+        }
+    }
+
+    fn fits(&self, other: &Self) -> bool {
+        self.records.len() + other.records.len() <= SLICE_RECORDS * FIELDS
+            && self.narrow.len() + other.narrow.len() + 2 * (self.wide.len() + other.wide.len())
+                <= SLICE_TEXT
+    }
+
+    fn append(&mut self, mut other: Self) {
+        self.records.append(&mut other.records);
+        self.narrow.append(&mut other.narrow);
+        self.wide.append(&mut other.wide);
+        self.finished += other.finished;
+    }
+
+    fn is_full(&self) -> bool {
+        self.records.len() >= SLICE_RECORDS * FIELDS
+            || self.narrow.len() + 2 * self.wide.len() >= SLICE_TEXT
+    }
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    slices: VecDeque<Slice>,
+    /// The event loop has been woken and has not yet found the queue empty.
+    woken: bool,
+}
+
+/// Filled on the runtime's thread, emptied on the event loop.
+#[derive(Debug)]
+pub(super) struct Queue {
+    waiting: Mutex<Waiting>,
+    wake: Wake,
+    /// Requests under way. Changed on the event loop only.
+    under_way: AtomicU32,
+}
+
+impl Queue {
+    /// `count` more requests are under way: the event loop must live until they are answered.
+    pub(super) fn expect(&self, env: &Env, count: u32) -> Result<()> {
+        if count > 0 && self.under_way.fetch_add(count, Ordering::Relaxed) == 0 {
+            self.wake.hold(env)?;
+        }
+        Ok(())
+    }
+
+    fn finished(&self, env: &Env, count: u32) -> Result<()> {
+        if count > 0 && self.under_way.fetch_sub(count, Ordering::Relaxed) == count {
+            self.wake.release(env)?;
+        }
+        Ok(())
+    }
+
+    /// The next slice and whether more are waiting.
+    fn take(&self) -> Option<(Slice, bool)> {
+        // A poisoned lock still holds whole slices.
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        match waiting.slices.pop_front() {
+            Some(slice) => Some((slice, !waiting.slices.is_empty())),
+            None => {
+                waiting.woken = false;
+                None
+            }
+        }
+    }
+}
+
+impl Answers for Queue {
+    fn answer(&self, answers: Vec<(RequestId, Answer)>) {
+        // Joined before the lock is taken: the event loop may be waiting for it.
+        let mut slices = vec![Slice::default()];
+        for (request, answer) in answers {
+            if let Some(slice) = slices.last_mut() {
+                slice.add(request, answer);
+                if slice.is_full() {
+                    slices.push(Slice::default());
+                }
+            }
+        }
+        let must_wake = {
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            for slice in slices {
+                match waiting.slices.back_mut() {
+                    Some(last) if last.fits(&slice) => last.append(slice),
+                    _ if slice.records.is_empty() => {}
+                    _ => waiting.slices.push_back(slice),
+                }
+            }
+            !mem::replace(&mut waiting.woken, true)
+        };
+        if must_wake {
+            self.wake.wake();
+        }
+    }
+}
+
+#[expect(
+    unsafe_code,
+    reason = "napi-rs lends typed arrays mutably no other way"
+)]
+fn lend<'a>(records: &'a mut Uint32ArraySlice) -> &'a mut [u32] {
+    // SAFETY: called on the event loop, so no JavaScript touches the array while it is lent.
+    unsafe { records.as_mut() }
+}
+
+/// The completions of all stores of one JavaScript module instance.
+#[napi]
+#[derive(Debug)]
+pub struct Completions {
+    queue: Arc<Queue>,
+    /// The wide text of the slice that was collected last.
+    wide: Vec<u16>,
+}
+
+#[napi]
+impl Completions {
+    /// `drain` is called on the event loop when completions are waiting.
+    #[napi(constructor, catch_unwind)]
+    pub fn new(env: Env, drain: Function<(), ()>) -> Result<Self> {
+        Ok(Self {
+            queue: Arc::new(Queue {
+                waiting: Mutex::default(),
+                wake: Wake::new(&env, &drain.create_ref()?)?,
+                under_way: AtomicU32::new(0),
+            }),
+            wide: Vec::new(),
+        })
+    }
+
+    pub(super) fn queue(&self) -> Arc<Queue> {
+        Arc::clone(&self.queue)
+    }
+
+    /// How many numbers `collect` may write.
+    #[napi(getter, catch_unwind)]
+    pub fn capacity(&self) -> u32 {
+        // A slice is closed once it is full, and a full one exceeds the bound by no more than the
+        // answer that filled it: one record.
+        (HEAD + (SLICE_RECORDS + 1) * FIELDS) as u32
+    }
+
+    /// Writes the next slice's records and returns its narrow text. No records: nothing is waiting,
+    /// and `drain` will be called again when something is.
+    #[napi(catch_unwind)]
+    pub fn collect<'env>(
+        &mut self,
+        env: &'env Env,
+        mut records: Uint32ArraySlice,
+    ) -> Result<Option<JsString<'env>>> {
+        let records = lend(&mut records);
+        let Some((slice, more)) = self.queue.take() else {
+            if let Some(count) = records.first_mut() {
+                *count = 0;
+            }
+            return Ok(None);
+        };
+        let numbers = HEAD + slice.records.len();
+        let Some(room) = records.get_mut(..numbers) else {
+            return Err(Error::new(Status::InvalidArg, "too small for a slice"));
+        };
+        room[0] = (slice.records.len() / FIELDS) as u32;
+        room[1] = u32::from(!slice.wide.is_empty());
+        room[2] = u32::from(more);
+        room[HEAD..].copy_from_slice(&slice.records);
+        self.wide = slice.wide;
+        self.queue.finished(env, slice.finished)?;
+        env.create_string_latin1(slice.narrow).map(Some)
+    }
+
+    /// The wide text of the slice collected last.
+    #[napi(catch_unwind)]
+    pub fn collect_wide<'env>(&mut self, env: &'env Env) -> Result<JsString<'env>> {
+        env.create_string_utf16(mem::take(&mut self.wide))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_joined_by_width_and_measured_in_utf16_units() {
+        let mut slice = Slice::default();
+        slice.add(1, Answer::Session(b"abc".to_vec()));
+        slice.add(2, Answer::Session("\u{e9}\u{1f600}".into()));
+        slice.add(3, Answer::Id(b"d".to_vec()));
+        slice.add(3, Answer::Done);
+        assert_eq!(slice.narrow, b"abcd");
+        assert_eq!(slice.wide.len(), 3);
+        assert_eq!(
+            slice.records,
+            [1, SESSION, 3, 2, SESSION + WIDE, 3, 3, ID, 1, 3, DONE, 0]
+        );
+        assert_eq!(slice.finished, 3);
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_are_replaced_as_node_does() {
+        let mut slice = Slice::default();
+        slice.add(1, Answer::Session(b"a\xff\xe2\x82b".to_vec()));
+        assert_eq!(String::from_utf16_lossy(&slice.wide), "a\u{fffd}\u{fffd}b");
+    }
+}
