@@ -4,6 +4,7 @@
 //! ([`completions`]). Nothing is made per operation: no promise, no threadsafe function, no task.
 
 mod completions;
+mod json;
 mod options;
 mod requests;
 mod wake;
@@ -91,19 +92,4 @@ impl RedisStore {
         });
         Ok(())
     }
-}
-
-/// Where a text stops being JSON: an offset in UTF-8 bytes, or `None` if it is JSON.
-///
-/// V8's own message quotes the text, which is a session; this gives the place alone.
-#[napi(catch_unwind)]
-pub fn json_error_position(text: String) -> Option<u32> {
-    let error = serde_json::from_str::<serde::de::IgnoredAny>(&text).err()?;
-    // Lines and columns count from 1; the column counts bytes.
-    let line_start = text
-        .split_inclusive('\n')
-        .take(error.line().saturating_sub(1))
-        .map(str::len)
-        .sum::<usize>();
-    u32::try_from(line_start + error.column().saturating_sub(1)).ok()
 }

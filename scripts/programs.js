@@ -1,0 +1,86 @@
+'use strict';
+
+// Finds programs of the operating system on PATH and installs missing ones. Uses nothing from npm, since
+// it runs before `npm ci`.
+
+const { spawnSync } = require('node:child_process');
+const fs = require('node:fs');
+const path = require('node:path');
+
+/** The path of the first of the named programs that is on PATH, or null. */
+function findProgram(...names) {
+  const folders = (process.env.PATH ?? '').split(path.delimiter).filter(Boolean);
+  const endings = process.platform === 'win32' ? (process.env.PATHEXT ?? '.EXE').split(';') : [''];
+  for (const name of names) {
+    for (const folder of folders) {
+      for (const ending of endings) {
+        const file = path.join(folder, name + ending);
+        if (isExecutableFile(file)) return file;
+      }
+    }
+  }
+  return null;
+}
+
+function isExecutableFile(file) {
+  try {
+    fs.accessSync(file, fs.constants.X_OK);
+    return fs.statSync(file).isFile();
+  } catch {
+    return false;
+  }
+}
+
+// `refresh` fetches the list of packages, without which a fresh image of some systems knows none.
+const managers = [
+  { name: 'apt-get', refresh: ['update'], install: ['install', '-y', '--no-install-recommends'] },
+  { name: 'dnf', install: ['install', '-y'] },
+  { name: 'apk', refresh: ['update'], install: ['add'] },
+  { name: 'pacman', install: ['-Sy', '--noconfirm', '--needed'] },
+  { name: 'brew', install: ['install'], asUser: true },
+];
+
+/**
+ * Installs `what` with the system's package manager and returns `find()`'s answer. `packages` gives for
+ * each manager the names to try, in order: what the package is called differs between releases.
+ */
+function installProgram(what, packages, find) {
+  const byHand = `Install ${what} by hand (${Object.entries(packages)
+    .map(([manager, [first]]) => `${manager}: ${first}`)
+    .join(', ')}) so that it is on PATH, then run this again.`;
+
+  const manager = managers.find(({ name }) => packages[name] && findProgram(name));
+  if (!manager) {
+    throw new Error(`${what} is missing, and so is a package manager this script knows. ${byHand}`);
+  }
+
+  const command = asRoot(manager);
+  if (!command) {
+    throw new Error(`${what} is missing; installing it with ${manager.name} needs root or sudo. ${byHand}`);
+  }
+
+  if (manager.refresh) run([...command, ...manager.refresh]);
+  for (const name of packages[manager.name]) {
+    run([...command, ...manager.install, name]);
+    const found = find();
+    if (found) return found;
+  }
+  throw new Error(`${what} is missing, and ${manager.name} could not install it. ${byHand}`);
+}
+
+function asRoot({ name, asUser }) {
+  if (asUser || process.getuid() === 0) return [name];
+  return findProgram('sudo') ? ['sudo', name] : null;
+}
+
+// A failure shows in what the command prints and in the program not being there afterwards: refreshing,
+// for one, may fail for a repository that has nothing to do with the package.
+function run([program, ...args]) {
+  console.log(`$ ${program} ${args.join(' ')}`);
+  spawnSync(program, args, {
+    stdio: ['ignore', 'inherit', 'inherit'],
+    env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
+  });
+}
+
+module.exports = { findProgram, installProgram };

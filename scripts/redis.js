@@ -1,0 +1,235 @@
+'use strict';
+
+// Starts Redis servers for the tests, the demo and the benchmarks. Uses nothing from npm: it runs before
+// `npm ci`, and what it says about a server must not depend on the clients that are tested with it.
+
+const { spawn } = require('node:child_process');
+const { once } = require('node:events');
+const fs = require('node:fs');
+const net = require('node:net');
+const os = require('node:os');
+const path = require('node:path');
+const { setTimeout: delay } = require('node:timers/promises');
+const { findProgram, installProgram } = require('./programs.js');
+
+const HOST = '127.0.0.1';
+const START_LIMIT_MS = 15_000;
+const STOP_LIMIT_MS = 5_000;
+const ANSWER_LIMIT_MS = 2_000;
+const POLL_MS = 20;
+// Another process may take the free port before the server does.
+const PORT_ATTEMPTS = 5;
+// A cluster node listens on its port + 10000 as well.
+const HIGHEST_PORT = 65_535 - 10_000;
+
+/** The path of `redis-server` or `valkey-server`, or null. */
+function findServer() {
+  return findProgram('redis-server', 'valkey-server');
+}
+
+/** Installs a server with the system's package manager; throws if that cannot be done. */
+function installServer() {
+  return installProgram(
+    'a Redis server (redis-server or valkey-server)',
+    {
+      'apt-get': ['redis-server', 'valkey-server'],
+      dnf: ['redis', 'valkey'],
+      apk: ['redis', 'valkey'],
+      pacman: ['valkey', 'redis'],
+      brew: ['redis', 'valkey'],
+    },
+    findServer,
+  );
+}
+
+/**
+ * Starts a server on the loopback interface and waits until it answers.
+ *
+ * @param {object} [options]
+ * @param {number} [options.port] a free one by default
+ * @param {string} [options.dir] where the server keeps its files; by default a temporary folder, removed by
+ *   `stop`
+ * @param {string[]} [options.args] further arguments, such as `['--appendonly', 'yes']`; without any, nothing
+ *   is kept on disk
+ * @param {string} [options.unixSocket] the socket to listen on as well; by default `redis.sock` in the folder
+ */
+async function startRedis({ port, dir, args = [], unixSocket } = {}) {
+  const program = findServer();
+  if (!program)
+    throw new Error('There is no redis-server or valkey-server on PATH; run `node scripts/setup.js`.');
+
+  const ownDir = dir === undefined;
+  const folder = ownDir ? fs.mkdtempSync(path.join(os.tmpdir(), 'redis-')) : path.resolve(dir);
+  fs.mkdirSync(folder, { recursive: true });
+
+  for (let attempt = 1; ; attempt++) {
+    const server = new RedisServer(program, {
+      port: port ?? (await freePort()),
+      dir: folder,
+      ownDir,
+      args,
+      unixSocket: typeof unixSocket === 'string' ? unixSocket : path.join(folder, 'redis.sock'),
+    });
+    try {
+      await server.start();
+      return server;
+    } catch (error) {
+      const retry = port === undefined && error.portTaken && attempt < PORT_ATTEMPTS;
+      if (retry) continue;
+      await server.stop();
+      throw error;
+    }
+  }
+}
+
+class RedisServer {
+  #program;
+  #args;
+  #ownDir;
+  #watchdog;
+
+  /** The server's child process; another one after `restart`. */
+  process;
+
+  constructor(program, { port, dir, ownDir, args, unixSocket }) {
+    this.port = port;
+    this.dir = dir;
+    this.unixSocket = unixSocket;
+    this.url = `redis://${HOST}:${port}`;
+    this.#program = program;
+    this.#ownDir = ownDir;
+    const address = ['--port', String(port), '--bind', HOST, '--unixsocket', unixSocket];
+    const files = ['--dir', dir, '--save', '', '--appendonly', 'no'];
+    this.#args = [...address, ...files, ...args];
+  }
+
+  get pid() {
+    return this.process.pid;
+  }
+
+  get #running() {
+    return this.process !== undefined && this.process.exitCode === null && this.process.signalCode === null;
+  }
+
+  async start() {
+    const log = path.join(this.dir, 'redis.log');
+    const output = fs.openSync(log, 'a');
+    const logStart = fs.fstatSync(output).size;
+    // In a process group of its own, so that Ctrl-C reaches the server only by way of its starter.
+    this.process = spawn(this.#program, this.#args, { stdio: ['ignore', output, output], detached: true });
+    fs.closeSync(output);
+    await once(this.process, 'spawn');
+    this.#watchdog = killWithParent(this.process);
+
+    const deadline = Date.now() + START_LIMIT_MS;
+    while (this.#running && Date.now() < deadline) {
+      if (await isReady(this.unixSocket)) return;
+      await delay(POLL_MS);
+    }
+    const said = fs.readFileSync(log, 'utf8').slice(logStart).trim();
+    const error = new Error(`The Redis server on port ${this.port} did not start; it said:\n${said}`);
+    error.portTaken = /address already in use/i.test(said);
+    throw error;
+  }
+
+  /** Ends the server in its own time, so that it can write its files, and removes its temporary folder. */
+  async stop() {
+    await this.#end('SIGTERM');
+    if (this.#ownDir) fs.rmSync(this.dir, { recursive: true, force: true });
+  }
+
+  /** Ends the server as a crash would. Its folder stays for `restart`; `stop` removes it. */
+  async kill() {
+    await this.#end('SIGKILL');
+  }
+
+  /** Makes the server hang: connections stay open, and nothing is answered. */
+  pause() {
+    this.process.kill('SIGSTOP');
+  }
+
+  resume() {
+    this.process.kill('SIGCONT');
+  }
+
+  /** Ends the server, if it runs, and starts it anew with the same port, folder and arguments. */
+  async restart() {
+    await this.#end('SIGTERM');
+    await this.start();
+  }
+
+  async #end(signal) {
+    if (!this.#running) return;
+    const exited = once(this.process, 'exit');
+    this.process.kill(signal);
+    this.process.kill('SIGCONT'); // a paused server gets SIGTERM only when it goes on
+    const force = setTimeout(() => this.process.kill('SIGKILL'), STOP_LIMIT_MS);
+    await exited;
+    clearTimeout(force);
+    this.#watchdog.kill('SIGKILL');
+  }
+}
+
+/**
+ * Kills a child when this process ends in whatever way. An 'exit' handler would not do: a process that is
+ * killed runs none, and within Jest `process` is a copy whose handlers never run. So a shell waits for the end
+ * of its input, which comes when this process is gone.
+ */
+function killWithParent(child) {
+  const watchdog = spawn('/bin/sh', ['-c', 'read -r _; kill -KILL "$1"', 'sh', String(child.pid)], {
+    stdio: ['pipe', 'ignore', 'ignore'],
+    detached: true,
+  });
+  watchdog.unref();
+  watchdog.stdin.unref();
+  watchdog.stdin.on('error', () => {});
+  // The system may give the pid of a child that is gone to another process.
+  child.once('exit', () => watchdog.kill('SIGKILL'));
+  return watchdog;
+}
+
+// Asked by way of the server's own socket file: on the port, another server might answer. The server listens on
+// both or ends. An error reply such as NOAUTH shows that it is there; one that still loads its data is not ready.
+async function isReady(unixSocket) {
+  try {
+    return !(await ask(unixSocket, 'PING')).startsWith('-LOADING');
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Sends one command, as one line of words, to the server at a port or socket file, and gives the first line of
+ * the reply as it came, with its type (`+PONG`, `:1`, `-ERR …`).
+ */
+async function ask(address, command) {
+  const target = typeof address === 'string' ? { path: address } : { port: address, host: HOST };
+  const socket = net.connect({ ...target, signal: AbortSignal.timeout(ANSWER_LIMIT_MS) });
+  socket.setEncoding('utf8');
+  try {
+    socket.write(`${command}\r\n`);
+    let reply = '';
+    for await (const chunk of socket) {
+      reply += chunk;
+      const end = reply.indexOf('\r\n');
+      if (end !== -1) return reply.slice(0, end);
+    }
+    throw new Error(`The server at ${address} closed the connection.`);
+  } finally {
+    socket.destroy();
+  }
+}
+
+/** A port of the loopback interface on which nobody listens at the moment. */
+async function freePort() {
+  for (;;) {
+    const listener = net.createServer().listen(0, HOST);
+    await once(listener, 'listening');
+    const { port } = listener.address();
+    listener.close();
+    await once(listener, 'close');
+    if (port <= HIGHEST_PORT) return port;
+  }
+}
+
+module.exports = { findServer, installServer, startRedis, ask, freePort };

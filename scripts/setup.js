@@ -1,0 +1,76 @@
+'use strict';
+
+// Makes a fresh clone usable: npm packages, the addon, a Redis server. Does nothing where nothing is to
+// do. Uses nothing from npm, since it installs that.
+
+const { spawnSync } = require('node:child_process');
+const fs = require('node:fs');
+const path = require('node:path');
+const { findProgram } = require('./programs.js');
+const { findServer, installServer } = require('./redis.js');
+
+const ROOT = path.join(__dirname, '..');
+const OLDEST_NODE = 20;
+
+/** When a file was last changed, or the newest file below a folder; 0 if there is none. */
+function changed(name) {
+  const file = path.join(ROOT, name);
+  const stat = fs.statSync(file, { throwIfNoEntry: false });
+  if (stat === undefined) return 0;
+  if (!stat.isDirectory()) return stat.mtimeMs;
+  return Math.max(0, ...fs.readdirSync(file).map((entry) => changed(path.join(name, entry))));
+}
+
+function run(program, args) {
+  console.log(`$ ${program} ${args.join(' ')}`);
+  const { status, error } = spawnSync(program, args, {
+    cwd: ROOT,
+    stdio: ['ignore', 'inherit', 'inherit'],
+    shell: process.platform === 'win32',
+  });
+  if (status !== 0)
+    throw new Error(`\`${program} ${args.join(' ')}\` failed${error ? `: ${error.message}` : ''}.`);
+}
+
+function installPackages() {
+  // npm writes this copy of the lock file when it has installed what that says.
+  if (changed('node_modules/.package-lock.json') < changed('package-lock.json')) run('npm', ['ci']);
+}
+
+function buildAddon() {
+  const addon = fs
+    .readdirSync(path.join(ROOT, 'lib'))
+    .filter((file) => file.endsWith('.node') || file === 'binding.js')
+    .map((file) => changed(path.join('lib', file)));
+  const sources = ['src', 'build.rs', 'Cargo.toml', 'Cargo.lock'].map(changed);
+  if (addon.length >= 2 && Math.min(...addon) >= Math.max(...sources)) return;
+  if (findProgram('cargo') === null)
+    throw new Error(
+      'The addon is built with Rust, and there is no `cargo` on PATH. Install it from https://rustup.rs.',
+    );
+  run('npm', ['run', 'build']);
+  // The build leaves files alone that are right already; their time must still say so.
+  const now = new Date();
+  for (const file of fs.readdirSync(path.join(ROOT, 'lib')))
+    if (file.endsWith('.node') || file === 'binding.js')
+      fs.utimesSync(path.join(ROOT, 'lib', file), now, now);
+}
+
+/** @param {{ redis?: boolean }} [needs] `redis: false` where a server is given by other means */
+async function setUp({ redis = true } = {}) {
+  const [major] = process.versions.node.split('.').map(Number);
+  if (major < OLDEST_NODE)
+    throw new Error(`Node ${OLDEST_NODE} or later is needed; this is ${process.versions.node}.`);
+  installPackages();
+  buildAddon();
+  if (redis && findServer() === null) installServer();
+}
+
+module.exports = { setUp };
+
+if (require.main === module) {
+  setUp().catch((error) => {
+    console.error(error.message);
+    process.exitCode = 1;
+  });
+}
