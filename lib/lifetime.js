@@ -2,12 +2,12 @@
 
 const { outOfRange, wrongType, wrongValue } = require('./errors.js');
 
-/** 2^53 - 1 ms: beyond it, milliseconds are no longer exact. Redis's own bound is higher. */
-const LONGEST = Number.MAX_SAFE_INTEGER;
+/** Beyond it, milliseconds are no longer exact: about 285,000 years. Redis's own bound is higher. */
+const LONGEST_SECONDS = Number.MAX_SAFE_INTEGER / 1000;
 
 /** From seconds to whole milliseconds, upwards: a lifetime above 0 never becomes 0. */
 function milliseconds(seconds) {
-  return Math.min(Math.ceil(seconds * 1000), LONGEST);
+  return Math.ceil(seconds * 1000);
 }
 
 /**
@@ -20,15 +20,26 @@ function lifetime(session, ttl) {
     const seconds = ttl(session);
     if (typeof seconds !== 'number')
       throw wrongType('What the "ttl" function returns', 'a number of seconds', seconds);
-    if (!Number.isFinite(seconds))
-      throw outOfRange('What the "ttl" function returns', 'a finite number of seconds', seconds);
+    if (Number.isNaN(seconds) || seconds > LONGEST_SECONDS)
+      throw outOfRange(
+        'What the "ttl" function returns',
+        `a number of at most ${LONGEST_SECONDS} seconds`,
+        seconds,
+      );
     return milliseconds(seconds);
   }
   const expires = session.cookie?.expires;
   if (!expires) return milliseconds(ttl);
-  const time = new Date(expires).getTime();
-  if (Number.isNaN(time)) throw wrongValue('session.cookie.expires', 'a valid date', undefined);
-  return time - Date.now();
+  return time(expires) - Date.now();
 }
 
-module.exports = { lifetime };
+/** express-session makes it a Date; what was parsed from JSON has a string, other middleware a number. */
+function time(expires) {
+  if (!['object', 'string', 'number'].includes(typeof expires))
+    throw wrongType('session.cookie.expires', 'a Date, or what a Date can be made of', expires);
+  const ms = new Date(expires).getTime();
+  if (Number.isNaN(ms)) throw wrongValue('session.cookie.expires', 'a valid date', undefined);
+  return ms;
+}
+
+module.exports = { lifetime, LONGEST_SECONDS };

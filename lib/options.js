@@ -2,10 +2,9 @@
 
 const { adoptSettings } = require('./client.js');
 const { outOfRange, wrongType, wrongValue } = require('./errors.js');
+const { LONGEST_SECONDS } = require('./lifetime.js');
 
 const DEFAULTS = { prefix: 'sess:', ttl: 86400, scanCount: 100 };
-/** The longest lifetime that Redis can add to the present: about 285,000 years. */
-const LONGEST_TTL = Number.MAX_SAFE_INTEGER / 1000;
 /** Options of older versions of connect-redis, which said where Redis is. */
 const FORMER_ADDRESS = ['host', 'port', 'socket', 'db', 'pass', 'password', 'username'];
 
@@ -24,7 +23,7 @@ const check = {
     if (typeof value === 'function') return value;
     if (typeof value !== 'number')
       throw wrongType(name('ttl'), 'a number of seconds or a function that returns one', value);
-    if (!(value > 0 && value <= LONGEST_TTL))
+    if (!(value > 0 && value <= LONGEST_SECONDS))
       throw outOfRange(
         name('ttl'),
         'a number of seconds above 0 (for sessions without a lifetime, set "disableTTL")',

@@ -31,7 +31,7 @@ class Request extends AsyncResource {
   }
 
   fail(error) {
-    this.runInAsyncScope(this.callback, undefined, error);
+    this.runInAsyncScope(this.callback, undefined, error, null);
   }
 }
 

@@ -195,7 +195,7 @@ class RedisStore extends Store {
     } catch (error) {
       failure = { error };
     }
-    if (failure) process.nextTick(callback, failure.error);
+    if (failure) process.nextTick(callback, failure.error, null);
     else if (ttl > 0)
       this.#outbox.add(Operation.SET, new Request(this, callback), sid, text, this.#disableTTL ? 0 : ttl);
     // Through the public method, since apps override it.
@@ -215,7 +215,7 @@ class RedisStore extends Store {
     } catch (error) {
       failure = { error };
     }
-    if (failure) process.nextTick(callback, failure.error);
+    if (failure) process.nextTick(callback, failure.error, null);
     else if (ttl > 0) this.#outbox.add(Operation.TOUCH, new Request(this, callback), sid, '', ttl);
     else this.destroy(sid, callback);
   }
@@ -228,7 +228,7 @@ class RedisStore extends Store {
   #walk(operation, Walk, name, callback) {
     if (callback == null) return promised((settle) => this.#walk(operation, Walk, name, settle));
     checked(callback);
-    if (this.#closed) process.nextTick(callback, storeClosed(name));
+    if (this.#closed) process.nextTick(callback, storeClosed(name), null);
     else this.#outbox.add(operation, new Walk(this, callback));
   }
 
@@ -236,13 +236,13 @@ class RedisStore extends Store {
   #refuses(name, sid, callback) {
     if (typeof sid === 'string' && this.#closed === undefined) return false;
     const error = this.#closed ? storeClosed(name) : wrongType(`${name}: the session id`, 'a string', sid);
-    process.nextTick(callback, error);
+    process.nextTick(callback, error, null);
     return true;
   }
 
   /** Milliseconds. */
   #lifetime(session) {
-    if (session === null || typeof session !== 'object') throw wrongType('The session', 'an object', session);
+    if (session === null || session === undefined) throw wrongType('The session', 'an object', session);
     return lifetime(session, this.#ttl);
   }
 
