@@ -3,6 +3,8 @@
 module.exports = {
   testEnvironment: 'node',
   testMatch: ['<rootDir>/__test__/**/*.test.js'],
+  // They need a browser; `npm run test:browser` runs them.
+  testPathIgnorePatterns: ['/node_modules/', '<rootDir>/__test__/browser/'],
   testTimeout: 30_000,
   maxWorkers: 2,
 };

@@ -49,27 +49,26 @@ class Inbox {
   }
 
   /**
-   * A callback may throw: that error is the app's and passes through here, on to Node, as it would
-   * from any event emitter. What is left of the slice is then given out by the guard, in the next tick.
+   * A callback may throw: that error is the app's and passes through here, on to Node, as it would from
+   * any event emitter. The guard then takes up, in the next tick, what the throw left undone.
    */
   #drain() {
     this.#draining = true;
-    for (;;) {
-      while (this.#cursor < this.#count) {
-        if (!this.#guarded && this.#cursor + 1 < this.#count) {
-          this.#guarded = true;
-          process.nextTick(() => {
-            this.#guarded = false;
-            if (this.#draining) this.#drain();
-          });
-        }
-        this.#giveOut();
-      }
-      if (!this.#takeSlice()) break;
+    if (!this.#guarded) {
+      this.#guarded = true;
+      process.nextTick(this.#guard);
     }
+    do {
+      while (this.#cursor < this.#count) this.#giveOut();
+    } while (this.#takeSlice());
     this.#draining = false;
     this.#flushAll();
   }
+
+  #guard = () => {
+    this.#guarded = false;
+    if (this.#draining) this.#drain();
+  };
 
   #flushAll() {
     const flushes = this.#flushes;

@@ -171,6 +171,8 @@ class RedisStore extends Store {
         () => undefined,
       );
       this.#outbox.flush();
+      // Closing may be nobody's business but the client's that ended.
+      this.#closed.catch(() => {});
     }
     return this.#closed;
   }

@@ -34,26 +34,34 @@ function run(program, args) {
 
 function installPackages() {
   // npm writes this copy of the lock file when it has installed what that says.
-  if (changed('node_modules/.package-lock.json') < changed('package-lock.json')) run('npm', ['ci']);
+  if (changed('node_modules/.package-lock.json') < changed('package-lock.json'))
+    run('npm', ['ci', '--include=dev']);
+}
+
+/** What `npm run build` makes: the addon of this platform, and the module that loads it. */
+function built() {
+  const lib = path.join(ROOT, 'lib');
+  return fs.readdirSync(lib).filter((file) => file.endsWith('.node') || file === 'binding.js');
 }
 
 function buildAddon() {
-  const addon = fs
-    .readdirSync(path.join(ROOT, 'lib'))
-    .filter((file) => file.endsWith('.node') || file === 'binding.js')
-    .map((file) => changed(path.join('lib', file)));
+  const results = built().map((file) => changed(path.join('lib', file)));
   const sources = ['src', 'build.rs', 'Cargo.toml', 'Cargo.lock'].map(changed);
-  if (addon.length >= 2 && Math.min(...addon) >= Math.max(...sources)) return;
+  if (results.length >= 2 && Math.min(...results) >= Math.max(...sources)) return;
+
   if (findProgram('cargo') === null)
     throw new Error(
       'The addon is built with Rust, and there is no `cargo` on PATH. Install it from https://rustup.rs.',
     );
+  if (process.platform !== 'win32' && findProgram('cc') === null)
+    throw new Error(
+      'Rust links the addon with a C compiler, and there is no `cc` on PATH. Install gcc or clang ' +
+        '(apt-get: build-essential, dnf: gcc, apk: build-base, pacman: base-devel, macOS: xcode-select --install).',
+    );
   run('npm', ['run', 'build']);
   // The build leaves files alone that are right already; their time must still say so.
   const now = new Date();
-  for (const file of fs.readdirSync(path.join(ROOT, 'lib')))
-    if (file.endsWith('.node') || file === 'binding.js')
-      fs.utimesSync(path.join(ROOT, 'lib', file), now, now);
+  for (const file of built()) fs.utimesSync(path.join(ROOT, 'lib', file), now, now);
 }
 
 /** @param {{ redis?: boolean }} [needs] `redis: false` where a server is given by other means */
