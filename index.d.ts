@@ -66,7 +66,7 @@ export type ErrorCode =
   | 'ERR_REDIS_TIMEOUT'
   /** Redis answered with an error; `reply` is its first word, such as `WRONGTYPE`. */
   | 'ERR_REDIS_REPLY'
-  /** A stored session is not valid JSON; `position` says where. */
+  /** A stored session is not valid JSON; `position` says where, as an index into the text. */
   | 'ERR_SESSION_CORRUPT'
   /** The store was closed, or its client ended. */
   | 'ERR_STORE_CLOSED';

@@ -14,7 +14,7 @@ function corrupt(prefix, text) {
     Error,
     'ERR_SESSION_CORRUPT',
     `get: a session under the prefix ${JSON.stringify(prefix)} is not valid JSON` +
-      (position === undefined ? '' : ` (at byte ${position} of ${Buffer.byteLength(text)})`),
+      (position === undefined ? '' : ` (at position ${position} of ${text.length})`),
   );
   if (position !== undefined) error.position = position;
   return error;
@@ -117,11 +117,11 @@ class All extends Request {
   }
 
   #add(id, session, place = this.sessions.length) {
-    if (session === null || typeof session !== 'object') {
+    // No primitive can be given an id, nor can a frozen object.
+    if (session === null || typeof session !== 'object' || !Reflect.set(session, 'id', id)) {
       this.corrupt++;
       return;
     }
-    session.id = id;
     this.sessions[place] = session;
   }
 

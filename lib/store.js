@@ -134,14 +134,14 @@ class RedisStore extends Store {
 
   set(sid, session, callback) {
     if (callback == null)
-      return forgettable(arguments.length > 2, (settle) => this.#set(sid, session, settle));
-    this.#set(sid, session, checked(callback));
+      return forgettable(arguments.length > 2, (settle) => this.#set(sid, session, settle, true));
+    this.#set(sid, session, checked(callback), false);
   }
 
   touch(sid, session, callback) {
     if (callback == null)
-      return forgettable(arguments.length > 2, (settle) => this.#touch(sid, session, settle));
-    this.#touch(sid, session, checked(callback));
+      return forgettable(arguments.length > 2, (settle) => this.#touch(sid, session, settle, true));
+    this.#touch(sid, session, checked(callback), false);
   }
 
   destroy(sid, callback) {
@@ -186,7 +186,7 @@ class RedisStore extends Store {
     this.#outbox.add(Operation.GET, new Get(this, callback), sid);
   }
 
-  #set(sid, session, callback) {
+  #set(sid, session, callback, isPromised) {
     if (this.#refuses('set', sid, callback)) return;
     let ttl;
     let text;
@@ -200,11 +200,10 @@ class RedisStore extends Store {
     if (failure) process.nextTick(callback, failure.error, null);
     else if (ttl > 0)
       this.#outbox.add(Operation.SET, new Request(this, callback), sid, text, this.#disableTTL ? 0 : ttl);
-    // Through the public method, since apps override it.
-    else this.destroy(sid, callback);
+    else this.#expire(sid, callback, isPromised);
   }
 
-  #touch(sid, session, callback) {
+  #touch(sid, session, callback, isPromised) {
     if (this.#refuses('touch', sid, callback)) return;
     if (this.#disableTouch || this.#disableTTL) {
       callback(null, null);
@@ -219,6 +218,12 @@ class RedisStore extends Store {
     }
     if (failure) process.nextTick(callback, failure.error, null);
     else if (ttl > 0) this.#outbox.add(Operation.TOUCH, new Request(this, callback), sid, '', ttl);
+    else this.#expire(sid, callback, isPromised);
+  }
+
+  /** A lifetime of 0 or less. Through the public method, since apps override it, some without a callback. */
+  #expire(sid, callback, isPromised) {
+    if (isPromised) Promise.resolve(this.destroy(sid)).then((result) => callback(null, result), callback);
     else this.destroy(sid, callback);
   }
 
@@ -244,7 +249,7 @@ class RedisStore extends Store {
 
   /** Milliseconds. */
   #lifetime(session) {
-    if (session === null || session === undefined) throw wrongType('The session', 'an object', session);
+    if (session === null || typeof session !== 'object') throw wrongType('The session', 'an object', session);
     return lifetime(session, this.#ttl);
   }
 

@@ -5,8 +5,10 @@ use super::{checked, unexpected};
 use crate::connection::Replies;
 use crate::error::Error;
 use redis::{Cmd, Pipeline, Value};
+use std::future::Future;
 use std::ops::Range;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use tokio::runtime::Handle;
 
 /// Commands in one pipeline: the first of ten thousand requests need not wait for the last.
@@ -41,7 +43,13 @@ impl Sessions {
                     self.send(std::mem::take(&mut piece), answers);
                     let unanswered =
                         Unanswered::new(Arc::clone(answers), vec![(*request, bulk.name())]);
-                    let walk = self.clone().walk(*bulk, *request, unanswered);
+                    let mut walk = Box::pin(self.clone().walk(*bulk, *request, unanswered));
+                    // Polled once here, so that its first command takes its place in the order. The
+                    // task polls again, and that registers its waker.
+                    let mut context = Context::from_waker(Waker::noop());
+                    if walk.as_mut().poll(&mut context).is_ready() {
+                        continue;
+                    }
                     // Fails only when closing has begun, and then the walk is refused anyway.
                     let under_way = Arc::clone(&self.walks).try_read_owned();
                     tasks.spawn(async move {

@@ -2,22 +2,32 @@
 
 use napi_derive::napi;
 
-/// An offset in UTF-8 bytes, or `None` if the text is JSON.
+/// An index into the text as JavaScript counts, in UTF-16 units; `None` if the text is JSON.
 ///
 /// V8's own message quotes the text, which is a session; this gives the place alone.
 #[napi(catch_unwind)]
 pub fn json_error_position(text: String) -> Option<u32> {
     let error = serde_json::from_str::<serde::de::IgnoredAny>(&text).err()?;
-    if error.is_eof() {
-        return u32::try_from(text.len()).ok();
-    }
-    // Lines and columns count from 1; the column counts bytes.
-    let line_start = text
-        .split_inclusive('\n')
-        .take(error.line().saturating_sub(1))
-        .map(str::len)
+    let end = if error.is_eof() {
+        text.len()
+    } else {
+        // Lines and columns count from 1; the column counts bytes.
+        let line_start = text
+            .split_inclusive('\n')
+            .take(error.line().saturating_sub(1))
+            .map(str::len)
+            .sum::<usize>();
+        // serde_json points behind what it has consumed: the wrong character, except for a control
+        // character in a string, before which it stops.
+        let behind = usize::from(!error.to_string().starts_with("control character"));
+        line_start + error.column().saturating_sub(behind)
+    };
+    let before = text
+        .char_indices()
+        .take_while(|(at, _)| *at < end)
+        .map(|(_, character)| character.len_utf16())
         .sum::<usize>();
-    u32::try_from(line_start + error.column().saturating_sub(1)).ok()
+    u32::try_from(before).ok()
 }
 
 #[cfg(test)]
@@ -31,5 +41,8 @@ mod tests {
         assert_eq!(position("{x"), Some(1));
         assert_eq!(position("{\n\"a\": x}"), Some(7));
         assert_eq!(position("[1,"), Some(3));
+        assert_eq!(position("[\"\u{e9}\u{1f600}\",x"), Some(7));
+        assert_eq!(position("[\"a\tb\"]"), Some(3));
+        assert_eq!(position("[\"a\nb\"]"), Some(3));
     }
 }
