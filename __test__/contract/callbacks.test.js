@@ -1,0 +1,134 @@
+'use strict';
+
+const { AsyncLocalStorage } = require('node:async_hooks');
+const { spawn } = require('node:child_process');
+const { once } = require('node:events');
+const path = require('node:path');
+const { useRedis } = require('../support/redis.js');
+const { closeAll, openStore } = require('../support/stores.js');
+const { liveSession } = require('../support/sessions.js');
+
+const redis = useRedis();
+afterEach(closeAll);
+
+// In a process of its own, since an uncaught exception would end a worker of Jest.
+async function run(program, ...args) {
+  const child = spawn(process.execPath, [
+    path.join(__dirname, 'programs', program),
+    redis.server.url,
+    ...args,
+  ]);
+  let stdout = '';
+  let stderr = '';
+  child.stdout.setEncoding('utf8').on('data', (text) => {
+    stdout += text;
+  });
+  child.stderr.setEncoding('utf8').on('data', (text) => {
+    stderr += text;
+  });
+  const [code] = await once(child, 'close');
+  return { code, stdout, stderr };
+}
+
+describe('a callback that throws', () => {
+  const methods = ['get', 'set', 'touch', 'destroy', 'all', 'ids', 'length', 'clear'];
+
+  // The lone one, the first, one in the middle and the last of those that complete together; and one of more
+  // than complete at once.
+  describe.each([
+    [1, 0],
+    [50, 0],
+    [50, 20],
+    [50, 49],
+    [3000, 1500],
+  ])('of %i operations issued in one tick, number %i', (count, thrower) => {
+    test.each(methods)(
+      '%s: is called once, its error is uncaught, and the others are called',
+      async (method) => {
+        await redis.command('SET', 'sess:abc', '{"user":"ann"}');
+
+        const { code, stdout, stderr } = await run('throwing-callback.js', method, count, thrower);
+
+        expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+        expect(JSON.parse(stdout)).toEqual({
+          calledOnce: count,
+          uncaught: ['thrown by the callback'],
+          worksAfterwards: true,
+        });
+      },
+    );
+  });
+
+  test('ends the process as any uncaught exception does', async () => {
+    const { code, stdout, stderr } = await run('uncaught.js');
+
+    expect({ code, stdout }).toEqual({ code: 1, stdout: 'called\n' });
+    expect(stderr).toContain('Error: thrown by the callback');
+    expect(stderr).toContain('uncaught.js');
+  });
+});
+
+// express-session gives no callback to destroy if the app gave none, and ignores what it returns.
+test('destroy(id, undefined) that fails does not end the process', async () => {
+  await redis.command('CONFIG', 'SET', 'requirepass', 'secret');
+  try {
+    const { code, stdout, stderr } = await run('ignored-promise.js');
+    expect({ code, stdout, stderr }).toEqual({ code: 0, stdout: 'alive\n', stderr: '' });
+  } finally {
+    await redis.command('CONFIG', 'SET', 'requirepass', '');
+  }
+});
+
+test('a promise that nobody awaits rejects in the open', async () => {
+  const { code, stderr } = await run('unawaited-promise.js');
+
+  expect(code).toBe(1);
+  expect(stderr).toContain('ERR_INVALID_ARG_TYPE');
+});
+
+describe('the async context of the caller', () => {
+  test.each(['get', 'set', 'touch', 'destroy', 'all', 'ids', 'length', 'clear'])(
+    'is that of the callback of %s',
+    async (method) => {
+      const store = await openStore('url', redis.port);
+      const context = new AsyncLocalStorage();
+      const session = liveSession('abc');
+      const args = { get: ['abc'], set: ['abc', session], touch: ['abc', session], destroy: ['abc'] };
+
+      const seen = await Promise.all(
+        [1, 2, 3].map((request) =>
+          context.run(
+            request,
+            () =>
+              new Promise((resolve) => {
+                store[method](...(args[method] ?? []), () => resolve(context.getStore()));
+              }),
+          ),
+        ),
+      );
+
+      expect(seen).toEqual([1, 2, 3]);
+    },
+  );
+});
+
+test('callbacks come later than the call, and in the order of the calls', async () => {
+  const store = await openStore('url', redis.port);
+  const order = [];
+  const done = Array.from(
+    { length: 200 },
+    (_, number) =>
+      new Promise((resolve) => {
+        const callback = () => {
+          order.push(number);
+          resolve();
+        };
+        if (number % 2) store.get(`id-${number}`, callback);
+        else store.set(`id-${number}`, { number }, callback);
+      }),
+  );
+
+  expect(order).toEqual([]);
+  await Promise.all(done);
+  expect(order).toEqual([...order.keys()]);
+});

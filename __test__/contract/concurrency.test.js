@@ -1,0 +1,240 @@
+'use strict';
+
+const { useRedis } = require('../support/redis.js');
+const { closeAll, familySources, openStore } = require('../support/stores.js');
+const { asStored, liveSession, shopVisitor } = require('../support/sessions.js');
+
+const redis = useRedis();
+afterEach(closeAll);
+
+const numbers = (count) => Array.from({ length: count }, (_, number) => number);
+
+describe.each(familySources)('a store by %s', (source) => {
+  let store;
+  beforeEach(async () => {
+    store = await openStore(source, redis.port);
+  });
+
+  test('10,000 sets and then 10,000 gets at once give each id its own session', async () => {
+    const all = numbers(10_000);
+    const session = (number) => liveSession(`id-${number}`, shopVisitor(number));
+
+    const results = await Promise.all(all.map((number) => store.set(`id-${number}`, session(number))));
+    expect(results.every((result) => result === null)).toBe(true);
+
+    const sessions = await Promise.all(all.map((number) => store.get(`id-${number}`)));
+    expect(sessions.map(({ visits }) => visits)).toEqual(all);
+    expect(sessions.map(({ user }) => user.name)).toEqual(all.map((number) => `Visitor ${number}`));
+  });
+
+  test('10,000 operations of every kind at once each get their own answer', async () => {
+    const kinds = {
+      0: async (id) => {
+        await store.set(id, { id });
+        return store.get(id);
+      },
+      1: (id) => store.set(id, { id }),
+      2: (id) => store.get(id),
+      3: (id) => store.touch(id, { id }),
+      4: (id) => store.destroy(id),
+    };
+    const work = numbers(10_000).map((number) => ({ id: `id-${number}`, kind: number % 5 }));
+
+    const results = await Promise.all(work.map(({ id, kind }) => kinds[kind](id)));
+
+    expect(results).toEqual(work.map(({ id, kind }) => (kind === 0 ? { id } : null)));
+    const kept = work.filter(({ kind }) => kind < 2).map(({ id }) => id);
+    expect((await store.ids()).sort()).toEqual(kept.sort());
+  });
+
+  test('of 500 gets at once, ASCII, wide, long, empty, missing and corrupt values go to their ids', async () => {
+    const value = {
+      0: (number) => ({ number, text: 'plain' }),
+      1: (number) => ({ number, text: `値${number}😀` }),
+      2: (number) => ({ number, text: 'é'.repeat(number) }),
+      3: (number) => ({ number, text: 'long '.repeat(200 * (number % 20)) }),
+    };
+    const kindOf = (number) => number % 7;
+    for (const number of numbers(500)) {
+      const kind = kindOf(number);
+      if (kind < 4) {
+        await redis.command('SET', `sess:${number}`, JSON.stringify(value[kind](number)));
+      } else if (kind === 4) await redis.command('SET', `sess:${number}`, '');
+      else if (kind === 5) await redis.command('SET', `sess:${number}`, `{"値":${number}`);
+    }
+
+    const results = await Promise.allSettled(numbers(500).map((number) => store.get(String(number))));
+
+    for (const [number, { status, value: session, reason }] of results.entries()) {
+      const kind = kindOf(number);
+      if (kind < 4) expect(session).toEqual(value[kind](number));
+      else if (kind === 5) expect(reason.code).toBe('ERR_SESSION_CORRUPT');
+      else expect({ status, session }).toEqual({ status: 'fulfilled', session: null });
+    }
+  });
+
+  test('many megabytes at once do not mix', async () => {
+    const text = (number) => String.fromCharCode(97 + number, 0xe9).repeat(number % 2 ? 500_000 : 20);
+    const session = (number) => ({
+      number,
+      text: number % 3 ? text(number) : text(number).replaceAll('é', ''),
+    });
+
+    await Promise.all(numbers(20).map((number) => store.set(String(number), session(number))));
+    const sessions = await Promise.all(numbers(20).map((number) => store.get(String(number))));
+
+    for (const number of numbers(20)) {
+      expect(sessions[number].number).toBe(number);
+      expect(sessions[number].text === session(number).text).toBe(true);
+    }
+  });
+
+  test('sessions listed while others are read and written are whole', async () => {
+    await Promise.all(numbers(300).map((number) => store.set(`id-${number}`, { number })));
+
+    const [sessions, ids, length, ...read] = await Promise.all([
+      store.all(),
+      store.ids(),
+      store.length(),
+      ...numbers(300).map((number) => store.get(`id-${number}`)),
+      ...numbers(300).map((number) => store.set(`id-${number}`, { number })),
+    ]);
+
+    expect(sessions.map(({ id, number }) => `${id} ${number}`).sort()).toEqual(
+      numbers(300)
+        .map((number) => `id-${number} ${number}`)
+        .sort(),
+    );
+    expect(ids).toHaveLength(300);
+    expect(length).toBe(300);
+    expect(read.slice(0, 300).map(({ number }) => number)).toEqual(numbers(300));
+  });
+});
+
+describe('operations issued in one tick take effect in their order', () => {
+  let store;
+  beforeEach(async () => {
+    store = await openStore('url', redis.port);
+  });
+
+  test('set, then get', async () => {
+    await store.set('abc', { visits: 1 });
+    const [, session] = await Promise.all([store.set('abc', { visits: 2 }), store.get('abc')]);
+
+    expect(session).toEqual({ visits: 2 });
+  });
+
+  test('get, then set', async () => {
+    await store.set('abc', { visits: 1 });
+    const [session] = await Promise.all([store.get('abc'), store.set('abc', { visits: 2 })]);
+
+    expect(session).toEqual({ visits: 1 });
+    expect(await redis.stored('sess:abc')).toEqual({ visits: 2 });
+  });
+
+  test('a get between any two of sets and destroys', async () => {
+    const results = await Promise.all([
+      store.get('abc'),
+      store.set('abc', { visits: 1 }),
+      store.get('abc'),
+      store.set('abc', { visits: 2 }),
+      store.set('abc', { visits: 3 }),
+      store.get('abc'),
+      store.destroy('abc'),
+      store.get('abc'),
+      store.set('abc', { visits: 4 }),
+      store.get('abc'),
+      store.set('abc', { cookie: { expires: new Date(1) } }),
+      store.get('abc'),
+    ]);
+
+    expect(results).toEqual([
+      null,
+      null,
+      { visits: 1 },
+      null,
+      null,
+      { visits: 3 },
+      null,
+      null,
+      null,
+      { visits: 4 },
+      null,
+      null,
+    ]);
+  });
+
+  test('the last of many sets stays', async () => {
+    await Promise.all(numbers(2000).map((number) => store.set('abc', { number })));
+
+    expect(await redis.stored('sess:abc')).toEqual({ number: 1999 });
+  });
+
+  test('small sets before and after one of megabytes', async () => {
+    const text = 'x'.repeat(3_000_000);
+    await Promise.all([
+      store.set('abc', { text: 'before' }),
+      store.set('abc', { text }),
+      store.set('other', { text: 'between' }),
+      store.set('abc', { text: 'after' }),
+    ]);
+
+    expect(await redis.stored('sess:abc')).toEqual({ text: 'after' });
+  });
+
+  test('set and destroy before ids, length, all and clear', async () => {
+    const session = { user: 'ann' };
+    const [, , ids, length, all] = await Promise.all([
+      store.set('abc', session),
+      store.destroy('abc'),
+      store.ids(),
+      store.length(),
+      store.all(),
+      store.set('def', session),
+      store.clear(),
+    ]);
+
+    expect({ ids, length, all }).toEqual({ ids: [], length: 0, all: [] });
+    expect(await store.length()).toBe(0);
+  });
+
+  test('also when the connection is not there yet', async () => {
+    const fresh = await openStore('url', redis.port);
+    const results = await Promise.all([
+      fresh.set('abc', { visits: 1 }),
+      fresh.get('abc'),
+      fresh.destroy('abc'),
+      fresh.get('abc'),
+    ]);
+
+    expect(results).toEqual([null, { visits: 1 }, null, null]);
+  });
+});
+
+test('what a set was given counts as it was when set was called', async () => {
+  const store = await openStore('url', redis.port);
+  const session = liveSession('abc', { user: 'ann' });
+  const stored = asStored(session);
+
+  const done = store.set('abc', session);
+  session.user = 'bob';
+  session.cookie.maxAge = -1000;
+  await done;
+
+  expect(await redis.stored('sess:abc')).toEqual(stored);
+});
+
+test('several stores in one process keep their sessions apart', async () => {
+  const stores = await Promise.all(
+    numbers(5).map((number) => openStore('url', redis.port, { prefix: `app${number}:` })),
+  );
+  await Promise.all(
+    stores.flatMap((store, app) => numbers(200).map((number) => store.set(`id-${number}`, { app, number }))),
+  );
+
+  const sessions = await Promise.all(
+    stores.flatMap((store) => numbers(200).map((number) => store.get(`id-${number}`))),
+  );
+
+  expect(sessions).toEqual(stores.flatMap((_, app) => numbers(200).map((number) => ({ app, number }))));
+});

@@ -1,0 +1,195 @@
+'use strict';
+
+const { useRedis } = require('../support/redis.js');
+const { closeAll, openStore, styles } = require('../support/stores.js');
+
+const redis = useRedis();
+afterEach(closeAll);
+
+const store = (id, value) => redis.command('SET', `sess:${id}`, value);
+
+describe.each(Object.entries(styles))('get of a corrupt record, called in %s style', (_style, call) => {
+  const secret = 'c3cr3t';
+  const id = 'id-of-ann';
+
+  test.each([
+    ['cut off', `{"token":"${secret}"`, 17],
+    ['not JSON at all', secret, 0],
+    ['with something behind it', `{"token":"${secret}"} ${secret}`, 19],
+    ['with a bare word in it', `{"token":"${secret}",${secret}:1}`, 18],
+    ['with a tab in a string', `{"token":"${secret}\t"}`, 16],
+    ['with a line break in a string', `{"token":"${secret}\n"}`, 16],
+    ['on its third line', `{\n"token":\n"${secret}" 1}`, 20],
+    ['after characters of more than one byte', `{"token":"é😀","${secret}"}`, 23],
+    ['with a wrong escape', `{"token":"${secret}\\x"}`, 17],
+    ['white space alone', '  ', 2],
+    ['a byte order mark before it', `\uFEFF{"token":"${secret}"}`, 0],
+  ])('says where it is corrupt, and no content and no id: %s', async (_how, value, position) => {
+    await store(id, value);
+
+    const error = await call(await openStore('url', redis.port), 'get', id).catch((reason) => reason);
+
+    expect(error).toMatchObject({ name: 'Error', code: 'ERR_SESSION_CORRUPT', position });
+    expect(error.message).toContain('sess:');
+    expect(error.message).toContain(String(position));
+    expect(`${error.stack} ${JSON.stringify(error)} ${error.cause}`).not.toMatch(
+      new RegExp(`${secret}|${id}`),
+    );
+  });
+
+  test('names the prefix in use', async () => {
+    await redis.command('SET', 'shop:abc', '{');
+
+    await expect(call(await openStore('url', redis.port, { prefix: 'shop:' }), 'get', 'abc')).rejects.toThrow(
+      /shop:/,
+    );
+  });
+});
+
+test('after a corrupt record, the next get is answered as ever', async () => {
+  await store('bad', '{');
+  await store('good', '{"user":"ann"}');
+  const sessions = await openStore('url', redis.port);
+
+  const results = await Promise.allSettled(['good', 'bad', 'good'].map((id) => sessions.get(id)));
+
+  expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
+});
+
+describe('all', () => {
+  beforeEach(async () => {
+    await store('ann', '{"user":"ann"}');
+    await store('bob', '{"user":"bob"}');
+  });
+
+  const goodOnes = expect.arrayContaining([
+    { user: 'ann', id: 'ann' },
+    { user: 'bob', id: 'bob' },
+  ]);
+
+  test('gives the other sessions and counts the corrupt ones', async () => {
+    await store('cut', '{"user":"cy');
+    await store('word', 'undefined');
+    const sessions = await (await openStore('url', redis.port)).all();
+
+    expect(sessions).toHaveLength(2);
+    expect(sessions).toEqual(goodOnes);
+    expect(sessions.corrupt).toBe(2);
+  });
+
+  test('the count is 0 if all are sound, and not enumerable', async () => {
+    const sessions = await (await openStore('url', redis.port)).all();
+
+    expect(sessions.corrupt).toBe(0);
+    expect(Object.keys(sessions)).toEqual(['0', '1']);
+    expect(Object.getOwnPropertyDescriptor(sessions, 'corrupt')).toMatchObject({
+      enumerable: false,
+      writable: false,
+    });
+  });
+
+  test.each(['null', '17', 'true', '"text"'])('counts JSON that is no object: %s', async (value) => {
+    await store('odd', value);
+    const sessions = await (await openStore('url', redis.port)).all();
+
+    expect(sessions).toHaveLength(2);
+    expect(sessions).toEqual(goodOnes);
+    expect(sessions.corrupt).toBe(1);
+  });
+
+  test('leaves out empty strings and keys that are no strings', async () => {
+    await store('empty', '');
+    await redis.command('LPUSH', 'sess:list', 'a');
+    await redis.command('HSET', 'sess:hash', 'a', 'b');
+    const sessions = await (await openStore('url', redis.port)).all();
+
+    expect(sessions).toHaveLength(2);
+    expect(sessions).toEqual(goodOnes);
+  });
+
+  test('awaits what an async parse gives', async () => {
+    const parse = async (text) => {
+      await new Promise((resolve) => setImmediate(resolve));
+      return JSON.parse(text);
+    };
+    const sessions = await (
+      await openStore('url', redis.port, { serializer: { parse, stringify: JSON.stringify } })
+    ).all();
+
+    expect(sessions).toHaveLength(2);
+    expect(sessions).toEqual(goodOnes);
+    expect(sessions.corrupt).toBe(0);
+  });
+
+  test.each([
+    ['throws', (text) => JSON.parse(text)],
+    ['rejects', async (text) => JSON.parse(text)],
+  ])('counts what a parse of the app refuses: it %s', async (_how, parse) => {
+    await store('cut', '{"user":"cy');
+    const sessions = await (
+      await openStore('url', redis.port, { serializer: { parse, stringify: JSON.stringify } })
+    ).all();
+
+    expect(sessions).toHaveLength(2);
+    expect(sessions).toEqual(goodOnes);
+    expect(sessions.corrupt).toBe(1);
+  });
+
+  test('a session that cannot be given its id is counted, too', async () => {
+    const parse = (text) => Object.freeze(JSON.parse(text));
+    const sessions = await (
+      await openStore('url', redis.port, { serializer: { parse, stringify: JSON.stringify } })
+    ).all();
+
+    expect(sessions).toEqual([]);
+    expect(sessions.corrupt).toBe(2);
+  });
+});
+
+describe.each(Object.entries(styles))("get with the app's parse, called in %s style", (_style, call) => {
+  const refusal = new Error('cannot be decrypted');
+
+  test.each([
+    [
+      'throws',
+      () => {
+        throw refusal;
+      },
+    ],
+    ['rejects', () => Promise.reject(refusal)],
+  ])('that %s gives that very error', async (_how, parse) => {
+    await store('abc', '{}');
+    const sessions = await openStore('url', redis.port, { serializer: { parse, stringify: JSON.stringify } });
+
+    const error = await call(sessions, 'get', 'abc').catch((reason) => reason);
+
+    expect(error).toBe(refusal);
+  });
+
+  test('that is asynchronous gives the session it resolves to', async () => {
+    await store('abc', '{"user":"ann"}');
+    const serializer = { parse: async (text) => JSON.parse(text), stringify: JSON.stringify };
+
+    expect(await call(await openStore('url', redis.port, { serializer }), 'get', 'abc')).toEqual({
+      user: 'ann',
+    });
+  });
+
+  test('calls it as a method of the serializer', async () => {
+    await store('abc', 'whatever');
+    class Tagging {
+      tag = 'mine';
+      parse() {
+        return { tag: this.tag };
+      }
+      stringify() {
+        return this.tag;
+      }
+    }
+    const sessions = await openStore('url', redis.port, { serializer: new Tagging() });
+
+    expect(await call(sessions, 'get', 'abc')).toEqual({ tag: 'mine' });
+    await call(sessions, 'set', 'def', {});
+    expect(String(await redis.command('GET', 'sess:def'))).toBe('mine');
+  });
+});

@@ -1,0 +1,312 @@
+'use strict';
+
+const { useRedis } = require('../support/redis.js');
+const { closeAll, openStore, styles } = require('../support/stores.js');
+const { HOUR, liveSession } = require('../support/sessions.js');
+
+const redis = useRedis();
+afterEach(closeAll);
+
+const DAY = 24 * HOUR;
+// Redis starts to count down a moment after the test began to count.
+const MOMENT = 10_000;
+
+const withoutExpiry = liveSession('abc', {}, { maxAge: null });
+const expiringAt = (expires) => ({ cookie: { expires } });
+
+/** Expects the key of session `abc` to end within a moment before `ms` from now. */
+async function expectLifetime(ms) {
+  const left = await redis.lifetime('sess:abc');
+  expect(left).toBeLessThanOrEqual(ms);
+  expect(left).toBeGreaterThan(ms - MOMENT);
+}
+
+describe("the lifetime is the time to the cookie's expiry", () => {
+  test.each([
+    ['as a Cookie', () => liveSession('abc', {}, { maxAge: HOUR })],
+    ['as a Date', () => expiringAt(new Date(Date.now() + HOUR))],
+    ['as an ISO string', () => expiringAt(new Date(Date.now() + HOUR).toISOString())],
+    ['as a number of ms since 1970', () => expiringAt(Date.now() + HOUR)],
+    ['as another format that Date reads', () => expiringAt(new Date(Date.now() + HOUR).toUTCString())],
+  ])('%s', async (_kind, session) => {
+    const store = await openStore('url', redis.port, { ttl: 60 });
+    await store.set('abc', session());
+
+    await expectLifetime(HOUR);
+  });
+
+  test('to the millisecond', async () => {
+    const store = await openStore('url', redis.port);
+
+    await store.set('abc', liveSession('abc', {}, { maxAge: 20_150 }));
+    await expectLifetime(20_150);
+
+    await store.set('abc', liveSession('abc', {}, { maxAge: 150 }));
+    expect(await redis.lifetime('sess:abc')).toBeLessThanOrEqual(150);
+  });
+});
+
+describe('a session whose cookie has no expiry lives for the ttl', () => {
+  test.each([
+    ['a cookie without one', withoutExpiry],
+    ['undefined', expiringAt(undefined)],
+    ['null', expiringAt(null)],
+    ['false', expiringAt(false)],
+    ['0', expiringAt(0)],
+    ['an empty string', expiringAt('')],
+    ['a cookie that is null', { cookie: null }],
+    ['no cookie', { user: 'ann' }],
+  ])('%s', async (_kind, session) => {
+    const store = await openStore('url', redis.port, { ttl: 600 });
+    await store.set('abc', session);
+
+    await expectLifetime(600_000);
+  });
+
+  test.each([undefined, null, 0])('of a day if the option is %s', async (ttl) => {
+    const store = await openStore('url', redis.port, { ttl });
+    expect(store.ttl).toBe(86_400);
+    await store.set('abc', withoutExpiry);
+
+    await expectLifetime(DAY);
+  });
+
+  test('of a fraction of a second', async () => {
+    const store = await openStore('url', redis.port, { ttl: 20.25 });
+    await store.set('abc', withoutExpiry);
+    await expectLifetime(20_250);
+
+    const brief = await openStore('url', redis.port, { ttl: 0.15 });
+    await brief.set('abc', withoutExpiry);
+    expect(await redis.lifetime('sess:abc')).toBeLessThanOrEqual(150);
+  });
+
+  test('of less than a millisecond, which is still a lifetime', async () => {
+    const store = await openStore('url', redis.port, { ttl: 0.0001 });
+
+    expect(await store.set('abc', withoutExpiry)).toBeNull();
+    expect(await redis.lifetime('sess:abc')).toBeLessThanOrEqual(1);
+  });
+});
+
+describe('a ttl function', () => {
+  test('gets the session and rules alone', async () => {
+    const seen = [];
+    const ttl = (session) => {
+      seen.push(session);
+      return 600;
+    };
+    const store = await openStore('url', redis.port, { ttl });
+    const session = liveSession('abc', {}, { maxAge: HOUR });
+
+    await store.set('abc', session);
+    await expectLifetime(600_000);
+    await redis.command('PEXPIRE', 'sess:abc', 1_000_000);
+    await store.touch('abc', session);
+    await expectLifetime(600_000);
+    expect(seen).toHaveLength(2);
+    expect(seen.every((each) => each === session)).toBe(true);
+  });
+
+  test('also for a cookie whose expiry cannot be read', async () => {
+    const store = await openStore('url', redis.port, { ttl: () => 600 });
+    await store.set('abc', expiringAt('never'));
+
+    await expectLifetime(600_000);
+  });
+
+  test('may give a fraction of a second', async () => {
+    const store = await openStore('url', redis.port, { ttl: () => 20.25 });
+    await store.set('abc', withoutExpiry);
+
+    await expectLifetime(20_250);
+  });
+
+  test.each([0, -0, -0.5, -3600])('that gives %p destroys the session', async (lifetime) => {
+    const store = await openStore('url', redis.port);
+    await store.set('abc', withoutExpiry);
+    store.ttl = () => lifetime;
+
+    expect(await store.set('abc', liveSession('abc', {}, { maxAge: HOUR }))).toBeNull();
+    expect(await redis.keys()).toEqual([]);
+  });
+});
+
+describe.each(Object.entries(styles))('a ttl function called for in %s style', (_style, call) => {
+  const refusal = new Error('no lifetime for you');
+  const bad = [
+    [
+      'throws',
+      () => {
+        throw refusal;
+      },
+      (error) => expect(error).toBe(refusal),
+    ],
+    ['gives NaN', () => Number.NaN, 'ERR_OUT_OF_RANGE'],
+    ['gives Infinity', () => Number.POSITIVE_INFINITY, 'ERR_OUT_OF_RANGE'],
+    ['gives more than Redis can hold', () => 1e300, 'ERR_OUT_OF_RANGE'],
+    ['gives a string', () => '60', 'ERR_INVALID_ARG_TYPE'],
+    ['gives undefined', () => undefined, 'ERR_INVALID_ARG_TYPE'],
+    ['gives null', () => null, 'ERR_INVALID_ARG_TYPE'],
+    ['gives a bigint', () => 60n, 'ERR_INVALID_ARG_TYPE'],
+    ['gives a promise', async () => 60, 'ERR_INVALID_ARG_TYPE'],
+  ];
+
+  test.each(bad)('that %s: an error, and what is stored stays', async (_what, ttl, expected) => {
+    const store = await openStore('url', redis.port);
+    await store.set('abc', { user: 'ann' });
+    await redis.command('PEXPIRE', 'sess:abc', 600_000);
+    store.ttl = ttl;
+
+    for (const [method, id] of [
+      ['set', 'abc'],
+      ['touch', 'abc'],
+      ['set', 'new'],
+    ]) {
+      const error = await call(store, method, id, liveSession(id, { user: 'bob' })).catch((reason) => reason);
+      if (typeof expected === 'function') {
+        expected(error);
+      } else {
+        expect(error).toMatchObject({ code: expected, message: expect.stringMatching(/ttl.*number/) });
+      }
+    }
+
+    expect(await redis.keys()).toEqual(['sess:abc']);
+    expect(await redis.stored('sess:abc')).toEqual({ user: 'ann' });
+    await expectLifetime(600_000);
+  });
+});
+
+describe('a lifetime that is over', () => {
+  test.each([
+    ['a moment ago', () => expiringAt(new Date(Date.now() - 1))],
+    ['in 1970', () => expiringAt(new Date(1))],
+    ['as a string', () => expiringAt('2001-01-01T00:00:00.000Z')],
+    ['before 1970', () => expiringAt(new Date(-1))],
+  ])('destroys the session: %s', async (_when, session) => {
+    const store = await openStore('url', redis.port);
+    await store.set('abc', liveSession('abc'));
+
+    expect(await store.set('abc', session())).toBeNull();
+    expect(await redis.keys()).toEqual([]);
+  });
+
+  test('touch ends the session too', async () => {
+    const store = await openStore('url', redis.port);
+    await store.set('abc', liveSession('abc'));
+
+    expect(await store.touch('abc', expiringAt(new Date(Date.now() - 1000)))).toBeNull();
+    expect(await redis.keys()).toEqual([]);
+  });
+});
+
+describe("a cookie's expiry that is no time", () => {
+  test.each([
+    ['words', 'never'],
+    ['an Invalid Date', new Date(Number.NaN)],
+    ['Infinity', Number.POSITIVE_INFINITY],
+    ['an object', {}],
+    ['a function', () => 1],
+    ['a symbol', Symbol('soon')],
+    ['a bigint', 1n],
+  ])('is an error, and what is stored stays: %s', async (_what, expires) => {
+    const store = await openStore('url', redis.port);
+    await store.set('abc', { user: 'ann' });
+    await redis.command('PEXPIRE', 'sess:abc', 600_000);
+
+    for (const method of ['set', 'touch']) {
+      const error = await store[method]('abc', { user: 'bob', ...expiringAt(expires) }).catch(
+        (reason) => reason,
+      );
+      expect(error).toMatchObject({
+        name: expect.stringMatching(/^(Type|Range)Error$/),
+        code: expect.stringMatching(/^ERR_(INVALID_ARG_(TYPE|VALUE)|OUT_OF_RANGE)$/),
+        message: expect.stringContaining('expires'),
+      });
+    }
+
+    expect(await redis.stored('sess:abc')).toEqual({ user: 'ann' });
+    await expectLifetime(600_000);
+  });
+});
+
+describe('disableTTL', () => {
+  test.each([
+    ['with an expiry', liveSession('abc')],
+    ['without one', withoutExpiry],
+  ])('stores a session without a lifetime: %s', async (_what, session) => {
+    const store = await openStore('url', redis.port, { disableTTL: true });
+    await store.set('abc', session);
+
+    expect(await redis.lifetime('sess:abc')).toBe(-1);
+  });
+
+  test('takes away the lifetime that an earlier set gave', async () => {
+    const store = await openStore('url', redis.port);
+    await store.set('abc', withoutExpiry);
+    store.disableTTL = true;
+    await store.set('abc', withoutExpiry);
+
+    expect(await redis.lifetime('sess:abc')).toBe(-1);
+  });
+});
+
+describe('touch', () => {
+  test('moves the lifetime and leaves the value', async () => {
+    const store = await openStore('url', redis.port);
+    await store.set('abc', liveSession('abc', { user: 'ann' }, { maxAge: 60_000 }));
+    const before = await redis.command('GET', 'sess:abc');
+
+    await store.touch('abc', liveSession('abc', { user: 'somebody else' }, { maxAge: HOUR }));
+
+    await expectLifetime(HOUR);
+    expect((await redis.command('GET', 'sess:abc')).equals(before)).toBe(true);
+  });
+
+  test('shortens a lifetime as well, to the millisecond', async () => {
+    const store = await openStore('url', redis.port);
+    await store.set('abc', liveSession('abc'));
+
+    await store.touch('abc', liveSession('abc', {}, { maxAge: 20_150 }));
+
+    await expectLifetime(20_150);
+  });
+
+  test('of a session that is not there is no error and makes none', async () => {
+    const store = await openStore('url', redis.port);
+
+    expect(await store.touch('nobody', liveSession('nobody'))).toBeNull();
+    expect(await redis.keys()).toEqual([]);
+  });
+
+  describe.each(['disableTouch', 'disableTTL'])('with %s', (option) => {
+    let store;
+    beforeEach(async () => {
+      store = await openStore('url', redis.port, { [option]: true });
+      await redis.command('SET', 'sess:abc', '{}', 'PX', 60_000);
+    });
+
+    test('calls back at once and leaves the lifetime', async () => {
+      const calls = [];
+      const returned = store.touch('abc', liveSession('abc'), (...args) => calls.push(args));
+
+      expect(calls).toEqual([[null, null]]);
+      expect(returned).toBeUndefined();
+      await store.length();
+      expect(calls).toHaveLength(1);
+      await expectLifetime(60_000);
+    });
+
+    test('gives a promise of null', async () => {
+      expect(await store.touch('abc', liveSession('abc'))).toBeNull();
+      await expectLifetime(60_000);
+    });
+
+    test('asks for no lifetime', async () => {
+      store.ttl = () => {
+        throw new Error('asked');
+      };
+      expect(await store.touch('abc', expiringAt('never'))).toBeNull();
+    });
+  });
+});

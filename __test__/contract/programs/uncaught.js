@@ -1,0 +1,11 @@
+'use strict';
+
+// Has a callback that throws, and no handler for it.
+
+const { RedisStore } = require('../../..');
+
+const store = new RedisStore({ url: process.argv[2] });
+store.get('abc', () => {
+  console.log('called');
+  throw new Error('thrown by the callback');
+});

@@ -1,0 +1,39 @@
+'use strict';
+
+const { Cookie, Session } = require('express-session');
+
+const HOUR = 60 * 60 * 1000;
+
+/**
+ * A session as express-session hands it to a store: a live Session, whose `req` and `id` are not
+ * enumerable, with a Cookie that has a `toJSON`.
+ *
+ * @param {string} id
+ * @param {object} data what the app keeps in the session
+ * @param {object} cookie options of express-session's `cookie`; `maxAge` in ms, null for a cookie without an expiry
+ */
+function liveSession(id, data = {}, cookie = { maxAge: HOUR }) {
+  return new Session({ sessionID: id }, { cookie: new Cookie(cookie), ...data });
+}
+
+/** What an app of a shop keeps for a visitor who is logged in: about half a kilobyte of JSON. */
+function shopVisitor(number = 1) {
+  return {
+    user: { id: number, name: `Visitor ${number}`, email: `visitor${number}@shop.example`, roles: ['buyer'] },
+    cart: [
+      { sku: 'A-1001', title: 'Teapot, 1.2 l', quantity: 1, price: 24.9 },
+      { sku: 'B-2042', title: 'Darjeeling first flush', quantity: 3, price: 11.45 },
+    ],
+    csrfSecret: `c2VjcmV0-${number}`,
+    flash: {},
+    returnTo: '/checkout?step=2',
+    visits: number,
+  };
+}
+
+/** What a store gives back for a session: its JSON, read again. */
+function asStored(session) {
+  return JSON.parse(JSON.stringify(session));
+}
+
+module.exports = { HOUR, liveSession, shopVisitor, asStored };

@@ -1,0 +1,119 @@
+'use strict';
+
+const { RedisStore } = require('../..');
+
+const nodeRedis = (packageName) => ({
+  async connect(port, settings) {
+    const { createClient } = require(packageName);
+    const { socket, ...options } = settings;
+    const client = createClient({ ...options, socket: { host: '127.0.0.1', port, ...socket } });
+    await listen(client).connect();
+    return client;
+  },
+  async end(client) {
+    if (client.isOpen) await client.disconnect();
+  },
+});
+
+const ioredis = (packageName) => ({
+  async connect(port, settings) {
+    const Redis = require(packageName);
+    const client = listen(new Redis({ host: '127.0.0.1', port, ...settings, lazyConnect: true }));
+    await client.connect();
+    return client;
+  },
+  async end(client) {
+    if (client.status !== 'end') {
+      const ended = new Promise((resolve) => client.once('end', resolve));
+      client.disconnect();
+      await ended;
+    }
+  },
+});
+
+// Some suites stop the server: a client's 'error' without a listener would end the process.
+function listen(client) {
+  return client.on('error', () => {});
+}
+
+const kinds = {
+  redis4: nodeRedis('redis4'),
+  redis5: nodeRedis('redis5'),
+  redis6: nodeRedis('redis'),
+  ioredis4: ioredis('ioredis4'),
+  ioredis5: ioredis('ioredis5'),
+  ioredis6: ioredis('ioredis'),
+  iovalkey: ioredis('iovalkey'),
+};
+
+/** Every standalone client whose settings a store can read. */
+const clientKinds = Object.keys(kinds);
+
+/** Every way to tell a store where Redis is. */
+const sources = ['url', ...clientKinds];
+
+/** One source of each family, for suites whose subject is not the client. */
+const familySources = ['url', 'redis6', 'ioredis6'];
+
+const opened = { stores: [], clients: [] };
+
+/** A connected client of `kind`, with `settings` for its constructor, that `closeAll` ends. */
+async function openClient(kind, port, settings = {}) {
+  const client = await kinds[kind].connect(port, settings);
+  opened.clients.push({ kind, client });
+  return client;
+}
+
+/** A store with `options` on the Redis at `port` of this machine, found by `source`; `closeAll` closes it. */
+async function openStore(source, port, options = {}) {
+  const where =
+    source === 'url' ? { url: `redis://127.0.0.1:${port}` } : { client: await openClient(source, port) };
+  return keepStore(new RedisStore({ ...where, ...options }));
+}
+
+/** Leaves a store that the caller made, of this class or a subclass, to `closeAll`. */
+function keepStore(store) {
+  opened.stores.push(store);
+  return store;
+}
+
+/** Closes what was opened since the last call, stores before the clients that they read. */
+async function closeAll() {
+  await Promise.all(opened.stores.splice(0).map((store) => store.close()));
+  await Promise.all(opened.clients.splice(0).map(({ kind, client }) => kinds[kind].end(client)));
+}
+
+/** The two ways to call a method of a store, as functions that give a promise of its result. */
+const styles = {
+  promise: (store, method, ...args) => store[method](...args),
+  callback: (store, method, ...args) =>
+    new Promise((resolve, reject) => {
+      store[method](...args, (error, result) => (error ? reject(error) : resolve(result)));
+    }),
+};
+
+/** A callback that remembers the arguments of its calls, and `called`, a promise of the first ones. */
+function recordCalls() {
+  const calls = [];
+  let first;
+  const called = new Promise((resolve) => {
+    first = resolve;
+  });
+  const callback = (...args) => {
+    calls.push(args);
+    first(args);
+  };
+  return { calls, called, callback };
+}
+
+module.exports = {
+  clientKinds,
+  sources,
+  familySources,
+  styles,
+  openClient,
+  openStore,
+  keepStore,
+  closeAll,
+  recordCalls,
+};
