@@ -1,0 +1,71 @@
+'use strict';
+
+const { useRedis } = require('../support/redis.js');
+const { closeAll, openStore, recordCalls } = require('../support/stores.js');
+
+const redis = useRedis();
+afterEach(closeAll);
+
+const closed = expect.objectContaining({ code: 'ERR_STORE_CLOSED' });
+
+test('what is under way finishes first', async () => {
+  const store = await openStore('url', redis.port, { scanCount: 1 });
+  await Promise.all(Array.from({ length: 300 }, (_, i) => store.set(`abc${i}`, { i })));
+
+  const results = Promise.all([store.get('abc7'), store.set('def', { n: 1 }), store.all(), store.length()]);
+  await store.close();
+
+  const [session, , all, length] = await results;
+  expect(session).toEqual({ i: 7 });
+  expect(all).toHaveLength(301);
+  expect(length).toBe(301);
+});
+
+test('later operations are refused, by callback and by promise', async () => {
+  const store = await openStore('url', redis.port);
+  await store.close();
+
+  for (const [method, ...args] of [
+    ['get', 'abc'],
+    ['set', 'abc', { a: 1 }],
+    ['touch', 'abc', { a: 1 }],
+    ['destroy', 'abc'],
+    ['all'],
+    ['ids'],
+    ['length'],
+    ['clear'],
+  ]) {
+    await expect(store[method](...args)).rejects.toEqual(closed);
+    const { called, calls, callback } = recordCalls();
+    store[method](...args, callback);
+    expect(calls).toEqual([]);
+    expect(await called).toEqual([closed, null]);
+  }
+});
+
+test('closing again is the same closing', async () => {
+  const store = await openStore('url', redis.port);
+  const closing = store.close();
+  expect(store.close()).toBe(closing);
+  expect(await closing).toBeUndefined();
+  expect(await store[Symbol.asyncDispose]()).toBeUndefined();
+});
+
+test('ends the connection', async () => {
+  const store = await openStore('url', redis.port);
+  await store.get('abc');
+  const connections = async () =>
+    String(await redis.command('CLIENT', 'LIST'))
+      .trim()
+      .split('\n').length;
+  expect(await connections()).toBe(2); // with the one that asks
+  await store.close();
+  while ((await connections()) > 1);
+});
+
+test('a store without a Redis can be closed', async () => {
+  const { RedisStore } = require('../..');
+  const store = new RedisStore({ url: 'redis://127.0.0.1:1' });
+  await store.close();
+  await expect(store.get('abc')).rejects.toEqual(closed);
+});
