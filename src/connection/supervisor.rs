@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::options::{CONNECT_TIMEOUT, ConnectionOptions};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, ErrorKind, RedisConnectionInfo, RedisError, ServerErrorKind};
+use redis::{AsyncConnectionConfig, Pipeline, RedisConnectionInfo, RedisError, Value};
 use std::collections::VecDeque;
 use std::future::{self, Future};
 use std::pin::Pin;
@@ -265,10 +265,9 @@ fn ask(numbered: Numbered, mut connection: MultiplexedConnection, server: Arc<st
         let reply = connection.send_packed_commands(&job.commands, 0, job.commands.len());
         let outcome = match timeout_at(job.deadline, reply).await {
             Ok(Ok(values)) => Outcome::Replied(Ok(values)),
-            Ok(Err(error)) if error.is_io_error() || error.is_unrecoverable_error() => {
-                Outcome::Lost
-            }
-            Ok(Err(error)) => Outcome::Replied(Err(refusal(&server, &error))),
+            // Error replies are values: an error here is the connection's, or a reply that is not
+            // Redis's protocol, after which the connection is of no more use.
+            Ok(Err(_)) => Outcome::Lost,
             Err(_) => Outcome::Replied(Err(Error::Timeout {
                 server: server.to_string(),
                 waited: crate::options::COMMAND_TIMEOUT,
@@ -279,68 +278,86 @@ fn ask(numbered: Numbered, mut connection: MultiplexedConnection, server: Arc<st
 }
 
 /// Connects, authenticates, selects the database.
+///
+/// The commands are our own rather than the redis crate's set-up, which keeps the server's words on a
+/// refused password to itself.
 async fn establish(options: &ConnectionOptions) -> Result<Link, Failure> {
     let stream = socket::open(options).await.map_err(|error| Failure {
         cause: error.to_string(),
         refusal: None,
     })?;
-    let mut info = RedisConnectionInfo::default()
-        .set_db(options.database)
-        .set_lib_name(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
-    if let Some(username) = &options.username {
-        info = info.set_username(username);
-    }
-    if let Some(password) = &options.password {
-        info = info.set_password(password.reveal());
-    }
     let config = AsyncConnectionConfig::new()
         // Deadlines are kept here, per pipeline.
         .set_response_timeout(None)
         .set_connection_timeout(None)
         .set_pipeline_buffer_size(DRIVER_QUEUE);
-    match MultiplexedConnection::new_with_config(&info, stream, config).await {
-        Ok((connection, driver)) => Ok(Link {
-            connection,
-            driver: tokio::spawn(driver),
-        }),
-        Err(error) => Err(Failure {
-            cause: reason(&error),
-            refusal: is_refusal(&error).then(|| refusal(&options.server(), &error)),
-        }),
+    let nothing = RedisConnectionInfo::default().set_skip_set_lib_name();
+    let (connection, driver) = MultiplexedConnection::new_with_config(&nothing, stream, config)
+        .await
+        .map_err(Failure::from)?;
+    let mut link = Link {
+        connection,
+        driver: tokio::spawn(driver),
+    };
+    let (commands, required) = set_up(options);
+    let replies = link
+        .connection
+        .send_packed_commands(&commands, 0, commands.len())
+        .await
+        .map_err(Failure::from)?;
+    for reply in replies.into_iter().take(required) {
+        if let Value::ServerError(error) = reply {
+            let server = options.server();
+            let refusal = Error::from_reply(&server, error.code(), error.details());
+            return Err(Failure {
+                cause: refusal.to_string(),
+                refusal: (!is_passing(error.code())).then_some(refusal),
+            });
+        }
     }
+    Ok(link)
 }
 
-/// Whether the server has understood and said no.
-fn is_refusal(error: &RedisError) -> bool {
-    match error.kind() {
-        ErrorKind::AuthenticationFailed | ErrorKind::Extension => true,
-        ErrorKind::Server(kind) => !matches!(
-            kind,
-            ServerErrorKind::BusyLoading
-                | ServerErrorKind::TryAgain
-                | ServerErrorKind::ClusterDown
-                | ServerErrorKind::MasterDown
-        ),
-        // The crate's word for a database that SELECT refused.
-        ErrorKind::UnexpectedReturnType => true,
-        _ => false,
+/// The commands that begin a connection, and how many of them, from the first, must succeed.
+fn set_up(options: &ConnectionOptions) -> (Pipeline, usize) {
+    let mut commands = Pipeline::new();
+    if let Some(password) = &options.password {
+        commands.cmd("AUTH");
+        if let Some(username) = &options.username {
+            commands.arg(username);
+        }
+        commands.arg(password.reveal());
     }
+    if options.database != 0 {
+        commands.cmd("SELECT").arg(options.database);
+    }
+    let required = commands.len();
+    // For whoever reads CLIENT LIST; servers before 7.2 do not know it.
+    for (attribute, value) in [
+        ("LIB-NAME", env!("CARGO_PKG_NAME")),
+        ("LIB-VER", env!("CARGO_PKG_VERSION")),
+    ] {
+        commands
+            .cmd("CLIENT")
+            .arg("SETINFO")
+            .arg(attribute)
+            .arg(value);
+    }
+    (commands, required)
 }
 
-fn reason(error: &RedisError) -> String {
-    match (error.code(), error.detail()) {
-        (Some(code), Some(detail)) => format!("{code} {detail}"),
-        (None, Some(detail)) => format!("{}: {detail}", error.category()),
-        _ => error.to_string(),
-    }
+/// Whether a server that answers so may answer otherwise soon.
+fn is_passing(reply: &str) -> bool {
+    matches!(reply, "LOADING" | "TRYAGAIN" | "CLUSTERDOWN" | "MASTERDOWN")
 }
 
-fn refusal(server: &str, error: &RedisError) -> Error {
-    Error::from_reply(
-        server,
-        error.code().unwrap_or("ERR"),
-        Some(error.detail().unwrap_or_else(|| error.category())),
-    )
+impl From<RedisError> for Failure {
+    fn from(error: RedisError) -> Self {
+        Self {
+            cause: error.to_string(),
+            refusal: None,
+        }
+    }
 }
 
 /// Between half and the whole of `pause`, so that many processes do not come back in step.
@@ -354,6 +371,16 @@ fn jittered(pause: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_connection_begins_with_who_and_where() {
+        let mut options = crate::options::parse_url("redis://ann:pw@h/3").expect("a URL");
+        let (commands, required) = set_up(&options);
+        assert_eq!((commands.len(), required), (4, 2));
+        options.password = None;
+        options.database = 0;
+        assert_eq!(set_up(&options).1, 0);
+    }
 
     #[test]
     fn pauses_stay_between_half_and_whole() {
