@@ -1,0 +1,54 @@
+'use strict';
+
+const { once } = require('node:events');
+const express = require('express');
+const session = require('express-session');
+
+const COOKIE = 'connect.sid';
+
+/** A browser's part in sessions: keeps the cookie that the server sets. */
+class Visitor {
+  #origin;
+  cookie;
+
+  constructor(origin) {
+    this.#origin = origin;
+  }
+
+  async get(path) {
+    const headers = this.cookie === undefined ? {} : { cookie: `${COOKIE}=${this.cookie}` };
+    const response = await fetch(this.#origin + path, { headers });
+    const set = response.headers.getSetCookie().find((header) => header.startsWith(`${COOKIE}=`));
+    if (set !== undefined) this.cookie = set.slice(COOKIE.length + 1).split(';')[0];
+    const text = await response.text();
+    return { status: response.status, setCookie: set, body: text && JSON.parse(text) };
+  }
+
+  /** The id in the signed cookie. */
+  get id() {
+    return decodeURIComponent(this.cookie).slice('s:'.length).split('.')[0];
+  }
+}
+
+/** Serves an Express app with sessions in `store` on a free port; `routes` adds to it. */
+async function serve(store, options, routes) {
+  const app = express();
+  const middleware = session({ store, secret: 'test', resave: false, saveUninitialized: false, ...options });
+  routes(app, middleware);
+  app.use((error, _request, response, _next) => {
+    response.status(500).json({ code: error.code, message: error.message });
+  });
+  const server = app.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const origin = `http://127.0.0.1:${server.address().port}`;
+  return {
+    visitor: () => new Visitor(origin),
+    async close() {
+      server.closeAllConnections();
+      server.close();
+      await once(server, 'close');
+    },
+  };
+}
+
+module.exports = { serve };

@@ -1,0 +1,28 @@
+'use strict';
+
+// The order of measuring within a round, and what remains of a figure after all rounds.
+
+/** The list, begun at another place each round. */
+function rotated(list, round) {
+  const start = round % list.length;
+  return [...list.slice(start), ...list.slice(0, start)];
+}
+
+function median(values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+/** Of each figure the median over the rounds; `spread` has the least and the greatest. */
+function summarise(rounds) {
+  const summary = { spread: {} };
+  for (const figure of Object.keys(rounds[0])) {
+    const values = rounds.map((round) => round[figure]);
+    summary[figure] = median(values);
+    summary.spread[figure] = [Math.min(...values), Math.max(...values)];
+  }
+  return summary;
+}
+
+module.exports = { rotated, median, summarise };

@@ -1,0 +1,86 @@
+'use strict';
+
+// The stores that are compared, each with its package's default settings and a Redis database of its own,
+// so that they share the server and the key prefix but no keys.
+
+const session = require('express-session');
+
+async function openNative(redisUrl) {
+  const { RedisStore } = require('connect-redis-native');
+  const store = new RedisStore({ url: `${redisUrl}/1` });
+  return { store, close: () => store.close() };
+}
+
+async function openNodeRedis(redisUrl) {
+  const { RedisStore } = require('connect-redis10');
+  const { createClient } = require('redis');
+  const client = createClient({ url: `${redisUrl}/2` });
+  await client.connect();
+  return { store: new RedisStore({ client }), close: () => client.close() };
+}
+
+async function openIoredis(redisUrl) {
+  const { RedisStore } = require('connect-redis8');
+  const { Redis } = require('ioredis');
+  const client = new Redis(`${redisUrl}/3`);
+  return { store: new RedisStore({ client }), close: () => client.quit() };
+}
+
+async function openMemory() {
+  return { store: new session.MemoryStore(), close: async () => {} };
+}
+
+// Does nothing and answers every waiting caller at once in the next turn of the event loop: what is measured
+// with it is the cost of measuring.
+class EmptyStore extends session.Store {
+  #callbacks = [];
+  #session;
+
+  #answer = () => {
+    const callbacks = this.#callbacks;
+    this.#callbacks = [];
+    for (const callback of callbacks) callback(null, this.#session);
+  };
+
+  #later(callback) {
+    if (this.#callbacks.push(callback) === 1) setImmediate(this.#answer);
+  }
+
+  get(_sid, callback) {
+    this.#later(callback);
+  }
+
+  set(_sid, stored, callback) {
+    this.#session ??= JSON.parse(JSON.stringify(stored));
+    this.#later(callback);
+  }
+
+  touch(_sid, _session, callback) {
+    this.#later(callback);
+  }
+
+  // express-session's own changes the session it is given, of which there is only one here.
+  createSession(req, session) {
+    return super.createSession(req, structuredClone(session));
+  }
+}
+
+async function openEmpty() {
+  return { store: new EmptyStore(), close: async () => {} };
+}
+
+const stores = {
+  native: { label: 'connect-redis-native', open: openNative },
+  'connect-redis10': { label: 'connect-redis 10, redis 6', open: openNodeRedis, peer: true },
+  'connect-redis8': { label: 'connect-redis 8.1, ioredis 6', open: openIoredis, peer: true },
+  memory: { label: 'MemoryStore', open: openMemory },
+};
+
+const empty = { label: 'empty store', open: openEmpty };
+
+/** Opens the store of that key: `{ store, close }`. */
+function openStore(key, redisUrl) {
+  return (stores[key] ?? { empty }[key]).open(redisUrl);
+}
+
+module.exports = { stores, openStore };

@@ -1,0 +1,58 @@
+'use strict';
+
+// npm run bench: compares the stores; see bench/README.md.
+
+const path = require('node:path');
+const { parseArgs } = require('node:util');
+
+const USAGE = `npm run bench -- [options]
+  --quick          a smoke test in less than a minute; its figures mean little, and it writes no files unless
+                   --out is given
+  --node <which>   the Node of the measured processes: a version, such as 24, or the path of a binary
+  --out <folder>   where to write results and charts (default: bench/results)
+  --stores <keys>  only these: native, connect-redis10, connect-redis8, memory
+  --startup        how long the package takes to load, instead of the comparison
+  --memory         what five million operations and fifty stores take, instead of the comparison
+`;
+
+async function main() {
+  const { values } = parseArgs({
+    options: {
+      quick: { type: 'boolean', default: false },
+      node: { type: 'string' },
+      out: { type: 'string' },
+      stores: { type: 'string' },
+      startup: { type: 'boolean' },
+      memory: { type: 'boolean' },
+      help: { type: 'boolean' },
+    },
+  });
+  if (values.help) {
+    process.stdout.write(USAGE);
+    return;
+  }
+
+  await require('./setup.js').setUp();
+
+  const { nodeBinary } = require('../bench/node-binary.js');
+  const { stores } = require('../bench/stores.js');
+  const options = { node: nodeBinary(values.node), quick: values.quick };
+  if (values.startup) {
+    require('../bench/startup.js').measureStartup(options);
+    return;
+  }
+  if (values.memory) {
+    await require('../bench/memory.js').measureMemory(options);
+    return;
+  }
+  const out = values.out ?? (values.quick ? undefined : path.join(__dirname, '..', 'bench', 'results'));
+  const keys = values.stores?.split(',') ?? Object.keys(stores);
+  const unknown = keys.filter((key) => stores[key] === undefined);
+  if (unknown.length > 0) throw new Error(`There is no store called ${unknown.join(', ')}.\n${USAGE}`);
+  await require('../bench/main.js').compare({ ...options, stores: keys, out });
+}
+
+main().catch((error) => {
+  console.error(error);
+  process.exitCode = 1;
+});
