@@ -132,3 +132,65 @@ test('callbacks come later than the call, and in the order of the calls', async 
   await Promise.all(done);
   expect(order).toEqual([...order.keys()]);
 });
+
+test('callbacks can go on with the store, a thousand times over', async () => {
+  const store = await openStore('url', redis.port);
+
+  await new Promise((resolve, reject) => {
+    const next = (number) => {
+      if (number === 1000) return resolve();
+      store.set('abc', { number }, (setError) => {
+        store.get('abc', (getError, session) => {
+          if (setError || getError || session.number !== number)
+            return reject(setError ?? getError ?? new Error(`${session.number} instead of ${number}`));
+          next(number + 1);
+        });
+      });
+    };
+    next(0);
+  });
+
+  expect(await redis.stored('sess:abc')).toEqual({ number: 999 });
+});
+
+test('what the store calls can use the store: ttl, toJSON, stringify and parse', async () => {
+  const store = await openStore('url', redis.port);
+  const used = new Set();
+  const useStore = (who) => {
+    if (used.has(who)) return;
+    used.add(who);
+    store.set(`from-${who}`, {}, () => {});
+  };
+  store.ttl = () => {
+    useStore('ttl');
+    return 60;
+  };
+  store.serializer = {
+    stringify(session) {
+      useStore('stringify');
+      return JSON.stringify(session);
+    },
+    parse(text) {
+      useStore('parse');
+      return JSON.parse(text);
+    },
+  };
+
+  await store.set('abc', {
+    toJSON() {
+      useStore('toJSON');
+      return { user: 'ann' };
+    },
+  });
+  expect(await store.get('abc')).toEqual({ user: 'ann' });
+
+  await store.length();
+  expect(await redis.keys()).toEqual([
+    'sess:abc',
+    'sess:from-parse',
+    'sess:from-stringify',
+    'sess:from-toJSON',
+    'sess:from-ttl',
+  ]);
+  expect(await redis.stored('sess:abc')).toEqual({ user: 'ann' });
+});

@@ -77,6 +77,18 @@ describe('a field that is changed on a live store rules from then on:', () => {
     expect(await redis.keys()).toEqual(['sess:abc']);
   });
 
+  test('prefix, while operations issued under the old one are on their way', async () => {
+    const [, old, oldIds] = await (() => {
+      const issued = [store.set('def', withoutExpiry), store.get('abc'), store.ids()];
+      store.prefix = 'shop:';
+      return Promise.all([...issued, store.set('ghi', withoutExpiry)]);
+    })();
+
+    expect(old).not.toBeNull();
+    expect(oldIds.sort()).toEqual(['abc', 'def']);
+    expect(await redis.keys()).toEqual(['sess:abc', 'sess:def', 'shop:ghi']);
+  });
+
   test('ttl, as a number and as a function', async () => {
     store.ttl = 600;
     await store.set('abc', withoutExpiry);

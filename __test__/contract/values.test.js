@@ -129,6 +129,26 @@ describe('a record that another program wrote', () => {
     expect(JSON.stringify(session)).toBe(JSON.stringify(JSON.parse(text)));
   });
 
+  test('is read, however deep it is nested', async () => {
+    const depth = 100_000;
+    await redis.command('SET', 'sess:abc', `${'{"value":'.repeat(depth)}{}${'}'.repeat(depth)}`);
+    const store = await openStore('url', redis.port);
+
+    let levels = 0;
+    for (let value = await store.get('abc'); value.value; value = value.value) levels += 1;
+
+    expect(levels).toBe(depth);
+  });
+
+  test('is refused where it is corrupt, however deep it is nested', async () => {
+    const depth = 100_000;
+    await redis.command('SET', 'sess:abc', '['.repeat(depth));
+    const store = await openStore('url', redis.port);
+
+    await expect(store.get('abc')).rejects.toMatchObject({ code: 'ERR_SESSION_CORRUPT' });
+    expect((await store.all()).corrupt).toBe(1);
+  });
+
   test('an empty one is no session', async () => {
     await redis.command('SET', 'sess:abc', '');
     const store = await openStore('url', redis.port);

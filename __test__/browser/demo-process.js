@@ -1,0 +1,42 @@
+'use strict';
+
+const { spawn } = require('node:child_process');
+const { once } = require('node:events');
+const path = require('node:path');
+const { createInterface } = require('node:readline');
+
+const SERVER = path.join(__dirname, '..', '..', 'examples', 'demo', 'server.js');
+
+/**
+ * Starts the demo's server as a process of its own and waits until it says its address.
+ *
+ * @param {object} where
+ * @param {string} where.redisUrl
+ * @param {number} where.port
+ * @returns `{ url, stop }`; `stop` sends the signal and gives the exit code, null if the signal ended it
+ */
+async function startDemo({ redisUrl, port }) {
+  const demo = spawn(process.execPath, [SERVER], {
+    env: { ...process.env, REDIS_URL: redisUrl, PORT: String(port) },
+    // What it logs about an error belongs beside the test's own output.
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const exited = once(demo, 'exit');
+  const lines = createInterface({ input: demo.stdout });
+  const url = await Promise.race([
+    once(lines, 'line').then(([line]) => line.match(/http:\S+/)[0]),
+    exited.then(([code]) => {
+      throw new Error(`The demo ended with code ${code} before it said its address.`);
+    }),
+  ]);
+  return {
+    url,
+    async stop(signal) {
+      demo.kill(signal);
+      const [code] = await exited;
+      return code;
+    },
+  };
+}
+
+module.exports = { startDemo };

@@ -1,0 +1,68 @@
+import { type ErrorCode, RedisStore, type Serializer, type Sessions } from 'connect-redis-native';
+import type { SessionData } from 'express-session';
+
+/** True only if the types are the same: `any` is the same as `any` alone. */
+type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
+declare function expectType<Expected>(): <Actual>(
+  value: Actual,
+  ...verdict: Same<Expected, Actual> extends true ? [] : ['is not of the expected type']
+) => void;
+
+declare const store: RedisStore;
+declare const session: SessionData;
+
+expectType<Promise<SessionData | null>>()(store.get('abc'));
+expectType<Promise<null>>()(store.set('abc', session));
+expectType<Promise<null>>()(store.touch('abc', session));
+expectType<Promise<null>>()(store.destroy('abc'));
+expectType<Promise<Sessions>>()(store.all());
+expectType<Promise<string[]>>()(store.ids());
+expectType<Promise<number>>()(store.length());
+expectType<Promise<null>>()(store.clear());
+expectType<Promise<void>>()(store.close());
+
+expectType<void>()(
+  store.get('abc', (error, found) => {
+    expectType<unknown>()(error);
+    expectType<SessionData | null | undefined>()(found);
+  }),
+);
+expectType<void>()(
+  store.set('abc', session, (error, result) => {
+    expectType<unknown>()(error);
+    expectType<null | undefined>()(result);
+  }),
+);
+expectType<void>()(store.set('abc', session, (error?: unknown) => error));
+expectType<void>()(store.touch('abc', session, () => {}));
+expectType<void>()(store.destroy('abc', (error) => expectType<unknown>()(error)));
+expectType<void>()(store.all((_error, sessions) => expectType<Sessions | null | undefined>()(sessions)));
+expectType<void>()(store.ids((_error, ids) => expectType<string[] | null | undefined>()(ids)));
+expectType<void>()(store.length((_error, length) => expectType<number | null | undefined>()(length)));
+expectType<void>()(store.clear(() => {}));
+
+expectType<string>()(store.prefix);
+expectType<number | ((session: SessionData) => number)>()(store.ttl);
+expectType<number>()(store.scanCount);
+expectType<Serializer>()(store.serializer);
+expectType<boolean>()(store.disableTTL);
+expectType<boolean>()(store.disableTouch);
+store.prefix = 'shop:';
+store.ttl = () => 60;
+store.serializer = JSON;
+store.serializer = { parse: async (text) => JSON.parse(text), stringify: (stored) => JSON.stringify(stored) };
+
+export async function listed(): Promise<string[]> {
+  const sessions = await store.all();
+  expectType<number>()(sessions.corrupt);
+  return sessions.map(({ id, cookie }) => `${id} ${cookie.path}`);
+}
+
+export function explain(code: ErrorCode): boolean {
+  return code === 'ERR_REDIS_UNAVAILABLE' || code === 'ERR_REDIS_TIMEOUT';
+}
+
+export async function scoped(): Promise<number> {
+  await using disposed = new RedisStore();
+  return await disposed.length();
+}

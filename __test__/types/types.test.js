@@ -1,0 +1,109 @@
+'use strict';
+
+const { spawn } = require('node:child_process');
+const { once } = require('node:events');
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+
+const root = path.join(__dirname, '..', '..');
+const sources = fs.readdirSync(__dirname).filter((name) => name.endsWith('.ts'));
+
+// An app of its own that has this package installed, for its name to be resolved as it is in apps.
+let app;
+beforeAll(() => {
+  app = fs.mkdtempSync(path.join(os.tmpdir(), 'types-'));
+  const installed = path.join(app, 'node_modules');
+  fs.mkdirSync(installed);
+  fs.symlinkSync(root, path.join(installed, 'connect-redis-native'), 'junction');
+  for (const name of ['@types', 'ioredis', 'ioredis5', 'redis', 'redis5']) {
+    fs.symlinkSync(path.join(root, 'node_modules', name), path.join(installed, name), 'junction');
+  }
+});
+afterAll(() => fs.rmSync(app, { recursive: true, force: true }));
+
+const common = {
+  strict: true,
+  noEmit: true,
+  noImplicitOverride: true,
+  exactOptionalPropertyTypes: true,
+  skipLibCheck: true,
+  esModuleInterop: true,
+  target: 'esnext',
+  lib: ['esnext'],
+  types: ['node'],
+};
+
+/** Checks `files` (names and texts) with `options`, and gives what tsc says of them. */
+async function check(name, files, options) {
+  const folder = path.join(app, name);
+  fs.mkdirSync(folder);
+  for (const [file, text] of Object.entries(files)) fs.writeFileSync(path.join(folder, file), text);
+  const config = { compilerOptions: { ...common, ...options }, files: Object.keys(files) };
+  fs.writeFileSync(path.join(folder, 'tsconfig.json'), JSON.stringify(config));
+
+  const tsc = spawn(path.join(root, 'node_modules', '.bin', 'tsc'), ['--pretty', 'false', '-p', folder], {
+    cwd: folder,
+    shell: process.platform === 'win32',
+  });
+  let output = '';
+  for (const stream of [tsc.stdout, tsc.stderr]) {
+    stream.setEncoding('utf8').on('data', (text) => {
+      output += text;
+    });
+  }
+  const [code] = await once(tsc, 'close');
+  return { code, output };
+}
+
+/** The sources with another extension. */
+function as(extension) {
+  return Object.fromEntries(
+    sources.map((name) => [
+      name.replace(/\.ts$/, extension),
+      fs.readFileSync(path.join(__dirname, name), 'utf8'),
+    ]),
+  );
+}
+
+const clean = { code: 0, output: '' };
+
+test.each([
+  ['an ES module of Node', '.mts', { module: 'nodenext' }],
+  ['a CommonJS module of Node', '.cts', { module: 'nodenext' }],
+  ['a CommonJS module', '.ts', { module: 'commonjs', moduleResolution: 'bundler' }],
+  ['a module for a bundler', '.ts', { module: 'preserve', moduleResolution: 'bundler' }],
+])(
+  'the types fit every use in %s',
+  async (name, extension, options) => {
+    expect(await check(name, as(extension), options)).toEqual(clean);
+  },
+  60_000,
+);
+
+test('the declarations are sound in themselves', async () => {
+  const files = {
+    'app.mts': "export * from 'connect-redis-native';\n",
+    'app.cts': "export * from 'connect-redis-native';\n",
+  };
+
+  expect(await check('sound', files, { module: 'nodenext', skipLibCheck: false })).toEqual(clean);
+}, 60_000);
+
+test('every mistake is one, and found where it is expected', async () => {
+  const text = fs.readFileSync(path.join(__dirname, 'mistakes.ts'), 'utf8');
+  const directive = /^ *\/\/ @ts-expect-error.*$/gm;
+  const expected = [...text.matchAll(directive)].map(
+    ({ index }) => text.slice(0, index).split('\n').length + 1,
+  );
+
+  const { code, output } = await check(
+    'mistakes',
+    { 'mistakes.cts': text.replace(directive, '//') },
+    { module: 'nodenext' },
+  );
+
+  const found = [...output.matchAll(/^mistakes\.cts\((\d+),/gm)].map(([, line]) => Number(line));
+  expect(code).not.toBe(0);
+  expect([...new Set(found)]).toEqual(expected);
+}, 60_000);
