@@ -1,0 +1,120 @@
+'use strict';
+
+const { execFileSync, spawnSync } = require('node:child_process');
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+const { useRedis } = require('../support/redis.js');
+
+const ROOT = path.join(__dirname, '..', '..');
+const redis = useRedis();
+
+let work;
+let tarball;
+let app;
+/** The app without the platform's package. */
+let bareApp;
+
+const npm = (cwd, ...args) =>
+  execFileSync('npm', [...args, '--loglevel=error'], {
+    cwd,
+    encoding: 'utf8',
+    shell: process.platform === 'win32',
+  });
+
+/** Packs the package in `folder` and gives the tarball's path and the paths of the files in it. */
+function pack(folder) {
+  const [{ filename, files }] = JSON.parse(
+    npm(folder, 'pack', '--json', '--ignore-scripts', '--pack-destination', work),
+  );
+  return { file: path.join(work, filename), files: files.map((entry) => entry.path).sort() };
+}
+
+/** The platform's package, made by napi's own command, with the binary of this build in it. */
+function packPlatform() {
+  // The command writes below the folder of the manifest, so it gets a copy of that.
+  const source = path.join(work, 'source');
+  fs.mkdirSync(source);
+  for (const manifest of ['package.json', 'README.md', 'LICENSE'])
+    fs.copyFileSync(path.join(ROOT, manifest), path.join(source, manifest));
+  // By its path, which the package does not export.
+  const napi = path.join(ROOT, 'node_modules', '@napi-rs', 'cli', 'dist', 'cli.js');
+  execFileSync(process.execPath, [napi, 'create-npm-dirs'], { cwd: source, stdio: 'pipe' });
+  const npmDir = path.join(source, 'npm');
+  const binary = fs.readdirSync(path.join(ROOT, 'lib')).find((file) => file.endsWith('.node'));
+  const platform = binary.split('.')[1];
+  fs.copyFileSync(path.join(ROOT, 'lib', binary), path.join(npmDir, platform, binary));
+  return pack(path.join(npmDir, platform)).file;
+}
+
+function makeApp(name, ...tarballs) {
+  const folder = path.join(work, name);
+  fs.mkdirSync(folder);
+  fs.writeFileSync(path.join(folder, 'package.json'), JSON.stringify({ name, private: true }));
+  npm(folder, 'install', '--prefer-offline', '--no-audit', '--no-fund', 'express-session@1.19', ...tarballs);
+  return folder;
+}
+
+const run = (folder, ...args) => spawnSync(process.execPath, args, { cwd: folder, encoding: 'utf8' });
+
+beforeAll(() => {
+  work = fs.mkdtempSync(path.join(os.tmpdir(), 'packaging-'));
+  tarball = pack(ROOT);
+  app = makeApp('app', tarball.file, packPlatform());
+  bareApp = makeApp('bare-app', tarball.file);
+}, 120_000);
+afterAll(() => fs.rmSync(work, { recursive: true, force: true }));
+
+test('the package holds what it needs, to be used and to be built, and nothing else', () => {
+  const folders = ['lib', 'src'];
+  const beside = tarball.files.filter((file) => !folders.includes(file.split('/')[0]));
+  expect(beside).toEqual(
+    [
+      ...['CHANGELOG.md', 'Cargo.lock', 'Cargo.toml', 'LICENSE', 'README.md', 'build.rs', 'package.json'],
+      ...['index.d.mts', 'index.d.ts', 'index.js', 'index.mjs'],
+    ].sort(),
+  );
+  expect(tarball.files).toContain('lib/binding.js');
+  expect(tarball.files.filter((file) => file.endsWith('.node'))).toEqual([]);
+});
+
+const use = `
+  (async () => {
+    const store = new RedisStore({ url: process.argv[1] });
+    await store.set('abc', { n: 1 });
+    console.log((await store.get('abc')).n, RedisStore === byDefault);
+    await store.close();
+  })();`;
+
+test('an installed package can be required', () => {
+  const { stdout, stderr } = run(
+    app,
+    ...[
+      '-e',
+      `const { RedisStore, default: byDefault } = require('connect-redis-native'); ${use}`,
+      redis.server.url,
+    ],
+  );
+  expect({ stdout, stderr }).toEqual({ stdout: '1 true\n', stderr: '' });
+});
+
+test('an installed package can be imported', () => {
+  const { stdout, stderr } = run(
+    app,
+    ...['--input-type=module', '-e'],
+    ...[`import byDefault, { RedisStore } from 'connect-redis-native'; ${use}`, redis.server.url],
+  );
+  expect({ stdout, stderr }).toEqual({ stdout: '1 true\n', stderr: '' });
+});
+
+test('a client package is not needed', () => {
+  for (const client of ['redis', 'ioredis'])
+    expect(fs.existsSync(path.join(app, 'node_modules', client))).toBe(false);
+});
+
+test('without a binary for the platform, the error says so and how to build one', () => {
+  const { status, stderr } = run(bareApp, '-e', "require('connect-redis-native')");
+  expect(status).toBe(1);
+  expect(stderr).toContain(`connect-redis-native has no binary for ${process.platform}-${process.arch}`);
+  expect(stderr).toMatch(/To build it, with a Rust toolchain/);
+});
