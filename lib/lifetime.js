@@ -37,7 +37,7 @@ function lifetime(session, ttl) {
 function time(expires) {
   if (!['object', 'string', 'number'].includes(typeof expires))
     throw wrongType('session.cookie.expires', 'a Date, or what a Date can be made of', expires);
-  const ms = new Date(expires).getTime();
+  const ms = expires instanceof Date ? expires.getTime() : new Date(expires).getTime();
   if (Number.isNaN(ms)) throw wrongValue('session.cookie.expires', 'a valid date', undefined);
   return ms;
 }
