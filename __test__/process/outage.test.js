@@ -1,6 +1,6 @@
 'use strict';
 
-const { startRedis } = require('../support/redis.js');
+const { connectRaw, startRedis } = require('../support/redis.js');
 const { closeAll, openStore } = require('../support/stores.js');
 
 let server;
@@ -21,6 +21,23 @@ test('a server that is killed and comes back is used again', async () => {
   await server.start();
   await waiting;
   expect(await store.get('def')).toEqual({ n: 2 });
+});
+
+test('connections that are cut again and again lose no operation', async () => {
+  const store = await openStore('url', server.port);
+  const raw = await connectRaw(server.port);
+  await store.set('abc', { n: 1 });
+  for (let time = 0; time < 300; time++) {
+    // Some operations come before the cut is noticed, some meanwhile, some after.
+    const cut = raw.command('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
+    const reads = [store.get('abc'), store.get('abc')];
+    await cut;
+    reads.push(store.get('abc'));
+    for (let turn = 0; turn < time % 10; turn++) await new Promise(setImmediate);
+    reads.push(store.get('abc'));
+    expect(await Promise.all(reads)).toEqual(Array(4).fill({ n: 1 }));
+  }
+  await raw.close();
 });
 
 test('the order of operations survives a lost connection', async () => {

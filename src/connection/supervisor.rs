@@ -218,42 +218,51 @@ impl Supervisor {
 
     async fn serve(&mut self, mut link: Link) -> Served {
         let mut in_flight: FuturesUnordered<InFlight> = FuturesUnordered::new();
-        let lost = loop {
-            while let Some(next) = self.waiting.pop_front() {
+        // The first request that finds the connection lost ends the service: whatever is queued again
+        // waits for the next one.
+        let mut lost = false;
+        while !lost {
+            if let Some(next) = self.waiting.pop_front() {
                 let mut request = ask(next, link.connection.clone(), Arc::clone(&self.server));
                 // Polled once here, before the next is begun: that puts its commands into the
                 // connection, so commands reach Redis in the order in which the app issued them.
                 match future::poll_fn(|cx| Poll::Ready(request.as_mut().poll(cx))).await {
-                    Poll::Ready(ended) => self.settle(ended),
+                    Poll::Ready(ended) => lost = self.settle(ended),
                     Poll::Pending => in_flight.push(request),
                 }
+                continue;
             }
             if self.is_done() && in_flight.is_empty() {
                 return Served::Closed;
             }
             tokio::select! {
                 biased;
-                Some(ended) = in_flight.next() => self.settle(ended),
-                _ = &mut link.driver => break Served::Lost,
+                Some(ended) = in_flight.next() => lost = self.settle(ended),
+                _ = &mut link.driver => lost = true,
                 message = self.inbox.recv(), if !self.inbox.is_closed() || !self.inbox.is_empty() => self.accept(message),
             }
-        };
-        // The driver is gone, so each of these ends at once.
+        }
+        // Ends the driver, with which each of these ends at once.
+        drop(link);
         while let Some(ended) = in_flight.next().await {
             self.settle(ended);
         }
-        lost
+        Served::Lost
     }
 
-    /// Answers a request, or queues it again at its old place if the connection was lost.
-    fn settle(&mut self, (numbered, outcome): (Numbered, Outcome)) {
+    /// Answers a request, or queues it again at its old place if the connection was lost; says which.
+    fn settle(&mut self, (numbered, outcome): (Numbered, Outcome)) -> bool {
         match outcome {
-            Outcome::Replied(replies) => (numbered.job.respond)(replies),
+            Outcome::Replied(replies) => {
+                (numbered.job.respond)(replies);
+                false
+            }
             Outcome::Lost => {
                 let place = self
                     .waiting
                     .partition_point(|other| other.number < numbered.number);
                 self.waiting.insert(place, numbered);
+                true
             }
         }
     }
