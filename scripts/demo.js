@@ -1,15 +1,23 @@
 'use strict';
 
-// npm run demo: set-up, a Redis that keeps its data, and the app of examples/demo.
+// npm run demo: set-up, a Redis that keeps its data, and the app of examples/demo as a process of its own.
 
+const { spawn } = require('node:child_process');
+const { once } = require('node:events');
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 const { ask, startRedis } = require('./redis.js');
 const { setUp } = require('./setup.js');
 
+const SERVER = path.join(__dirname, '..', 'examples', 'demo', 'server.js');
 /** Always the same, so that sessions outlive the demo and its Redis. */
 const DATA = path.join(os.tmpdir(), 'connect-redis-native-demo');
+/** Every write is on disk before it is answered: a session outlives a crash of the machine, too. */
+const DURABLE = ['--appendonly', 'yes', '--appendfsync', 'always'];
+/** Longer than the app takes to let requests and its store finish. */
+const STOP_LIMIT_MS = 10_000;
+const PARENT_POLL_MS = 250;
 
 /** A Redis for the demo: `{ url, stop }`. */
 async function demoRedis() {
@@ -19,7 +27,7 @@ async function demoRedis() {
   if (await isServed(unixSocket)) {
     return { url: `redis+unix://${unixSocket}`, async stop() {} };
   }
-  return startRedis({ dir: DATA, unixSocket, args: ['--appendonly', 'yes'] });
+  return startRedis({ dir: DATA, unixSocket, args: DURABLE });
 }
 
 async function isServed(unixSocket) {
@@ -31,18 +39,60 @@ async function isServed(unixSocket) {
   }
 }
 
+/** Runs the app, which says its address itself, until it ends or a signal asks for that. */
+async function runApp(redisUrl, stopping) {
+  if (stopping.aborted) return;
+  const app = spawn(process.execPath, [SERVER], {
+    env: { ...process.env, REDIS_URL: redisUrl },
+    // When this process is killed, the app sees its end of the channel close, and ends as well.
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    // In a process group of its own, so that Ctrl-C reaches it once, by way of this process.
+    detached: true,
+  });
+  const exited = once(app, 'exit');
+  let force;
+  const stop = () => {
+    app.kill('SIGTERM');
+    force = setTimeout(() => app.kill('SIGKILL'), STOP_LIMIT_MS);
+  };
+  stopping.addEventListener('abort', stop);
+  try {
+    const [code, signal] = await exited;
+    // While it starts it has no handler, and our signal ends it in the system's way.
+    const asAsked = code === 0 || (stopping.aborted && signal === 'SIGTERM');
+    if (!asAsked) throw new Error(`The app ended with ${signal ?? `exit code ${code}`}.`);
+  } finally {
+    clearTimeout(force);
+  }
+}
+
+/** An AbortSignal for Ctrl-C and its like. */
+function stopRequest() {
+  const request = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => request.abort());
+  if (process.env.npm_lifecycle_event) {
+    // A SIGTERM for npm ends npm's shell, which does not pass it on; no event tells of that.
+    const parent = process.ppid;
+    const watch = setInterval(() => {
+      if (process.ppid !== parent) request.abort();
+    }, PARENT_POLL_MS);
+    watch.unref();
+  }
+  return request.signal;
+}
+
 async function main() {
   const given = process.env.REDIS_URL;
   await setUp({ redis: !given });
-  // Only now, since it needs what the set-up installs and builds.
-  const { serve } = require('../examples/demo/server.js');
+
+  const stopping = stopRequest();
   if (given) {
-    await serve(given);
+    await runApp(given, stopping);
     return;
   }
   const redis = await demoRedis();
   try {
-    await serve(redis.url);
+    await runApp(redis.url, stopping);
   } finally {
     await redis.stop();
   }

@@ -3,17 +3,20 @@
 // npm run test:browser: set-up, Chromium, and the tests that use the demo in it. Arguments go to jest.
 
 const { findChromium, installChromium } = require('./chromium.js');
-const { report, runJest } = require('./jest.js');
+const { runJest } = require('./jest.js');
 const { setUp } = require('./setup.js');
 
-setUp()
-  .then(() => {
-    const CHROMIUM = findChromium() ?? installChromium();
-    report([
-      runJest(['--config', '__test__/browser/jest.config.js', ...process.argv.slice(2)], { CHROMIUM }),
-    ]);
-  })
-  .catch((error) => {
-    console.error(error.message);
-    process.exitCode = 1;
-  });
+const CONFIG = '__test__/browser/jest.config.js';
+
+async function main() {
+  await setUp();
+  const CHROMIUM = findChromium() ?? installChromium();
+  const { passed, failed, skipped } = runJest(['--config', CONFIG, ...process.argv.slice(2)], { CHROMIUM });
+  console.log(`browser: ${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`);
+  if (failed > 0) process.exitCode = 1;
+}
+
+main().catch((error) => {
+  console.error(error.message);
+  process.exitCode = 1;
+});

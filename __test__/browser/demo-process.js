@@ -5,6 +5,8 @@ const { once } = require('node:events');
 const path = require('node:path');
 const { createInterface } = require('node:readline');
 
+/** Twice what the demo gives requests and its store to finish. */
+const STOP_LIMIT_MS = 15_000;
 const SERVER = path.join(__dirname, '..', '..', 'examples', 'demo', 'server.js');
 
 /**
@@ -33,7 +35,10 @@ async function startDemo({ redisUrl, port }) {
     url,
     async stop(signal) {
       demo.kill(signal);
+      // One that hangs must fail the test and not outlive it: it would keep jest from ending.
+      const force = setTimeout(() => demo.kill('SIGKILL'), STOP_LIMIT_MS);
       const [code] = await exited;
+      clearTimeout(force);
       return code;
     },
   };

@@ -16,6 +16,8 @@ const CHROMIUM_ARGS = [
   '--disable-sync',
 ];
 
+const WAIT_LIMIT_MS = 10_000;
+
 let browser;
 let redis;
 let demo;
@@ -27,9 +29,10 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await browser?.close();
-  await demo?.stop('SIGTERM');
+  const code = await demo?.stop('SIGTERM');
   await redis?.stop();
+  await browser?.close();
+  expect(code).toBe(0);
 });
 
 /** Starts the app anew at the address the browser knows. */
@@ -269,7 +272,10 @@ describe('the session outlives', () => {
   });
 });
 
-/** Polls until a condition holds; the test's time is the bound. */
+/** Polls until a condition holds, each time by a round trip. */
 async function waitFor(condition) {
-  while (!(await condition()));
+  const deadline = Date.now() + WAIT_LIMIT_MS;
+  while (!(await condition())) {
+    if (Date.now() > deadline) throw new Error(`Not within ${WAIT_LIMIT_MS} ms: ${condition}`);
+  }
 }

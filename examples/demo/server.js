@@ -11,17 +11,14 @@ const DRAIN_LIMIT_MS = 2_000;
 /** For trying things out on one's own machine; a secret that everybody knows protects nothing. */
 const DEVELOPMENT_SECRET = 'connect-redis-native demo';
 
-/**
- * Serves the demo until Ctrl-C, on the first port from `PORT` on that is free.
- *
- * @param {string} [redisUrl] by default, a Redis on this machine
- */
-async function serve(redisUrl) {
+/** Serves the demo until Ctrl-C or SIGTERM. */
+async function serve() {
   const { env } = process;
-  const store = new RedisStore({ url: redisUrl, prefix: 'demo:sess:' });
+  // Without a URL, a Redis on this machine.
+  const store = new RedisStore({ url: env.REDIS_URL || undefined, prefix: 'demo:sess:' });
   const server = http.createServer(createApp({ store, secret: env.SESSION_SECRET || DEVELOPMENT_SECRET }));
   try {
-    await listen(server, Number(env.PORT || PORT));
+    await listen(server, env.PORT);
     console.log(`The demo is at http://${HOST}:${server.address().port}/ (Ctrl-C ends it).`);
     await stopRequested();
     await close(server);
@@ -30,23 +27,28 @@ async function serve(redisUrl) {
   }
 }
 
-async function listen(server, port) {
-  for (;;) {
+/** On the given port; without one, on the first free one from the usual on. */
+async function listen(server, given) {
+  for (let port = Number(given || PORT); ; port++) {
     server.listen(port, HOST);
     try {
       await once(server, 'listening');
       return;
     } catch (error) {
       if (error.code !== 'EADDRINUSE') throw error;
-      port += 1;
+      if (given) throw new Error(`Port ${port} is taken; PORT names another one.`, { cause: error });
     }
   }
 }
 
-/** Waits for Ctrl-C or its like; a second one then ends the process at once. */
+/**
+ * Waits for Ctrl-C or its like, or for the end of the process that started this one with a channel to it. A
+ * second signal then ends the process at once.
+ */
 async function stopRequested() {
   const others = new AbortController();
-  await Promise.race(['SIGINT', 'SIGTERM'].map((name) => once(process, name, { signal: others.signal })));
+  const requests = ['SIGINT', 'SIGTERM', 'disconnect'];
+  await Promise.race(requests.map((name) => once(process, name, { signal: others.signal })));
   others.abort();
 }
 
@@ -59,11 +61,7 @@ async function close(server) {
   clearTimeout(force);
 }
 
-module.exports = { serve };
-
-if (require.main === module) {
-  serve(process.env.REDIS_URL || undefined).catch((error) => {
-    console.error(error.message);
-    process.exitCode = 1;
-  });
-}
+serve().catch((error) => {
+  console.error(error.message);
+  process.exitCode = 1;
+});
