@@ -97,4 +97,33 @@ function pem(value) {
     .join('\n');
 }
 
-module.exports = { adoptSettings };
+/** What to call when a client ends: one listener per client, however many stores share it. */
+const atEnd = new WeakMap();
+
+/** Calls `close` when the client ends. @returns a function that takes this back */
+function whenEnded(client, close) {
+  if (typeof client.on !== 'function') return () => {};
+  let entry = atEnd.get(client);
+  if (entry === undefined) {
+    const callbacks = new Set();
+    entry = {
+      callbacks,
+      listener: () =>
+        [...callbacks].forEach((callback) => {
+          callback();
+        }),
+    };
+    atEnd.set(client, entry);
+    client.on('end', entry.listener);
+  }
+  const { callbacks, listener } = entry;
+  callbacks.add(close);
+  return () => {
+    callbacks.delete(close);
+    if (callbacks.size > 0 || atEnd.get(client) !== entry) return;
+    atEnd.delete(client);
+    client.off('end', listener);
+  };
+}
+
+module.exports = { adoptSettings, whenEnded };

@@ -1,6 +1,7 @@
 'use strict';
 
 const { Store } = require('express-session');
+const { whenEnded } = require('./client.js');
 const { coded, storeClosed, wrongType } = require('./errors.js');
 const { Inbox } = require('./inbox.js');
 const { lifetime } = require('./lifetime.js');
@@ -54,6 +55,7 @@ class RedisStore extends Store {
   #serializer;
   #disableTTL;
   #disableTouch;
+  #leaveClient = () => {};
   /** A promise once `close` was called. */
   #closed;
 
@@ -72,7 +74,7 @@ class RedisStore extends Store {
     // Not enumerable: clients hold passwords, and stores get logged.
     Object.defineProperty(this, 'client', { value: options.client ?? undefined });
     // The app ends its client when it shuts down; our connection goes with it.
-    this.client?.once?.('end', () => this.close());
+    if (this.client) this.#leaveClient = whenEnded(this.client, () => this.close());
   }
 
   get prefix() {
@@ -167,6 +169,7 @@ class RedisStore extends Store {
 
   close() {
     if (this.#closed === undefined) {
+      this.#leaveClient();
       this.#closed = promised((settle) => this.#outbox.add(Operation.CLOSE, new Request(this, settle))).then(
         () => undefined,
       );

@@ -1,0 +1,78 @@
+'use strict';
+
+const { inspect } = require('node:util');
+const { RedisStore } = require('../..');
+const { connectRaw, startRedis } = require('../support/redis.js');
+const { closeAll, keepStore } = require('../support/stores.js');
+const { clients } = require('./unconnected.js');
+
+// Characters that a URL must encode, so that a password taken over undecoded is refused.
+const PASSWORD = 'p@ss:w0rd/%41';
+const WRONG = 'wr0ng-s3cret';
+/** Well under the deadline of an operation, 5 s: an answer by then did not wait for it. */
+const AT_ONCE_MS = 2500;
+
+let server;
+let raw;
+
+beforeAll(async () => {
+  server = await startRedis({ args: ['--requirepass', PASSWORD] });
+  raw = await connectRaw(server.port);
+  expect(await raw.command('AUTH', PASSWORD)).toBe('OK');
+});
+beforeEach(() => raw.command('FLUSHALL'));
+afterEach(closeAll);
+afterAll(async () => {
+  await raw?.close();
+  await server?.stop();
+});
+
+const url = (password) =>
+  `redis://${password === undefined ? '' : `:${encodeURIComponent(password)}@`}127.0.0.1:${server.port}`;
+
+async function failure(store) {
+  const start = Date.now();
+  const error = await store.get('abc').catch((reason) => reason);
+  expect(Date.now() - start).toBeLessThan(AT_ONCE_MS);
+  return error;
+}
+
+const sources = { url: (address) => ({ url: address }) };
+for (const [kind, make] of Object.entries(clients)) sources[kind] = (address) => ({ client: make(address) });
+
+describe.each(Object.entries(sources))('a password without a user, by %s', (_kind, where) => {
+  const open = (address) => keepStore(new RedisStore(where(address)));
+
+  test('is used, with the database beside it', async () => {
+    const store = open(`${url(PASSWORD)}/4`);
+    await store.set('abc', { n: 1 });
+    expect(await store.get('abc')).toEqual({ n: 1 });
+    expect(await raw.command('EXISTS', 'sess:abc')).toBe(0);
+  });
+
+  test('does not show when the store is logged', () => {
+    const store = open(url(PASSWORD));
+    for (const text of [inspect(store, { depth: 9 }), JSON.stringify(store)])
+      for (const secret of [PASSWORD, encodeURIComponent(PASSWORD)]) expect(text).not.toContain(secret);
+  });
+
+  test('that is wrong is said at once, and not shown', async () => {
+    const error = await failure(open(url(WRONG)));
+    expect(error).toMatchObject({ code: 'ERR_REDIS_REPLY', reply: 'WRONGPASS' });
+    expect(inspect(error, { depth: 9, showHidden: true })).not.toContain(WRONG);
+  });
+
+  test('that is missing is said at once', async () => {
+    expect(await failure(open(url()))).toMatchObject({ code: 'ERR_REDIS_REPLY', reply: 'NOAUTH' });
+  });
+});
+
+test('a unix socket with a password and a database', async () => {
+  const address = `redis+unix://${server.unixSocket}?db=2&pass=${encodeURIComponent(PASSWORD)}`;
+  const store = keepStore(new RedisStore({ url: address }));
+  await store.set('abc', { n: 1 });
+  await raw.command('SELECT', '2');
+  const stored = await raw.command('GET', 'sess:abc');
+  await raw.command('SELECT', '0');
+  expect(String(stored)).toBe('{"n":1}');
+});
