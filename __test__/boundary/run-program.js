@@ -1,0 +1,34 @@
+'use strict';
+
+const { spawn } = require('node:child_process');
+const { once } = require('node:events');
+const path = require('node:path');
+
+// A process that does not end is killed, so that the test fails by its signal rather than by a timeout.
+const LIMIT_MS = 25_000;
+
+/** Runs one of `programs` in a process of its own, and tells how it ended and what it printed. */
+async function runProgram(name, args, { flags = [] } = {}) {
+  const file = path.join(__dirname, 'programs', name);
+  const child = spawn(process.execPath, [...flags, file, ...args], {
+    timeout: LIMIT_MS,
+    killSignal: 'SIGKILL',
+  });
+  let stdout = '';
+  let stderr = '';
+  child.stdout.setEncoding('utf8').on('data', (text) => {
+    stdout += text;
+  });
+  child.stderr.setEncoding('utf8').on('data', (text) => {
+    stderr += text;
+  });
+  const [code, signal] = await once(child, 'close');
+  return { code, signal, stdout: stdout.trim(), stderr };
+}
+
+/** How a program ends that has printed `stdout` and had nothing to complain about. */
+function endedWith(stdout) {
+  return { code: 0, signal: null, stdout, stderr: '' };
+}
+
+module.exports = { runProgram, endedWith };

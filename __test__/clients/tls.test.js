@@ -1,0 +1,102 @@
+'use strict';
+
+const { execFileSync } = require('node:child_process');
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+const { RedisStore } = require('../..');
+const { freePort } = require('../../scripts/redis.js');
+const { startRedis } = require('../support/redis.js');
+const { closeAll, keepStore } = require('../support/stores.js');
+const { clients } = require('./unconnected.js');
+
+let dir;
+let server;
+let port;
+
+beforeAll(async () => {
+  dir = fs.mkdtempSync(path.join(os.tmpdir(), 'tls-'));
+  makeAuthority('ca');
+  makeAuthority('stranger');
+  makeCertificate('server', 'DNS:localhost');
+  makeCertificate('app', 'DNS:app.example');
+  port = await freePort();
+  server = await startRedis({
+    // The server wants a certificate of its clients, too.
+    args: ['--tls-port', String(port), '--tls-auth-clients', 'yes'].concat(
+      ['--tls-cert-file', file('server.crt'), '--tls-key-file', file('server.key')],
+      ['--tls-ca-cert-file', file('ca.crt')],
+    ),
+  });
+});
+afterEach(closeAll);
+afterAll(async () => {
+  await server?.stop();
+  fs.rmSync(dir, { recursive: true, force: true });
+});
+
+const file = (name) => path.join(dir, name);
+const pem = (name) => fs.readFileSync(file(name));
+const openssl = (...args) => execFileSync('openssl', args, { cwd: dir, stdio: 'ignore' });
+const NEW_KEY = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
+
+function makeAuthority(name) {
+  const out = ['-days', '2', '-keyout', `${name}.key`, '-out', `${name}.crt`];
+  openssl('req', '-x509', ...NEW_KEY, '-subj', `/CN=${name}`, ...out);
+}
+
+/** A certificate of the authority `ca`. */
+function makeCertificate(name, subject) {
+  openssl('req', ...NEW_KEY, '-subj', `/CN=${name}`, '-keyout', `${name}.key`, '-out', `${name}.csr`);
+  fs.writeFileSync(file(`${name}.ext`), `subjectAltName=${subject}`);
+  const authority = ['-CA', 'ca.crt', '-CAkey', 'ca.key', '-CAcreateserial'];
+  openssl(
+    ...['x509', '-req', '-in', `${name}.csr`, ...authority],
+    ...['-days', '2', '-extfile', `${name}.ext`, '-out', `${name}.crt`],
+  );
+}
+
+const own = () => ({ cert: pem('app.crt'), key: pem('app.key') });
+
+function open(kind, settings, host = 'localhost') {
+  const options = kind.startsWith('io') ? { tls: settings } : { socket: { tls: true, ...settings } };
+  return keepStore(new RedisStore({ client: clients[kind](`rediss://${host}:${port}`, options) }));
+}
+
+describe.each(Object.keys(clients))('TLS as %s has it', (kind) => {
+  test("the app's own certificate", async () => {
+    const store = open(kind, { ca: pem('ca.crt'), ...own() });
+    await store.set('abc', { n: 1 });
+    expect(await store.get('abc')).toEqual({ n: 1 });
+  });
+
+  test('several authorities, as strings', async () => {
+    const ca = ['stranger.crt', 'ca.crt'].map((name) => String(pem(name)));
+    expect(await open(kind, { ca, ...own() }).get('nobody')).toBeNull();
+  });
+});
+
+// Every case at once, since each is tried until its operation's deadline.
+async function failures(cases) {
+  const errors = await Promise.all(
+    cases.map(([kind, ...place]) =>
+      open(kind, ...place)
+        .get('abc')
+        .catch((reason) => reason),
+    ),
+  );
+  expect(errors.map((error) => error?.code)).toEqual(cases.map(() => 'ERR_REDIS_UNAVAILABLE'));
+  return errors.map((error) => error.message);
+}
+
+test('a server that cannot be trusted is not used', async () => {
+  const messages = await failures([
+    ['redis6', { ca: pem('stranger.crt'), ...own() }],
+    ['ioredis6', { ca: pem('stranger.crt'), ...own() }],
+    ['redis6', { ca: pem('ca.crt'), ...own() }, '127.0.0.1'], // a host that the certificate does not name
+    ['ioredis6', { ca: pem('ca.crt'), ...own() }, '127.0.0.1'],
+  ]);
+  for (const message of messages) expect(message).toMatch(/certificate/i);
+});
+
+// In TLS 1.3 the server says so only after the handshake, when our first commands are on their way.
