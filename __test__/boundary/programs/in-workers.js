@@ -6,7 +6,6 @@
 // With `own` the main thread has a store of its own, which must be right after each; without, the first and
 // the last store of the process is always a worker's.
 
-const { once } = require('node:events');
 const path = require('node:path');
 const { Worker } = require('node:worker_threads');
 const { RedisStore } = require('../../..');
@@ -20,7 +19,8 @@ async function runWorker() {
     error = thrown;
   });
   worker.on('message', () => worker.terminate());
-  const [code] = await once(worker, 'exit');
+  // Not `once`, which an 'error' would end before the 'exit'.
+  const code = await new Promise((resolve) => worker.on('exit', resolve));
   return error?.message ?? `code ${code}`;
 }
 
