@@ -98,5 +98,3 @@ test('a server that cannot be trusted is not used', async () => {
   ]);
   for (const message of messages) expect(message).toMatch(/certificate/i);
 });
-
-// In TLS 1.3 the server says so only after the handshake, when our first commands are on their way.
