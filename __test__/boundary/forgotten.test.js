@@ -1,0 +1,20 @@
+'use strict';
+
+const { useRedis } = require('../support/redis.js');
+const { endedWith, runProgram } = require('./run-program.js');
+
+const redis = useRedis();
+
+test('the connection of a forgotten store ends', async () => {
+  const args = ['url', String(redis.port)];
+  expect(await runProgram('forgotten.js', args, { flags: ['--expose-gc'] })).toEqual(
+    endedWith('no connections'),
+  );
+});
+
+// Node would warn of a leak on the console if each store were one more listener of its client.
+test('many stores on one client are nothing to be warned of', async () => {
+  expect(await runProgram('many-stores.js', [redis.server.url])).toEqual(
+    endedWith(Array.from({ length: 30 }, (_, n) => n).join()),
+  );
+});

@@ -1,0 +1,35 @@
+'use strict';
+
+const { RedisStore } = require('../..');
+
+const Redis = require('ioredis');
+const redis5 = require('redis5');
+const redis6 = require('redis');
+
+function refusal(client) {
+  try {
+    new RedisStore({ client });
+  } catch (error) {
+    return error;
+  }
+  throw new Error('The client was taken.');
+}
+
+// Each can send commands or makes clients that can, but has no settings to read: taken for a client, it would
+// be a store on localhost:6379, whosever Redis that is.
+const withoutSettings = {
+  'the legacy face of redis5': () => redis5.createClient().legacy(),
+  'the legacy face of redis6': () => redis6.createClient().legacy(),
+  'a transaction of redis6': () => redis6.createClient().multi(),
+  'the class Redis of ioredis': () => Redis,
+  'the module redis': () => redis6,
+};
+
+test.each(Object.keys(withoutSettings))('%s is refused, with what was expected', (name) => {
+  const error = refusal(withoutSettings[name]());
+  expect(error).toBeInstanceOf(TypeError);
+  expect(error).toMatchObject({
+    code: expect.stringMatching(/^ERR_INVALID_ARG_(TYPE|VALUE)$/),
+    message: expect.stringMatching(/^The "client" option must be a standalone client of redis/),
+  });
+});

@@ -1,0 +1,77 @@
+'use strict';
+
+const { AsyncLocalStorage } = require('node:async_hooks');
+const { RedisStore } = require('../..');
+const { serve } = require('../http/app.js');
+const { startRedis } = require('../support/redis.js');
+const { closeAll, keepStore } = require('../support/stores.js');
+
+let server;
+let store;
+let app;
+
+beforeEach(async () => {
+  server = await startRedis();
+  store = keepStore(new RedisStore({ url: server.url }));
+});
+afterEach(async () => {
+  // A store is closed only when what is under way has ended, which a paused server would delay.
+  server.resume();
+  await app?.close();
+  await closeAll();
+  await server.stop();
+});
+
+const count = (request, response) => {
+  request.session.count = (request.session.count ?? 0) + 1;
+  response.json(request.session.count);
+};
+
+test('while Redis hangs, every request ends with an error; when it goes on, the sessions are there', async () => {
+  app = await serve(store, {}, (express, middleware) => express.use(middleware).get('/count', count));
+  const visitors = Array.from({ length: 20 }, () => app.visitor());
+  const visit = () => Promise.all(visitors.map((visitor) => visitor.get('/count')));
+  await visit();
+
+  server.pause();
+  for (const { status, body } of await visit())
+    expect({ status, code: body.code }).toEqual({ status: 500, code: 'ERR_REDIS_TIMEOUT' });
+  server.resume();
+
+  for (const { status, body } of await visit()) expect({ status, body }).toEqual({ status: 200, body: 2 });
+});
+
+test('when Redis dies while a handler runs, the visitor has the response, and the app is told', async () => {
+  const told = [];
+  app = await serve(store, {}, (express, middleware) => {
+    express.use(middleware).get('/count', async (request, response) => {
+      await server.kill();
+      count(request, response);
+    });
+    // express-session reports a failed save when the response is on its way already.
+    express.use((error, _request, response, next) => {
+      told.push({ code: error.code, sent: response.headersSent });
+      if (!response.headersSent) next(error);
+    });
+  });
+
+  expect(await app.visitor().get('/count')).toMatchObject({ status: 200, body: 1 });
+  expect(told).toEqual([{ code: 'ERR_REDIS_UNAVAILABLE', sent: true }]);
+});
+
+test.each(['save', 'reload', 'regenerate', 'destroy'])(
+  'session.%s tells its callback that Redis is gone, in the context of the request',
+  async (method) => {
+    const context = new AsyncLocalStorage();
+    app = await serve(store, {}, (express, middleware) => {
+      express.use((request, _response, next) => context.run(request.url, next));
+      express.use(middleware).get('/gone', async (request, response) => {
+        await server.kill();
+        request.session[method]((error) => response.json({ code: error?.code, context: context.getStore() }));
+      });
+    });
+
+    const { body } = await app.visitor().get('/gone');
+    expect(body).toEqual({ code: 'ERR_REDIS_UNAVAILABLE', context: '/gone' });
+  },
+);
