@@ -22,8 +22,31 @@ pub(crate) enum Error {
         attempts: u32,
         cause: String,
     },
-    #[error("{server} did not answer within {} ms", .waited.as_millis())]
-    Timeout { server: String, waited: Duration },
+    #[error(
+        "{server} did not answer within {} ms ({attempts} attempts; the last: {cause})",
+        .waited.as_millis()
+    )]
+    Timeout {
+        server: String,
+        waited: Duration,
+        attempts: u32,
+        cause: String,
+    },
+    #[error(
+        "no connection to {server}, and {waiting} operations wait for one already \
+         ({attempts} attempts; the last: {cause})"
+    )]
+    QueueFull {
+        server: String,
+        waiting: usize,
+        attempts: u32,
+        cause: String,
+    },
+    /// A single attempt to connect, or a connection that was lost.
+    #[error("no connection to {server}: {cause}")]
+    Unreachable { server: String, cause: String },
+    #[error("the \"credentials\" function did not let the store in at {server}: {cause}")]
+    Credentials { server: String, cause: String },
     #[error("{server} answered {reply}: {message}")]
     Reply {
         server: String,
@@ -43,7 +66,9 @@ impl Error {
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Option { .. } => "ERR_INVALID_ARG_VALUE",
-            Self::Unavailable { .. } => "ERR_REDIS_UNAVAILABLE",
+            Self::Unavailable { .. } | Self::Unreachable { .. } => "ERR_REDIS_UNAVAILABLE",
+            Self::QueueFull { .. } => "ERR_REDIS_QUEUE_FULL",
+            Self::Credentials { .. } => "ERR_CREDENTIALS",
             Self::Timeout { .. } => "ERR_REDIS_TIMEOUT",
             Self::Reply { .. } | Self::UnexpectedReply { .. } => "ERR_REDIS_REPLY",
             Self::Closed => "ERR_STORE_CLOSED",
@@ -57,6 +82,25 @@ impl Error {
             Self::Reply { reply, .. } => reply,
             _ => "",
         }
+    }
+
+    /// Whether a server that answers so will answer otherwise soon: it loads its data, looks for its
+    /// primary, was made a replica, has too many clients.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            Self::Reply { reply, message, .. } => {
+                matches!(
+                    reply.as_str(),
+                    "LOADING" | "TRYAGAIN" | "CLUSTERDOWN" | "MASTERDOWN" | "READONLY"
+                ) || message.starts_with("max number of clients")
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the server does not accept who we say we are.
+    pub(crate) fn is_about_credentials(&self) -> bool {
+        matches!(self.reply(), "WRONGPASS" | "NOAUTH" | "NOPERM")
     }
 
     /// An error reply of the server. Redis quotes the arguments of commands it does not know, which

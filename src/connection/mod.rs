@@ -1,106 +1,287 @@
 //! One connection to Redis that outlives every loss of its socket.
 //!
-//! [`Connection`] is the handle: it takes pipelines and answers each exactly once, by its deadline.
-//! Behind it one [`supervisor`] owns the socket, from the first attempt to the last.
+//! [`Connection`] is the handle: it takes commands and has each answered exactly once, by the
+//! deadline. Behind it one [`supervisor`] owns the socket, from the first attempt to the last.
+//!
+//! - [`commands`]: what is sent.
+//! - [`registry`]: which stores share a connection.
+//! - [`supervisor`]: connect, serve, notice the loss, back off, connect again.
+//! - [`link`]: an open connection: set-up, replies in order, silence.
+//! - [`socket`] and [`tls`]: from an address to a byte stream.
+//! - [`status`]: what a connection tells those who watch it.
 
+mod commands;
+mod link;
+mod registry;
 pub(crate) mod runtime;
 mod socket;
+mod status;
 mod supervisor;
-mod tls;
+pub(crate) mod tls;
 
+pub(crate) use self::commands::{Access, Commands, Expect};
+pub(crate) use self::registry::Lease;
+pub(crate) use self::status::{Event, Watch};
+
+use self::status::{Down, Health};
 use crate::error::Error;
-use crate::options::{COMMAND_TIMEOUT, ConnectionOptions};
-use redis::{Pipeline, Value};
+use crate::options::ConnectionOptions;
+use redis::Value;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-/// What became of a pipeline: a reply per command (error replies among them), or one error for all.
-pub(crate) type Replies = Result<Vec<Value>, Error>;
+/// What became of a command. An error reply of the server is an error.
+pub(crate) type Reply = Result<Value, Error>;
 
-/// Called on the runtime's thread; must neither block nor wait.
-pub(crate) type Respond = Box<dyn FnOnce(Replies) + Send>;
+/// Takes the replies to commands, each exactly once, in one call or several. Called on the runtime's
+/// thread; must neither block nor wait.
+pub(crate) trait Settle: Send {
+    /// Each reply comes with the place of its command.
+    fn settle(&mut self, replies: Vec<(usize, Reply)>);
+}
 
-/// A pipeline on its way. Pipelines enter the socket in the order in which they were sent.
+/// Commands on their way. They enter the socket in the order in which they were sent.
 ///
-/// One that was cut off by a lost connection is sent again within its deadline. That is right since
-/// every command of a session store may be repeated: GET, MGET and SCAN only read; SET, PEXPIRE, DEL
-/// and UNLINK leave the same state the second time, and order among pipelines is kept.
+/// What was cut off by a lost connection is sent again within the deadline. That is right since every
+/// command of a session store may be repeated: GET, PTTL and SCAN only read; SET, PEXPIRE, DEL and
+/// UNLINK leave the same state the second time; a compare-and-set that finds its own value in place
+/// has succeeded before. Order is kept.
 struct Job {
-    commands: Pipeline,
+    commands: Commands,
+    /// The places of those that are not answered yet, in order.
+    pending: Vec<usize>,
     deadline: Instant,
-    respond: Respond,
+    settle: Box<dyn Settle>,
+}
+
+impl Job {
+    /// Answers all that is still to be answered.
+    fn fail(mut self, error: &Error) {
+        let replies = self.pending.drain(..).map(|at| (at, Err(error.clone())));
+        self.settle.settle(replies.collect());
+    }
 }
 
 enum Message {
     Job(Job),
+    Watch(Weak<dyn Watch>),
+    Credentials(Result<Credentials, String>),
     /// Finish what came before, then end.
     Close(oneshot::Sender<()>),
 }
 
-/// A handle; the connection ends when the last handle is gone.
+/// Who to be for the server, as a function of the app gave it.
+#[derive(Debug)]
+pub(crate) struct Credentials {
+    pub(crate) username: Option<String>,
+    pub(crate) password: crate::options::Secret,
+    /// After this time they are not valid any more.
+    pub(crate) expires_in: Option<Duration>,
+}
+
+/// A handle; the connection ends when the last handle is gone, or by [`Lease`].
 #[derive(Clone)]
 pub(crate) struct Connection {
     messages: mpsc::UnboundedSender<Message>,
+    shared: Arc<Shared>,
+}
+
+/// What handles and supervisor both know.
+struct Shared {
     server: Arc<str>,
+    /// How long an operation may take, waiting for a connection included.
+    command_timeout: Duration,
+    /// How many commands may wait for a connection.
+    max_queue: usize,
+    /// Commands that were sent by a handle and are not in a socket yet.
+    queued: AtomicUsize,
+    health: Health,
+}
+
+impl Shared {
+    /// The error of what waited for a connection in vain.
+    fn unavailable(&self, waited: Duration) -> Error {
+        let Down {
+            attempts,
+            cause,
+            silent,
+        } = self.health.down();
+        let server = self.server.to_string();
+        if silent {
+            Error::Timeout {
+                server,
+                waited,
+                attempts,
+                cause,
+            }
+        } else {
+            Error::Unavailable {
+                server,
+                waited,
+                attempts,
+                cause,
+            }
+        }
+    }
 }
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
-            .field("server", &self.server)
+            .field("server", &self.shared.server)
             .finish_non_exhaustive()
     }
 }
 
 impl Connection {
     /// Begins to connect in the background.
-    pub(crate) fn open(runtime: &runtime::Runtime, options: ConnectionOptions) -> Self {
+    fn open(runtime: &runtime::Runtime, options: ConnectionOptions) -> Self {
         let (messages, inbox) = mpsc::unbounded_channel();
-        let server: Arc<str> = options.server().into();
-        runtime.spawn(supervisor::run(options, Arc::clone(&server), inbox));
-        Self { messages, server }
+        let shared = Arc::new(Shared {
+            server: options.server().into(),
+            command_timeout: options.command_timeout,
+            max_queue: options.max_queue,
+            queued: AtomicUsize::new(0),
+            health: Health::default(),
+        });
+        runtime.spawn(supervisor::run(options, Arc::clone(&shared), inbox));
+        Self { messages, shared }
     }
 
     /// The server as errors name it.
     pub(crate) fn server(&self) -> &str {
-        &self.server
+        &self.shared.server
     }
 
-    /// Sends a pipeline; `respond` is called exactly once.
-    pub(crate) fn send(&self, commands: Pipeline, respond: Respond) {
+    /// Sends commands; each is answered exactly once.
+    pub(crate) fn send(&self, commands: Commands, mut settle: Box<dyn Settle>) {
+        if commands.is_empty() {
+            return;
+        }
+        let room = self.room(commands.len());
+        if room < commands.len() {
+            let error = self.full();
+            settle.settle(
+                (room..commands.len())
+                    .map(|at| (at, Err(error.clone())))
+                    .collect(),
+            );
+            if room == 0 {
+                return;
+            }
+        }
+        self.shared.queued.fetch_add(room, Ordering::Relaxed);
         let job = Job {
             commands,
-            deadline: Instant::now() + COMMAND_TIMEOUT,
-            respond,
+            pending: (0..room).collect(),
+            deadline: Instant::now() + self.shared.command_timeout,
+            settle,
         };
         if let Err(mpsc::error::SendError(Message::Job(job))) =
             self.messages.send(Message::Job(job))
         {
-            (job.respond)(Err(Error::Closed));
+            job.fail(&Error::Closed);
         }
     }
 
-    /// The same for callers that can wait.
-    pub(crate) async fn query(&self, commands: Pipeline) -> Replies {
+    /// How many of `count` commands may be sent: a queue without a bound would grow for as long as
+    /// Redis is away.
+    fn room(&self, count: usize) -> usize {
+        if self.shared.health.is_ready() {
+            return count;
+        }
+        let queued = self.shared.queued.load(Ordering::Relaxed);
+        count.min(self.shared.max_queue.saturating_sub(queued))
+    }
+
+    fn full(&self) -> Error {
+        let Down {
+            attempts, cause, ..
+        } = self.shared.health.down();
+        Error::QueueFull {
+            server: self.shared.server.to_string(),
+            waiting: self.shared.queued.load(Ordering::Relaxed),
+            attempts,
+            cause,
+        }
+    }
+
+    /// The same for callers that can wait: a reply per command, in order.
+    pub(crate) async fn query(&self, commands: Commands) -> Vec<Reply> {
         let (sender, receiver) = oneshot::channel();
+        let count = commands.len();
         self.send(
             commands,
-            Box::new(move |replies| {
-                // The receiver is gone only when the caller was: nobody is left to tell.
-                let _ = sender.send(replies);
+            Box::new(Gather {
+                replies: Vec::with_capacity(count),
+                count,
+                sender: Some(sender),
             }),
         );
-        receiver.await.unwrap_or(Err(Error::Abandoned))
+        match receiver.await {
+            Ok(mut replies) => {
+                replies.sort_unstable_by_key(|(at, _)| *at);
+                replies.into_iter().map(|(_, reply)| reply).collect()
+            }
+            Err(_) => (0..count).map(|_| Err(Error::Abandoned)).collect(),
+        }
+    }
+
+    /// A single command, for callers that can wait.
+    pub(crate) async fn ask(
+        &self,
+        access: Access,
+        expect: Expect,
+        key_at: Option<usize>,
+        words: &[&[u8]],
+    ) -> Reply {
+        let mut replies = self
+            .query(Commands::of(access, expect, key_at, words))
+            .await;
+        replies.pop().unwrap_or(Err(Error::Abandoned))
+    }
+
+    /// Has the connection's events told to `watch`, beginning with the state it is in.
+    pub(crate) fn watch(&self, watch: Weak<dyn Watch>) {
+        // A connection that has ended has nothing to tell.
+        let _ = self.messages.send(Message::Watch(watch));
+    }
+
+    /// Who to be for the server from here on, or why that could not be found out.
+    pub(crate) fn give_credentials(&self, credentials: Result<Credentials, String>) {
+        // A connection that has ended needs none.
+        let _ = self.messages.send(Message::Credentials(credentials));
     }
 
     /// Lets what was sent before finish, then ends the connection. Resolves when it has ended.
-    pub(crate) async fn close(&self) {
+    async fn close(&self) {
         let (done, ended) = oneshot::channel();
         if self.messages.send(Message::Close(done)).is_ok() {
             // An error means that the supervisor is gone already, which is what was asked for.
             let _ = ended.await;
+        }
+    }
+}
+
+/// Waits until every command is answered.
+struct Gather {
+    replies: Vec<(usize, Reply)>,
+    count: usize,
+    sender: Option<oneshot::Sender<Vec<(usize, Reply)>>>,
+}
+
+impl Settle for Gather {
+    fn settle(&mut self, mut replies: Vec<(usize, Reply)>) {
+        self.replies.append(&mut replies);
+        if self.replies.len() >= self.count
+            && let Some(sender) = self.sender.take()
+        {
+            // The receiver is gone only when the caller was: nobody is left to tell.
+            let _ = sender.send(std::mem::take(&mut self.replies));
         }
     }
 }

@@ -5,6 +5,7 @@
 //! is torn down: so the thread is joined there, before the addon could be unloaded, and never by
 //! itself.
 
+use super::registry::Registry;
 use std::future::Future;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -14,6 +15,7 @@ use tokio::sync::oneshot;
 
 #[derive(Debug)]
 pub(crate) struct Runtime {
+    registry: Arc<Registry>,
     handle: Handle,
     /// Dropped to end the thread.
     stop: Option<oneshot::Sender<()>>,
@@ -54,6 +56,7 @@ impl Runtime {
                 runtime.shutdown_background();
             })?;
         Ok(Self {
+            registry: Arc::default(),
             handle,
             stop: Some(stop),
             thread: Some(thread),
@@ -63,6 +66,10 @@ impl Runtime {
     /// For tasks that begin tasks. Does not keep the runtime alive.
     pub(crate) fn spawner(&self) -> Handle {
         self.handle.clone()
+    }
+
+    pub(super) fn registry(&self) -> &Arc<Registry> {
+        &self.registry
     }
 
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {

@@ -1,7 +1,8 @@
 //! From an address to a byte stream.
 
 use super::tls;
-use crate::options::{Address, ConnectionOptions};
+use crate::options::Address;
+use std::fmt;
 use std::io;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -11,22 +12,28 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 pub(super) type Socket = Box<dyn Stream>;
 
-pub(super) async fn open(options: &ConnectionOptions) -> io::Result<Socket> {
-    match &options.address {
+impl fmt::Debug for dyn Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Stream")
+    }
+}
+
+pub(super) async fn open(address: &Address, tls: Option<&tls::Client>) -> io::Result<Socket> {
+    match address {
         Address::Tcp { host, port } => {
             let stream = TcpStream::connect((host.as_str(), *port)).await?;
             // Requests are written in batches already: waiting for more would only delay them.
             stream.set_nodelay(true)?;
-            match &options.tls {
-                Some(tls_options) => tls::connect(stream, host, tls_options).await,
+            match tls {
+                Some(tls) => tls.connect(stream, host).await,
                 None => Ok(Box::new(stream)),
             }
         }
         #[cfg(unix)]
         Address::Unix { path } => {
             let stream = tokio::net::UnixStream::connect(path).await?;
-            match &options.tls {
-                Some(tls_options) => tls::connect(stream, "localhost", tls_options).await,
+            match tls {
+                Some(tls) => tls.connect(stream, "localhost").await,
                 None => Ok(Box::new(stream)),
             }
         }

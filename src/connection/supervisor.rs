@@ -1,41 +1,67 @@
 //! Owns a connection: connect, serve, notice the loss, back off, connect again, until closed.
 //!
-//! One task per connection. While there is no connection, jobs wait in order, each until its own
-//! deadline. A server that refuses to let us in (wrong password, unknown database) fails them at once.
+//! One task per connection; it alone begins and ends sockets. While there is none, jobs wait in
+//! order, each until its own deadline. A server that refuses to let us in (wrong password, unknown
+//! database) fails them at once, and is asked again all the same: somebody may mend it.
 
-use super::{Job, Message, Replies, socket};
+use super::commands::{Access, Commands, Expect};
+use super::link::{self, Failure, FailureKind, Link};
+use super::status::{Down, Event, Watch};
+use super::{Credentials, Job, Message, Reply, Settle, Shared, tls};
 use crate::error::Error;
-use crate::options::{CONNECT_TIMEOUT, ConnectionOptions};
-use futures_util::stream::{FuturesUnordered, StreamExt};
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Pipeline, RedisConnectionInfo, RedisError, Value};
+use crate::options::ConnectionOptions;
+use redis::Value;
 use std::collections::VecDeque;
-use std::future::{self, Future};
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::Poll;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+/// Pauses between attempts to connect grow from the first to the longest. The longest bounds how
+/// long a server that is back goes unnoticed.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// Pipelines that may wait for the socket's driver before senders wait themselves.
-const DRIVER_QUEUE: usize = 256;
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// How long an idle connection goes without being probed.
+const IDLE: Duration = Duration::from_secs(5);
+/// For how long the server may keep silent while an answer is due: half the time that operations have,
+/// so that what a peer that is gone without a word left unanswered can still be asked again, within
+/// these bounds. The lower one spares slow networks, the upper one finds a dead peer in seconds.
+const SHORTEST_SILENCE: Duration = Duration::from_secs(1);
+const LONGEST_SILENCE: Duration = Duration::from_millis(2500);
+/// Bytes that wait for the socket before further jobs wait themselves: a job is then dropped by its
+/// deadline without having been sent.
+const MOST_BACKLOG: usize = 1024 * 1024;
+/// Credentials are asked for anew when this part of their time is left.
+const RENEWAL_DIVISOR: u32 = 10;
+/// A renewal that failed is tried again after this time.
+const RENEWAL_PAUSE: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(
     options: ConnectionOptions,
-    server: Arc<str>,
+    shared: Arc<Shared>,
     inbox: mpsc::UnboundedReceiver<Message>,
 ) {
     let mut supervisor = Supervisor {
+        silence: (options.command_timeout / 2).clamp(SHORTEST_SILENCE, LONGEST_SILENCE),
         options,
-        server,
+        shared,
         inbox,
+        tls: None,
         waiting: VecDeque::new(),
+        in_flight: VecDeque::new(),
+        flushed: 0,
+        again: VecDeque::new(),
+        later: None,
         closing: None,
-        sent: 0,
+        watches: Vec::new(),
+        credentials: None,
+        wanted: None,
+        renew: None,
+        served: false,
+        pause: Duration::ZERO,
     };
     while let Some(link) = supervisor.connect().await {
         if supervisor.serve(link).await == Served::Closed {
@@ -45,67 +71,74 @@ pub(super) async fn run(
     supervisor.finish();
 }
 
-/// An open connection and the task that moves its bytes.
-struct Link {
-    connection: MultiplexedConnection,
-    driver: JoinHandle<()>,
-}
-
-impl Drop for Link {
-    fn drop(&mut self) {
-        self.driver.abort();
-    }
-}
-
 #[derive(PartialEq)]
 enum Served {
     Lost,
     Closed,
 }
 
-/// A job with its place in the order of sending, which a repetition keeps.
-struct Numbered {
-    number: u64,
-    job: Job,
-}
-
-enum Outcome {
-    Replied(Replies),
-    Lost,
-}
-
-type InFlight = Pin<Box<dyn Future<Output = (Numbered, Outcome)> + Send>>;
-
-/// Why the last attempt failed.
-struct Failure {
-    cause: String,
-    /// The server's answer, if it was one that a further attempt will not change by itself.
-    refusal: Option<Error>,
+/// What is in the socket, in the order in which the server will answer.
+struct Sent {
+    /// `None` for what nobody waits for: probes, and jobs that have run out of time. Their replies
+    /// still come.
+    job: Option<Job>,
+    /// How many replies are due.
+    due: usize,
+    /// How many of them have come.
+    come: usize,
+    /// Those that the job is still to be given.
+    replies: Vec<Value>,
+    /// When it was queued for the socket.
+    sent: Instant,
+    /// The position of its end in the bytes sent.
+    end: u64,
+    /// When the socket had taken it all.
+    flushed: Option<Instant>,
 }
 
 struct Supervisor {
     options: ConnectionOptions,
-    server: Arc<str>,
+    shared: Arc<Shared>,
     inbox: mpsc::UnboundedReceiver<Message>,
-    /// In the order of their numbers.
-    waiting: VecDeque<Numbered>,
+    tls: Option<tls::Client>,
+    /// Not in the socket yet. Deadlines never decrease, since all jobs have the same time to live.
+    waiting: VecDeque<Job>,
+    in_flight: VecDeque<Sent>,
+    /// How many of `in_flight`, from the first, the socket has taken.
+    flushed: usize,
+    /// What the server will do later; goes back before what waits.
+    again: VecDeque<Job>,
+    /// The server's answer that began this: no more is sent, replies to reads count, writes are
+    /// repeated so that they keep their order.
+    later: Option<Failure>,
     /// Set once by a `Close`: nothing is accepted any more, and these are told at the end.
     closing: Option<Vec<oneshot::Sender<()>>>,
-    sent: u64,
+    watches: Vec<Weak<dyn Watch>>,
+    credentials: Option<Credentials>,
+    /// An attempt to connect waits for credentials.
+    wanted: Option<oneshot::Sender<Result<Credentials, String>>>,
+    /// When credentials are to be asked for anew.
+    renew: Option<Instant>,
+    /// For how long the server may keep silent while an answer is due.
+    silence: Duration,
+    /// The connection has answered something.
+    served: bool,
+    /// Before the next attempt to connect.
+    pause: Duration,
 }
 
 impl Supervisor {
-    /// Takes in what the inbox gave.
+    // ---- What comes in ----
+
     fn accept(&mut self, message: Option<Message>) {
         match message {
-            Some(Message::Job(job)) if self.closing.is_some() => (job.respond)(Err(Error::Closed)),
-            Some(Message::Job(job)) => {
-                self.sent += 1;
-                self.waiting.push_back(Numbered {
-                    number: self.sent,
-                    job,
-                });
+            Some(Message::Job(job)) if self.closing.is_some() => {
+                self.unqueue(&job);
+                job.fail(&Error::Closed);
             }
+            Some(Message::Job(job)) => self.waiting.push_back(job),
+            Some(Message::Watch(watch)) => self.begin_watch(watch),
+            Some(Message::Credentials(credentials)) => self.take_credentials(credentials),
             Some(Message::Close(done)) => self.closing.get_or_insert_default().push(done),
             // Every handle is gone: nobody can send or ask any more.
             None => {
@@ -115,19 +148,161 @@ impl Supervisor {
         }
     }
 
+    fn begin_watch(&mut self, watch: Weak<dyn Watch>) {
+        if let Some(watch) = watch.upgrade() {
+            if self.shared.health.is_ready() {
+                watch.event(&Event::Ready);
+            }
+            if self.wanted.is_some() {
+                watch.event(&Event::CredentialsWanted);
+            }
+        }
+        self.watches.push(watch);
+    }
+
+    fn tell(&mut self, event: &Event) {
+        self.watches.retain(|watch| match watch.upgrade() {
+            Some(watch) => {
+                watch.event(event);
+                true
+            }
+            None => false,
+        });
+    }
+
+    /// Has one of the watches ask the app. All have the same function, so one will do.
+    fn ask_for_credentials(&mut self) {
+        if let Some(watch) = self.watches.iter().find_map(Weak::upgrade) {
+            watch.event(&Event::CredentialsWanted);
+        }
+    }
+
+    fn take_credentials(&mut self, credentials: Result<Credentials, String>) {
+        if let Some(wanted) = self.wanted.take() {
+            // The attempt that wanted them may be over.
+            let _ = wanted.send(credentials);
+            return;
+        }
+        match credentials {
+            Ok(credentials) => {
+                self.schedule_renewal(&credentials);
+                let user = link::User::new(&self.options, Some(&credentials));
+                let authentication = user.authentication();
+                self.credentials = Some(credentials);
+                self.authenticate(authentication);
+            }
+            Err(cause) => {
+                self.renew = Some(Instant::now() + RENEWAL_PAUSE);
+                let error = self.credentials_error(cause);
+                self.tell(&Event::Failed(error));
+            }
+        }
+    }
+
+    /// On a connection that serves: a job of our own, in its order among the others.
+    fn authenticate(&mut self, authentication: Commands) {
+        if !self.shared.health.is_ready() {
+            return;
+        }
+        let watches = self.watches.clone();
+        let server = Arc::clone(&self.shared.server);
+        self.waiting.push_back(Job {
+            pending: (0..authentication.len()).collect(),
+            commands: authentication,
+            deadline: Instant::now() + self.options.command_timeout,
+            settle: Box::new(Renewal { watches, server }),
+        });
+        self.shared.queued.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn credentials_error(&self, cause: String) -> Error {
+        Error::Credentials {
+            server: self.shared.server.to_string(),
+            cause,
+        }
+    }
+
+    fn schedule_renewal(&mut self, credentials: &Credentials) {
+        self.renew = credentials
+            .expires_in
+            .map(|left| Instant::now() + (left - left / RENEWAL_DIVISOR));
+    }
+
+    // ---- What goes out without a reply ----
+
+    /// The commands of a job leave the queue that `max_queue` bounds.
+    fn unqueue(&self, job: &Job) {
+        self.shared
+            .queued
+            .fetch_sub(job.pending.len(), Ordering::Relaxed);
+    }
+
     /// Nothing is left to do before the end.
     fn is_done(&self) -> bool {
-        self.closing.is_some() && self.waiting.is_empty()
+        self.closing.is_some() && self.waiting.is_empty() && self.again.is_empty()
+    }
+
+    /// Fails what has run out of time.
+    fn expire(&mut self) {
+        let now = Instant::now();
+        let waited = self.options.command_timeout;
+        while self.waiting.front().is_some_and(|job| job.deadline <= now) {
+            if let Some(job) = self.waiting.pop_front() {
+                self.unqueue(&job);
+                let error = if self.shared.health.is_ready() {
+                    self.unanswered()
+                } else {
+                    self.shared.unavailable(waited)
+                };
+                job.fail(&error);
+            }
+        }
+        while self.again.front().is_some_and(|job| job.deadline <= now) {
+            if let Some(job) = self.again.pop_front() {
+                job.fail(&self.unanswered());
+            }
+        }
+        let error = self.unanswered();
+        let server = Arc::clone(&self.shared.server);
+        for sent in &mut self.in_flight {
+            match &sent.job {
+                Some(job) if job.deadline > now => break,
+                Some(_) => {
+                    if let Some(job) = sent.job.take()
+                        && let Some(rest) =
+                            answer(job, std::mem::take(&mut sent.replies), &server, false).0
+                    {
+                        rest.fail(&error);
+                    }
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// The error of what was sent and not answered in time.
+    fn unanswered(&self) -> Error {
+        match &self.later {
+            Some(failure) => Error::Unavailable {
+                server: self.shared.server.to_string(),
+                waited: self.options.command_timeout,
+                attempts: 1,
+                cause: failure.cause.clone(),
+            },
+            None => Error::Timeout {
+                server: self.shared.server.to_string(),
+                waited: self.options.command_timeout,
+                attempts: 1,
+                cause: "it is connected".into(),
+            },
+        }
     }
 
     /// Tells everybody that it is over.
     fn finish(mut self) {
         self.inbox.close();
         while let Ok(message) = self.inbox.try_recv() {
-            match message {
-                Message::Job(job) => (job.respond)(Err(Error::Closed)),
-                Message::Close(done) => self.closing.get_or_insert_default().push(done),
-            }
+            self.accept(Some(message));
         }
         for done in self.closing.take().into_iter().flatten() {
             // Whoever asked may have stopped waiting.
@@ -135,237 +310,434 @@ impl Supervisor {
         }
     }
 
+    // ---- Connecting ----
+
     /// Attempts until one succeeds; `None` when the connection is closed first.
     async fn connect(&mut self) -> Option<Link> {
         let mut attempts = 0;
-        let mut pause = FIRST_PAUSE;
-        let mut last: Option<Failure> = None;
-        let since = Instant::now();
-        while !self.is_done() {
-            let options = self.options.clone();
-            let mut attempt = Box::pin(async move {
-                timeout(CONNECT_TIMEOUT, establish(&options))
-                    .await
-                    .unwrap_or_else(|_| {
-                        Err(Failure {
-                            cause: format!("no answer within {} ms", CONNECT_TIMEOUT.as_millis()),
-                            refusal: None,
-                        })
-                    })
-            });
+        loop {
+            if !self.pause.is_zero() {
+                let pause = sleep(jittered(self.pause));
+                self.wait(pause).await?;
+            }
+            self.pause = (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
             attempts += 1;
-            match self
-                .wait(&mut attempt, attempts, since, last.as_ref())
-                .await?
-            {
-                Ok(link) => return Some(link),
-                Err(failure) => {
-                    if let Some(refusal) = &failure.refusal {
-                        for waiting in self.waiting.drain(..) {
-                            (waiting.job.respond)(Err(refusal.clone()));
-                        }
+            let failure = match self.attempt().await? {
+                Ok(link) => {
+                    self.shared.health.set_ready(true);
+                    self.tell(&Event::Ready);
+                    return Some(link);
+                }
+                Err(failure) => failure,
+            };
+            self.shared.health.set_down(Down {
+                attempts,
+                cause: failure.cause.clone(),
+                silent: matches!(failure.kind, FailureKind::Silent),
+            });
+            let error = match failure.kind {
+                FailureKind::Refused(refusal) => {
+                    for job in std::mem::take(&mut self.waiting) {
+                        self.unqueue(&job);
+                        job.fail(&refusal);
                     }
-                    last = Some(failure);
+                    refusal
+                }
+                _ => Error::Unreachable {
+                    server: self.shared.server.to_string(),
+                    cause: failure.cause,
+                },
+            };
+            self.tell(&Event::Failed(error));
+        }
+    }
+
+    /// One attempt to connect; `None` when the connection is closed meanwhile.
+    async fn attempt(&mut self) -> Option<Result<Link, Failure>> {
+        let limit = self.options.connect_timeout;
+        let begin = Instant::now();
+        let late = |what: &str| Failure::silent(format!("{what} within {} ms", limit.as_millis()));
+        if self.options.credentials.is_some() {
+            let (sender, receiver) = oneshot::channel();
+            self.wanted = Some(sender);
+            self.ask_for_credentials();
+            let answer = self.wait(timeout(limit, receiver)).await?;
+            self.wanted = None;
+            match answer {
+                Ok(Ok(Ok(credentials))) => {
+                    self.schedule_renewal(&credentials);
+                    self.credentials = Some(credentials);
+                }
+                Ok(Ok(Err(cause))) => {
+                    return Some(Err(Failure::refused(self.credentials_error(cause))));
+                }
+                _ => {
+                    let cause = format!("it gave nothing within {} ms", limit.as_millis());
+                    return Some(Err(Failure::refused(self.credentials_error(cause))));
                 }
             }
-            let mut rest = Box::pin(tokio::time::sleep(jittered(pause)));
-            pause = (pause * 2).min(LONGEST_PAUSE);
-            self.wait(&mut rest, attempts, since, last.as_ref()).await?;
         }
-        None
+        let options = self.options.clone();
+        let tls = self.tls.clone();
+        let credentials = self.credentials.take();
+        let left = limit.saturating_sub(begin.elapsed());
+        let attempt = async move {
+            let tls = match (&options.tls, tls) {
+                (Some(_), Some(tls)) => Some(tls),
+                (Some(settings), None) => match client(settings.clone()).await {
+                    Ok(tls) => Some(tls),
+                    Err(failure) => return (Err(failure), None, credentials),
+                },
+                (None, _) => None,
+            };
+            let link = timeout(
+                left,
+                link::establish(&options, tls.as_ref(), credentials.as_ref()),
+            )
+            .await
+            .unwrap_or_else(|_| Err(late("no answer")));
+            (link, tls, credentials)
+        };
+        let (link, tls, credentials) = self.wait(attempt).await?;
+        self.tls = tls.or(self.tls.take());
+        self.credentials = credentials;
+        Some(link)
     }
 
     /// Runs one step of connecting while jobs come in and run out of time.
     /// `None` when there is nothing left to connect for.
-    async fn wait<T>(
-        &mut self,
-        step: &mut (impl Future<Output = T> + Unpin),
-        attempts: u32,
-        since: Instant,
-        last: Option<&Failure>,
-    ) -> Option<T> {
+    async fn wait<T>(&mut self, step: impl Future<Output = T>) -> Option<T> {
+        let mut step = pin!(step);
         loop {
             if self.is_done() {
                 return None;
             }
-            if let Some(refusal) = last.and_then(|failure| failure.refusal.as_ref()) {
-                for waiting in self.waiting.drain(..) {
-                    (waiting.job.respond)(Err(refusal.clone()));
-                }
-            }
-            // All have the same time to live, so the first to come is the first to go.
-            let deadline = self.waiting.front().map(|waiting| waiting.job.deadline);
+            let deadline = self.waiting.front().map(|job| job.deadline);
             tokio::select! {
                 biased;
-                result = &mut *step => return Some(result),
-                () = async { sleep_until(deadline.unwrap_or_else(Instant::now)).await }, if deadline.is_some() => {
-                    if let Some(waiting) = self.waiting.pop_front() {
-                        (waiting.job.respond)(Err(Error::Unavailable {
-                            server: self.server.to_string(),
-                            waited: crate::options::COMMAND_TIMEOUT,
-                            attempts,
-                            cause: last.map_or_else(
-                                || format!("still connecting after {} ms", since.elapsed().as_millis()),
-                                |failure| failure.cause.clone(),
-                            ),
-                        }));
-                    }
-                }
-                message = self.inbox.recv(), if !self.inbox.is_closed() || !self.inbox.is_empty() => self.accept(message),
+                result = &mut step => return Some(result),
+                () = at(deadline) => self.expire(),
+                message = self.inbox.recv(), if self.is_open() => self.accept(message),
             }
         }
     }
 
+    /// Whether messages may still come.
+    fn is_open(&self) -> bool {
+        !self.inbox.is_closed() || !self.inbox.is_empty()
+    }
+
+    // ---- Serving ----
+
     async fn serve(&mut self, mut link: Link) -> Served {
-        let mut in_flight: FuturesUnordered<InFlight> = FuturesUnordered::new();
-        // The first request that finds the connection lost ends the service: whatever is queued again
-        // waits for the next one.
-        let mut lost = false;
-        while !lost {
-            if let Some(next) = self.waiting.pop_front() {
-                let mut request = ask(next, link.connection.clone(), Arc::clone(&self.server));
-                // Polled once here, before the next is begun: that puts its commands into the
-                // connection, so commands reach Redis in the order in which the app issued them.
-                match future::poll_fn(|cx| Poll::Ready(request.as_mut().poll(cx))).await {
-                    Poll::Ready(ended) => lost = self.settle(ended),
-                    Poll::Pending => in_flight.push(request),
-                }
-                continue;
-            }
-            if self.is_done() && in_flight.is_empty() {
-                return Served::Closed;
-            }
-            tokio::select! {
-                biased;
-                Some(ended) = in_flight.next() => lost = self.settle(ended),
-                _ = &mut link.driver => lost = true,
-                message = self.inbox.recv(), if !self.inbox.is_closed() || !self.inbox.is_empty() => self.accept(message),
-            }
-        }
-        // Ends the driver, with which each of these ends at once.
+        self.served = false;
+        let failure = match self.exchange(&mut link).await {
+            None => return Served::Closed,
+            Some(failure) => failure,
+        };
+        // Whatever the server said last came before: what is in flight now goes unanswered.
         drop(link);
-        while let Some(ended) = in_flight.next().await {
-            self.settle(ended);
+        self.shared.health.set_ready(false);
+        self.shared.health.set_down(Down {
+            attempts: 0,
+            cause: failure.cause.clone(),
+            silent: matches!(failure.kind, FailureKind::Silent),
+        });
+        self.take_back();
+        // A server that lets us in and then cuts us off, or puts us off, is not to be hammered.
+        if self.later.take().is_none() && self.served {
+            self.pause = Duration::ZERO;
         }
+        let error = Error::Unreachable {
+            server: self.shared.server.to_string(),
+            cause: failure.cause,
+        };
+        self.tell(&Event::Reconnecting(error));
         Served::Lost
     }
 
-    /// Answers a request, or queues it again at its old place if the connection was lost; says which.
-    fn settle(&mut self, (numbered, outcome): (Numbered, Outcome)) -> bool {
-        match outcome {
-            Outcome::Replied(replies) => {
-                (numbered.job.respond)(replies);
-                false
-            }
-            Outcome::Lost => {
-                let place = self
-                    .waiting
-                    .partition_point(|other| other.number < numbered.number);
-                self.waiting.insert(place, numbered);
-                true
+    /// Queues again, at its old place, what a lost connection cut off.
+    fn take_back(&mut self) {
+        let mut again = std::mem::take(&mut self.again);
+        for sent in std::mem::take(&mut self.in_flight) {
+            if let Some(job) = sent.job {
+                let later = self.later.is_some();
+                again.extend(answer(job, sent.replies, &self.shared.server, later).0);
             }
         }
+        self.flushed = 0;
+        let count = again.iter().map(|job| job.pending.len()).sum();
+        self.shared.queued.fetch_add(count, Ordering::Relaxed);
+        again.append(&mut self.waiting);
+        self.waiting = again;
     }
-}
 
-fn ask(numbered: Numbered, mut connection: MultiplexedConnection, server: Arc<str>) -> InFlight {
-    Box::pin(async move {
-        let job = &numbered.job;
-        let reply = connection.send_packed_commands(&job.commands, 0, job.commands.len());
-        let outcome = match timeout_at(job.deadline, reply).await {
-            Ok(Ok(values)) => Outcome::Replied(Ok(values)),
-            // Error replies are values: an error here is the connection's, or a reply that is not
-            // Redis's protocol, after which the connection is of no more use.
-            Ok(Err(_)) => Outcome::Lost,
-            Err(_) => Outcome::Replied(Err(Error::Timeout {
-                server: server.to_string(),
-                waited: crate::options::COMMAND_TIMEOUT,
-            })),
-        };
-        (numbered, outcome)
-    })
-}
+    /// Serves until the connection is lost (why), or closed and nothing is left to do (`None`).
+    async fn exchange(&mut self, link: &mut Link) -> Option<Failure> {
+        let mut alarm = pin!(sleep_until(Instant::now() + IDLE));
+        loop {
+            if self.later.is_none() {
+                self.send_waiting(link);
+            }
+            if self.in_flight.iter().all(|sent| sent.job.is_none()) {
+                if self.is_done() {
+                    return None;
+                }
+                if let Some(later) = &self.later {
+                    return Some(Failure::lost(&later.cause));
+                }
+            }
+            // Set to the earliest time at which something may have to be done; it may ring early.
+            let due = self.due(link);
+            if due < alarm.deadline() {
+                alarm.as_mut().reset(due);
+            }
+            tokio::select! {
+                biased;
+                reply = link.next() => {
+                    let mut next = Some(reply);
+                    while let Some(reply) = next {
+                        if let Err(failure) = reply.and_then(|value| self.take_reply(value)) {
+                            return Some(failure);
+                        }
+                        next = link.try_next();
+                    }
+                }
+                message = self.inbox.recv(), if self.is_open() => {
+                    self.accept(message);
+                    while let Ok(message) = self.inbox.try_recv() {
+                        self.accept(Some(message));
+                    }
+                }
+                () = &mut alarm => {
+                    self.expire();
+                    if let Some(failure) = self.probe(link) {
+                        return Some(failure);
+                    }
+                    let due = self.due(link);
+                    alarm.as_mut().reset(due);
+                }
+            }
+            self.note_written(link);
+        }
+    }
 
-/// Connects, authenticates, selects the database.
-///
-/// The commands are our own rather than the redis crate's set-up, which keeps the server's words on a
-/// refused password to itself.
-async fn establish(options: &ConnectionOptions) -> Result<Link, Failure> {
-    let stream = socket::open(options).await.map_err(|error| Failure {
-        cause: error.to_string(),
-        refusal: None,
-    })?;
-    let config = AsyncConnectionConfig::new()
-        // Deadlines are kept here, per pipeline.
-        .set_response_timeout(None)
-        .set_connection_timeout(None)
-        .set_pipeline_buffer_size(DRIVER_QUEUE);
-    let nothing = RedisConnectionInfo::default().set_skip_set_lib_name();
-    let (connection, driver) = MultiplexedConnection::new_with_config(&nothing, stream, config)
-        .await
-        .map_err(Failure::from)?;
-    let mut link = Link {
-        connection,
-        driver: tokio::spawn(driver),
-    };
-    let (commands, required) = set_up(options);
-    let replies = link
-        .connection
-        .send_packed_commands(&commands, 0, commands.len())
-        .await
-        .map_err(Failure::from)?;
-    for reply in replies.into_iter().take(required) {
-        if let Value::ServerError(error) = reply {
-            let server = options.server();
-            let refusal = Error::from_reply(&server, error.code(), error.details());
-            return Err(Failure {
-                cause: refusal.to_string(),
-                refusal: (!is_passing(error.code())).then_some(refusal),
+    fn send_waiting(&mut self, link: &mut Link) {
+        while link.backlog() < MOST_BACKLOG
+            && let Some(job) = self.waiting.pop_front()
+        {
+            self.unqueue(&job);
+            let mut end = 0;
+            for &command in &job.pending {
+                end = link.send(job.commands.bytes(command));
+            }
+            let due = job.pending.len();
+            self.in_flight.push_back(Sent {
+                replies: Vec::with_capacity(due),
+                job: Some(job),
+                due,
+                come: 0,
+                sent: Instant::now(),
+                end,
+                flushed: None,
             });
         }
     }
-    Ok(link)
-}
 
-/// The commands that begin a connection, and how many of them, from the first, must succeed.
-fn set_up(options: &ConnectionOptions) -> (Pipeline, usize) {
-    let mut commands = Pipeline::new();
-    if let Some(password) = &options.password {
-        commands.cmd("AUTH");
-        if let Some(username) = &options.username {
-            commands.arg(username);
+    /// Marks what the socket has taken.
+    fn note_written(&mut self, link: &Link) {
+        while let Some(sent) = self.in_flight.get_mut(self.flushed)
+            && sent.end <= link.written()
+        {
+            sent.flushed = Some(link.wrote());
+            self.flushed += 1;
         }
-        commands.arg(password.reveal());
     }
-    if options.database != 0 {
-        commands.cmd("SELECT").arg(options.database);
-    }
-    let required = commands.len();
-    // For whoever reads CLIENT LIST; servers before 7.2 do not know it.
-    for (attribute, value) in [
-        ("LIB-NAME", env!("CARGO_PKG_NAME")),
-        ("LIB-VER", env!("CARGO_PKG_VERSION")),
-    ] {
-        commands
-            .cmd("CLIENT")
-            .arg("SETINFO")
-            .arg(attribute)
-            .arg(value);
-    }
-    (commands, required)
-}
 
-/// Whether a server that answers so may answer otherwise soon.
-fn is_passing(reply: &str) -> bool {
-    matches!(reply, "LOADING" | "TRYAGAIN" | "CLUSTERDOWN" | "MASTERDOWN")
-}
-
-impl From<RedisError> for Failure {
-    fn from(error: RedisError) -> Self {
-        Self {
-            cause: error.to_string(),
-            refusal: None,
+    /// Gives a reply to the command that it answers.
+    fn take_reply(&mut self, value: Value) -> Result<(), Failure> {
+        if matches!(value, Value::Push { .. }) {
+            return Ok(());
         }
+        let Some(sent) = self.in_flight.front_mut() else {
+            return Err(match value {
+                // Such as the reason why it closes the connection.
+                Value::ServerError(error) => Failure::lost(Error::from_reply(
+                    &self.shared.server,
+                    error.code(),
+                    error.details(),
+                )),
+                _ => Failure::lost("the server sent a reply that nobody asked for"),
+            });
+        };
+        if let Some(job) = &sent.job {
+            let expected = job
+                .pending
+                .get(sent.come)
+                .is_some_and(|&command| job.commands.expects(command, &value));
+            if !expected {
+                // Commands and replies are out of step: a later reply would reach another's request.
+                return Err(Failure::lost("the server sent a reply that does not fit"));
+            }
+            sent.replies.push(value);
+        }
+        self.served = true;
+        sent.come += 1;
+        if sent.come < sent.due {
+            return Ok(());
+        }
+        self.flushed = self.flushed.saturating_sub(1);
+        if let Some(Sent {
+            job: Some(job),
+            replies,
+            ..
+        }) = self.in_flight.pop_front()
+        {
+            let late = self.later.is_some();
+            let (rest, later) = answer(job, replies, &self.shared.server, late);
+            self.again.extend(rest);
+            if self.later.is_none() {
+                self.later = later;
+            }
+        }
+        Ok(())
+    }
+
+    /// When something has to be done, if nothing happens before.
+    fn due(&self, link: &Link) -> Instant {
+        let deadline = |job: Option<&Job>| job.map(|job| job.deadline);
+        let in_flight = self.in_flight.iter().find_map(|sent| sent.job.as_ref());
+        [
+            deadline(self.waiting.front()),
+            deadline(self.again.front()),
+            deadline(in_flight),
+            self.renew,
+        ]
+        .into_iter()
+        .flatten()
+        .fold(self.patience(link), Instant::min)
+    }
+
+    /// Until when the server may be silent.
+    fn patience(&self, link: &Link) -> Instant {
+        match self.in_flight.front() {
+            None => link.heard() + IDLE,
+            Some(sent) => {
+                // While the socket still takes what was sent, that is a sign of life, too.
+                let taken = sent.flushed.unwrap_or(sent.sent.max(link.wrote()));
+                taken.max(link.heard()) + self.silence
+            }
+        }
+    }
+
+    /// Asks an idle server for a sign of life; gives up one that is silent while an answer is due.
+    fn probe(&mut self, link: &mut Link) -> Option<Failure> {
+        let now = Instant::now();
+        if self.renew.is_some_and(|time| time <= now) {
+            self.renew = None;
+            self.ask_for_credentials();
+        }
+        if self.patience(link) > now {
+            return None;
+        }
+        if !self.in_flight.is_empty() {
+            return Some(Failure::silent(format!(
+                "no answer for {} ms",
+                self.silence.as_millis()
+            )));
+        }
+        let ping = Commands::of(Access::Read, Expect::Any, None, &[b"PING"]);
+        let end = link.send(ping.bytes(0));
+        self.in_flight.push_back(Sent {
+            job: None,
+            due: 1,
+            come: 0,
+            replies: Vec::new(),
+            sent: now,
+            end,
+            flushed: None,
+        });
+        None
+    }
+}
+
+/// Gives a job the replies to the first of its pending commands. What is left of it: what was not
+/// answered, what the server will do later, and, from then on, writes.
+fn answer(
+    mut job: Job,
+    replies: Vec<Value>,
+    server: &str,
+    late: bool,
+) -> (Option<Job>, Option<Failure>) {
+    let mut replies = replies.into_iter();
+    let mut later = None;
+    let mut rest = Vec::new();
+    let mut answers = Vec::with_capacity(replies.len());
+    for at in std::mem::take(&mut job.pending) {
+        let Some(value) = replies.next() else {
+            rest.push(at);
+            continue;
+        };
+        match reply(server, value) {
+            Err(error) if error.is_passing() => {
+                later.get_or_insert_with(|| Failure::lost(error));
+                rest.push(at);
+            }
+            _ if (late || later.is_some()) && job.commands.access(at) == Access::Write => {
+                rest.push(at);
+            }
+            reply => answers.push((at, reply)),
+        }
+    }
+    if !answers.is_empty() {
+        job.settle.settle(answers);
+    }
+    job.pending = rest;
+    ((!job.pending.is_empty()).then_some(job), later)
+}
+
+fn reply(server: &str, value: Value) -> Reply {
+    match value {
+        Value::ServerError(error) => Err(Error::from_reply(server, error.code(), error.details())),
+        value => Ok(value),
+    }
+}
+
+/// Takes the answer to a renewed authentication.
+struct Renewal {
+    watches: Vec<Weak<dyn Watch>>,
+    server: Arc<str>,
+}
+
+impl Settle for Renewal {
+    fn settle(&mut self, replies: Vec<(usize, Reply)>) {
+        for (_, reply) in replies {
+            if let Err(error) = reply {
+                // The connection stays who it was. The next attempt to connect asks again.
+                let cause = error.to_string();
+                let server = self.server.to_string();
+                let event = Event::Failed(Error::Credentials { server, cause });
+                for watch in self.watches.iter().filter_map(Weak::upgrade) {
+                    watch.event(&event);
+                }
+            }
+        }
+    }
+}
+
+/// TLS, ready to be used. Reading the system's roots blocks, so it is not done on the runtime's thread.
+async fn client(settings: crate::options::TlsOptions) -> Result<tls::Client, Failure> {
+    match tokio::task::spawn_blocking(move || tls::Client::new(&settings)).await {
+        Ok(client) => client.map_err(Failure::refused),
+        Err(_) => Err(Failure::lost("TLS could not be set up")),
+    }
+}
+
+/// Never, for no time.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -380,15 +752,71 @@ fn jittered(pause: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Mutex;
+
+    #[derive(Clone, Default)]
+    struct Record(Arc<Mutex<Vec<(usize, bool)>>>);
+
+    impl Settle for Record {
+        fn settle(&mut self, replies: Vec<(usize, Reply)>) {
+            let mut record = self.0.lock().expect("unpoisoned");
+            record.extend(replies.into_iter().map(|(at, reply)| (at, reply.is_ok())));
+        }
+    }
+
+    fn job(accesses: &[Access]) -> (Job, Record) {
+        let mut commands = Commands::default();
+        for access in accesses {
+            commands.add(*access, Expect::Any, None, &[b"X"]);
+        }
+        let record = Record::default();
+        let job = Job {
+            pending: (0..commands.len()).collect(),
+            commands,
+            deadline: Instant::now(),
+            settle: Box::new(record.clone()),
+        };
+        (job, record)
+    }
+
+    fn error(text: &str) -> Value {
+        redis::parse_redis_value(format!("-{text}\r\n").as_bytes()).expect("an error reply")
+    }
 
     #[test]
-    fn a_connection_begins_with_who_and_where() {
-        let mut options = crate::options::parse_url("redis://ann:pw@h/3").expect("a URL");
-        let (commands, required) = set_up(&options);
-        assert_eq!((commands.len(), required), (4, 2));
-        options.password = None;
-        options.database = 0;
-        assert_eq!(set_up(&options).1, 0);
+    fn what_was_not_answered_is_left() {
+        let (job, record) = job(&[Access::Read, Access::Write, Access::Read]);
+        let (rest, later) = answer(job, vec![Value::Nil], "redis://h", false);
+        assert_eq!(rest.expect("a rest").pending, [1, 2]);
+        assert!(later.is_none());
+        assert_eq!(*record.0.lock().expect("unpoisoned"), [(0, true)]);
+    }
+
+    #[test]
+    fn writes_do_not_overtake_what_the_server_puts_off() {
+        let (job, record) = job(&[Access::Write, Access::Read, Access::Write, Access::Write]);
+        let replies = vec![
+            Value::Okay,
+            Value::Nil,
+            error("READONLY You can't write against a read only replica."),
+            Value::Okay,
+        ];
+        let (rest, later) = answer(job, replies, "redis://h", false);
+        assert_eq!(rest.expect("a rest").pending, [2, 3]);
+        assert!(later.expect("put off").cause.contains("READONLY"));
+        assert_eq!(
+            *record.0.lock().expect("unpoisoned"),
+            [(0, true), (1, true)]
+        );
+    }
+
+    #[test]
+    fn answers_that_mean_no_are_answers() {
+        let (job, record) = job(&[Access::Write]);
+        let replies = vec![error("OOM command not allowed")];
+        let (rest, later) = answer(job, replies, "redis://h", false);
+        assert!(rest.is_none() && later.is_none());
+        assert_eq!(*record.0.lock().expect("unpoisoned"), [(0, false)]);
     }
 
     #[test]

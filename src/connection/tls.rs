@@ -1,7 +1,9 @@
 //! TLS with the settings that Node's `tls.connect` takes.
 
 use super::socket::{Socket, Stream};
+use crate::error::Error;
 use crate::options::TlsOptions;
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use tokio_rustls::TlsConnector;
@@ -14,82 +16,160 @@ use tokio_rustls::rustls::crypto::{
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{
-    ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    self, ClientConfig, DigitallySignedStruct, InvalidMessage, RootCertStore, SignatureScheme,
 };
 
-fn unusable(field: &str, reason: impl std::fmt::Display) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidInput,
-        format!("the TLS setting \"{field}\" cannot be used: {reason}"),
-    )
+fn unusable(field: &'static str, expected: impl Into<String>) -> Error {
+    Error::Option {
+        field,
+        expected: expected.into(),
+    }
 }
 
-fn certificates(field: &str, pem: &[u8]) -> io::Result<Vec<CertificateDer<'static>>> {
+fn certificates(field: &'static str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
     let certificates = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|reason| unusable(field, reason))?;
+        .unwrap_or_default();
     if certificates.is_empty() {
-        return Err(unusable(field, "it holds no PEM certificate"));
+        return Err(unusable(
+            field,
+            "certificates in PEM, as a string or Buffer with their text (not a file's name)",
+        ));
     }
     Ok(certificates)
 }
 
-fn roots(ca: Option<&[u8]>) -> io::Result<RootCertStore> {
-    let mut roots = RootCertStore::empty();
-    match ca {
-        Some(pem) => {
-            for certificate in certificates("ca", pem)? {
-                roots
-                    .add(certificate)
-                    .map_err(|reason| unusable("ca", reason))?;
-            }
-        }
-        None => {
-            // Some of a system's certificates may be unreadable; the others still count.
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-    }
-    Ok(roots)
-}
-
-fn config(options: &TlsOptions) -> io::Result<ClientConfig> {
-    let provider = Arc::new(ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?;
-    let builder = if options.reject_unauthorized {
-        builder.with_root_certificates(roots(options.ca.as_deref())?)
-    } else {
-        builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AcceptAnyServer(provider)))
+/// The roots of `ca`; `None` for the system's.
+fn own_roots(options: &TlsOptions) -> Result<Option<RootCertStore>, Error> {
+    let Some(pem) = &options.ca else {
+        return Ok(None);
     };
-    match (&options.cert, &options.key) {
-        (Some(cert), Some(key)) => {
-            let key = PrivateKeyDer::from_pem_slice(key.reveal().as_bytes())
-                .map_err(|reason| unusable("key", reason))?;
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates("tls.ca", pem)? {
+        roots
+            .add(certificate)
+            .map_err(|reason| unusable("tls.ca", format!("usable certificates ({reason})")))?;
+    }
+    Ok(Some(roots))
+}
+
+fn system_roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    // Some of a system's certificates may be unreadable; the others still count.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots
+}
+
+/// TLS as the options have it, ready to be used for one connection after the other.
+#[derive(Clone)]
+pub(crate) struct Client {
+    config: Arc<ClientConfig>,
+    servername: Option<ServerName<'static>>,
+}
+
+impl Client {
+    /// Reads the system's roots from files where the options give none.
+    ///
+    /// # Errors
+    /// [`Error::Option`], which names the setting.
+    pub(crate) fn new(options: &TlsOptions) -> Result<Self, Error> {
+        Self::with_roots(options, system_roots)
+    }
+
+    /// What `new` would say of the options, without reading files.
+    pub(crate) fn check(options: &TlsOptions) -> Result<(), Error> {
+        Self::with_roots(options, RootCertStore::empty).map(drop)
+    }
+
+    fn with_roots(
+        options: &TlsOptions,
+        system_roots: impl FnOnce() -> RootCertStore,
+    ) -> Result<Self, Error> {
+        let provider = Arc::new(ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|reason| unusable("tls", format!("usable ({reason})")))?;
+        let roots = own_roots(options)?;
+        let builder = if options.reject_unauthorized {
+            builder.with_root_certificates(roots.unwrap_or_else(system_roots))
+        } else {
             builder
-                .with_client_auth_cert(certificates("cert", cert)?, key)
-                .map_err(|reason| unusable("cert", reason))
-        }
-        (None, None) => Ok(builder.with_no_client_auth()),
-        (Some(_), None) => Err(unusable("cert", "it needs a \"key\"")),
-        (None, Some(_)) => Err(unusable("key", "it needs a \"cert\"")),
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(AcceptAnyServer(provider)))
+        };
+        let config = match (&options.cert, &options.key) {
+            (Some(cert), Some(key)) => {
+                let key = PrivateKeyDer::from_pem_slice(key.reveal().as_bytes())
+                    .map_err(|_| unusable("tls.key", "a private key in PEM, not encrypted"))?;
+                builder
+                    .with_client_auth_cert(certificates("tls.cert", cert)?, key)
+                    .map_err(|reason| {
+                        unusable(
+                            "tls.cert",
+                            format!("the certificate of \"tls.key\" ({reason})"),
+                        )
+                    })?
+            }
+            (None, None) => builder.with_no_client_auth(),
+            (Some(_), None) => return Err(unusable("tls.key", "given beside \"tls.cert\"")),
+            (None, Some(_)) => return Err(unusable("tls.cert", "given beside \"tls.key\"")),
+        };
+        let servername = options
+            .servername
+            .as_ref()
+            .map(|name| ServerName::try_from(name.clone()))
+            .transpose()
+            .map_err(|_| unusable("tls.servername", "a host name or an IP address"))?;
+        Ok(Self {
+            config: Arc::new(config),
+            servername,
+        })
+    }
+
+    pub(super) async fn connect(
+        &self,
+        stream: impl Stream + 'static,
+        host: &str,
+    ) -> io::Result<Socket> {
+        let name = match &self.servername {
+            Some(name) => name.clone(),
+            None => ServerName::try_from(host.to_owned()).map_err(|reason| {
+                io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    format!("the host is no name that TLS can check: {reason}"),
+                )
+            })?,
+        };
+        let stream = TlsConnector::from(Arc::clone(&self.config))
+            .connect(name, stream)
+            .await?;
+        Ok(Box::new(stream))
     }
 }
 
-pub(super) async fn connect(
-    stream: impl Stream + 'static,
-    host: &str,
-    options: &TlsOptions,
-) -> io::Result<Socket> {
-    let name = options.servername.as_deref().unwrap_or(host);
-    let name =
-        ServerName::try_from(name.to_owned()).map_err(|reason| unusable("servername", reason))?;
-    let stream = TlsConnector::from(Arc::new(config(options)?))
-        .connect(name, stream)
-        .await?;
-    Ok(Box::new(stream))
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Client")
+    }
+}
+
+/// Why a socket could not be opened, in words that say what to look at.
+pub(super) fn explain(error: &io::Error) -> String {
+    let reason = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match reason {
+        Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
+            format!("the server does not speak TLS on this port ({error})")
+        }
+        Some(rustls::Error::InvalidCertificate(_)) => {
+            format!("the server's certificate was not accepted: {error}")
+        }
+        Some(rustls::Error::AlertReceived(_)) => {
+            format!("the server ended the TLS handshake: {error}")
+        }
+        _ => error.to_string(),
+    }
 }
 
 /// `rejectUnauthorized: false`: encrypted, but to whoever answers.
@@ -104,7 +184,7 @@ impl ServerCertVerifier for AcceptAnyServer {
         _server_name: &ServerName<'_>,
         _ocsp_response: &[u8],
         _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
+    ) -> Result<ServerCertVerified, rustls::Error> {
         Ok(ServerCertVerified::assertion())
     }
 
@@ -113,7 +193,7 @@ impl ServerCertVerifier for AcceptAnyServer {
         message: &[u8],
         cert: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
         verify_tls12_signature(
             message,
             cert,
@@ -127,7 +207,7 @@ impl ServerCertVerifier for AcceptAnyServer {
         message: &[u8],
         cert: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
         verify_tls13_signature(
             message,
             cert,

@@ -11,11 +11,13 @@ use std::time::Duration;
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an operation may take, waiting for a connection included.
 pub(crate) const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
+/// How many operations may wait for a connection.
+pub(crate) const MAX_QUEUE: usize = 20_000;
 /// Redis's own default port.
 pub(crate) const DEFAULT_PORT: u16 = 6379;
 
 /// A text that never shows itself.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Secret(String);
 
 impl Secret {
@@ -34,14 +36,14 @@ impl fmt::Debug for Secret {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Address {
     Tcp { host: String, port: u16 },
     Unix { path: String },
 }
 
 /// TLS settings with the meaning that Node's `tls.connect` gives them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct TlsOptions {
     /// PEM; replaces the system's roots.
     pub(crate) ca: Option<Vec<u8>>,
@@ -66,13 +68,42 @@ impl Default for TlsOptions {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ConnectionOptions {
     pub(crate) address: Address,
     pub(crate) database: i64,
     pub(crate) username: Option<String>,
     pub(crate) password: Option<Secret>,
     pub(crate) tls: Option<TlsOptions>,
+    /// Names the function of the app that gives user and password for each attempt to connect.
+    /// Stores with the same function can share a connection.
+    pub(crate) credentials: Option<CredentialsId>,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) command_timeout: Duration,
+    /// How many commands may wait for a connection.
+    pub(crate) max_queue: usize,
+}
+
+/// Unique in the process.
+pub(crate) type CredentialsId = u64;
+
+impl Default for ConnectionOptions {
+    fn default() -> Self {
+        Self {
+            address: Address::Tcp {
+                host: "127.0.0.1".into(),
+                port: DEFAULT_PORT,
+            },
+            database: 0,
+            username: None,
+            password: None,
+            tls: None,
+            credentials: None,
+            connect_timeout: CONNECT_TIMEOUT,
+            command_timeout: COMMAND_TIMEOUT,
+            max_queue: MAX_QUEUE,
+        }
+    }
 }
 
 impl ConnectionOptions {
@@ -116,6 +147,7 @@ mod tests {
             username: Some("ann".into()),
             password: Some(Secret::new("hunter2".into())),
             tls: Some(TlsOptions::default()),
+            ..ConnectionOptions::default()
         };
         assert_eq!(options.server(), "rediss://[::1]:7000/2");
         assert!(!format!("{options:?}").contains("hunter2"));

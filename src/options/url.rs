@@ -60,7 +60,7 @@ pub(crate) fn parse_url(text: &str) -> Result<ConnectionOptions, Error> {
             .transpose()?
             .and_then(non_empty)
             .map(Secret::new),
-        tls: None,
+        ..ConnectionOptions::default()
     };
     match url.scheme() {
         "redis" | "rediss" => {

@@ -1,18 +1,19 @@
-//! A batch of requests becomes pipelines and, where it must, scans.
+//! A batch of requests becomes commands and, where it must, walks.
 
-use super::{Answer, Answers, Keys, Operation, Request, RequestId, Sessions, Unanswered};
-use super::{checked, unexpected};
-use crate::connection::Replies;
-use crate::error::Error;
-use redis::{Cmd, Pipeline, Value};
+use super::{
+    Answer, Answers, Keys, Operation, Request, RequestId, Sessions, Unanswered, unexpected,
+};
+use crate::connection::{Access, Commands, Expect, Reply, Settle};
+use redis::Value;
 use std::future::Future;
 use std::ops::Range;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 use tokio::runtime::Handle;
+use tokio::sync::OwnedRwLockReadGuard;
 
-/// Commands in one pipeline: the first of ten thousand requests need not wait for the last.
-const PIPELINE_COMMANDS: usize = 128;
+/// Commands that are sent as one: the first of ten thousand requests need not wait for the last.
+const MOST_COMMANDS: usize = 128;
 
 impl Sessions {
     /// Sends the requests of one batch in order; walks and the end run on as tasks of their own.
@@ -34,7 +35,7 @@ impl Sessions {
                     ttl,
                 } => {
                     piece.add(&self.keys, bytes, *request, *operation, id, value, *ttl);
-                    if piece.operations.len() == PIPELINE_COMMANDS {
+                    if piece.operations.len() == MOST_COMMANDS {
                         self.send(std::mem::take(&mut piece), answers);
                     }
                 }
@@ -50,8 +51,7 @@ impl Sessions {
                     if walk.as_mut().poll(&mut context).is_ready() {
                         continue;
                     }
-                    // Fails only when closing has begun, and then the walk is refused anyway.
-                    let under_way = Arc::clone(&self.walks).try_read_owned();
+                    let under_way = self.begin();
                     tasks.spawn(async move {
                         walk.await;
                         drop(under_way);
@@ -63,15 +63,21 @@ impl Sessions {
                         Unanswered::new(Arc::clone(answers), vec![(*request, "close")]);
                     let sessions = self.clone();
                     tasks.spawn(async move {
-                        // Walks go on sending commands: the connection must outlive them.
-                        drop(sessions.walks.write().await);
-                        sessions.connection.close().await;
+                        // Others may share the connection: what is ours must be over first.
+                        drop(sessions.under_way.write().await);
+                        sessions.lease.end().await;
                         unanswered.finish(|_| Answer::Done);
                     });
                 }
             }
         }
         self.send(piece, answers);
+    }
+
+    /// To be held for as long as something is under way. `None` only when closing has begun, and then
+    /// the store is given no more.
+    fn begin(&self) -> Option<OwnedRwLockReadGuard<()>> {
+        Arc::clone(&self.under_way).try_read_owned().ok()
     }
 
     fn send<A: Answers>(&self, piece: Piece, answers: &Arc<A>) {
@@ -83,19 +89,23 @@ impl Sessions {
             operations,
             requests,
         } = piece;
-        let unanswered = Unanswered::new(Arc::clone(answers), requests);
-        let server = self.connection.server().to_owned();
-        self.connection.send(
+        let connection = self.lease.connection();
+        connection.send(
             commands,
-            Box::new(move |replies| settle(unanswered, &operations, &server, replies)),
+            Box::new(Sent {
+                unanswered: Unanswered::new(Arc::clone(answers), requests),
+                operations,
+                server: connection.server().into(),
+                _under_way: self.begin(),
+            }),
         );
     }
 }
 
-/// The part of a batch that goes into one pipeline.
+/// The part of a batch that is sent as one.
 #[derive(Default)]
 struct Piece {
-    commands: Pipeline,
+    commands: Commands,
     operations: Vec<Operation>,
     requests: Vec<(RequestId, &'static str)>,
 }
@@ -117,56 +127,66 @@ impl Piece {
     ) {
         let key = keys.key(&bytes[id.clone()]);
         let value = &bytes[value.clone()];
-        self.commands
-            .add_command(command(operation, &key, value, ttl));
+        add_command(&mut self.commands, operation, &key, value, ttl);
         self.operations.push(operation);
         self.requests.push((request, operation.name()));
     }
 }
 
-fn command(operation: Operation, key: &[u8], value: &[u8], ttl: Option<u64>) -> Cmd {
-    // Room for the command's name, its key and value, and a lifetime.
-    let mut command = Cmd::with_capacity(5, key.len() + value.len() + 32);
-    match operation {
-        Operation::Get => {
-            command.arg("GET").arg(key);
-        }
-        Operation::Set => {
-            command.arg("SET").arg(key).arg(value);
-            if let Some(ttl) = ttl {
-                command.arg("PX").arg(ttl);
-            }
-        }
-        Operation::Touch => {
-            command.arg("PEXPIRE").arg(key).arg(ttl.unwrap_or(0));
-        }
-        Operation::Destroy => {
-            command.arg("DEL").arg(key);
-        }
-    }
-    command
-}
-
-fn settle<A: Answers>(
-    unanswered: Unanswered<A>,
-    operations: &[Operation],
-    server: &str,
-    replies: Replies,
+fn add_command(
+    commands: &mut Commands,
+    operation: Operation,
+    key: &[u8],
+    value: &[u8],
+    ttl: Option<u64>,
 ) {
-    match replies {
-        Err(error) => unanswered.finish(|name| Answer::Failed(name, error.clone())),
-        Ok(values) => {
-            let mut replies = operations.iter().zip(values);
-            unanswered.finish(|name| match replies.next() {
-                Some((operation, value)) => answer(*operation, name, server, value),
-                None => Answer::Failed(name, Error::Abandoned),
-            });
+    let ttl = ttl.map(|ttl| ttl.to_string());
+    let mut add = |access, expect, words: &[&[u8]]| commands.add(access, expect, Some(1), words);
+    match (operation, &ttl) {
+        (Operation::Get, _) => add(Access::Read, Expect::Text, &[b"GET", key]),
+        (Operation::Set, None) => add(Access::Write, Expect::Okay, &[b"SET", key, value]),
+        (Operation::Set, Some(ttl)) => add(
+            Access::Write,
+            Expect::Okay,
+            &[b"SET", key, value, b"PX", ttl.as_bytes()],
+        ),
+        (Operation::Touch, ttl) => {
+            let ttl = ttl.as_deref().unwrap_or("0");
+            add(
+                Access::Write,
+                Expect::Integer,
+                &[b"PEXPIRE", key, ttl.as_bytes()],
+            );
         }
+        (Operation::Destroy, _) => add(Access::Write, Expect::Integer, &[b"DEL", key]),
     }
 }
 
-fn answer(operation: Operation, name: &'static str, server: &str, value: Value) -> Answer {
-    let value = match checked(server, value) {
+/// Requests that were sent, one command each.
+struct Sent<A: Answers> {
+    unanswered: Unanswered<A>,
+    operations: Vec<Operation>,
+    server: Arc<str>,
+    _under_way: Option<OwnedRwLockReadGuard<()>>,
+}
+
+impl<A: Answers> Settle for Sent<A> {
+    fn settle(&mut self, replies: Vec<(usize, Reply)>) {
+        let Self {
+            unanswered,
+            operations,
+            server,
+            ..
+        } = self;
+        unanswered.settle(replies, |at, name, reply| match operations.get(at) {
+            Some(operation) => answer(*operation, name, server, reply),
+            None => Answer::Failed(name, crate::error::Error::Abandoned),
+        });
+    }
+}
+
+fn answer(operation: Operation, name: &'static str, server: &str, reply: Reply) -> Answer {
+    let value = match reply {
         Ok(value) => value,
         Err(error) => return Answer::Failed(name, error),
     };
@@ -185,9 +205,9 @@ mod tests {
     use super::*;
 
     fn packed(operation: Operation, ttl: Option<u64>) -> String {
-        let packed = command(operation, b"k", b"v", ttl).get_packed_command();
-        String::from_utf8(packed)
-            .expect("ASCII")
+        let mut commands = Commands::default();
+        add_command(&mut commands, operation, b"k", b"v", ttl);
+        String::from_utf8_lossy(commands.bytes(0))
             .split("\r\n")
             .filter(|part| !part.starts_with(['*', '$']) && !part.is_empty())
             .collect::<Vec<_>>()
@@ -206,13 +226,14 @@ mod tests {
     #[test]
     fn replies_that_do_not_fit_are_errors_without_their_content() {
         let value = Value::BulkString(b"hunter2".to_vec());
-        let Answer::Failed(name, error) = answer(Operation::Set, "set", "redis://h", value) else {
+        let Answer::Failed(name, error) = answer(Operation::Set, "set", "redis://h", Ok(value))
+        else {
             panic!("accepted");
         };
         assert_eq!(name, "set");
         assert!(!format!("{error} {error:?}").contains("hunter2"));
         assert!(matches!(
-            answer(Operation::Get, "get", "redis://h", Value::Nil),
+            answer(Operation::Get, "get", "redis://h", Ok(Value::Nil)),
             Answer::Missing
         ));
     }

@@ -15,7 +15,7 @@ mod keys;
 mod scan;
 
 use self::keys::Keys;
-use crate::connection::Connection;
+use crate::connection::{Lease, Reply};
 use crate::error::Error;
 use redis::Value;
 use std::ops::Range;
@@ -91,21 +91,21 @@ pub(crate) trait Answers: Send + Sync + 'static {
 /// The sessions under one prefix on one connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Sessions {
-    connection: Connection,
+    lease: Arc<Lease>,
     keys: Arc<Keys>,
     /// The `COUNT` of a `SCAN`.
     scan_count: u32,
-    /// Walks hold it for reading; closing waits for it.
-    walks: Arc<RwLock<()>>,
+    /// What is under way holds it for reading; closing waits for it.
+    under_way: Arc<RwLock<()>>,
 }
 
 impl Sessions {
-    pub(crate) fn new(connection: Connection, prefix: &str, scan_count: u32) -> Self {
+    pub(crate) fn new(lease: Lease, prefix: &str, scan_count: u32) -> Self {
         Self {
-            connection,
+            lease: Arc::new(lease),
             keys: Arc::new(Keys::new(prefix)),
             scan_count,
-            walks: Arc::default(),
+            under_way: Arc::default(),
         }
     }
 
@@ -146,12 +146,16 @@ impl Bulk {
 /// end of the runtime — each is answered exactly once.
 pub(crate) struct Unanswered<A: Answers> {
     answers: Arc<A>,
-    requests: Vec<(RequestId, &'static str)>,
+    /// `None` once answered.
+    requests: Vec<Option<(RequestId, &'static str)>>,
 }
 
 impl<A: Answers> Unanswered<A> {
     fn new(answers: Arc<A>, requests: Vec<(RequestId, &'static str)>) -> Self {
-        Self { answers, requests }
+        Self {
+            answers,
+            requests: requests.into_iter().map(Some).collect(),
+        }
     }
 
     /// Answers that are not the last of a request.
@@ -159,33 +163,43 @@ impl<A: Answers> Unanswered<A> {
         self.answers.answer(items);
     }
 
-    /// The last answers: `answer` is asked for each request, in order.
-    fn finish(mut self, mut answer: impl FnMut(&'static str) -> Answer) {
-        let answers = std::mem::take(&mut self.requests)
+    /// The last answers of the requests at these places: `answer` makes each of the reply.
+    fn settle(
+        &mut self,
+        replies: Vec<(usize, Reply)>,
+        mut answer: impl FnMut(usize, &'static str, Reply) -> Answer,
+    ) {
+        let requests = &mut self.requests;
+        let answers = replies
             .into_iter()
-            .map(|(request, name)| (request, answer(name)))
+            .filter_map(|(at, reply)| {
+                let (request, name) = requests.get_mut(at)?.take()?;
+                Some((request, answer(at, name, reply)))
+            })
             .collect();
         self.answers.answer(answers);
     }
-}
 
-impl<A: Answers> Drop for Unanswered<A> {
-    fn drop(&mut self) {
-        if !self.requests.is_empty() {
-            let answers = std::mem::take(&mut self.requests)
-                .into_iter()
-                .map(|(request, name)| (request, Answer::Failed(name, Error::Abandoned)))
-                .collect();
+    /// The last answers: `answer` is asked for each request, in order.
+    fn finish(mut self, mut answer: impl FnMut(&'static str) -> Answer) {
+        self.finish_with(&mut answer);
+    }
+
+    fn finish_with(&mut self, answer: &mut impl FnMut(&'static str) -> Answer) {
+        let answers: Vec<_> = std::mem::take(&mut self.requests)
+            .into_iter()
+            .flatten()
+            .map(|(request, name)| (request, answer(name)))
+            .collect();
+        if !answers.is_empty() {
             self.answers.answer(answers);
         }
     }
 }
 
-/// An error reply in the place of a value, if it is one.
-fn checked(server: &str, value: Value) -> Result<Value, Error> {
-    match value {
-        Value::ServerError(error) => Err(Error::from_reply(server, error.code(), error.details())),
-        value => Ok(value),
+impl<A: Answers> Drop for Unanswered<A> {
+    fn drop(&mut self) {
+        self.finish_with(&mut |name| Answer::Failed(name, Error::Abandoned));
     }
 }
 

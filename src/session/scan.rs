@@ -1,8 +1,9 @@
 //! The operations that walk all keys under a prefix.
 
-use super::{Answer, Answers, Bulk, RequestId, Sessions, Unanswered, checked, unexpected};
+use super::{Answer, Answers, Bulk, RequestId, Sessions, Unanswered, unexpected};
+use crate::connection::{Access, Expect};
 use crate::error::Error;
-use redis::{Pipeline, Value};
+use redis::Value;
 use std::collections::HashSet;
 
 /// Keys in one `MGET` or `UNLINK`: bounds how long one command keeps Redis from its other work.
@@ -43,15 +44,13 @@ impl Sessions {
         Answer::Id(self.keys.id(key).unwrap_or(key).to_vec())
     }
 
-    async fn one(&self, build: impl FnOnce(&mut Pipeline)) -> Result<Value, Error> {
-        let mut commands = Pipeline::with_capacity(1);
-        build(&mut commands);
-        let value = self.connection.query(commands).await?.pop();
-        checked(self.connection.server(), value.unwrap_or(Value::Nil))
+    async fn one(&self, access: Access, expect: Expect, words: &[&[u8]]) -> Result<Value, Error> {
+        let connection = self.lease.connection();
+        connection.ask(access, expect, None, words).await
     }
 
     fn misfit(&self, value: &Value) -> Error {
-        unexpected(self.connection.server(), value)
+        unexpected(self.lease.connection().server(), value)
     }
 
     /// Every key under the prefix, each once, though SCAN may give one several times.
@@ -60,15 +59,18 @@ impl Sessions {
         let mut cursor = b"0".to_vec();
         loop {
             let reply = self
-                .one(|commands| {
-                    commands
-                        .cmd("SCAN")
-                        .arg(&cursor)
-                        .arg("MATCH")
-                        .arg(self.keys.pattern())
-                        .arg("COUNT")
-                        .arg(self.scan_count);
-                })
+                .one(
+                    Access::Read,
+                    Expect::Array,
+                    &[
+                        b"SCAN",
+                        &cursor,
+                        b"MATCH",
+                        self.keys.pattern(),
+                        b"COUNT",
+                        self.scan_count.to_string().as_bytes(),
+                    ],
+                )
                 .await?;
             let Value::Array(parts) = reply else {
                 return Err(self.misfit(&reply));
@@ -90,10 +92,8 @@ impl Sessions {
 
     async fn unlink_all(&self) -> Result<Answer, Error> {
         for chunk in self.scan().await?.chunks(CHUNK_KEYS) {
-            self.one(|commands| {
-                commands.cmd("UNLINK").arg(chunk);
-            })
-            .await?;
+            self.one(Access::Write, Expect::Integer, &words(b"UNLINK", chunk))
+                .await?;
         }
         Ok(Answer::Done)
     }
@@ -105,9 +105,7 @@ impl Sessions {
     ) -> Result<Answer, Error> {
         for chunk in self.scan().await?.chunks(CHUNK_KEYS) {
             let reply = self
-                .one(|commands| {
-                    commands.cmd("MGET").arg(chunk);
-                })
+                .one(Access::Read, Expect::Array, &words(b"MGET", chunk))
                 .await?;
             let Value::Array(values) = reply else {
                 return Err(self.misfit(&reply));
@@ -124,4 +122,10 @@ impl Sessions {
         }
         Ok(Answer::Done)
     }
+}
+
+fn words<'a>(name: &'a [u8], keys: &'a [Vec<u8>]) -> Vec<&'a [u8]> {
+    std::iter::once(name)
+        .chain(keys.iter().map(Vec::as_slice))
+        .collect()
 }

@@ -11,7 +11,7 @@ mod wake;
 
 use self::completions::{Completions, Queue};
 use self::options::StoreOptions;
-use crate::connection::Connection;
+use crate::connection::Lease;
 use crate::connection::runtime::Runtime;
 use crate::session::Sessions;
 use napi::bindgen_prelude::Env;
@@ -53,9 +53,9 @@ impl RedisStore {
         let key_prefix = options.key_prefix.clone().unwrap_or_default();
         let prefix = format!("{key_prefix}{}", options.prefix);
         let scan_count = options.scan_count;
-        let connection = Connection::open(&runtime, options.connection().map_err(option_error)?);
+        let lease = Lease::take(&runtime, options.connection().map_err(option_error)?);
         Ok(Self {
-            sessions: Sessions::new(connection, &prefix, scan_count),
+            sessions: Sessions::new(lease, &prefix, scan_count),
             answers: completions.queue(),
             key_prefix,
             runtime,

@@ -79,6 +79,7 @@ impl From<Settings> for ConnectionOptions {
             username: settings.username,
             password: settings.password.map(|password| Secret::new(password.text)),
             tls: settings.tls.map(Into::into),
+            ..Self::default()
         }
     }
 }

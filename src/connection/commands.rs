@@ -1,0 +1,164 @@
+//! Commands on their way to Redis, encoded once, however often they are sent.
+
+use redis::Value;
+use std::fmt;
+use std::io::Write;
+use std::ops::Range;
+
+/// What a command does with its key. Decides what may be asked of a replica, and what must not
+/// overtake a write that is to be repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    Read,
+    Write,
+}
+
+/// The replies that a command can have besides an error. Any other means that commands and replies
+/// are out of step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expect {
+    Any,
+    /// `OK`, or nil for what was not done.
+    Okay,
+    Integer,
+    /// A bulk string or nil.
+    Text,
+    Array,
+}
+
+#[derive(Clone, Debug)]
+struct Command {
+    bytes: Range<usize>,
+    /// Empty where the command has no key.
+    key: Range<usize>,
+    access: Access,
+    expect: Expect,
+}
+
+/// A sequence of commands in Redis's protocol. Each has at most one key, so that each has one place
+/// in a cluster.
+#[derive(Clone, Default)]
+pub(crate) struct Commands {
+    bytes: Vec<u8>,
+    list: Vec<Command>,
+}
+
+impl Commands {
+    /// A single command.
+    pub(crate) fn of(
+        access: Access,
+        expect: Expect,
+        key_at: Option<usize>,
+        words: &[&[u8]],
+    ) -> Self {
+        let mut commands = Self::default();
+        commands.add(access, expect, key_at, words);
+        commands
+    }
+
+    /// Adds a command; `key_at` is the place of its key among the `words`.
+    pub(crate) fn add(
+        &mut self,
+        access: Access,
+        expect: Expect,
+        key_at: Option<usize>,
+        words: &[&[u8]],
+    ) {
+        let start = self.bytes.len();
+        let mut key = start..start;
+        self.count(b'*', words.len());
+        for (place, word) in words.iter().enumerate() {
+            self.count(b'$', word.len());
+            let begin = self.bytes.len();
+            self.bytes.extend_from_slice(word);
+            if key_at == Some(place) {
+                key = begin..self.bytes.len();
+            }
+            self.bytes.extend_from_slice(b"\r\n");
+        }
+        self.list.push(Command {
+            bytes: start..self.bytes.len(),
+            key,
+            access,
+            expect,
+        });
+    }
+
+    fn count(&mut self, kind: u8, count: usize) {
+        self.bytes.push(kind);
+        // Writing to a vector cannot fail.
+        let _ = write!(self.bytes, "{count}\r\n");
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// A command as Redis reads it.
+    pub(crate) fn bytes(&self, command: usize) -> &[u8] {
+        self.list
+            .get(command)
+            .map_or(&[], |command| &self.bytes[command.bytes.clone()])
+    }
+
+    /// Whether a value can be the reply to a command.
+    pub(super) fn expects(&self, command: usize, value: &Value) -> bool {
+        let expect = self
+            .list
+            .get(command)
+            .map_or(Expect::Any, |command| command.expect);
+        match (expect, value) {
+            (Expect::Any, _) | (_, Value::ServerError(_)) => true,
+            (Expect::Okay, value) => matches!(value, Value::Okay | Value::Nil),
+            (Expect::Integer, value) => matches!(value, Value::Int(_)),
+            (Expect::Text, value) => matches!(value, Value::BulkString(_) | Value::Nil),
+            (Expect::Array, value) => matches!(value, Value::Array(_)),
+        }
+    }
+
+    pub(super) fn access(&self, command: usize) -> Access {
+        self.list
+            .get(command)
+            .map_or(Access::Read, |command| command.access)
+    }
+}
+
+impl fmt::Debug for Commands {
+    /// The number alone: commands hold ids and sessions.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} commands", self.list.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_encoded_as_arrays_of_bulk_strings() {
+        let mut commands = Commands::default();
+        commands.add(Access::Read, Expect::Text, Some(1), &[b"GET", b"k"]);
+        commands.add(Access::Write, Expect::Okay, Some(1), &[b"SET", b"key", b""]);
+        assert_eq!(commands.len(), 2);
+        assert_eq!(commands.bytes(0), b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n");
+        assert_eq!(
+            commands.bytes(1),
+            b"*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$0\r\n\r\n"
+        );
+        assert_eq!(commands.access(1), Access::Write);
+        assert!(!format!("{commands:?}").contains("key"));
+    }
+
+    #[test]
+    fn replies_fit_their_commands_or_are_errors() {
+        let commands = Commands::of(Access::Read, Expect::Text, Some(1), &[b"GET", b"k"]);
+        assert!(commands.expects(0, &Value::Nil));
+        assert!(commands.expects(0, &Value::BulkString(Vec::new())));
+        assert!(!commands.expects(0, &Value::Okay));
+        assert!(!commands.expects(0, &Value::Int(1)));
+    }
+}

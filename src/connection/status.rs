@@ -1,0 +1,75 @@
+//! What a connection tells those who watch it.
+
+use crate::error::Error;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// What happened to a connection.
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    /// It serves.
+    Ready,
+    /// It was lost and is being made again.
+    Reconnecting(Error),
+    /// An attempt to connect failed; another follows.
+    Failed(Error),
+    /// An attempt waits for [`super::Connection::give_credentials`].
+    CredentialsWanted,
+}
+
+/// Told of a connection's events on the runtime's thread; must neither block nor wait.
+pub(crate) trait Watch: Send + Sync {
+    fn event(&self, event: &Event);
+}
+
+/// Why there is no connection.
+#[derive(Clone, Debug)]
+pub(super) struct Down {
+    /// Attempts to connect since there was none.
+    pub(super) attempts: u32,
+    pub(super) cause: String,
+    /// The server keeps silent, rather than being away.
+    pub(super) silent: bool,
+}
+
+/// Whether a connection serves, and if not, why.
+#[derive(Debug)]
+pub(super) struct Health {
+    ready: AtomicBool,
+    down: Mutex<Down>,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            ready: AtomicBool::new(false),
+            down: Mutex::new(Down {
+                attempts: 0,
+                cause: "still connecting".into(),
+                silent: false,
+            }),
+        }
+    }
+}
+
+impl Health {
+    pub(super) fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::Relaxed);
+    }
+
+    pub(super) fn down(&self) -> Down {
+        // A poisoned lock still holds a whole value.
+        self.down
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(super) fn set_down(&self, down: Down) {
+        *self.down.lock().unwrap_or_else(PoisonError::into_inner) = down;
+    }
+}
