@@ -97,33 +97,38 @@ function pem(value) {
     .join('\n');
 }
 
-/** What to call when a client ends: one listener per client, however many stores share it. */
-const atEnd = new WeakMap();
+/** The stores of each client: one listener per client, however many stores share it. */
+const storesOf = new WeakMap();
+const forgotten = new FinalizationRegistry((leave) => leave());
 
-/** Calls `close` when the client ends. @returns a function that takes this back */
-function whenEnded(client, close) {
+/**
+ * Closes the store when the client ends. The store is held weakly: an app may forget it while the client
+ * lives on.
+ * @returns a function that takes this back
+ */
+function closeWithClient(store, client) {
   if (typeof client.on !== 'function') return () => {};
-  let entry = atEnd.get(client);
+  let entry = storesOf.get(client);
   if (entry === undefined) {
-    const callbacks = new Set();
-    entry = {
-      callbacks,
-      listener: () =>
-        [...callbacks].forEach((callback) => {
-          callback();
-        }),
+    const stores = new Set();
+    const listener = () => {
+      for (const reference of [...stores]) reference.deref()?.close();
     };
-    atEnd.set(client, entry);
-    client.on('end', entry.listener);
+    entry = { stores, listener };
+    storesOf.set(client, entry);
+    client.on('end', listener);
   }
-  const { callbacks, listener } = entry;
-  callbacks.add(close);
-  return () => {
-    callbacks.delete(close);
-    if (callbacks.size > 0 || atEnd.get(client) !== entry) return;
-    atEnd.delete(client);
+  const { stores, listener } = entry;
+  const reference = new WeakRef(store);
+  stores.add(reference);
+  const leave = () => {
+    stores.delete(reference);
+    if (stores.size > 0 || storesOf.get(client) !== entry) return;
+    storesOf.delete(client);
     client.off('end', listener);
   };
+  forgotten.register(store, leave);
+  return leave;
 }
 
-module.exports = { adoptSettings, whenEnded };
+module.exports = { adoptSettings, closeWithClient };

@@ -1,7 +1,7 @@
 'use strict';
 
 const { Store } = require('express-session');
-const { whenEnded } = require('./client.js');
+const { closeWithClient } = require('./client.js');
 const { coded, storeClosed, wrongType } = require('./errors.js');
 const { Inbox } = require('./inbox.js');
 const { lifetime } = require('./lifetime.js');
@@ -74,7 +74,7 @@ class RedisStore extends Store {
     // Not enumerable: clients hold passwords, and stores get logged.
     Object.defineProperty(this, 'client', { value: options.client ?? undefined });
     // The app ends its client when it shuts down; our connection goes with it.
-    if (this.client) this.#leaveClient = whenEnded(this.client, () => this.close());
+    if (this.client) this.#leaveClient = closeWithClient(this, this.client);
   }
 
   get prefix() {

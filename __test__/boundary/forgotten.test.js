@@ -5,8 +5,8 @@ const { endedWith, runProgram } = require('./run-program.js');
 
 const redis = useRedis();
 
-test('the connection of a forgotten store ends', async () => {
-  const args = ['url', String(redis.port)];
+test.each(['url', 'client'])('the connection of a forgotten store, opened by %s, ends', async (source) => {
+  const args = [source, String(redis.port)];
   expect(await runProgram('forgotten.js', args, { flags: ['--expose-gc'] })).toEqual(
     endedWith('no connections'),
   );
