@@ -6,7 +6,7 @@
 const { createClient } = require('redis');
 const { RedisStore } = require('../../..');
 const { connectRaw } = require('../../support/redis.js');
-const { until } = require('../until.js');
+const { until } = require('../../support/until.js');
 
 async function main(source, port) {
   const url = `redis://127.0.0.1:${port}`;

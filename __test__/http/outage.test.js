@@ -2,9 +2,10 @@
 
 const { AsyncLocalStorage } = require('node:async_hooks');
 const { RedisStore } = require('../..');
-const { serve } = require('../http/app.js');
 const { startRedis } = require('../support/redis.js');
 const { closeAll, keepStore } = require('../support/stores.js');
+const { serve } = require('./app.js');
+const { count } = require('./apps.js');
 
 let server;
 let store;
@@ -22,13 +23,21 @@ afterEach(async () => {
   await server.stop();
 });
 
-const count = (request, response) => {
-  request.session.count = (request.session.count ?? 0) + 1;
-  response.json(request.session.count);
-};
+const counting = (express, middleware) => express.use(middleware).get('/count', count);
+
+test('a request without Redis ends with an error, and a later one has a session when Redis is back', async () => {
+  app = await serve(store, {}, counting);
+  const visitor = app.visitor();
+  await visitor.get('/count');
+  await server.kill();
+  expect(await visitor.get('/count')).toMatchObject({ status: 500, body: { code: 'ERR_REDIS_UNAVAILABLE' } });
+  await server.start();
+  // That Redis has lost everything, so the visitor is new.
+  expect(await visitor.get('/count')).toMatchObject({ status: 200, body: 1 });
+});
 
 test('while Redis hangs, every request ends with an error; when it goes on, the sessions are there', async () => {
-  app = await serve(store, {}, (express, middleware) => express.use(middleware).get('/count', count));
+  app = await serve(store, {}, counting);
   const visitors = Array.from({ length: 20 }, () => app.visitor());
   const visit = () => Promise.all(visitors.map((visitor) => visitor.get('/count')));
   await visit();
