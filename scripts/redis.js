@@ -46,15 +46,16 @@ function installServer() {
  * Starts a server on the loopback interface and waits until it answers.
  *
  * @param {object} [options]
+ * @param {string} [options.program] the server's binary; by default the one on PATH
  * @param {number} [options.port] a free one by default
  * @param {string} [options.dir] where the server keeps its files; by default a temporary folder, removed by
  *   `stop`
+ * @param {string} [options.config] the text of a configuration file, which a Sentinel needs, as it writes there
  * @param {string[]} [options.args] further arguments, such as `['--appendonly', 'yes']`; without any, nothing
  *   is kept on disk
  * @param {string} [options.unixSocket] the socket to listen on as well; by default `redis.sock` in the folder
  */
-async function startRedis({ port, dir, args = [], unixSocket } = {}) {
-  const program = findServer();
+async function startRedis({ program = findServer(), port, dir, config, args = [], unixSocket } = {}) {
   if (!program)
     throw new Error('There is no redis-server or valkey-server on PATH; run `node scripts/setup.js`.');
 
@@ -67,6 +68,7 @@ async function startRedis({ port, dir, args = [], unixSocket } = {}) {
       port: port ?? (await freePort()),
       dir: folder,
       ownDir,
+      config,
       args,
       unixSocket: typeof unixSocket === 'string' ? unixSocket : path.join(folder, 'redis.sock'),
     });
@@ -91,7 +93,7 @@ class RedisServer {
   /** The server's child process; another one after `restart`. */
   process;
 
-  constructor(program, { port, dir, ownDir, args, unixSocket }) {
+  constructor(program, { port, dir, ownDir, config, args, unixSocket }) {
     this.port = port;
     this.dir = dir;
     this.unixSocket = unixSocket;
@@ -101,13 +103,18 @@ class RedisServer {
     const address = ['--port', String(port), '--bind', HOST, '--unixsocket', unixSocket];
     const files = ['--dir', dir, '--save', '', '--appendonly', 'no'];
     this.#args = [...address, ...files, ...args];
+    if (config !== undefined) {
+      const file = path.join(dir, 'server.conf');
+      fs.writeFileSync(file, config);
+      this.#args.unshift(file);
+    }
   }
 
   get pid() {
     return this.process.pid;
   }
 
-  get #running() {
+  get isRunning() {
     return this.process !== undefined && this.process.exitCode === null && this.process.signalCode === null;
   }
 
@@ -122,7 +129,7 @@ class RedisServer {
     this.#watchdog = killWithParent(this.process);
 
     const deadline = Date.now() + START_LIMIT_MS;
-    while (this.#running && Date.now() < deadline) {
+    while (this.isRunning && Date.now() < deadline) {
       if (await isReady(this.unixSocket)) return;
       await delay(POLL_MS);
     }
@@ -159,7 +166,7 @@ class RedisServer {
   }
 
   async #end(signal) {
-    if (!this.#running) return;
+    if (!this.isRunning) return;
     const exited = once(this.process, 'exit');
     this.process.kill(signal);
     this.process.kill('SIGCONT'); // a paused server gets SIGTERM only when it goes on

@@ -8,6 +8,7 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { findProgram } = require('./programs.js');
 const { findServer, installServer } = require('./redis.js');
+const { installServers } = require('./servers.js');
 
 const ROOT = path.join(__dirname, '..');
 const OLDEST_NODE = 20;
@@ -66,14 +67,19 @@ function buildAddon() {
   for (const file of built()) fs.utimesSync(path.join(ROOT, 'lib', file), now, now);
 }
 
-/** @param {{ redis?: boolean }} [needs] `redis: false` where a server is given by other means */
-async function setUp({ redis = true } = {}) {
+/**
+ * @param {object} [needs]
+ * @param {boolean} [needs.redis] false where a server is given by other means
+ * @param {boolean} [needs.everyServer] true for the tests, which run on other versions and on Valkey as well
+ */
+async function setUp({ redis = true, everyServer = false } = {}) {
   const [major] = process.versions.node.split('.').map(Number);
   if (major < OLDEST_NODE)
     throw new Error(`Node ${OLDEST_NODE} or later is needed; this is ${process.versions.node}.`);
   installPackages();
   buildAddon();
   if (redis && findServer() === null) installServer();
+  if (everyServer) installServers();
 }
 
 module.exports = { setUp };

@@ -29,7 +29,7 @@ function cargoTest() {
   return total;
 }
 
-setUp()
+setUp({ everyServer: true })
   .then(() => report([cargoTest(), runJest(process.argv.slice(2))]))
   .catch((error) => {
     console.error(error.message);

@@ -100,6 +100,24 @@ function readReply(bytes, start) {
 }
 
 /**
+ * Sends one command on a connection of its own and gives the reply; rejects with an error reply.
+ *
+ * @param {object} server with `port` and, if it needs one, `password`
+ */
+async function askOnce({ port, password }, ...command) {
+  const raw = await connectRaw(port);
+  try {
+    const commands = password === undefined ? [command] : [['AUTH', password], command];
+    const replies = await Promise.all(commands.map((args) => raw.command(...args)));
+    const error = replies.find((reply) => reply instanceof Error);
+    if (error) throw error;
+    return replies.at(-1);
+  } finally {
+    await raw.close();
+  }
+}
+
+/**
  * A Redis for the tests of a suite (or of a `describe`): started before them, emptied before each, stopped
  * after them. `options` are those of `startRedis`.
  */
@@ -141,4 +159,4 @@ function useRedis(options) {
   };
 }
 
-module.exports = { startRedis, connectRaw, useRedis };
+module.exports = { startRedis, connectRaw, askOnce, useRedis };

@@ -1,0 +1,22 @@
+'use strict';
+
+const { askOnce, startRedis } = require('./redis.js');
+const { describeServers } = require('./servers.js');
+
+describeServers('%s', (name, program) => {
+  let server;
+  beforeAll(async () => {
+    server = await startRedis({ program });
+  });
+  afterAll(() => server?.stop());
+
+  test('is what runs when it is asked for', async () => {
+    const info = String(await askOnce(server, 'INFO', 'server'));
+    const version = (field) => new RegExp(`^${field}:([\\d.]+)`, 'm').exec(info)?.[1];
+    // Valkey says a version of Redis as well, for clients that look for one.
+    const [product, number] = version('valkey_version')
+      ? ['Valkey', version('valkey_version')]
+      : ['Redis', version('redis_version')];
+    expect(`${product} ${number}`).toMatch(new RegExp(`^${name}\\.`));
+  });
+});
