@@ -33,6 +33,34 @@ export interface RedisStoreOptions {
    * @default 'redis://127.0.0.1:6379'
    */
   url?: string | URL;
+  /**
+   * TLS settings in the words of Node's `tls.connect`, beside `url`; `true` for the defaults, as does
+   * `rediss://`. The system's roots are trusted where `ca` is left out.
+   */
+  tls?: boolean | TlsOptions;
+  /**
+   * Called for each attempt to connect, beside `url`: for passwords that change. What it throws or rejects
+   * with, or nothing within `connectTimeout`, fails the attempt (`ERR_CREDENTIALS`); another follows.
+   */
+  credentials?: () => Credentials | Promise<Credentials>;
+  /** How long one attempt to connect may take, in milliseconds. @default the client's own, else 5000 */
+  connectTimeout?: number;
+  /**
+   * How long an operation may take, in milliseconds: waiting for a connection and being sent again after
+   * a lost one included. @default the client's own, else 5000
+   */
+  commandTimeout?: number;
+  /**
+   * How many operations may wait while there is no connection; more fail at once with
+   * `ERR_REDIS_QUEUE_FULL`. @default 20000
+   */
+  maxQueue?: number;
+  /**
+   * What becomes of requests while Redis is away. `'error'`: they wait and fail by `commandTimeout`.
+   * `'sessionless'`: once the connection has been away for one second, express-session runs them without
+   * `req.session`, by its events `disconnect` and `connect`. @default 'error'
+   */
+  onUnavailable?: 'error' | 'sessionless';
   /** What the keys of sessions start with; taken literally, whatever characters it has. @default 'sess:' */
   prefix?: string;
   /**
@@ -52,6 +80,35 @@ export interface RedisStoreOptions {
   scanCount?: number;
 }
 
+/** The settings of Node's `tls.connect` that are taken over. PEM, as strings or Buffers. */
+export interface TlsOptions {
+  ca?: Pem | Pem[];
+  cert?: Pem | Pem[];
+  /** The key of `cert`, not encrypted. */
+  key?: Pem | Pem[];
+  /** The name that the server's certificate must have. @default the host */
+  servername?: string;
+  /** @default true */
+  rejectUnauthorized?: boolean;
+}
+
+type Pem = string | Uint8Array;
+
+/** Who to be for Redis. */
+export interface Credentials {
+  /** An ACL user. @default Redis's `default` user */
+  username?: string;
+  password: string;
+  /**
+   * When they cease to be valid (a Date, or milliseconds since 1970): shortly before, the function is
+   * called again and the connection authenticates anew.
+   */
+  expiresAt?: Date | number;
+}
+
+/** See `store.status`. */
+export type Status = 'connecting' | 'ready' | 'reconnecting' | 'closed';
+
 /** The codes of the errors that this package makes; see the README for what to do about each. */
 export type ErrorCode =
   /** An option or argument has the wrong type (a `TypeError`). */
@@ -64,6 +121,10 @@ export type ErrorCode =
   | 'ERR_REDIS_UNAVAILABLE'
   /** Redis did not answer by the operation's deadline. */
   | 'ERR_REDIS_TIMEOUT'
+  /** There was no connection to Redis, and `maxQueue` operations waited for one already. */
+  | 'ERR_REDIS_QUEUE_FULL'
+  /** The `credentials` function failed, or gave what cannot be used. */
+  | 'ERR_CREDENTIALS'
   /** Redis answered with an error; `reply` is its first word, such as `WRONGTYPE`. */
   | 'ERR_REDIS_REPLY'
   /** A stored session is not valid JSON; `position` says where, as an index into the text. */
@@ -90,6 +151,19 @@ export class RedisStore extends Store {
    * @throws {TypeError | RangeError} with a `code` if an option cannot be used.
    */
   constructor(options?: RedisStoreOptions);
+
+  /** What the connection is doing: `'connecting'` for the first time, serving, or coming back after a loss. */
+  readonly status: Status;
+
+  /** The connection serves, for the first time or again. */
+  on(event: 'ready', listener: () => void): this;
+  /** The connection was lost (why), and is being made again. */
+  on(event: 'reconnecting', listener: (reason: Error) => void): this;
+  /** An attempt to connect failed; another follows. Never thrown when nobody listens. */
+  on(event: 'error', listener: (error: Error) => void): this;
+  /** With `onUnavailable: 'sessionless'`: Redis has been away for a while; and: it is back. */
+  on(event: 'disconnect' | 'connect', listener: () => void): this;
+  on(event: string | symbol, listener: (...args: never[]) => void): this;
 
   /** The client given as an option. */
   readonly client: RedisClient | undefined;
@@ -136,8 +210,8 @@ export class RedisStore extends Store {
   clear(callback?: (error?: unknown, result?: null) => void): void;
 
   /**
-   * Lets the operations under way finish, then closes the store's connection; the client given as an
-   * option is not touched. Later operations fail with `ERR_STORE_CLOSED`. May be called again.
+   * Lets the operations under way finish, then closes the connection, if no other store shares it; the
+   * client given as an option is not touched. Later operations fail with `ERR_STORE_CLOSED`. May be called again.
    */
   close(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;

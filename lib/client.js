@@ -1,6 +1,7 @@
 'use strict';
 
 const { wrongType, wrongValue } = require('./errors.js');
+const { tlsSettings } = require('./tls.js');
 
 const CLIENT = 'The "client" option';
 const EXPECTED = 'a standalone client of redis (4 to 6), ioredis (4 to 6) or iovalkey';
@@ -78,23 +79,7 @@ function credentials({ username, password }) {
 function tls(options, host, unsupported) {
   const lost = NOT_CARRIED.find((option) => options[option] !== undefined);
   if (lost !== undefined) throw unsupported(`one with the TLS setting "${lost}"`);
-  const key = pem(options.key);
-  return {
-    ca: pem(options.ca),
-    cert: pem(options.cert),
-    key: key === undefined ? undefined : { text: key },
-    servername: options.servername || host || undefined,
-    rejectUnauthorized: options.rejectUnauthorized ?? true,
-  };
-}
-
-/** Node takes a string, a Buffer or an array of either. */
-function pem(value) {
-  if (value === undefined || value === null) return undefined;
-  const list = Array.isArray(value) ? value : [value];
-  return list
-    .map((part) => (typeof part === 'string' ? part : Buffer.from(part).toString('latin1')))
-    .join('\n');
+  return tlsSettings({ ...options, servername: options.servername || host });
 }
 
 /** The stores of each client: one listener per client, however many stores share it. */

@@ -121,7 +121,7 @@ class Inbox {
         this.#narrowAt += length;
       }
     }
-    if (kind !== Kind.ITEM && kind !== Kind.ID) this.#release(slot);
+    if (kind !== Kind.ITEM && kind !== Kind.ID && kind !== Kind.EVENT) this.#release(slot);
     request.complete(kind, text);
   }
 

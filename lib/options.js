@@ -1,8 +1,10 @@
 'use strict';
 
 const { adoptSettings } = require('./client.js');
+const { numberOf } = require('./credentials.js');
 const { outOfRange, wrongType, wrongValue } = require('./errors.js');
 const { LONGEST_SECONDS } = require('./lifetime.js');
+const { tlsSettings } = require('./tls.js');
 
 const DEFAULTS = { prefix: 'sess:', ttl: 86400, scanCount: 100 };
 /** Options of older versions of connect-redis, which said where Redis is. */
@@ -47,9 +49,64 @@ const check = {
     return value;
   },
 
+  connectTimeout: (value) => milliseconds('connectTimeout', value),
+  commandTimeout: (value) => milliseconds('commandTimeout', value),
+
+  maxQueue(value) {
+    if (value === undefined || value === null) return undefined;
+    if (typeof value !== 'number') throw wrongType(name('maxQueue'), 'a whole number', value);
+    if (!Number.isInteger(value) || value < 0 || value > 0xffffffff)
+      throw outOfRange(name('maxQueue'), 'a whole number from 0 to 4294967295', value);
+    return value;
+  },
+
+  onUnavailable(value) {
+    if (value === undefined || value === null) return 'error';
+    if (value !== 'error' && value !== 'sessionless')
+      throw wrongValue(name('onUnavailable'), "'error' or 'sessionless'", value);
+    return value;
+  },
+
+  tls(value) {
+    if (value === undefined || value === null || value === false) return undefined;
+    if (value === true) return {};
+    if (typeof value !== 'object') throw wrongType(name('tls'), 'true or an object of TLS settings', value);
+    for (const field of ['ca', 'cert', 'key']) pemText(field, value[field]);
+    const { servername, rejectUnauthorized } = value;
+    if (servername !== undefined && servername !== null && typeof servername !== 'string')
+      throw wrongType(name('tls.servername'), 'a string', servername);
+    flag('tls.rejectUnauthorized', rejectUnauthorized);
+    return value;
+  },
+
+  credentials(value) {
+    if (value === undefined || value === null) return undefined;
+    if (typeof value !== 'function')
+      throw wrongType(name('credentials'), 'a function that gives { username, password }', value);
+    return value;
+  },
+
   disableTTL: (value) => flag('disableTTL', value),
   disableTouch: (value) => flag('disableTouch', value),
 };
+
+/** The longest delay of Node's own timers. */
+const LONGEST_MS = 2 ** 31 - 1;
+
+function milliseconds(option, value) {
+  if (value === undefined || value === null) return undefined;
+  if (typeof value !== 'number') throw wrongType(name(option), 'a number of milliseconds', value);
+  if (!Number.isInteger(value) || value < 1 || value > LONGEST_MS)
+    throw outOfRange(name(option), `a whole number of milliseconds from 1 to ${LONGEST_MS}`, value);
+  return value;
+}
+
+function pemText(field, value) {
+  if (value === undefined || value === null) return;
+  for (const part of Array.isArray(value) ? value : [value])
+    if (typeof part !== 'string' && !ArrayBuffer.isView(part))
+      throw wrongType(name(`tls.${field}`), 'PEM, as a string or Buffer or an array of them', part);
+}
 
 function flag(option, value) {
   if (value === undefined || value === null) return false;
@@ -57,23 +114,47 @@ function flag(option, value) {
   return value;
 }
 
-/** Where Redis is: the part of the addon's options that the connection needs. */
+/** Options that say how to reach the server that `url` names; a client says it itself. */
+const BESIDE_URL = ['url', 'tls', 'credentials'];
+
+/** Where Redis is and how to use it: the part of the addon's options that the connection needs. */
 function address(options) {
-  const { client, url } = options;
+  const given = {
+    connectTimeout: check.connectTimeout(options.connectTimeout),
+    commandTimeout: check.commandTimeout(options.commandTimeout),
+    maxQueue: check.maxQueue(options.maxQueue),
+  };
+  const { client } = options;
   if (client !== undefined && client !== null) {
-    if (url !== undefined && url !== null)
-      throw wrongValue(name('url'), 'left out beside "client": either says where Redis is', undefined);
-    return adoptSettings(client);
+    const beside = BESIDE_URL.find((option) => options[option] !== undefined && options[option] !== null);
+    if (beside !== undefined)
+      throw wrongValue(name(beside), 'left out beside "client", which says where Redis is', undefined);
+    const adopted = adoptSettings(client);
+    for (const limit of ['connectTimeout', 'commandTimeout']) given[limit] ??= adopted[limit];
+    return { ...adopted, ...given };
   }
+  const tls = check.tls(options.tls);
+  const credentials = check.credentials(options.credentials);
+  return {
+    ...given,
+    url: serverUrl(options),
+    tls: tls && tlsSettings(tls),
+    credentials: credentials && numberOf(credentials),
+    askForCredentials: credentials,
+  };
+}
+
+function serverUrl(options) {
+  const { url } = options;
   if (url !== undefined && url !== null) {
     if (typeof url !== 'string' && !(url instanceof URL))
       throw wrongType(name('url'), 'a string or a URL', url);
-    return { url: { text: String(url) } };
+    return { text: String(url) };
   }
   const former = FORMER_ADDRESS.find((option) => options[option] !== undefined);
   if (former !== undefined)
     throw wrongValue(name(former), 'left out: "url" or "client" says where Redis is', undefined);
-  return {};
+  return undefined;
 }
 
 module.exports = { address, check };

@@ -4,7 +4,18 @@ const { AsyncResource } = require('node:async_hooks');
 const { fromNative } = require('./errors.js');
 
 /** The kinds of completions; src/store/completions.rs knows the same numbers. */
-const Kind = { DONE: 0, MISSING: 1, SESSION: 2, ITEM: 3, ID: 4, COUNT: 5, FAILED: 6, WIDE: 8 };
+const Kind = {
+  DONE: 0,
+  MISSING: 1,
+  SESSION: 2,
+  ITEM: 3,
+  ID: 4,
+  COUNT: 5,
+  FAILED: 6,
+  EVENT: 7,
+  ENDED: 8,
+  WIDE: 16,
+};
 
 /**
  * A request under way. As an AsyncResource it has its callback run in the async context of the call

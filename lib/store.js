@@ -1,7 +1,9 @@
 'use strict';
 
 const { Store } = require('express-session');
+const { Availability } = require('./availability.js');
 const { closeWithClient } = require('./client.js');
+const { answerFor } = require('./credentials.js');
 const { coded, storeClosed, wrongType } = require('./errors.js');
 const { Inbox } = require('./inbox.js');
 const { lifetime } = require('./lifetime.js');
@@ -10,6 +12,7 @@ const { All, Get, Ids, Length } = require('./operations.js');
 const { address, check } = require('./options.js');
 const { Operation, Outbox } = require('./outbox.js');
 const { Request } = require('./request.js');
+const { Watch } = require('./watch.js');
 
 /** One for all stores of this module: one wake-up serves them all. */
 let inbox;
@@ -55,6 +58,10 @@ class RedisStore extends Store {
   #serializer;
   #disableTTL;
   #disableTouch;
+  #status = 'connecting';
+  /** Only if requests are to go on without sessions while Redis is away. */
+  #availability;
+  #askForCredentials;
   #leaveClient = () => {};
   /** A promise once `close` was called. */
   #closed;
@@ -69,12 +76,24 @@ class RedisStore extends Store {
     this.#serializer = check.serializer(options.serializer);
     this.#disableTTL = check.disableTTL(options.disableTTL);
     this.#disableTouch = check.disableTouch(options.disableTouch);
-    this.#native = connect({ ...address(options), prefix: this.#prefix, scanCount: this.#scanCount });
+    const onUnavailable = check.onUnavailable(options.onUnavailable);
+    const where = address(options);
+    this.#askForCredentials = where.askForCredentials;
+    this.#native = connect({ ...where, prefix: this.#prefix, scanCount: this.#scanCount });
+    if (onUnavailable === 'sessionless') {
+      this.#availability = new Availability((event) => this.emit(event));
+      this.#availability.lost();
+    }
+    this.#native.watch(inbox.admit(new Watch(this, RedisStore.#take)));
     this.#outbox = new Outbox(this.#native, inbox);
     // Not enumerable: clients hold passwords, and stores get logged.
     Object.defineProperty(this, 'client', { value: options.client ?? undefined });
     // The app ends its client when it shuts down; our connection goes with it.
     if (this.client) this.#leaveClient = closeWithClient(this, this.client);
+  }
+
+  get status() {
+    return this.#status;
   }
 
   get prefix() {
@@ -170,6 +189,9 @@ class RedisStore extends Store {
   close() {
     if (this.#closed === undefined) {
       this.#leaveClient();
+      this.#status = 'closed';
+      this.#availability?.stop();
+      this.#native.unwatch();
       this.#closed = promised((settle) => this.#outbox.add(Operation.CLOSE, new Request(this, settle))).then(
         () => undefined,
       );
@@ -182,6 +204,29 @@ class RedisStore extends Store {
 
   [Symbol.asyncDispose]() {
     return this.close();
+  }
+
+  /** Takes an event of the connection. Static, since it must not hold a store. */
+  static #take(store, event, error) {
+    if (store.#closed !== undefined) return;
+    if (event === 'credentials') {
+      store.#giveCredentials();
+      return;
+    }
+    if (event === 'ready') {
+      store.#status = 'ready';
+      store.#availability?.ready();
+    } else if (event === 'reconnecting') {
+      store.#status = 'reconnecting';
+      store.#availability?.lost();
+    }
+    // EventEmitter throws an 'error' that nobody listens to.
+    if (event !== 'error' || store.listenerCount('error') > 0) store.emit(event, error);
+  }
+
+  async #giveCredentials() {
+    const { given, refusal } = await answerFor(this.#askForCredentials);
+    this.#native.giveCredentials(given, refusal);
   }
 
   #get(sid, callback) {

@@ -22,23 +22,27 @@ pub(crate) enum Error {
         attempts: u32,
         cause: String,
     },
+    /// The server was connected all the time.
+    #[error("{server} did not answer within {} ms", .waited.as_millis())]
+    Timeout { server: String, waited: Duration },
+    /// The server kept silent for so long that it was connected to anew, in vain.
     #[error(
-        "{server} did not answer within {} ms ({attempts} attempts; the last: {cause})",
+        "{server} did not answer within {} ms ({attempts} attempts to connect; the last: {cause})",
         .waited.as_millis()
     )]
-    Timeout {
+    Silent {
         server: String,
         waited: Duration,
         attempts: u32,
         cause: String,
     },
     #[error(
-        "no connection to {server}, and {waiting} operations wait for one already \
+        "no connection to {server}, and {most} operations wait for one, which is \"maxQueue\" \
          ({attempts} attempts; the last: {cause})"
     )]
     QueueFull {
         server: String,
-        waiting: usize,
+        most: usize,
         attempts: u32,
         cause: String,
     },
@@ -69,7 +73,7 @@ impl Error {
             Self::Unavailable { .. } | Self::Unreachable { .. } => "ERR_REDIS_UNAVAILABLE",
             Self::QueueFull { .. } => "ERR_REDIS_QUEUE_FULL",
             Self::Credentials { .. } => "ERR_CREDENTIALS",
-            Self::Timeout { .. } => "ERR_REDIS_TIMEOUT",
+            Self::Timeout { .. } | Self::Silent { .. } => "ERR_REDIS_TIMEOUT",
             Self::Reply { .. } | Self::UnexpectedReply { .. } => "ERR_REDIS_REPLY",
             Self::Closed => "ERR_STORE_CLOSED",
             Self::Abandoned => "ERR_INTERNAL",

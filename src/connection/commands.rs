@@ -30,6 +30,7 @@ pub(crate) enum Expect {
 struct Command {
     bytes: Range<usize>,
     /// Empty where the command has no key.
+    #[expect(dead_code, reason = "a cluster routes by it")]
     key: Range<usize>,
     access: Access,
     expect: Expect,

@@ -112,7 +112,7 @@ impl Shared {
         } = self.health.down();
         let server = self.server.to_string();
         if silent {
-            Error::Timeout {
+            Error::Silent {
                 server,
                 waited,
                 attempts,
@@ -204,7 +204,7 @@ impl Connection {
         } = self.shared.health.down();
         Error::QueueFull {
             server: self.shared.server.to_string(),
-            waiting: self.shared.queued.load(Ordering::Relaxed),
+            most: self.shared.max_queue,
             attempts,
             cause,
         }

@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What happened to a connection.
 #[derive(Clone, Debug)]
@@ -62,14 +62,20 @@ impl Health {
     }
 
     pub(super) fn down(&self) -> Down {
-        // A poisoned lock still holds a whole value.
-        self.down
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.lock().clone()
     }
 
     pub(super) fn set_down(&self, down: Down) {
-        *self.down.lock().unwrap_or_else(PoisonError::into_inner) = down;
+        *self.lock() = down;
+    }
+
+    /// One more attempt has begun.
+    pub(super) fn attempted(&self, attempts: u32) {
+        self.lock().attempts = attempts;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Down> {
+        // A poisoned lock still holds a whole value.
+        self.down.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

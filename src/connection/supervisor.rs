@@ -292,8 +292,6 @@ impl Supervisor {
             None => Error::Timeout {
                 server: self.shared.server.to_string(),
                 waited: self.options.command_timeout,
-                attempts: 1,
-                cause: "it is connected".into(),
             },
         }
     }
@@ -322,6 +320,7 @@ impl Supervisor {
             }
             self.pause = (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
             attempts += 1;
+            self.shared.health.attempted(attempts);
             let failure = match self.attempt().await? {
                 Ok(link) => {
                     self.shared.health.set_ready(true);

@@ -15,7 +15,7 @@ mod keys;
 mod scan;
 
 use self::keys::Keys;
-use crate::connection::{Lease, Reply};
+use crate::connection::{Connection, Lease, Reply};
 use crate::error::Error;
 use redis::Value;
 use std::ops::Range;
@@ -74,12 +74,20 @@ pub(crate) enum Answer {
     Id(Vec<u8>),
     Count(u64),
     Failed(&'static str, Error),
+    /// Something happened to the connection. Given to those who watch it, who are under way for as
+    /// long as their store lives and do not count as requests.
+    Event(&'static str, Option<Error>),
+    /// Nothing more comes to one who watched.
+    Ended,
 }
 
 impl Answer {
-    /// Whether the request is over with it.
+    /// Whether a request is over with it.
     pub(crate) fn is_last(&self) -> bool {
-        !matches!(self, Self::Item(_) | Self::Id(_))
+        !matches!(
+            self,
+            Self::Item(_) | Self::Id(_) | Self::Event(..) | Self::Ended
+        )
     }
 }
 
@@ -112,6 +120,10 @@ impl Sessions {
     /// Requests that come later use this prefix.
     pub(crate) fn set_prefix(&mut self, prefix: &str) {
         self.keys = Arc::new(Keys::new(prefix));
+    }
+
+    pub(crate) fn connection(&self) -> &Connection {
+        self.lease.connection()
     }
 
     pub(crate) fn set_scan_count(&mut self, scan_count: u32) {

@@ -32,8 +32,10 @@ const ITEM: u32 = 3;
 const ID: u32 = 4;
 const COUNT: u32 = 5;
 const FAILED: u32 = 6;
+const EVENT: u32 = 7;
+const ENDED: u32 = 8;
 /// Added to a kind whose text is in the wide string.
-const WIDE: u32 = 8;
+const WIDE: u32 = 16;
 
 /// Records and their texts, ready for JavaScript.
 #[derive(Debug, Default)]
@@ -63,6 +65,14 @@ impl Slice {
                 let text = format!("{}\n{}\n{name}: {error}", error.code(), error.reply());
                 self.add_text(request, FAILED, text.as_bytes());
             }
+            Answer::Event(name, error) => {
+                let text = match error {
+                    Some(error) => format!("{name}\n{}\n{}\n{error}", error.code(), error.reply()),
+                    None => name.to_owned(),
+                };
+                self.add_text(request, EVENT, text.as_bytes());
+            }
+            Answer::Ended => self.records.extend([request, ENDED, 0]),
         }
     }
 
@@ -188,11 +198,15 @@ fn lend<'a>(records: &'a mut Uint32ArraySlice) -> &'a mut [u32] {
     unsafe { records.as_mut() }
 }
 
+static INSTANCES: AtomicU32 = AtomicU32::new(0);
+
 /// The completions of all stores of one JavaScript module instance.
 #[napi]
 #[derive(Debug)]
 pub struct Completions {
     queue: Arc<Queue>,
+    /// Tells one module instance from another.
+    instance: u32,
     /// The wide text of the slice that was collected last.
     wide: Vec<u16>,
 }
@@ -208,8 +222,13 @@ impl Completions {
                 wake: Wake::new(&env, &drain.create_ref()?)?,
                 under_way: AtomicU32::new(0),
             }),
+            instance: INSTANCES.fetch_add(1, Ordering::Relaxed),
             wide: Vec::new(),
         })
+    }
+
+    pub(super) fn instance(&self) -> u32 {
+        self.instance
     }
 
     pub(super) fn queue(&self) -> Arc<Queue> {

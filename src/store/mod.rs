@@ -8,16 +8,18 @@ mod json;
 mod options;
 mod requests;
 mod wake;
+mod watcher;
 
 use self::completions::{Completions, Queue};
-use self::options::StoreOptions;
-use crate::connection::Lease;
+use self::options::{GivenCredentials, StoreOptions};
+use self::watcher::Watcher;
 use crate::connection::runtime::Runtime;
-use crate::session::Sessions;
+use crate::connection::{Lease, Watch};
+use crate::session::{RequestId, Sessions};
 use napi::bindgen_prelude::Env;
 use napi::{Error, Result, Status};
 use napi_derive::napi;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// The native half of a `RedisStore`: one prefix on one connection.
 #[napi]
@@ -27,6 +29,7 @@ pub struct RedisStore {
     answers: Arc<Queue>,
     /// What prefixes set later are prefixed with.
     key_prefix: String,
+    watcher: Option<Arc<Watcher>>,
     // Declared last, dropped last: the thread ends after the last connection was let go.
     runtime: Arc<Runtime>,
 }
@@ -53,13 +56,41 @@ impl RedisStore {
         let key_prefix = options.key_prefix.clone().unwrap_or_default();
         let prefix = format!("{key_prefix}{}", options.prefix);
         let scan_count = options.scan_count;
-        let lease = Lease::take(&runtime, options.connection().map_err(option_error)?);
+        let instance = completions.instance();
+        let connection = options.connection(instance).map_err(option_error)?;
+        let lease = Lease::take(&runtime, connection);
         Ok(Self {
             sessions: Sessions::new(lease, &prefix, scan_count),
             answers: completions.queue(),
             key_prefix,
+            watcher: None,
             runtime,
         })
+    }
+
+    /// Has the connection's events told to the completions' request of this number.
+    #[napi(catch_unwind)]
+    pub fn watch(&mut self, request: RequestId) {
+        let watcher = Arc::new(Watcher::new(Arc::clone(&self.answers), request));
+        let weak: Weak<Watcher> = Arc::downgrade(&watcher);
+        let weak: Weak<dyn Watch> = weak;
+        self.sessions.connection().watch(weak);
+        self.watcher = Some(watcher);
+    }
+
+    /// Ends what `watch` began.
+    #[napi(catch_unwind)]
+    pub fn unwatch(&mut self) {
+        self.watcher = None;
+    }
+
+    /// What the app's function gave for the connection; `refusal` says why it gave nothing.
+    #[napi(catch_unwind)]
+    pub fn give_credentials(&self, given: Option<GivenCredentials>, refusal: Option<String>) {
+        let credentials = given
+            .map(Into::into)
+            .ok_or_else(|| refusal.unwrap_or_else(|| "it gave nothing".to_owned()));
+        self.sessions.connection().give_credentials(credentials);
     }
 
     /// Requests that come later use this prefix.

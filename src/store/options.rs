@@ -1,9 +1,13 @@
 //! What JavaScript passes to a new store. `lib/options.js` and `lib/client.js` have checked the types.
 
+use crate::connection::{Credentials, tls};
 use crate::error::Error;
-use crate::options::{Address, ConnectionOptions, DEFAULT_PORT, Secret, TlsOptions, parse_url};
+use crate::options::{
+    Address, ConnectionOptions, CredentialsId, DEFAULT_PORT, Secret, TlsOptions, parse_url,
+};
 use napi_derive::napi;
 use std::fmt;
+use std::time::Duration;
 
 /// Either `url` or `settings` says where Redis is.
 #[napi(object, object_to_js = false)]
@@ -11,6 +15,15 @@ use std::fmt;
 pub struct StoreOptions {
     pub url: Option<Redacted>,
     pub settings: Option<Settings>,
+    /// Beside `url`.
+    pub tls: Option<Tls>,
+    /// The number of the function that gives credentials.
+    pub credentials: Option<u32>,
+    /// Milliseconds.
+    pub connect_timeout: Option<u32>,
+    /// Milliseconds.
+    pub command_timeout: Option<u32>,
+    pub max_queue: Option<u32>,
     /// The client's own key prefix, which comes before `prefix`.
     pub key_prefix: Option<String>,
     pub prefix: String,
@@ -53,15 +66,58 @@ impl fmt::Debug for Redacted {
     }
 }
 
+/// What a function of the app gave.
+#[napi(object, object_to_js = false)]
+#[derive(Debug)]
+pub struct GivenCredentials {
+    pub username: Option<String>,
+    pub password: Redacted,
+    /// Milliseconds.
+    pub expires_in: Option<f64>,
+}
+
+impl From<GivenCredentials> for Credentials {
+    fn from(given: GivenCredentials) -> Self {
+        Self {
+            username: given.username,
+            password: Secret::new(given.password.text),
+            // What is no duration is as good as expired.
+            expires_in: given
+                .expires_in
+                .map(|ms| Duration::try_from_secs_f64(ms / 1000.0).unwrap_or_default()),
+        }
+    }
+}
+
 impl StoreOptions {
     /// # Errors
-    /// What [`parse_url`] says of the URL.
-    pub(super) fn connection(self) -> Result<ConnectionOptions, Error> {
-        match (self.settings, self.url) {
-            (Some(settings), _) => Ok(settings.into()),
-            (None, Some(url)) => parse_url(&url.text),
-            (None, None) => parse_url("redis://127.0.0.1:6379"),
+    /// What [`parse_url`] says of the URL, or [`tls::Client::check`] of the TLS settings.
+    pub(super) fn connection(self, instance: u32) -> Result<ConnectionOptions, Error> {
+        let mut options = match (self.settings, self.url) {
+            (Some(settings), _) => settings.into(),
+            (None, Some(url)) => parse_url(&url.text)?,
+            (None, None) => ConnectionOptions::default(),
+        };
+        if let Some(tls) = self.tls {
+            options.tls = Some(tls.into());
         }
+        if let Some(tls) = &options.tls {
+            tls::Client::check(tls)?;
+        }
+        options.credentials = self
+            .credentials
+            .map(|function| CredentialsId::from(instance) << 32 | CredentialsId::from(function));
+        let ms = |ms: u32| Duration::from_millis(ms.into());
+        if let Some(timeout) = self.connect_timeout {
+            options.connect_timeout = ms(timeout);
+        }
+        if let Some(timeout) = self.command_timeout {
+            options.command_timeout = ms(timeout);
+        }
+        if let Some(most) = self.max_queue {
+            options.max_queue = usize::try_from(most).unwrap_or(usize::MAX);
+        }
+        Ok(options)
     }
 }
 

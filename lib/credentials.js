@@ -1,0 +1,57 @@
+'use strict';
+
+const { describe } = require('./errors.js');
+
+/** Each function has a number, by which the addon knows it: stores with the same one can share a connection. */
+const numbers = new WeakMap();
+let last = 0;
+
+function numberOf(credentials) {
+  let number = numbers.get(credentials);
+  if (number === undefined) {
+    number = ++last;
+    numbers.set(credentials, number);
+  }
+  return number;
+}
+
+/** Milliseconds until credentials expire; undefined if they do not say. @throws if it is no time */
+function timeLeft(expiresAt) {
+  if (expiresAt === undefined || expiresAt === null) return undefined;
+  const time = expiresAt instanceof Date ? expiresAt.getTime() : expiresAt;
+  if (typeof time !== 'number' || Number.isNaN(time))
+    throw new TypeError(
+      `"expiresAt" must be a Date or milliseconds since 1970; received ${describe(expiresAt)}`,
+    );
+  return time - Date.now();
+}
+
+/**
+ * What a `credentials` function gave, in the form that the addon takes.
+ * @throws {TypeError} if it is not what such a function should give
+ */
+function checkedCredentials(given) {
+  if (given === null || typeof given !== 'object')
+    throw new TypeError(`it must give an object with a "password"; received ${describe(given)}`);
+  const { username, password, expiresAt } = given;
+  if (typeof password !== 'string' || password === '')
+    throw new TypeError(`"password" must be a string that is not empty; received ${describe(password)}`);
+  if (username !== undefined && username !== null && typeof username !== 'string')
+    throw new TypeError(`"username" must be a string; received ${describe(username)}`);
+  return {
+    username: username || undefined,
+    password: { text: password },
+    expiresIn: timeLeft(expiresAt),
+  };
+}
+
+/** Asks the app's function. Never throws and never rejects: what goes wrong is told to the connection. */
+async function answerFor(credentials) {
+  try {
+    return { given: checkedCredentials(await credentials()) };
+  } catch (error) {
+    return { refusal: error instanceof Error ? `${error.name}: ${error.message}` : describe(error) };
+  }
+}
+
+module.exports = { numberOf, checkedCredentials, answerFor };

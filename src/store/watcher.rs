@@ -1,0 +1,37 @@
+//! A connection's events on their way to JavaScript, among the completions.
+
+use super::completions::Queue;
+use crate::connection::{Event, Watch};
+use crate::session::{Answer, Answers, RequestId};
+use std::sync::Arc;
+
+/// Lives as long as its store.
+#[derive(Debug)]
+pub(super) struct Watcher {
+    answers: Arc<Queue>,
+    request: RequestId,
+}
+
+impl Watcher {
+    pub(super) fn new(answers: Arc<Queue>, request: RequestId) -> Self {
+        Self { answers, request }
+    }
+}
+
+impl Watch for Watcher {
+    fn event(&self, event: &Event) {
+        let answer = match event {
+            Event::Ready => Answer::Event("ready", None),
+            Event::Reconnecting(error) => Answer::Event("reconnecting", Some(error.clone())),
+            Event::Failed(error) => Answer::Event("error", Some(error.clone())),
+            Event::CredentialsWanted => Answer::Event("credentials", None),
+        };
+        self.answers.answer(vec![(self.request, answer)]);
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.answers.answer(vec![(self.request, Answer::Ended)]);
+    }
+}
