@@ -85,10 +85,12 @@ class Outbox {
     let needed = room;
     // For a large value, counting its bytes is cheaper than three times the room.
     if (room > USUAL_BYTES) needed = Buffer.byteLength(id) + Buffer.byteLength(value);
-    if (this.#used + needed <= this.#bytes.length) return;
-    this.flush();
-    if (needed > this.#bytes.length)
-      this.#bytes = Buffer.allocUnsafeSlow(Math.max(needed, Math.min(2 * this.#bytes.length, USUAL_BYTES)));
+    if (this.#used + needed > Math.max(this.#bytes.length, USUAL_BYTES)) this.flush();
+    const size = this.#used + needed;
+    if (size <= this.#bytes.length) return;
+    const bytes = Buffer.allocUnsafeSlow(Math.max(size, Math.min(2 * this.#bytes.length, USUAL_BYTES)));
+    this.#bytes.copy(bytes, 0, 0, this.#used);
+    this.#bytes = bytes;
   }
 }
 
