@@ -13,8 +13,9 @@ export interface Serializer {
 
 /**
  * A live client whose settings are read: node-redis 4 to 6 (`createClient`), ioredis 4 to 6
- * (`new Redis()`), iovalkey. The store opens a connection of its own with the client's address, path,
- * database, user, password, TLS settings and key prefix, and never sends anything through the client.
+ * (`new Redis()`), iovalkey, valkey-glide 2. The store opens a connection of its own with the client's
+ * address, path, database, user, password (or `credentialsProvider`), TLS settings, key prefix and time
+ * limits, and never sends anything through the client.
  */
 // biome-ignore lint/suspicious/noExplicitAny: clients of many packages and versions, none of which this one depends on
 export type RedisClient = any;
@@ -23,7 +24,7 @@ export interface RedisStoreOptions {
   /**
    * The Redis client of the app. Its settings are read when the store is made, so select the database
    * in the client's options rather than with a later `SELECT`. When the client ends (`quit`, `close`,
-   * `destroy`), so does the store. Not to be combined with `url`.
+   * `destroy`), so does the store; valkey-glide does not tell. Not to be combined with `url`.
    */
   client?: RedisClient;
   /**

@@ -1,85 +1,97 @@
 'use strict';
 
+const { describeGlide, isGlide } = require('./clients/glide.js');
+const { describeIoredis, isIoredis, isMock } = require('./clients/ioredis.js');
+const { commandForm, describeNodeRedis, isNodeRedis } = require('./clients/node-redis.js');
+const { NotCarried } = require('./clients/settings.js');
+const { numberOf } = require('./credentials.js');
 const { wrongType, wrongValue } = require('./errors.js');
 const { tlsSettings } = require('./tls.js');
 
 const CLIENT = 'The "client" option';
-const EXPECTED = 'a standalone client of redis (4 to 6), ioredis (4 to 6) or iovalkey';
-/** TLS settings of Node that a connection made elsewhere cannot have. */
-const NOT_CARRIED = ['checkServerIdentity', 'secureContext', 'pfx', 'passphrase'];
+const EXPECTED =
+  'a standalone client of redis (4 to 6), ioredis (4 to 6), iovalkey or valkey-glide (2) whose settings can be read';
 
 /**
- * Reads a live client's settings, in the form that the addon takes. Detected by features: clients are
- * often facades, or come from another copy of their package.
+ * Reads what a live client is and how it reaches Redis. Detected by features: clients are often facades, or
+ * come from another copy of their package.
+ *
+ * The description has `command`, the form in which the client runs any command: `'call(command, ...args)'`,
+ * `'sendCommand(args)'`, `'sendCommand(isReadonly, args)'`, `'sendCommand(key, isReadonly, args)'`,
+ * `'customCommand(args)'` or, where there is no such call, `'command(...args)'`: a method for each command. And
+ *
+ * - where a connection of our own can have its settings, `transport: 'native'`, `topology` (`'standalone'`,
+ *   `'sentinel'` or `'cluster'`), `nodes` (each with `host` and `port` or with `path`; of a sentinel group, in
+ *   `sentinel`, beside its `name` and the sentinels' own `username`, `password` and `tls`), `natMap` (`host:port`
+ *   to node), `database`, `username` and `password` or `credentials` (a function), `tls` (in Node's words),
+ *   `keyPrefix`, `connectTimeout` and `commandTimeout` (ms). What the client does not say is undefined.
+ * - else `transport: 'client'` and the `reason`.
+ *
+ * @throws {TypeError} if it is no client
+ */
+function describeClient(client) {
+  const { command, describe } = familyOf(client);
+  try {
+    return { command, transport: 'native', ...describe(client) };
+  } catch (error) {
+    if (!(error instanceof NotCarried)) throw error;
+    return { command, transport: 'client', reason: error.message };
+  }
+}
+
+function familyOf(client) {
+  const none = () => wrongType(CLIENT, EXPECTED, client);
+  if (typeof client !== 'object' || client === null || isNoClient(client)) throw none();
+  if (isIoredis(client)) return { command: 'call(command, ...args)', describe: describeIoredis };
+  if (isNodeRedis(client)) return { command: commandForm(client), describe: describeNodeRedis };
+  if (isGlide(client)) return { command: 'customCommand(args)', describe: describeGlide };
+  if (isMock(client))
+    return { command: 'command(...args)', describe: cannot('a mock has no server to connect to') };
+  // A wrapper of the app's own that has the generic call of one of them.
+  const unknown = cannot('its settings are not where those of a known client are');
+  if (typeof client.call === 'function') return { command: 'call(command, ...args)', describe: unknown };
+  if (typeof client.sendCommand === 'function') return { command: 'sendCommand(args)', describe: unknown };
+  throw none();
+}
+
+function cannot(reason) {
+  return () => {
+    throw new NotCarried(reason);
+  };
+}
+
+/** What clients make that has their generic call, but gathers commands, or answers by callbacks alone. */
+function isNoClient(object) {
+  return (
+    object.isPipeline === true ||
+    typeof object.execAsPipeline === 'function' ||
+    object.constructor?.name === 'RedisLegacyClient'
+  );
+}
+
+/**
+ * A live client's settings, in the form that the addon takes.
  * @throws {TypeError} if it is no client, or one whose settings cannot be carried over.
  */
 function adoptSettings(client) {
-  if (typeof client !== 'object') throw wrongType(CLIENT, EXPECTED, client);
-  const unsupported = (what) => wrongValue(CLIENT, `${EXPECTED}, not ${what}`, undefined);
-  if (client.isCluster || client.masters !== undefined) return refuse(unsupported('a cluster'));
-  if (typeof client.getSentinelNode === 'function') return refuse(unsupported('a sentinel client'));
-  // ioredis-mock keeps its data in the process: there is no server to connect to.
-  if (client.options?.data !== undefined && client.constructor?.name === '_RedisMock')
-    return refuse(unsupported('a mock'));
-  if (typeof client.call === 'function' && client.options) return fromIoredis(client, unsupported);
-  if (typeof client.sendCommand === 'function' && typeof client.isOpen === 'boolean')
-    return fromNodeRedis(client, unsupported);
-  throw wrongType(CLIENT, EXPECTED, client);
-}
-
-function refuse(error) {
-  throw error;
-}
-
-/** ioredis and iovalkey: `path` wins over `host`; after `SELECT` the database is in `condition`. */
-function fromIoredis(client, unsupported) {
-  const { options } = client;
-  if (options.sentinels?.length) throw unsupported('one that uses sentinels');
-  if (options.Connector !== undefined) throw unsupported('one with a connector of its own');
+  const { transport, reason, topology, ...found } = describeClient(client);
+  if (transport === 'client') throw wrongValue(CLIENT, `${EXPECTED}: ${reason}`, undefined);
+  if (topology !== 'standalone') throw wrongValue(CLIENT, `${EXPECTED}, not one of a ${topology}`, undefined);
+  const { nodes, database, username, password, credentials, tls } = found;
   return {
-    keyPrefix: options.keyPrefix || undefined,
+    keyPrefix: found.keyPrefix,
     settings: {
-      ...(options.path ? { path: options.path } : place(options.host, options.port)),
-      database: Number(client.condition?.select ?? options.db ?? 0),
-      ...credentials(options),
-      tls: options.tls ? tls(options.tls === true ? {} : options.tls, options.host, unsupported) : undefined,
+      ...nodes[0],
+      database,
+      username,
+      password: password === undefined ? undefined : { text: password },
+      tls: tls && tlsSettings(tls),
     },
+    credentials: credentials && numberOf(credentials),
+    askForCredentials: credentials,
+    connectTimeout: found.connectTimeout,
+    commandTimeout: found.commandTimeout,
   };
-}
-
-/** node-redis: a URL is already decoded into the other fields; absent ones mean the defaults. */
-function fromNodeRedis(client, unsupported) {
-  const options = client.options ?? {};
-  const socket = options.socket ?? {};
-  if (options.credentialsProvider && options.password === undefined && options.username === undefined)
-    throw unsupported('one with a credentialsProvider instead of a password');
-  return {
-    keyPrefix: options.keyPrefix || undefined,
-    settings: {
-      ...(socket.path ? { path: socket.path } : place(socket.host, socket.port)),
-      database: Number(options.database ?? 0),
-      ...credentials(options),
-      tls: socket.tls
-        ? tls(socket.tls === true ? socket : { ...socket, ...socket.tls }, socket.host, unsupported)
-        : undefined,
-    },
-  };
-}
-
-function place(host, port) {
-  return { host: host || 'localhost', port: Number(port ?? 6379) };
-}
-
-function credentials({ username, password }) {
-  // Redis takes a user only with a password; ioredis and node-redis ignore a user alone, too.
-  if (password === undefined || password === null || password === '') return {};
-  return { username: username || undefined, password: { text: String(password) } };
-}
-
-function tls(options, host, unsupported) {
-  const lost = NOT_CARRIED.find((option) => options[option] !== undefined);
-  if (lost !== undefined) throw unsupported(`one with the TLS setting "${lost}"`);
-  return tlsSettings({ ...options, servername: options.servername || host });
 }
 
 /** The stores of each client: one listener per client, however many stores share it. */
@@ -116,4 +128,4 @@ function closeWithClient(store, client) {
   return leave;
 }
 
-module.exports = { adoptSettings, closeWithClient };
+module.exports = { describeClient, adoptSettings, closeWithClient };

@@ -67,6 +67,37 @@ describe.each(Object.entries(sources))('a password without a user, by %s', (_kin
   });
 });
 
+describe.each(['redis5', 'redis'])('a credentialsProvider of %s', (name) => {
+  const { createClient } = require(name);
+
+  test.each([
+    ['async-credentials-provider', (give) => ({ credentials: async () => give() })],
+    ['streaming-credentials-provider', (give) => ({ subscribe: async () => [give(), { dispose() {} }] })],
+  ])('is asked at each connect: %s', async (type, provider) => {
+    let password = PASSWORD;
+    let asked = 0;
+    const give = () => {
+      asked += 1;
+      return { username: 'default', password };
+    };
+    const socket = { host: '127.0.0.1', port: server.port };
+    const client = createClient({ socket, credentialsProvider: { type, ...provider(give) } });
+    const store = keepStore(new RedisStore({ client }));
+    await store.set('abc', { n: 1 });
+    expect(asked).toBe(1);
+
+    password = 'an0ther';
+    await raw.command('CONFIG', 'SET', 'requirepass', password);
+    try {
+      await raw.command('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
+      expect(await store.get('abc')).toEqual({ n: 1 });
+      expect(asked).toBe(2);
+    } finally {
+      await raw.command('CONFIG', 'SET', 'requirepass', PASSWORD);
+    }
+  });
+});
+
 test('a unix socket with a password and a database', async () => {
   const address = `redis+unix://${server.unixSocket}?db=2&pass=${encodeURIComponent(PASSWORD)}`;
   const store = keepStore(new RedisStore({ url: address }));

@@ -1,0 +1,39 @@
+'use strict';
+
+const settings = require('./settings.js');
+
+const { NotCarried } = settings;
+
+/** valkey-glide 2. */
+function isGlide(client) {
+  return typeof client.customCommand === 'function' && Array.isArray(client.config?.addresses);
+}
+
+/** Sharded channels are a cluster's. */
+const isCluster = (client) => typeof client.ssubscribe === 'function';
+
+function describeGlide(client) {
+  const { addresses, credentials, databaseId, requestTimeout, advancedConfiguration, ...config } =
+    client.config;
+  const topology = isCluster(client) ? 'cluster' : 'standalone';
+  if (credentials?.iamConfig) throw new NotCarried('it authenticates by AWS IAM');
+  if (typeof config.addressResolver === 'function') throw new NotCarried('its addressResolver is a function');
+  if (topology === 'standalone' && addresses.length > 1)
+    throw new NotCarried('it finds the primary among several addresses');
+  if (topology === 'cluster' && databaseId) throw new NotCarried('it uses a database of a cluster');
+  return {
+    topology,
+    nodes: addresses.map(({ host, port }) => settings.node(host, port)),
+    database: databaseId ?? 0,
+    ...settings.account(credentials),
+    tls: config.useTLS ? tls(advancedConfiguration?.tlsAdvancedConfiguration) : undefined,
+    connectTimeout: settings.milliseconds(advancedConfiguration?.connectionTimeout),
+    commandTimeout: settings.milliseconds(requestTimeout),
+  };
+}
+
+function tls({ rootCertificates, insecure } = {}) {
+  return settings.tls({ ca: rootCertificates, rejectUnauthorized: !insecure });
+}
+
+module.exports = { isGlide, describeGlide };

@@ -1,0 +1,118 @@
+'use strict';
+
+const settings = require('./settings.js');
+
+const { NotCarried } = settings;
+const DEFAULT_CONNECT_TIMEOUT = 5000;
+
+/** A function for each provider, as the same function means the same connection. */
+const credentialsOf = new WeakMap();
+
+/** node-redis 4 to 6: a client, a pool, a cluster or a sentinel. */
+function isNodeRedis(client) {
+  return typeof client.sendCommand === 'function' && typeof client.isOpen === 'boolean';
+}
+
+/** The arguments of `sendCommand`: see `describeClient`. */
+function commandForm(client) {
+  if (isCluster(client)) return 'sendCommand(key, isReadonly, args)';
+  return isSentinel(client) ? 'sendCommand(isReadonly, args)' : 'sendCommand(args)';
+}
+
+const isCluster = (client) => Array.isArray(client.masters);
+const isSentinel = (client) => typeof client.getSentinelNode === 'function';
+const isPool = (client) => typeof client.execute === 'function' && 'totalClients' in client;
+
+function describeNodeRedis(client) {
+  if (isSentinel(client)) throw new NotCarried('a sentinel client of redis keeps its settings to itself');
+  // Its clients have them, but one is there only later, and a store says at once how it works.
+  if (isPool(client)) throw new NotCarried('a pool of redis keeps its settings to itself');
+  if (isCluster(client)) return cluster(client);
+  // A client that was made without options may have none; a wrapper has not even the field.
+  if (!('options' in client)) throw new NotCarried('its settings are not where those of redis are');
+  return standalone(client.options ?? {});
+}
+
+/** A URL is already decoded into the other fields; absent ones mean the defaults. */
+function standalone(options) {
+  const socket = options.socket ?? {};
+  return {
+    topology: 'standalone',
+    nodes: [socket.path ? { path: socket.path } : settings.node(socket.host, socket.port)],
+    database: Number(options.database ?? 0),
+    ...common(options, options),
+  };
+}
+
+function cluster(client) {
+  const options = client._options;
+  // redis 4. Its clients have some of them after it has connected, but not the nodeAddressMap.
+  if (options === undefined) throw new NotCarried('a cluster of redis 4 keeps its settings to itself');
+  const starts = options.rootNodes.map(rootNode);
+  const defaults = options.defaults ?? {};
+  const withAccount = (each) => each.password || each.credentialsProvider;
+  const account = [defaults, ...starts].find(withAccount) ?? {};
+  const socket = { ...starts.find(({ socket: { tls } }) => tls)?.socket, ...defaults.socket };
+  return {
+    topology: 'cluster',
+    nodes: starts.map(({ socket: { host, port } }) => settings.node(host, port)),
+    natMap: settings.natMap(options.nodeAddressMap, 'nodeAddressMap'),
+    database: 0,
+    ...common({ ...defaults, socket, keyPrefix: options.keyPrefix ?? defaults.keyPrefix }, account),
+  };
+}
+
+/** A root node with its URL, if it has one, decoded. */
+function rootNode({ url, ...options }) {
+  if (url === undefined) return { ...options, socket: options.socket ?? {} };
+  const { host, port, tls, ...account } = settings.fromUrl(url);
+  return { ...options, ...account, socket: { ...options.socket, host, port, ...(tls && { tls }) } };
+}
+
+function common(options, account) {
+  const { socket = {}, commandOptions, keyPrefix } = options;
+  if (typeof socket.lookup === 'function') throw new NotCarried('its socket.lookup is a function');
+  const fixed = settings.account(account);
+  return {
+    ...fixed,
+    // Since version 5, a password brings a provider that gives it.
+    credentials: fixed.password === undefined ? credentials(account.credentialsProvider) : undefined,
+    tls: tlsOf(socket),
+    keyPrefix: settings.keyPrefix(keyPrefix),
+    connectTimeout: settings.milliseconds(socket.connectTimeout, DEFAULT_CONNECT_TIMEOUT),
+    commandTimeout: settings.milliseconds(commandOptions?.timeout),
+  };
+}
+
+/** The TLS settings stand among those of the socket; some put them into `tls` itself. */
+function tlsOf(socket) {
+  if (!socket.tls) return undefined;
+  return settings.tls(typeof socket.tls === 'object' ? { ...socket, ...socket.tls } : socket);
+}
+
+/** A function that asks the provider. */
+function credentials(provider) {
+  if (provider === undefined || provider === null) return undefined;
+  let ask = credentialsOf.get(provider);
+  if (ask === undefined) {
+    ask =
+      provider.type === 'streaming-credentials-provider' ? firstOf(provider) : () => provider.credentials();
+    credentialsOf.set(provider, ask);
+  }
+  return ask;
+}
+
+/**
+ * A provider that tells of each new password as it comes is asked for the one of the moment, at each connect.
+ * A lasting subscription would renew passwords for a connection that may be gone.
+ */
+function firstOf(provider) {
+  const listener = { onNext() {}, onError() {} };
+  return async () => {
+    const [current, subscription] = await provider.subscribe(listener);
+    subscription.dispose();
+    return current;
+  };
+}
+
+module.exports = { isNodeRedis, commandForm, describeNodeRedis };

@@ -1,0 +1,69 @@
+'use strict';
+
+// The words in which every kind of client is described; `describeClient` says what they mean.
+
+/** TLS settings of Node that another connection cannot have: functions, or what is not PEM. */
+const TLS_NOT_CARRIED = ['checkServerIdentity', 'secureContext', 'pfx', 'passphrase', 'pskCallback', 'crl'];
+/** The longest delay of Node's own timers. */
+const LONGEST_MS = 2 ** 31 - 1;
+
+/** Thrown where a client has a setting that a connection made elsewhere cannot have; the message says which. */
+class NotCarried extends Error {}
+
+/** @param {number} [defaultPort] */
+function node(host, port, defaultPort = 6379) {
+  return { host: host || 'localhost', port: Number(port || defaultPort) };
+}
+
+/** What a URL or `host:port` says, in the words of the options that it stands for. */
+function fromUrl(text) {
+  const url = new URL(/^[a-z][a-z+]*:\/\//i.test(text) ? text : `redis://${text}`);
+  return {
+    host: url.hostname.replace(/^\[|\]$/g, '') || undefined,
+    port: url.port || undefined,
+    username: decodeURIComponent(url.username) || undefined,
+    password: decodeURIComponent(url.password) || undefined,
+    tls: url.protocol === 'rediss:',
+  };
+}
+
+/** A user counts only with a password, for Redis as for the clients. */
+function account({ username, password } = {}) {
+  if (password === undefined || password === null || password === '') return {};
+  return { username: username || undefined, password: String(password) };
+}
+
+/** TLS settings in Node's words, of those that the client was given; undefined without TLS. */
+function tls(options) {
+  if (!options) return undefined;
+  const lost = TLS_NOT_CARRIED.find((option) => options[option] !== undefined && options[option] !== null);
+  if (lost !== undefined) throw new NotCarried(`its TLS setting "${lost}" cannot be carried over`);
+  const { ca, cert, key, servername, rejectUnauthorized } = options;
+  const isPem = (part) => typeof part === 'string' || ArrayBuffer.isView(part);
+  for (const [name, value] of Object.entries({ ca, cert, key }))
+    if (value !== undefined && value !== null && ![value].flat().every(isPem))
+      throw new NotCarried(`its TLS setting "${name}" is more than PEM`);
+  return { ca, cert, key, servername, rejectUnauthorized };
+}
+
+/** A time limit; undefined if it is none that a timer could have, or the client's default: no wish of the app's. */
+function milliseconds(value, byDefault) {
+  if (typeof value !== 'number' || value === byDefault) return undefined;
+  const whole = Math.round(value);
+  return whole >= 1 && whole <= LONGEST_MS ? whole : undefined;
+}
+
+/** The table by which a client reaches nodes that name themselves by addresses of another network. */
+function natMap(map, name) {
+  if (map === undefined || map === null) return undefined;
+  if (typeof map === 'function') throw new NotCarried(`its ${name} is a function`);
+  return Object.fromEntries(Object.entries(map).map(([from, { host, port }]) => [from, node(host, port)]));
+}
+
+function keyPrefix(prefix) {
+  if (prefix === undefined || prefix === null || prefix === '') return undefined;
+  if (typeof prefix !== 'string') throw new NotCarried('its keyPrefix is no string');
+  return prefix;
+}
+
+module.exports = { NotCarried, node, fromUrl, account, tls, milliseconds, natMap, keyPrefix };
