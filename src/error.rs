@@ -102,6 +102,11 @@ impl Error {
         }
     }
 
+    /// Whether the command did not fail as such: the connection was lost under it.
+    pub(crate) fn is_loss(&self) -> bool {
+        matches!(self, Self::Unreachable { .. })
+    }
+
     /// Whether the server does not accept who we say we are.
     pub(crate) fn is_about_credentials(&self) -> bool {
         matches!(self.reply(), "WRONGPASS" | "NOAUTH" | "NOPERM")

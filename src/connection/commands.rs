@@ -30,7 +30,6 @@ pub(crate) enum Expect {
 struct Command {
     bytes: Range<usize>,
     /// Empty where the command has no key.
-    #[expect(dead_code, reason = "a cluster routes by it")]
     key: Range<usize>,
     access: Access,
     expect: Expect,
@@ -83,6 +82,28 @@ impl Commands {
             access,
             expect,
         });
+    }
+
+    /// Adds a command of `other`, as it is.
+    pub(super) fn copy(&mut self, other: &Self, command: usize) {
+        let Some(given) = other.list.get(command) else {
+            return;
+        };
+        let start = self.bytes.len();
+        self.bytes
+            .extend_from_slice(&other.bytes[given.bytes.clone()]);
+        let moved = |place: usize| place - given.bytes.start + start;
+        self.list.push(Command {
+            bytes: start..self.bytes.len(),
+            key: moved(given.key.start)..moved(given.key.end),
+            ..given.clone()
+        });
+    }
+
+    /// The key of a command; `None` if it has none.
+    pub(super) fn key(&self, command: usize) -> Option<&[u8]> {
+        let key = self.list.get(command)?.key.clone();
+        (!key.is_empty()).then(|| &self.bytes[key])
     }
 
     fn count(&mut self, kind: u8, count: usize) {
@@ -151,6 +172,11 @@ mod tests {
             b"*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$0\r\n\r\n"
         );
         assert_eq!(commands.access(1), Access::Write);
+        assert_eq!(commands.key(1), Some(&b"key"[..]));
+        let mut copy = Commands::default();
+        copy.copy(&commands, 1);
+        assert_eq!(copy.bytes(0), commands.bytes(1));
+        assert_eq!(copy.key(0), commands.key(1));
         assert!(!format!("{commands:?}").contains("key"));
     }
 

@@ -4,7 +4,7 @@ use super::commands::{Access, Commands, Expect};
 use super::tls;
 use super::{Credentials, socket};
 use crate::error::Error;
-use crate::options::{ConnectionOptions, Secret};
+use crate::options::{Address, ConnectionOptions, Membership, Secret};
 use futures_util::{FutureExt, Stream};
 use redis::{RedisError, Value, ValueCodec};
 use std::future::poll_fn;
@@ -52,6 +52,14 @@ impl Failure {
         Self {
             cause: refusal.to_string(),
             kind: FailureKind::Refused(refusal),
+        }
+    }
+
+    /// The same, with who it was that failed.
+    pub(super) fn of(self, who: &str) -> Self {
+        Self {
+            cause: format!("{who}: {}", self.cause),
+            kind: self.kind,
         }
     }
 
@@ -108,6 +116,17 @@ pub(super) struct Link {
 }
 
 impl Link {
+    /// A connection on which nothing has been said yet.
+    pub(super) async fn open(
+        address: &Address,
+        tls: Option<&tls::Client>,
+    ) -> Result<Self, Failure> {
+        let socket = socket::open(address, tls).await;
+        socket
+            .map(Self::new)
+            .map_err(|error| Failure::lost(tls::explain(&error)))
+    }
+
     fn new(socket: socket::Socket) -> Self {
         let (half, writer) = tokio::io::split(socket);
         let now = Instant::now();
@@ -199,7 +218,7 @@ impl Link {
     }
 
     /// Sends commands and waits for their replies; for the set-up, when nothing else is under way.
-    async fn exchange(&mut self, commands: &Commands) -> Result<Vec<Value>, Failure> {
+    pub(super) async fn exchange(&mut self, commands: &Commands) -> Result<Vec<Value>, Failure> {
         for command in 0..commands.len() {
             self.send(commands.bytes(command));
         }
@@ -217,13 +236,11 @@ impl Link {
 /// Connects, says who we are, selects the database.
 pub(super) async fn establish(
     options: &ConnectionOptions,
+    address: &Address,
     tls: Option<&tls::Client>,
     credentials: Option<&Credentials>,
 ) -> Result<Link, Failure> {
-    let socket = socket::open(&options.address, tls)
-        .await
-        .map_err(|error| Failure::lost(tls::explain(&error)))?;
-    let mut link = Link::new(socket);
+    let mut link = Link::open(address, tls).await?;
     let user = User::new(options, credentials);
 
     // RESP3, where the server has it.
@@ -251,6 +268,9 @@ pub(super) async fn establish(
             &[b"SELECT", database.as_bytes()],
         );
     }
+    if options.membership == Membership::Reader {
+        commands.add(Access::Write, Expect::Any, None, &[b"READONLY"]);
+    }
     let required = commands.len();
     // For whoever reads CLIENT LIST. Servers before 7.2 do not know SETINFO, and an ACL may forbid
     // both: the connection is as good without.
@@ -275,6 +295,17 @@ pub(super) async fn establish(
     let mut replies = link.exchange(&commands).await?;
     replies.truncate(required);
     check(options, replies)?;
+    if matches!(options.address, Address::Sentinel(_)) {
+        // The sentinels may be ahead of the server, or behind.
+        let role = link
+            .exchange(&Commands::of(Access::Read, Expect::Any, None, &[b"ROLE"]))
+            .await?;
+        if let Some(Value::Array(role)) = role.first()
+            && role.first() != Some(&Value::BulkString(b"master".to_vec()))
+        {
+            return Err(Failure::lost("it is not a primary, or not yet"));
+        }
+    }
     Ok(link)
 }
 
@@ -308,15 +339,13 @@ impl<'a> User<'a> {
         credentials: Option<&'a Credentials>,
     ) -> Self {
         match credentials {
-            Some(given) => Self {
-                username: given.username.as_deref(),
-                password: Some(&given.password),
-            },
-            None => Self {
-                username: options.username.as_deref(),
-                password: options.password.as_ref(),
-            },
+            Some(given) => Self::of(given.username.as_deref(), Some(&given.password)),
+            None => Self::of(options.username.as_deref(), options.password.as_ref()),
         }
+    }
+
+    pub(super) fn of(username: Option<&'a str>, password: Option<&'a Secret>) -> Self {
+        Self { username, password }
     }
 
     fn hello(&self) -> Commands {

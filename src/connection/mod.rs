@@ -5,15 +5,20 @@
 //!
 //! - [`commands`]: what is sent.
 //! - [`registry`]: which stores share a connection.
+//! - [`cluster`]: many connections behind one handle; [`slots`]: which node has which keys.
+//! - [`sentinel`]: which server is the primary.
 //! - [`supervisor`]: connect, serve, notice the loss, back off, connect again.
 //! - [`link`]: an open connection: set-up, replies in order, silence.
 //! - [`socket`] and [`tls`]: from an address to a byte stream.
 //! - [`status`]: what a connection tells those who watch it.
 
+mod cluster;
 mod commands;
 mod link;
 mod registry;
 pub(crate) mod runtime;
+mod sentinel;
+mod slots;
 mod socket;
 mod status;
 mod supervisor;
@@ -25,14 +30,15 @@ pub(crate) use self::status::{Event, Watch};
 
 use self::status::{Down, Health};
 use crate::error::Error;
-use crate::options::ConnectionOptions;
+use crate::options::{Address, ConnectionOptions};
 use redis::Value;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 /// What became of a command. An error reply of the server is an error.
 pub(crate) type Reply = Result<Value, Error>;
@@ -66,16 +72,28 @@ impl Job {
     }
 }
 
+/// What a handle tells the task behind it.
 enum Message {
     Job(Job),
+    /// Which nodes hold keys; asked of clusters only.
+    Primaries(oneshot::Sender<Primaries>),
     Watch(Weak<dyn Watch>),
     Credentials(Result<Credentials, String>),
     /// Finish what came before, then end.
     Close(oneshot::Sender<()>),
 }
 
-/// Who to be for the server, as a function of the app gave it.
+/// The nodes that together hold every key once.
+#[expect(dead_code, reason = "walks are to use it")]
 #[derive(Debug)]
+pub(crate) struct Primaries {
+    pub(crate) nodes: Vec<Connection>,
+    /// Another number than before means that keys may have moved from node to node.
+    pub(crate) version: u64,
+}
+
+/// Who to be for the server, as a function of the app gave it.
+#[derive(Clone, Debug)]
 pub(crate) struct Credentials {
     pub(crate) username: Option<String>,
     pub(crate) password: crate::options::Secret,
@@ -93,6 +111,7 @@ pub(crate) struct Connection {
 /// What handles and supervisor both know.
 struct Shared {
     server: Arc<str>,
+    is_cluster: bool,
     /// How long an operation may take, waiting for a connection included.
     command_timeout: Duration,
     /// How many commands may wait for a connection.
@@ -139,16 +158,21 @@ impl fmt::Debug for Connection {
 
 impl Connection {
     /// Begins to connect in the background.
-    fn open(runtime: &runtime::Runtime, options: ConnectionOptions) -> Self {
+    fn open(tasks: &Handle, options: ConnectionOptions) -> Self {
         let (messages, inbox) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             server: options.server().into(),
+            is_cluster: matches!(options.address, Address::Cluster(_)),
             command_timeout: options.command_timeout,
             max_queue: options.max_queue,
             queued: AtomicUsize::new(0),
             health: Health::default(),
         });
-        runtime.spawn(supervisor::run(options, Arc::clone(&shared), inbox));
+        if let Address::Cluster(cluster) = options.address.clone() {
+            tasks.spawn(cluster::run(cluster, options, Arc::clone(&shared), inbox));
+        } else {
+            tasks.spawn(supervisor::run(options, Arc::clone(&shared), inbox));
+        }
         Self { messages, shared }
     }
 
@@ -243,6 +267,25 @@ impl Connection {
             .query(Commands::of(access, expect, key_at, words))
             .await;
         replies.pop().unwrap_or(Err(Error::Abandoned))
+    }
+
+    #[expect(dead_code, reason = "walks are to use it")]
+    /// The nodes to walk over. In a cluster, as it is known at the moment.
+    pub(crate) async fn primaries(&self) -> Result<Primaries, Error> {
+        if self.shared.is_cluster {
+            let (sender, receiver) = oneshot::channel();
+            // The receiver tells if nobody is there to answer.
+            let _ = self.messages.send(Message::Primaries(sender));
+            return match timeout(self.shared.command_timeout, receiver).await {
+                Ok(Ok(primaries)) => Ok(primaries),
+                Ok(Err(_)) => Err(Error::Closed),
+                Err(_) => Err(self.shared.unavailable(self.shared.command_timeout)),
+            };
+        }
+        Ok(Primaries {
+            nodes: vec![self.clone()],
+            version: 0,
+        })
     }
 
     /// Has the connection's events told to `watch`, beginning with the state it is in.

@@ -39,7 +39,7 @@ impl Lease {
                 entry.get().connection.clone()
             }
             Entry::Vacant(entry) => {
-                let connection = Connection::open(runtime, options.clone());
+                let connection = Connection::open(&runtime.spawner(), options.clone());
                 entry.insert(Shared {
                     connection: connection.clone(),
                     leases: 1,

@@ -37,6 +37,10 @@ pub(super) async fn open(address: &Address, tls: Option<&tls::Client>) -> io::Re
                 None => Ok(Box::new(stream)),
             }
         }
+        Address::Sentinel(_) | Address::Cluster(_) => Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "this is no address of a single server",
+        )),
         #[cfg(not(unix))]
         Address::Unix { .. } => Err(io::Error::new(
             io::ErrorKind::Unsupported,

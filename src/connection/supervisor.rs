@@ -6,10 +6,11 @@
 
 use super::commands::{Access, Commands, Expect};
 use super::link::{self, Failure, FailureKind, Link};
+use super::sentinel::Sentinels;
 use super::status::{Down, Event, Watch};
 use super::{Credentials, Job, Message, Reply, Settle, Shared, tls};
 use crate::error::Error;
-use crate::options::ConnectionOptions;
+use crate::options::{Address, ConnectionOptions, Membership};
 use redis::Value;
 use std::collections::VecDeque;
 use std::future::Future;
@@ -50,6 +51,7 @@ pub(super) async fn run(
         shared,
         inbox,
         tls: None,
+        sentinels: None,
         waiting: VecDeque::new(),
         in_flight: VecDeque::new(),
         flushed: 0,
@@ -63,8 +65,8 @@ pub(super) async fn run(
         served: false,
         pause: Duration::ZERO,
     };
-    while let Some(link) = supervisor.connect().await {
-        if supervisor.serve(link).await == Served::Closed {
+    while let Some((link, primary)) = supervisor.connect().await {
+        if supervisor.serve(link, primary).await == Served::Closed {
             break;
         }
     }
@@ -101,6 +103,8 @@ struct Supervisor {
     shared: Arc<Shared>,
     inbox: mpsc::UnboundedReceiver<Message>,
     tls: Option<tls::Client>,
+    /// Only where the address is theirs.
+    sentinels: Option<Sentinels>,
     /// Not in the socket yet. Deadlines never decrease, since all jobs have the same time to live.
     waiting: VecDeque<Job>,
     in_flight: VecDeque<Sent>,
@@ -137,6 +141,8 @@ impl Supervisor {
                 job.fail(&Error::Closed);
             }
             Some(Message::Job(job)) => self.waiting.push_back(job),
+            // Asked of clusters only.
+            Some(Message::Primaries(_)) => {}
             Some(Message::Watch(watch)) => self.begin_watch(watch),
             Some(Message::Credentials(credentials)) => self.take_credentials(credentials),
             Some(Message::Close(done)) => self.closing.get_or_insert_default().push(done),
@@ -237,6 +243,13 @@ impl Supervisor {
             .fetch_sub(job.pending.len(), Ordering::Relaxed);
     }
 
+    fn fail_waiting(&mut self, error: &Error) {
+        for job in std::mem::take(&mut self.waiting) {
+            self.unqueue(&job);
+            job.fail(error);
+        }
+    }
+
     /// Nothing is left to do before the end.
     fn is_done(&self) -> bool {
         self.closing.is_some() && self.waiting.is_empty() && self.again.is_empty()
@@ -270,7 +283,7 @@ impl Supervisor {
                 Some(_) => {
                     if let Some(job) = sent.job.take()
                         && let Some(rest) =
-                            answer(job, std::mem::take(&mut sent.replies), &server, false).0
+                            answer(job, std::mem::take(&mut sent.replies), &server, Rule::Plain).0
                     {
                         rest.fail(&error);
                     }
@@ -311,7 +324,7 @@ impl Supervisor {
     // ---- Connecting ----
 
     /// Attempts until one succeeds; `None` when the connection is closed first.
-    async fn connect(&mut self) -> Option<Link> {
+    async fn connect(&mut self) -> Option<(Link, Address)> {
         let mut attempts = 0;
         loop {
             if !self.pause.is_zero() {
@@ -334,28 +347,26 @@ impl Supervisor {
                 cause: failure.cause.clone(),
                 silent: matches!(failure.kind, FailureKind::Silent),
             });
-            let error = match failure.kind {
-                FailureKind::Refused(refusal) => {
-                    for job in std::mem::take(&mut self.waiting) {
-                        self.unqueue(&job);
-                        job.fail(&refusal);
-                    }
-                    refusal
+            let (error, is_final) = match failure.kind {
+                FailureKind::Refused(refusal) => (refusal, true),
+                _ => {
+                    let server = self.shared.server.to_string();
+                    let cause = failure.cause;
+                    let error = Error::Unreachable { server, cause };
+                    (error, self.options.membership != Membership::None)
                 }
-                _ => Error::Unreachable {
-                    server: self.shared.server.to_string(),
-                    cause: failure.cause,
-                },
             };
+            if is_final {
+                self.fail_waiting(&error);
+            }
             self.tell(&Event::Failed(error));
         }
     }
 
     /// One attempt to connect; `None` when the connection is closed meanwhile.
-    async fn attempt(&mut self) -> Option<Result<Link, Failure>> {
+    async fn attempt(&mut self) -> Option<Result<(Link, Address), Failure>> {
         let limit = self.options.connect_timeout;
         let begin = Instant::now();
-        let late = |what: &str| Failure::silent(format!("{what} within {} ms", limit.as_millis()));
         if self.options.credentials.is_some() {
             let (sender, receiver) = oneshot::channel();
             self.wanted = Some(sender);
@@ -376,30 +387,18 @@ impl Supervisor {
                 }
             }
         }
-        let options = self.options.clone();
-        let tls = self.tls.clone();
-        let credentials = self.credentials.take();
-        let left = limit.saturating_sub(begin.elapsed());
-        let attempt = async move {
-            let tls = match (&options.tls, tls) {
-                (Some(_), Some(tls)) => Some(tls),
-                (Some(settings), None) => match client(settings.clone()).await {
-                    Ok(tls) => Some(tls),
-                    Err(failure) => return (Err(failure), None, credentials),
-                },
-                (None, _) => None,
-            };
-            let link = timeout(
-                left,
-                link::establish(&options, tls.as_ref(), credentials.as_ref()),
-            )
-            .await
-            .unwrap_or_else(|_| Err(late("no answer")));
-            (link, tls, credentials)
+        let place = Place {
+            options: self.options.clone(),
+            tls: self.tls.take(),
+            sentinels: self.sentinels.take(),
+            credentials: self.credentials.take(),
         };
-        let (link, tls, credentials) = self.wait(attempt).await?;
-        self.tls = tls.or(self.tls.take());
-        self.credentials = credentials;
+        let limit = limit.saturating_sub(begin.elapsed());
+        let attempt = place.connect(limit);
+        let (place, link) = self.wait(attempt).await?;
+        self.tls = place.tls;
+        self.sentinels = place.sentinels;
+        self.credentials = place.credentials;
         Some(link)
     }
 
@@ -428,9 +427,11 @@ impl Supervisor {
 
     // ---- Serving ----
 
-    async fn serve(&mut self, mut link: Link) -> Served {
+    async fn serve(&mut self, mut link: Link, address: Address) -> Served {
         self.served = false;
-        let failure = match self.exchange(&mut link).await {
+        let sentinels = self.sentinels.clone();
+        let moved = moved(sentinels.as_ref(), &address);
+        let failure = match self.exchange(&mut link, moved).await {
             None => return Served::Closed,
             Some(failure) => failure,
         };
@@ -442,37 +443,58 @@ impl Supervisor {
             cause: failure.cause.clone(),
             silent: matches!(failure.kind, FailureKind::Silent),
         });
-        self.take_back();
-        // A server that lets us in and then cuts us off, or puts us off, is not to be hammered.
-        if self.later.take().is_none() && self.served {
-            self.pause = Duration::ZERO;
-        }
         let error = Error::Unreachable {
             server: self.shared.server.to_string(),
             cause: failure.cause,
         };
+        self.take_back(&error);
+        // A server that lets us in and then cuts us off, or puts us off, is not to be hammered.
+        if self.later.take().is_none() && self.served {
+            self.pause = Duration::ZERO;
+        }
         self.tell(&Event::Reconnecting(error));
         Served::Lost
     }
 
-    /// Queues again, at its old place, what a lost connection cut off.
-    fn take_back(&mut self) {
+    /// Queues again, at its old place, what a lost connection cut off; or gives it back to the cluster.
+    fn take_back(&mut self, error: &Error) {
         let mut again = std::mem::take(&mut self.again);
         for sent in std::mem::take(&mut self.in_flight) {
             if let Some(job) = sent.job {
-                let later = self.later.is_some();
-                again.extend(answer(job, sent.replies, &self.shared.server, later).0);
+                let rule = self.rule();
+                again.extend(answer(job, sent.replies, &self.shared.server, rule).0);
             }
         }
         self.flushed = 0;
+        if self.options.membership != Membership::None {
+            for job in again {
+                job.fail(error);
+            }
+            self.fail_waiting(error);
+            return;
+        }
         let count = again.iter().map(|job| job.pending.len()).sum();
         self.shared.queued.fetch_add(count, Ordering::Relaxed);
         again.append(&mut self.waiting);
         self.waiting = again;
     }
 
+    fn rule(&self) -> Rule {
+        match (self.options.membership, &self.later) {
+            (Membership::None, None) => Rule::PutOff,
+            (Membership::None, Some(_)) => Rule::Late,
+            // The cluster repeats.
+            (Membership::Member | Membership::Reader, _) => Rule::Plain,
+        }
+    }
+
     /// Serves until the connection is lost (why), or closed and nothing is left to do (`None`).
-    async fn exchange(&mut self, link: &mut Link) -> Option<Failure> {
+    async fn exchange(
+        &mut self,
+        link: &mut Link,
+        moved: impl Future<Output = Failure>,
+    ) -> Option<Failure> {
+        let mut moved = pin!(moved);
         let mut alarm = pin!(sleep_until(Instant::now() + IDLE));
         loop {
             if self.later.is_none() {
@@ -508,6 +530,7 @@ impl Supervisor {
                         self.accept(Some(message));
                     }
                 }
+                failure = &mut moved => return Some(failure),
                 () = &mut alarm => {
                     self.expire();
                     if let Some(failure) = self.probe(link) {
@@ -592,8 +615,8 @@ impl Supervisor {
             ..
         }) = self.in_flight.pop_front()
         {
-            let late = self.later.is_some();
-            let (rest, later) = answer(job, replies, &self.shared.server, late);
+            let rule = self.rule();
+            let (rest, later) = answer(job, replies, &self.shared.server, rule);
             self.again.extend(rest);
             if self.later.is_none() {
                 self.later = later;
@@ -660,13 +683,24 @@ impl Supervisor {
     }
 }
 
+/// What is done about answers that mean "later".
+#[derive(Clone, Copy, PartialEq)]
+enum Rule {
+    /// They are answers like others: nothing can be repeated here.
+    Plain,
+    /// What they answer is repeated, and so are the writes after it.
+    PutOff,
+    /// One has come before: writes are repeated, whatever the answer.
+    Late,
+}
+
 /// Gives a job the replies to the first of its pending commands. What is left of it: what was not
 /// answered, what the server will do later, and, from then on, writes.
 fn answer(
     mut job: Job,
     replies: Vec<Value>,
     server: &str,
-    late: bool,
+    rule: Rule,
 ) -> (Option<Job>, Option<Failure>) {
     let mut replies = replies.into_iter();
     let mut later = None;
@@ -678,11 +712,13 @@ fn answer(
             continue;
         };
         match reply(server, value) {
-            Err(error) if error.is_passing() => {
+            Err(error) if rule != Rule::Plain && error.is_passing() => {
                 later.get_or_insert_with(|| Failure::lost(error));
                 rest.push(at);
             }
-            _ if (late || later.is_some()) && job.commands.access(at) == Access::Write => {
+            _ if (rule == Rule::Late || later.is_some())
+                && job.commands.access(at) == Access::Write =>
+            {
                 rest.push(at);
             }
             reply => answers.push((at, reply)),
@@ -721,6 +757,81 @@ impl Settle for Renewal {
                 }
             }
         }
+    }
+}
+
+/// What one attempt to connect needs, and gives back for the next.
+struct Place {
+    options: ConnectionOptions,
+    tls: Option<tls::Client>,
+    sentinels: Option<Sentinels>,
+    credentials: Option<Credentials>,
+}
+
+impl Place {
+    async fn connect(mut self, limit: Duration) -> (Self, Result<(Link, Address), Failure>) {
+        let result = timeout(limit, self.establish()).await.unwrap_or_else(|_| {
+            Err(Failure::silent(format!(
+                "no answer within {} ms",
+                limit.as_millis()
+            )))
+        });
+        (self, result)
+    }
+
+    async fn establish(&mut self) -> Result<(Link, Address), Failure> {
+        if let (Some(settings), None) = (&self.options.tls, &self.tls) {
+            self.tls = Some(client(settings.clone()).await?);
+        }
+        let address = self.resolve().await?;
+        let link = link::establish(
+            &self.options,
+            &address,
+            self.tls.as_ref(),
+            self.credentials.as_ref(),
+        );
+        // A primary that hangs while its sentinels make another one is not to be waited for.
+        let link = tokio::select! {
+            link = link => link?,
+            failure = moved(self.sentinels.as_ref(), &address) => return Err(failure),
+        };
+        Ok((link, address))
+    }
+
+    /// The server to connect to.
+    async fn resolve(&mut self) -> Result<Address, Failure> {
+        let Address::Sentinel(options) = &self.options.address else {
+            return Ok(self.options.address.clone());
+        };
+        let sentinels = match &mut self.sentinels {
+            Some(sentinels) => sentinels,
+            none => {
+                let tls = match &options.tls {
+                    Some(settings) => Some(client(settings.clone()).await?),
+                    None => None,
+                };
+                none.insert(Sentinels::new(options.clone(), tls))
+            }
+        };
+        let primary = sentinels.primary().await?;
+        Ok(Address::Tcp {
+            host: primary.host,
+            port: primary.port,
+        })
+    }
+}
+
+/// Resolves when sentinels name another primary than this; never, where there are none.
+async fn moved(sentinels: Option<&Sentinels>, address: &Address) -> Failure {
+    match (sentinels, address) {
+        (Some(sentinels), Address::Tcp { host, port }) => {
+            let primary = crate::options::Node {
+                host: host.clone(),
+                port: *port,
+            };
+            sentinels.clone().moved(primary).await
+        }
+        _ => std::future::pending().await,
     }
 }
 
@@ -785,7 +896,7 @@ mod tests {
     #[test]
     fn what_was_not_answered_is_left() {
         let (job, record) = job(&[Access::Read, Access::Write, Access::Read]);
-        let (rest, later) = answer(job, vec![Value::Nil], "redis://h", false);
+        let (rest, later) = answer(job, vec![Value::Nil], "redis://h", Rule::PutOff);
         assert_eq!(rest.expect("a rest").pending, [1, 2]);
         assert!(later.is_none());
         assert_eq!(*record.0.lock().expect("unpoisoned"), [(0, true)]);
@@ -800,7 +911,7 @@ mod tests {
             error("READONLY You can't write against a read only replica."),
             Value::Okay,
         ];
-        let (rest, later) = answer(job, replies, "redis://h", false);
+        let (rest, later) = answer(job, replies, "redis://h", Rule::PutOff);
         assert_eq!(rest.expect("a rest").pending, [2, 3]);
         assert!(later.expect("put off").cause.contains("READONLY"));
         assert_eq!(
@@ -813,7 +924,7 @@ mod tests {
     fn answers_that_mean_no_are_answers() {
         let (job, record) = job(&[Access::Write]);
         let replies = vec![error("OOM command not allowed")];
-        let (rest, later) = answer(job, replies, "redis://h", false);
+        let (rest, later) = answer(job, replies, "redis://h", Rule::PutOff);
         assert!(rest.is_none() && later.is_none());
         assert_eq!(*record.0.lock().expect("unpoisoned"), [(0, false)]);
     }

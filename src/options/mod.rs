@@ -36,10 +36,71 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// Where to find Redis.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Address {
-    Tcp { host: String, port: u16 },
-    Unix { path: String },
+    Tcp {
+        host: String,
+        port: u16,
+    },
+    Unix {
+        path: String,
+    },
+    /// The primary that these sentinels watch.
+    Sentinel(Sentinel),
+    /// The cluster that these nodes belong to.
+    Cluster(Cluster),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Node {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // An IPv6 address needs brackets beside a port.
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// From addresses as the servers announce them to those at which we reach them.
+pub(crate) type NatMap = Vec<(Node, Node)>;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Sentinel {
+    /// What the sentinels call the primary and its replicas.
+    pub(crate) name: String,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) username: Option<String>,
+    pub(crate) password: Option<Secret>,
+    pub(crate) tls: Option<TlsOptions>,
+    pub(crate) nat_map: NatMap,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Cluster {
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) nat_map: NatMap,
+    /// Whether reads go to replicas where there are any.
+    pub(crate) reads_from_replicas: bool,
+}
+
+/// What a connection is to a cluster, if it belongs to one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) enum Membership {
+    /// The connection alone sees to what is sent over it.
+    #[default]
+    None,
+    /// What it cannot do goes back to the cluster, which knows other nodes.
+    Member,
+    /// The same, and a replica may be read over it.
+    Reader,
 }
 
 /// TLS settings with the meaning that Node's `tls.connect` gives them.
@@ -82,6 +143,7 @@ pub(crate) struct ConnectionOptions {
     pub(crate) command_timeout: Duration,
     /// How many commands may wait for a connection.
     pub(crate) max_queue: usize,
+    pub(crate) membership: Membership,
 }
 
 /// Unique in the process.
@@ -102,6 +164,7 @@ impl Default for ConnectionOptions {
             connect_timeout: CONNECT_TIMEOUT,
             command_timeout: COMMAND_TIMEOUT,
             max_queue: MAX_QUEUE,
+            membership: Membership::None,
         }
     }
 }
@@ -113,23 +176,26 @@ impl ConnectionOptions {
             0 => String::new(),
             n => format!("/{n}"),
         };
+        let secure = if self.tls.is_some() { "s" } else { "" };
         match &self.address {
             Address::Unix { path } => format!("redis+unix://{path}"),
             Address::Tcp { host, port } => {
-                let scheme = if self.tls.is_some() {
-                    "rediss"
-                } else {
-                    "redis"
-                };
-                // An IPv6 address needs brackets beside a port.
-                if host.contains(':') {
-                    format!("{scheme}://[{host}]:{port}{database}")
-                } else {
-                    format!("{scheme}://{host}:{port}{database}")
-                }
+                let (host, port) = (host.clone(), *port);
+                format!("redis{secure}://{}{database}", Node { host, port })
+            }
+            Address::Sentinel(Sentinel { name, nodes, .. }) => {
+                format!("redis{secure}+sentinel://{}/{name}{database}", list(nodes))
+            }
+            Address::Cluster(Cluster { nodes, .. }) => {
+                format!("redis{secure}+cluster://{}", list(nodes))
             }
         }
     }
+}
+
+fn list(nodes: &[Node]) -> String {
+    let nodes: Vec<_> = nodes.iter().map(Node::to_string).collect();
+    nodes.join(",")
 }
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
 //! Connection URLs: `redis://`, `rediss://`, `redis+unix://`, as redis-cli, node-redis and redis-rs
-//! read them.
+//! read them; and for several servers `redis+sentinel://host,host/name` and `redis+cluster://host,host`,
+//! both with `rediss`, too.
 
-use super::{Address, ConnectionOptions, DEFAULT_PORT, Secret, TlsOptions};
+use super::{
+    Address, Cluster, ConnectionOptions, DEFAULT_PORT, Node, Secret, Sentinel, TlsOptions,
+};
 use crate::error::Error;
 use ::url::{Host, Url};
 
@@ -42,9 +45,93 @@ fn non_empty(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
+/// The port at which sentinels listen where nothing else is said.
+const SENTINEL_PORT: u16 = 26379;
+
 /// # Errors
 /// [`Error::Option`], which names the part of the URL that cannot be used and never quotes it.
 pub(crate) fn parse_url(text: &str) -> Result<ConnectionOptions, Error> {
+    let (scheme, rest) = text.split_once("://").unwrap_or((text, ""));
+    match scheme {
+        "redis+sentinel" | "rediss+sentinel" => {
+            let (nodes, path, options) = several(scheme, rest, SENTINEL_PORT)?;
+            let (name, database_text) = path.split_once('/').unwrap_or((path, ""));
+            if name.is_empty() {
+                return Err(malformed(
+                    "a URL with the name of the primary, such as redis+sentinel://host:26379/mymaster",
+                ));
+            }
+            let sentinel = Sentinel {
+                name: decode(name, "name of the primary")?,
+                nodes,
+                username: None,
+                password: None,
+                tls: None,
+                nat_map: Vec::new(),
+            };
+            Ok(ConnectionOptions {
+                address: Address::Sentinel(sentinel),
+                database: match database_text {
+                    "" => 0,
+                    text => database(text)?,
+                },
+                ..options
+            })
+        }
+        "redis+cluster" | "rediss+cluster" => {
+            let (nodes, path, options) = several(scheme, rest, DEFAULT_PORT)?;
+            if !path.is_empty() {
+                return Err(malformed(
+                    "a URL without a database, which clusters do not have",
+                ));
+            }
+            let cluster = Cluster {
+                nodes,
+                nat_map: Vec::new(),
+                reads_from_replicas: false,
+            };
+            Ok(ConnectionOptions {
+                address: Address::Cluster(cluster),
+                ..options
+            })
+        }
+        _ => parse_single(text),
+    }
+}
+
+/// `[user:password@]host[:port],host[:port]…[/path]`: the hosts, the path, and what else is said.
+fn several<'a>(
+    scheme: &str,
+    rest: &'a str,
+    default_port: u16,
+) -> Result<(Vec<Node>, &'a str, ConnectionOptions), Error> {
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let (user, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let scheme = scheme.split('+').next().unwrap_or("redis");
+    let mut nodes = Vec::new();
+    let mut options = ConnectionOptions::default();
+    for host in hosts.split(',') {
+        if host.is_empty() {
+            return Err(malformed(
+                "a URL with a host, or several with commas between",
+            ));
+        }
+        let has_port = host.rsplit(']').next().is_some_and(|end| end.contains(':'));
+        let port = if has_port {
+            String::new()
+        } else {
+            format!(":{default_port}")
+        };
+        options = parse_single(&format!("{scheme}://{user}@{host}{port}"))?;
+        if let Address::Tcp { host, port } = &options.address {
+            let (host, port) = (host.clone(), *port);
+            nodes.push(Node { host, port });
+        }
+    }
+    Ok((nodes, path.trim_end_matches('/'), options))
+}
+
+fn parse_single(text: &str) -> Result<ConnectionOptions, Error> {
     let url = Url::parse(text)
         .map_err(|reason| malformed(format!("a URL such as redis://127.0.0.1:6379 ({reason})")))?;
     let mut options = ConnectionOptions {
@@ -115,7 +202,8 @@ pub(crate) fn parse_url(text: &str) -> Result<ConnectionOptions, Error> {
         }
         scheme => {
             return Err(malformed(format!(
-                "a URL that begins with redis://, rediss:// or redis+unix://, not {scheme}:"
+                "a URL that begins with redis://, rediss://, redis+unix://, redis+sentinel:// or \
+                 redis+cluster://, not {scheme}:"
             )));
         }
     }
@@ -133,7 +221,7 @@ mod tests {
         let options = parse_url(text).expect(text);
         match options.address {
             Address::Tcp { host, port } => (host, port, options.database),
-            Address::Unix { .. } => panic!("{text} is not TCP"),
+            _ => panic!("{text} is not TCP"),
         }
     }
 
@@ -170,6 +258,19 @@ mod tests {
     }
 
     #[test]
+    fn sentinels_and_clusters() {
+        let options = parse_url("rediss+sentinel://u:p@a,b:7000/my%20master/3").expect("sentinels");
+        assert_eq!(
+            options.server(),
+            "rediss+sentinel://a:26379,b:7000/my master/3"
+        );
+        assert_eq!(options.username.as_deref(), Some("u"));
+        let options = parse_url("redis+cluster://:p@[::1],b:7001").expect("a cluster");
+        assert_eq!(options.server(), "redis+cluster://[::1]:6379,b:7001");
+        assert!(options.password.is_some());
+    }
+
+    #[test]
     fn malformed_urls_name_the_part_and_keep_the_secret() {
         for (text, part) in [
             ("localhost:6379", "redis://"),
@@ -181,6 +282,11 @@ mod tests {
             ("redis://:hunter2@h/-1", "database"),
             ("redis://:hunter2%zz@h", "password"),
             ("redis://ann@h", "password"),
+            ("redis+sentinel://:hunter2@h:26379", "name"),
+            ("redis+sentinel://:hunter2@h:26379/m/x", "database"),
+            ("redis+cluster://:hunter2@h:99999", "port"),
+            ("redis+cluster://:hunter2@h/1", "database"),
+            ("redis+cluster://:hunter2@h,,i", "host"),
             ("redis+unix://", "path"),
             ("redis+unix:///s?color=red", "parameters"),
         ] {

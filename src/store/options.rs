@@ -3,7 +3,8 @@
 use crate::connection::{Credentials, tls};
 use crate::error::Error;
 use crate::options::{
-    Address, ConnectionOptions, CredentialsId, DEFAULT_PORT, Secret, TlsOptions, parse_url,
+    Address, Cluster, ConnectionOptions, CredentialsId, DEFAULT_PORT, NatMap, Node, Secret,
+    Sentinel, TlsOptions, parse_url,
 };
 use napi_derive::napi;
 use std::fmt;
@@ -15,6 +16,12 @@ use std::time::Duration;
 pub struct StoreOptions {
     pub url: Option<Redacted>,
     pub settings: Option<Settings>,
+    /// Beside `settings`, which say who to be for the servers.
+    pub sentinel: Option<SentinelSettings>,
+    /// Beside `settings`.
+    pub cluster: Option<ClusterSettings>,
+    /// Of whatever cluster `url` or `cluster` names.
+    pub reads_from_replicas: Option<bool>,
     /// Beside `url`.
     pub tls: Option<Tls>,
     /// The number of the function that gives credentials.
@@ -41,6 +48,38 @@ pub struct Settings {
     pub username: Option<String>,
     pub password: Option<Redacted>,
     pub tls: Option<Tls>,
+}
+
+#[napi(object, object_to_js = false)]
+#[derive(Debug)]
+pub struct NodeAddress {
+    pub host: String,
+    pub port: u16,
+}
+
+#[napi(object, object_to_js = false)]
+#[derive(Debug)]
+pub struct NatEntry {
+    pub announced: NodeAddress,
+    pub reached: NodeAddress,
+}
+
+#[napi(object, object_to_js = false)]
+#[derive(Debug)]
+pub struct SentinelSettings {
+    pub name: String,
+    pub nodes: Vec<NodeAddress>,
+    pub username: Option<String>,
+    pub password: Option<Redacted>,
+    pub tls: Option<Tls>,
+    pub nat_map: Option<Vec<NatEntry>>,
+}
+
+#[napi(object, object_to_js = false)]
+#[derive(Debug)]
+pub struct ClusterSettings {
+    pub nodes: Vec<NodeAddress>,
+    pub nat_map: Option<Vec<NatEntry>>,
 }
 
 /// PEM texts; the names are those of Node's `tls.connect`.
@@ -98,6 +137,18 @@ impl StoreOptions {
             (None, Some(url)) => parse_url(&url.text)?,
             (None, None) => ConnectionOptions::default(),
         };
+        if let Some(sentinel) = self.sentinel {
+            options.address = Address::Sentinel(sentinel.into());
+        }
+        if let Some(cluster) = self.cluster {
+            options.address = Address::Cluster(cluster.into());
+        }
+        if let Address::Cluster(cluster) = &mut options.address {
+            cluster.reads_from_replicas = self.reads_from_replicas.unwrap_or(false);
+        }
+        if let Address::Sentinel(Sentinel { tls: Some(tls), .. }) = &options.address {
+            tls::Client::check(tls)?;
+        }
         if let Some(tls) = self.tls {
             options.tls = Some(tls.into());
         }
@@ -136,6 +187,46 @@ impl From<Settings> for ConnectionOptions {
             password: settings.password.map(|password| Secret::new(password.text)),
             tls: settings.tls.map(Into::into),
             ..Self::default()
+        }
+    }
+}
+
+impl From<NodeAddress> for Node {
+    fn from(NodeAddress { host, port }: NodeAddress) -> Self {
+        Self { host, port }
+    }
+}
+
+fn nodes(nodes: Vec<NodeAddress>) -> Vec<Node> {
+    nodes.into_iter().map(Into::into).collect()
+}
+
+fn nat_map(entries: Option<Vec<NatEntry>>) -> NatMap {
+    let entries = entries.into_iter().flatten();
+    entries
+        .map(|entry| (entry.announced.into(), entry.reached.into()))
+        .collect()
+}
+
+impl From<SentinelSettings> for Sentinel {
+    fn from(settings: SentinelSettings) -> Self {
+        Self {
+            name: settings.name,
+            nodes: nodes(settings.nodes),
+            username: settings.username,
+            password: settings.password.map(|password| Secret::new(password.text)),
+            tls: settings.tls.map(Into::into),
+            nat_map: nat_map(settings.nat_map),
+        }
+    }
+}
+
+impl From<ClusterSettings> for Cluster {
+    fn from(settings: ClusterSettings) -> Self {
+        Self {
+            nodes: nodes(settings.nodes),
+            nat_map: nat_map(settings.nat_map),
+            reads_from_replicas: false,
         }
     }
 }

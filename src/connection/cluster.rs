@@ -1,0 +1,811 @@
+//! A cluster behind one handle: each command goes to the node that has its key.
+//!
+//! One task routes; every node has a connection of its own, with a [`super::supervisor`] behind it, that
+//! gives back what it cannot do. Where a node sends a command on, is lost or puts it off, the command's
+//! slot is parked: what is under way in the slot comes back first, then all of it goes out again in the
+//! order in which it was sent. So order is kept per key, and slots that are well do not wait for others.
+
+use super::commands::{Access, Commands, Expect};
+use super::slots::{Redirection, SLOTS, Slots, slot};
+use super::status::{Down, Event, Watch};
+use super::{Connection, Job, Message, Primaries, Reply, Settle, Shared};
+use crate::error::Error;
+use crate::options::{Address, Cluster, ConnectionOptions, Membership, Node};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until, timeout};
+
+/// How long one question for the slots may take.
+const ASK_LIMIT: Duration = Duration::from_secs(2);
+/// Pauses between questions for the slots: while something is wrong, and otherwise.
+const REPAIR_PAUSE: Duration = Duration::from_millis(100);
+const CALM_PAUSE: Duration = Duration::from_secs(30);
+/// What a node puts off is tried again after this time.
+const LATER_PAUSE: Duration = Duration::from_millis(50);
+
+pub(super) async fn run(
+    cluster: Cluster,
+    options: ConnectionOptions,
+    shared: Arc<Shared>,
+    inbox: mpsc::UnboundedReceiver<Message>,
+) {
+    let (sender, news) = mpsc::unbounded_channel();
+    let mut router = Router {
+        tasks: Handle::current(),
+        cluster,
+        options,
+        shared,
+        inbox,
+        sender,
+        news,
+        members: HashMap::new(),
+        slots: Slots::default(),
+        version: 0,
+        jobs: BTreeMap::new(),
+        last_job: 0,
+        under_way: vec![0; SLOTS.into()],
+        parked: HashMap::new(),
+        is_asking: false,
+        ask_at: Instant::now(),
+        watches: Vec::new(),
+        walkers: Vec::new(),
+        closing: None,
+        turn: 0,
+    };
+    router.run().await;
+    router.finish().await;
+}
+
+/// A command of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    job: u64,
+    at: usize,
+}
+
+/// What the nodes' connections and the router's own questions bring.
+enum News {
+    Replies(Node, Vec<((Place, u16), Reply)>),
+    Event(Node, Event),
+    Slots(Result<Slots, Error>),
+}
+
+struct Work {
+    commands: Commands,
+    /// The slot of each command; `None` once it is answered.
+    open: Vec<Option<u16>>,
+    left: usize,
+    deadline: Instant,
+    settle: Box<dyn Settle>,
+    /// Why the last attempt came to nothing.
+    trouble: Option<Error>,
+    attempts: u32,
+}
+
+/// A slot whose commands wait.
+#[derive(Default)]
+struct Parked {
+    /// Those with a node are to be sent there, this once.
+    places: BTreeMap<Place, Option<Node>>,
+    not_before: Option<Instant>,
+}
+
+struct Member {
+    connection: Connection,
+    /// Held, since connections hold theirs weakly.
+    _watch: Arc<MemberWatch>,
+}
+
+struct MemberWatch {
+    node: Node,
+    news: mpsc::UnboundedSender<News>,
+}
+
+impl Watch for MemberWatch {
+    fn event(&self, event: &Event) {
+        // The router is gone only when nobody needs to know.
+        let _ = self
+            .news
+            .send(News::Event(self.node.clone(), event.clone()));
+    }
+}
+
+struct Router {
+    tasks: Handle,
+    cluster: Cluster,
+    options: ConnectionOptions,
+    shared: Arc<Shared>,
+    inbox: mpsc::UnboundedReceiver<Message>,
+    sender: mpsc::UnboundedSender<News>,
+    news: mpsc::UnboundedReceiver<News>,
+    members: HashMap<Node, Member>,
+    slots: Slots,
+    version: u64,
+    /// In the order in which they came, which is that of their deadlines.
+    jobs: BTreeMap<u64, Work>,
+    last_job: u64,
+    /// Commands at nodes, per slot.
+    under_way: Vec<u32>,
+    parked: HashMap<u16, Parked>,
+    is_asking: bool,
+    /// When the nodes are next to be asked for the slots.
+    ask_at: Instant,
+    watches: Vec<Weak<dyn Watch>>,
+    /// They wait until the slots are known.
+    walkers: Vec<oneshot::Sender<Primaries>>,
+    closing: Option<Vec<oneshot::Sender<()>>>,
+    /// Takes replicas in turn.
+    turn: usize,
+}
+
+impl Router {
+    async fn run(&mut self) {
+        loop {
+            self.expire();
+            self.release();
+            self.note_queue();
+            if self.closing.is_some() && self.jobs.is_empty() {
+                return;
+            }
+            if self.ask_at <= Instant::now() && !self.is_asking {
+                self.ask_for_slots();
+            }
+            let alarm = self.alarm();
+            tokio::select! {
+                biased;
+                Some(news) = self.news.recv() => {
+                    self.take(news);
+                    while let Ok(news) = self.news.try_recv() {
+                        self.take(news);
+                    }
+                }
+                message = self.inbox.recv(), if !self.inbox.is_closed() || !self.inbox.is_empty() => {
+                    self.accept(message);
+                    while let Ok(message) = self.inbox.try_recv() {
+                        self.accept(Some(message));
+                    }
+                }
+                () = sleep_until(alarm) => {}
+            }
+        }
+    }
+
+    /// Ends the nodes' connections, then tells everybody that it is over.
+    async fn finish(mut self) {
+        self.inbox.close();
+        while let Ok(message) = self.inbox.try_recv() {
+            self.accept(Some(message));
+        }
+        for (_, member) in self.members.drain() {
+            member.connection.close().await;
+        }
+        for done in self.closing.take().into_iter().flatten() {
+            // Whoever asked may have stopped waiting.
+            let _ = done.send(());
+        }
+    }
+
+    fn alarm(&self) -> Instant {
+        let deadline = self.jobs.values().next().map(|work| work.deadline);
+        let parked = self.parked.values().filter_map(|parked| parked.not_before);
+        let ask = (!self.is_asking).then_some(self.ask_at);
+        parked
+            .chain(deadline)
+            .chain(ask)
+            .min()
+            .unwrap_or_else(|| Instant::now() + CALM_PAUSE)
+    }
+
+    // ---- What comes in ----
+
+    fn accept(&mut self, message: Option<Message>) {
+        match message {
+            Some(Message::Job(job)) => {
+                self.shared
+                    .queued
+                    .fetch_sub(job.pending.len(), Ordering::Relaxed);
+                if self.closing.is_some() {
+                    job.fail(&Error::Closed);
+                } else {
+                    self.begin(job);
+                }
+            }
+            Some(Message::Primaries(walker)) if self.slots.is_empty() => self.walkers.push(walker),
+            Some(Message::Primaries(walker)) => {
+                // The receiver may have stopped waiting.
+                let _ = walker.send(self.primaries());
+            }
+            Some(Message::Watch(watch)) => {
+                if let Some(watch) = watch.upgrade()
+                    && self.shared.health.is_ready()
+                {
+                    watch.event(&Event::Ready);
+                }
+                self.watches.push(watch);
+            }
+            Some(Message::Credentials(given)) => {
+                for member in self.members.values() {
+                    member.connection.give_credentials(match &given {
+                        Ok(credentials) => Ok(credentials.clone()),
+                        Err(reason) => Err(reason.clone()),
+                    });
+                }
+            }
+            Some(Message::Close(done)) => self.closing.get_or_insert_default().push(done),
+            // Every handle is gone: nobody can send or ask any more.
+            None => {
+                self.inbox.close();
+                self.closing.get_or_insert_default();
+            }
+        }
+    }
+
+    fn begin(&mut self, job: Job) {
+        self.last_job += 1;
+        let id = self.last_job;
+        let mut open = vec![None; job.commands.len()];
+        for &at in &job.pending {
+            let slot = job.commands.key(at).map_or(0, slot);
+            if let Some(open) = open.get_mut(at) {
+                *open = Some(slot);
+            }
+        }
+        let places: Vec<_> = job
+            .pending
+            .iter()
+            .filter_map(|&at| Some((Place { job: id, at }, open[at]?)))
+            .collect();
+        self.jobs.insert(
+            id,
+            Work {
+                commands: job.commands,
+                left: places.len(),
+                open,
+                deadline: job.deadline,
+                settle: job.settle,
+                trouble: None,
+                attempts: 0,
+            },
+        );
+        let mut pieces = Pieces::default();
+        for (place, slot) in places {
+            match self.target(slot, self.access(place)) {
+                Some(node) if !self.parked.contains_key(&slot) => {
+                    self.add(&mut pieces, node, place, slot, false);
+                }
+                _ => self.park(slot, place, None, None),
+            }
+        }
+        self.send(pieces);
+    }
+
+    fn take(&mut self, news: News) {
+        match news {
+            News::Replies(node, replies) => self.take_replies(&node, replies),
+            News::Event(_, Event::CredentialsWanted) => {
+                if let Some(watch) = self.watches.iter().find_map(Weak::upgrade) {
+                    watch.event(&Event::CredentialsWanted);
+                }
+            }
+            News::Event(node, Event::Ready) => {
+                self.note_health(None);
+                // A node that comes back may have become a replica.
+                if !self.parked.is_empty() || self.slots.is_empty() {
+                    self.hurry();
+                }
+                drop(node);
+            }
+            News::Event(node, Event::Reconnecting(error) | Event::Failed(error)) => {
+                self.hurry();
+                if self.is_primary(&node) {
+                    self.note_health(Some(&error));
+                }
+                if !self.slots.is_empty() {
+                    self.blame(&error);
+                }
+            }
+            News::Slots(Ok(slots)) => self.take_slots(slots),
+            News::Slots(Err(error)) => {
+                self.is_asking = false;
+                self.ask_at = Instant::now() + REPAIR_PAUSE;
+                self.note_health(Some(&error));
+                self.tell(&Event::Failed(error.clone()));
+                if error.is_loss() || error.is_passing() {
+                    self.blame(&error);
+                } else {
+                    // A further question will not change it by itself.
+                    self.fail_parked(&error);
+                }
+            }
+        }
+    }
+
+    fn take_replies(&mut self, node: &Node, replies: Vec<((Place, u16), Reply)>) {
+        let mut answers: Vec<(u64, Vec<(usize, Reply)>)> = Vec::new();
+        for ((place, slot), reply) in replies {
+            self.under_way[usize::from(slot)] -= 1;
+            // Its time may have run out meanwhile.
+            let Some(work) = self.jobs.get_mut(&place.job) else {
+                continue;
+            };
+            let error = match reply {
+                Err(error) => error,
+                reply => {
+                    self.answer(place, reply, &mut answers);
+                    continue;
+                }
+            };
+            let redirection = Redirection::read(&error, node, &self.cluster.nat_map);
+            let is_later = error.is_passing();
+            if redirection.is_none() && !is_later && !error.is_loss() {
+                self.answer(place, Err(error), &mut answers);
+                continue;
+            }
+            work.trouble = Some(error);
+            match redirection {
+                Some(Redirection::Moved(owner)) => {
+                    self.open(&owner);
+                    self.slots.moved(slot, owner);
+                    self.version += 1;
+                    self.hurry();
+                    self.park(slot, place, None, None);
+                }
+                Some(Redirection::Ask(owner)) => {
+                    self.open(&owner);
+                    self.park(slot, place, Some(owner), None);
+                }
+                None => {
+                    self.hurry();
+                    let pause = is_later.then(|| Instant::now() + LATER_PAUSE);
+                    self.park(slot, place, None, pause);
+                }
+            }
+        }
+        for (job, replies) in answers {
+            self.settle(job, replies);
+        }
+    }
+
+    /// Keeps a final reply, to be given to its job together with others.
+    fn answer(
+        &mut self,
+        place: Place,
+        reply: Reply,
+        answers: &mut Vec<(u64, Vec<(usize, Reply)>)>,
+    ) {
+        match answers.last_mut() {
+            Some((job, replies)) if *job == place.job => replies.push((place.at, reply)),
+            _ => answers.push((place.job, vec![(place.at, reply)])),
+        }
+    }
+
+    fn settle(&mut self, job: u64, replies: Vec<(usize, Reply)>) {
+        let Some(work) = self.jobs.get_mut(&job) else {
+            return;
+        };
+        for (at, _) in &replies {
+            if let Some(open) = work.open.get_mut(*at) {
+                *open = None;
+            }
+        }
+        work.left = work.left.saturating_sub(replies.len());
+        work.settle.settle(replies);
+        if work.left == 0 {
+            self.jobs.remove(&job);
+        }
+    }
+
+    // ---- What goes out ----
+
+    fn access(&self, place: Place) -> Access {
+        let work = self.jobs.get(&place.job);
+        work.map_or(Access::Read, |work| work.commands.access(place.at))
+    }
+
+    /// The node for a command, if its connection serves.
+    fn target(&mut self, slot: u16, access: Access) -> Option<Node> {
+        let shard = self.slots.shard(slot)?;
+        let is_ready = |node: &Node| {
+            let member = self.members.get(node);
+            member.is_some_and(|member| member.connection.shared.health.is_ready())
+        };
+        if access == Access::Read && self.cluster.reads_from_replicas {
+            self.turn = self.turn.wrapping_add(1);
+            let count = shard.replicas.len();
+            let mut replicas = (0..count).map(|n| &shard.replicas[(self.turn + n) % count]);
+            if let Some(replica) = replicas.find(|replica| is_ready(replica)) {
+                return Some(replica.clone());
+            }
+        }
+        is_ready(&shard.primary).then(|| shard.primary.clone())
+    }
+
+    fn park(&mut self, slot: u16, place: Place, ask: Option<Node>, not_before: Option<Instant>) {
+        let parked = self.parked.entry(slot).or_default();
+        parked.places.insert(place, ask);
+        parked.not_before = parked.not_before.max(not_before);
+    }
+
+    /// Sends what is parked in slots where nothing is under way any more and whose nodes serve.
+    fn release(&mut self) {
+        if self.parked.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        let mut pieces = Pieces::default();
+        for slot in self.parked.keys().copied().collect::<Vec<_>>() {
+            if self.under_way[usize::from(slot)] > 0 {
+                continue;
+            }
+            let Some(parked) = self.parked.get_mut(&slot) else {
+                continue;
+            };
+            if parked.not_before.is_some_and(|time| time > now) {
+                continue;
+            }
+            parked.not_before = None;
+            let places = std::mem::take(&mut parked.places);
+            let mut left = BTreeMap::new();
+            for (place, ask) in places {
+                if !self.jobs.contains_key(&place.job) {
+                    continue;
+                }
+                // One that cannot go yet holds up those behind it: they may be about the same key.
+                let target = if left.is_empty() {
+                    match &ask {
+                        Some(node) => self.is_ready(node).then(|| node.clone()),
+                        None => self.target(slot, self.access(place)),
+                    }
+                } else {
+                    None
+                };
+                match target {
+                    Some(node) => self.add(&mut pieces, node, place, slot, ask.is_some()),
+                    None => {
+                        left.insert(place, ask);
+                    }
+                }
+            }
+            if left.is_empty() {
+                self.parked.remove(&slot);
+            } else if let Some(parked) = self.parked.get_mut(&slot) {
+                parked.places = left;
+            }
+        }
+        self.send(pieces);
+    }
+
+    fn is_ready(&self, node: &Node) -> bool {
+        let member = self.members.get(node);
+        member.is_some_and(|member| member.connection.shared.health.is_ready())
+    }
+
+    fn add(&mut self, pieces: &mut Pieces, node: Node, place: Place, slot: u16, ask: bool) {
+        let Some(work) = self.jobs.get_mut(&place.job) else {
+            return;
+        };
+        work.attempts += 1;
+        let piece = pieces.entry(node).or_default();
+        if ask {
+            piece
+                .commands
+                .add(Access::Write, Expect::Okay, None, &[b"ASKING"]);
+            piece.places.push(None);
+        }
+        piece.commands.copy(&work.commands, place.at);
+        piece.places.push(Some((place, slot)));
+        self.under_way[usize::from(slot)] += 1;
+    }
+
+    fn send(&mut self, pieces: Pieces) {
+        for (node, piece) in pieces {
+            let errand = Errand {
+                node: node.clone(),
+                places: piece.places,
+                news: self.sender.clone(),
+            };
+            match self.members.get(&node) {
+                Some(member) => member.connection.send(piece.commands, Box::new(errand)),
+                // Its end gives everything back.
+                None => drop(errand),
+            }
+        }
+    }
+
+    // ---- The nodes ----
+
+    /// Opens a connection to a node, if there is none.
+    fn open(&mut self, node: &Node) {
+        if self.members.contains_key(node) {
+            return;
+        }
+        let options = ConnectionOptions {
+            address: Address::Tcp {
+                host: node.host.clone(),
+                port: node.port,
+            },
+            membership: if self.cluster.reads_from_replicas {
+                Membership::Reader
+            } else {
+                Membership::Member
+            },
+            // The router bounds what waits.
+            max_queue: usize::MAX,
+            ..self.options.clone()
+        };
+        let connection = Connection::open(&self.tasks, options);
+        let watch = Arc::new(MemberWatch {
+            node: node.clone(),
+            news: self.sender.clone(),
+        });
+        let weak: Weak<MemberWatch> = Arc::downgrade(&watch);
+        connection.watch(weak);
+        let member = Member {
+            connection,
+            _watch: watch,
+        };
+        self.members.insert(node.clone(), member);
+    }
+
+    /// Asks all nodes at once which slots are whose; the first answer counts.
+    fn ask_for_slots(&mut self) {
+        self.is_asking = true;
+        for node in self.cluster.nodes.clone() {
+            self.open(&node);
+        }
+        let nodes: Vec<_> = self
+            .members
+            .iter()
+            .map(|(node, member)| (node.clone(), member.connection.clone()))
+            .collect();
+        let news = self.sender.clone();
+        let nat_map = self.cluster.nat_map.clone();
+        let server = self.shared.server.to_string();
+        self.tasks.spawn(async move {
+            let mut failure = Error::Unreachable {
+                server: server.clone(),
+                cause: "no node has answered".into(),
+            };
+            let mut asked: FuturesUnordered<_> = nodes
+                .into_iter()
+                .map(|(node, connection)| async move {
+                    let words: [&[u8]; 2] = [b"CLUSTER", b"SLOTS"];
+                    let reply = connection.ask(Access::Read, Expect::Array, None, &words);
+                    (node, timeout(ASK_LIMIT, reply).await)
+                })
+                .collect();
+            while let Some((node, reply)) = asked.next().await {
+                match reply {
+                    Ok(Ok(value)) => match Slots::parse(&value, &node, &nat_map) {
+                        Some(slots) if !slots.is_empty() => {
+                            // The router is gone only when nobody needs to know.
+                            let _ = news.send(News::Slots(Ok(slots)));
+                            return;
+                        }
+                        _ => {
+                            failure = Error::Unreachable {
+                                server: server.clone(),
+                                cause: format!("{node} knows of no slots"),
+                            };
+                        }
+                    },
+                    Ok(Err(error)) => failure = error,
+                    Err(_) => {}
+                }
+            }
+            let _ = news.send(News::Slots(Err(failure)));
+        });
+    }
+
+    fn take_slots(&mut self, slots: Slots) {
+        self.is_asking = false;
+        if self.slots != slots {
+            self.version += 1;
+            self.slots = slots;
+        }
+        let mut needed: Vec<Node> = Vec::new();
+        for shard in self.slots.shards() {
+            needed.push(shard.primary.clone());
+            if self.cluster.reads_from_replicas {
+                needed.extend(shard.replicas.iter().cloned());
+            }
+        }
+        for node in &needed {
+            self.open(node);
+        }
+        // Seeds stay: they may be what is left to ask when every other node has moved.
+        let asked = |node: &Node| {
+            let mut places = self
+                .parked
+                .values()
+                .flat_map(|parked| parked.places.values());
+            places.any(|ask| ask.as_ref() == Some(node))
+        };
+        let seeds = &self.cluster.nodes;
+        let gone: Vec<_> = self
+            .members
+            .keys()
+            .filter(|node| !needed.contains(node) && !seeds.contains(node) && !asked(node))
+            .cloned()
+            .collect();
+        for node in gone {
+            self.members.remove(&node);
+        }
+        self.note_health(None);
+        self.ask_at = Instant::now()
+            + if self.parked.is_empty() && self.shared.health.is_ready() {
+                CALM_PAUSE
+            } else {
+                REPAIR_PAUSE
+            };
+        for walker in std::mem::take(&mut self.walkers) {
+            // The receiver may have stopped waiting.
+            let _ = walker.send(self.primaries());
+        }
+    }
+
+    fn primaries(&self) -> Primaries {
+        let shards = self.slots.shards().iter();
+        let members = shards.filter_map(|shard| self.members.get(&shard.primary));
+        Primaries {
+            nodes: members.map(|member| member.connection.clone()).collect(),
+            version: self.version,
+        }
+    }
+
+    fn is_primary(&self, node: &Node) -> bool {
+        let mut shards = self.slots.shards().iter();
+        shards.any(|shard| shard.primary == *node)
+    }
+
+    /// Has the nodes asked for the slots soon.
+    fn hurry(&mut self) {
+        self.ask_at = self.ask_at.min(Instant::now() + REPAIR_PAUSE / 10);
+    }
+
+    // ---- What is told ----
+
+    /// The cluster serves when every primary does.
+    fn note_health(&mut self, error: Option<&Error>) {
+        let shards = self.slots.shards();
+        let serves = !shards.is_empty() && shards.iter().all(|shard| self.is_ready(&shard.primary));
+        if let Some(error) = error {
+            let attempts = self.shared.health.down().attempts.saturating_add(1);
+            self.shared.health.set_down(Down {
+                attempts,
+                cause: error.to_string(),
+                silent: false,
+            });
+        }
+        if serves != self.shared.health.is_ready() {
+            self.shared.health.set_ready(serves);
+            if serves {
+                self.tell(&Event::Ready);
+            } else if let Some(error) = error {
+                self.tell(&Event::Reconnecting(error.clone()));
+            }
+        }
+    }
+
+    fn tell(&mut self, event: &Event) {
+        self.watches.retain(|watch| match watch.upgrade() {
+            Some(watch) => {
+                watch.event(event);
+                true
+            }
+            None => false,
+        });
+    }
+
+    /// What is parked counts for the bound of the queue.
+    fn note_queue(&mut self) {
+        let parked = self.parked.values().map(|parked| parked.places.len()).sum();
+        // What handles have sent since is taken off when it is accepted.
+        let waiting = self.inbox.len();
+        if waiting == 0 {
+            self.shared.queued.store(parked, Ordering::Relaxed);
+        }
+    }
+
+    // ---- What fails ----
+
+    /// The cause of whatever is parked, unless it has one of its own.
+    fn blame(&mut self, error: &Error) {
+        let places = self.parked.values().flat_map(|parked| parked.places.keys());
+        for place in places {
+            if let Some(work) = self.jobs.get_mut(&place.job)
+                && work.trouble.is_none()
+            {
+                work.trouble = Some(error.clone());
+            }
+        }
+    }
+
+    fn fail_parked(&mut self, error: &Error) {
+        for (_, parked) in std::mem::take(&mut self.parked) {
+            for place in parked.places.into_keys() {
+                self.settle(place.job, vec![(place.at, Err(error.clone()))]);
+            }
+        }
+    }
+
+    fn expire(&mut self) {
+        let now = Instant::now();
+        while let Some(entry) = self.jobs.first_entry()
+            && entry.get().deadline <= now
+        {
+            let mut work = entry.remove();
+            let server = self.shared.server.to_string();
+            let waited = self.options.command_timeout;
+            let error = match work.trouble {
+                Some(trouble) => Error::Unavailable {
+                    server,
+                    waited,
+                    attempts: work.attempts,
+                    cause: trouble.to_string(),
+                },
+                None if work.attempts == 0 => self.shared.unavailable(waited),
+                None => Error::Timeout { server, waited },
+            };
+            let open = work.open.iter().enumerate();
+            let replies = open
+                .filter(|(_, slot)| slot.is_some())
+                .map(|(at, _)| (at, Err(error.clone())))
+                .collect();
+            work.settle.settle(replies);
+        }
+    }
+}
+
+/// What goes to each node.
+type Pieces = HashMap<Node, Piece>;
+
+#[derive(Default)]
+struct Piece {
+    commands: Commands,
+    /// Whose command each is; `None` for our own.
+    places: Vec<Option<(Place, u16)>>,
+}
+
+/// Brings the replies of a node home; what it never replied to, too.
+struct Errand {
+    node: Node,
+    places: Vec<Option<(Place, u16)>>,
+    news: mpsc::UnboundedSender<News>,
+}
+
+impl Settle for Errand {
+    fn settle(&mut self, replies: Vec<(usize, Reply)>) {
+        let replies = replies
+            .into_iter()
+            .filter_map(|(at, reply)| Some((self.places.get_mut(at)?.take()?, reply)))
+            .collect();
+        self.bring(replies);
+    }
+}
+
+impl Errand {
+    fn bring(&self, replies: Vec<((Place, u16), Reply)>) {
+        if !replies.is_empty() {
+            // The router is gone only when nobody needs to know.
+            let _ = self.news.send(News::Replies(self.node.clone(), replies));
+        }
+    }
+}
+
+impl Drop for Errand {
+    fn drop(&mut self) {
+        let places = std::mem::take(&mut self.places);
+        let lost = Error::Unreachable {
+            server: format!("redis://{}", self.node),
+            cause: "the node is not part of the cluster any more".into(),
+        };
+        let replies = places.into_iter().flatten();
+        self.bring(replies.map(|place| (place, Err(lost.clone()))).collect());
+    }
+}

@@ -1,0 +1,247 @@
+//! Which node of a cluster has which keys.
+//!
+//! See <https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/>.
+
+use crate::error::Error;
+use crate::options::{NatMap, Node};
+use redis::Value;
+
+pub(super) const SLOTS: u16 = 16384;
+
+/// The slot of a key: of its hash tag, if it has one.
+pub(super) fn slot(key: &[u8]) -> u16 {
+    let tag = key
+        .iter()
+        .position(|&byte| byte == b'{')
+        .and_then(|open| {
+            let rest = &key[open + 1..];
+            let length = rest.iter().position(|&byte| byte == b'}')?;
+            (length > 0).then(|| &rest[..length])
+        })
+        .unwrap_or(key);
+    crc16::State::<crc16::XMODEM>::calculate(tag) % SLOTS
+}
+
+/// A primary and its replicas.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Shard {
+    pub(super) primary: Node,
+    pub(super) replicas: Vec<Node>,
+}
+
+/// Who serves each slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Slots {
+    shards: Vec<Shard>,
+    /// Per slot, the place of its shard.
+    by_slot: Vec<Option<u16>>,
+}
+
+impl Default for Slots {
+    fn default() -> Self {
+        Self {
+            shards: Vec::new(),
+            by_slot: vec![None; SLOTS.into()],
+        }
+    }
+}
+
+impl Slots {
+    pub(super) fn shard(&self, slot: u16) -> Option<&Shard> {
+        let place = self.by_slot.get(usize::from(slot)).copied().flatten()?;
+        self.shards.get(usize::from(place))
+    }
+
+    pub(super) fn shards(&self) -> &[Shard] {
+        &self.shards
+    }
+
+    /// A slot has moved to the node. Its replicas are known with the next whole view only.
+    pub(super) fn moved(&mut self, slot: u16, primary: Node) {
+        let known = self
+            .shards
+            .iter()
+            .position(|shard| shard.primary == primary);
+        let place = known.unwrap_or_else(|| {
+            self.shards.push(Shard {
+                primary,
+                replicas: Vec::new(),
+            });
+            self.shards.len() - 1
+        });
+        if let Some(entry) = self.by_slot.get_mut(usize::from(slot)) {
+            // There are never more shards than slots.
+            *entry = u16::try_from(place).ok();
+        }
+    }
+
+    /// Reads the reply to `CLUSTER SLOTS`, which `asked` gave; `None` if it is none.
+    pub(super) fn parse(reply: &Value, asked: &Node, nat_map: &NatMap) -> Option<Self> {
+        let Value::Array(ranges) = reply else {
+            return None;
+        };
+        let mut slots = Self::default();
+        for range in ranges {
+            let Value::Array(parts) = range else {
+                return None;
+            };
+            let [Value::Int(first), Value::Int(last), primary, replicas @ ..] = parts.as_slice()
+            else {
+                return None;
+            };
+            let node = |value: &Value| Some(mapped(node(value, asked)?, nat_map));
+            let shard = Shard {
+                primary: node(primary)?,
+                replicas: replicas.iter().filter_map(node).collect(),
+            };
+            let known = slots.shards.iter().position(|other| *other == shard);
+            let place = known.unwrap_or_else(|| {
+                slots.shards.push(shard);
+                slots.shards.len() - 1
+            });
+            let place = u16::try_from(place).ok()?;
+            let first = usize::try_from(*first).ok()?;
+            let last = usize::try_from(*last).ok()?;
+            slots.by_slot.get_mut(first..=last)?.fill(Some(place));
+        }
+        Some(slots)
+    }
+
+    /// Whether some node serves something.
+    pub(super) fn is_empty(&self) -> bool {
+        self.shards.is_empty()
+    }
+}
+
+/// `[host, port, id, …]`. A host that is nil or empty is that of the node that was asked.
+fn node(value: &Value, asked: &Node) -> Option<Node> {
+    let Value::Array(parts) = value else {
+        return None;
+    };
+    let host = match parts.first()? {
+        Value::BulkString(host) if !host.is_empty() && host != b"?" => {
+            String::from_utf8(host.clone()).ok()?
+        }
+        Value::Nil | Value::BulkString(_) => asked.host.clone(),
+        _ => return None,
+    };
+    let Value::Int(port) = parts.get(1)? else {
+        return None;
+    };
+    Some(Node {
+        host,
+        port: u16::try_from(*port).ok()?,
+    })
+}
+
+/// The node at the address at which we reach it.
+pub(super) fn mapped(node: Node, nat_map: &NatMap) -> Node {
+    let mapped = nat_map.iter().find(|(announced, _)| *announced == node);
+    mapped.map(|(_, reached)| reached.clone()).unwrap_or(node)
+}
+
+/// Where a server sends a command instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Redirection {
+    /// For good.
+    Moved(Node),
+    /// This once.
+    Ask(Node),
+}
+
+impl Redirection {
+    /// `MOVED slot host:port` or `ASK slot host:port`, as `server` gave it.
+    pub(super) fn read(error: &Error, server: &Node, nat_map: &NatMap) -> Option<Self> {
+        let Error::Reply { reply, message, .. } = error else {
+            return None;
+        };
+        let make = match reply.as_str() {
+            "MOVED" => Self::Moved,
+            "ASK" => Self::Ask,
+            _ => return None,
+        };
+        let address = message.split(' ').nth(1)?;
+        let (host, port) = address.rsplit_once(':')?;
+        let host = match host.trim_matches(['[', ']']) {
+            "" => server.host.clone(),
+            host => host.to_owned(),
+        };
+        let port = port.parse().ok()?;
+        Some(make(mapped(Node { host, port }, nat_map)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(port: u16) -> Node {
+        Node {
+            host: "127.0.0.1".into(),
+            port,
+        }
+    }
+
+    #[test]
+    fn keys_have_the_slots_of_the_specification() {
+        assert_eq!(slot(b"123456789"), 0x31c3);
+        assert_eq!(slot(b"{user1000}.following"), slot(b"{user1000}.followers"));
+        assert_eq!(slot(b"foo{}{bar}"), slot(b"foo{}{bar}"));
+        assert_ne!(slot(b"foo{}{bar}"), slot(b"bar"));
+        assert_eq!(slot(b"foo{{bar}}zap"), slot(b"{bar"));
+    }
+
+    fn reply(text: &str) -> Value {
+        redis::parse_redis_value(text.replace(' ', "\r\n").as_bytes()).expect("a reply")
+    }
+
+    #[test]
+    fn slots_are_read_from_the_reply() {
+        let text = "*2 *4 :0 :8191 *2 $9 127.0.0.1 :7001 *2 $9 127.0.0.1 :7002 *3 :8192 :16383 *2 $-1 :7003 ";
+        let nat_map = vec![(at(7002), at(8002))];
+        let slots = Slots::parse(&reply(text), &at(7001), &nat_map).expect("slots");
+        assert_eq!(
+            slots.shard(8191),
+            Some(&Shard {
+                primary: at(7001),
+                replicas: vec![at(8002)]
+            })
+        );
+        assert_eq!(
+            slots.shard(8192).map(|shard| shard.primary.port),
+            Some(7003)
+        );
+        assert!(Slots::parse(&Value::Nil, &at(7001), &Vec::new()).is_none());
+        assert!(Slots::parse(&reply("*1 *3 :0 :99999 *2 $1 h :1 "), &at(1), &Vec::new()).is_none());
+    }
+
+    #[test]
+    fn a_slot_can_move_to_a_node_nobody_knew() {
+        let mut slots = Slots::default();
+        slots.moved(3, at(7001));
+        slots.moved(4, at(7002));
+        slots.moved(3, at(7002));
+        assert_eq!(slots.shard(3), slots.shard(4));
+        assert_eq!(slots.shard(5), None);
+    }
+
+    #[test]
+    fn redirections_are_read() {
+        let error = |text: &str| Error::from_reply("redis://h", "MOVED", Some(text));
+        let read = |text: &str| Redirection::read(&error(text), &at(1), &Vec::new());
+        assert_eq!(
+            read("3999 127.0.0.1:6381"),
+            Some(Redirection::Moved(at(6381)))
+        );
+        assert_eq!(read("3999 :6381"), Some(Redirection::Moved(at(6381))));
+        assert_eq!(read("nonsense"), None);
+        let ask = Error::from_reply("redis://h", "ASK", Some("1 [::1]:6381"));
+        assert_eq!(
+            Redirection::read(&ask, &at(1), &Vec::new()),
+            Some(Redirection::Ask(Node {
+                host: "::1".into(),
+                port: 6381
+            }))
+        );
+    }
+}
