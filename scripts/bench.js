@@ -41,11 +41,11 @@ async function main() {
     require('../bench/startup.js').measureStartup(options);
     return;
   }
+  const out = values.out ?? (values.quick ? undefined : path.join(__dirname, '..', 'bench', 'results'));
   if (values.memory) {
-    await require('../bench/memory.js').measureMemory(options);
+    await require('../bench/memory.js').measureMemory({ ...options, out });
     return;
   }
-  const out = values.out ?? (values.quick ? undefined : path.join(__dirname, '..', 'bench', 'results'));
   const keys = values.stores?.split(',') ?? Object.keys(stores);
   const unknown = keys.filter((key) => stores[key] === undefined);
   if (unknown.length > 0) throw new Error(`There is no store called ${unknown.join(', ')}.\n${USAGE}`);
