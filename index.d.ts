@@ -29,11 +29,30 @@ export interface RedisStoreOptions {
   client?: RedisClient;
   /**
    * Where Redis is, for apps that need no JavaScript client:
-   * `redis[s]://[[user][:password]@]host[:port][/database]` or
-   * `redis+unix:///path/to/socket[?db=N&user=U&pass=P]`.
+   * - `redis[s]://[[user][:password]@]host[:port][/database]`
+   * - `redis+unix:///path/to/socket[?db=N&user=U&pass=P]`
+   * - `redis[s]+sentinel://[[user][:password]@]host[:port],host[:port]/name[/database]`: the primary that
+   *   these sentinels watch under that name; user and password are the primary's
+   * - `redis[s]+cluster://[[user][:password]@]host[:port],host[:port]`: the cluster of these nodes
    * @default 'redis://127.0.0.1:6379'
    */
   url?: string | URL;
+  /** The primary that sentinels watch; it is followed when they make another. Instead of `url`. */
+  sentinel?: SentinelOptions;
+  /** Some nodes of a cluster, from which the others are learnt. Instead of `url`. */
+  cluster?: Address[] | ClusterOptions;
+  /** The ACL user of the servers, beside `sentinel` or `cluster`. @default Redis's `default` user */
+  username?: string;
+  /** The password of the servers, beside `sentinel` or `cluster`. */
+  password?: string;
+  /** The database, beside `sentinel`. @default 0 */
+  database?: number;
+  /**
+   * Where sessions are read in a cluster. `'replica-preferred'`: from a replica, where one is connected. A
+   * replica is behind its primary by the replication's delay: a request that follows another closely
+   * may see the session as it was before. @default 'primary'
+   */
+  readFrom?: 'primary' | 'replica-preferred';
   /**
    * TLS settings in the words of Node's `tls.connect`, beside `url`; `true` for the defaults, as does
    * `rediss://`. The system's roots are trusted where `ca` is left out.
@@ -79,6 +98,29 @@ export interface RedisStoreOptions {
   serializer?: Serializer;
   /** The `COUNT` of the `SCAN` commands behind `ids`, `all`, `length` and `clear`. @default 100 */
   scanCount?: number;
+}
+
+/** `'host:port'` or its parts. The port defaults to 6379, of sentinels to 26379. */
+export type Address = string | { host: string; port?: number };
+
+/** From `'host:port'` as the servers announce themselves to where this process reaches them. */
+export type NatMap = Record<string, Address>;
+
+export interface SentinelOptions {
+  /** What the sentinels call the primary. */
+  name: string;
+  /** Some sentinels; the others are learnt from them. */
+  addresses: Address[];
+  /** The sentinels' own ACL user, password and TLS settings: those of the servers do not count here. */
+  username?: string;
+  password?: string;
+  tls?: boolean | TlsOptions;
+  natMap?: NatMap;
+}
+
+export interface ClusterOptions {
+  addresses: Address[];
+  natMap?: NatMap;
 }
 
 /** The settings of Node's `tls.connect` that are taken over. PEM, as strings or Buffers. */

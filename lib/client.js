@@ -7,10 +7,11 @@ const { NotCarried } = require('./clients/settings.js');
 const { numberOf } = require('./credentials.js');
 const { wrongType, wrongValue } = require('./errors.js');
 const { tlsSettings } = require('./tls.js');
+const { natMap: natMapOf } = require('./topology.js');
 
 const CLIENT = 'The "client" option';
 const EXPECTED =
-  'a standalone client of redis (4 to 6), ioredis (4 to 6), iovalkey or valkey-glide (2) whose settings can be read';
+  'a client of redis (4 to 6), ioredis (4 to 6), iovalkey or valkey-glide (2) whose settings can be read';
 
 /**
  * Reads what a live client is and how it reaches Redis. Detected by features: clients are often facades, or
@@ -76,21 +77,36 @@ function isNoClient(object) {
 function adoptSettings(client) {
   const { transport, reason, topology, ...found } = describeClient(client);
   if (transport === 'client') throw wrongValue(CLIENT, `${EXPECTED}: ${reason}`, undefined);
-  if (topology !== 'standalone') throw wrongValue(CLIENT, `${EXPECTED}, not one of a ${topology}`, undefined);
-  const { nodes, database, username, password, credentials, tls } = found;
+  if ((found.nodes ?? found.sentinel.nodes).length === 0)
+    throw wrongValue(CLIENT, `${EXPECTED}, and names a server to begin with`, undefined);
+  const { database, username, password, credentials, tls } = found;
   return {
     keyPrefix: found.keyPrefix,
+    ...servers(topology, found),
     settings: {
-      ...nodes[0],
+      ...(topology === 'standalone' ? found.nodes[0] : {}),
       database,
       username,
-      password: password === undefined ? undefined : { text: password },
+      password: secret(password),
       tls: tls && tlsSettings(tls),
     },
     credentials: credentials && numberOf(credentials),
     askForCredentials: credentials,
     connectTimeout: found.connectTimeout,
     commandTimeout: found.commandTimeout,
+  };
+}
+
+const secret = (text) => (text === undefined ? undefined : { text });
+
+/** Where to find more than one server. */
+function servers(topology, { nodes, sentinel, natMap }) {
+  const nat = natMapOf('client', natMap);
+  if (topology === 'cluster') return { cluster: { nodes, natMap: nat } };
+  if (topology !== 'sentinel') return {};
+  const { tls, password, ...rest } = sentinel;
+  return {
+    sentinel: { ...rest, password: secret(password), tls: tls && tlsSettings(tls), natMap: nat },
   };
 }
 

@@ -4,7 +4,8 @@ const { adoptSettings } = require('./client.js');
 const { numberOf } = require('./credentials.js');
 const { outOfRange, wrongType, wrongValue } = require('./errors.js');
 const { LONGEST_SECONDS } = require('./lifetime.js');
-const { tlsSettings } = require('./tls.js');
+const { checkTls, tlsSettings } = require('./tls.js');
+const { serversOf } = require('./topology.js');
 
 const DEFAULTS = { prefix: 'sess:', ttl: 86400, scanCount: 100 };
 /** Options of older versions of connect-redis, which said where Redis is. */
@@ -67,15 +68,12 @@ const check = {
     return value;
   },
 
-  tls(value) {
-    if (value === undefined || value === null || value === false) return undefined;
-    if (value === true) return {};
-    if (typeof value !== 'object') throw wrongType(name('tls'), 'true or an object of TLS settings', value);
-    for (const field of ['ca', 'cert', 'key']) pemText(field, value[field]);
-    const { servername, rejectUnauthorized } = value;
-    if (servername !== undefined && servername !== null && typeof servername !== 'string')
-      throw wrongType(name('tls.servername'), 'a string', servername);
-    flag('tls.rejectUnauthorized', rejectUnauthorized);
+  tls: (value) => checkTls('tls', value),
+
+  readFrom(value) {
+    if (value === undefined || value === null) return 'primary';
+    if (value !== 'primary' && value !== 'replica-preferred')
+      throw wrongValue(name('readFrom'), "'primary' or 'replica-preferred'", value);
     return value;
   },
 
@@ -101,21 +99,23 @@ function milliseconds(option, value) {
   return value;
 }
 
-function pemText(field, value) {
-  if (value === undefined || value === null) return;
-  for (const part of Array.isArray(value) ? value : [value])
-    if (typeof part !== 'string' && !ArrayBuffer.isView(part))
-      throw wrongType(name(`tls.${field}`), 'PEM, as a string or Buffer or an array of them', part);
-}
-
 function flag(option, value) {
   if (value === undefined || value === null) return false;
   if (typeof value !== 'boolean') throw wrongType(name(option), 'true or false', value);
   return value;
 }
 
-/** Options that say how to reach the server that `url` names; a client says it itself. */
-const BESIDE_URL = ['url', 'tls', 'credentials'];
+/** Options that say where Redis is and how to be let in; a client says it itself. */
+const BESIDE_CLIENT = [
+  'url',
+  'sentinel',
+  'cluster',
+  'tls',
+  'credentials',
+  'username',
+  'password',
+  'database',
+];
 
 /** Where Redis is and how to use it: the part of the addon's options that the connection needs. */
 function address(options) {
@@ -123,10 +123,11 @@ function address(options) {
     connectTimeout: check.connectTimeout(options.connectTimeout),
     commandTimeout: check.commandTimeout(options.commandTimeout),
     maxQueue: check.maxQueue(options.maxQueue),
+    readsFromReplicas: check.readFrom(options.readFrom) === 'replica-preferred',
   };
   const { client } = options;
-  if (client !== undefined && client !== null) {
-    const beside = BESIDE_URL.find((option) => options[option] !== undefined && options[option] !== null);
+  if (isGiven(client)) {
+    const beside = BESIDE_CLIENT.find((option) => isGiven(options[option]));
     if (beside !== undefined)
       throw wrongValue(name(beside), 'left out beside "client", which says where Redis is', undefined);
     const adopted = adoptSettings(client);
@@ -137,16 +138,18 @@ function address(options) {
   const credentials = check.credentials(options.credentials);
   return {
     ...given,
-    url: serverUrl(options),
+    ...(serversOf(options) ?? { url: serverUrl(options) }),
     tls: tls && tlsSettings(tls),
     credentials: credentials && numberOf(credentials),
     askForCredentials: credentials,
   };
 }
 
+const isGiven = (value) => value !== undefined && value !== null;
+
 function serverUrl(options) {
   const { url } = options;
-  if (url !== undefined && url !== null) {
+  if (isGiven(url)) {
     if (typeof url !== 'string' && !(url instanceof URL))
       throw wrongType(name('url'), 'a string or a URL', url);
     return { text: String(url) };

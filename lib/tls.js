@@ -1,5 +1,29 @@
 'use strict';
 
+const { wrongType } = require('./errors.js');
+
+/** The option `option` as an object of TLS settings; undefined for a connection without TLS. */
+function checkTls(option, value) {
+  const what = (field) => `The "${field}" option`;
+  if (value === undefined || value === null || value === false) return undefined;
+  if (value === true) return {};
+  if (typeof value !== 'object') throw wrongType(what(option), 'true or an object of TLS settings', value);
+  for (const field of ['ca', 'cert', 'key'])
+    for (const part of [value[field] ?? []].flat())
+      if (typeof part !== 'string' && !ArrayBuffer.isView(part))
+        throw wrongType(what(`${option}.${field}`), 'PEM, as a string or Buffer or an array of them', part);
+  const { servername, rejectUnauthorized } = value;
+  if (servername !== undefined && servername !== null && typeof servername !== 'string')
+    throw wrongType(what(`${option}.servername`), 'a string', servername);
+  if (
+    rejectUnauthorized !== undefined &&
+    rejectUnauthorized !== null &&
+    typeof rejectUnauthorized !== 'boolean'
+  )
+    throw wrongType(what(`${option}.rejectUnauthorized`), 'true or false', rejectUnauthorized);
+  return value;
+}
+
 /** Node takes a string, a Buffer or an array of either. */
 function pem(value) {
   if (value === undefined || value === null) return undefined;
@@ -21,4 +45,4 @@ function tlsSettings({ ca, cert, key, servername, rejectUnauthorized }) {
   };
 }
 
-module.exports = { tlsSettings };
+module.exports = { checkTls, tlsSettings };

@@ -30,6 +30,6 @@ test.each(Object.keys(withoutSettings))('%s is refused, with what was expected',
   expect(error).toBeInstanceOf(TypeError);
   expect(error).toMatchObject({
     code: expect.stringMatching(/^ERR_INVALID_ARG_(TYPE|VALUE)$/),
-    message: expect.stringMatching(/^The "client" option must be a standalone client of redis/),
+    message: expect.stringMatching(/^The "client" option must be a client of redis/),
   });
 });

@@ -83,7 +83,6 @@ describe('an option that cannot be used is refused with its name and what was ex
     ['client', {}, wrongType, 'client'],
     ['client', [], wrongType, 'client'],
     ['client', { get() {}, set() {} }, wrongType, 'client'],
-    ['client', { sendCommand() {} }, wrongType, 'client'],
     ['client', Redis, wrongType, 'client'],
   ])('%s: %p', (option, value, expected, wanted) => {
     const error = refusal({ [option]: value });

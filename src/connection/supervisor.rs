@@ -10,7 +10,7 @@ use super::sentinel::Sentinels;
 use super::status::{Down, Event, Watch};
 use super::{Credentials, Job, Message, Reply, Settle, Shared, tls};
 use crate::error::Error;
-use crate::options::{Address, ConnectionOptions, Membership};
+use crate::options::{Address, ConnectionOptions, Membership, Node};
 use redis::Value;
 use std::collections::VecDeque;
 use std::future::Future;
@@ -792,10 +792,21 @@ impl Place {
         );
         // A primary that hangs while its sentinels make another one is not to be waited for.
         let link = tokio::select! {
-            link = link => link?,
+            link = link => link.map_err(|failure| self.located(failure, &address))?,
             failure = moved(self.sentinels.as_ref(), &address) => return Err(failure),
         };
         Ok((link, address))
+    }
+
+    /// A failure with the server's address, where that is not what the options say.
+    fn located(&self, failure: Failure, address: &Address) -> Failure {
+        match (&self.options.address, address) {
+            (Address::Sentinel(_), Address::Tcp { host, port }) => {
+                let (host, port) = (host.clone(), *port);
+                failure.of(&format!("the primary {}", Node { host, port }))
+            }
+            _ => failure,
+        }
     }
 
     /// The server to connect to.
@@ -825,7 +836,7 @@ impl Place {
 async fn moved(sentinels: Option<&Sentinels>, address: &Address) -> Failure {
     match (sentinels, address) {
         (Some(sentinels), Address::Tcp { host, port }) => {
-            let primary = crate::options::Node {
+            let primary = Node {
                 host: host.clone(),
                 port: *port,
             };
