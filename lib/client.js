@@ -24,7 +24,8 @@ const EXPECTED =
  * - where a connection of our own can have its settings, `transport: 'native'`, `topology` (`'standalone'`,
  *   `'sentinel'` or `'cluster'`), `nodes` (each with `host` and `port` or with `path`; of a sentinel group, in
  *   `sentinel`, beside its `name` and the sentinels' own `username`, `password` and `tls`), `natMap` (`host:port`
- *   to node), `database`, `username` and `password` or `credentials` (a function), `tls` (in Node's words),
+ *   to node), `database`, `username` and `password` or `credentials` (a function)
+ *   and `renewals` (a provider that tells of new ones), `tls` (in Node's words),
  *   `keyPrefix`, `connectTimeout` and `commandTimeout` (ms). What the client does not say is undefined.
  * - else `transport: 'client'` and the `reason`.
  *
@@ -92,6 +93,7 @@ function adoptSettings(client) {
     },
     credentials: credentials && numberOf(credentials),
     askForCredentials: credentials,
+    renewals: found.renewals,
     connectTimeout: found.connectTimeout,
     commandTimeout: found.commandTimeout,
   };

@@ -54,4 +54,40 @@ async function answerFor(credentials) {
   }
 }
 
-module.exports = { numberOf, checkedCredentials, answerFor };
+const forgotten = new FinalizationRegistry((leave) => leave());
+
+/**
+ * Has a provider that tells of each new password as it comes tell it to the store too: `give` is called with the
+ * store and what the addon takes. The store is held weakly, and left alone by what the provider cannot give:
+ * the next attempt to connect asks again.
+ * @returns a function that takes this back
+ */
+function followProvider(provider, store, give) {
+  const reference = new WeakRef(store);
+  let left = false;
+  let subscription;
+  const leave = () => {
+    left = true;
+    subscription?.dispose();
+  };
+  const onNext = (credentials) => {
+    const live = reference.deref();
+    if (live === undefined || left) return;
+    try {
+      give(live, checkedCredentials(credentials));
+    } catch {
+      // Nothing to be given.
+    }
+  };
+  Promise.resolve(provider.subscribe({ onNext, onError() {} })).then(
+    (begun) => {
+      subscription = begun[1];
+      if (left) subscription.dispose();
+    },
+    () => {},
+  );
+  forgotten.register(store, leave);
+  return leave;
+}
+
+module.exports = { numberOf, checkedCredentials, answerFor, followProvider };

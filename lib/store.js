@@ -3,7 +3,7 @@
 const { Store } = require('express-session');
 const { Availability } = require('./availability.js');
 const { closeWithClient } = require('./client.js');
-const { answerFor } = require('./credentials.js');
+const { answerFor, followProvider } = require('./credentials.js');
 const { coded, storeClosed, wrongType } = require('./errors.js');
 const { Inbox } = require('./inbox.js');
 const { lifetime } = require('./lifetime.js');
@@ -63,6 +63,7 @@ class RedisStore extends Store {
   #availability;
   #askForCredentials;
   #leaveClient = () => {};
+  #leaveProvider = () => {};
   /** A promise once `close` was called. */
   #closed;
 
@@ -85,6 +86,7 @@ class RedisStore extends Store {
       this.#availability.lost();
     }
     this.#native.watch(inbox.admit(new Watch(this, RedisStore.#take)));
+    if (where.renewals) this.#leaveProvider = followProvider(where.renewals, this, RedisStore.#renew);
     this.#outbox = new Outbox(this.#native, inbox);
     // Not enumerable: clients hold passwords, and stores get logged.
     Object.defineProperty(this, 'client', { value: options.client ?? undefined });
@@ -189,6 +191,7 @@ class RedisStore extends Store {
   close() {
     if (this.#closed === undefined) {
       this.#leaveClient();
+      this.#leaveProvider();
       this.#status = 'closed';
       this.#availability?.stop();
       this.#native.unwatch();
@@ -222,6 +225,10 @@ class RedisStore extends Store {
     }
     // EventEmitter throws an 'error' that nobody listens to.
     if (event !== 'error' || store.listenerCount('error') > 0) store.emit(event, error);
+  }
+
+  static #renew(store, credentials) {
+    store.#native.giveCredentials(credentials);
   }
 
   async #giveCredentials() {

@@ -84,14 +84,16 @@ describe.each(['redis5', 'redis'])('a credentialsProvider of %s', (name) => {
     const client = createClient({ socket, credentialsProvider: { type, ...provider(give) } });
     const store = keepStore(new RedisStore({ client }));
     await store.set('abc', { n: 1 });
-    expect(asked).toBe(1);
+    // A provider that streams is also listened to for as long as the store lives.
+    const askedAtFirst = asked;
+    expect(askedAtFirst).toBe(type === 'streaming-credentials-provider' ? 2 : 1);
 
     password = 'an0ther';
     await raw.command('CONFIG', 'SET', 'requirepass', password);
     try {
       await raw.command('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
       expect(await store.get('abc')).toEqual({ n: 1 });
-      expect(asked).toBe(2);
+      expect(asked).toBe(askedAtFirst + 1);
     } finally {
       await raw.command('CONFIG', 'SET', 'requirepass', PASSWORD);
     }

@@ -76,7 +76,7 @@ function common(options, account) {
   return {
     ...fixed,
     // Since version 5, a password brings a provider that gives it.
-    credentials: fixed.password === undefined ? credentials(account.credentialsProvider) : undefined,
+    ...(fixed.password === undefined ? provided(account.credentialsProvider) : {}),
     tls: tlsOf(socket),
     keyPrefix: settings.keyPrefix(keyPrefix),
     connectTimeout: settings.milliseconds(socket.connectTimeout, DEFAULT_CONNECT_TIMEOUT),
@@ -90,23 +90,20 @@ function tlsOf(socket) {
   return settings.tls(typeof socket.tls === 'object' ? { ...socket, ...socket.tls } : socket);
 }
 
-/** A function that asks the provider. */
-function credentials(provider) {
-  if (provider === undefined || provider === null) return undefined;
+/** A function that asks the provider; and the provider itself, if it tells of each new password as it comes. */
+function provided(provider) {
+  if (provider === undefined || provider === null) return {};
+  const streams = provider.type === 'streaming-credentials-provider';
   let ask = credentialsOf.get(provider);
   if (ask === undefined) {
-    ask =
-      provider.type === 'streaming-credentials-provider' ? firstOf(provider) : () => provider.credentials();
+    ask = streams ? currentOf(provider) : () => provider.credentials();
     credentialsOf.set(provider, ask);
   }
-  return ask;
+  return { credentials: ask, renewals: streams ? provider : undefined };
 }
 
-/**
- * A provider that tells of each new password as it comes is asked for the one of the moment, at each connect.
- * A lasting subscription would renew passwords for a connection that may be gone.
- */
-function firstOf(provider) {
+/** What a streaming provider gives at the moment. */
+function currentOf(provider) {
   const listener = { onNext() {}, onError() {} };
   return async () => {
     const [current, subscription] = await provider.subscribe(listener);

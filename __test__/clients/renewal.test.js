@@ -1,0 +1,98 @@
+'use strict';
+
+const { RedisStore } = require('../..');
+const { connectRaw, startRedis } = require('../support/redis.js');
+const { closeAll, keepStore } = require('../support/stores.js');
+const { until } = require('../support/until.js');
+
+let server;
+let raw;
+beforeAll(async () => {
+  server = await startRedis();
+  raw = await connectRaw(server.port);
+});
+afterEach(closeAll);
+afterAll(async () => {
+  await raw?.close();
+  await server?.stop();
+});
+
+const allow = (user, password) =>
+  raw.command('ACL', 'SETUSER', user, 'reset', 'on', `>${password}`, '~*', '+@all');
+
+/** The connections of stores, each with the user that it has authenticated as. */
+async function connections() {
+  const list = String(await raw.command('CLIENT', 'LIST'));
+  return list
+    .split('\n')
+    .filter((line) => line.includes('name=connect-redis-native:'))
+    .map((line) => ({ id: /\bid=(\d+)/.exec(line)[1], user: /\buser=(\S+)/.exec(line)[1] }));
+}
+
+test("a streaming provider's new password is used on the living connection", async () => {
+  const { createClient } = require('redis');
+  await allow('ann', 'first');
+  await allow('bob', 'second');
+  const listeners = new Set();
+  const client = createClient({
+    socket: { host: '127.0.0.1', port: server.port },
+    credentialsProvider: {
+      type: 'streaming-credentials-provider',
+      async subscribe(listener) {
+        listeners.add(listener);
+        return [{ username: 'ann', password: 'first' }, { dispose: () => listeners.delete(listener) }];
+      },
+    },
+  });
+  const store = keepStore(new RedisStore({ client }));
+  await store.set('abc', { n: 1 });
+  const [before] = await connections();
+  expect(before.user).toBe('ann');
+
+  for (const listener of listeners) listener.onNext({ username: 'bob', password: 'second' });
+
+  await until(async () => (await connections())[0].user === 'bob');
+  expect(await connections()).toEqual([{ id: before.id, user: 'bob' }]);
+  expect(await store.get('abc')).toEqual({ n: 1 });
+  await store.close();
+  await until(async () => listeners.size === 0);
+});
+
+test('a password that expires is asked for again before it does, on the living connection', async () => {
+  let asked = 0;
+  const store = keepStore(
+    new RedisStore({
+      url: server.url,
+      async credentials() {
+        asked++;
+        await allow(`user${asked}`, 'secret');
+        return { username: `user${asked}`, password: 'secret', expiresAt: Date.now() + 1000 };
+      },
+    }),
+  );
+  await store.set('abc', { n: 1 });
+  const [before] = await connections();
+  expect(before.user).toBe('user1');
+  await until(async () => (await connections())[0].user === 'user3');
+  expect((await connections())[0].id).toBe(before.id);
+});
+
+test('a renewal that Redis refuses is told, and leaves the connection as it is', async () => {
+  let asked = 0;
+  await allow('ann', 'first');
+  const store = keepStore(
+    new RedisStore({
+      url: server.url,
+      credentials: () => ({
+        username: 'ann',
+        password: asked++ === 0 ? 'first' : 'wr0ng',
+        expiresAt: Date.now() + 1000,
+      }),
+    }),
+  );
+  const told = new Promise((resolve) => store.on('error', resolve));
+  await store.set('abc', { n: 1 });
+  expect(await told).toMatchObject({ code: 'ERR_CREDENTIALS', message: expect.stringMatching(/WRONGPASS/) });
+  expect((await told).message).not.toContain('wr0ng');
+  expect(await store.get('abc')).toEqual({ n: 1 });
+});
