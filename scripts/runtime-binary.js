@@ -1,0 +1,39 @@
+'use strict';
+
+// Finds the binary of another JavaScript runtime than Node, and fetches it where it is not there yet.
+
+const { execFileSync } = require('node:child_process');
+const { existsSync, mkdirSync } = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+
+/** The npm packages that carry the binaries, by `process.platform` and `process.arch`. */
+const packages = {
+  bun: {
+    'linux-x64': ['@oven/bun-linux-x64', 'bin/bun'],
+    'linux-arm64': ['@oven/bun-linux-aarch64', 'bin/bun'],
+    'darwin-arm64': ['@oven/bun-darwin-aarch64', 'bin/bun'],
+  },
+  deno: {
+    'linux-x64': ['@deno/linux-x64-glibc', 'deno'],
+    'linux-arm64': ['@deno/linux-arm64-glibc', 'deno'],
+    'darwin-arm64': ['@deno/darwin-arm64', 'deno'],
+  },
+};
+
+/** @returns the path, or null where npm has no binary for this platform */
+function runtimeBinary(name) {
+  const [packageName, file] = packages[name][`${process.platform}-${process.arch}`] ?? [];
+  if (packageName === undefined) return null;
+  const folder = path.join(os.tmpdir(), 'connect-redis-native', name);
+  const binary = path.join(folder, 'node_modules', packageName, file);
+  if (!existsSync(binary)) {
+    mkdirSync(folder, { recursive: true });
+    execFileSync('npm', ['install', '--no-audit', '--no-fund', '--prefix', folder, packageName], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+    });
+  }
+  return binary;
+}
+
+module.exports = { runtimeBinary };
