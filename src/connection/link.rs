@@ -102,6 +102,9 @@ impl AsyncRead for Ear {
     }
 }
 
+/// Room for the replies to a batch of usual sessions: fewer reads than by tokio's 8 KB.
+const READ_AT_ONCE: usize = 64 * 1024;
+
 pub(super) struct Link {
     replies: FramedRead<Ear, ValueCodec>,
     writer: WriteHalf<socket::Socket>,
@@ -131,7 +134,11 @@ impl Link {
         let (half, writer) = tokio::io::split(socket);
         let now = Instant::now();
         Self {
-            replies: FramedRead::new(Ear { half, heard: now }, ValueCodec::default()),
+            replies: FramedRead::with_capacity(
+                Ear { half, heard: now },
+                ValueCodec::default(),
+                READ_AT_ONCE,
+            ),
             writer,
             out: BytesMut::new(),
             unflushed: false,
