@@ -1,0 +1,58 @@
+'use strict';
+
+const { askOnce, startRedis } = require('../support/redis.js');
+
+// Where the sessions of a row are: what starts it, how clients are told of it, and how a test looks into it
+// without any of the clients under test. Each has
+// - `topology`
+// - `places`: where clients connect to, each `{ host, port }`
+// - `at(key, ...command)`: sends one command to the server that has the key
+// - `everywhere(...command)`: sends one command to every server that has keys, and gives their replies
+// - `stop()`
+
+const HOST = '127.0.0.1';
+
+async function standalone(program) {
+  const server = await startRedis({ program });
+  return {
+    topology: 'standalone',
+    places: [{ host: HOST, port: server.port }],
+    at: (_key, ...command) => askOnce(server, ...command),
+    everywhere: async (...command) => [await askOnce(server, ...command)],
+    stop: () => server.stop(),
+  };
+}
+
+const deployments = { standalone };
+
+/** Starts a deployment before the tests of a `describe`, empties it before each, and stops it after them. */
+function useDeployment(topology, program) {
+  let deployment;
+  beforeAll(async () => {
+    deployment = await deployments[topology](program);
+  }, 60_000);
+  beforeEach(() => deployment.everywhere('FLUSHALL'));
+  afterAll(() => deployment?.stop());
+
+  return {
+    /** What a client needs to know to connect. */
+    get place() {
+      return deployment;
+    },
+    at: (...args) => deployment.at(...args),
+    /** The keys on all servers, as the strings they were made of, sorted. */
+    async keys() {
+      return (await deployment.everywhere('KEYS', '*')).flat().map(String).sort();
+    },
+    /** The text stored at a key; null if there is none. */
+    async text(key) {
+      const value = await deployment.at(key, 'GET', key);
+      return value === null ? null : String(value);
+    },
+    /** The time a key has left, in ms; -1 if it has no end, -2 if there is no such key. */
+    lifetime: (key) => deployment.at(key, 'PTTL', key),
+    store: (key, text) => deployment.at(key, 'SET', key, text),
+  };
+}
+
+module.exports = { useDeployment };

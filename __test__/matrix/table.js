@@ -1,0 +1,24 @@
+'use strict';
+
+/**
+ * What becomes of each client, by what it is made for: the transport of the store, `refused`, or `–` where the
+ * client has no such thing. docs/clients.md has the same table; the tests beside this file go through it.
+ */
+const table = {
+  url: { standalone: 'native', sentinel: 'refused', cluster: 'refused', pool: '–' },
+  'redis 4': { standalone: 'native', sentinel: '–', cluster: 'refused', pool: '–' },
+  'redis 5': { standalone: 'native', sentinel: 'refused', cluster: 'refused', pool: 'refused' },
+  'redis 6': { standalone: 'native', sentinel: 'refused', cluster: 'refused', pool: 'refused' },
+  'ioredis 4': { standalone: 'native', sentinel: 'refused', cluster: 'refused', pool: '–' },
+  'ioredis 5': { standalone: 'native', sentinel: 'refused', cluster: 'refused', pool: '–' },
+  'ioredis 6': { standalone: 'native', sentinel: 'refused', cluster: 'refused', pool: '–' },
+  'iovalkey 0.4': { standalone: 'native', sentinel: 'refused', cluster: 'refused', pool: '–' },
+  'valkey-glide 2': { standalone: 'native', sentinel: '–', cluster: 'refused', pool: '–' },
+};
+
+/** The clients whose entry for a topology is one of `entries`. */
+function clientsWith(topology, ...entries) {
+  return Object.keys(table).filter((client) => entries.includes(table[client][topology]));
+}
+
+module.exports = { table, clientsWith };
