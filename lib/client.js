@@ -123,6 +123,8 @@ const forgotten = new FinalizationRegistry((leave) => leave());
  */
 function closeWithClient(store, client) {
   if (typeof client.on !== 'function') return () => {};
+  // A cluster of redis says it by another name.
+  const event = Array.isArray(client.masters) ? 'disconnect' : 'end';
   let entry = storesOf.get(client);
   if (entry === undefined) {
     const stores = new Set();
@@ -131,7 +133,7 @@ function closeWithClient(store, client) {
     };
     entry = { stores, listener };
     storesOf.set(client, entry);
-    client.on('end', listener);
+    client.on(event, listener);
   }
   const { stores, listener } = entry;
   const reference = new WeakRef(store);
@@ -140,7 +142,7 @@ function closeWithClient(store, client) {
     stores.delete(reference);
     if (stores.size > 0 || storesOf.get(client) !== entry) return;
     storesOf.delete(client);
-    client.off('end', listener);
+    client.off(event, listener);
   };
   forgotten.register(store, leave);
   return leave;

@@ -12,10 +12,11 @@ const { GlideClient, GlideClusterClient } = require('@valkey/valkey-glide');
 const nodeRedis = (name, extras) => {
   const redis = require(name);
   const later = redis.createSentinel && {
-    sentinel: ({ name: group, places, password }, options) =>
+    sentinel: ({ name: group, places, password, sentinelPassword }, options) =>
       redis.createSentinel({
         ...{ name: group, sentinelRootNodes: places },
         nodeClientOptions: { password, ...options },
+        sentinelClientOptions: { password: sentinelPassword },
       }),
     pool: ({ places: [socket] }, options) => redis.createClientPool({ ...options, socket }),
   };
@@ -49,8 +50,12 @@ const ioredis = (name) => {
     tells: true,
     make: {
       standalone: ({ places: [place] }, options) => new Redis({ ...options, ...place, lazyConnect: true }),
-      sentinel: ({ name: group, places, password }, options) =>
-        new Redis({ ...options, name: group, sentinels: places, password, lazyConnect: true }),
+      sentinel: ({ name: group, places: sentinels, password, sentinelPassword }, options) =>
+        new Redis({
+          ...options,
+          ...{ name: group, sentinels, password, sentinelPassword },
+          lazyConnect: true,
+        }),
       cluster: ({ places, password }, options) =>
         new Redis.Cluster(places, { ...options, redisOptions: { password }, lazyConnect: true }),
     },
@@ -71,8 +76,11 @@ const glide = {
   make: {
     standalone: ({ places }, options) =>
       GlideClient.createClient({ ...options, addresses: places, lazyConnect: true }),
-    cluster: ({ places }, options) =>
-      GlideClusterClient.createClient({ ...options, addresses: places, lazyConnect: true }),
+    cluster: ({ places, password }, options) =>
+      GlideClusterClient.createClient({
+        ...{ ...options, addresses: places, lazyConnect: true },
+        credentials: password && { password },
+      }),
   },
   async connect() {},
   end(client) {

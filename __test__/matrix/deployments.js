@@ -1,11 +1,13 @@
 'use strict';
 
+const { startCluster } = require('../support/cluster.js');
 const { askOnce, startRedis } = require('../support/redis.js');
+const { startSentinel } = require('../support/sentinel.js');
 
 // Where the sessions of a row are: what starts it, how clients are told of it, and how a test looks into it
 // without any of the clients under test. Each has
 // - `topology`
-// - `places`: where clients connect to, each `{ host, port }`
+// - `places`: where clients connect to, each `{ host, port }`, with what else they need for that
 // - `at(key, ...command)`: sends one command to the server that has the key
 // - `everywhere(...command)`: sends one command to every server that has keys, and gives their replies
 // - `stop()`
@@ -23,13 +25,45 @@ async function standalone(program) {
   };
 }
 
-const deployments = { standalone };
+async function sentinel(program, options) {
+  const passwords = { password: 'of-the-servers', sentinelPassword: 'of-the-sentinels', ...options };
+  const group = await startSentinel({ program, ...passwords });
+  return {
+    topology: 'sentinel',
+    ...passwords,
+    name: group.name,
+    places: group.addresses,
+    at: (_key, ...command) => group.command(...command),
+    everywhere: async (...command) => [await group.command(...command)],
+    stop: () => group.stop(),
+  };
+}
 
-/** Starts a deployment before the tests of a `describe`, empties it before each, and stops it after them. */
-function useDeployment(topology, program) {
+async function cluster(program) {
+  const password = 'of-the-nodes';
+  const nodes = await startCluster({ program, password });
+  return {
+    topology: 'cluster',
+    password,
+    // Not all of them: the others are to be found.
+    places: nodes.addresses.slice(0, 2),
+    at: (key, ...command) => nodes.command(key, ...command),
+    everywhere: (...command) => nodes.everywhere(...command),
+    stop: () => nodes.stop(),
+  };
+}
+
+const deployments = { standalone, sentinel, cluster };
+
+/**
+ * Starts a deployment before the tests of a `describe`, empties it before each, and stops it after them.
+ *
+ * @param {object} [options] of `startSentinel`
+ */
+function useDeployment(topology, program, options) {
   let deployment;
   beforeAll(async () => {
-    deployment = await deployments[topology](program);
+    deployment = await deployments[topology](program, options);
   }, 60_000);
   beforeEach(() => deployment.everywhere('FLUSHALL'));
   afterAll(() => deployment?.stop());

@@ -16,10 +16,12 @@ const MANY = 500;
  * docs/clients.md. What no row can change is tested once, in __test__/contract.
  *
  * @param {object} row
- * @param {string} row.client one of `clients`, or `url` for a store without a client
+ * @param {string} row.client one of `clients`; or `url` or `options`, by which a store needs no client
  * @param {object} row.redis what `useDeployment` gave
+ * @param {boolean} [row.walks] whether `all`, `ids`, `length` and `clear` see every server
  */
-function describeStore({ client: name, redis }) {
+function describeStore({ client: name, redis, walks = true }) {
+  const testWalk = walks ? test : test.skip;
   const kind = clients[name];
   const opened = { stores: [], clients: [] };
 
@@ -31,7 +33,9 @@ function describeStore({ client: name, redis }) {
   }
 
   async function openStore(options = {}, client = undefined) {
-    const where = name === 'url' ? { url: urlOf(redis.place) } : { client: client ?? (await openClient()) };
+    const where = kind
+      ? { client: client ?? (await openClient()) }
+      : withoutClient[name][redis.place.topology](redis.place);
     const store = new RedisStore({ ...where, ...options });
     opened.stores.push(store);
     return store;
@@ -66,7 +70,7 @@ function describeStore({ client: name, redis }) {
       expect(await redis.keys()).toEqual([]);
     });
 
-    test('all, ids, length, clear', async () => {
+    testWalk('all, ids, length, clear', async () => {
       await redis.store('cart:one', 'no session');
       expect(await call(store, 'all')).toEqual([]);
       expect(await call(store, 'ids')).toEqual([]);
@@ -90,6 +94,12 @@ function describeStore({ client: name, redis }) {
     const sessions = await Promise.all(ids.map((id) => store.get(id)));
 
     expect(sessions.map(({ user }) => user)).toEqual(ids);
+  });
+
+  testWalk('many sessions are all seen, each once', async () => {
+    const ids = Array.from({ length: MANY }, (_, number) => `id-${number}`);
+    await Promise.all(ids.map((id) => store.set(id, { user: id })));
+
     expect((await store.ids()).sort()).toEqual([...ids].sort());
     expect(await store.length()).toBe(MANY);
     const all = await store.all();
@@ -119,7 +129,7 @@ function describeStore({ client: name, redis }) {
     expect(await store.get('abc')).toEqual({ text });
   });
 
-  test('ids and prefixes are taken literally', async () => {
+  testWalk('ids and prefixes are taken literally', async () => {
     const prefixed = await openStore({ prefix: 'a*[é]{b}?:' });
     await redis.store('axx[é]{b}y:1', '{}');
     const ids = ['1', '', '*', '😀 \r\n', '{c}'];
@@ -165,8 +175,16 @@ function describeStore({ client: name, redis }) {
     expect(good.value).toEqual({ user: 'ann' });
     expect(bad.reason).toMatchObject({ code: 'ERR_SESSION_CORRUPT', position: 8 });
     expect(list.reason).toMatchObject({ code: 'ERR_REDIS_REPLY', reply: 'WRONGTYPE' });
+  });
+
+  testWalk('a corrupt record is left out of all, and counted', async () => {
+    await store.set('good', { user: 'ann' });
+    await redis.store('sess:bad', '{"user":');
+    await redis.at('sess:list', 'RPUSH', 'sess:list', 'no string');
+
     const sessions = await store.all();
     expect([...sessions]).toEqual([{ user: 'ann', id: 'good' }]);
+    expect(sessions.corrupt).toBe(1);
   });
 
   test('a callback is called once, after its call has returned, and in the context of that', async () => {
@@ -208,7 +226,7 @@ function describeStore({ client: name, redis }) {
     });
 
   if (kind?.keyPrefix)
-    test("the client's own key prefix comes first, and is seen by all", async () => {
+    testWalk("the client's own key prefix comes first, and is seen by all", async () => {
       const prefixed = await openStore({}, await openClient({ keyPrefix: 'app:' }));
       await prefixed.set('abc', { n: 1 });
       await redis.store('sess:other', '{}');
@@ -238,8 +256,24 @@ function describeStore({ client: name, redis }) {
     });
 }
 
-function urlOf({ places: [{ host, port }] }) {
-  return `redis://${host}:${port}`;
-}
+const list = (places) => places.map(({ host, port }) => `${host}:${port}`).join();
+
+/** The ways to say where Redis is without a client, as options of the store. */
+const withoutClient = {
+  url: {
+    standalone: ({ places }) => ({ url: `redis://${list(places)}` }),
+    sentinel: ({ name, places, password }) => ({
+      url: `redis+sentinel://:${password}@${list(places)}/${name}`,
+    }),
+    cluster: ({ places, password }) => ({ url: `redis+cluster://:${password}@${list(places)}` }),
+  },
+  options: {
+    sentinel: ({ name, places, password, sentinelPassword }) => ({
+      sentinel: { name, addresses: places, password: sentinelPassword },
+      password,
+    }),
+    cluster: ({ places, password }) => ({ cluster: places, password }),
+  },
+};
 
 module.exports = { describeStore };

@@ -5,15 +5,16 @@
  * client has no such thing. docs/clients.md has the same table; the tests beside this file go through it.
  */
 const table = {
-  url: { standalone: 'native', sentinel: 'refused', cluster: 'refused', pool: '–' },
+  url: { standalone: 'native', sentinel: 'native', cluster: 'native', pool: '–' },
+  options: { standalone: '–', sentinel: 'native', cluster: 'native', pool: '–' },
   'redis 4': { standalone: 'native', sentinel: '–', cluster: 'refused', pool: '–' },
-  'redis 5': { standalone: 'native', sentinel: 'refused', cluster: 'refused', pool: 'refused' },
-  'redis 6': { standalone: 'native', sentinel: 'refused', cluster: 'refused', pool: 'refused' },
-  'ioredis 4': { standalone: 'native', sentinel: 'refused', cluster: 'refused', pool: '–' },
-  'ioredis 5': { standalone: 'native', sentinel: 'refused', cluster: 'refused', pool: '–' },
-  'ioredis 6': { standalone: 'native', sentinel: 'refused', cluster: 'refused', pool: '–' },
-  'iovalkey 0.4': { standalone: 'native', sentinel: 'refused', cluster: 'refused', pool: '–' },
-  'valkey-glide 2': { standalone: 'native', sentinel: '–', cluster: 'refused', pool: '–' },
+  'redis 5': { standalone: 'native', sentinel: 'refused', cluster: 'native', pool: 'refused' },
+  'redis 6': { standalone: 'native', sentinel: 'refused', cluster: 'native', pool: 'refused' },
+  'ioredis 4': { standalone: 'native', sentinel: 'native', cluster: 'native', pool: '–' },
+  'ioredis 5': { standalone: 'native', sentinel: 'native', cluster: 'native', pool: '–' },
+  'ioredis 6': { standalone: 'native', sentinel: 'native', cluster: 'native', pool: '–' },
+  'iovalkey 0.4': { standalone: 'native', sentinel: 'native', cluster: 'native', pool: '–' },
+  'valkey-glide 2': { standalone: 'native', sentinel: '–', cluster: 'native', pool: '–' },
 };
 
 /** The clients whose entry for a topology is one of `entries`. */
