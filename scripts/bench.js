@@ -34,7 +34,7 @@ async function main() {
 
   await require('./setup.js').setUp();
 
-  const { nodeBinary } = require('../bench/node-binary.js');
+  const { nodeBinary } = require('./node-binary.js');
   const { stores } = require('../bench/stores.js');
   const options = { node: nodeBinary(values.node), quick: values.quick };
   if (values.startup) {

@@ -9,15 +9,17 @@ const path = require('node:path');
  * Runs jest and counts its tests.
  *
  * @param {string[]} args
- * @param {NodeJS.ProcessEnv} [env] variables to add
+ * @param {object} [options]
+ * @param {NodeJS.ProcessEnv} [options.env] variables to add
+ * @param {string} [options.node] the Node binary to run the tests under
  * @returns `{ passed, failed, skipped }`
  */
-function runJest(args, env) {
+function runJest(args, { env, node = process.execPath } = {}) {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'jest-'));
   const report = path.join(folder, 'report.json');
   try {
     const { status } = spawnSync(
-      process.execPath,
+      node,
       [require.resolve('jest/bin/jest'), '--json', '--outputFile', report, ...args],
       {
         cwd: path.join(__dirname, '..'),

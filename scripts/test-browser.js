@@ -11,7 +11,9 @@ const CONFIG = '__test__/browser/jest.config.js';
 async function main() {
   await setUp();
   const CHROMIUM = findChromium() ?? installChromium();
-  const { passed, failed, skipped } = runJest(['--config', CONFIG, ...process.argv.slice(2)], { CHROMIUM });
+  const { passed, failed, skipped } = runJest(['--config', CONFIG, ...process.argv.slice(2)], {
+    env: { CHROMIUM },
+  });
   console.log(`browser: ${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`);
   if (failed > 0) process.exitCode = 1;
 }

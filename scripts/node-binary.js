@@ -1,6 +1,6 @@
 'use strict';
 
-// The Node binary that the measured processes run under.
+// Finds the Node binary of a version, and fetches it where it is not there yet.
 
 const { execFileSync } = require('node:child_process');
 const { existsSync, mkdirSync } = require('node:fs');
@@ -16,7 +16,7 @@ function nodeBinary(wanted) {
   if (!/^\d+(\.\d+)*$/.test(wanted)) return path.resolve(wanted);
 
   const name = `node-${process.platform}-${process.arch}`;
-  const folder = path.join(os.tmpdir(), 'connect-redis-native-bench', `node-${wanted}`);
+  const folder = path.join(os.tmpdir(), 'connect-redis-native', `node-${wanted}`);
   const binary = path.join(folder, 'node_modules', name, 'bin', 'node');
   if (!existsSync(binary)) {
     mkdirSync(folder, { recursive: true });
