@@ -104,7 +104,7 @@ class Inbox {
     const slot = slice[at];
     const request = this.#requests[slot];
     const flags = slice[at + 1];
-    const kind = flags & ~Kind.WIDE;
+    const kind = flags & Kind.ALL;
     const length = slice[at + 2];
     if (kind === Kind.COUNT) {
       this.#release(slot);
@@ -121,8 +121,13 @@ class Inbox {
         this.#narrowAt += length;
       }
     }
+    let ends = 0;
+    if (flags & Kind.TIMED) {
+      const next = HEAD + this.#cursor++ * FIELDS;
+      ends = slice[next] + slice[next + 1] * 2 ** 32;
+    }
     if (kind !== Kind.ITEM && kind !== Kind.ID && kind !== Kind.EVENT) this.#release(slot);
-    request.complete(kind, text);
+    request.complete(kind, text, ends);
   }
 
   #release(slot) {

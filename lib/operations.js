@@ -2,18 +2,20 @@
 
 const { jsonErrorPosition } = require('./native.js');
 const { coded } = require('./errors.js');
+const { renewExpiry } = require('./expiry.js');
+const { Operation } = require('./outbox.js');
 const { Kind, Request } = require('./request.js');
 
 /**
  * A text that JSON.parse refused. V8's own message quotes the text, which is a session: this error
  * says where instead, and has no cause.
  */
-function corrupt(prefix, text) {
+function corrupt(operation, prefix, text) {
   const position = jsonErrorPosition(text) ?? undefined;
   const error = coded(
     Error,
     'ERR_SESSION_CORRUPT',
-    `get: a session under the prefix ${JSON.stringify(prefix)} is not valid JSON` +
+    `${operation}: a session under the prefix ${JSON.stringify(prefix)} is not valid JSON` +
       (position === undefined ? '' : ` (at position ${position} of ${text.length})`),
   );
   if (position !== undefined) error.position = position;
@@ -26,37 +28,85 @@ function isThenable(value) {
 
 /** Reads one session. */
 class Get extends Request {
-  complete(kind, text) {
-    if (kind === Kind.SESSION && text !== '') this.#parse(text);
+  /**
+   * @param memory where it is kept that the session was loaded, if it is
+   * @param isTimed the time when the session ends comes in any case, and is decided upon here
+   */
+  constructor(store, callback, id, memory, isTimed) {
+    super(store, callback);
+    this.id = id;
+    this.memory = memory;
+    this.isTimed = isTimed;
+  }
+
+  complete(kind, text, ends) {
+    if (kind === Kind.SESSION && text !== '') this.#parse(text, ends);
     // An empty value is no session, as connect-redis has it.
     else super.complete(kind, text);
   }
 
-  #parse(text) {
+  #parse(text, ends) {
     const { serializer, prefix } = this.store;
     let session;
     let failure;
     try {
       session = serializer.parse(text);
     } catch (error) {
-      failure = { error: serializer === JSON ? corrupt(prefix, text) : error };
+      failure = { error: serializer === JSON ? corrupt('get', prefix, text) : error };
     }
     if (failure) this.fail(failure.error);
-    else if (isThenable(session)) this.#await(session);
-    else this.succeed(session);
+    else if (isThenable(session)) this.#await(session, text, ends);
+    else this.#give(session, text, ends);
   }
 
-  #await(promise) {
+  #give(session, text, ends) {
+    if (ends > 0) putExpiry(session, ends, this.isTimed, this.store.ttl);
+    if (this.memory !== undefined) this.memory.load(session, this.id, text, ends);
+    this.succeed(session);
+  }
+
+  #await(promise, text, ends) {
     promise.then(
       // Out of the promise's chain, where an error of the callback would be a rejection.
-      (session) => process.nextTick(() => this.succeed(session)),
+      (session) => process.nextTick(() => this.#give(session, text, ends)),
       (error) => process.nextTick(() => this.fail(error)),
     );
   }
 }
 
+/** Puts the expiry in force into a session that was read. */
+function putExpiry(session, ends, isTimed, ttl) {
+  // The addon has looked: there is a cookie with an expiry, and it is another.
+  if (!isTimed) session.cookie.expires = new Date(ends).toISOString();
+  else {
+    try {
+      renewExpiry(session, ends, ttl);
+    } catch {
+      // An app's `ttl` or session that throws: what is stored has to do.
+    }
+  }
+}
+
+/** What is given page by page: the next one is asked for when this one has been taken in. */
+class Listing extends Request {
+  constructor(store, callback, outbox, walk) {
+    super(store, callback);
+    this.outbox = outbox;
+    this.walk = walk;
+  }
+
+  begin() {
+    this.outbox.add(Operation.PAGE, this, '', '', this.walk.number);
+  }
+
+  complete(kind, text) {
+    if (kind === Kind.MORE) this.begin();
+    else super.complete(kind, text);
+  }
+}
+
 /** Collects ids. */
-class Ids extends Request {
+class Ids extends Listing {
   ids = [];
 
   complete(kind, text) {
@@ -74,7 +124,12 @@ class Length extends Request {
 }
 
 /** Collects sessions; what cannot be read as one is left out and counted. */
-class All extends Request {
+class All extends Listing {
+  constructor(store, callback, outbox, walk, isTimed) {
+    super(store, callback, outbox, walk);
+    this.isTimed = isTimed;
+  }
+
   sessions = [];
   corrupt = 0;
   id = '';
@@ -82,16 +137,16 @@ class All extends Request {
   pending = 0;
   ended = false;
 
-  complete(kind, text) {
+  complete(kind, text, ends) {
     if (kind === Kind.ID) this.id = text;
-    else if (kind === Kind.ITEM) this.#read(text);
+    else if (kind === Kind.ITEM) this.#read(text, ends);
     else if (kind === Kind.DONE) {
       this.ended = true;
       this.#endIfComplete();
     } else super.complete(kind, text);
   }
 
-  #read(text) {
+  #read(text, ends) {
     if (text === '') return;
     const { id } = this;
     let session;
@@ -102,6 +157,7 @@ class All extends Request {
       return;
     }
     if (!isThenable(session)) {
+      if (ends > 0) putExpiry(session, ends, this.isTimed, this.store.ttl);
       this.#add(id, session);
       return;
     }
@@ -109,6 +165,7 @@ class All extends Request {
     const place = this.sessions.push(undefined) - 1;
     this.pending++;
     const settle = (value) => {
+      if (ends > 0) putExpiry(value, ends, this.isTimed, this.store.ttl);
       this.#add(id, value, place);
       this.pending--;
       if (this.ended && this.pending === 0) process.nextTick(() => this.#endIfComplete());
@@ -132,4 +189,4 @@ class All extends Request {
   }
 }
 
-module.exports = { Get, Ids, Length, All };
+module.exports = { Get, Ids, Length, All, Listing, corrupt, putExpiry };

@@ -11,6 +11,8 @@ const DEFAULTS = { prefix: 'sess:', ttl: 86400, scanCount: 100 };
 /** Options of older versions of connect-redis, which said where Redis is. */
 const FORMER_ADDRESS = ['host', 'port', 'socket', 'db', 'pass', 'password', 'username'];
 
+const CONFLICT_RULES = '"overwrite", "reject", "merge" or a function of three sessions that returns one';
+
 const name = (option) => `The "${option}" option`;
 
 const check = {
@@ -82,6 +84,45 @@ const check = {
     if (typeof value !== 'function')
       throw wrongType(name('credentials'), 'a function that gives { username, password }', value);
     return value;
+  },
+
+  onConflict(value) {
+    if (value === undefined || value === null) return 'overwrite';
+    if (typeof value !== 'string' && typeof value !== 'function')
+      throw wrongType(name('onConflict'), CONFLICT_RULES, value);
+    if (typeof value === 'string' && !['overwrite', 'reject', 'merge'].includes(value))
+      throw wrongValue(name('onConflict'), CONFLICT_RULES, value);
+    return value;
+  },
+
+  canMerge(onConflict, serializer) {
+    if (onConflict === 'merge' && serializer !== JSON)
+      throw wrongValue(
+        name('onConflict'),
+        '"reject" or a function beside a "serializer": only JSON can be merged',
+        onConflict,
+      );
+  },
+
+  touchAfter(value) {
+    if (value === undefined || value === null) return 0;
+    if (typeof value !== 'number') throw wrongType(name('touchAfter'), 'a number of seconds', value);
+    if (!(value >= 0 && value <= LONGEST_SECONDS))
+      throw outOfRange(name('touchAfter'), 'a number of seconds from 0', value);
+    return value;
+  },
+
+  saveDestroyed: (value) => flag('saveDestroyed', value),
+
+  /** The options of `scan`. */
+  scan(options) {
+    if (options === null || typeof options !== 'object')
+      throw wrongType('The argument of scan', 'an object of options', options);
+    const { count, match = '*', signal } = options;
+    if (typeof match !== 'string') throw wrongType(name('match'), 'a string', match);
+    if (signal !== undefined && !(signal instanceof AbortSignal))
+      throw wrongType(name('signal'), 'an AbortSignal', signal);
+    return { count: count === undefined ? undefined : check.scanCount(count), match, signal };
   },
 
   disableTTL: (value) => flag('disableTTL', value),

@@ -6,15 +6,22 @@ const Operation = {
   SET: 1,
   TOUCH: 2,
   DESTROY: 3,
-  ALL: 4,
-  IDS: 5,
-  LENGTH: 6,
-  CLEAR: 7,
-  CLOSE: 8,
+  GET_TIMED: 4,
+  SET_EXISTING: 5,
+  SET_NEW: 6,
+  SET_UNCHANGED: 7,
+  SET_MERGED: 8,
+  LENGTH: 9,
+  CLEAR: 10,
+  PAGE: 11,
+  CLOSE: 12,
 };
 
-/** Numbers per request: operation, request, bytes of the id, bytes of the value, lifetime in ms. */
-const FIELDS = 5;
+/**
+ * Numbers per request: operation, request, bytes of the id, of the value and of the base, and the lifetime
+ * in ms or, of a page, the number of its listing.
+ */
+const FIELDS = 6;
 /**
  * A batch goes out at this many requests, or when the tick ends. Large enough to share the cost of a
  * hand-over; small enough that Redis works on the first while the event loop prepares the rest.
@@ -48,21 +55,27 @@ class Outbox {
     this.#inbox = inbox;
   }
 
-  /** @param ttl milliseconds, 0 for none */
-  add(operation, request, id = '', value = '', ttl = 0) {
-    const room = (id.length + value.length) * BYTES_PER_UNIT;
-    if (this.#used + room > this.#bytes.length) this.#makeRoom(id, value, room);
+  /**
+   * @param ttl milliseconds, 0 for none; or the number of a listing
+   * @param base the text that was loaded, where it matters
+   */
+  add(operation, request, id = '', value = '', ttl = 0, base = '') {
+    const room = (id.length + value.length + base.length) * BYTES_PER_UNIT;
+    if (this.#used + room > this.#bytes.length) this.#makeRoom(id, value, base, room);
     const slot = this.#inbox.admit(request);
     const idBytes = id === '' ? 0 : this.#bytes.write(id, this.#used, 'utf8');
     const valueBytes = value === '' ? 0 : this.#bytes.write(value, this.#used + idBytes, 'utf8');
     this.#used += idBytes + valueBytes;
+    const baseBytes = base === '' ? 0 : this.#bytes.write(base, this.#used, 'utf8');
+    this.#used += baseBytes;
     const at = this.#count++ * FIELDS;
     const heads = this.#heads;
     heads[at] = operation;
     heads[at + 1] = slot;
     heads[at + 2] = idBytes;
     heads[at + 3] = valueBytes;
-    heads[at + 4] = ttl;
+    heads[at + 4] = baseBytes;
+    heads[at + 5] = ttl;
     if (this.#count === MOST_REQUESTS) this.flush();
     else if (!this.#scheduled) {
       this.#scheduled = true;
@@ -81,10 +94,11 @@ class Outbox {
     if (this.#bytes.length > 16 * USUAL_BYTES) this.#bytes = Buffer.allocUnsafeSlow(USUAL_BYTES);
   }
 
-  #makeRoom(id, value, room) {
+  #makeRoom(id, value, base, room) {
     let needed = room;
     // For a large value, counting its bytes is cheaper than three times the room.
-    if (room > USUAL_BYTES) needed = Buffer.byteLength(id) + Buffer.byteLength(value);
+    if (room > USUAL_BYTES)
+      needed = [id, value, base].reduce((sum, text) => sum + Buffer.byteLength(text), 0);
     if (this.#used + needed > Math.max(this.#bytes.length, USUAL_BYTES)) this.flush();
     const size = this.#used + needed;
     if (size <= this.#bytes.length) return;

@@ -3,7 +3,10 @@
 const { AsyncResource } = require('node:async_hooks');
 const { fromNative } = require('./errors.js');
 
-/** The kinds of completions; src/store/completions.rs knows the same numbers. */
+/**
+ * The kinds of completions, and what is added to them: the text is wide; the time it ends follows.
+ * src/store/completions.rs knows the same numbers.
+ */
 const Kind = {
   DONE: 0,
   MISSING: 1,
@@ -14,14 +17,18 @@ const Kind = {
   FAILED: 6,
   EVENT: 7,
   ENDED: 8,
+  MORE: 9,
+  CONFLICT: 10,
+  ALL: 15,
   WIDE: 16,
+  TIMED: 32,
 };
 
 /**
  * A request under way. As an AsyncResource it has its callback run in the async context of the call
  * (AsyncLocalStorage), whichever request woke the event loop.
  *
- * `completed` tells whether the request is over. Subclasses override what differs.
+ * Subclasses override what differs.
  */
 class Request extends AsyncResource {
   constructor(store, callback) {
@@ -30,7 +37,10 @@ class Request extends AsyncResource {
     this.callback = callback;
   }
 
-  /** Takes a completion: the text is a session's, an id, or an error's; `count` is a COUNT's. */
+  /**
+   * Takes a completion: the text is a session's, an id, or an error's; in its place, a COUNT has its
+   * number. `ends` is when a session ends, in ms since 1970, where that was asked for.
+   */
   complete(kind, text) {
     if (kind === Kind.FAILED) this.fail(fromNative(text));
     else this.succeed(null);

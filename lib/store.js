@@ -1,17 +1,20 @@
 'use strict';
 
-const { Store } = require('express-session');
+const { Session, Store } = require('express-session');
 const { Availability } = require('./availability.js');
 const { closeWithClient } = require('./client.js');
 const { answerFor, followProvider } = require('./credentials.js');
 const { coded, storeClosed, wrongType } = require('./errors.js');
 const { Inbox } = require('./inbox.js');
 const { lifetime } = require('./lifetime.js');
+const { Memory } = require('./memory.js');
 const { RedisStore: Native } = require('./native.js');
 const { All, Get, Ids, Length } = require('./operations.js');
 const { address, check } = require('./options.js');
 const { Operation, Outbox } = require('./outbox.js');
 const { Request } = require('./request.js');
+const { GuardedSave, Save, Touch } = require('./save.js');
+const { scan } = require('./scan.js');
 const { Watch } = require('./watch.js');
 
 /** One for all stores of this module: one wake-up serves them all. */
@@ -25,6 +28,21 @@ function connect(options) {
   } catch (error) {
     throw coded(TypeError, error.code, error.message);
   }
+}
+
+/** What `native.list` gives. */
+const List = { IDS: 0, SESSIONS: 1, SESSIONS_TIMED: 2 };
+
+/** `SCAN`'s `COUNT` where the app has not set it: a millisecond's work for Redis. */
+const SCAN_COUNT = 1000;
+
+/** Between the times that Redis and this process tell, in ms. */
+const CLOCK_TOLERANCE = 100;
+
+/** What is no plain object is a framework's session, made for one request. */
+function isLive(session) {
+  const prototype = Object.getPrototypeOf(session);
+  return prototype !== Object.prototype && prototype !== null;
 }
 
 /** Without a callback, a promise. */
@@ -62,6 +80,10 @@ class RedisStore extends Store {
   /** Only if requests are to go on without sessions while Redis is away. */
   #availability;
   #askForCredentials;
+  #onConflict;
+  #touchAfter;
+  #saveDestroyed;
+  #memory;
   #leaveClient = () => {};
   #leaveProvider = () => {};
   /** A promise once `close` was called. */
@@ -77,10 +99,19 @@ class RedisStore extends Store {
     this.#serializer = check.serializer(options.serializer);
     this.#disableTTL = check.disableTTL(options.disableTTL);
     this.#disableTouch = check.disableTouch(options.disableTouch);
+    this.#onConflict = check.onConflict(options.onConflict);
+    this.#touchAfter = check.touchAfter(options.touchAfter);
+    this.#saveDestroyed = check.saveDestroyed(options.saveDestroyed);
+    check.canMerge(this.#onConflict, this.#serializer);
+    this.#memory = new Memory({ bases: this.#isGuarded, ends: this.#touchAfter > 0 });
     const onUnavailable = check.onUnavailable(options.onUnavailable);
     const where = address(options);
     this.#askForCredentials = where.askForCredentials;
-    this.#native = connect({ ...where, prefix: this.#prefix, scanCount: this.#scanCount });
+    this.#native = connect({
+      ...where,
+      prefix: this.#prefix,
+      scanCount: options.scanCount ? this.#scanCount : SCAN_COUNT,
+    });
     if (onUnavailable === 'sessionless') {
       this.#availability = new Availability((event) => this.emit(event));
       this.#availability.lost();
@@ -131,7 +162,9 @@ class RedisStore extends Store {
   }
 
   set serializer(value) {
-    this.#serializer = check.serializer(value);
+    const serializer = check.serializer(value);
+    check.canMerge(this.#onConflict, serializer);
+    this.#serializer = serializer;
   }
 
   get disableTTL() {
@@ -148,6 +181,29 @@ class RedisStore extends Store {
 
   set disableTouch(value) {
     this.#disableTouch = check.disableTouch(value);
+  }
+
+  get onConflict() {
+    return this.#onConflict;
+  }
+
+  get touchAfter() {
+    return this.#touchAfter;
+  }
+
+  get saveDestroyed() {
+    return this.#saveDestroyed;
+  }
+
+  /** By which express-session makes the live session of a request of what `get` gave. */
+  createSession(request, loaded) {
+    const { sessionID: id } = request;
+    // Something else than `get` gave, such as a subclass's own: that is what the request starts from.
+    if (this.#isGuarded && this.#memory.recall(loaded, id) === undefined)
+      this.#memory.keep(loaded, id, this.#stringify(loaded), 0);
+    const session = super.createSession(request, loaded);
+    if (this.#memory.adopt(session, loaded, id) === undefined) this.#memory.keep(session, id, undefined, 0);
+    return session;
   }
 
   get(sid, callback) {
@@ -173,11 +229,11 @@ class RedisStore extends Store {
   }
 
   all(callback) {
-    return this.#walk(Operation.ALL, All, 'all', callback);
+    return this.#list(this.#isTimed ? List.SESSIONS_TIMED : List.SESSIONS, All, 'all', callback);
   }
 
   ids(callback) {
-    return this.#walk(Operation.IDS, Ids, 'ids', callback);
+    return this.#list(List.IDS, Ids, 'ids', callback);
   }
 
   length(callback) {
@@ -186,6 +242,12 @@ class RedisStore extends Store {
 
   clear(callback) {
     return this.#walk(Operation.CLEAR, Request, 'clear', callback);
+  }
+
+  scan(options = {}) {
+    const { count, match, signal } = check.scan(options);
+    const open = () => this.#native.list(List.SESSIONS_TIMED, match, count);
+    return scan(this, this.#outbox, open, () => this.#closed !== undefined, signal);
   }
 
   close() {
@@ -236,26 +298,68 @@ class RedisStore extends Store {
     this.#native.giveCredentials(given, refusal);
   }
 
+  /** Conflicts are looked for. */
+  get #isGuarded() {
+    return this.#onConflict !== 'overwrite';
+  }
+
+  /** The addon cannot tell by itself whether a stored expiry is in force. */
+  get #isTimed() {
+    return this.#serializer !== JSON || typeof this.#ttl === 'function' || this.#touchAfter > 0;
+  }
+
   #get(sid, callback) {
     if (this.#refuses('get', sid, callback)) return;
-    this.#outbox.add(Operation.GET, new Get(this, callback), sid);
+    const isTimed = this.#isTimed;
+    // With express-session, `createSession` sees all that is loaded.
+    const memory = this.#memory.keepsLoaded || this.generate === undefined ? this.#memory : undefined;
+    const request = new Get(this, callback, sid, memory, isTimed);
+    this.#outbox.add(isTimed ? Operation.GET_TIMED : Operation.GET, request, sid);
   }
 
   #set(sid, session, callback, isPromised) {
     if (this.#refuses('set', sid, callback)) return;
+    const record = this.#memory.recall(session, sid);
+    let isKnown;
     let ttl;
     let text;
     let failure;
     try {
       ttl = this.#lifetime(session);
+      isKnown = record !== undefined || this.#wasLoaded(sid, session);
+      if (ttl <= 0 && isKnown) ttl = this.#renewed(session, ttl);
       if (ttl > 0) text = this.#stringify(session);
     } catch (error) {
       failure = { error };
     }
     if (failure) process.nextTick(callback, failure.error, null);
-    else if (ttl > 0)
-      this.#outbox.add(Operation.SET, new Request(this, callback), sid, text, this.#disableTTL ? 0 : ttl);
-    else this.#expire(sid, callback, isPromised);
+    else if (ttl <= 0) this.#expire(sid, callback, isPromised);
+    else if (this.#isGuarded) this.#saveGuarded(sid, session, callback, record, text, ttl);
+    else this.#save(sid, session, callback, record, isKnown, text, ttl);
+  }
+
+  #save(sid, session, callback, record, isKnown, text, ttl) {
+    const isFirst = record === undefined;
+    const ends = this.#touchAfter > 0 ? Date.now() + ttl : 0;
+    let kept = record;
+    if (!isFirst) record.ends = ends;
+    // An object of the app's own may be any number of sessions in turn.
+    else if (isLive(session)) kept = this.#memory.keep(session, sid, undefined, ends);
+    const operation = isKnown && !this.#saveDestroyed ? Operation.SET_EXISTING : Operation.SET;
+    const save = new Save(this, callback, session, kept, this.#memory, isFirst);
+    this.#outbox.add(operation, save, sid, text, this.#disableTTL ? 0 : ttl);
+  }
+
+  #saveGuarded(sid, session, callback, record, text, ttl) {
+    new GuardedSave(this, callback, {
+      outbox: this.#outbox,
+      session,
+      record: record ?? this.#memory.keep(session, sid, undefined, 0),
+      text,
+      ttl: this.#disableTTL ? 0 : ttl,
+      onConflict: this.#onConflict,
+      isRevived: this.#saveDestroyed,
+    }).begin();
   }
 
   #touch(sid, session, callback, isPromised) {
@@ -264,16 +368,32 @@ class RedisStore extends Store {
       callback(null, null);
       return;
     }
+    const record = this.#memory.recall(session, sid);
     let ttl;
     let failure;
     try {
       ttl = this.#lifetime(session);
+      if (ttl <= 0 && record !== undefined) ttl = this.#renewed(session, ttl);
     } catch (error) {
       failure = { error };
     }
     if (failure) process.nextTick(callback, failure.error, null);
-    else if (ttl > 0) this.#outbox.add(Operation.TOUCH, new Request(this, callback), sid, '', ttl);
-    else this.#expire(sid, callback, isPromised);
+    else if (ttl <= 0) this.#expire(sid, callback, isPromised);
+    else if (this.#touchAfter === 0 || record === undefined)
+      this.#outbox.add(Operation.TOUCH, new Request(this, callback), sid, '', ttl);
+    else if (this.#isFresh(record, ttl)) callback(null, null);
+    else {
+      const touch = new Touch(this, callback, record, Date.now() + ttl);
+      this.#outbox.add(Operation.TOUCH, touch, sid, '', ttl);
+    }
+  }
+
+  /** Its last touch, or what did as well, is less than `touchAfter` ago. */
+  #isFresh({ ends }, ttl) {
+    const remaining = ends - Date.now();
+    // Half of a lifetime at most, so that one that is short does not end between two touches.
+    const touchAfter = Math.min(this.#touchAfter * 1000, ttl / 2);
+    return remaining >= ttl - touchAfter && remaining <= ttl + CLOCK_TOLERANCE;
   }
 
   /** A lifetime of 0 or less. Through the public method, since apps override it, some without a callback. */
@@ -294,6 +414,13 @@ class RedisStore extends Store {
     else this.#outbox.add(operation, new Walk(this, callback));
   }
 
+  #list(what, Listing, name, callback) {
+    if (callback == null) return promised((settle) => this.#list(what, Listing, name, settle));
+    checked(callback);
+    if (this.#closed) process.nextTick(callback, storeClosed(name), null);
+    else new Listing(this, callback, this.#outbox, this.#native.list(what, '*'), this.#isTimed).begin();
+  }
+
   /** Answers what cannot be tried at all. */
   #refuses(name, sid, callback) {
     if (typeof sid === 'string' && this.#closed === undefined) return false;
@@ -306,6 +433,29 @@ class RedisStore extends Store {
   #lifetime(session) {
     if (session === null || typeof session !== 'object') throw wrongType('The session', 'an object', session);
     return lifetime(session, this.#ttl);
+  }
+
+  /**
+   * The lifetime of a session that has grown old since it was loaded, in a long request: its time begins
+   * anew, as express-session has it at the end of the request. An app that ends a session by its cookie
+   * leaves no `originalMaxAge` above 0.
+   */
+  #renewed(session, ttl) {
+    const maxAge = session.cookie?.originalMaxAge;
+    if (typeof this.#ttl === 'function' || typeof maxAge !== 'number' || !(maxAge > 0)) return ttl;
+    session.cookie.expires = new Date(Date.now() + maxAge);
+    session.cookie.originalMaxAge = maxAge;
+    return Math.ceil(maxAge);
+  }
+
+  /** Of a framework that makes sessions by itself, and so leaves only the id to know them by. */
+  #wasLoaded(sid, session) {
+    return (
+      this.generate === undefined &&
+      isLive(session) &&
+      !(session instanceof Session) &&
+      this.#memory.knowsId(sid)
+    );
   }
 
   #stringify(session) {

@@ -60,6 +60,11 @@ pub(crate) enum Error {
     },
     #[error("{server} gave a reply that does not fit the command: {reply}")]
     UnexpectedReply { server: String, reply: &'static str },
+    #[error(
+        "the session in {server} was changed by others again and again for {} ms",
+        .waited.as_millis()
+    )]
+    Contended { server: String, waited: Duration },
     #[error("the store is closed")]
     Closed,
     #[error("the operation was given up inside the addon; please report this")]
@@ -75,6 +80,7 @@ impl Error {
             Self::Credentials { .. } => "ERR_CREDENTIALS",
             Self::Timeout { .. } | Self::Silent { .. } => "ERR_REDIS_TIMEOUT",
             Self::Reply { .. } | Self::UnexpectedReply { .. } => "ERR_REDIS_REPLY",
+            Self::Contended { .. } => "ERR_SESSION_CONFLICT",
             Self::Closed => "ERR_STORE_CLOSED",
             Self::Abandoned => "ERR_INTERNAL",
         }

@@ -58,6 +58,7 @@ test('regenerate destroys the session of a request and makes another', async () 
 });
 
 test('a live session saves, reloads and destroys itself by the store', async () => {
+  await redis.command('SET', 'sess:abc', '{}');
   const req = { sessionID: 'abc', sessionStore: store };
   store.createSession(req, { cookie: { originalMaxAge: 60_000, maxAge: 60_000 }, user: 'ann' });
 

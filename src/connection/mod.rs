@@ -84,7 +84,6 @@ enum Message {
 }
 
 /// The nodes that together hold every key once.
-#[expect(dead_code, reason = "walks are to use it")]
 #[derive(Debug)]
 pub(crate) struct Primaries {
     pub(crate) nodes: Vec<Connection>,
@@ -181,6 +180,11 @@ impl Connection {
         &self.shared.server
     }
 
+    /// How long an operation may take.
+    pub(crate) fn command_timeout(&self) -> Duration {
+        self.shared.command_timeout
+    }
+
     /// Sends commands; each is answered exactly once.
     pub(crate) fn send(&self, commands: Commands, mut settle: Box<dyn Settle>) {
         if commands.is_empty() {
@@ -269,7 +273,6 @@ impl Connection {
         replies.pop().unwrap_or(Err(Error::Abandoned))
     }
 
-    #[expect(dead_code, reason = "walks are to use it")]
     /// The nodes to walk over. In a cluster, as it is known at the moment.
     pub(crate) async fn primaries(&self) -> Result<Primaries, Error> {
         if self.shared.is_cluster {

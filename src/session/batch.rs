@@ -1,19 +1,22 @@
 //! A batch of requests becomes commands and, where it must, walks.
 
+use super::expiry::{Remaining, in_force, now};
+use super::guarded::{Guarded, Means, Rule};
 use super::{
-    Answer, Answers, Keys, Operation, Request, RequestId, Sessions, Unanswered, unexpected,
+    Answer, Answers, Operation, Request, RequestId, Sessions, Unanswered, UnderWay, unexpected,
 };
 use crate::connection::{Access, Commands, Expect, Reply, Settle};
+use crate::error::Error;
 use redis::Value;
 use std::future::Future;
 use std::ops::Range;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 use tokio::runtime::Handle;
-use tokio::sync::OwnedRwLockReadGuard;
+use tokio::time::Instant;
 
-/// Commands that are sent as one: the first of ten thousand requests need not wait for the last.
-const MOST_COMMANDS: usize = 128;
+/// Requests that are sent as one: the first of ten thousand need not wait for the last.
+const MOST_REQUESTS: usize = 128;
 
 impl Sessions {
     /// Sends the requests of one batch in order; walks and the end run on as tasks of their own.
@@ -32,35 +35,37 @@ impl Sessions {
                     operation,
                     id,
                     value,
+                    base,
                     ttl,
                 } => {
-                    piece.add(&self.keys, bytes, *request, *operation, id, value, *ttl);
-                    if piece.operations.len() == MOST_COMMANDS {
-                        self.send(std::mem::take(&mut piece), answers);
+                    let session = Stored {
+                        key: &self.keys.key(&bytes[id.clone()]),
+                        value: &bytes[value.clone()],
+                        base: base_of(bytes, base),
+                        ttl: *ttl,
+                    };
+                    piece.add(self, *request, *operation, &session);
+                    if piece.requests.len() == MOST_REQUESTS {
+                        self.send(std::mem::take(&mut piece), answers, tasks);
                     }
                 }
                 Request::Walk(request, bulk) => {
-                    // What the app issued before comes first.
-                    self.send(std::mem::take(&mut piece), answers);
-                    let unanswered =
-                        Unanswered::new(Arc::clone(answers), vec![(*request, bulk.name())]);
-                    let mut walk = Box::pin(self.clone().walk(*bulk, *request, unanswered));
-                    // Polled once here, so that its first command takes its place in the order. The
-                    // task polls again, and that registers its waker.
-                    let mut context = Context::from_waker(Waker::noop());
-                    if walk.as_mut().poll(&mut context).is_ready() {
-                        continue;
-                    }
-                    let under_way = self.begin();
-                    tasks.spawn(async move {
-                        walk.await;
-                        drop(under_way);
-                    });
+                    self.send(std::mem::take(&mut piece), answers, tasks);
+                    let unanswered = Unanswered::one(answers, *request, bulk.name());
+                    begin(self.clone().walk(*bulk, unanswered), self.begin(), tasks);
+                }
+                Request::Page(request, walk) => {
+                    self.send(std::mem::take(&mut piece), answers, tasks);
+                    // It holds what closing waits for by itself.
+                    begin(
+                        self.clone().page(*walk, *request, Arc::clone(answers)),
+                        None,
+                        tasks,
+                    );
                 }
                 Request::Close(request) => {
-                    self.send(std::mem::take(&mut piece), answers);
-                    let unanswered =
-                        Unanswered::new(Arc::clone(answers), vec![(*request, "close")]);
+                    self.send(std::mem::take(&mut piece), answers, tasks);
+                    let unanswered = Unanswered::one(answers, *request, "close");
                     let sessions = self.clone();
                     tasks.spawn(async move {
                         // Others may share the connection: what is ours must be over first.
@@ -71,132 +76,261 @@ impl Sessions {
                 }
             }
         }
-        self.send(piece, answers);
+        self.send(piece, answers, tasks);
     }
 
-    /// To be held for as long as something is under way. `None` only when closing has begun, and then
-    /// the store is given no more.
-    fn begin(&self) -> Option<OwnedRwLockReadGuard<()>> {
-        Arc::clone(&self.under_way).try_read_owned().ok()
-    }
-
-    fn send<A: Answers>(&self, piece: Piece, answers: &Arc<A>) {
-        if piece.operations.is_empty() {
+    fn send<A: Answers>(&self, piece: Piece, answers: &Arc<A>, tasks: &Handle) {
+        if piece.requests.is_empty() {
             return;
         }
         let Piece {
             commands,
-            operations,
+            owners,
+            pending,
             requests,
         } = piece;
-        let connection = self.lease.connection();
-        connection.send(
+        self.connection().send(
             commands,
             Box::new(Sent {
                 unanswered: Unanswered::new(Arc::clone(answers), requests),
-                operations,
-                server: connection.server().into(),
-                _under_way: self.begin(),
+                owners,
+                pending,
+                sessions: self.clone(),
+                tasks: tasks.clone(),
+                under_way: self.begin(),
             }),
         );
     }
+}
+
+/// Runs a walk, which is polled once here, so that its first command takes its place in the order. The
+/// task polls again, and that registers its waker.
+fn begin(walk: impl Future<Output = ()> + Send + 'static, under_way: UnderWay, tasks: &Handle) {
+    let mut walk = Box::pin(walk);
+    let mut context = Context::from_waker(Waker::noop());
+    if walk.as_mut().poll(&mut context).is_pending() {
+        tasks.spawn(async move {
+            walk.await;
+            drop(under_way);
+        });
+    }
+}
+
+fn base_of<'a>(bytes: &'a [u8], base: &Range<usize>) -> Option<&'a [u8]> {
+    // No session is an empty text.
+    (!base.is_empty()).then(|| &bytes[base.clone()])
+}
+
+/// What a request is about.
+struct Stored<'a> {
+    key: &'a [u8],
+    value: &'a [u8],
+    base: Option<&'a [u8]>,
+    ttl: Option<u64>,
 }
 
 /// The part of a batch that is sent as one.
 #[derive(Default)]
 struct Piece {
     commands: Commands,
-    operations: Vec<Operation>,
+    /// The place of the request that a command belongs to.
+    owners: Vec<usize>,
+    pending: Vec<Pending>,
     requests: Vec<(RequestId, &'static str)>,
 }
 
+/// A request whose replies are still to come.
+enum Pending {
+    Plain(Operation),
+    /// `GET`, then `PTTL`: in this order, a save between the two cannot make the text seem newer than the
+    /// time it has left.
+    Read {
+        timed: bool,
+        text: Option<Reply>,
+    },
+    Guarded(Box<Guarded>, Means),
+    /// Answered, or left to a task that goes on.
+    Over,
+}
+
 impl Piece {
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the fields of a request, taken apart by the only caller"
-    )]
     fn add(
         &mut self,
-        keys: &Keys,
-        bytes: &[u8],
+        sessions: &Sessions,
         request: RequestId,
         operation: Operation,
-        id: &Range<usize>,
-        value: &Range<usize>,
-        ttl: Option<u64>,
+        stored: &Stored<'_>,
     ) {
-        let key = keys.key(&bytes[id.clone()]);
-        let value = &bytes[value.clone()];
-        add_command(&mut self.commands, operation, &key, value, ttl);
-        self.operations.push(operation);
+        let before = self.commands.len();
+        let pending = match operation {
+            Operation::Get | Operation::GetTimed => {
+                let key = stored.key;
+                self.add_command(Access::Read, Expect::Text, &[b"GET", key]);
+                self.add_command(Access::Read, Expect::Integer, &[b"PTTL", key]);
+                Pending::Read {
+                    timed: operation == Operation::GetTimed,
+                    text: None,
+                }
+            }
+            Operation::Set | Operation::SetExisting => {
+                self.add_set(operation == Operation::SetExisting, stored);
+                Pending::Plain(operation)
+            }
+            Operation::SetNew | Operation::SetUnchanged | Operation::SetMerged => {
+                let guarded = Guarded {
+                    rule: match operation {
+                        Operation::SetUnchanged => Rule::Unchanged,
+                        Operation::SetMerged => Rule::Merged,
+                        _ => Rule::New,
+                    },
+                    key: stored.key.to_vec(),
+                    base: stored.base.map(<[u8]>::to_vec),
+                    mine: stored.value.to_vec(),
+                    ttl: stored.ttl,
+                    since: Instant::now(),
+                };
+                let means = guarded.begin(&sessions.dialect, &mut self.commands);
+                Pending::Guarded(Box::new(guarded), means)
+            }
+            Operation::Touch => {
+                let ttl = stored.ttl.unwrap_or(0).to_string();
+                let words = [b"PEXPIRE", stored.key, ttl.as_bytes()];
+                self.add_command(Access::Write, Expect::Integer, &words);
+                Pending::Plain(operation)
+            }
+            Operation::Destroy => {
+                self.add_command(Access::Write, Expect::Integer, &[b"DEL", stored.key]);
+                Pending::Plain(operation)
+            }
+        };
+        let place = self.requests.len();
+        self.owners
+            .extend((before..self.commands.len()).map(|_| place));
+        self.pending.push(pending);
         self.requests.push((request, operation.name()));
     }
-}
 
-fn add_command(
-    commands: &mut Commands,
-    operation: Operation,
-    key: &[u8],
-    value: &[u8],
-    ttl: Option<u64>,
-) {
-    let ttl = ttl.map(|ttl| ttl.to_string());
-    let mut add = |access, expect, words: &[&[u8]]| commands.add(access, expect, Some(1), words);
-    match (operation, &ttl) {
-        (Operation::Get, _) => add(Access::Read, Expect::Text, &[b"GET", key]),
-        (Operation::Set, None) => add(Access::Write, Expect::Okay, &[b"SET", key, value]),
-        (Operation::Set, Some(ttl)) => add(
-            Access::Write,
-            Expect::Okay,
-            &[b"SET", key, value, b"PX", ttl.as_bytes()],
-        ),
-        (Operation::Touch, ttl) => {
-            let ttl = ttl.as_deref().unwrap_or("0");
-            add(
-                Access::Write,
-                Expect::Integer,
-                &[b"PEXPIRE", key, ttl.as_bytes()],
-            );
+    fn add_command(&mut self, access: Access, expect: Expect, words: &[&[u8]]) {
+        self.commands.add(access, expect, Some(1), words);
+    }
+
+    fn add_set(&mut self, existing: bool, stored: &Stored<'_>) {
+        let ttl = stored.ttl.map(|ttl| ttl.to_string());
+        let mut words: [&[u8]; 6] = [b"SET", stored.key, stored.value, b"", b"", b""];
+        let mut count = 3;
+        let mut add = |word| {
+            words[count] = word;
+            count += 1;
+        };
+        if existing {
+            add(b"XX");
         }
-        (Operation::Destroy, _) => add(Access::Write, Expect::Integer, &[b"DEL", key]),
+        if let Some(ttl) = &ttl {
+            add(b"PX");
+            add(ttl.as_bytes());
+        }
+        self.add_command(Access::Write, Expect::Okay, &words[..count]);
     }
 }
 
-/// Requests that were sent, one command each.
+/// Requests that were sent.
 struct Sent<A: Answers> {
     unanswered: Unanswered<A>,
-    operations: Vec<Operation>,
-    server: Arc<str>,
-    _under_way: Option<OwnedRwLockReadGuard<()>>,
+    owners: Vec<usize>,
+    pending: Vec<Pending>,
+    sessions: Sessions,
+    tasks: Handle,
+    under_way: UnderWay,
 }
 
 impl<A: Answers> Settle for Sent<A> {
     fn settle(&mut self, replies: Vec<(usize, Reply)>) {
-        let Self {
-            unanswered,
-            operations,
-            server,
-            ..
-        } = self;
-        unanswered.settle(replies, |at, name, reply| match operations.get(at) {
-            Some(operation) => answer(*operation, name, server, reply),
-            None => Answer::Failed(name, crate::error::Error::Abandoned),
-        });
+        let mut answers = Vec::with_capacity(replies.len());
+        let now = now();
+        for (at, reply) in replies {
+            let Some(&place) = self.owners.get(at) else {
+                continue;
+            };
+            let is_second = at > 0 && self.owners.get(at - 1) == Some(&place);
+            if let Some(answer) = self.take(place, is_second, now, reply) {
+                answers.push((place, answer));
+            }
+        }
+        self.unanswered.settle(answers);
     }
 }
 
-fn answer(operation: Operation, name: &'static str, server: &str, reply: Reply) -> Answer {
-    let value = match reply {
-        Ok(value) => value,
-        Err(error) => return Answer::Failed(name, error),
-    };
-    match (operation, value) {
-        (Operation::Get, Value::Nil) => Answer::Missing,
-        (Operation::Get, Value::BulkString(bytes)) => Answer::Session(bytes),
-        (Operation::Set, Value::Okay) | (Operation::Touch | Operation::Destroy, Value::Int(_)) => {
-            Answer::Done
+impl<A: Answers> Sent<A> {
+    /// The answer to a request, if this reply is all that it waited for.
+    fn take(&mut self, place: usize, is_second: bool, now: u64, reply: Reply) -> Option<Answer> {
+        let server = self.sessions.connection().server();
+        let pending = self.pending.get_mut(place)?;
+        match pending {
+            Pending::Over => None,
+            Pending::Plain(operation) => Some(plain(*operation, server, reply)),
+            Pending::Read { text, .. } if !is_second => {
+                *text = Some(reply);
+                None
+            }
+            Pending::Read { timed, text } => {
+                let text = text.take().unwrap_or(Err(Error::Abandoned));
+                Some(read(*timed, server, now, text, reply))
+            }
+            Pending::Guarded(..) => {
+                let Pending::Guarded(guarded, means) = std::mem::replace(pending, Pending::Over)
+                else {
+                    return None;
+                };
+                match guarded.settle(&self.sessions.dialect, server, means, reply) {
+                    Ok(answer) => Some(answer),
+                    Err(attempt) => {
+                        let unanswered = self.unanswered.hand_over(place)?;
+                        let sessions = self.sessions.clone();
+                        let under_way = self.under_way.clone();
+                        self.tasks.spawn(async move {
+                            let answer = guarded.go_on(sessions, attempt).await;
+                            unanswered.finish_one(answer);
+                            drop(under_way);
+                        });
+                        None
+                    }
+                }
+            }
         }
-        (_, value) => Answer::Failed(name, unexpected(server, &value)),
+    }
+}
+
+fn plain(operation: Operation, server: &str, reply: Reply) -> Answer {
+    match (operation, reply) {
+        (_, Err(error)) => Answer::Failed(operation.name(), error),
+        (Operation::SetExisting, Ok(Value::Nil)) => Answer::Missing,
+        (Operation::Set | Operation::SetExisting, Ok(Value::Okay))
+        | (Operation::Touch | Operation::Destroy, Ok(Value::Int(_))) => Answer::Done,
+        (_, Ok(value)) => Answer::Failed(operation.name(), unexpected(server, &value)),
+    }
+}
+
+fn read(timed: bool, server: &str, now: u64, text: Reply, remaining: Reply) -> Answer {
+    let text = match text {
+        Ok(Value::BulkString(text)) => text,
+        Ok(Value::Nil) => return Answer::Missing,
+        Ok(value) => return Answer::Failed("get", unexpected(server, &value)),
+        Err(error) => return Answer::Failed("get", error),
+    };
+    let remaining = remaining_of(remaining);
+    let ends = if timed {
+        remaining.end(now)
+    } else {
+        in_force(&text, remaining, now)
+    };
+    Answer::Session(text, ends)
+}
+
+/// What a `PTTL` told. Where it is refused, or went amiss, the text has to do.
+pub(super) fn remaining_of(reply: Reply) -> Remaining {
+    match reply {
+        Ok(Value::Int(left)) => Remaining::from_pttl(left),
+        _ => Remaining::Unknown,
     }
 }
 
@@ -204,10 +338,18 @@ fn answer(operation: Operation, name: &'static str, server: &str, reply: Reply) 
 mod tests {
     use super::*;
 
-    fn packed(operation: Operation, ttl: Option<u64>) -> String {
-        let mut commands = Commands::default();
-        add_command(&mut commands, operation, b"k", b"v", ttl);
-        String::from_utf8_lossy(commands.bytes(0))
+    fn packed(existing: bool, ttl: Option<u64>) -> String {
+        let mut piece = Piece::default();
+        piece.add_set(
+            existing,
+            &Stored {
+                key: b"k",
+                value: b"v",
+                base: None,
+                ttl,
+            },
+        );
+        String::from_utf8_lossy(piece.commands.bytes(0))
             .split("\r\n")
             .filter(|part| !part.starts_with(['*', '$']) && !part.is_empty())
             .collect::<Vec<_>>()
@@ -215,26 +357,59 @@ mod tests {
     }
 
     #[test]
-    fn commands() {
-        assert_eq!(packed(Operation::Get, None), "GET k");
-        assert_eq!(packed(Operation::Set, None), "SET k v");
-        assert_eq!(packed(Operation::Set, Some(150)), "SET k v PX 150");
-        assert_eq!(packed(Operation::Touch, Some(150)), "PEXPIRE k 150");
-        assert_eq!(packed(Operation::Destroy, None), "DEL k");
+    fn sets() {
+        assert_eq!(packed(false, None), "SET k v");
+        assert_eq!(packed(false, Some(150)), "SET k v PX 150");
+        assert_eq!(packed(true, Some(150)), "SET k v XX PX 150");
+        assert_eq!(packed(true, None), "SET k v XX");
     }
 
     #[test]
     fn replies_that_do_not_fit_are_errors_without_their_content() {
         let value = Value::BulkString(b"hunter2".to_vec());
-        let Answer::Failed(name, error) = answer(Operation::Set, "set", "redis://h", Ok(value))
-        else {
+        let Answer::Failed(name, error) = plain(Operation::Set, "redis://h", Ok(value)) else {
             panic!("accepted");
         };
         assert_eq!(name, "set");
         assert!(!format!("{error} {error:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn what_was_destroyed_is_missing() {
+        let answer = |operation, value| plain(operation, "redis://h", Ok(value));
         assert!(matches!(
-            answer(Operation::Get, "get", "redis://h", Ok(Value::Nil)),
+            answer(Operation::SetExisting, Value::Nil),
             Answer::Missing
+        ));
+        assert!(matches!(
+            answer(Operation::Set, Value::Nil),
+            Answer::Failed(..)
+        ));
+    }
+
+    #[test]
+    fn a_session_is_read_with_or_without_its_time_to_live() {
+        let text = || Ok(Value::BulkString(b"{}".to_vec()));
+        let get = |timed, text, left| read(timed, "redis://h", 1000, text, left);
+        assert!(matches!(
+            get(true, text(), Ok(Value::Int(500))),
+            Answer::Session(_, Some(1500))
+        ));
+        assert!(matches!(
+            get(true, text(), Err(Error::Abandoned)),
+            Answer::Session(_, None)
+        ));
+        assert!(matches!(
+            get(false, text(), Ok(Value::Int(500))),
+            Answer::Session(_, None)
+        ));
+        assert!(matches!(
+            get(false, Ok(Value::Nil), Ok(Value::Int(-2))),
+            Answer::Missing
+        ));
+        assert!(matches!(
+            get(false, Err(Error::Closed), Err(Error::Closed)),
+            Answer::Failed("get", Error::Closed)
         ));
     }
 }

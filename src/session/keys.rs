@@ -4,12 +4,13 @@
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Keys {
     prefix: Vec<u8>,
+    /// The prefix as a glob that matches nothing else.
     pattern: Vec<u8>,
 }
 
 impl Keys {
     pub(crate) fn new(prefix: &str) -> Self {
-        let mut pattern = Vec::with_capacity(prefix.len() + 1);
+        let mut pattern = Vec::with_capacity(prefix.len());
         for byte in prefix.bytes() {
             // The characters that Redis's glob matching gives a meaning.
             if matches!(byte, b'*' | b'?' | b'[' | b']' | b'\\') {
@@ -17,7 +18,6 @@ impl Keys {
             }
             pattern.push(byte);
         }
-        pattern.push(b'*');
         Self {
             prefix: prefix.as_bytes().to_vec(),
             pattern,
@@ -28,9 +28,9 @@ impl Keys {
         [&self.prefix, id].concat()
     }
 
-    /// Matches the keys that begin with the prefix, taken literally.
-    pub(crate) fn pattern(&self) -> &[u8] {
-        &self.pattern
+    /// Matches the keys that are the prefix, taken literally, and what matches `ids`, a glob.
+    pub(crate) fn pattern(&self, ids: &[u8]) -> Vec<u8> {
+        [&self.pattern, ids].concat()
     }
 
     /// The id in a key; `None` for a key of somebody else.
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn patterns_take_the_prefix_literally() {
-        assert_eq!(Keys::new(r"a*?[b]\:").pattern(), br"a\*\?\[b\]\\:*");
-        assert_eq!(Keys::new("é").pattern(), "é*".as_bytes());
+        assert_eq!(Keys::new(r"a*?[b]\:").pattern(b"*"), br"a\*\?\[b\]\\:*");
+        assert_eq!(Keys::new("é").pattern(b"[ab]?"), "é[ab]?".as_bytes());
     }
 }

@@ -2,43 +2,62 @@
 //!
 //! | operation | commands |
 //! |---|---|
-//! | get | `GET` |
-//! | set | `SET … PX`, or plain `SET` for a session without a lifetime |
+//! | get | `GET`, `PTTL` |
+//! | set | `SET … PX`, or `SET` alone for a session without a lifetime |
+//! | … of a session that was loaded or saved before | the same with `XX` |
+//! | … where conflicts are looked for | `SET … IFEQ`, or a script where the server has none: [`guarded`] |
 //! | touch | `PEXPIRE` |
 //! | destroy | `DEL` |
-//! | ids, length | `SCAN` |
-//! | all | `SCAN`, `MGET` |
-//! | clear | `SCAN`, `UNLINK` |
+//! | length, ids | `SCAN` |
+//! | all, scan | `SCAN`, and `GET`, `PTTL` per session |
+//! | clear | `SCAN`, and `UNLINK` per session |
 
 mod batch;
+mod expiry;
+mod guarded;
 mod keys;
+mod merge;
 mod scan;
+mod seen;
 
+pub(crate) use self::scan::{Listing, WalkId, Walks};
+
+use self::expiry::Instant;
+use self::guarded::Dialect;
 use self::keys::Keys;
-use crate::connection::{Connection, Lease, Reply};
+use crate::connection::{Connection, Lease};
 use crate::error::Error;
 use redis::Value;
 use std::ops::Range;
 use std::sync::Arc;
-use tokio::sync::RwLock;
+use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
 /// Names a request among those under way; given and taken back by the caller.
 pub(crate) type RequestId = u32;
 
-/// The operations that one command on one key serves.
+/// The operations on one session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
+    /// Says when the session ends where its text, which is JSON, says otherwise.
     Get,
+    /// Says so in any case, whatever the text is.
+    GetTimed,
     Set,
+    /// Only if there is still one: what was destroyed stays so.
+    SetExisting,
+    /// Only if there is none.
+    SetNew,
+    /// Only if nothing but the cookie has changed since the `base`.
+    SetUnchanged,
+    /// Together with what has changed since the `base`.
+    SetMerged,
     Touch,
     Destroy,
 }
 
-/// The operations that walk all keys under the prefix.
+/// The operations on all sessions that have one answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bulk {
-    All,
-    Ids,
     Length,
     Clear,
 }
@@ -51,28 +70,36 @@ pub(crate) enum Request {
         operation: Operation,
         /// The session's id, UTF-8.
         id: Range<usize>,
-        /// `Set`: the text to store, UTF-8.
+        /// Of a set: the text to store, UTF-8.
         value: Range<usize>,
-        /// `Set` and `Touch`: the lifetime in milliseconds; `None` for no expiry.
+        /// Of a set with conflicts: the text that was loaded, UTF-8.
+        base: Range<usize>,
+        /// Of a set or touch: the lifetime in milliseconds; `None` for no expiry.
         ttl: Option<u64>,
     },
     Walk(RequestId, Bulk),
+    /// The next page of a listing.
+    Page(RequestId, WalkId),
     /// Ends the connection once everything before it is done.
     Close(RequestId),
 }
 
-/// What a request is answered with. `Id` and `Session` may come any number of times, in turn, before
-/// the last answer of `Ids` and `All`; every other answer is a request's last.
+/// What a request is answered with. `Id` and `Item` come any number of times before the last answer of a
+/// page; every other answer is a request's last.
 #[derive(Debug)]
 pub(crate) enum Answer {
     Done,
     Missing,
-    /// The stored bytes of a session.
-    Session(Vec<u8>),
-    /// Stored bytes that belong to the `Id` before them.
-    Item(Vec<u8>),
+    /// The stored bytes of a session, and when it ends where that was asked for or is not what they say.
+    Session(Vec<u8>, Option<Instant>),
     Id(Vec<u8>),
+    /// The same of the session of the `Id` before.
+    Item(Vec<u8>, Option<Instant>),
+    /// The end of a page that is not the last.
+    More,
     Count(u64),
+    /// A session that was not saved: why, and the bytes that are stored.
+    Conflict(&'static str, Vec<u8>),
     Failed(&'static str, Error),
     /// Something happened to the connection. Given to those who watch it, who are under way for as
     /// long as their store lives and do not count as requests.
@@ -86,7 +113,7 @@ impl Answer {
     pub(crate) fn is_last(&self) -> bool {
         !matches!(
             self,
-            Self::Item(_) | Self::Id(_) | Self::Event(..) | Self::Ended
+            Self::Item(..) | Self::Id(_) | Self::Event(..) | Self::Ended
         )
     }
 }
@@ -103,9 +130,14 @@ pub(crate) struct Sessions {
     keys: Arc<Keys>,
     /// The `COUNT` of a `SCAN`.
     scan_count: u32,
+    dialect: Arc<Dialect>,
+    walks: Arc<Walks>,
     /// What is under way holds it for reading; closing waits for it.
     under_way: Arc<RwLock<()>>,
 }
+
+/// Held by what is under way.
+type UnderWay = Option<Arc<OwnedRwLockReadGuard<()>>>;
 
 impl Sessions {
     pub(crate) fn new(lease: Lease, prefix: &str, scan_count: u32) -> Self {
@@ -113,8 +145,16 @@ impl Sessions {
             lease: Arc::new(lease),
             keys: Arc::new(Keys::new(prefix)),
             scan_count,
+            dialect: Arc::default(),
+            walks: Arc::default(),
             under_way: Arc::default(),
         }
+    }
+
+    /// `None` only when closing has begun, and then the store is given no more.
+    fn begin(&self) -> UnderWay {
+        let guard = Arc::clone(&self.under_way).try_read_owned();
+        guard.ok().map(Arc::new)
     }
 
     /// Requests that come later use this prefix.
@@ -135,8 +175,10 @@ impl Operation {
     /// The name in errors.
     fn name(self) -> &'static str {
         match self {
-            Self::Get => "get",
-            Self::Set => "set",
+            Self::Get | Self::GetTimed => "get",
+            Self::Set | Self::SetExisting | Self::SetNew | Self::SetUnchanged | Self::SetMerged => {
+                "set"
+            }
             Self::Touch => "touch",
             Self::Destroy => "destroy",
         }
@@ -146,8 +188,6 @@ impl Operation {
 impl Bulk {
     fn name(self) -> &'static str {
         match self {
-            Self::All => "all",
-            Self::Ids => "ids",
             Self::Length => "length",
             Self::Clear => "clear",
         }
@@ -170,26 +210,42 @@ impl<A: Answers> Unanswered<A> {
         }
     }
 
+    fn one(answers: &Arc<A>, request: RequestId, name: &'static str) -> Self {
+        Self::new(Arc::clone(answers), vec![(request, name)])
+    }
+
     /// Answers that are not the last of a request.
     fn continue_with(&self, items: Vec<(RequestId, Answer)>) {
         self.answers.answer(items);
     }
 
-    /// The last answers of the requests at these places: `answer` makes each of the reply.
-    fn settle(
-        &mut self,
-        replies: Vec<(usize, Reply)>,
-        mut answer: impl FnMut(usize, &'static str, Reply) -> Answer,
-    ) {
+    /// The last answers of the requests at these places.
+    fn settle(&mut self, answers: Vec<(usize, Answer)>) {
         let requests = &mut self.requests;
-        let answers = replies
+        let answers: Vec<_> = answers
             .into_iter()
-            .filter_map(|(at, reply)| {
-                let (request, name) = requests.get_mut(at)?.take()?;
-                Some((request, answer(at, name, reply)))
+            .filter_map(|(at, answer)| {
+                let (request, _) = requests.get_mut(at)?.take()?;
+                Some((request, answer))
             })
             .collect();
-        self.answers.answer(answers);
+        if !answers.is_empty() {
+            self.answers.answer(answers);
+        }
+    }
+
+    /// The last answer of the only request.
+    fn finish_one(mut self, answer: Answer) {
+        self.settle(vec![(0, answer)]);
+    }
+
+    /// Leaves the request at a place to somebody else.
+    fn hand_over(&mut self, at: usize) -> Option<Self> {
+        let request = self.requests.get_mut(at)?.take()?;
+        Some(Self {
+            answers: Arc::clone(&self.answers),
+            requests: vec![Some(request)],
+        })
     }
 
     /// The last answers: `answer` is asked for each request, in order.

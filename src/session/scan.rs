@@ -1,131 +1,383 @@
 //! The operations that walk all keys under a prefix.
+//!
+//! A walk takes bounded steps, whatever the number of sessions: one `SCAN`, or the commands on a chunk of
+//! keys, each on one key. Listings are given page by page, and the next page is begun when it is asked
+//! for: who reads slowly is not overrun.
 
-use super::{Answer, Answers, Bulk, RequestId, Sessions, Unanswered, unexpected};
-use crate::connection::{Access, Expect};
+use super::batch::remaining_of;
+use super::expiry::now;
+use super::seen::Seen;
+use super::{Answer, Answers, Bulk, Keys, RequestId, Sessions, Unanswered, UnderWay, unexpected};
+use crate::connection::{Access, Commands, Connection, Expect, Reply};
 use crate::error::Error;
 use redis::Value;
-use std::collections::HashSet;
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Keys in one `MGET` or `UNLINK`: bounds how long one command keeps Redis from its other work.
-const CHUNK_KEYS: usize = 100;
+/// Sessions whose values are on their way at a time.
+const CHUNK_KEYS: usize = 128;
+/// Ids in a page.
+const PAGE_IDS: usize = 1024;
+/// `SCAN`s for one page: where few of the keys are sessions, a page ends before it is full.
+const PAGE_SCANS: usize = 64;
 
-impl Sessions {
-    /// Answers one bulk request.
-    pub(super) async fn walk<A: Answers>(
-        self,
-        bulk: Bulk,
-        request: RequestId,
-        unanswered: Unanswered<A>,
-    ) {
-        let result = match bulk {
-            Bulk::Length => self
-                .scan()
-                .await
-                .map(|keys| Answer::Count(keys.len() as u64)),
-            Bulk::Ids => self.scan().await.map(|keys| {
-                for chunk in keys.chunks(CHUNK_KEYS) {
-                    let ids = chunk.iter().map(|key| (request, self.id(key)));
-                    unanswered.continue_with(ids.collect());
-                }
-                Answer::Done
-            }),
-            Bulk::Clear => self.unlink_all().await,
-            Bulk::All => self.read_all(request, &unanswered).await,
-        };
-        unanswered.finish(|name| match result {
-            Ok(Answer::Count(count)) => Answer::Count(count),
-            Ok(_) => Answer::Done,
-            Err(ref error) => Answer::Failed(name, error.clone()),
-        });
-    }
+/// Names a listing among those under way.
+pub(crate) type WalkId = u32;
 
-    fn id(&self, key: &[u8]) -> Answer {
-        // `scan` gives keys under the prefix only.
-        Answer::Id(self.keys.id(key).unwrap_or(key).to_vec())
-    }
+/// What a listing gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Listing {
+    Ids,
+    /// Sessions, with their ends where their texts say otherwise.
+    All,
+    /// Sessions, with their ends.
+    Scan,
+}
 
-    async fn one(&self, access: Access, expect: Expect, words: &[&[u8]]) -> Result<Value, Error> {
-        let connection = self.lease.connection();
-        connection.ask(access, expect, None, words).await
-    }
-
-    fn misfit(&self, value: &Value) -> Error {
-        unexpected(self.lease.connection().server(), value)
-    }
-
-    /// Every key under the prefix, each once, though SCAN may give one several times.
-    async fn scan(&self) -> Result<Vec<Vec<u8>>, Error> {
-        let mut seen = HashSet::new();
-        let mut cursor = b"0".to_vec();
-        loop {
-            let reply = self
-                .one(
-                    Access::Read,
-                    Expect::Array,
-                    &[
-                        b"SCAN",
-                        &cursor,
-                        b"MATCH",
-                        self.keys.pattern(),
-                        b"COUNT",
-                        self.scan_count.to_string().as_bytes(),
-                    ],
-                )
-                .await?;
-            let Value::Array(parts) = reply else {
-                return Err(self.misfit(&reply));
-            };
-            let Ok([Value::BulkString(next), Value::Array(keys)]) = <[Value; 2]>::try_from(parts)
-            else {
-                return Err(self.misfit(&Value::Array(Vec::new())));
-            };
-            seen.extend(keys.into_iter().filter_map(|key| match key {
-                Value::BulkString(key) if self.keys.id(&key).is_some() => Some(key),
-                _ => None,
-            }));
-            if next == b"0" {
-                return Ok(seen.into_iter().collect());
-            }
-            cursor = next;
+impl Listing {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ids => "ids",
+            Self::All => "all",
+            Self::Scan => "scan",
         }
-    }
-
-    async fn unlink_all(&self) -> Result<Answer, Error> {
-        for chunk in self.scan().await?.chunks(CHUNK_KEYS) {
-            self.one(Access::Write, Expect::Integer, &words(b"UNLINK", chunk))
-                .await?;
-        }
-        Ok(Answer::Done)
-    }
-
-    async fn read_all<A: Answers>(
-        &self,
-        request: RequestId,
-        unanswered: &Unanswered<A>,
-    ) -> Result<Answer, Error> {
-        for chunk in self.scan().await?.chunks(CHUNK_KEYS) {
-            let reply = self
-                .one(Access::Read, Expect::Array, &words(b"MGET", chunk))
-                .await?;
-            let Value::Array(values) = reply else {
-                return Err(self.misfit(&reply));
-            };
-            let mut items = Vec::with_capacity(2 * chunk.len());
-            for (key, value) in chunk.iter().zip(values) {
-                // Nil: gone since the scan, or not a string.
-                if let Value::BulkString(bytes) = value {
-                    items.push((request, self.id(key)));
-                    items.push((request, Answer::Item(bytes)));
-                }
-            }
-            unanswered.continue_with(items);
-        }
-        Ok(Answer::Done)
     }
 }
 
-fn words<'a>(name: &'a [u8], keys: &'a [Vec<u8>]) -> Vec<&'a [u8]> {
-    std::iter::once(name)
-        .chain(keys.iter().map(Vec::as_slice))
-        .collect()
+/// The listings of one store that are not at their end.
+#[derive(Debug, Default)]
+pub(crate) struct Walks {
+    last: AtomicU32,
+    open: Mutex<HashMap<WalkId, Arc<tokio::sync::Mutex<Walk>>>>,
+}
+
+impl Walks {
+    fn lock(&self) -> MutexGuard<'_, HashMap<WalkId, Arc<tokio::sync::Mutex<Walk>>>> {
+        // A poisoned lock still holds a usable map: each change is one step.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets a listing that nobody will ask for.
+    pub(crate) fn close(&self, walk: WalkId) {
+        self.lock().remove(&walk);
+    }
+}
+
+/// Where a listing stands.
+#[derive(Debug)]
+struct Walk {
+    listing: Listing,
+    steps: Steps,
+    /// Found, but not given yet.
+    found: VecDeque<Vec<u8>>,
+    /// Closing waits for what gives all; a scan may be left half-way.
+    _under_way: UnderWay,
+}
+
+/// A `SCAN` from its begin to its end.
+#[derive(Debug)]
+struct Steps {
+    keys: Arc<Keys>,
+    pattern: Vec<u8>,
+    count: u32,
+    connection: Connection,
+    round: Round,
+    cursor: Vec<u8>,
+    seen: Seen,
+}
+
+/// Nodes are walked one after the other. Keys that moved meanwhile, as when a cluster is given another
+/// node, may be where the walk has been: then it goes round once more.
+#[derive(Debug)]
+enum Round {
+    /// Which nodes there are is to be asked. What was the version, and how often it changed.
+    Due {
+        before: Option<u64>,
+        changes: u32,
+    },
+    /// The nodes that are still to be walked; the first is begun.
+    Begun {
+        nodes: VecDeque<Connection>,
+        version: u64,
+        changes: u32,
+    },
+    Ended,
+}
+
+const START: &[u8] = b"0";
+/// After so many rounds, a cluster that is still changing is left to itself.
+const MOST_ROUNDS: u32 = 5;
+
+impl Steps {
+    fn is_at_end(&self) -> bool {
+        matches!(self.round, Round::Ended)
+    }
+
+    /// The node to ask next; none at the end.
+    async fn node(&mut self) -> Result<Option<Connection>, Error> {
+        loop {
+            match &mut self.round {
+                Round::Ended => return Ok(None),
+                Round::Begun { nodes, .. } if !nodes.is_empty() => {
+                    return Ok(nodes.front().cloned());
+                }
+                Round::Begun {
+                    version, changes, ..
+                } => {
+                    self.round = Round::Due {
+                        before: Some(*version),
+                        changes: *changes,
+                    };
+                }
+                Round::Due { before, changes } => {
+                    let (before, changes) = (*before, *changes);
+                    let primaries = self.connection.primaries().await?;
+                    let is_over = before == Some(primaries.version) || changes == MOST_ROUNDS;
+                    self.round = if is_over {
+                        Round::Ended
+                    } else {
+                        Round::Begun {
+                            nodes: primaries.nodes.into(),
+                            version: primaries.version,
+                            changes: changes + 1,
+                        }
+                    };
+                }
+            }
+        }
+    }
+
+    /// One `SCAN`: the keys under the prefix that it found.
+    async fn next(&mut self) -> Result<Vec<Vec<u8>>, Error> {
+        let Some(connection) = self.node().await? else {
+            return Ok(Vec::new());
+        };
+        let count = self.count.to_string();
+        let words: [&[u8]; 6] = [
+            b"SCAN",
+            &self.cursor,
+            b"MATCH",
+            &self.pattern,
+            b"COUNT",
+            count.as_bytes(),
+        ];
+        let reply = connection
+            .ask(Access::Read, Expect::Array, None, &words)
+            .await?;
+        let misfit = |value: &Value| unexpected(connection.server(), value);
+        let Value::Array(parts) = reply else {
+            return Err(misfit(&reply));
+        };
+        let Ok([Value::BulkString(next), Value::Array(keys)]) = <[Value; 2]>::try_from(parts)
+        else {
+            return Err(misfit(&Value::Array(Vec::new())));
+        };
+        if next == START
+            && let Round::Begun { nodes, .. } = &mut self.round
+        {
+            nodes.pop_front();
+        }
+        self.cursor = next;
+        // Known at once whether this was the last.
+        self.node().await?;
+        let ours = keys.into_iter().filter_map(|key| match key {
+            Value::BulkString(key) if self.keys.id(&key).is_some() => Some(key),
+            _ => None,
+        });
+        Ok(ours.collect())
+    }
+
+    /// The same without the keys that it gave before.
+    async fn next_new(&mut self) -> Result<Vec<Vec<u8>>, Error> {
+        let mut keys = self.next().await?;
+        keys.retain(|key| self.seen.insert(key));
+        Ok(keys)
+    }
+
+    fn id(&self, key: &[u8]) -> Answer {
+        Answer::Id(self.keys.id(key).unwrap_or(key).to_vec())
+    }
+}
+
+impl Sessions {
+    /// Answers a request about all sessions.
+    pub(super) async fn walk<A: Answers>(self, bulk: Bulk, unanswered: Unanswered<A>) {
+        let mut steps = self.steps(Vec::from(b"*"), self.scan_count);
+        let result = match bulk {
+            Bulk::Length => count(&mut steps).await,
+            Bulk::Clear => self.unlink(&mut steps).await,
+        };
+        unanswered.finish_one(result.unwrap_or_else(|error| Answer::Failed(bulk.name(), error)));
+    }
+
+    fn steps(&self, ids: Vec<u8>, count: u32) -> Steps {
+        Steps {
+            pattern: self.keys.pattern(&ids),
+            keys: Arc::clone(&self.keys),
+            count,
+            connection: self.connection().clone(),
+            round: Round::Due {
+                before: None,
+                changes: 0,
+            },
+            cursor: START.to_vec(),
+            seen: Seen::default(),
+        }
+    }
+
+    /// One command on each key, all at once.
+    async fn each(
+        &self,
+        keys: &[Vec<u8>],
+        mut add: impl FnMut(&mut Commands, &[u8]),
+    ) -> Vec<Reply> {
+        let mut commands = Commands::default();
+        for key in keys {
+            add(&mut commands, key);
+        }
+        self.connection().query(commands).await
+    }
+
+    async fn unlink(&self, steps: &mut Steps) -> Result<Answer, Error> {
+        while !steps.is_at_end() {
+            let found = steps.next().await?;
+            for chunk in found.chunks(PAGE_IDS) {
+                let replies = self.each(chunk, |commands, key| {
+                    commands.add(Access::Write, Expect::Integer, Some(1), &[b"UNLINK", key]);
+                });
+                for reply in replies.await {
+                    reply?;
+                }
+            }
+        }
+        Ok(Answer::Done)
+    }
+
+    /// Begins a listing of the sessions whose ids match a glob.
+    pub(crate) fn list(&self, listing: Listing, ids: &str, count: Option<u32>) -> WalkId {
+        let steps = self.steps(ids.as_bytes().to_vec(), count.unwrap_or(self.scan_count));
+        let walk = Walk {
+            listing,
+            steps,
+            found: VecDeque::new(),
+            _under_way: match listing {
+                Listing::Scan => None,
+                Listing::Ids | Listing::All => self.begin(),
+            },
+        };
+        let number = self.walks.last.fetch_add(1, Ordering::Relaxed);
+        let walk = Arc::new(tokio::sync::Mutex::new(walk));
+        self.walks.lock().insert(number, walk);
+        number
+    }
+
+    pub(crate) fn walks(&self) -> Arc<Walks> {
+        Arc::clone(&self.walks)
+    }
+
+    /// Gives the next page of a listing.
+    pub(super) async fn page<A: Answers>(self, walk: WalkId, request: RequestId, answers: Arc<A>) {
+        let open = self.walks.lock().get(&walk).map(Arc::clone);
+        let Some(open) = open else {
+            // It is asked for again only by mistake, once it has ended.
+            Unanswered::one(&answers, request, "scan").finish(|_| Answer::Done);
+            return;
+        };
+        let mut position = open.lock().await;
+        let name = position.listing.name();
+        let unanswered = Unanswered::one(&answers, request, name);
+        let last = match self.fill(&mut position, request, &unanswered).await {
+            Ok(last) => last,
+            Err(error) => Answer::Failed(name, error),
+        };
+        if !matches!(last, Answer::More) {
+            self.walks.close(walk);
+        }
+        unanswered.finish_one(last);
+        // What comes next is fetched while JavaScript works at this page.
+        if position.listing != Listing::Scan && position.found.is_empty() {
+            // An error will come again when the page is asked for.
+            let _ = position.find(1).await;
+        }
+    }
+
+    async fn fill<A: Answers>(
+        &self,
+        walk: &mut Walk,
+        request: RequestId,
+        unanswered: &Unanswered<A>,
+    ) -> Result<Answer, Error> {
+        let size = match walk.listing {
+            Listing::Ids => PAGE_IDS,
+            Listing::All | Listing::Scan => CHUNK_KEYS,
+        };
+        walk.find(size).await?;
+        let keys: Vec<_> = walk.found.drain(..size.min(walk.found.len())).collect();
+        let items = match walk.listing {
+            Listing::Ids => keys
+                .iter()
+                .map(|key| (request, walk.steps.id(key)))
+                .collect(),
+            Listing::All | Listing::Scan => self.read(walk, request, &keys).await?,
+        };
+        unanswered.continue_with(items);
+        let is_last = walk.found.is_empty() && walk.steps.is_at_end();
+        Ok(if is_last { Answer::Done } else { Answer::More })
+    }
+
+    async fn read(
+        &self,
+        walk: &Walk,
+        request: RequestId,
+        keys: &[Vec<u8>],
+    ) -> Result<Vec<(RequestId, Answer)>, Error> {
+        let replies = self.each(keys, |commands, key| {
+            commands.add(Access::Read, Expect::Text, Some(1), &[b"GET", key]);
+            commands.add(Access::Read, Expect::Integer, Some(1), &[b"PTTL", key]);
+        });
+        let mut replies = replies.await.into_iter();
+        let now = now();
+        let mut items = Vec::with_capacity(2 * keys.len());
+        for key in keys {
+            let (text, left) = (replies.next(), replies.next());
+            let text = match text {
+                Some(Ok(Value::BulkString(text))) => text,
+                // Gone since it was found.
+                Some(Ok(_)) => continue,
+                // Not a string, so no session of ours.
+                Some(Err(Error::Reply { reply, .. })) if reply == "WRONGTYPE" => continue,
+                Some(Err(error)) => return Err(error),
+                None => return Err(Error::Abandoned),
+            };
+            let left = remaining_of(left.unwrap_or(Err(Error::Abandoned)));
+            let ends = match walk.listing {
+                Listing::Scan => left.end(now),
+                _ => super::expiry::in_force(&text, left, now),
+            };
+            items.push((request, walk.steps.id(key)));
+            items.push((request, Answer::Item(text, ends)));
+        }
+        Ok(items)
+    }
+}
+
+impl Walk {
+    /// Scans until there is enough, or no more to be found, or time for something else.
+    async fn find(&mut self, enough: usize) -> Result<(), Error> {
+        for _ in 0..PAGE_SCANS {
+            if self.found.len() >= enough || self.steps.is_at_end() {
+                break;
+            }
+            self.found.extend(self.steps.next_new().await?);
+        }
+        Ok(())
+    }
+}
+
+async fn count(steps: &mut Steps) -> Result<Answer, Error> {
+    while !steps.is_at_end() {
+        steps.next_new().await?;
+    }
+    Ok(Answer::Count(steps.seen.len() as u64))
 }

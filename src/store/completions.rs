@@ -34,8 +34,13 @@ const COUNT: u32 = 5;
 const FAILED: u32 = 6;
 const EVENT: u32 = 7;
 const ENDED: u32 = 8;
+const MORE: u32 = 9;
+const CONFLICT: u32 = 10;
 /// Added to a kind whose text is in the wide string.
 const WIDE: u32 = 16;
+/// Added to a kind whose record is followed by another of the time when a session ends: the lower and the
+/// higher half of the milliseconds since 1970, and 0.
+const TIMED: u32 = 32;
 
 /// Records and their texts, ready for JavaScript.
 #[derive(Debug, Default)]
@@ -58,9 +63,20 @@ impl Slice {
                 self.records
                     .extend([request, COUNT, u32::try_from(count).unwrap_or(u32::MAX)])
             }
-            Answer::Session(bytes) => self.add_text(request, SESSION, &bytes),
-            Answer::Item(bytes) => self.add_text(request, ITEM, &bytes),
+            Answer::More => self.records.extend([request, MORE, 0]),
+            Answer::Session(bytes, ends) => {
+                self.add_text(request, SESSION, &bytes);
+                self.add_end(ends);
+            }
+            Answer::Item(bytes, ends) => {
+                self.add_text(request, ITEM, &bytes);
+                self.add_end(ends);
+            }
             Answer::Id(bytes) => self.add_text(request, ID, &bytes),
+            Answer::Conflict(reason, stored) => {
+                let text = [reason.as_bytes(), b"\n", &stored].concat();
+                self.add_text(request, CONFLICT, &text);
+            }
             Answer::Failed(name, error) => {
                 let text = format!("{}\n{}\n{name}: {error}", error.code(), error.reply());
                 self.add_text(request, FAILED, text.as_bytes());
@@ -92,6 +108,15 @@ impl Slice {
                 .extend(String::from_utf8_lossy(bytes).encode_utf16());
             let length = (self.wide.len() - start) as u32;
             self.records.extend([request, kind + WIDE, length]);
+        }
+    }
+
+    /// When the session of the last record ends.
+    fn add_end(&mut self, ends: Option<u64>) {
+        if let Some(ends) = ends {
+            let flags = self.records.len() - FIELDS + 1;
+            self.records[flags] += TIMED;
+            self.records.extend([ends as u32, (ends >> 32) as u32, 0]);
         }
     }
 
@@ -239,7 +264,7 @@ impl Completions {
     #[napi(getter, catch_unwind)]
     pub fn capacity(&self) -> u32 {
         // A slice is closed once it is full, and a full one exceeds the bound by no more than the
-        // answer that filled it: one record.
+        // answer that filled it: of its two records, the second.
         (HEAD + (SLICE_RECORDS + 1) * FIELDS) as u32
     }
 
@@ -285,8 +310,8 @@ mod tests {
     #[test]
     fn texts_are_joined_by_width_and_measured_in_utf16_units() {
         let mut slice = Slice::default();
-        slice.add(1, Answer::Session(b"abc".to_vec()));
-        slice.add(2, Answer::Session("\u{e9}\u{1f600}".into()));
+        slice.add(1, Answer::Session(b"abc".to_vec(), None));
+        slice.add(2, Answer::Session("\u{e9}\u{1f600}".into(), None));
         slice.add(3, Answer::Id(b"d".to_vec()));
         slice.add(3, Answer::Done);
         assert_eq!(slice.narrow, b"abcd");
@@ -299,9 +324,20 @@ mod tests {
     }
 
     #[test]
+    fn the_end_of_a_session_follows_it_in_two_halves() {
+        let mut slice = Slice::default();
+        slice.add(1, Answer::Item(b"abc".to_vec(), Some((1 << 53) - 1)));
+        assert_eq!(
+            slice.records,
+            [1, ITEM + TIMED, 3, u32::MAX, (1 << 21) - 1, 0]
+        );
+        assert_eq!(slice.finished, 0);
+    }
+
+    #[test]
     fn bytes_that_are_not_utf8_are_replaced_as_node_does() {
         let mut slice = Slice::default();
-        slice.add(1, Answer::Session(b"a\xff\xe2\x82b".to_vec()));
+        slice.add(1, Answer::Session(b"a\xff\xe2\x82b".to_vec(), None));
         assert_eq!(String::from_utf16_lossy(&slice.wide), "a\u{fffd}\u{fffd}b");
     }
 }

@@ -15,7 +15,7 @@ use self::options::{GivenCredentials, StoreOptions};
 use self::watcher::Watcher;
 use crate::connection::runtime::Runtime;
 use crate::connection::{Lease, Watch};
-use crate::session::{RequestId, Sessions};
+use crate::session::{Listing, RequestId, Sessions, WalkId, Walks};
 use napi::bindgen_prelude::Env;
 use napi::{Error, Result, Status};
 use napi_derive::napi;
@@ -105,6 +105,22 @@ impl RedisStore {
         self.sessions.set_scan_count(scan_count);
     }
 
+    /// Begins a listing of the sessions whose ids match a glob: 0 of ids, 1 of sessions, 2 of sessions
+    /// with the time when they end. Its pages are requests with its number.
+    #[napi(catch_unwind)]
+    pub fn list(&self, listing: u32, ids: String, count: Option<u32>) -> Result<Walk> {
+        let listing = match listing {
+            0 => Listing::Ids,
+            1 => Listing::All,
+            2 => Listing::Scan,
+            _ => return Err(Error::new(Status::InvalidArg, "no such listing")),
+        };
+        Ok(Walk {
+            number: self.sessions.list(listing, &ids, count),
+            walks: self.sessions.walks(),
+        })
+    }
+
     /// Takes a batch of `count` requests: their heads as [`requests`] describes, and the bytes of
     /// their ids and values. Both may be reused when this returns.
     #[napi(catch_unwind)]
@@ -122,5 +138,33 @@ impl RedisStore {
             sessions.run(&requests, &bytes, &answers, &tasks);
         });
         Ok(())
+    }
+}
+
+/// A listing that is under way. Once JavaScript lets go of it, nothing of it is kept.
+#[napi]
+#[derive(Debug)]
+pub struct Walk {
+    number: WalkId,
+    walks: Arc<Walks>,
+}
+
+#[napi]
+impl Walk {
+    #[napi(getter, catch_unwind)]
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Ends it before its end.
+    #[napi(catch_unwind)]
+    pub fn close(&self) {
+        self.walks.close(self.number);
+    }
+}
+
+impl Drop for Walk {
+    fn drop(&mut self) {
+        self.walks.close(self.number);
     }
 }

@@ -1,0 +1,389 @@
+'use strict';
+
+const { connectRaw, startRedis, useRedis } = require('../support/redis.js');
+const { closeAll, keepStore, openStore, styles } = require('../support/stores.js');
+const { findServers } = require('../../scripts/servers.js');
+const { RedisStore } = require('../..');
+const { liveSession } = require('../support/sessions.js');
+const { newVisitor, startApp, stopAll } = require('./processes.js');
+
+const redis = useRedis();
+afterEach(async () => {
+  await stopAll();
+  await closeAll();
+});
+
+const OURS = 'connect-redis-native';
+const start = (kind, storeOptions, sessionOptions) =>
+  Promise.all([1, 2].map(() => startApp({ kind, url: redis.server.url, storeOptions, sessionOptions })));
+
+/** A visitor with a session that holds `user` and `old`. */
+async function signIn(app) {
+  const visitor = newVisitor();
+  await app.get('/keep?user=ann&old=1', visitor);
+  return visitor;
+}
+
+describe.each([
+  [OURS, 'merge'],
+  [OURS, 'overwrite'],
+  ['connect-redis 8.1', undefined],
+  ['connect-redis 10', undefined],
+])('two Express processes on %s, onConflict %p', (kind, onConflict) => {
+  test('each request adds something to the session', async () => {
+    const [one, other] = await start(kind, onConflict && { onConflict });
+    const visitor = await signIn(one);
+    const slow = await one.begin('/slow/gate?mine=1', 'gate', visitor);
+    await other.get('/keep?theirs=1', { ...visitor });
+    await slow.finish();
+
+    const { user, mine, theirs } = await other.body('/look', visitor);
+    expect({ user, mine, theirs }).toEqual({
+      user: 'ann',
+      mine: '1',
+      theirs: onConflict === 'merge' ? '1' : undefined,
+    });
+  });
+});
+
+describe('merge', () => {
+  const meet = async (mine, theirs) => {
+    const [one, other] = await start(OURS, { onConflict: 'merge' });
+    const visitor = await signIn(one);
+    const slow = await one.begin(mine, 'gate', visitor);
+    for (const path of theirs) await other.get(path, { ...visitor });
+    const answer = await slow.finish();
+    const { expires, maxAge, ...content } = await other.body('/look', { ...visitor });
+    return { answer, content };
+  };
+
+  test('what this request deleted stays so, what another deleted as well', async () => {
+    const [one, other] = await start(OURS, { onConflict: 'merge' });
+    const visitor = newVisitor();
+    await one.get('/keep?a=1&b=1&c=1', visitor);
+    const slow = await one.begin('/slow/gate?c=2', 'gate', visitor);
+    await other.get('/forget/a', { ...visitor });
+    await other.get('/keep?c=3&d=1', { ...visitor });
+    await slow.finish();
+    const { expires, maxAge, ...content } = await other.body('/look', { ...visitor });
+    expect(content).toEqual({ b: '1', c: '2', d: '1' });
+  });
+
+  test('many others in between', async () => {
+    const others = Array.from({ length: 20 }, (_, number) => `/keep?k${number}=1`);
+    const { content } = await meet('/slow/gate?mine=1', others);
+    expect(Object.keys(content)).toHaveLength(23);
+  });
+
+  test('the second save of a request merges with what came after the first', async () => {
+    const [one] = await start(OURS, { onConflict: 'merge' });
+    const visitor = newVisitor();
+    const slow = await one.begin('/twice/gate?mine=1', 'gate', visitor);
+    const [key] = await redis.keys();
+    const session = await redis.stored(key);
+    await redis.command('SET', key, JSON.stringify({ ...session, theirs: 1 }), 'PX', 60_000);
+    expect((await slow.finish()).status).toBe(200);
+    expect(await redis.stored(key)).toMatchObject({ mine: '1', theirs: 1, twice: true });
+  });
+
+  test('a logout in between: the session stays away', async () => {
+    const { answer, content } = await meet('/slow/gate?mine=1', ['/logout']);
+    expect(answer.status).toBe(200);
+    expect(content).toEqual({});
+    expect(await redis.keys()).toEqual([]);
+  });
+});
+
+describe('reject', () => {
+  test('the second of two that change a session is told, with what is stored', async () => {
+    const [one, other] = await start(OURS, { onConflict: 'reject' });
+    const visitor = await signIn(one);
+    const slow = await one.begin('/slow/gate?mine=1', 'gate', visitor);
+    await other.get('/keep?theirs=1', { ...visitor });
+
+    const { status, body } = await slow.finish();
+
+    expect(status).toBe(500);
+    expect(body).toMatchObject({
+      code: 'ERR_SESSION_CONFLICT',
+      message: expect.stringContaining('changed'),
+      stored: { user: 'ann', old: '1', theirs: '1' },
+    });
+    expect(await redis.stored(`sess:${visitor.id}`)).not.toHaveProperty('mine');
+  });
+
+  test('a session of which only the cookie changed is no conflict', async () => {
+    const [one, other] = await start(
+      OURS,
+      { onConflict: 'reject' },
+      { resave: true, cookie: { maxAge: 60_000 } },
+    );
+    const visitor = await signIn(one);
+    const slow = await one.begin('/slow/gate?mine=1', 'gate', visitor);
+    await other.get('/look', { ...visitor });
+    expect((await slow.finish()).status).toBe(200);
+    expect(await redis.stored(`sess:${visitor.id}`)).toMatchObject({ mine: '1' });
+  });
+});
+
+describe('a function', () => {
+  test('gets the three sessions and decides; the cookie is not its affair', async () => {
+    const [one, other] = await start(OURS, { onConflict: 'union' }, { cookie: { maxAge: 60_000 } });
+    const visitor = await signIn(one);
+    const slow = await one.begin('/slow/gate?mine=1', 'gate', visitor);
+    await other.get('/keep?theirs=1', { ...visitor });
+    await redis.command('PEXPIRE', `sess:${visitor.id}`, 10_000);
+    expect((await slow.finish()).status).toBe(200);
+
+    const stored = await redis.stored(`sess:${visitor.id}`);
+    expect(stored).toMatchObject({ user: 'ann', mine: '1', theirs: '1' });
+    expect(stored.seen).toEqual([
+      ['cookie', 'user', 'old'],
+      ['cookie', 'user', 'old', 'theirs'],
+    ]);
+    expect(Object.keys(stored)[0]).toBe('cookie');
+    expect(await redis.lifetime(`sess:${visitor.id}`)).toBeGreaterThan(50_000);
+  });
+
+  test('that throws: its error is that of the save', async () => {
+    const [one, other] = await start(OURS, { onConflict: 'throw' });
+    const visitor = await signIn(one);
+    const slow = await one.begin('/slow/gate?mine=1', 'gate', visitor);
+    await other.get('/keep?theirs=1', { ...visitor });
+    expect(await slow.finish()).toMatchObject({ status: 500, body: { message: 'no answer' } });
+    expect(await redis.stored(`sess:${visitor.id}`)).toMatchObject({ theirs: '1' });
+  });
+
+  test.each(['union', 'reject'])('beside a serializer: %s', async (onConflict) => {
+    const [one, other] = await start(OURS, { onConflict, serializer: 'base64' });
+    const visitor = await signIn(one);
+    const slow = await one.begin('/slow/gate?mine=1', 'gate', visitor);
+    await other.get('/keep?theirs=1', { ...visitor });
+    const { status } = await slow.finish();
+    const { user, mine, theirs } = await other.body('/look', visitor);
+    expect({ status, user, mine, theirs }).toEqual(
+      onConflict === 'union'
+        ? { status: 200, user: 'ann', mine: '1', theirs: '1' }
+        : { status: 500, user: 'ann', mine: undefined, theirs: '1' },
+    );
+  });
+});
+
+// Some have `SET … IFEQ`, some have not.
+const servers = findServers()
+  .filter(({ program }) => program !== null)
+  .map(({ name, program }) => [name, program]);
+
+describe.each(servers)('on %s', (_server, program) => {
+  let server;
+  beforeAll(async () => {
+    server = await startRedis({ program });
+  });
+  afterAll(() => server.stop());
+
+  const open = (options) => keepStore(new RedisStore({ url: server.url, ...options }));
+  const load = (store, id) => styles.callback(store, 'load', id);
+  let other;
+  beforeEach(async () => {
+    other = open();
+    await other.clear();
+  });
+
+  describe.each(Object.entries(styles))('in %s style', (_style, call) => {
+    test('what get gave is the base of a later set', async () => {
+      const store = open({ onConflict: 'merge' });
+      await call(store, 'set', 'abc', { n: 0 });
+      const mine = await call(store, 'get', 'abc');
+      const theirs = await call(store, 'get', 'abc');
+      await call(store, 'set', 'abc', Object.assign(theirs, { b: 1 }));
+      await call(store, 'set', 'abc', Object.assign(mine, { a: 1 }));
+      expect(await call(other, 'get', 'abc')).toEqual({ n: 0, a: 1, b: 1 });
+      await call(store, 'set', 'abc', Object.assign(theirs, { n: 1 }));
+      expect(await call(other, 'get', 'abc')).toEqual({ n: 1, a: 1, b: 1 });
+    });
+
+    test.each(['reject', 'merge'])(
+      '%s: a new session whose id is taken is a conflict',
+      async (onConflict) => {
+        const store = open({ onConflict });
+        await call(other, 'set', 'abc', { user: 'ann' });
+        const error = await call(store, 'set', 'abc', { user: 'bob' }).catch((reason) => reason);
+        expect(error).toMatchObject({
+          code: 'ERR_SESSION_CONFLICT',
+          message: expect.stringContaining('not loaded'),
+          stored: { user: 'ann' },
+        });
+        expect(Object.keys(error)).toEqual(['code']);
+        expect(await call(other, 'get', 'abc')).toEqual({ user: 'ann' });
+      },
+    );
+
+    test.each(['[1]', 'not JSON', '"text"'])('merge: what is stored is no object: %s', async (text) => {
+      const store = open({ onConflict: 'merge', prefix: 'raw:' });
+      const raw = open({ prefix: 'raw:', serializer: { stringify: () => text, parse: (stored) => stored } });
+      await call(store, 'set', 'abc', { n: 0 });
+      const mine = await call(store, 'get', 'abc');
+      await call(raw, 'set', 'abc', {});
+      await expect(call(store, 'set', 'abc', Object.assign(mine, { n: 1 }))).rejects.toMatchObject({
+        code: 'ERR_SESSION_CONFLICT',
+        message: expect.stringContaining('no JSON object'),
+      });
+      expect(await call(raw, 'get', 'abc')).toBe(text);
+      await raw.clear();
+    });
+
+    test('a function decides upon a session without a base, too', async () => {
+      const seen = [];
+      const store = open({
+        onConflict(base, theirs, mine) {
+          seen.push([base, theirs, mine]);
+          return Promise.resolve({ ...theirs, ...mine });
+        },
+      });
+      await call(other, 'set', 'abc', { a: 1 });
+      await call(store, 'set', 'abc', { b: 1 });
+      expect(seen).toEqual([[null, { a: 1 }, { b: 1 }]]);
+      expect(await call(other, 'get', 'abc')).toEqual({ a: 1, b: 1 });
+    });
+
+    test('a function that gives no session is an error', async () => {
+      const store = open({ onConflict: () => 'theirs' });
+      await call(other, 'set', 'abc', { a: 1 });
+      await expect(call(store, 'set', 'abc', {})).rejects.toMatchObject({ code: 'ERR_INVALID_ARG_TYPE' });
+    });
+
+    test.each(['reject', 'merge'])(
+      '%s: what was destroyed stays so, or comes back if asked to',
+      async (onConflict) => {
+        for (const saveDestroyed of [false, true]) {
+          const store = open({ onConflict, saveDestroyed });
+          const session = liveSession('abc', { n: 0 });
+          await call(store, 'set', 'abc', session);
+          await call(other, 'destroy', 'abc');
+          const discarded = [];
+          store.on('discarded', (event) => discarded.push(event));
+          session.n = 1;
+          expect(await call(store, 'set', 'abc', session)).toBeNull();
+          expect(await call(other, 'get', 'abc')).toEqual(
+            saveDestroyed ? expect.objectContaining({ n: 1 }) : null,
+          );
+          await new Promise((resolve) => setImmediate(resolve));
+          expect(discarded).toEqual(saveDestroyed ? [] : [{ operation: 'set', id: 'abc' }]);
+          await call(other, 'destroy', 'abc');
+        }
+      },
+    );
+  });
+
+  test('saves of one session object take effect in their order', async () => {
+    const store = open({ onConflict: 'merge' });
+    await other.set('abc', { cookie: {} });
+    const session = await load(store, 'abc');
+    await other.set('abc', { cookie: {}, theirs: 1 });
+    const saves = Array.from({ length: 50 }, (_, n) => {
+      session.n = n;
+      session[`k${n % 5}`] = n;
+      return store.set('abc', session);
+    });
+    await Promise.all(saves);
+    expect(await other.get('abc')).toMatchObject({ theirs: 1, n: 49, k0: 45, k4: 49 });
+  });
+
+  test.each(['reject', 'merge'])('%s: lifetimes as ever, to the millisecond or none', async (onConflict) => {
+    const timed = open({ onConflict, prefix: 'timed:' });
+    await timed.set('abc', liveSession('abc', {}, { maxAge: 60_000 }));
+    for await (const { ttl } of timed.scan()) expect(Math.abs(ttl - 60)).toBeLessThan(5);
+    const endless = open({ onConflict, prefix: 'endless:', disableTTL: true });
+    await endless.set('abc', { n: 0 });
+    const session = await endless.get('abc');
+    await endless.set('abc', Object.assign(session, { n: 1 }));
+    for await (const entry of endless.scan())
+      expect(entry).toEqual({ id: 'abc', session: { n: 1 }, ttl: null });
+    await timed.clear();
+    await endless.clear();
+  });
+
+  test('100 writers of 10 sessions at once: nothing is lost under merge, and every loss told under reject', async () => {
+    for (const onConflict of ['merge', 'reject']) {
+      const stores = Array.from({ length: 4 }, () => open({ onConflict }));
+      await Promise.all(Array.from({ length: 10 }, (_, id) => other.set(`s${id}`, { cookie: {} })));
+      const add = async (key) => {
+        const store = stores[key % 4];
+        const id = `s${key % 10}`;
+        const session = await load(store, id);
+        session[`k${key}`] = 1;
+        return store.set(id, session).then(
+          () => [key],
+          (error) => {
+            expect(error.code).toBe('ERR_SESSION_CONFLICT');
+            return [];
+          },
+        );
+      };
+      const kept = (await Promise.all(Array.from({ length: 1000 }, (_, key) => add(key)))).flat();
+      const stored = [];
+      for await (const { session } of other.scan())
+        stored.push(...Object.keys(session).filter((key) => key !== 'cookie'));
+      expect(stored.sort()).toEqual(kept.map((key) => `k${key}`).sort());
+      if (onConflict === 'merge') expect(kept).toHaveLength(1000);
+      await other.clear();
+    }
+  });
+
+  test('the ordinary save is one command; a script, if one is needed, is sent once and survives a flush', async () => {
+    const raw = await connectRaw(server.port);
+    const counts = async () => {
+      const stats = String(await raw.command('INFO', 'commandstats'));
+      const of = (name) => Number(new RegExp(`^cmdstat_${name}:calls=(\\d+)`, 'm').exec(stats)?.[1] ?? 0);
+      return { evalsha: of('evalsha'), eval: of('eval'), set: of('set') };
+    };
+    const store = open({ onConflict: 'merge' });
+    const session = liveSession('abc');
+    await raw.command('SCRIPT', 'FLUSH');
+    // The first finds nothing, the second finds out how the server compares.
+    await store.set('abc', session);
+    await store.set('abc', Object.assign(session, { n: -1 }));
+    await raw.command('CONFIG', 'RESETSTAT');
+
+    for (let n = 0; n < 10; n++) await store.set('abc', Object.assign(session, { n }));
+
+    const ordinary = await counts();
+    // The script's own SET counts as one.
+    expect(ordinary).toEqual({ evalsha: ordinary.evalsha, eval: 0, set: 10 });
+    expect([0, 10]).toContain(ordinary.evalsha);
+
+    await raw.command('SCRIPT', 'FLUSH');
+    await store.set('abc', Object.assign(session, { n: 10 }));
+    expect(await other.get('abc')).toMatchObject({ n: 10 });
+    await raw.close();
+  });
+});
+
+describe('options', () => {
+  test.each([
+    [{ onConflict: 'maybe' }, 'ERR_INVALID_ARG_VALUE'],
+    [{ onConflict: 1 }, 'ERR_INVALID_ARG_TYPE'],
+    [{ onConflict: 'merge', serializer: { parse: String, stringify: String } }, 'ERR_INVALID_ARG_VALUE'],
+    [{ touchAfter: -1 }, 'ERR_OUT_OF_RANGE'],
+    [{ touchAfter: Number.NaN }, 'ERR_OUT_OF_RANGE'],
+    [{ touchAfter: '1' }, 'ERR_INVALID_ARG_TYPE'],
+    [{ saveDestroyed: 1 }, 'ERR_INVALID_ARG_TYPE'],
+  ])('%p is refused', (options, code) => {
+    expect(() => new RedisStore({ url: redis.server.url, ...options })).toThrow(
+      expect.objectContaining({ code, message: expect.stringContaining(Object.keys(options)[0]) }),
+    );
+  });
+
+  test('a serializer given later must not make merging impossible', async () => {
+    const store = await openStore('url', redis.port, { onConflict: 'merge' });
+    expect(() => {
+      store.serializer = { parse: String, stringify: String };
+    }).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARG_VALUE' }));
+    expect(store).toMatchObject({
+      onConflict: 'merge',
+      touchAfter: 0,
+      saveDestroyed: false,
+      serializer: JSON,
+    });
+  });
+});

@@ -1,0 +1,158 @@
+'use strict';
+
+const { useRedis } = require('../support/redis.js');
+const { closeAll, openStore, recordCalls, styles } = require('../support/stores.js');
+const { liveSession } = require('../support/sessions.js');
+const { newVisitor, startApp, stopAll } = require('./processes.js');
+
+const redis = useRedis();
+afterEach(async () => {
+  await stopAll();
+  await closeAll();
+});
+
+const OURS = 'connect-redis-native';
+const start = (kind, storeOptions) =>
+  Promise.all([1, 2].map(() => startApp({ kind, url: redis.server.url, storeOptions })));
+
+describe.each([OURS, 'connect-redis 8.1', 'connect-redis 10'])('two Express processes on %s', (kind) => {
+  test.each([
+    ['saves in its midst', 'slow'],
+    ['is saved at its end', 'slow-end'],
+  ])('after a logout, a slow request that %s', async (_how, path) => {
+    const [one, other] = await start(kind);
+    const visitor = newVisitor();
+    await one.get('/keep?user=ann', visitor);
+    const slow = await one.begin(`/${path}/gate?seen=1`, 'gate', visitor);
+    await other.get('/logout', { ...visitor });
+
+    const answer = await slow.finish();
+
+    expect(answer.status).toBe(200);
+    const { user } = await other.body('/look', { ...visitor });
+    expect(user).toBe(kind === OURS ? undefined : 'ann');
+    expect(await redis.keys()).toEqual(kind === OURS ? [] : [`sess:${visitor.id}`]);
+    if (kind === OURS)
+      expect(await one.body('/discarded')).toContainEqual({ operation: 'set', id: visitor.id });
+  });
+});
+
+test('saveDestroyed: a session comes back, as with connect-redis', async () => {
+  const [one, other] = await start(OURS, { saveDestroyed: true });
+  const visitor = newVisitor();
+  await one.get('/keep?user=ann', visitor);
+  const slow = await one.begin('/slow/gate?seen=1', 'gate', visitor);
+  await other.get('/logout', { ...visitor });
+  await slow.finish();
+
+  expect(await other.body('/look', { ...visitor })).toMatchObject({ user: 'ann', seen: '1' });
+  expect(await one.body('/discarded')).toEqual([]);
+});
+
+test('a logout in the same process as the slow request', async () => {
+  const [one] = await start(OURS);
+  const visitor = newVisitor();
+  await one.get('/keep?user=ann', visitor);
+  const slow = await one.begin('/slow/gate?seen=1', 'gate', visitor);
+  await one.get('/logout', { ...visitor });
+  await slow.finish();
+
+  expect(await redis.keys()).toEqual([]);
+});
+
+test('a request that made the session cannot bring it back either', async () => {
+  const [one] = await start(OURS);
+  const slow = await one.begin('/twice/gate?user=ann', 'gate', newVisitor());
+  const [key] = await redis.keys();
+  await redis.command('DEL', key);
+  await slow.finish();
+
+  expect(await redis.keys()).toEqual([]);
+  expect(await one.body('/discarded')).toContainEqual({ operation: 'set', id: key.slice('sess:'.length) });
+});
+
+describe('with @fastify/session, which makes sessions of its own', () => {
+  const startFastify = () => Promise.all([1, 2].map(() => startApp({ url: redis.server.url }, 'fastify.js')));
+
+  test.each([
+    ['another', 1],
+    ['the same', 0],
+  ])('a logout in %s process', async (_which, process) => {
+    const apps = await startFastify();
+    const visitor = newVisitor();
+    await apps[1].get('/keep?user=ann', visitor);
+    const slow = await apps[0].begin('/slow/gate?seen=1', 'gate', visitor);
+    await apps[process].get('/logout', { ...visitor });
+
+    expect((await slow.finish()).status).toBe(200);
+
+    expect(await redis.keys()).toEqual([]);
+    expect(await apps[0].body('/discarded')).toEqual([{ operation: 'set', id: visitor.id }]);
+  });
+});
+
+describe.each(Object.entries(styles))('in %s style', (_style, call) => {
+  const load = (store, id) => styles.callback(store, 'load', id);
+
+  test('what was destroyed stays so, without an error, and an event tells', async () => {
+    const store = await openStore('url', redis.port);
+    await call(store, 'set', 'abc', { cookie: {}, user: 'ann' });
+    const session = await load(store, 'abc');
+    const { callback, called } = recordCalls();
+    store.on('discarded', callback);
+    await redis.command('DEL', 'sess:abc');
+
+    expect(await call(store, 'set', 'abc', session)).toBeNull();
+
+    expect(await called).toEqual([{ operation: 'set', id: 'abc' }]);
+    expect(await redis.keys()).toEqual([]);
+  });
+
+  test('a session that is alive is saved like any other', async () => {
+    const store = await openStore('url', redis.port);
+    await call(store, 'set', 'abc', { cookie: {}, user: 'ann' });
+    const session = await load(store, 'abc');
+    session.user = 'bob';
+    await call(store, 'set', 'abc', session);
+    expect(await redis.stored('sess:abc')).toMatchObject({ user: 'bob' });
+  });
+
+  test("a new session is saved, and then it is the store's", async () => {
+    const store = await openStore('url', redis.port);
+    const session = liveSession('abc', { user: 'ann' });
+    await call(store, 'set', 'abc', session);
+    expect(await redis.keys()).toEqual(['sess:abc']);
+    await call(store, 'destroy', 'abc');
+    await call(store, 'set', 'abc', session);
+    expect(await redis.keys()).toEqual([]);
+  });
+
+  test('a session that could not be saved the first time may be saved later', async () => {
+    const store = await openStore('url', redis.port);
+    const session = liveSession('abc', { user: 'ann' });
+    await redis.command('CONFIG', 'SET', 'maxmemory', '1');
+    await expect(call(store, 'set', 'abc', session)).rejects.toMatchObject({ reply: 'OOM' });
+    await redis.command('CONFIG', 'SET', 'maxmemory', '0');
+
+    await call(store, 'set', 'abc', session);
+
+    expect(await redis.keys()).toEqual(['sess:abc']);
+  });
+
+  test('objects of the app may be stored again and again, under any id', async () => {
+    const store = await openStore('url', redis.port);
+    const session = { user: 'ann' };
+    for (const id of ['a', 'b']) await call(store, 'set', id, session);
+    await call(store, 'destroy', 'a');
+    await call(store, 'set', 'a', session);
+    expect(await redis.keys()).toEqual(['sess:a', 'sess:b']);
+  });
+
+  test('a session object stored under another id is new there', async () => {
+    const store = await openStore('url', redis.port);
+    const session = liveSession('abc');
+    await call(store, 'set', 'abc', session);
+    await call(store, 'set', 'other', session);
+    expect(await redis.keys()).toEqual(['sess:abc', 'sess:other']);
+  });
+});

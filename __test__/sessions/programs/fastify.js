@@ -1,0 +1,52 @@
+'use strict';
+
+// A Fastify app in a process of its own: as `app.js`, with @fastify/session and the routes that its tests use.
+
+const cookie = require('@fastify/cookie');
+const session = require('@fastify/session');
+const fastify = require('fastify');
+const { RedisStore } = require('../../..');
+
+async function main({ url, storeOptions, sessionOptions }) {
+  const store = new RedisStore({ url, ...storeOptions });
+  const gates = new Map();
+  const discarded = [];
+  store.on('discarded', (event) => discarded.push(event));
+  const app = fastify();
+  app.get('/waits/:gate', async ({ params }) => JSON.stringify(gates.has(params.gate)));
+  app.get('/open/:gate', async ({ params }) => {
+    gates.get(params.gate)();
+    return JSON.stringify('open');
+  });
+  app.get('/discarded', async () => discarded);
+  app.register(async (visitors) => {
+    visitors.register(cookie);
+    visitors.register(session, {
+      store,
+      secret: 'a secret of at least 32 characters',
+      cookieName: 'connect.sid',
+      cookie: { secure: false, maxAge: 60_000 },
+      ...sessionOptions,
+    });
+    const keep = (request) => Object.assign(request.session, request.query);
+    visitors.get('/look', async (request) => JSON.parse(JSON.stringify(request.session)));
+    visitors.get('/keep', async (request) => {
+      keep(request);
+      return JSON.stringify('kept');
+    });
+    visitors.get('/logout', async (request) => {
+      await request.session.destroy();
+      return JSON.stringify('out');
+    });
+    visitors.get('/slow/:gate', async (request) => {
+      await new Promise((resolve) => gates.set(request.params.gate, resolve));
+      keep(request);
+      return JSON.stringify('saved');
+    });
+  });
+  await app.listen({ port: 0, host: '127.0.0.1' });
+  process.send(app.server.address().port);
+  process.on('disconnect', () => process.exit());
+}
+
+main(JSON.parse(process.argv[2]));

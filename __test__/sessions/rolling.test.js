@@ -1,0 +1,246 @@
+'use strict';
+
+const { useRedis } = require('../support/redis.js');
+const { closeAll, openStore } = require('../support/stores.js');
+const { liveSession } = require('../support/sessions.js');
+const { until } = require('../support/until.js');
+const { newVisitor, startApp, stopAll } = require('./processes.js');
+
+const redis = useRedis();
+afterEach(async () => {
+  await stopAll();
+  await closeAll();
+});
+
+const OURS = 'connect-redis-native';
+const MINUTE = 60_000;
+
+/** Visits again and again until the expiry of the visitor's last save is over: the session lives on. */
+async function visitBeyond(expires, app, visitor) {
+  await until(async () => {
+    expect(await app.body('/look', visitor)).toMatchObject({ user: 'ann' });
+    return Date.now() > Date.parse(expires) + 50;
+  });
+}
+
+describe.each([OURS, 'connect-redis 8.1', 'connect-redis 10'])('two Express processes on %s', (kind) => {
+  const start = (storeOptions, sessionOptions) =>
+    Promise.all(
+      [1, 2].map(() =>
+        startApp({
+          kind,
+          url: redis.server.url,
+          storeOptions,
+          sessionOptions: { rolling: true, cookie: { maxAge: 2000 }, ...sessionOptions },
+        }),
+      ),
+    );
+
+  test('a session kept alive by visits survives a save in the midst of a request', async () => {
+    const [one, other] = await start();
+    const visitor = newVisitor();
+    await one.get('/keep?user=ann', visitor);
+    const { cookie } = await redis.stored(`sess:${visitor.id}`);
+    await visitBeyond(cookie.expires, other, visitor);
+
+    await one.get('/save', visitor);
+    const lost = (await redis.keys()).length === 0;
+    const { user } = await other.body('/look', visitor);
+
+    expect({ lost, user }).toEqual(
+      kind === OURS ? { lost: false, user: 'ann' } : { lost: true, user: undefined },
+    );
+  });
+
+  test('an app that looks when the session ends sees the time of the last visit', async () => {
+    const [one, other] = await start({}, { cookie: { maxAge: MINUTE } });
+    const visitor = newVisitor();
+    await one.get('/keep?user=ann', visitor);
+    await redis.command('PEXPIRE', `sess:${visitor.id}`, 20_000);
+
+    const { expires, maxAge } = await other.body('/look', visitor);
+
+    const isInForce = Math.abs(maxAge - 20_000) < 5000 && Math.abs(Date.parse(expires) - Date.now()) < 30_000;
+    expect(isInForce).toBe(kind === OURS);
+  });
+
+  test('a session that the app ends by its cookie is gone', async () => {
+    const [one, other] = await start();
+    const visitor = newVisitor();
+    await one.get('/keep?user=ann', visitor);
+    await other.get('/end-by-cookie', { ...visitor });
+
+    expect(await redis.keys()).toEqual([]);
+    expect((await one.body('/look', visitor)).user).toBeUndefined();
+  });
+});
+
+/** Stores a session whose text says that it ends in `saved` ms, and whose key has `left` ms (null: no end). */
+async function put(id, { saved, left, maxAge = MINUTE, text = JSON.stringify }) {
+  const cookie = { originalMaxAge: maxAge, expires: new Date(Date.now() + saved).toISOString(), path: '/' };
+  const lifetime = left === null ? [] : ['PX', left];
+  await redis.command('SET', `sess:${id}`, text({ cookie, user: 'ann' }), ...lifetime);
+}
+
+const expiresIn = ({ cookie: { expires } }) => new Date(expires).getTime() - Date.now();
+/** The time it takes to store and read. */
+const MOMENT = 5000;
+const about = (ms) => ({
+  asymmetricMatch: (value) => Math.abs(value - ms) < MOMENT,
+  toAsymmetricMatcher: () => `about ${ms}`,
+});
+
+const serializer = {
+  stringify: (value) => Buffer.from(JSON.stringify(value)).toString('base64'),
+  parse: (text) => JSON.parse(Buffer.from(text, 'base64').toString()),
+};
+const reviving = {
+  stringify: JSON.stringify,
+  parse: (text) => JSON.parse(text, (key, value) => (key === 'expires' && value ? new Date(value) : value)),
+};
+
+describe.each([
+  ['JSON', {}],
+  ['a serializer', { serializer }],
+  [
+    'an asynchronous serializer',
+    { serializer: { ...serializer, parse: async (text) => serializer.parse(text) } },
+  ],
+  ['a serializer that makes Dates', { serializer: reviving }],
+  ['a ttl function that follows the cookie', { ttl: ({ cookie }) => cookie.maxAge / 1000 }],
+  ['disableTouch', { disableTouch: true }],
+  ['touchAfter', { touchAfter: 10 }],
+  ["onConflict: 'reject'", { onConflict: 'reject' }],
+])('the expiry that get gives, with %s', (_how, options) => {
+  let store;
+  const text = options.serializer?.stringify ?? JSON.stringify;
+  beforeEach(async () => {
+    store = await openStore('url', redis.port, options);
+  });
+
+  test.each([
+    ['a touch has moved it', { saved: 10_000, left: MINUTE }, MINUTE],
+    ['a touch has moved it, and the stored one is over', { saved: -10_000, left: MINUTE }, MINUTE],
+    ['it was shortened', { saved: MINUTE, left: 30_000 }, 30_000],
+    ['nothing has moved it', { saved: MINUTE, left: MINUTE }, MINUTE],
+    ['there is none in Redis', { saved: -10_000, left: null }, MINUTE],
+    ['there is none in Redis, and the stored one is to come', { saved: 10_000, left: null }, 10_000],
+    ['the app has ended it, and there is none in Redis', { saved: -10_000, left: null, maxAge: -1 }, -10_000],
+  ])('%s', async (_what, stored, expected) => {
+    await put('abc', { ...stored, text });
+
+    const session = await store.get('abc');
+
+    expect(expiresIn(session)).toEqual(about(expected));
+    expect(typeof session.cookie.expires).toBe(options.serializer === reviving ? 'object' : 'string');
+    expect(session).toMatchObject({
+      user: 'ann',
+      cookie: { path: '/', originalMaxAge: stored.maxAge ?? MINUTE },
+    });
+    const [listed] = await store.all();
+    expect(expiresIn(listed)).toEqual(about(expected));
+  });
+
+  test('is the very text that was stored while it is right', async () => {
+    await put('abc', { saved: MINUTE, left: MINUTE, text });
+    const raw = await redis.command('GET', 'sess:abc');
+    const parse = options.serializer?.parse ?? JSON.parse;
+    expect(await store.get('abc')).toEqual(await parse(String(raw)));
+  });
+
+  test.each(['{"user":"ann"}', '{"cookie":null,"user":"ann"}', '{"cookie":{"expires":null},"user":"ann"}'])(
+    'a session without one stays as it is: %s',
+    async (json) => {
+      await redis.command('SET', 'sess:abc', text(JSON.parse(json)), 'PX', MINUTE);
+      expect(await store.get('abc')).toEqual(JSON.parse(json));
+    },
+  );
+});
+
+describe('with a ttl function', () => {
+  test('of its own, the expiry is that of the cookie at the last touch', async () => {
+    const store = await openStore('url', redis.port, { ttl: () => 3600 });
+    // Touched 20 s ago: the key has 3580 s left, the cookie 40 s.
+    await put('abc', { saved: 5000, left: 3_580_000 });
+    expect(expiresIn(await store.get('abc'))).toEqual(about(40_000));
+  });
+
+  test('the expiry is never later than the cookie allows', async () => {
+    const store = await openStore('url', redis.port, { ttl: () => 10 });
+    await put('abc', { saved: 5000, left: 3_600_000 });
+    expect(expiresIn(await store.get('abc'))).toEqual(about(MINUTE));
+  });
+
+  test.each([
+    [
+      'throws',
+      () => {
+        throw new Error('no ttl');
+      },
+    ],
+    ['gives no number', () => 'soon'],
+  ])('that %s, the stored expiry stays', async (_what, ttl) => {
+    const store = await openStore('url', redis.port, { ttl });
+    await put('abc', { saved: 5000, left: MINUTE });
+    expect(expiresIn(await store.get('abc'))).toEqual(about(5000));
+  });
+});
+
+describe('a session that has grown old while a request had it', () => {
+  const load = (store) =>
+    new Promise((resolve, reject) => {
+      store.load('abc', (error, session) => (error ? reject(error) : resolve(session)));
+    });
+
+  test.each(['set', 'touch'])('is not destroyed by %s: its time begins anew', async (method) => {
+    const store = await openStore('url', redis.port);
+    await put('abc', { saved: MINUTE, left: MINUTE });
+    const session = await load(store);
+    session.cookie.expires = new Date(Date.now() - 1000);
+    session.cookie.originalMaxAge = MINUTE;
+
+    await store[method]('abc', session);
+
+    expect(await redis.lifetime('sess:abc')).toEqual(about(MINUTE));
+    expect(expiresIn(session)).toEqual(about(MINUTE));
+  });
+
+  test.each([
+    ['maxAge', -1],
+    ['maxAge', 0],
+    ['expires', new Date(1)],
+  ])('is destroyed if the app has ended it by cookie.%s = %p', async (field, value) => {
+    const store = await openStore('url', redis.port);
+    await put('abc', { saved: MINUTE, left: MINUTE });
+    const session = await load(store);
+    session.cookie[field] = value;
+
+    await store.set('abc', session);
+
+    expect(await redis.keys()).toEqual([]);
+  });
+
+  test('is destroyed if the store did not load it', async () => {
+    const store = await openStore('url', redis.port);
+    const session = liveSession('abc', {}, { maxAge: MINUTE });
+    session.cookie.expires = new Date(Date.now() - 1000);
+    session.cookie.originalMaxAge = MINUTE;
+    await put('abc', { saved: MINUTE, left: MINUTE });
+
+    await store.set('abc', session);
+
+    expect(await redis.keys()).toEqual([]);
+  });
+});
+
+test('with @fastify/session a session kept alive in Redis is not taken for an old one', async () => {
+  const app = await startApp({ url: redis.server.url }, 'fastify.js');
+  const visitor = newVisitor();
+  await app.get('/keep?user=ann', visitor);
+  const key = `sess:${visitor.id}`;
+  const session = await redis.stored(key);
+  session.cookie.expires = new Date(Date.now() - 10_000).toISOString();
+  await redis.command('SET', key, JSON.stringify(session), 'PX', MINUTE);
+
+  expect(await app.body('/look', visitor)).toMatchObject({ user: 'ann' });
+});

@@ -1,0 +1,82 @@
+'use strict';
+
+const { storeClosed } = require('./errors.js');
+const { NEVER } = require('./expiry.js');
+const { corrupt, putExpiry } = require('./operations.js');
+const { Operation } = require('./outbox.js');
+const { Kind, Request } = require('./request.js');
+
+/** Collects the records of one page. */
+class Page extends Request {
+  records = [];
+  id = '';
+
+  complete(kind, text, ends) {
+    if (kind === Kind.ID) this.id = text;
+    else if (kind === Kind.ITEM) this.records.push({ id: this.id, text, ends });
+    else if (kind === Kind.FAILED) super.complete(kind, text);
+    else this.succeed({ records: this.records, isLast: kind === Kind.DONE });
+  }
+}
+
+function nextPage(store, outbox, walk) {
+  return new Promise((resolve, reject) => {
+    const page = new Page(store, (error, result) => (error ? reject(error) : resolve(result)));
+    outbox.add(Operation.PAGE, page, '', '', walk.number);
+  });
+}
+
+/** The promise, or the signal's reason if that comes first. */
+function abortable(promise, signal) {
+  if (signal === undefined) return promise;
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason);
+    signal.addEventListener('abort', abort, { once: true });
+    const leave = () => signal.removeEventListener('abort', abort);
+    promise.then(resolve, reject).then(leave);
+    if (signal.aborted) abort();
+  });
+}
+
+/** What the iterator gives for a record; `session` is null where it cannot be read, and `error` says why. */
+async function entryOf(store, { id, text, ends }) {
+  // Read when it is wanted: by then some of the time may be over.
+  const ttl = ends === NEVER || ends === 0 ? null : Math.max(0, ends - Date.now()) / 1000;
+  const { serializer, prefix } = store;
+  let session;
+  try {
+    session = await serializer.parse(text);
+  } catch (error) {
+    const reason = serializer === JSON ? corrupt('scan', prefix, text) : error;
+    return { id, session: null, ttl, error: reason };
+  }
+  if (ends > 0) putExpiry(session, ends, true, store.ttl);
+  return { id, session, ttl };
+}
+
+/**
+ * Sessions one by one. A page is asked for when the one before is used up; leaving the loop ends the walk.
+ *
+ * @param open begins the walk
+ */
+async function* scan(store, outbox, open, isClosed, signal) {
+  signal?.throwIfAborted();
+  if (isClosed()) throw storeClosed('scan');
+  const walk = open();
+  try {
+    let isLast = false;
+    while (!isLast) {
+      const page = await abortable(nextPage(store, outbox, walk), signal);
+      isLast = page.isLast;
+      for (const record of page.records) {
+        // An empty value is no session.
+        if (record.text !== '') yield entryOf(store, record);
+        signal?.throwIfAborted();
+      }
+    }
+  } finally {
+    walk.close();
+  }
+}
+
+module.exports = { scan };

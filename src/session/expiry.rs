@@ -1,0 +1,254 @@
+//! When a stored session really ends.
+//!
+//! `touch` moves the lifetime of the key and leaves the text alone, so the expiry in the text is that of
+//! the last save. The key's own time to live tells which one is in force.
+
+use serde::Deserialize;
+use std::borrow::Cow;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Milliseconds since 1970.
+pub(crate) type Instant = u64;
+
+/// The end of what has none: no date that JavaScript can name comes later.
+pub(crate) const NEVER: Instant = (1 << 53) - 1;
+
+/// The last moment that JavaScript's `Date` can hold.
+const LATEST: Instant = 8_640_000_000_000_000;
+
+/// A difference that is none: cookies count in whole seconds, connect-redis rounds lifetimes up to them,
+/// and the way to Redis and back takes its time.
+const TOLERANCE: u64 = 1500;
+
+/// By the clock of this machine, as JavaScript's `Date.now()`.
+pub(crate) fn now() -> Instant {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as Instant)
+}
+
+/// The time to live of a key, as `PTTL` gives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Remaining {
+    Milliseconds(u64),
+    Endless,
+    /// There is no such key, or no answer that says.
+    Unknown,
+}
+
+impl Remaining {
+    pub(crate) fn from_pttl(reply: i64) -> Self {
+        match reply {
+            -1 => Self::Endless,
+            left => u64::try_from(left).map_or(Self::Unknown, Self::Milliseconds),
+        }
+    }
+
+    /// When a key ends that has this left at `now`; [`None`] if nobody knows.
+    pub(crate) fn end(self, now: Instant) -> Option<Instant> {
+        match self {
+            Self::Milliseconds(left) => Some(now.saturating_add(left).min(NEVER)),
+            Self::Endless => Some(NEVER),
+            Self::Unknown => None,
+        }
+    }
+}
+
+/// What a stored cookie says of its end; express-session's names.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Cookie<'text> {
+    #[serde(borrow, default)]
+    expires: Option<Cow<'text, str>>,
+    #[serde(default)]
+    original_max_age: Option<f64>,
+}
+
+/// The expiry in force for a session stored as JSON, where the text says another: to be put in the place
+/// of `cookie.expires`. [`None`] if the text is right, has no expiry, or is nothing that can be read.
+pub(crate) fn in_force(text: &[u8], remaining: Remaining, now: Instant) -> Option<Instant> {
+    let cookie = cookie(text)?;
+    let stored = cookie.expires.as_deref().map(parse_iso)?;
+    match remaining {
+        Remaining::Unknown => None,
+        Remaining::Milliseconds(_) => {
+            let end = remaining.end(now)?;
+            match stored {
+                _ if end > LATEST => None,
+                Some(stored) if stored > now && stored.abs_diff(end) <= TOLERANCE => None,
+                _ => Some(end),
+            }
+        }
+        // Alive without an end, and in use: its cookie's time begins anew.
+        Remaining::Endless => match (stored, cookie.original_max_age) {
+            (Some(stored), Some(max_age)) if stored <= now && max_age > 0.0 => {
+                Some(now.saturating_add(max_age as u64)).filter(|end| *end <= LATEST)
+            }
+            _ => None,
+        },
+    }
+}
+
+fn cookie(text: &[u8]) -> Option<Cookie<'_>> {
+    const FIRST: &[u8] = br#"{"cookie":"#;
+    // The cookie comes first in what express-session stores: the rest need not be read.
+    if let Some(rest) = text.strip_prefix(FIRST) {
+        let mut reader = serde_json::Deserializer::from_slice(rest);
+        return Cookie::deserialize(&mut reader).ok();
+    }
+    #[derive(Deserialize)]
+    struct Session<'text> {
+        #[serde(borrow)]
+        cookie: Option<Cookie<'text>>,
+    }
+    serde_json::from_slice::<Session<'_>>(text).ok()?.cookie
+}
+
+/// A date as `Date.prototype.toJSON` writes it: `2026-01-31T23:59:59.999Z`. Others, such as those of
+/// years beyond 9999 or before 1970, are not read.
+fn parse_iso(text: &str) -> Option<Instant> {
+    let bytes: &[u8; 24] = text.as_bytes().try_into().ok()?;
+    for (at, expected) in [
+        (4, b'-'),
+        (7, b'-'),
+        (10, b'T'),
+        (13, b':'),
+        (16, b':'),
+        (19, b'.'),
+        (23, b'Z'),
+    ] {
+        if bytes[at] != expected {
+            return None;
+        }
+    }
+    let number = |from: usize, to: usize| {
+        bytes[from..to].iter().try_fold(0u64, |number, byte| {
+            byte.is_ascii_digit()
+                .then(|| number * 10 + u64::from(byte - b'0'))
+        })
+    };
+    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+    let millisecond = number(20, 23)?;
+    if year < 1970
+        || !(1..=12).contains(&month)
+        || !(1..=31).contains(&day)
+        || hour > 23
+        || minute > 59
+        || second > 59
+    {
+        return None;
+    }
+    let seconds = ((days(year, month, day) * 24 + hour) * 60 + minute) * 60 + second;
+    Some(seconds * 1000 + millisecond)
+}
+
+/// Days from 1970-01-01 to a day of the Gregorian calendar, from 1970 on.
+fn days(year: u64, month: u64, day: u64) -> u64 {
+    // Years that begin in March have their leap day at the end.
+    let (year, month) = if month <= 2 {
+        (year - 1, month + 9)
+    } else {
+        (year, month - 3)
+    };
+    let of_year = (153 * month + 2) / 5 + day - 1;
+    // 719,468 days lie between 0000-03-01 and 1970-01-01.
+    year * 365 + year / 4 - year / 100 + year / 400 + of_year - 719_468
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOON: Instant = 1_769_860_800_000; // 2026-01-31T12:00:00.000Z
+
+    fn session(expires: &str) -> Vec<u8> {
+        format!(
+            r#"{{"cookie":{{"originalMaxAge":60000,"expires":{expires},"httpOnly":true,"path":"/"}},"user":"ann"}}"#
+        )
+        .into_bytes()
+    }
+
+    #[test]
+    fn dates_are_read_as_javascript_writes_them() {
+        for (text, expected) in [
+            ("1970-01-01T00:00:00.000Z", Some(0)),
+            ("2026-01-31T12:00:00.000Z", Some(NOON)),
+            ("2000-02-29T23:59:59.999Z", Some(951_868_799_999)),
+            ("2100-03-01T00:00:00.000Z", Some(4_107_542_400_000)),
+            ("9999-12-31T23:59:59.999Z", Some(253_402_300_799_999)),
+            ("1969-12-31T23:59:59.999Z", None),
+            ("2026-13-01T00:00:00.000Z", None),
+            ("2026-01-31T12:00:00Z", None),
+            ("2026-01-31 12:00:00.000Z", None),
+            ("+010000-01-01T00:00:00.000Z", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_iso(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_expiry_that_touch_has_moved_is_put_right() {
+        let text = session(r#""2026-01-31T12:00:30.000Z""#);
+        let at = |left| in_force(&text, Remaining::Milliseconds(left), NOON);
+        assert_eq!(at(30_000), None);
+        assert_eq!(at(31_500), None, "rounded");
+        assert_eq!(at(31_501), Some(NOON + 31_501));
+        assert_eq!(at(60_000), Some(NOON + 60_000));
+        assert_eq!(at(5000), Some(NOON + 5000), "shortened");
+        assert_eq!(at(u64::MAX), None, "no Date");
+        assert_eq!(in_force(&text, Remaining::Unknown, NOON), None);
+        let over = session(r#""2026-01-31T12:00:00.000Z""#);
+        let left = Remaining::Milliseconds(1);
+        assert_eq!(in_force(&over, left, NOON), Some(NOON + 1), "alive");
+    }
+
+    #[test]
+    fn a_session_without_an_end_in_redis_has_none_in_the_past() {
+        let endless = |expires| in_force(&session(expires), Remaining::Endless, NOON);
+        assert_eq!(
+            endless(r#""2026-01-31T11:59:59.000Z""#),
+            Some(NOON + 60_000)
+        );
+        assert_eq!(endless(r#""2026-01-31T12:00:01.000Z""#), None);
+        let ended = br#"{"cookie":{"originalMaxAge":-1,"expires":"2026-01-31T11:00:00.000Z"}}"#;
+        assert_eq!(in_force(ended, Remaining::Endless, NOON), None);
+    }
+
+    #[test]
+    fn the_cookie_is_found_wherever_it_stands() {
+        let end = Some(NOON + 60_000);
+        let remaining = Remaining::Milliseconds(60_000);
+        for text in [
+            &br#"{"user":"ann","cookie":{"expires":"2026-01-31T12:00:30.000Z"}}"#[..],
+            br#" { "cookie" : { "expires" : "2026-01-31T12:00:30.000Z" } } "#,
+            br#"{"cookie":{"expires":"2026-01-31T12:00:30.000\u005a"},"x":1}"#,
+            br#"{"cookie":{"expires":"Sat, 31 Jan 2026 12:00:30 GMT"}}"#,
+        ] {
+            assert_eq!(in_force(text, remaining, NOON), end, "{text:?}");
+        }
+        for text in [
+            &br#"{"user":"ann"}"#[..],
+            br#"{"cookie":null}"#,
+            br#"{"cookie":{"expires":null}}"#,
+            br#"{"cookie":{}}"#,
+            br#"{"cookie":{"expires":17}}"#,
+            br#"{"cookie":{"expires":"2026-01-31T12:00:30.000Z"#,
+            br#"[1]"#,
+            b"not JSON",
+            b"\xff",
+            b"",
+        ] {
+            assert_eq!(in_force(text, remaining, NOON), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_pttl_says() {
+        assert_eq!(Remaining::from_pttl(5), Remaining::Milliseconds(5));
+        assert_eq!(Remaining::from_pttl(-1), Remaining::Endless);
+        assert_eq!(Remaining::from_pttl(-2), Remaining::Unknown);
+        assert_eq!(Remaining::Endless.end(NOON), Some(NEVER));
+        assert_eq!(Remaining::Milliseconds(u64::MAX).end(NOON), Some(NEVER));
+    }
+}

@@ -1,0 +1,358 @@
+//! Saves that look for conflicts: compare and set, until it holds.
+//!
+//! The first attempt is sent in its place among the other commands; if the stored text is the expected
+//! one, that is all. If not, the reply has the stored text, and the save goes on by itself.
+
+use super::merge::{merge, same_content};
+use super::{Answer, Sessions, unexpected};
+use crate::connection::{Access, Commands, Connection, Expect, Reply};
+use crate::error::Error;
+use redis::Value;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::time::{Instant, timeout_at};
+
+/// For servers without `SET … IFEQ`. Stores ARGV[1] for ARGV[2] ms (0: without an end) if ARGV[3] is
+/// stored or, without an ARGV[3], nothing is; else gives what is stored.
+const SCRIPT: &str = "\
+local stored = redis.call('GET', KEYS[1])
+if stored ~= (ARGV[3] or false) then return stored end
+if ARGV[2] == '0' then return redis.call('SET', KEYS[1], ARGV[1]) end
+return redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])";
+/// By this name a server knows the script once it has run it.
+const SCRIPT_SHA1: &str = "4168aedcb0aed02b58ccc2088758aa175e3c1a88";
+
+/// How the server compares and sets. Found out by trying, and kept: a server that is replaced by one of
+/// another version is served as well, if not by its best way.
+#[derive(Debug, Default)]
+pub(super) struct Dialect {
+    needs_script: AtomicBool,
+}
+
+/// What has to hold for a save.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rule {
+    /// Nothing is stored.
+    New,
+    /// The stored session is the base but for the cookie.
+    Unchanged,
+    /// None: what was stored since is merged.
+    Merged,
+}
+
+/// How an attempt was made, which decides what its reply means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Means {
+    /// `SET … IFEQ … GET` or, where nothing may be stored, `SET … NX GET`.
+    Native,
+    /// The script by its name.
+    Named,
+    Whole,
+}
+
+/// A save under a rule.
+pub(super) struct Guarded {
+    pub(super) rule: Rule,
+    pub(super) key: Vec<u8>,
+    /// The text that this request loaded; nothing for a new session.
+    pub(super) base: Option<Vec<u8>>,
+    /// The text that it saves.
+    pub(super) mine: Vec<u8>,
+    pub(super) ttl: Option<u64>,
+    pub(super) since: Instant,
+}
+
+/// What an attempt came to.
+enum Outcome {
+    Stored,
+    /// There is no session any more.
+    Missing,
+    Found(Vec<u8>),
+    /// The server does not know this way.
+    Unknown,
+    Failed(Error),
+}
+
+/// What is left to do when another text than the expected one is stored.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    /// Nothing: an attempt whose reply was lost had succeeded.
+    Nothing,
+    Store(Vec<u8>),
+    GiveUp(&'static str),
+}
+
+impl Guarded {
+    /// The first attempt, as a command among others.
+    pub(super) fn begin(&self, dialect: &Dialect, commands: &mut Commands) -> Means {
+        let means = if dialect.needs_script.load(Ordering::Relaxed) {
+            Means::Named
+        } else {
+            Means::Native
+        };
+        self.add(commands, means, self.base.as_deref(), &self.mine);
+        means
+    }
+
+    fn add(&self, commands: &mut Commands, means: Means, expected: Option<&[u8]>, value: &[u8]) {
+        let ttl = self.ttl.unwrap_or(0).to_string();
+        let key = self.key.as_slice();
+        let mut words: Vec<&[u8]> = Vec::with_capacity(8);
+        let key_at = match means {
+            Means::Native => {
+                words.extend([b"SET", key, value]);
+                match expected {
+                    Some(expected) => words.extend([b"IFEQ", expected]),
+                    None => words.push(b"NX"),
+                }
+                words.push(b"GET");
+                if self.ttl.is_some() {
+                    words.extend([b"PX", ttl.as_bytes()]);
+                }
+                1
+            }
+            Means::Named | Means::Whole => {
+                match means {
+                    Means::Named => words.extend([&b"EVALSHA"[..], SCRIPT_SHA1.as_bytes()]),
+                    _ => words.extend([&b"EVAL"[..], SCRIPT.as_bytes()]),
+                }
+                words.extend([b"1", key, value, ttl.as_bytes()]);
+                words.extend(expected);
+                3
+            }
+        };
+        commands.add(Access::Write, Expect::Any, Some(key_at), &words);
+    }
+
+    /// The answer to the first attempt, if that is the end of it.
+    pub(super) fn settle(
+        &self,
+        dialect: &Dialect,
+        server: &str,
+        means: Means,
+        reply: Reply,
+    ) -> Result<Answer, Attempt> {
+        match outcome(dialect, server, means, self.base.as_deref(), reply) {
+            Outcome::Stored => Ok(Answer::Done),
+            Outcome::Missing => Ok(Answer::Missing),
+            Outcome::Failed(error) => Ok(Answer::Failed("set", error)),
+            Outcome::Unknown => Err(Attempt {
+                means: further(means),
+                found: None,
+            }),
+            Outcome::Found(text) => Err(Attempt {
+                means,
+                found: Some(text),
+            }),
+        }
+    }
+
+    /// Goes on after the first attempt, until the save holds or cannot.
+    pub(super) async fn go_on(self, sessions: Sessions, attempt: Attempt) -> Answer {
+        let connection = sessions.connection();
+        let waited = connection.command_timeout();
+        let deadline = self.since + waited;
+        timeout_at(
+            deadline,
+            self.contend(connection, &sessions.dialect, attempt),
+        )
+        .await
+        .unwrap_or_else(|_| {
+            let server = connection.server().to_owned();
+            Answer::Failed("set", Error::Contended { server, waited })
+        })
+    }
+
+    async fn contend(
+        &self,
+        connection: &Connection,
+        dialect: &Dialect,
+        Attempt { mut means, found }: Attempt,
+    ) -> Answer {
+        let server = connection.server();
+        let mut expected = found;
+        loop {
+            // An attempt that the server did not know is made again as it was.
+            let value = match &expected {
+                None => self.mine.clone(),
+                Some(theirs) => match self.next(theirs) {
+                    Next::Nothing => return Answer::Done,
+                    Next::Store(value) => value,
+                    Next::GiveUp(reason) => {
+                        return Answer::Conflict(reason, expected.unwrap_or_default());
+                    }
+                },
+            };
+            loop {
+                let mut commands = Commands::default();
+                let against = expected.as_deref().or(self.base.as_deref());
+                self.add(&mut commands, means, against, &value);
+                let reply = connection.query(commands).await.pop();
+                let reply = reply.unwrap_or(Err(Error::Abandoned));
+                match outcome(dialect, server, means, against, reply) {
+                    Outcome::Stored => return Answer::Done,
+                    Outcome::Missing => return Answer::Missing,
+                    Outcome::Failed(error) => return Answer::Failed("set", error),
+                    Outcome::Unknown => means = further(means),
+                    Outcome::Found(text) => {
+                        expected = Some(text);
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    fn next(&self, theirs: &[u8]) -> Next {
+        if theirs == self.mine {
+            return Next::Nothing;
+        }
+        match (self.rule, &self.base) {
+            (Rule::New, _) | (_, None) => {
+                Next::GiveUp("a session is stored under its id, which this request has not loaded")
+            }
+            (Rule::Unchanged, Some(base)) => {
+                if same_content(theirs, base) || same_content(theirs, &self.mine) {
+                    Next::Store(self.mine.clone())
+                } else {
+                    Next::GiveUp("the stored session has changed since this request loaded it")
+                }
+            }
+            (Rule::Merged, Some(base)) => match merge(base, theirs, &self.mine) {
+                Ok(merged) => Next::Store(merged),
+                Err(which) => Next::GiveUp(which.reason()),
+            },
+        }
+    }
+}
+
+/// Where a save stands after its first attempt.
+pub(super) struct Attempt {
+    means: Means,
+    found: Option<Vec<u8>>,
+}
+
+/// The way to try after one that the server did not know.
+fn further(means: Means) -> Means {
+    match means {
+        Means::Native => Means::Named,
+        Means::Named | Means::Whole => Means::Whole,
+    }
+}
+
+fn outcome(
+    dialect: &Dialect,
+    server: &str,
+    means: Means,
+    expected: Option<&[u8]>,
+    reply: Reply,
+) -> Outcome {
+    let value = match reply {
+        Ok(value) => value,
+        Err(Error::Reply { ref reply, .. }) if means == Means::Native && reply == "ERR" => {
+            dialect.needs_script.store(true, Ordering::Relaxed);
+            return Outcome::Unknown;
+        }
+        Err(Error::Reply { ref reply, .. }) if means == Means::Named && reply == "NOSCRIPT" => {
+            return Outcome::Unknown;
+        }
+        Err(error) => return Outcome::Failed(error),
+    };
+    match (means, value, expected) {
+        // It gives what was stored before, whether it stores or not.
+        (Means::Native, Value::Nil, None) => Outcome::Stored,
+        (Means::Native, Value::BulkString(text), Some(expected)) if text == expected => {
+            Outcome::Stored
+        }
+        (Means::Named | Means::Whole, Value::Okay, _) => Outcome::Stored,
+        (_, Value::BulkString(text), _) => Outcome::Found(text),
+        (_, Value::Nil, Some(_)) => Outcome::Missing,
+        (_, value, _) => Outcome::Failed(unexpected(server, &value)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn save(rule: Rule, base: Option<&str>, mine: &str) -> Guarded {
+        Guarded {
+            rule,
+            key: b"k".to_vec(),
+            base: base.map(Into::into),
+            mine: mine.into(),
+            ttl: Some(150),
+            since: Instant::now(),
+        }
+    }
+
+    fn words(save: &Guarded, means: Means) -> Vec<String> {
+        let mut commands = Commands::default();
+        save.add(&mut commands, means, save.base.as_deref(), &save.mine);
+        String::from_utf8_lossy(commands.bytes(0))
+            .split("\r\n")
+            .filter(|part| !part.starts_with(['*', '$']) && !part.is_empty())
+            .map(Into::into)
+            .collect()
+    }
+
+    #[test]
+    fn commands() {
+        let known = save(Rule::Merged, Some("b"), "m");
+        assert_eq!(
+            words(&known, Means::Native),
+            ["SET", "k", "m", "IFEQ", "b", "GET", "PX", "150"]
+        );
+        assert_eq!(
+            words(&known, Means::Named),
+            ["EVALSHA", SCRIPT_SHA1, "1", "k", "m", "150", "b"]
+        );
+        let mut new = save(Rule::New, None, "m");
+        assert_eq!(
+            words(&new, Means::Native),
+            ["SET", "k", "m", "NX", "GET", "PX", "150"]
+        );
+        new.ttl = None;
+        assert_eq!(words(&new, Means::Native), ["SET", "k", "m", "NX", "GET"]);
+        assert_eq!(
+            words(&new, Means::Whole),
+            ["EVAL", SCRIPT, "1", "k", "m", "0"]
+        );
+    }
+
+    #[test]
+    fn a_save_whose_reply_was_lost_has_succeeded() {
+        for rule in [Rule::New, Rule::Unchanged, Rule::Merged] {
+            assert_eq!(save(rule, Some("{}"), "mine").next(b"mine"), Next::Nothing);
+        }
+    }
+
+    #[test]
+    fn what_is_no_loss_is_no_conflict() {
+        let rejecting = save(Rule::Unchanged, Some(r#"{"cookie":1,"a":1}"#), r#"{"a":2}"#);
+        let store = |mine: &str| Next::Store(mine.into());
+        assert_eq!(
+            rejecting.next(br#"{"cookie":2,"a":1}"#),
+            store(r#"{"a":2}"#)
+        );
+        assert_eq!(
+            rejecting.next(br#"{"cookie":2,"a":2}"#),
+            store(r#"{"a":2}"#)
+        );
+        assert!(matches!(rejecting.next(br#"{"a":3}"#), Next::GiveUp(_)));
+        assert!(matches!(rejecting.next(b"binary"), Next::GiveUp(_)));
+    }
+
+    #[test]
+    fn without_a_base_there_is_no_merge() {
+        for rule in [Rule::New, Rule::Unchanged, Rule::Merged] {
+            assert!(matches!(
+                save(rule, None, "{}").next(br#"{"a":1}"#),
+                Next::GiveUp(_)
+            ));
+        }
+        assert!(matches!(
+            save(Rule::Merged, Some("{}"), "{}").next(b"[]"),
+            Next::GiveUp(_)
+        ));
+    }
+}

@@ -1,0 +1,79 @@
+//! Which keys a walk has seen: `SCAN` may give one several times.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+
+const SHARDS: usize = 256;
+
+/// Keys by 64-bit hashes: 20 MB for a million. Among as many, two share one, and one is taken for the
+/// other, with a probability of 3 in 100 million.
+///
+/// Shards grow one by one: no growth copies all at once, which would take time and twice the memory.
+#[derive(Debug)]
+pub(super) struct Seen {
+    hashing: RandomState,
+    shards: Vec<HashSet<u64, BuildHasherDefault<Ready>>>,
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self {
+            hashing: RandomState::new(),
+            shards: vec![HashSet::default(); SHARDS],
+        }
+    }
+}
+
+impl Seen {
+    /// Whether the key is new.
+    pub(super) fn insert(&mut self, key: &[u8]) -> bool {
+        let hash = self.hashing.hash_one(key);
+        // Bits that a set of its size does not place its hashes by.
+        let shard = (hash >> 40) as usize % SHARDS;
+        self.shards[shard].insert(hash)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.shards.iter().map(HashSet::len).sum()
+    }
+}
+
+/// Takes hashes as they are.
+#[derive(Debug, Default)]
+struct Ready(u64);
+
+impl Hasher for Ready {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_new_once() {
+        let mut seen = Seen::default();
+        for number in 0..100_000 {
+            assert!(seen.insert(format!("sess:{number}").as_bytes()), "{number}");
+        }
+        for number in 0..100_000 {
+            assert!(
+                !seen.insert(format!("sess:{number}").as_bytes()),
+                "{number}"
+            );
+        }
+        assert_eq!(seen.len(), 100_000);
+    }
+}
