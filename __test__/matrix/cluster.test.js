@@ -8,8 +8,5 @@ const { clientsWith } = require('./table.js');
 describeServers('%s, cluster', (_name, program) => {
   const redis = useDeployment('cluster', program);
 
-  // The walks do not go from node to node yet.
-  describe.each(clientsWith('cluster', 'native'))('by %s', (client) =>
-    describeStore({ client, redis, walks: false }),
-  );
+  describe.each(clientsWith('cluster', 'native'))('by %s', (client) => describeStore({ client, redis }));
 });

@@ -50,10 +50,12 @@ function describeStore({ client: name, redis, walks = true }) {
     for (const client of opened.clients) await kind.end(client);
   });
 
-  const session = liveSession('abc', shopVisitor());
+  // One object is one session: once destroyed, it stays so.
+  const newSession = () => liveSession('abc', shopVisitor());
 
   describe.each(Object.entries(styles))('called in %s style', (_style, call) => {
     test('set, get, touch, destroy', async () => {
+      const session = newSession();
       expect(await call(store, 'get', 'abc')).toBeNull();
       expect(await call(store, 'set', 'abc', session)).toBeNull();
       expect(await redis.keys()).toEqual(['sess:abc']);
@@ -154,14 +156,14 @@ function describeStore({ client: name, redis, walks = true }) {
   });
 
   test('without lifetimes, where that is asked for', async () => {
-    await store.set('abc', session);
+    await store.set('abc', newSession());
     const lasting = await openStore({ disableTTL: true });
-    await lasting.set('abc', session);
+    await lasting.set('abc', newSession());
     expect(await redis.lifetime('sess:abc')).toBe(-1);
   });
 
   test('a lifetime that is over destroys the session', async () => {
-    await store.set('abc', session);
+    await store.set('abc', newSession());
     await store.set('abc', { cookie: { expires: new Date(Date.now() - 1) } });
     expect(await redis.keys()).toEqual([]);
   });
@@ -242,6 +244,7 @@ function describeStore({ client: name, redis, walks = true }) {
     test('sessions are those of connect-redis on the same client', async () => {
       const predecessor = new kind.Predecessor({ client: await openClient() });
       const start = Date.now();
+      const session = newSession();
       await predecessor.set('theirs', session);
       await store.set('ours', session);
 

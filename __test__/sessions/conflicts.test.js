@@ -1,8 +1,8 @@
 'use strict';
 
 const { connectRaw, startRedis, useRedis } = require('../support/redis.js');
+const { describeServers } = require('../support/servers.js');
 const { closeAll, keepStore, openStore, styles } = require('../support/stores.js');
-const { findServers } = require('../../scripts/servers.js');
 const { RedisStore } = require('../..');
 const { liveSession } = require('../support/sessions.js');
 const { newVisitor, startApp, stopAll } = require('./processes.js');
@@ -170,11 +170,7 @@ describe('a function', () => {
 });
 
 // Some have `SET … IFEQ`, some have not.
-const servers = findServers()
-  .filter(({ program }) => program !== null)
-  .map(({ name, program }) => [name, program]);
-
-describe.each(servers)('on %s', (_server, program) => {
+describeServers('on %s', (_server, program) => {
   let server;
   beforeAll(async () => {
     server = await startRedis({ program });
