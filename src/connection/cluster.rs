@@ -208,7 +208,7 @@ impl Router {
             Some(Message::Job(job)) => {
                 self.shared
                     .queued
-                    .fetch_sub(job.pending.len(), Ordering::Relaxed);
+                    .fetch_sub(job.operations(), Ordering::Relaxed);
                 if self.closing.is_some() {
                     job.fail(&Error::Closed);
                 } else {
@@ -704,7 +704,11 @@ impl Router {
 
     /// What is parked counts for the bound of the queue.
     fn note_queue(&mut self) {
-        let parked = self.parked.values().map(|parked| parked.places.len()).sum();
+        let places = self.parked.values().flat_map(|parked| parked.places.keys());
+        let parked = places
+            .filter_map(|place| Some((self.jobs.get(&place.job)?, place.at)))
+            .map(|(work, at)| work.commands.operations([at]))
+            .sum();
         // What handles have sent since is taken off when it is accepted.
         let waiting = self.inbox.len();
         if waiting == 0 {

@@ -33,6 +33,8 @@ struct Command {
     key: Range<usize>,
     access: Access,
     expect: Expect,
+    /// Goes with the command before it: together they are one operation.
+    is_companion: bool,
 }
 
 /// A sequence of commands in Redis's protocol. Each has at most one key, so that each has one place
@@ -81,7 +83,44 @@ impl Commands {
             key,
             access,
             expect,
+            is_companion: false,
         });
+    }
+
+    /// Adds a command that makes up one operation together with the one before it.
+    pub(crate) fn add_companion(
+        &mut self,
+        access: Access,
+        expect: Expect,
+        key_at: Option<usize>,
+        words: &[&[u8]],
+    ) {
+        self.add(access, expect, key_at, words);
+        if let Some(command) = self.list.last_mut() {
+            command.is_companion = true;
+        }
+    }
+
+    /// How many operations begin with these commands.
+    pub(super) fn operations(&self, commands: impl IntoIterator<Item = usize>) -> usize {
+        commands
+            .into_iter()
+            .filter(|&at| {
+                self.list
+                    .get(at)
+                    .is_some_and(|command| !command.is_companion)
+            })
+            .count()
+    }
+
+    /// How many commands make up the first of the operations.
+    pub(super) fn of_first(&self, operations: usize) -> usize {
+        let mut begins = self
+            .list
+            .iter()
+            .enumerate()
+            .filter(|(_, command)| !command.is_companion);
+        begins.nth(operations).map_or(self.list.len(), |(at, _)| at)
     }
 
     /// Adds a command of `other`, as it is.
@@ -178,6 +217,18 @@ mod tests {
         assert_eq!(copy.bytes(0), commands.bytes(1));
         assert_eq!(copy.key(0), commands.key(1));
         assert!(!format!("{commands:?}").contains("key"));
+    }
+
+    #[test]
+    fn companions_are_no_operations_of_their_own() {
+        let mut commands = Commands::default();
+        for _ in 0..2 {
+            commands.add(Access::Read, Expect::Text, Some(1), &[b"GET", b"k"]);
+            commands.add_companion(Access::Read, Expect::Integer, Some(1), &[b"PTTL", b"k"]);
+        }
+        assert_eq!(commands.operations(0..4), 2);
+        assert_eq!(commands.operations([1, 2, 3]), 1);
+        assert_eq!([0, 1, 2].map(|count| commands.of_first(count)), [0, 2, 4]);
     }
 
     #[test]

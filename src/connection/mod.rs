@@ -65,6 +65,11 @@ struct Job {
 }
 
 impl Job {
+    /// How many operations are still to be answered.
+    fn operations(&self) -> usize {
+        self.commands.operations(self.pending.iter().copied())
+    }
+
     /// Answers all that is still to be answered.
     fn fail(mut self, error: &Error) {
         let replies = self.pending.drain(..).map(|at| (at, Err(error.clone())));
@@ -113,9 +118,9 @@ struct Shared {
     is_cluster: bool,
     /// How long an operation may take, waiting for a connection included.
     command_timeout: Duration,
-    /// How many commands may wait for a connection.
+    /// How many operations may wait for a connection.
     max_queue: usize,
-    /// Commands that were sent by a handle and are not in a socket yet.
+    /// Operations that were sent by a handle and are not in a socket yet.
     queued: AtomicUsize,
     health: Health,
 }
@@ -190,25 +195,27 @@ impl Connection {
         if commands.is_empty() {
             return;
         }
-        let room = self.room(commands.len());
-        if room < commands.len() {
+        let accepted = self.accepted(&commands);
+        if accepted < commands.len() {
             let error = self.full();
             settle.settle(
-                (room..commands.len())
+                (accepted..commands.len())
                     .map(|at| (at, Err(error.clone())))
                     .collect(),
             );
-            if room == 0 {
+            if accepted == 0 {
                 return;
             }
         }
-        self.shared.queued.fetch_add(room, Ordering::Relaxed);
         let job = Job {
+            pending: (0..accepted).collect(),
             commands,
-            pending: (0..room).collect(),
             deadline: Instant::now() + self.shared.command_timeout,
             settle,
         };
+        self.shared
+            .queued
+            .fetch_add(job.operations(), Ordering::Relaxed);
         if let Err(mpsc::error::SendError(Message::Job(job))) =
             self.messages.send(Message::Job(job))
         {
@@ -216,14 +223,14 @@ impl Connection {
         }
     }
 
-    /// How many of `count` commands may be sent: a queue without a bound would grow for as long as
-    /// Redis is away.
-    fn room(&self, count: usize) -> usize {
+    /// How many of the commands may be sent: a queue without a bound would grow for as long as Redis is
+    /// away.
+    fn accepted(&self, commands: &Commands) -> usize {
         if self.shared.health.is_ready() {
-            return count;
+            return commands.len();
         }
         let queued = self.shared.queued.load(Ordering::Relaxed);
-        count.min(self.shared.max_queue.saturating_sub(queued))
+        commands.of_first(self.shared.max_queue.saturating_sub(queued))
     }
 
     fn full(&self) -> Error {

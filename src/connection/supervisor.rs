@@ -240,7 +240,7 @@ impl Supervisor {
     fn unqueue(&self, job: &Job) {
         self.shared
             .queued
-            .fetch_sub(job.pending.len(), Ordering::Relaxed);
+            .fetch_sub(job.operations(), Ordering::Relaxed);
     }
 
     fn fail_waiting(&mut self, error: &Error) {
@@ -473,7 +473,7 @@ impl Supervisor {
             self.fail_waiting(error);
             return;
         }
-        let count = again.iter().map(|job| job.pending.len()).sum();
+        let count = again.iter().map(Job::operations).sum();
         self.shared.queued.fetch_add(count, Ordering::Relaxed);
         again.append(&mut self.waiting);
         self.waiting = again;

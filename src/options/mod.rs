@@ -141,7 +141,7 @@ pub(crate) struct ConnectionOptions {
     pub(crate) credentials: Option<CredentialsId>,
     pub(crate) connect_timeout: Duration,
     pub(crate) command_timeout: Duration,
-    /// How many commands may wait for a connection.
+    /// How many operations may wait for a connection.
     pub(crate) max_queue: usize,
     pub(crate) membership: Membership,
 }

@@ -166,7 +166,12 @@ impl Piece {
             Operation::Get | Operation::GetTimed => {
                 let key = stored.key;
                 self.add_command(Access::Read, Expect::Text, &[b"GET", key]);
-                self.add_command(Access::Read, Expect::Integer, &[b"PTTL", key]);
+                self.commands.add_companion(
+                    Access::Read,
+                    Expect::Integer,
+                    Some(1),
+                    &[b"PTTL", key],
+                );
                 Pending::Read {
                     timed: operation == Operation::GetTimed,
                     text: None,
