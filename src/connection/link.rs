@@ -148,6 +148,15 @@ impl Link {
         }
     }
 
+    /// Ends the connection at once. What has not left this machine never will.
+    pub(super) fn abort(self) {
+        self.replies
+            .into_inner()
+            .half
+            .unsplit(self.writer)
+            .forget_unsent();
+    }
+
     /// Queues bytes for the socket; `next` moves them. Gives the position of their end, to be
     /// compared with `written`.
     pub(super) fn send(&mut self, bytes: &[u8]) -> u64 {

@@ -6,9 +6,38 @@ use std::fmt;
 use std::io;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
+    /// Has the system forget what it still holds for the network when the stream is dropped. Otherwise
+    /// it goes on sending: a command that was sent again elsewhere would arrive late, behind its successors.
+    fn forget_unsent(&self);
+}
+
+impl Stream for TcpStream {
+    fn forget_unsent(&self) {
+        // A socket that takes no options is closed already.
+        let _ = self.set_zero_linger();
+    }
+}
+
+#[cfg(unix)]
+impl Stream for tokio::net::UnixStream {
+    /// What was written is at its peer.
+    fn forget_unsent(&self) {}
+}
+
+impl Stream for Socket {
+    fn forget_unsent(&self) {
+        (**self).forget_unsent();
+    }
+}
+
+impl<S: Stream> Stream for TlsStream<S> {
+    fn forget_unsent(&self) {
+        self.get_ref().0.forget_unsent();
+    }
+}
 
 pub(super) type Socket = Box<dyn Stream>;
 

@@ -11,7 +11,7 @@ use super::status::{Down, Event, Watch};
 use super::{Credentials, Job, Message, Reply, Settle, Shared, tls};
 use crate::error::Error;
 use crate::options::{Address, ConnectionOptions, Membership, Node};
-use redis::Value;
+use redis::{PushKind, Value};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::pin;
@@ -435,8 +435,9 @@ impl Supervisor {
             None => return Served::Closed,
             Some(failure) => failure,
         };
-        // Whatever the server said last came before: what is in flight now goes unanswered.
-        drop(link);
+        // Whatever the server said last came before: what is in flight now goes unanswered, and is sent
+        // again. It must not arrive twice.
+        link.abort();
         self.shared.health.set_ready(false);
         self.shared.health.set_down(Down {
             attempts: 0,
@@ -578,8 +579,12 @@ impl Supervisor {
 
     /// Gives a reply to the command that it answers.
     fn take_reply(&mut self, value: Value) -> Result<(), Failure> {
-        if matches!(value, Value::Push { .. }) {
-            return Ok(());
+        if let Value::Push { kind, .. } = &value {
+            // Of a kind that nobody asked for, it may be a damaged reply that swallowed another one.
+            return match kind {
+                PushKind::Other(_) => Err(Failure::lost("the server sent a push that is unknown")),
+                _ => Ok(()),
+            };
         }
         let Some(sent) = self.in_flight.front_mut() else {
             return Err(match value {
