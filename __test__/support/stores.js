@@ -23,7 +23,10 @@ const ioredis = (packageName) => ({
     return client;
   },
   async end(client) {
-    if (client.status !== 'end') {
+    if (client.status === 'reconnecting') {
+      // Between two connections, there is none whose end could be told.
+      client.disconnect();
+    } else if (client.status !== 'end') {
       const ended = new Promise((resolve) => client.once('end', resolve));
       client.disconnect();
       await ended;

@@ -1,0 +1,155 @@
+'use strict';
+
+const { setTimeout: sleep } = require('node:timers/promises');
+const { startProxy } = require('../support/proxy.js');
+const { useRedis } = require('../support/redis.js');
+const { closeAll, familySources, openStore } = require('../support/stores.js');
+const { until } = require('../support/until.js');
+const { DEADLINE_MS, options } = require('./limits.js');
+const { underTraffic } = require('./traffic.js');
+
+const redis = useRedis();
+let network;
+beforeEach(async () => {
+  network = await startProxy(redis.port);
+});
+afterEach(async () => {
+  await closeAll();
+  await network?.close();
+});
+
+/** Runs `fault`, and mends the network. */
+async function during(source, fault, { deadline = DEADLINE_MS, ...more } = {}) {
+  const store = await openStore(source, network.port, { ...options, commandTimeout: deadline });
+  return underTraffic(store, { deadline, ...more }, async (traffic) => {
+    await fault(traffic);
+    await network.heal();
+  });
+}
+
+describe.each(familySources)('a network, by %s,', (source) => {
+  test('that takes 200 ms: every operation is served', async () => {
+    const { failed, longest } = await during(source, async () => {
+      network.delay({ request: 100, reply: 100 });
+      await sleep(1500);
+    });
+    expect(failed).toEqual({});
+    expect(longest).toBeGreaterThanOrEqual(195);
+  });
+
+  test('that takes 200 ms from the beginning: every operation is served', async () => {
+    network.delay({ request: 100, reply: 100 });
+    const { failed } = await during(source, () => sleep(500));
+    expect(failed).toEqual({});
+  });
+
+  test('that takes longer than the deadline: operations are given up', async () => {
+    const { failed } = await during(source, async () => {
+      network.delay({ request: DEADLINE_MS, reply: DEADLINE_MS });
+      await sleep(2 * DEADLINE_MS);
+    });
+    expect(Object.keys(failed)).toEqual(['ERR_REDIS_TIMEOUT']);
+  });
+
+  test('that delivers byte by byte: every operation is served', async () => {
+    const { failed } = await during(source, async () => {
+      network.drip();
+      await sleep(500);
+    });
+    expect(failed).toEqual({});
+  });
+
+  test('that cuts replies in two: every operation is sent again', async () => {
+    const { failed } = await during(source, async (traffic) => {
+      for (const bytes of [1, 2, 3, 30, 31, 32, 33, 65, 130]) {
+        const before = network.accepted;
+        network.cutAfter(bytes);
+        // The client of the app connects anew, too.
+        await until(() => network.accepted > before);
+        await network.heal();
+        await traffic.served();
+      }
+    });
+    expect(failed).toEqual({});
+  });
+
+  test('that resets connections in the midst of the set-up: it is tried again', async () => {
+    const { failed } = await during(source, async (traffic) => {
+      for (const bytes of [0, 1, 40, 150]) {
+        network.cutAfter(bytes);
+        const before = network.accepted;
+        network.reset();
+        await until(() => network.accepted > before + 1);
+        await network.heal();
+        await traffic.served();
+      }
+    });
+    expect(failed).toEqual({});
+  });
+
+  test('that ends connections in one direction: they are replaced', async () => {
+    const { failed } = await during(source, async (traffic) => {
+      for (let times = 0; times < 5; times++) {
+        network.halfClose();
+        await traffic.served();
+      }
+    });
+    expect(failed).toEqual({});
+  });
+
+  test('that damages replies: no value reaches another session', async () => {
+    const before = network.accepted;
+    const { damaged, issued } = await during(
+      source,
+      async () => {
+        for (let seed = 1; seed <= 8; seed++) {
+          network.corrupt({ seed, oneIn: 3000 });
+          await sleep(250);
+        }
+      },
+      { mayDamage: true },
+    );
+    // It did, both in values and in what is around them.
+    expect(damaged).toBeGreaterThan(0);
+    expect(network.accepted).toBeGreaterThan(before + 2);
+    expect(issued).toBeGreaterThan(100);
+  });
+
+  test('that refuses connections: they are tried until one is accepted', async () => {
+    const { failed } = await during(source, async () => {
+      network.refuse();
+      await sleep(1.5 * DEADLINE_MS);
+    });
+    expect(Object.keys(failed)).toEqual(['ERR_REDIS_UNAVAILABLE']);
+  });
+
+  test('without anybody who listens: connecting is tried until somebody does', async () => {
+    const { failed } = await during(source, async () => {
+      await network.stopListening();
+      await sleep(1.5 * DEADLINE_MS);
+    });
+    expect(Object.keys(failed)).toEqual(['ERR_REDIS_UNAVAILABLE']);
+  });
+
+  test('that swallows everything: operations are given up, and served when it works again', async () => {
+    const { failed } = await during(source, async () => {
+      network.silence();
+      await sleep(3 * DEADLINE_MS);
+    });
+    expect(Object.keys(failed)).toEqual(['ERR_REDIS_TIMEOUT']);
+  });
+
+  test('that delivers late what was sent again already: it overwrites nothing', async () => {
+    const { failed } = await during(
+      source,
+      async (traffic) => {
+        network.stall();
+        // Operations are sent again by another connection, and further ones follow.
+        await traffic.served();
+        await sleep(100);
+      },
+      { deadline: 3 * DEADLINE_MS },
+    );
+    expect(failed).toEqual({});
+  });
+});

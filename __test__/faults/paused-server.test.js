@@ -1,0 +1,31 @@
+'use strict';
+
+const { setTimeout: sleep } = require('node:timers/promises');
+const { useRedis } = require('../support/redis.js');
+const { closeAll, familySources, openStore } = require('../support/stores.js');
+const { DEADLINE_MS, options } = require('./limits.js');
+const { underTraffic } = require('./traffic.js');
+
+const redis = useRedis();
+afterEach(closeAll);
+
+async function pause(ms) {
+  redis.server.pause();
+  await sleep(ms);
+  redis.server.resume();
+}
+
+describe.each(familySources)('a server that hangs, by %s', (source) => {
+  test('for less than the deadline: no operation fails', async () => {
+    const store = await openStore(source, redis.port, options);
+    const { failed, longest } = await underTraffic(store, { deadline: DEADLINE_MS }, () => pause(400));
+    expect(failed).toEqual({});
+    expect(longest).toBeGreaterThan(300);
+  });
+
+  test('for longer than the deadline: operations are given up meanwhile, and served then', async () => {
+    const store = await openStore(source, redis.port, options);
+    const { failed } = await underTraffic(store, { deadline: DEADLINE_MS }, () => pause(3 * DEADLINE_MS));
+    expect(Object.keys(failed)).toEqual(['ERR_REDIS_TIMEOUT']);
+  });
+});

@@ -1,0 +1,322 @@
+'use strict';
+
+const { setTimeout: sleep } = require('node:timers/promises');
+
+/** How much later than its deadline an operation may end. */
+const GRACE_MS = 250;
+/** For how long after its deadline an operation is waited for before it counts as lost. */
+const LOST_MS = 3000;
+/** How often the event loop is looked at. */
+const BEAT_MS = 5;
+/** Within this time of the server's return there is service again. */
+const RETURN_MS = 1000;
+const LONGEST_WAIT_MS = 15_000;
+/** What is listed of a kind of violation. */
+const MOST_LISTED = 5;
+
+/** What an operation may fail with: errors of the package that name the server. */
+const CODES = ['ERR_REDIS_UNAVAILABLE', 'ERR_REDIS_TIMEOUT', 'ERR_REDIS_REPLY', 'ERR_REDIS_QUEUE_FULL'];
+
+/**
+ * What each visitor does, over and over. The operations of a step are issued in one tick, so they also show whether
+ * the order is kept.
+ */
+const STEPS = [
+  ['set', 'get', 'touch'],
+  ['get', 'set', 'get'],
+  ['set', 'destroy', 'get'],
+  ['get', 'touch'],
+  ['set', 'set', 'get'],
+  ['destroy', 'get', 'set', 'get'],
+];
+
+/**
+ * Time in which the event loop turned: what blocks the process that measures is no fault of the store.
+ */
+class Clock {
+  #blocked = 0;
+  #beat = performance.now();
+  #timer = setInterval(() => {
+    this.#blocked += this.#stall(performance.now());
+    this.#beat = performance.now();
+  }, BEAT_MS);
+
+  now() {
+    const now = performance.now();
+    return now - this.#blocked - this.#stall(now);
+  }
+
+  stop() {
+    clearInterval(this.#timer);
+  }
+
+  #stall(now) {
+    return Math.max(0, now - this.#beat - 2 * BEAT_MS);
+  }
+}
+
+/**
+ * Visitors who use a store without a pause, and what must hold whatever happens to the server meanwhile:
+ * every callback comes, once, not later than the deadline and a grace; no reply reaches another session's request;
+ * an acknowledged write is what is read afterwards, until the next one.
+ */
+class Traffic {
+  #store;
+  #deadline;
+  #pace;
+  #mayForget;
+  #mayDamage;
+  #clock = new Clock();
+  #visitors;
+  #running = true;
+  #underWay = 0;
+  #violations = new Map();
+
+  /** Operations. */
+  issued = 0;
+  succeeded = 0;
+  /** How many operations failed with which code; replies of the server by their first word. */
+  failed = {};
+  /** Values that the network had damaged. */
+  damaged = 0;
+  /** The longest time an operation took, in ms. */
+  longest = 0;
+
+  /**
+   * @param {object} options
+   * @param {number} options.deadline the store's `commandTimeout`
+   * @param {number} [options.visitors]
+   * @param {number} [options.pace] ms between the steps of a visitor
+   * @param {string} [options.name] what the session ids start with
+   * @param {boolean} [options.mayForget] the server may lose its data
+   * @param {boolean} [options.mayDamage] the network may change values
+   */
+  constructor(store, options) {
+    const {
+      deadline,
+      visitors = 16,
+      pace = 2,
+      name = 'visitor',
+      mayForget = false,
+      mayDamage = false,
+    } = options;
+    this.#store = store;
+    this.#deadline = deadline;
+    this.#pace = pace;
+    this.#mayForget = mayForget;
+    this.#mayDamage = mayDamage;
+    this.#visitors = Array.from(
+      { length: visitors },
+      (_, i) => new Visitor(`${name}-${i}-${'x'.repeat(16)}`),
+    );
+    for (const visitor of this.#visitors) this.#visit(visitor);
+  }
+
+  /**
+   * Waits until each visitor is served by operations that end from here on.
+   * @returns how long that took, in ms
+   */
+  async served() {
+    const start = this.#clock.now();
+    while (!this.#visitors.every((visitor) => visitor.served > start)) {
+      if (this.#clock.now() - start > LONGEST_WAIT_MS)
+        throw new Error(
+          `No service within ${LONGEST_WAIT_MS} ms; failed so far: ${JSON.stringify(this.failed)}`,
+        );
+      await sleep(BEAT_MS);
+    }
+    return Math.max(...this.#visitors.map((visitor) => visitor.served)) - start;
+  }
+
+  /** Waits until operations have failed with this code or reply. */
+  async hasFailed(kind) {
+    const start = this.#clock.now();
+    while (!this.failed[kind]) {
+      if (this.#clock.now() - start > LONGEST_WAIT_MS)
+        throw new Error(`No ${kind} within ${LONGEST_WAIT_MS} ms`);
+      await sleep(BEAT_MS);
+    }
+  }
+
+  /** Like `served`, and not within the time that the server's return allows is a violation. */
+  async servedAgain() {
+    const took = await this.served();
+    if (took > RETURN_MS)
+      this.#violation('back late', `service ${Math.round(took)} ms after the server's return`);
+  }
+
+  /** Lets what is under way end. Gives what was violated, one line for each case. */
+  async stop() {
+    this.#running = false;
+    const end = performance.now() + this.#deadline + LOST_MS;
+    while (this.#underWay > 0 && performance.now() < end) await sleep(BEAT_MS);
+    for (const { sid, method } of this.#visitors.flatMap((visitor) => visitor.waiting()))
+      this.#violation('lost', `${method} of ${sid} was not called back`);
+    this.#clock.stop();
+    return [...this.#violations].flatMap(([kind, { count, cases }]) =>
+      cases.map((text) => `${kind} (${count}): ${text}`),
+    );
+  }
+
+  async #visit(visitor) {
+    for (let step = visitor.offset; this.#running; step++) {
+      const operations = STEPS[step % STEPS.length].map((method) => visitor.next(method));
+      await Promise.all(operations.map((operation) => this.#perform(visitor, operation)));
+      for (const problem of visitor.judge(this.#mayForget)) this.#violation('wrong session', problem);
+      await sleep(this.#pace);
+    }
+  }
+
+  #perform(visitor, operation) {
+    const { method, session } = operation;
+    const start = this.#clock.now();
+    this.issued += 1;
+    this.#underWay += 1;
+    return new Promise((resolve) => {
+      const callback = (error, result) => {
+        operation.calls += 1;
+        if (operation.calls > 1) {
+          this.#violation('doubled', `${method} of ${visitor.sid} was called back ${operation.calls} times`);
+          return;
+        }
+        this.#underWay -= 1;
+        const took = this.#clock.now() - start;
+        this.longest = Math.max(this.longest, took);
+        if (took > this.#deadline + GRACE_MS)
+          this.#violation('late', `${method} took ${Math.round(took)} ms, then ${error ?? 'success'}`);
+        this.#note(visitor, operation, error, result);
+        resolve();
+      };
+      if (session) this.#store[method](visitor.sid, session, callback);
+      else this.#store[method](visitor.sid, callback);
+    });
+  }
+
+  #note(visitor, operation, error, result) {
+    if (error) {
+      this.#noteFailure(visitor, operation, error);
+      return;
+    }
+    operation.succeeded = true;
+    visitor.served = this.#clock.now();
+    this.succeeded += 1;
+    if (operation.method !== 'get') return;
+    if (result !== null && result.sum !== sumOf(result)) {
+      if (!this.#mayDamage) this.#violation('damaged', JSON.stringify(result));
+      this.#noteDamage(operation);
+    } else if (result !== null && result.sid !== visitor.sid) {
+      this.#violation('another session', `${visitor.sid} was given the session of ${result.sid}`);
+    } else {
+      operation.read = result === null ? Visitor.NOTHING : result.version;
+    }
+  }
+
+  #noteFailure(visitor, operation, error) {
+    const { code, reply, message } = error;
+    if (this.#mayDamage && code === 'ERR_SESSION_CORRUPT') {
+      this.#noteDamage(operation);
+      return;
+    }
+    const kind = reply ?? code ?? String(error);
+    this.failed[kind] = (this.failed[kind] ?? 0) + 1;
+    if (!CODES.includes(code)) this.#violation('unnamed error', error.stack);
+    if (!message.startsWith(`${operation.method}: `)) this.#violation('unnamed operation', message);
+    if (message.includes(visitor.sid)) this.#violation('secret', message);
+  }
+
+  #noteDamage(operation) {
+    operation.damaged = true;
+    this.damaged += 1;
+  }
+
+  #violation(kind, text) {
+    const known = this.#violations.get(kind) ?? { count: 0, cases: [] };
+    known.count += 1;
+    if (known.cases.length < MOST_LISTED) known.cases.push(text);
+    this.#violations.set(kind, known);
+  }
+}
+
+/** One session, used by nobody else, and what Redis may hold of it. */
+class Visitor {
+  static NOTHING = 0;
+  static #count = 0;
+
+  #version = 0;
+  #operations = [];
+  /** The versions that may be stored: the last acknowledged one, and those whose fate is unknown. */
+  #possible = new Set([Visitor.NOTHING]);
+
+  /** When an operation last succeeded. */
+  served = Number.NEGATIVE_INFINITY;
+  /** Visitors do not go in step. */
+  offset = Visitor.#count++;
+
+  constructor(sid) {
+    this.sid = sid;
+  }
+
+  next(method) {
+    const operation = { sid: this.sid, method, calls: 0, succeeded: false };
+    if (method === 'set') operation.writes = ++this.#version;
+    if (method === 'destroy') operation.writes = Visitor.NOTHING;
+    if (method === 'set' || method === 'touch') {
+      const session = { sid: this.sid, version: this.#version, text: 'y'.repeat(this.#version % 97) };
+      operation.session = { ...session, sum: sumOf(session) };
+    }
+    this.#operations.push(operation);
+    return operation;
+  }
+
+  waiting() {
+    return this.#operations.filter(({ calls }) => calls === 0);
+  }
+
+  /** Looks at the operations of a step, all of which have ended: what was read that could not be there. */
+  judge(mayForget) {
+    const problems = [];
+    const operations = this.#operations.splice(0);
+    for (const [index, operation] of operations.entries()) {
+      const { method, writes, read, succeeded, damaged } = operation;
+      if (writes !== undefined) {
+        if (succeeded) this.#possible.clear();
+        this.#possible.add(writes);
+      } else if (method === 'get' && succeeded && !damaged) {
+        const isPossible =
+          this.#possible.has(read) ||
+          (mayForget && read === Visitor.NOTHING) ||
+          // A read that is sent again comes after writes that were sent behind it.
+          operations.slice(index).some((later) => later.writes === read);
+        if (!isPossible) problems.push(`${this.sid}: read ${read}, possible were ${[...this.#possible]}`);
+      }
+    }
+    return problems;
+  }
+}
+
+/** FNV-1a: tells a value that was damaged on its way from one that is another session's. */
+function sumOf({ sid, version, text }) {
+  let sum = 0x811c9dc5;
+  for (const letter of `${sid}/${version}/${text}`) sum = Math.imul(sum ^ letter.codePointAt(0), 0x01000193);
+  return sum >>> 0;
+}
+
+/**
+ * Runs `fault` under traffic. The server is to be well again when it resolves; then there has to be service in time.
+ * Throws what was violated; gives the traffic, for its figures.
+ */
+async function underTraffic(store, options, fault) {
+  const traffic = new Traffic(store, options);
+  let violations;
+  try {
+    await traffic.served();
+    await fault(traffic);
+    await traffic.servedAgain();
+  } finally {
+    violations = await traffic.stop();
+  }
+  if (violations.length > 0) throw new Error(violations.join('\n'));
+  return traffic;
+}
+
+module.exports = { Traffic, underTraffic };

@@ -1,0 +1,259 @@
+'use strict';
+
+const { once } = require('node:events');
+const net = require('node:net');
+const { setImmediate: nextTurn, setTimeout: sleep } = require('node:timers/promises');
+const { seeded } = require('./random.js');
+
+const HOST = '127.0.0.1';
+
+/** A network that works. The faults change copies of it. */
+const WORKING = {
+  /** ms that bytes are under way. */
+  requestDelay: 0,
+  replyDelay: 0,
+  swallows: false,
+  drips: false,
+  refuses: false,
+  /** Changes a chunk of replies in place. */
+  corrupt: undefined,
+  /** How many bytes of replies pass before the connection is cut. */
+  cutAfter: Number.POSITIVE_INFINITY,
+};
+
+/** Starts a proxy to the server on `port` of this machine. */
+async function startProxy(port) {
+  const proxy = new TcpProxy(port);
+  await proxy.listen();
+  return proxy;
+}
+
+/**
+ * A network that can fail: a TCP proxy between clients and a server.
+ *
+ * A fault holds for the open connections and for those to come, beside the faults that hold already, until
+ * `heal`. `reset`, `halfClose` and `stall` are done to the open connections alone.
+ */
+class TcpProxy {
+  #serverPort;
+  #listener;
+  #connections = new Set();
+  #network = { ...WORKING };
+
+  /** Where clients connect; the same for the proxy's whole life. */
+  port = 0;
+  /** How many connections were made so far, refused ones included. */
+  accepted = 0;
+
+  constructor(serverPort) {
+    this.#serverPort = serverPort;
+  }
+
+  get url() {
+    return `redis://${HOST}:${this.port}`;
+  }
+
+  /** How many connections are open. */
+  get open() {
+    return this.#connections.size;
+  }
+
+  async listen() {
+    // Half-open: what one side ended, the other may still write to.
+    this.#listener = net.createServer({ allowHalfOpen: true, noDelay: true }, (client) =>
+      this.#accept(client),
+    );
+    this.#listener.listen(this.port, HOST);
+    await once(this.#listener, 'listening');
+    this.port = this.#listener.address().port;
+  }
+
+  /** Bytes take this long, each way. */
+  delay({ request = 0, reply = 0 }) {
+    this.#change({ requestDelay: request, replyDelay: reply });
+  }
+
+  /** Replies come byte by byte, each in a turn of the event loop, and a packet, of its own. */
+  drip() {
+    this.#change({ drips: true });
+  }
+
+  /** Flips a bit in one of `oneIn` bytes of replies, picked by `seed`. */
+  corrupt({ seed, oneIn }) {
+    const random = seeded(seed);
+    this.#change({
+      corrupt(bytes) {
+        for (let at = 0; at < bytes.length; at++)
+          if (random() * oneIn < 1) bytes[at] ^= 1 << Math.floor(random() * 8);
+      },
+    });
+  }
+
+  /** Resets a connection as soon as this many bytes of replies, counted from here, have passed. */
+  cutAfter(bytes) {
+    for (const connection of this.#connections) connection.passed = 0;
+    this.#change({ cutAfter: bytes });
+  }
+
+  /** The peer is gone without a word: bytes vanish, connections stay. */
+  silence() {
+    this.#change({ swallows: true });
+  }
+
+  /** Connections are accepted and reset at once, as by a balancer without a server. */
+  refuse() {
+    this.#change({ refuses: true });
+    this.reset();
+  }
+
+  /** Nobody listens any more. */
+  async stopListening() {
+    const listener = this.#listener;
+    this.#listener = undefined;
+    const closed = once(listener, 'close');
+    listener.close();
+    this.reset();
+    await closed;
+  }
+
+  /** Resets the open connections. */
+  reset() {
+    for (const connection of this.#connections) connection.reset();
+  }
+
+  /** Ends the open connections towards the client alone; what it sends still arrives. */
+  halfClose() {
+    for (const connection of this.#connections) connection.client.end();
+  }
+
+  /**
+   * The path of the open connections fails; new ones take another. When the path works again, what was sent by it
+   * arrives, also on connections that were ended meanwhile: their systems send it again and again. A reset has
+   * them forget it.
+   */
+  stall() {
+    for (const connection of this.#connections) connection.stall();
+  }
+
+  /** Ends every fault. */
+  async heal() {
+    this.#network = { ...WORKING };
+    for (const connection of this.#connections) connection.release();
+    if (this.#listener === undefined) await this.listen();
+  }
+
+  async close() {
+    if (this.#listener !== undefined) await this.stopListening();
+  }
+
+  #change(fault) {
+    this.#network = { ...this.#network, ...fault };
+  }
+
+  #accept(client) {
+    this.accepted += 1;
+    if (this.#network.refuses) {
+      client.on('error', () => {});
+      client.resetAndDestroy();
+      return;
+    }
+    const connection = new Connection(client, this.#serverPort, () => this.#network);
+    this.#connections.add(connection);
+    connection.closed.then(() => this.#connections.delete(connection));
+  }
+}
+
+class Connection {
+  #server;
+  #release = () => {};
+
+  /** Bytes of replies that the client was sent. */
+  passed = 0;
+  /** Resolved while the connection is not stalled. */
+  released = Promise.resolve();
+
+  constructor(client, serverPort, network) {
+    this.client = client;
+    this.#server = net.connect({ host: HOST, port: serverPort, allowHalfOpen: true, noDelay: true });
+    const sides = [client, this.#server];
+    this.closed = Promise.all(sides.map((side) => new Promise((resolve) => side.once('close', resolve))));
+    for (const side of sides) side.on('error', () => this.reset());
+
+    carry(client, this, {
+      delay: () => network().requestDelay,
+      deliver: (bytes) => {
+        if (!network().swallows) this.#server.write(bytes);
+      },
+      end: () => this.#server.end(),
+    });
+    carry(this.#server, this, {
+      delay: () => network().replyDelay,
+      deliver: (bytes) => this.#reply(bytes, network()),
+      end: () => client.end(),
+    });
+  }
+
+  stall() {
+    this.released = new Promise((resolve) => {
+      this.#release = resolve;
+    });
+  }
+
+  release() {
+    this.#release();
+  }
+
+  reset() {
+    for (const side of [this.client, this.#server]) {
+      // Node cannot reset what it has ended.
+      if (side.writableEnded) side.destroy();
+      else if (!side.destroyed) side.resetAndDestroy();
+    }
+    this.release();
+  }
+
+  async #reply(bytes, { swallows, corrupt, cutAfter, drips }) {
+    if (swallows) return;
+    corrupt?.(bytes);
+    const passing = bytes.subarray(0, Math.max(0, cutAfter - this.passed));
+    this.passed += passing.length;
+    const packets = drips ? Array.from(passing, (byte) => Buffer.of(byte)) : [passing];
+    for (const packet of packets) {
+      if (this.client.destroyed) return;
+      this.client.write(packet);
+      if (drips) await nextTurn();
+    }
+    if (passing.length < bytes.length) {
+      // A reset would overtake what was written.
+      if (this.client.writableLength > 0) await once(this.client, 'drain').catch(() => {});
+      this.reset();
+    }
+  }
+}
+
+/** Carries what `side` sends, in order, each chunk after the delay that held when it came. */
+function carry(side, connection, { delay, deliver, end }) {
+  const queue = [];
+  let isCarrying = false;
+  const add = (bytes) => {
+    queue.push({ bytes, due: performance.now() + delay() });
+    if (!isCarrying) run();
+  };
+  async function run() {
+    isCarrying = true;
+    for (let first = queue.shift(); first !== undefined; first = queue.shift()) {
+      const wait = first.due - performance.now();
+      if (wait > 0) await sleep(wait);
+      await connection.released;
+      // A reset forgets what is under way.
+      if (side.destroyed && side.errored) break;
+      if (first.bytes === undefined) end();
+      else await deliver(first.bytes);
+    }
+    isCarrying = false;
+  }
+  side.on('data', add);
+  side.on('end', () => add(undefined));
+}
+
+module.exports = { startProxy };
