@@ -110,6 +110,12 @@ class Cluster {
     return this.nodes.find(({ id }) => id === owner?.id);
   }
 
+  /** The first slot that a node serves. */
+  async firstSlotOf(node) {
+    const [[slot]] = (await this.#view(node)).find(({ id }) => id === node.id).slots;
+    return slot;
+  }
+
   /** The slot of a key. */
   async slotOf(key) {
     return this.#ask(this.#running[0], 'CLUSTER', 'KEYSLOT', key);
@@ -122,7 +128,7 @@ class Cluster {
    */
   async failOver(node) {
     const primary = node ?? (await this.primaries())[0];
-    const [[slot]] = (await this.#view(primary)).find(({ id }) => id === primary.id).slots;
+    const slot = await this.firstSlotOf(primary);
     await primary.kill();
     let heir;
     await until(async () => {
