@@ -1,12 +1,13 @@
 //! An open connection: bytes out, replies in, in the order in which the server sent them.
 
+use super::codec::Codec;
 use super::commands::{Access, Commands, Expect};
 use super::tls;
 use super::{Credentials, socket};
 use crate::error::Error;
 use crate::options::{Address, ConnectionOptions, Membership, Secret};
 use futures_util::{FutureExt, Stream};
-use redis::{RedisError, Value, ValueCodec};
+use redis::{RedisError, Value};
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -106,7 +107,7 @@ impl AsyncRead for Ear {
 const READ_AT_ONCE: usize = 64 * 1024;
 
 pub(super) struct Link {
-    replies: FramedRead<Ear, ValueCodec>,
+    replies: FramedRead<Ear, Codec>,
     writer: WriteHalf<socket::Socket>,
     out: BytesMut,
     /// Whether what was written may still be in a buffer of TLS.
@@ -136,7 +137,7 @@ impl Link {
         Self {
             replies: FramedRead::with_capacity(
                 Ear { half, heard: now },
-                ValueCodec::default(),
+                Codec::default(),
                 READ_AT_ONCE,
             ),
             writer,

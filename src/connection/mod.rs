@@ -3,7 +3,7 @@
 //! [`Connection`] is the handle: it takes commands and has each answered exactly once, by the
 //! deadline. Behind it one [`supervisor`] owns the socket, from the first attempt to the last.
 //!
-//! - [`commands`]: what is sent.
+//! - [`commands`]: what is sent; [`codec`]: what comes back.
 //! - [`registry`]: which stores share a connection.
 //! - [`cluster`]: many connections behind one handle; [`slots`]: which node has which keys.
 //! - [`sentinel`]: which server is the primary.
@@ -13,6 +13,7 @@
 //! - [`status`]: what a connection tells those who watch it.
 
 mod cluster;
+mod codec;
 mod commands;
 mod link;
 mod registry;

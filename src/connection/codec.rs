@@ -1,0 +1,180 @@
+//! From bytes to replies.
+//!
+//! The redis crate's codec reads all of the protocol, at a price that shows when replies come by the hundred
+//! thousand. Nearly all that a session store gets is bulk strings, integers, `OK` and nil: those are read here
+//! as soon as they are whole, everything else is left to it.
+
+use redis::{RedisError, Value, ValueCodec};
+use tokio_util::bytes::{Buf, BytesMut};
+use tokio_util::codec::Decoder;
+
+/// The digits of a length or an integer, its sign and the line's end are no longer than this.
+const LONGEST_LINE: usize = 24;
+/// Redis's own bound on bulk strings, unless it is configured otherwise.
+const LONGEST_BULK: usize = 512 * 1024 * 1024;
+/// Room that is made at once for a reply that announces more: the announcement may be damaged.
+const MOST_ROOM: usize = 1024 * 1024;
+
+#[derive(Default)]
+pub(super) struct Codec {
+    general: ValueCodec,
+    /// The general codec has read a part of a reply, and keeps it.
+    is_midway: bool,
+}
+
+enum Simple {
+    /// A reply and its length in bytes.
+    Whole(Value, usize),
+    /// One of this length, of which more is to come.
+    Begun(usize),
+    /// The line has not ended yet.
+    Unknown,
+    /// Something for the general codec.
+    Other,
+}
+
+impl Decoder for Codec {
+    type Item = Value;
+    type Error = RedisError;
+
+    fn decode(&mut self, bytes: &mut BytesMut) -> Result<Option<Value>, RedisError> {
+        if !self.is_midway {
+            match simple(bytes) {
+                Simple::Whole(value, length) => {
+                    bytes.advance(length);
+                    return Ok(Some(value));
+                }
+                Simple::Begun(length) => {
+                    bytes.reserve((length - bytes.len()).min(MOST_ROOM));
+                    return Ok(None);
+                }
+                Simple::Unknown => return Ok(None),
+                Simple::Other => {}
+            }
+        }
+        let value = self.general.decode(bytes)?;
+        self.is_midway = value.is_none();
+        Ok(value)
+    }
+
+    fn decode_eof(&mut self, bytes: &mut BytesMut) -> Result<Option<Value>, RedisError> {
+        // A part of a reply is of no use: what follows is that the connection is closed.
+        self.decode(bytes)
+    }
+}
+
+fn simple(bytes: &[u8]) -> Simple {
+    let Some(&kind) = bytes.first() else {
+        return Simple::Unknown;
+    };
+    if !matches!(kind, b'$' | b':' | b'+' | b'_') {
+        return Simple::Other;
+    }
+    let line = &bytes[1..bytes.len().min(LONGEST_LINE)];
+    let Some(end) = line.iter().position(|&byte| byte == b'\r') else {
+        // A longer line, or a damaged one, is the general codec's.
+        return if bytes.len() < LONGEST_LINE {
+            Simple::Unknown
+        } else {
+            Simple::Other
+        };
+    };
+    // Behind the kind, the text and the line's end.
+    let begin = end + 3;
+    match bytes.get(begin - 1) {
+        None => return Simple::Unknown,
+        Some(b'\n') => {}
+        Some(_) => return Simple::Other,
+    }
+    let text = &line[..end];
+    let number = || std::str::from_utf8(text).ok()?.parse::<i64>().ok();
+    match (kind, text) {
+        (b'_', b"") | (b'$', b"-1") => Simple::Whole(Value::Nil, begin),
+        (b'+', b"OK") => Simple::Whole(Value::Okay, begin),
+        (b':', _) => number().map_or(Simple::Other, |number| {
+            Simple::Whole(Value::Int(number), begin)
+        }),
+        (b'$', _) => match number().and_then(|length| usize::try_from(length).ok()) {
+            Some(length) if length <= LONGEST_BULK => bulk(bytes, begin, length),
+            _ => Simple::Other,
+        },
+        _ => Simple::Other,
+    }
+}
+
+fn bulk(bytes: &[u8], begin: usize, length: usize) -> Simple {
+    let end = begin + length;
+    match bytes.get(end..end + 2) {
+        Some(b"\r\n") => Simple::Whole(Value::BulkString(bytes[begin..end].to_vec()), end + 2),
+        // The general codec says what is wrong.
+        Some(_) => Simple::Other,
+        None => Simple::Begun(end + 2),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REPLIES: &[u8] = b"$3\r\nabc\r\n:-2\r\n+OK\r\n$-1\r\n_\r\n*2\r\n$1\r\n0\r\n*1\r\n$1\r\nk\r\n\
+        -ERR no\r\n+PONG\r\n$0\r\n\r\n%1\r\n+a\r\n:1\r\n>2\r\n+invalidate\r\n*1\r\n$1\r\nk\r\n$2\r\n\r\n\r\n";
+
+    fn decode_all(codec: &mut Codec, bytes: &mut BytesMut) -> Vec<Value> {
+        std::iter::from_fn(|| codec.decode(bytes).expect("Redis's protocol")).collect()
+    }
+
+    /// What the redis crate makes of the same bytes.
+    fn expected() -> Vec<Value> {
+        let mut codec = ValueCodec::default();
+        let mut bytes = BytesMut::from(REPLIES);
+        let mut values = Vec::new();
+        while !bytes.is_empty() {
+            values.extend(codec.decode(&mut bytes).expect("Redis's protocol"));
+        }
+        values
+    }
+
+    #[test]
+    fn replies_are_those_that_the_redis_crate_reads() {
+        let mut bytes = BytesMut::from(REPLIES);
+        assert_eq!(decode_all(&mut Codec::default(), &mut bytes), expected());
+        assert!(bytes.is_empty());
+    }
+
+    #[test]
+    fn replies_may_come_in_any_parts() {
+        for size in 1..REPLIES.len() {
+            let mut codec = Codec::default();
+            let mut bytes = BytesMut::new();
+            let mut values = Vec::new();
+            for part in REPLIES.chunks(size) {
+                bytes.extend_from_slice(part);
+                values.append(&mut decode_all(&mut codec, &mut bytes));
+            }
+            assert_eq!(values, expected(), "{size} bytes at a time");
+        }
+    }
+
+    #[test]
+    fn damaged_replies_are_errors() {
+        for damaged in [
+            &b"$3\r\nabcd\r\n"[..],
+            b"$x\r\nabc\r\n",
+            b":1x\r\n",
+            b"$99999999999999999999999999\r\n",
+            b"?what\r\n",
+            b":1\rX\r\n",
+        ] {
+            let mut bytes = BytesMut::from(damaged);
+            let result = Codec::default().decode(&mut bytes);
+            assert!(result.is_err(), "{:?}", String::from_utf8_lossy(damaged));
+        }
+    }
+
+    #[test]
+    fn an_announcement_is_not_believed_before_it_comes_true() {
+        let mut bytes = BytesMut::from(&b"$500000000\r\nabc"[..]);
+        assert!(matches!(Codec::default().decode(&mut bytes), Ok(None)));
+        assert!(bytes.capacity() < 2 * MOST_ROOM);
+    }
+}
