@@ -65,6 +65,7 @@ class Traffic {
   #deadline;
   #pace;
   #mayForget;
+  #mayFallBack;
   #mayDamage;
   #clock = new Clock();
   #visitors;
@@ -89,6 +90,7 @@ class Traffic {
    * @param {number} [options.pace] ms between the steps of a visitor
    * @param {string} [options.name] what the session ids start with
    * @param {boolean} [options.mayForget] the server may lose its data
+   * @param {boolean} [options.mayFallBack] another server may take its place that lacks the last writes
    * @param {boolean} [options.mayDamage] the network may change values
    */
   constructor(store, options) {
@@ -98,12 +100,14 @@ class Traffic {
       pace = 2,
       name = 'visitor',
       mayForget = false,
+      mayFallBack = false,
       mayDamage = false,
     } = options;
     this.#store = store;
     this.#deadline = deadline;
     this.#pace = pace;
     this.#mayForget = mayForget;
+    this.#mayFallBack = mayFallBack;
     this.#mayDamage = mayDamage;
     this.#visitors = Array.from(
       { length: visitors },
@@ -162,7 +166,8 @@ class Traffic {
     for (let step = visitor.offset; this.#running; step++) {
       const operations = STEPS[step % STEPS.length].map((method) => visitor.next(method));
       await Promise.all(operations.map((operation) => this.#perform(visitor, operation)));
-      for (const problem of visitor.judge(this.#mayForget)) this.#violation('wrong session', problem);
+      for (const problem of visitor.judge(this.#mayForget, this.#mayFallBack))
+        this.#violation('wrong session', problem);
       await sleep(this.#pace);
     }
   }
@@ -273,7 +278,7 @@ class Visitor {
   }
 
   /** Looks at the operations of a step, all of which have ended: what was read that could not be there. */
-  judge(mayForget) {
+  judge(mayForget, mayFallBack) {
     const problems = [];
     const operations = this.#operations.splice(0);
     for (const [index, operation] of operations.entries()) {
@@ -284,7 +289,8 @@ class Visitor {
       } else if (method === 'get' && succeeded && !damaged) {
         const isPossible =
           this.#possible.has(read) ||
-          (mayForget && read === Visitor.NOTHING) ||
+          ((mayForget || mayFallBack) && read === Visitor.NOTHING) ||
+          (mayFallBack && read <= this.#version) ||
           // A read that is sent again comes after writes that were sent behind it.
           operations.slice(index).some((later) => later.writes === read);
         if (!isPossible) problems.push(`${this.sid}: read ${read}, possible were ${[...this.#possible]}`);

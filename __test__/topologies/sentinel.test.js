@@ -1,0 +1,134 @@
+'use strict';
+
+const { RedisStore } = require('../..');
+const { startProxy } = require('../support/proxy.js');
+const { askOnce } = require('../support/redis.js');
+const { startSentinel } = require('../support/sentinel.js');
+const { describeServers } = require('../support/servers.js');
+const { closeAll, keepStore } = require('../support/stores.js');
+const { until } = require('../support/until.js');
+const { DEADLINE_MS, LIMIT_MS, throughChange } = require('./failover.js');
+
+const PASSWORDS = { password: 'of-the-servers', sentinelPassword: 'of-the-sentinels' };
+
+let group;
+afterEach(async () => {
+  await closeAll();
+  await group?.stop();
+}, LIMIT_MS);
+
+/** A store that knows some of the sentinels. */
+function openStore(addresses = group.addresses, sentinel = {}) {
+  return keepStore(
+    new RedisStore({
+      sentinel: { name: group.name, addresses, password: group.sentinelPassword, ...sentinel },
+      password: group.password,
+      commandTimeout: DEADLINE_MS,
+    }),
+  );
+}
+
+/** Until a former primary is told, it takes itself for one, and takes writes, which are lost by that. */
+function demoted({ port }) {
+  const { password } = PASSWORDS;
+  return until(async () => String(await askOnce({ port, password }, 'ROLE')).startsWith('slave'), LIMIT_MS);
+}
+
+const read = (key) => group.command('GET', key);
+
+describeServers('%s', (name, program) => {
+  test(
+    'a primary that dies is followed by another',
+    async () => {
+      group = await startSentinel({ program, ...PASSWORDS });
+
+      await throughChange(openStore(), `${name}: primary killed`, read, () => group.failOver());
+    },
+    LIMIT_MS,
+  );
+});
+
+test(
+  'a primary that is replaced while it lives',
+  async () => {
+    group = await startSentinel(PASSWORDS);
+
+    await throughChange(openStore(), 'primary replaced', read, async () => {
+      const former = await group.primary();
+      const [{ port }] = group.sentinels;
+      await askOnce({ port, password: PASSWORDS.sentinelPassword }, 'SENTINEL', 'FAILOVER', group.name);
+      await group.promoted(former);
+      await demoted(former);
+    });
+  },
+  LIMIT_MS,
+);
+
+test(
+  'a primary that hangs and comes back when another has taken its place',
+  async () => {
+    group = await startSentinel(PASSWORDS);
+
+    await throughChange(openStore(), 'primary paused', read, async (traffic) => {
+      const former = await group.primary();
+      former.pause();
+      await group.promoted(former);
+      await traffic.served();
+      former.resume();
+      await demoted(former);
+    });
+  },
+  LIMIT_MS,
+);
+
+test(
+  'sentinels that the store was not told of are learnt',
+  async () => {
+    group = await startSentinel(PASSWORDS);
+    const [known] = group.sentinels;
+    const store = openStore([{ host: '127.0.0.1', port: known.port }]);
+
+    await throughChange(store, 'primary and the known sentinel killed', read, async () => {
+      await group.addSentinel();
+      await known.kill();
+      await group.failOver();
+    });
+  },
+  LIMIT_MS,
+);
+
+test(
+  'a primary that is not reached where the sentinels say it is, but by natMap',
+  async () => {
+    group = await startSentinel(PASSWORDS);
+    const proxies = await Promise.all(group.servers.map(({ port }) => startProxy(port)));
+    try {
+      const natMap = Object.fromEntries(
+        group.servers.map(({ port }, index) => [
+          `127.0.0.1:${port}`,
+          { host: '127.0.0.1', port: proxies[index].port },
+        ]),
+      );
+      await throughChange(openStore(group.addresses, { natMap }), 'by natMap', read, () => group.failOver());
+
+      const primary = await group.primary();
+      expect(proxies[0].accepted).toBeGreaterThan(0);
+      expect(proxies[group.servers.indexOf(primary)].accepted).toBeGreaterThan(0);
+    } finally {
+      await closeAll();
+      await Promise.all(proxies.map((proxy) => proxy.close()));
+    }
+  },
+  LIMIT_MS,
+);
+
+test('a name that the sentinels do not know is said', async () => {
+  group = await startSentinel({ sentinels: 1, replicas: 0 });
+  const store = keepStore(
+    new RedisStore({ sentinel: { name: 'other', addresses: group.addresses }, commandTimeout: 500 }),
+  );
+  await expect(store.get('abc')).rejects.toMatchObject({
+    code: 'ERR_REDIS_UNAVAILABLE',
+    message: expect.stringContaining('other'),
+  });
+});
