@@ -12,6 +12,7 @@ const USAGE = `npm run bench -- [options]
   --out <folder>   where to write results and charts (default: bench/results)
   --stores <keys>  only these: native, connect-redis10, connect-redis8, memory
   --startup        how long the package takes to load, instead of the comparison
+  --bulk           the operations on all sessions, at a million of them, instead of the comparison
   --memory         what five million operations and fifty stores take, instead of the comparison
 `;
 
@@ -24,6 +25,7 @@ async function main() {
       stores: { type: 'string' },
       startup: { type: 'boolean' },
       memory: { type: 'boolean' },
+      bulk: { type: 'boolean' },
       help: { type: 'boolean' },
     },
   });
@@ -49,6 +51,10 @@ async function main() {
   const keys = values.stores?.split(',') ?? Object.keys(stores);
   const unknown = keys.filter((key) => stores[key] === undefined);
   if (unknown.length > 0) throw new Error(`There is no store called ${unknown.join(', ')}.\n${USAGE}`);
+  if (values.bulk) {
+    await require('../bench/bulk.js').measureBulk({ ...options, stores: keys.filter((key) => key !== 'memory') });
+    return;
+  }
   await require('../bench/main.js').compare({ ...options, stores: keys, out });
 }
 

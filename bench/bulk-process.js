@@ -1,0 +1,85 @@
+'use strict';
+
+// One store and one operation on all sessions, in a process of its own. The arguments name the store and the
+// server.
+
+const { setImmediate: nextTurn, setTimeout: delay } = require('node:timers/promises');
+const { serve } = require('./children.js');
+const { openStore } = require('./stores.js');
+
+const [name, redisUrl] = process.argv.slice(2);
+const TICK_MS = 1;
+/** Reading the resident set takes longer than a tick should. */
+const TICKS_PER_SAMPLE = 20;
+
+const operations = {
+  length: (store) => promised(store, 'length'),
+  ids: async (store) => (await promised(store, 'ids')).length,
+  all: async (store) => (await promised(store, 'all')).length,
+  scan: async (store) => {
+    let count = 0;
+    for await (const { session } of store.scan()) if (session !== null) count++;
+    return count;
+  },
+  clear: (store) => promised(store, 'clear'),
+};
+
+function promised(store, method) {
+  return new Promise((resolve, reject) => {
+    store[method]((error, result) => (error ? reject(error) : resolve(result)));
+  });
+}
+
+/** Watches how long the event loop does not turn, and how large the process grows, until told to stop. */
+function watch() {
+  const start = process.memoryUsage.rss();
+  let longest = 0;
+  let largest = start;
+  let ticks = 0;
+  let last = performance.now();
+  const sample = () => {
+    largest = Math.max(largest, process.memoryUsage.rss());
+  };
+  const tick = () => {
+    const now = performance.now();
+    longest = Math.max(longest, now - last - TICK_MS);
+    last = now;
+    if (++ticks % TICKS_PER_SAMPLE === 0) {
+      sample();
+      // The time of the sample is not the store's.
+      last = performance.now();
+    }
+  };
+  const timer = setInterval(tick, TICK_MS);
+  return () => {
+    tick();
+    clearInterval(timer);
+    sample();
+    return { stall: longest, growth: largest - start };
+  };
+}
+
+serve({
+  async run(operation) {
+    const { store, close } = await openStore(name, redisUrl);
+    // The connection is there, and the code has run once.
+    await new Promise((resolve) => store.get('nobody', resolve));
+    global.gc();
+    await nextTurn();
+    await delay(50);
+    const stop = watch();
+    await delay(10);
+    const begin = performance.now();
+    let count;
+    let failure;
+    try {
+      count = await operations[operation](store);
+    } catch (error) {
+      failure = error.message.slice(0, 100);
+    }
+    const seconds = (performance.now() - begin) / 1000;
+    const watched = stop();
+    await close();
+    return { seconds, count: count ?? null, failure, ...watched };
+  },
+});

@@ -1,0 +1,107 @@
+'use strict';
+
+// The operations on all sessions, at a million of them: what they take, how long they hold up the event loop,
+// how much memory they need, and how long they keep Redis from its other work.
+
+const { connectRaw } = require('../__test__/support/redis.js');
+const { startRedis } = require('../scripts/redis.js');
+const { startChild } = require('./children.js');
+const { contentOf, newSession } = require('./sessions.js');
+const { stores } = require('./stores.js');
+const { format, table } = require('./tables.js');
+
+const FULL = { sessions: 1_000_000, rounds: 3 };
+const QUICK = { sessions: 50_000, rounds: 1 };
+/** Sessions that are made by one script: Redis does nothing else meanwhile. */
+const CHUNK = 20_000;
+const OPERATIONS = ['length', 'ids', 'scan', 'all', 'clear'];
+
+/** The databases of `stores.js`. */
+const databases = { native: 1, 'connect-redis10': 2, 'connect-redis8': 3 };
+
+const FILL = `
+local text = ARGV[3]
+for number = ARGV[1], ARGV[2] do
+  redis.call('SET', 'sess:' .. string.format('%032d', number), text, 'EX', 86400)
+end`;
+
+/** A session of 448 bytes, as in the comparison. */
+function text() {
+  return JSON.stringify(newSession({ sessionID: '' }, contentOf('0.4 KB')));
+}
+
+async function fill(redis, database, count) {
+  await redis.command('SELECT', database);
+  await redis.command('FLUSHDB');
+  const session = text();
+  for (let number = 0; number < count; number += CHUNK)
+    await redis.command('EVAL', FILL, 0, number, Math.min(number + CHUNK, count) - 1, session);
+}
+
+/** The longest of the commands since `SLOWLOG RESET`, in ms. */
+async function slowest(redis) {
+  const entries = await redis.command('SLOWLOG', 'GET', -1);
+  const times = entries.map(([, , microseconds, words]) => [microseconds / 1000, String(words[0])]);
+  return times.sort(([one], [other]) => other - one)[0] ?? [0, 'none'];
+}
+
+async function measureBulk({ node, quick, stores: keys }) {
+  const plan = quick ? QUICK : FULL;
+  const server = await startRedis();
+  const redis = await connectRaw(server.port);
+  try {
+    await redis.command('CONFIG', 'SET', 'slowlog-log-slower-than', 500);
+    await redis.command('CONFIG', 'SET', 'slowlog-max-len', 100_000);
+    const measured = new Map();
+    for (let round = 0; round < plan.rounds; round++) {
+      for (const key of keys) {
+        await fill(redis, databases[key], plan.sessions);
+        for (const operation of OPERATIONS) {
+          if (operation === 'scan' && key !== 'native') continue;
+          process.stderr.write(`round ${round + 1} of ${plan.rounds}: ${key}, ${operation}\n`);
+          const child = startChild(require.resolve('./bulk-process.js'), [key, server.url], {
+            node,
+            execArgv: ['--expose-gc', '--max-old-space-size=4096'],
+          });
+          await redis.command('SLOWLOG', 'RESET');
+          const result = await child.call('run', operation);
+          const [longest, command] = await slowest(redis);
+          await child.stop();
+          const name = `${operation} ${key}`;
+          measured.set(name, [...(measured.get(name) ?? []), { ...result, longest, command }]);
+        }
+        await redis.command('FLUSHDB');
+      }
+    }
+    console.log(report(measured, keys, plan));
+  } finally {
+    await redis.close();
+    await server.stop();
+  }
+}
+
+/** Of each figure the worst of the rounds, but for the time, of which it is the best. */
+function report(measured, keys, { sessions, rounds }) {
+  const worst = (results, figure) => Math.max(...results.map((result) => result[figure]));
+  const rows = OPERATIONS.flatMap((operation) =>
+    keys
+      .filter((key) => measured.has(`${operation} ${key}`))
+      .map((key) => {
+        const results = measured.get(`${operation} ${key}`);
+        const failure = results.find((result) => result.failure)?.failure;
+        const slow = results.reduce((one, other) => (other.longest > one.longest ? other : one));
+        return [
+          operation,
+          stores[key].label,
+          failure ?? format(Math.min(...results.map(({ seconds }) => seconds)), 2),
+          format(worst(results, 'stall'), 1),
+          format(worst(results, 'growth') / 1e6, 1),
+          `${format(slow.longest, 1)} (${slow.command})`,
+        ];
+      }),
+  );
+  const head = ['operation', 'store', 'seconds', 'longest stall, ms', 'memory growth, MB', 'longest command, ms'];
+  return `${format(sessions, 0)} sessions of 448 bytes, ${rounds} rounds: the best time, the worst of the rest.\n\n${table(head, rows)}`;
+}
+
+module.exports = { measureBulk };
