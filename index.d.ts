@@ -96,9 +96,68 @@ export interface RedisStoreOptions {
   disableTTL?: boolean;
   /** @default JSON */
   serializer?: Serializer;
-  /** The `COUNT` of the `SCAN` commands behind `ids`, `all`, `length` and `clear`. @default 100 */
+  /**
+   * The `COUNT` of the `SCAN` commands behind `ids`, `all`, `length`, `clear` and `scan`. Left out, it is
+   * 1000, though the field says 100 as connect-redis's does. @default 100
+   */
   scanCount?: number;
+  /**
+   * What a save does if the stored session has changed since this request loaded it; see
+   * docs/sessions.md. `'overwrite'`: nothing, the last save wins. `'reject'`: it fails with
+   * `ERR_SESSION_CONFLICT` ({@link SessionConflictError}). `'merge'`: top-level keys that this request did
+   * not change keep their stored value; needs the default `serializer`. Or a function that gives the
+   * session to store. In any case the cookie is that of this request. @default 'overwrite'
+   */
+  onConflict?: 'overwrite' | 'reject' | 'merge' | ResolveConflict;
+  /**
+   * Touches of a session that come closer together than this, in seconds, are answered at once and not
+   * sent. Never more than half of a session's lifetime, which may so end that much earlier. @default 0
+   */
+  touchAfter?: number;
+  /**
+   * Lets a save bring back a session that was destroyed since it was loaded, as connect-redis does. By
+   * default such a save does nothing but emit `discarded`. @default false
+   */
+  saveDestroyed?: boolean;
 }
+
+/**
+ * Decides upon a conflict. `base` is what this request loaded (null if it did not), `theirs` what is stored,
+ * `mine` what it saves. Its result is stored if nothing has changed again; else it is asked again.
+ */
+export type ResolveConflict = (
+  base: SessionData | null,
+  theirs: SessionData,
+  mine: SessionData,
+) => SessionData | Promise<SessionData>;
+
+/** What `onConflict: 'reject'` fails with, and `'merge'` where there is nothing to merge. */
+export interface SessionConflictError extends Error {
+  code: 'ERR_SESSION_CONFLICT';
+  /** The session that is stored, if it can be read. Not enumerable, so that it gets into no log. */
+  stored?: SessionData;
+}
+
+export interface ScanOptions {
+  /** The `COUNT` of the `SCAN` commands. @default the store's `scanCount` */
+  count?: number;
+  /** A glob that ids must match, as Redis's `MATCH`. @default '*' */
+  match?: string;
+  /** Ends the iteration with the signal's reason. */
+  signal?: AbortSignal;
+}
+
+/** What `scan` gives for each session. */
+export type ScanEntry =
+  | {
+      id: string;
+      session: SessionData;
+      /** Seconds that it has left; null without an end. */
+      ttl: number | null;
+      error?: undefined;
+    }
+  /** A record that cannot be read as a session; `error` is what `get` would fail with. */
+  | { id: string; session: null; ttl: number | null; error: unknown };
 
 /** `'host:port'` or its parts. The port defaults to 6379, of sentinels to 26379. */
 export type Address = string | { host: string; port?: number };
@@ -172,6 +231,8 @@ export type ErrorCode =
   | 'ERR_REDIS_REPLY'
   /** A stored session is not valid JSON; `position` says where, as an index into the text. */
   | 'ERR_SESSION_CORRUPT'
+  /** The session was not saved, since it has changed since it was loaded; see `onConflict`. */
+  | 'ERR_SESSION_CONFLICT'
   /** The store was closed, or its client ended. */
   | 'ERR_STORE_CLOSED';
 
@@ -206,6 +267,8 @@ export class RedisStore extends Store {
   on(event: 'error', listener: (error: Error) => void): this;
   /** With `onUnavailable: 'sessionless'`: Redis has been away for a while; and: it is back. */
   on(event: 'disconnect' | 'connect', listener: () => void): this;
+  /** A save did nothing, since the session had been destroyed since it was loaded. */
+  on(event: 'discarded', listener: (event: { operation: 'set'; id: string }) => void): this;
   on(event: string | symbol, listener: (...args: never[]) => void): this;
 
   /** The client given as an option. */
@@ -216,12 +279,21 @@ export class RedisStore extends Store {
   serializer: Serializer;
   disableTTL: boolean;
   disableTouch: boolean;
+  readonly onConflict: 'overwrite' | 'reject' | 'merge' | ResolveConflict;
+  readonly touchAfter: number;
+  readonly saveDestroyed: boolean;
 
-  /** Reads a session; `null` if there is none. */
+  /**
+   * Reads a session; `null` if there is none. Its `cookie.expires` is the expiry in force, which a `touch`
+   * moves.
+   */
   get(sid: string): Promise<SessionData | null>;
   get(sid: string, callback: (error: unknown, session?: SessionData | null) => void): void;
 
-  /** Stores a session and its lifetime; destroys it if that is 0 or less. */
+  /**
+   * Stores a session and its lifetime; destroys it if that is 0 or less. Leaves a session that this store
+   * has loaded or saved before, and that was destroyed since, as it is (`discarded`, `saveDestroyed`).
+   */
   set(sid: string, session: SessionData): Promise<null>;
   set(sid: string, session: SessionData, callback?: (error?: unknown, result?: null) => void): void;
 
@@ -251,6 +323,13 @@ export class RedisStore extends Store {
   /** Deletes every session under the prefix, and nothing else. */
   clear(): Promise<null>;
   clear(callback?: (error?: unknown, result?: null) => void): void;
+
+  /**
+   * Gives every session under the prefix, or those whose ids match, one by one: a page is read when the one
+   * before is used up, so memory does not grow with their number. Each that is there all the while comes
+   * once; leaving the loop ends it.
+   */
+  scan(options?: ScanOptions): AsyncGenerator<ScanEntry, void, undefined>;
 
   /**
    * Lets the operations under way finish, then closes the connection, if no other store shares it; the

@@ -100,7 +100,14 @@ function report(measured, keys, { sessions, rounds }) {
         ];
       }),
   );
-  const head = ['operation', 'store', 'seconds', 'longest stall, ms', 'memory growth, MB', 'longest command, ms'];
+  const head = [
+    'operation',
+    'store',
+    'seconds',
+    'longest stall, ms',
+    'memory growth, MB',
+    'longest command, ms',
+  ];
   return `${format(sessions, 0)} sessions of 448 bytes, ${rounds} rounds: the best time, the worst of the rest.\n\n${table(head, rows)}`;
 }
 

@@ -5,9 +5,6 @@ const { coded, wrongType } = require('./errors.js');
 const { Operation } = require('./outbox.js');
 const { Kind, Request } = require('./request.js');
 
-/** How long a save may go on after it was begun, in ms: as long as any operation. */
-const LIMIT_MS = 5000;
-
 /**
  * Tells those who want to know that a save did nothing, since the session had been destroyed meanwhile.
  * After the callback: what a listener throws is its own affair.
@@ -55,10 +52,11 @@ class Touch extends Request {
  * app's own function or serializer has a say.
  */
 class GuardedSave extends Request {
-  #deadline = Date.now() + LIMIT_MS;
+  #deadline;
 
-  constructor(store, callback, { outbox, session, record, text, ttl, onConflict, isRevived }) {
+  constructor(store, callback, { outbox, session, record, text, ttl, onConflict, isRevived, timeout }) {
     super(store, callback);
+    this.#deadline = Date.now() + timeout;
     this.outbox = outbox;
     this.session = session;
     this.record = record;

@@ -36,6 +36,9 @@ const List = { IDS: 0, SESSIONS: 1, SESSIONS_TIMED: 2 };
 /** `SCAN`'s `COUNT` where the app has not set it: a millisecond's work for Redis. */
 const SCAN_COUNT = 1000;
 
+/** In ms, where neither the app nor its client has said it; the addon has the same. */
+const COMMAND_TIMEOUT = 5000;
+
 /** Between the times that Redis and this process tell, in ms. */
 const CLOCK_TOLERANCE = 100;
 
@@ -84,6 +87,7 @@ class RedisStore extends Store {
   #touchAfter;
   #saveDestroyed;
   #memory;
+  #commandTimeout;
   #leaveClient = () => {};
   #leaveProvider = () => {};
   /** A promise once `close` was called. */
@@ -106,6 +110,7 @@ class RedisStore extends Store {
     this.#memory = new Memory({ bases: this.#isGuarded, ends: this.#touchAfter > 0 });
     const onUnavailable = check.onUnavailable(options.onUnavailable);
     const where = address(options);
+    this.#commandTimeout = where.commandTimeout ?? COMMAND_TIMEOUT;
     this.#askForCredentials = where.askForCredentials;
     this.#native = connect({
       ...where,
@@ -359,6 +364,7 @@ class RedisStore extends Store {
       ttl: this.#disableTTL ? 0 : ttl,
       onConflict: this.#onConflict,
       isRevived: this.#saveDestroyed,
+      timeout: this.#commandTimeout,
     }).begin();
   }
 

@@ -52,7 +52,10 @@ async function main() {
   const unknown = keys.filter((key) => stores[key] === undefined);
   if (unknown.length > 0) throw new Error(`There is no store called ${unknown.join(', ')}.\n${USAGE}`);
   if (values.bulk) {
-    await require('../bench/bulk.js').measureBulk({ ...options, stores: keys.filter((key) => key !== 'memory') });
+    await require('../bench/bulk.js').measureBulk({
+      ...options,
+      stores: keys.filter((key) => key !== 'memory'),
+    });
     return;
   }
   await require('../bench/main.js').compare({ ...options, stores: keys, out });

@@ -44,6 +44,13 @@ store.get('abc', (_error, found: string) => found);
 // @ts-expect-error the callback gets a number
 store.length((_error, length?: string) => length);
 
+// @ts-expect-error there is no such rule
+new RedisStore({ onConflict: 'ignore' });
+// @ts-expect-error seconds are a number
+new RedisStore({ touchAfter: '1 minute' });
+// @ts-expect-error the rule is set when the store is made
+store.onConflict = 'merge';
+
 // @ts-expect-error the client cannot be replaced
 store.client = {};
 // @ts-expect-error a prefix is a string

@@ -1,4 +1,10 @@
-import { type ErrorCode, RedisStore, type Serializer, type Sessions } from 'connect-redis-native';
+import {
+  type ErrorCode,
+  RedisStore,
+  type ScanEntry,
+  type Serializer,
+  type Sessions,
+} from 'connect-redis-native';
 import type { SessionData } from 'express-session';
 
 /** True only if the types are the same: `any` is the same as `any` alone. */
@@ -20,6 +26,29 @@ expectType<Promise<string[]>>()(store.ids());
 expectType<Promise<number>>()(store.length());
 expectType<Promise<null>>()(store.clear());
 expectType<Promise<void>>()(store.close());
+expectType<AsyncGenerator<ScanEntry, void, undefined>>()(store.scan());
+
+export async function list(signal: AbortSignal): Promise<void> {
+  for await (const { session: found, ttl, error } of store.scan({ match: 'a*', count: 10, signal })) {
+    expectType<number | null>()(ttl);
+    if (found === null) expectType<unknown>()(error);
+    else expectType<SessionData>()(found);
+  }
+}
+
+export const resolving = new RedisStore({
+  touchAfter: 60,
+  saveDestroyed: true,
+  onConflict: (base, theirs, mine) => {
+    expectType<SessionData | null>()(base);
+    expectType<SessionData>()(theirs);
+    return { ...theirs, ...mine };
+  },
+});
+resolving.on('discarded', ({ operation, id }) => {
+  expectType<'set'>()(operation);
+  expectType<string>()(id);
+});
 
 expectType<void>()(
   store.get('abc', (error, found) => {

@@ -103,6 +103,12 @@ function controls(app, store) {
     response.json('open');
   });
   app.get('/discarded', (_request, response) => response.json(discarded));
+  app.get('/count/all', async (_request, response) => {
+    const sessions = await new Promise((resolve, reject) => {
+      store.all((error, found) => (error ? reject(error) : resolve(found)));
+    });
+    response.json(sessions.length);
+  });
   app.get('/store/:method', async (request, response) => {
     const result = await new Promise((resolve, reject) => {
       store[request.params.method]((error, value) => (error ? reject(error) : resolve(value)));

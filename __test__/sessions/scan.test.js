@@ -1,0 +1,253 @@
+'use strict';
+
+const { setImmediate: nextTurn } = require('node:timers/promises');
+const { useRedis } = require('../support/redis.js');
+const { closeAll, openStore } = require('../support/stores.js');
+const { endedWith, runProgram } = require('../boundary/run-program.js');
+const { until } = require('../support/until.js');
+const { startApp, stopAll } = require('./processes.js');
+
+const redis = useRedis();
+afterEach(async () => {
+  await stopAll();
+  await closeAll();
+});
+
+const OURS = 'connect-redis-native';
+
+/** Stores so many sessions, `s0` and so on, in one step. */
+async function fill(count, ttl = 60_000) {
+  const script = `for n = 0, ${count - 1} do
+    redis.call('SET', 'sess:s' .. n, '{"n":' .. n .. '}', 'PX', ${ttl})
+  end`;
+  await redis.command('EVAL', script, 0);
+}
+
+/** How often Redis was given a command, and how many keys it has seen, since the test began. */
+async function calls(command) {
+  const stats = String(await redis.command('INFO', 'commandstats'));
+  return Number(new RegExp(`^cmdstat_${command}:calls=(\\d+)`, 'm').exec(stats)?.[1] ?? 0);
+}
+beforeEach(() => redis.command('CONFIG', 'RESETSTAT'));
+
+async function collect(iterator) {
+  const entries = [];
+  for await (const entry of iterator) entries.push(entry);
+  return entries;
+}
+
+describe('scan', () => {
+  let store;
+  beforeEach(async () => {
+    store = await openStore('url', redis.port);
+  });
+
+  test('gives every session once, with its id and the seconds that it has left', async () => {
+    await fill(1000);
+    const entries = await collect(store.scan());
+    expect(entries.map(({ id, session }) => `${id} ${session.n}`).sort()).toEqual(
+      Array.from({ length: 1000 }, (_, n) => `s${n} ${n}`).sort(),
+    );
+    for (const { ttl } of entries) {
+      expect(ttl).toBeGreaterThan(50);
+      expect(ttl).toBeLessThanOrEqual(60);
+    }
+  });
+
+  test('of nothing, and of a single session without an end', async () => {
+    expect(await collect(store.scan())).toEqual([]);
+    await redis.command('SET', 'sess:abc', '{"n":1}');
+    expect(await collect(store.scan())).toEqual([{ id: 'abc', session: { n: 1 }, ttl: null }]);
+  });
+
+  test('match: a glob for ids; the prefix stays literal', async () => {
+    await fill(200);
+    await redis.command('SET', 'other:s1', '{}');
+    const ids = async (options, from = store) =>
+      (await collect(from.scan(options))).map(({ id }) => id).sort();
+    expect(await ids({ match: 's1?' })).toEqual(Array.from({ length: 10 }, (_, n) => `s1${n}`));
+    expect(await ids({ match: 's[12]' })).toEqual(['s1', 's2']);
+    expect(await ids({ match: 'nobody' })).toEqual([]);
+    expect(await ids({}, await openStore('url', redis.port, { prefix: 'sess:*' }))).toEqual([]);
+  });
+
+  test('gives the expiry in force', async () => {
+    const cookie = { originalMaxAge: 60_000, expires: new Date(Date.now() - 5000).toISOString() };
+    await redis.command('SET', 'sess:abc', JSON.stringify({ cookie }), 'PX', 60_000);
+    const [{ session }] = await collect(store.scan());
+    expect(Date.parse(session.cookie.expires)).toBeGreaterThan(Date.now() + 50_000);
+  });
+
+  test('a record that cannot be read is given without a session, with the reason', async () => {
+    await fill(3);
+    await redis.command('SET', 'sess:cut', '{"secret":');
+    await redis.command('SET', 'sess:empty', '');
+    await redis.command('LPUSH', 'sess:list', 'a');
+    const entries = await collect(store.scan());
+    expect(entries).toHaveLength(4);
+    const { session, error } = entries.find(({ id }) => id === 'cut');
+    expect(session).toBeNull();
+    expect(error).toMatchObject({ code: 'ERR_SESSION_CORRUPT', message: expect.stringMatching(/^scan: /) });
+    expect(error.message).not.toContain('secret');
+  });
+
+  test('with a serializer, also an asynchronous one that refuses', async () => {
+    await fill(3);
+    const parse = async (text) => {
+      if (text.includes('1')) throw new Error('refused');
+      return { read: JSON.parse(text) };
+    };
+    const reading = await openStore('url', redis.port, { serializer: { parse, stringify: JSON.stringify } });
+    const entries = await collect(reading.scan());
+    expect(entries.find(({ id }) => id === 's2').session).toEqual({ read: { n: 2 } });
+    expect(entries.find(({ id }) => id === 's1')).toMatchObject({
+      session: null,
+      error: new Error('refused'),
+    });
+  });
+
+  test('asks for no more than is used', async () => {
+    await fill(5000);
+    const sessions = store.scan();
+    await sessions.next();
+    await nextTurn();
+    await store.get('nobody');
+    const asked = await calls('get');
+    expect(asked).toBeLessThan(300);
+    for (let n = 0; n < 100; n++) await sessions.next();
+    expect(await calls('get')).toBe(asked);
+    await sessions.return();
+  });
+
+  test.each([
+    [
+      'break',
+      async (sessions) => {
+        for await (const _ of sessions) break;
+      },
+    ],
+    ['return', (sessions) => sessions.next().then(() => sessions.return())],
+    [
+      'an error in the loop',
+      async (sessions) => {
+        try {
+          for await (const { id } of sessions) throw new Error(id);
+        } catch {}
+      },
+    ],
+  ])('%s ends it', async (_how, leave) => {
+    await fill(5000);
+    const sessions = store.scan();
+    await leave(sessions);
+    const before = await calls('scan');
+    expect(await sessions.next()).toEqual({ value: undefined, done: true });
+    await store.get('nobody');
+    expect(await calls('scan')).toBe(before);
+  });
+
+  test('a signal ends it: before, in the midst and while a page is on its way', async () => {
+    await fill(5000);
+    const reason = new Error('enough');
+    await expect(store.scan({ signal: AbortSignal.abort(reason) }).next()).rejects.toBe(reason);
+
+    const midst = new AbortController();
+    let seen = 0;
+    await expect(
+      (async () => {
+        for await (const _ of store.scan({ signal: midst.signal })) if (++seen === 10) midst.abort(reason);
+      })(),
+    ).rejects.toBe(reason);
+    expect(seen).toBe(10);
+
+    const waiting = new AbortController();
+    const sessions = store.scan({ signal: waiting.signal });
+    redis.server.pause();
+    try {
+      const next = sessions.next();
+      waiting.abort(reason);
+      await expect(next).rejects.toBe(reason);
+    } finally {
+      redis.server.resume();
+    }
+    expect(await sessions.next()).toEqual({ value: undefined, done: true });
+  });
+
+  test('is refused once the store is closed, also in the midst', async () => {
+    await fill(1000);
+    const sessions = store.scan();
+    await sessions.next();
+    await store.close();
+    await expect(collect(sessions)).rejects.toMatchObject({ code: 'ERR_STORE_CLOSED' });
+    await expect(store.scan().next()).rejects.toMatchObject({ code: 'ERR_STORE_CLOSED' });
+  });
+
+  test.each([
+    [null, 'ERR_INVALID_ARG_TYPE'],
+    [{ count: 0.5 }, 'ERR_OUT_OF_RANGE'],
+    [{ count: '1' }, 'ERR_INVALID_ARG_TYPE'],
+    [{ match: /a/ }, 'ERR_INVALID_ARG_TYPE'],
+    [{ signal: {} }, 'ERR_INVALID_ARG_TYPE'],
+  ])('%p is refused at the call', (options, code) => {
+    expect(() => store.scan(options)).toThrow(expect.objectContaining({ code }));
+  });
+});
+
+test('a process whose walk was left half-way ends by itself', async () => {
+  await fill(5000);
+  expect(await runProgram('../../sessions/programs/half-scan.js', [redis.server.url])).toEqual(
+    endedWith('one'),
+  );
+});
+
+test('walks end, and see what is there all the while, though sessions come and go', async () => {
+  await fill(5000);
+  const store = await openStore('url', redis.port, { scanCount: 50 });
+  let coming = true;
+  const churn = (async () => {
+    for (let n = 0; coming; n++) {
+      await Promise.all([
+        store.set(`new${n}`, { n }),
+        store.destroy(`new${n - 20}`),
+        store.set(`also${n}`, { n }),
+      ]);
+    }
+  })();
+  const ids = await store.ids();
+  const scanned = (await collect(store.scan({ count: 50 }))).map(({ id }) => id);
+  const length = await store.length();
+  const all = (await store.all()).map(({ id }) => id);
+  coming = false;
+  await churn;
+
+  for (const seen of [ids, scanned, all]) {
+    expect(new Set(seen).size).toBe(seen.length);
+    expect(seen.filter((id) => /^s\d/.test(id))).toHaveLength(5000);
+  }
+  expect(length).toBeGreaterThanOrEqual(5000);
+});
+
+describe.each([OURS, 'connect-redis 8.1', 'connect-redis 10'])('two Express processes on %s', (kind) => {
+  const COUNT = 50_000;
+
+  test('one works on all sessions: no command is on all of them, so the other is served', async () => {
+    const [one, other] = await Promise.all([1, 2].map(() => startApp({ kind, url: redis.server.url })));
+    const visitor = { cookie: undefined };
+    await other.get('/keep?user=ann', visitor);
+    await fill(COUNT);
+    await redis.command('CONFIG', 'RESETSTAT');
+
+    expect(await one.body('/store/length')).toBe(COUNT + 1);
+    expect(await one.body('/count/all')).toBe(COUNT + 1);
+    expect(await other.body('/look', visitor)).toMatchObject({ user: 'ann' });
+    await one.body('/store/clear');
+    await until(async () => (await redis.keys()).length === 0);
+
+    const longest = {
+      all: (await calls('mget')) > 0 ? COUNT / (await calls('mget')) : 1,
+      clear: COUNT / ((await calls('unlink')) + (await calls('del'))),
+    };
+    // Keys in one command, on the average of all.
+    if (kind === OURS) expect(longest).toEqual({ all: 1, clear: expect.closeTo(1, 1) });
+    else expect(longest).toEqual({ all: COUNT, clear: COUNT });
+  });
+});
