@@ -5,6 +5,7 @@
 
 const { setImmediate: nextTurn, setTimeout: delay } = require('node:timers/promises');
 const { serve } = require('./children.js');
+const { threadMilliseconds } = require('./clocks.js');
 const { openStore } = require('./stores.js');
 
 const [name, redisUrl] = process.argv.slice(2);
@@ -37,25 +38,27 @@ function watch() {
   let largest = start;
   let ticks = 0;
   let last = performance.now();
+  let busiest = 0;
+  let used = threadMilliseconds();
   const sample = () => {
     largest = Math.max(largest, process.memoryUsage.rss());
   };
   const tick = () => {
     const now = performance.now();
     longest = Math.max(longest, now - last - TICK_MS);
-    last = now;
-    if (++ticks % TICKS_PER_SAMPLE === 0) {
-      sample();
-      // The time of the sample is not the store's.
-      last = performance.now();
-    }
+    const usedNow = threadMilliseconds();
+    busiest = Math.max(busiest, usedNow - used);
+    if (++ticks % TICKS_PER_SAMPLE === 0) sample();
+    // The time of measuring is not the store's.
+    last = performance.now();
+    used = threadMilliseconds();
   };
   const timer = setInterval(tick, TICK_MS);
   return () => {
     tick();
     clearInterval(timer);
     sample();
-    return { stall: longest, growth: largest - start };
+    return { stall: longest, busiest, growth: largest - start };
   };
 }
 

@@ -94,7 +94,7 @@ function report(measured, keys, { sessions, rounds }) {
           operation,
           stores[key].label,
           failure ?? format(Math.min(...results.map(({ seconds }) => seconds)), 2),
-          format(worst(results, 'stall'), 1),
+          `${format(worst(results, 'stall'), 1)} (${format(worst(results, 'busiest'), 1)})`,
           format(worst(results, 'growth') / 1e6, 1),
           `${format(slow.longest, 1)} (${slow.command})`,
         ];

@@ -50,4 +50,10 @@ function startClocks() {
   };
 }
 
-module.exports = { startClocks, threadClockName: threadClock.name };
+/** CPU time of the main thread in ms; undefined where no clock tells it. */
+function threadMilliseconds() {
+  const microseconds = threadClock.readMicroseconds?.();
+  return microseconds === undefined ? undefined : microseconds / 1000;
+}
+
+module.exports = { startClocks, threadMilliseconds, threadClockName: threadClock.name };

@@ -12,13 +12,17 @@ use crate::connection::{Access, Commands, Connection, Expect, Reply};
 use crate::error::Error;
 use redis::Value;
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Waker};
 
 /// Sessions whose values are on their way at a time.
 const CHUNK_KEYS: usize = 128;
-/// Ids in a page.
-const PAGE_IDS: usize = 1024;
+/// Ids in a page, at most.
+const PAGE_IDS: usize = 4096;
 /// `SCAN`s for one page: where few of the keys are sessions, a page ends before it is full.
 const PAGE_SCANS: usize = 64;
 
@@ -71,8 +75,37 @@ struct Walk {
     steps: Steps,
     /// Found, but not given yet.
     found: VecDeque<Vec<u8>>,
+    /// The next page, made while JavaScript works at the last one.
+    ready: Option<Page>,
     /// Closing waits for what gives all; a scan may be left half-way.
     _under_way: UnderWay,
+}
+
+/// The answers of a page before the last, and the last.
+#[derive(Debug)]
+struct Page {
+    items: Vec<Answer>,
+    last: Answer,
+}
+
+/// A `SCAN` that was sent already: Redis works at it while we work at the reply before.
+struct Ahead(Pin<Box<dyn Future<Output = Reply> + Send>>);
+
+impl Ahead {
+    /// Sends it. Whoever awaits it polls again, which registers the waker.
+    fn begin(reply: impl Future<Output = Reply> + Send + 'static) -> Option<Self> {
+        let mut reply = Box::pin(reply);
+        let mut context = Context::from_waker(Waker::noop());
+        // Ready at once only if it failed, which the next attempt will tell.
+        let poll = reply.as_mut().poll(&mut context);
+        poll.is_pending().then_some(Self(reply))
+    }
+}
+
+impl fmt::Debug for Ahead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ahead")
+    }
 }
 
 /// A `SCAN` from its begin to its end.
@@ -84,6 +117,7 @@ struct Steps {
     connection: Connection,
     round: Round,
     cursor: Vec<u8>,
+    ahead: Option<Ahead>,
     seen: Seen,
 }
 
@@ -153,18 +187,10 @@ impl Steps {
         let Some(connection) = self.node().await? else {
             return Ok(Vec::new());
         };
-        let count = self.count.to_string();
-        let words: [&[u8]; 6] = [
-            b"SCAN",
-            &self.cursor,
-            b"MATCH",
-            &self.pattern,
-            b"COUNT",
-            count.as_bytes(),
-        ];
-        let reply = connection
-            .ask(Access::Read, Expect::Array, None, &words)
-            .await?;
+        let reply = match self.ahead.take() {
+            Some(Ahead(reply)) => reply.await?,
+            None => self.ask(&connection).await?,
+        };
         let misfit = |value: &Value| unexpected(connection.server(), value);
         let Value::Array(parts) = reply else {
             return Err(misfit(&reply));
@@ -180,12 +206,35 @@ impl Steps {
         }
         self.cursor = next;
         // Known at once whether this was the last.
-        self.node().await?;
+        if let Some(connection) = self.node().await? {
+            self.ahead = Ahead::begin(self.ask(&connection));
+            // Lets it get into the socket before we go to work.
+            tokio::task::yield_now().await;
+        }
         let ours = keys.into_iter().filter_map(|key| match key {
             Value::BulkString(key) if self.keys.id(&key).is_some() => Some(key),
             _ => None,
         });
         Ok(ours.collect())
+    }
+
+    fn ask(&self, connection: &Connection) -> impl Future<Output = Reply> + Send + use<> {
+        let connection = connection.clone();
+        let (cursor, pattern) = (self.cursor.clone(), self.pattern.clone());
+        let count = self.count.to_string();
+        async move {
+            let words: [&[u8]; 6] = [
+                b"SCAN",
+                &cursor,
+                b"MATCH",
+                &pattern,
+                b"COUNT",
+                count.as_bytes(),
+            ];
+            connection
+                .ask(Access::Read, Expect::Array, None, &words)
+                .await
+        }
     }
 
     /// The same without the keys that it gave before.
@@ -222,6 +271,7 @@ impl Sessions {
                 changes: 0,
             },
             cursor: START.to_vec(),
+            ahead: None,
             seen: Seen::default(),
         }
     }
@@ -261,6 +311,7 @@ impl Sessions {
             listing,
             steps,
             found: VecDeque::new(),
+            ready: None,
             _under_way: match listing {
                 Listing::Scan => None,
                 Listing::Ids | Listing::All => self.begin(),
@@ -287,51 +338,47 @@ impl Sessions {
         let mut position = open.lock().await;
         let name = position.listing.name();
         let unanswered = Unanswered::one(&answers, request, name);
-        let last = match self.fill(&mut position, request, &unanswered).await {
-            Ok(last) => last,
-            Err(error) => Answer::Failed(name, error),
+        let page = match position.ready.take() {
+            Some(page) => page,
+            None => self.prepare(&mut position).await,
         };
-        if !matches!(last, Answer::More) {
+        let goes_on = matches!(page.last, Answer::More);
+        if !goes_on {
             self.walks.close(walk);
         }
-        unanswered.finish_one(last);
-        // What comes next is fetched while JavaScript works at this page.
-        if position.listing != Listing::Scan && position.found.is_empty() {
-            // An error will come again when the page is asked for.
-            let _ = position.find(1).await;
+        let items = page.items.into_iter().map(|item| (request, item));
+        unanswered.continue_with(items.collect());
+        unanswered.finish_one(page.last);
+        // A scan may be left half-way: there, what nobody has asked for yet is not fetched.
+        if goes_on && position.listing != Listing::Scan {
+            position.ready = Some(self.prepare(&mut position).await);
         }
     }
 
-    async fn fill<A: Answers>(
-        &self,
-        walk: &mut Walk,
-        request: RequestId,
-        unanswered: &Unanswered<A>,
-    ) -> Result<Answer, Error> {
-        let size = match walk.listing {
-            Listing::Ids => PAGE_IDS,
-            Listing::All | Listing::Scan => CHUNK_KEYS,
-        };
-        walk.find(size).await?;
-        let keys: Vec<_> = walk.found.drain(..size.min(walk.found.len())).collect();
-        let items = match walk.listing {
-            Listing::Ids => keys
-                .iter()
-                .map(|key| (request, walk.steps.id(key)))
-                .collect(),
-            Listing::All | Listing::Scan => self.read(walk, request, &keys).await?,
-        };
-        unanswered.continue_with(items);
-        let is_last = walk.found.is_empty() && walk.steps.is_at_end();
-        Ok(if is_last { Answer::Done } else { Answer::More })
+    async fn prepare(&self, walk: &mut Walk) -> Page {
+        self.fill(walk).await.unwrap_or_else(|error| Page {
+            items: Vec::new(),
+            last: Answer::Failed(walk.listing.name(), error),
+        })
     }
 
-    async fn read(
-        &self,
-        walk: &Walk,
-        request: RequestId,
-        keys: &[Vec<u8>],
-    ) -> Result<Vec<(RequestId, Answer)>, Error> {
+    async fn fill(&self, walk: &mut Walk) -> Result<Page, Error> {
+        let (enough, most) = match walk.listing {
+            Listing::Ids => (1, PAGE_IDS),
+            Listing::All | Listing::Scan => (CHUNK_KEYS, CHUNK_KEYS),
+        };
+        walk.find(enough).await?;
+        let keys: Vec<_> = walk.found.drain(..most.min(walk.found.len())).collect();
+        let items = match walk.listing {
+            Listing::Ids => keys.iter().map(|key| walk.steps.id(key)).collect(),
+            Listing::All | Listing::Scan => self.read(walk, &keys).await?,
+        };
+        let is_last = walk.found.is_empty() && walk.steps.is_at_end();
+        let last = if is_last { Answer::Done } else { Answer::More };
+        Ok(Page { items, last })
+    }
+
+    async fn read(&self, walk: &mut Walk, keys: &[Vec<u8>]) -> Result<Vec<Answer>, Error> {
         let replies = self.each(keys, |commands, key| {
             commands.add(Access::Read, Expect::Text, Some(1), &[b"GET", key]);
             commands.add(Access::Read, Expect::Integer, Some(1), &[b"PTTL", key]);
@@ -355,8 +402,8 @@ impl Sessions {
                 Listing::Scan => left.end(now),
                 _ => super::expiry::in_force(&text, left, now),
             };
-            items.push((request, walk.steps.id(key)));
-            items.push((request, Answer::Item(text, ends)));
+            items.push(walk.steps.id(key));
+            items.push(Answer::Item(text, ends));
         }
         Ok(items)
     }
