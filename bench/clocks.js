@@ -50,10 +50,9 @@ function startClocks() {
   };
 }
 
-/** CPU time of the main thread in ms; undefined where no clock tells it. */
+/** CPU time of the main thread in ms; 0 where no clock tells it. */
 function threadMilliseconds() {
-  const microseconds = threadClock.readMicroseconds?.();
-  return microseconds === undefined ? undefined : microseconds / 1000;
+  return (threadClock.readMicroseconds?.() ?? 0) / 1000;
 }
 
 module.exports = { startClocks, threadMilliseconds, threadClockName: threadClock.name };

@@ -13,6 +13,7 @@ const USAGE = `npm run bench -- [options]
   --stores <keys>  only these: native, connect-redis10, connect-redis8, memory
   --startup        how long the package takes to load, instead of the comparison
   --bulk           the operations on all sessions, at a million of them, instead of the comparison
+  --conflicts      concurrent requests that change the same sessions, instead of the comparison
   --memory         what five million operations and fifty stores take, instead of the comparison
 `;
 
@@ -26,6 +27,7 @@ async function main() {
       startup: { type: 'boolean' },
       memory: { type: 'boolean' },
       bulk: { type: 'boolean' },
+      conflicts: { type: 'boolean' },
       help: { type: 'boolean' },
     },
   });
@@ -46,6 +48,10 @@ async function main() {
   const out = values.out ?? (values.quick ? undefined : path.join(__dirname, '..', 'bench', 'results'));
   if (values.memory) {
     await require('../bench/memory.js').measureMemory({ ...options, out });
+    return;
+  }
+  if (values.conflicts) {
+    await require('../bench/conflicts.js').measureConflicts(options);
     return;
   }
   const keys = values.stores?.split(',') ?? Object.keys(stores);

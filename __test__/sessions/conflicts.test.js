@@ -355,6 +355,39 @@ describeServers('on %s', (_server, program) => {
   });
 });
 
+describe('4 processes, 64 clients, 2,000 requests, each adding a key to one of 10 sessions', () => {
+  test.each(['merge', 'reject'])('%s: what was answered with success is there', async (onConflict) => {
+    const settings = { kind: OURS, url: redis.server.url, storeOptions: { onConflict } };
+    const apps = await Promise.all([1, 2, 3, 4].map(() => startApp(settings)));
+    const visitors = Array.from({ length: 10 }, newVisitor);
+    for (const visitor of visitors) await apps[0].get('/save?first=1', visitor);
+    const kept = visitors.map(() => ['first']);
+    let started = 0;
+    let rejected = 0;
+    const client = async () => {
+      while (started < 2000) {
+        const number = started++;
+        const at = number % visitors.length;
+        const { status, body } = await apps[number % 4].get(`/save?k${number}=1`, { ...visitors[at] });
+        if (status === 200) kept[at].push(`k${number}`);
+        else {
+          expect(body.code).toBe('ERR_SESSION_CONFLICT');
+          rejected++;
+        }
+      }
+    };
+    await Promise.all(Array.from({ length: 64 }, client));
+
+    for (const [at, { id }] of visitors.entries()) {
+      const { cookie, ...content } = await redis.stored(`sess:${id}`);
+      expect(Object.keys(content).sort()).toEqual(kept[at].sort());
+    }
+    if (onConflict === 'merge') expect(rejected).toBe(0);
+    // With so many at once, a few at least have met.
+    else expect(rejected).toBeGreaterThan(0);
+  });
+});
+
 describe('options', () => {
   test.each([
     [{ onConflict: 'maybe' }, 'ERR_INVALID_ARG_VALUE'],
