@@ -76,9 +76,11 @@ class Get extends Request {
 
 /** Puts the expiry in force into a session that was read. */
 function putExpiry(session, ends, isTimed, ttl) {
-  // The addon has looked: there is a cookie with an expiry, and it is another.
-  if (!isTimed) session.cookie.expires = new Date(ends).toISOString();
-  else {
+  if (!isTimed) {
+    // The addon has found a cookie with another expiry. JSON may have two, of which the last counts here.
+    const cookie = session?.cookie;
+    if (cookie !== null && typeof cookie === 'object') cookie.expires = new Date(ends).toISOString();
+  } else {
     try {
       renewExpiry(session, ends, ttl);
     } catch {
@@ -136,6 +138,7 @@ class All extends Listing {
   /** Sessions that an asynchronous `parse` has yet to give. */
   pending = 0;
   ended = false;
+  hasGaps = false;
 
   complete(kind, text, ends) {
     if (kind === Kind.ID) this.id = text;
@@ -163,6 +166,7 @@ class All extends Listing {
     }
     // Its place is kept, so that the order does not depend on which promise is settled first.
     const place = this.sessions.push(undefined) - 1;
+    this.hasGaps = true;
     this.pending++;
     const settle = (value) => {
       if (ends > 0) putExpiry(value, ends, this.isTimed, this.store.ttl);
@@ -184,7 +188,8 @@ class All extends Listing {
 
   #endIfComplete() {
     if (this.pending > 0) return;
-    const sessions = this.sessions.filter((session) => session !== undefined);
+    // Places that were kept for sessions and got none. Of a million without any, no second array is made.
+    const sessions = this.hasGaps ? this.sessions.filter((session) => session !== undefined) : this.sessions;
     this.succeed(Object.defineProperty(sessions, 'corrupt', { value: this.corrupt }));
   }
 }

@@ -160,6 +160,24 @@ function describeStore({ client: name, redis }) {
     expect(await redis.lifetime('sess:abc')).toBe(-1);
   });
 
+  test('concurrent requests keep what each of them added, and a logout sticks', async () => {
+    const merging = await openStore({ onConflict: 'merge' });
+    const load = () => styles.callback(merging, 'load', 'abc');
+    await merging.set('abc', newSession());
+    const [one, other] = [await load(), await load()];
+    await Promise.all([
+      merging.set('abc', Object.assign(one, { one: 1 })),
+      merging.set('abc', Object.assign(other, { other: 1 })),
+    ]);
+    expect(await merging.get('abc')).toMatchObject({ one: 1, other: 1 });
+
+    await merging.destroy('abc');
+    await merging.set('abc', one);
+    const plain = await styles.callback(store, 'load', 'abc');
+    expect(plain).toBeUndefined();
+    expect(await redis.keys()).toEqual([]);
+  });
+
   test('a lifetime that is over destroys the session', async () => {
     await store.set('abc', newSession());
     await store.set('abc', { cookie: { expires: new Date(Date.now() - 1) } });

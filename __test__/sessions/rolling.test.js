@@ -157,6 +157,24 @@ describe.each([
   );
 });
 
+test('a text with two cookies is read as JSON.parse reads it', async () => {
+  const store = await openStore('url', redis.port);
+  const text = '{"cookie":{"expires":"2020-01-01T00:00:00.000Z"},"cookie":null,"user":"ann"}';
+  await redis.command('SET', 'sess:abc', text, 'PX', MINUTE);
+  expect(await store.get('abc')).toEqual({ cookie: null, user: 'ann' });
+});
+
+test('where Redis does not let the store ask for it, the stored expiry has to do', async () => {
+  const store = await openStore('url', redis.port);
+  await put('abc', { saved: 10_000, left: MINUTE });
+  await redis.command('ACL', 'SETUSER', 'default', '-pttl');
+  try {
+    expect(expiresIn(await store.get('abc'))).toEqual(about(10_000));
+  } finally {
+    await redis.command('ACL', 'SETUSER', 'default', '+pttl');
+  }
+});
+
 describe('with a ttl function', () => {
   test('of its own, the expiry is that of the cookie at the last touch', async () => {
     const store = await openStore('url', redis.port, { ttl: () => 3600 });

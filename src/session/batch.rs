@@ -6,7 +6,6 @@ use super::{
     Answer, Answers, Operation, Request, RequestId, Sessions, Unanswered, UnderWay, unexpected,
 };
 use crate::connection::{Access, Commands, Expect, Reply, Settle};
-use crate::error::Error;
 use redis::Value;
 use std::future::Future;
 use std::ops::Range;
@@ -143,10 +142,11 @@ struct Piece {
 enum Pending {
     Plain(Operation),
     /// `GET`, then `PTTL`: in this order, a save between the two cannot make the text seem newer than the
-    /// time it has left.
+    /// time it has left. The replies may come in any order, if one of the two could not be sent.
     Read {
         timed: bool,
         text: Option<Reply>,
+        left: Option<Reply>,
     },
     Guarded(Box<Guarded>, Means),
     /// Answered, or left to a task that goes on.
@@ -175,6 +175,7 @@ impl Piece {
                 Pending::Read {
                     timed: operation == Operation::GetTimed,
                     text: None,
+                    left: None,
                 }
             }
             Operation::Set | Operation::SetExisting => {
@@ -273,13 +274,15 @@ impl<A: Answers> Sent<A> {
         match pending {
             Pending::Over => None,
             Pending::Plain(operation) => Some(plain(*operation, server, reply)),
-            Pending::Read { text, .. } if !is_second => {
-                *text = Some(reply);
-                None
-            }
-            Pending::Read { timed, text } => {
-                let text = text.take().unwrap_or(Err(Error::Abandoned));
-                Some(read(*timed, server, now, text, reply))
+            Pending::Read { timed, text, left } => {
+                *(if is_second { &mut *left } else { &mut *text }) = Some(reply);
+                match (text.take(), left.take()) {
+                    (Some(text), Some(left)) => Some(read(*timed, server, now, text, left)),
+                    (one, other) => {
+                        (*text, *left) = (one, other);
+                        None
+                    }
+                }
             }
             Pending::Guarded(..) => {
                 let Pending::Guarded(guarded, means) = std::mem::replace(pending, Pending::Over)
@@ -342,6 +345,7 @@ pub(super) fn remaining_of(reply: Reply) -> Remaining {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Error;
 
     fn packed(existing: bool, ttl: Option<u64>) -> String {
         let mut piece = Piece::default();
