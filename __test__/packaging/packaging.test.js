@@ -78,7 +78,7 @@ test('the package holds what it needs, to be used and to be built, and nothing e
   expect(tarball.files).toContain('src/lib.rs');
   // No binary, which is the platform's package; nothing but what is run, typed or built from.
   for (const file of tarball.files.filter((name) => folders.includes(name.split('/')[0])))
-    expect(file).toMatch(/^lib\/[\w-]+\.(js|d\.ts)$|^src\/([\w-]+\/)*[\w-]+\.rs$/);
+    expect(file).toMatch(/^lib\/([\w-]+\/)*[\w-]+\.(js|d\.ts)$|^src\/([\w-]+\/)*[\w-]+\.rs$/);
 });
 
 const use = `
