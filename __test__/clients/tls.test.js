@@ -1,25 +1,22 @@
 'use strict';
 
-const { execFileSync } = require('node:child_process');
-const fs = require('node:fs');
-const os = require('node:os');
-const path = require('node:path');
 const { RedisStore } = require('../..');
 const { freePort } = require('../../scripts/redis.js');
+const { Certificates } = require('../support/certificates.js');
 const { startRedis } = require('../support/redis.js');
 const { closeAll, keepStore } = require('../support/stores.js');
 const { clients } = require('./unconnected.js');
 
-let dir;
+let certificates;
 let server;
 let port;
 
 beforeAll(async () => {
-  dir = fs.mkdtempSync(path.join(os.tmpdir(), 'tls-'));
-  makeAuthority('ca');
-  makeAuthority('stranger');
-  makeCertificate('server', 'DNS:localhost');
-  makeCertificate('app', 'DNS:app.example');
+  certificates = new Certificates();
+  certificates.makeAuthority('ca');
+  certificates.makeAuthority('stranger');
+  certificates.makeCertificate('server', 'DNS:localhost');
+  certificates.makeCertificate('app', 'DNS:app.example');
   port = await freePort();
   server = await startRedis({
     // The server wants a certificate of its clients, too.
@@ -32,30 +29,11 @@ beforeAll(async () => {
 afterEach(closeAll);
 afterAll(async () => {
   await server?.stop();
-  fs.rmSync(dir, { recursive: true, force: true });
+  certificates?.remove();
 });
 
-const file = (name) => path.join(dir, name);
-const pem = (name) => fs.readFileSync(file(name));
-const openssl = (...args) => execFileSync('openssl', args, { cwd: dir, stdio: 'ignore' });
-const NEW_KEY = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
-
-function makeAuthority(name) {
-  const out = ['-days', '2', '-keyout', `${name}.key`, '-out', `${name}.crt`];
-  openssl('req', '-x509', ...NEW_KEY, '-subj', `/CN=${name}`, ...out);
-}
-
-/** A certificate of the authority `ca`. */
-function makeCertificate(name, subject) {
-  openssl('req', ...NEW_KEY, '-subj', `/CN=${name}`, '-keyout', `${name}.key`, '-out', `${name}.csr`);
-  fs.writeFileSync(file(`${name}.ext`), `subjectAltName=${subject}`);
-  const authority = ['-CA', 'ca.crt', '-CAkey', 'ca.key', '-CAcreateserial'];
-  openssl(
-    ...['x509', '-req', '-in', `${name}.csr`, ...authority],
-    ...['-days', '2', '-extfile', `${name}.ext`, '-out', `${name}.crt`],
-  );
-}
-
+const file = (name) => certificates.file(name);
+const pem = (name) => certificates.pem(name);
 const own = () => ({ cert: pem('app.crt'), key: pem('app.key') });
 
 function open(kind, settings, host = 'localhost') {

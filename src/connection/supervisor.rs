@@ -776,9 +776,14 @@ struct Place {
 impl Place {
     async fn connect(mut self, limit: Duration) -> (Self, Result<(Link, Address), Failure>) {
         let result = timeout(limit, self.establish()).await.unwrap_or_else(|_| {
+            // Redis waits for the rest of what it does not understand.
+            let hint = match self.options.tls {
+                Some(_) => " (does it speak TLS on this port?)",
+                None => "",
+            };
+            let limit = limit.as_millis();
             Err(Failure::silent(format!(
-                "no answer within {} ms",
-                limit.as_millis()
+                "no answer within {limit} ms{hint}"
             )))
         });
         (self, result)

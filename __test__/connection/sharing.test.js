@@ -1,0 +1,132 @@
+'use strict';
+
+const { spawn } = require('node:child_process');
+const { once } = require('node:events');
+const path = require('node:path');
+const { RedisStore } = require('../..');
+const { version } = require('../../package.json');
+const { useRedis } = require('../support/redis.js');
+const { closeAll, keepStore, openClient } = require('../support/stores.js');
+const { until } = require('../support/until.js');
+
+const redis = useRedis();
+afterEach(closeAll);
+
+const NAME = `connect-redis-native:${version}`;
+
+const open = (options) => keepStore(new RedisStore({ url: redis.server.url, ...options }));
+
+/** The server's records of our connections. */
+async function connections() {
+  const list = String(await redis.command('CLIENT', 'LIST'))
+    .trim()
+    .split('\n');
+  return list.filter((line) => line.includes(` name=${NAME} `));
+}
+
+const count = async () => (await connections()).length;
+
+test('a connection says who it is', async () => {
+  await open().get('abc');
+  const [line] = await connections();
+  expect(line).toContain(' resp=3');
+  // Servers from 7.2 on tell the library as well.
+  if (line.includes(' lib-name='))
+    expect(line).toContain(` lib-name=connect-redis-native lib-ver=${version}`);
+});
+
+test('stores with the same settings share one connection; the last to close ends it', async () => {
+  const stores = [open(), open(), open({ prefix: 'other:', ttl: 60, scanCount: 7 })];
+  await Promise.all(stores.map((store) => store.set('abc', { n: 1 })));
+  expect(await count()).toBe(1);
+
+  await stores[0].close();
+  await expect(stores[0].get('abc')).rejects.toMatchObject({ code: 'ERR_STORE_CLOSED' });
+  expect(await stores[1].get('abc')).toEqual({ n: 1 });
+  await stores[1].close();
+  expect(await stores[2].get('abc')).toEqual({ n: 1 });
+  expect(await count()).toBe(1);
+
+  await stores[2].close();
+  await until(async () => (await count()) === 0);
+});
+
+test.each(['redis6', 'ioredis6'])('a store by url and one by %s are the same to it', async (kind) => {
+  const client = await openClient(kind, redis.port);
+  await open().get('abc');
+  await open({ url: undefined, client }).get('abc');
+  expect(await count()).toBe(1);
+});
+
+test('closing one of two stores twice leaves the other its connection', async () => {
+  const [first, second] = [open(), open()];
+  await second.get('abc');
+  expect(first.close()).toBe(first.close());
+  await first.close();
+  expect(await second.get('abc')).toBeNull();
+  expect(await count()).toBe(1);
+});
+
+test.each([
+  ['database', { url: '/1' }],
+  ['connectTimeout', { connectTimeout: 1234 }],
+  ['commandTimeout', { commandTimeout: 1234 }],
+  ['maxQueue', { maxQueue: 1234 }],
+])('stores with another %s do not share it', async (_option, { url = '', ...options }) => {
+  await open().get('abc');
+  await open({ url: redis.server.url + url, ...options }).get('abc');
+  expect(await count()).toBe(2);
+});
+
+test('stores with the same credentials function share a connection, others do not', async () => {
+  await redis.command('ACL', 'SETUSER', 'shop', 'on', '>pw', '~*', '+@all');
+  const give = () => ({ username: 'shop', password: 'pw' });
+  await Promise.all([open({ credentials: give }).get('abc'), open({ credentials: give }).get('abc')]);
+  expect(await count()).toBe(1);
+  await open({ credentials: () => give() }).get('abc');
+  expect(await count()).toBe(2);
+});
+
+test('a store made while the last one closes has a connection', async () => {
+  for (let times = 0; times < 20; times++) {
+    const first = open();
+    await first.set('abc', { times });
+    const closing = first.close();
+    const second = open();
+    expect(await second.get('abc')).toEqual({ times });
+    await Promise.all([closing, second.close()]);
+  }
+  await until(async () => (await count()) === 0);
+});
+
+/** Runs a program with two stores to its end; one that does not end is killed. */
+async function run(program) {
+  const face = JSON.stringify(path.join(__dirname, '..', '..'));
+  const source = `const { RedisStore } = require(${face});
+    const url = ${JSON.stringify(redis.server.url)};
+    const stores = [new RedisStore({ url, onUnavailable: 'sessionless' }), new RedisStore({ url })];
+    (async () => { ${program} })();`;
+  const child = spawn(process.execPath, ['-e', source], { timeout: 10_000, killSignal: 'SIGKILL' });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr])
+    stream.setEncoding('utf8').on('data', (text) => {
+      output += text;
+    });
+  const [code, signal] = await once(child, 'close');
+  return { code, signal, output };
+}
+
+const ended = { code: 0, signal: null, output: '' };
+
+test.each([
+  ['idle stores', `await Promise.all(stores.map((store) => store.get('abc')));`],
+  ['stores that nobody used', ''],
+  ['closed stores', `await stores[0].get('abc'); await Promise.all(stores.map((store) => store.close()));`],
+  ['listeners', `for (const event of ['ready', 'error', 'disconnect']) stores[0].on(event, () => {});`],
+  [
+    'a store without a Redis',
+    `new RedisStore({ url: 'redis://127.0.0.1:1', onUnavailable: 'sessionless' }).on('error', () => {});`,
+  ],
+])('%s keep no process alive', async (_what, program) => {
+  expect(await run(program)).toEqual(ended);
+});
