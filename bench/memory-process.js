@@ -2,12 +2,12 @@
 
 // The process whose memory is watched. The arguments name the store and the server.
 
-const { readFileSync } = require('node:fs');
 const { setImmediate: nextTurn } = require('node:timers/promises');
 const { serve } = require('./children.js');
 const { issue } = require('./closed-loop.js');
 const { storeAndLoad, randomOrder } = require('./sessions.js');
 const { openStore } = require('./stores.js');
+const { countThreads } = require('./threads.js');
 
 const [key, redisUrl] = process.argv.slice(2);
 const KIND = '0.4 KB';
@@ -26,15 +26,6 @@ let first;
 async function openFirst() {
   const { store, close } = await openStore(key, redisUrl);
   return { store, close, ...(await storeAndLoad(store, KIND)) };
-}
-
-/** Threads of this process; the file is Linux's. */
-function countThreads() {
-  try {
-    return /^Threads:\s+(\d+)/m.exec(readFileSync('/proc/self/status', 'utf8'))[1];
-  } catch {
-    return 'unknown';
-  }
 }
 
 function operate({ store, ids, sessions }, count, inFlight) {

@@ -15,6 +15,9 @@ const USAGE = `npm run bench -- [options]
   --bulk           the operations on all sessions, at a million of them, instead of the comparison
   --conflicts      concurrent requests that change the same sessions, instead of the comparison
   --memory         what five million operations and fifty stores take, instead of the comparison
+  --chaos          more than a million operations while servers and networks fail at random, instead of the
+                   comparison; fails if anything is lost, mixed up or late
+  --seed <number>  of what fails (default: a random one, which is printed)
 `;
 
 async function main() {
@@ -28,6 +31,8 @@ async function main() {
       memory: { type: 'boolean' },
       bulk: { type: 'boolean' },
       conflicts: { type: 'boolean' },
+      chaos: { type: 'boolean' },
+      seed: { type: 'string' },
       help: { type: 'boolean' },
     },
   });
@@ -43,6 +48,12 @@ async function main() {
   const options = { node: nodeBinary(values.node), quick: values.quick };
   if (values.startup) {
     require('../bench/startup.js').measureStartup(options);
+    return;
+  }
+  if (values.chaos) {
+    const seed = values.seed === undefined ? Math.floor(Math.random() * 2 ** 32) : Number(values.seed);
+    if (!Number.isInteger(seed)) throw new Error(`The seed must be a whole number.\n${USAGE}`);
+    if (!(await require('../bench/chaos.js').runChaos({ ...options, seed }))) process.exitCode = 1;
     return;
   }
   const out = values.out ?? (values.quick ? undefined : path.join(__dirname, '..', 'bench', 'results'));

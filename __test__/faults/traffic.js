@@ -162,6 +162,11 @@ class Traffic {
     );
   }
 
+  /** After `stop`: which versions of each session Redis may hold, 0 for none. */
+  expected() {
+    return this.#visitors.map((visitor) => ({ sid: visitor.sid, versions: visitor.versions }));
+  }
+
   async #visit(visitor) {
     for (let step = visitor.offset; this.#running; step++) {
       const operations = STEPS[step % STEPS.length].map((method) => visitor.next(method));
@@ -259,6 +264,10 @@ class Visitor {
 
   constructor(sid) {
     this.sid = sid;
+  }
+
+  get versions() {
+    return [...this.#possible];
   }
 
   next(method) {
