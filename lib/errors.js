@@ -44,4 +44,4 @@ function fromNative(text) {
   return error;
 }
 
-module.exports = { wrongType, wrongValue, outOfRange, storeClosed, fromNative, coded };
+module.exports = { describe, wrongType, wrongValue, outOfRange, storeClosed, fromNative, coded };

@@ -1,0 +1,230 @@
+'use strict';
+
+const { inspect } = require('node:util');
+const { RedisStore } = require('../..');
+const { connectRaw, startRedis } = require('../support/redis.js');
+const { closeAll, keepStore } = require('../support/stores.js');
+const { until } = require('../support/until.js');
+
+const SECRET = 's3cr3t';
+const limits = { commandTimeout: 1000, connectTimeout: 300 };
+/** An answer by then did not wait for the deadline. */
+const AT_ONCE_MS = 800;
+
+let server;
+let raw;
+beforeAll(async () => {
+  server = await startRedis({ args: ['--databases', '4', '--requirepass', SECRET] });
+  raw = await connectRaw(server.port);
+  expect(await raw.command('AUTH', SECRET)).toBe('OK');
+});
+afterEach(closeAll);
+afterAll(async () => {
+  await raw?.close();
+  await server?.stop();
+});
+
+const open = (options) =>
+  keepStore(new RedisStore({ url: `redis://127.0.0.1:${server.port}`, ...limits, ...options }));
+
+function refusal(options) {
+  let store;
+  try {
+    store = new RedisStore(options);
+  } catch (error) {
+    return error;
+  }
+  keepStore(store);
+  throw new Error(`taken: ${inspect(options)}`);
+}
+
+async function failure(store) {
+  const start = performance.now();
+  const error = await store.get('abc').catch((reason) => reason);
+  return { error, ms: performance.now() - start };
+}
+
+/** Whether an operation succeeds. */
+const isServed = (store) =>
+  store.get('abc').then(
+    () => true,
+    () => false,
+  );
+
+describe('limits that cannot be used are refused by their names:', () => {
+  const wrongType = { name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE' };
+  const outOfRange = { name: 'RangeError', code: 'ERR_OUT_OF_RANGE' };
+  const MS = /milliseconds/;
+
+  test.each([
+    ...['connectTimeout', 'commandTimeout'].flatMap((option) => [
+      [option, '5000', wrongType, MS],
+      [option, {}, wrongType, MS],
+      [option, true, wrongType, MS],
+      [option, 1000n, wrongType, MS],
+      [option, 0, outOfRange, MS],
+      [option, -1, outOfRange, MS],
+      [option, 1.5, outOfRange, MS],
+      [option, 2 ** 31, outOfRange, MS],
+      [option, Number.NaN, outOfRange, MS],
+      [option, Number.POSITIVE_INFINITY, outOfRange, MS],
+    ]),
+    ['maxQueue', '10', wrongType, /whole number/],
+    ['maxQueue', [], wrongType, /whole number/],
+    ['maxQueue', -1, outOfRange, /whole number/],
+    ['maxQueue', 0.5, outOfRange, /whole number/],
+    ['maxQueue', 2 ** 32, outOfRange, /whole number/],
+    ['maxQueue', Number.NaN, outOfRange, /whole number/],
+    ['credentials', 'user:password', wrongType, /function/],
+    ['credentials', { password: 'x' }, wrongType, /function/],
+  ])('%s: %p', (option, value, expected, wanted) => {
+    const error = refusal({ [option]: value });
+    expect(error).toMatchObject(expected);
+    expect(error.message).toContain(`"${option}"`);
+    expect(error.message).toMatch(wanted);
+  });
+
+  test('the shortest and longest are taken, as are null and undefined', () => {
+    for (const value of [1, 2 ** 31 - 1, null, undefined])
+      open({ connectTimeout: value, commandTimeout: value, maxQueue: value });
+    open({ maxQueue: 0 });
+  });
+});
+
+describe('a url whose part cannot be used names that part, and not the password:', () => {
+  const at = `:${SECRET}@127.0.0.1`;
+  test.each([
+    ['scheme', `rediss+srv://${at}`],
+    ['scheme', `memcached://${at}`],
+    ['host', `redis://:${SECRET}@%zz`],
+    ['port', `redis://${at}:0`],
+    ['port', `redis://${at}:65536`],
+    ['port', `redis://${at}:6379a`],
+    ['database', `redis://${at}/zero`],
+    ['database', `redis://${at}/4294967296`],
+    ['database', `redis://${at}/1/2`],
+    ['user', `redis://%ff:${SECRET}@127.0.0.1`],
+    ['password', `redis://:${SECRET}%ff@127.0.0.1`],
+    ['password', 'redis://ann@127.0.0.1'],
+    ['path', `redis+unix://?pass=${SECRET}`],
+    ['parameters', `redis+unix:///tmp/redis.sock?pass=${SECRET}&database=1`],
+  ])('the %s of %s', (part, url) => {
+    const error = refusal({ url });
+    expect(error).toMatchObject({ name: 'TypeError', code: 'ERR_INVALID_ARG_VALUE' });
+    expect(error.message).toContain('"url"');
+    expect(error.message).toMatch(part === 'scheme' ? /redis:\/\/.*rediss:\/\// : new RegExp(part));
+    expect(inspect(error, { showHidden: true })).not.toContain(SECRET);
+  });
+});
+
+test('a database that the server does not have is told at once, by name, until it has it', async () => {
+  const other = await startRedis({ args: ['--databases', '2'] });
+  try {
+    const store = keepStore(new RedisStore({ url: `${other.url}/3`, ...limits }));
+    const { error, ms } = await failure(store);
+    expect(error).toMatchObject({ code: 'ERR_REDIS_REPLY', reply: 'ERR' });
+    expect(error.message).toContain(`redis://127.0.0.1:${other.port}/3`);
+    expect(error.message).toMatch(/DB index is out of range/);
+    expect(ms).toBeLessThan(AT_ONCE_MS);
+
+    // The server's owner gives it more.
+    await other.kill();
+    const larger = await startRedis({ port: other.port, args: ['--databases', '4'] });
+    try {
+      await until(() => isServed(store));
+    } finally {
+      await closeAll();
+      await larger.stop();
+    }
+  } finally {
+    await closeAll();
+    await other.stop();
+  }
+});
+
+describe('a function of credentials', () => {
+  const thrower = () => {
+    throw new Error('the vault is sealed');
+  };
+
+  test.each([
+    ['that throws', thrower, /Error: the vault is sealed/],
+    ['that rejects', async () => thrower(), /Error: the vault is sealed/],
+    ['that rejects with nothing', () => Promise.reject(), /undefined/],
+    ['that gives nothing', () => undefined, /object with a "password".*undefined/],
+    ['that gives null', async () => null, /object with a "password".*null/],
+    ['that gives a string', () => SECRET, /object with a "password".*a string/],
+    ['that gives no password', () => ({ username: 'ann' }), /"password" must be a string/],
+    ['whose password is a number', () => ({ password: 17 }), /"password" must be a string/],
+    ['whose password is empty', () => ({ password: '' }), /"password" must be a string/],
+    ['whose user is no string', () => ({ username: {}, password: SECRET }), /"username" must be a string/],
+    ['whose expiry is no time', () => ({ password: SECRET, expiresAt: 'soon' }), /"expiresAt" must be/],
+    [
+      'whose expiry is an invalid date',
+      () => ({ password: SECRET, expiresAt: new Date('soon') }),
+      /"expiresAt" must be/,
+    ],
+  ])('%s is told at once, and the store recovers when it mends its ways', async (_what, bad, cause) => {
+    let give = bad;
+    const store = open({ credentials: () => give() });
+    const { error, ms } = await failure(store);
+    expect(error).toMatchObject({ code: 'ERR_CREDENTIALS' });
+    expect(error.message).toMatch(/^get: the "credentials" function/);
+    expect(error.message).toMatch(cause);
+    expect(error.message).toContain(`127.0.0.1:${server.port}`);
+    expect(inspect(error, { showHidden: true })).not.toContain(SECRET);
+    expect(ms).toBeLessThan(AT_ONCE_MS);
+
+    give = () => ({ password: SECRET });
+    await until(() => isServed(store));
+  });
+
+  test('that hangs fails the attempt in time, and is asked again', async () => {
+    let asked = 0;
+    let give = () => new Promise(() => {});
+    const store = open({
+      credentials: () => {
+        asked += 1;
+        return give();
+      },
+    });
+    const { error, ms } = await failure(store);
+    expect(error).toMatchObject({ code: 'ERR_CREDENTIALS' });
+    expect(error.message).toMatch(/nothing within 300 ms/);
+    expect(ms).toBeLessThan(limits.commandTimeout);
+
+    give = () => ({ password: SECRET });
+    await until(() => isServed(store));
+    expect(asked).toBeGreaterThan(1);
+  });
+
+  test('that answers after its time does no harm', async () => {
+    const late = [];
+    let give = () => new Promise((resolve) => late.push(resolve));
+    const store = open({ credentials: () => give() });
+    await failure(store);
+    give = () => ({ password: SECRET });
+    for (const resolve of late) resolve({ password: 'wrong' });
+    await until(() => isServed(store));
+    await store.set('abc', { n: 1 });
+    expect(await store.get('abc')).toEqual({ n: 1 });
+  });
+
+  test('is not asked while the connection serves', async () => {
+    let asked = 0;
+    const store = open({
+      credentials: () => {
+        asked += 1;
+        return { password: SECRET };
+      },
+    });
+    for (let n = 0; n < 50; n++) await store.get('abc');
+    expect(asked).toBe(1);
+  });
+
+  test('whose password is wrong is told by the server, without the password', async () => {
+    const { error } = await failure(open({ credentials: () => ({ password: 'wr0ng-pw' }) }));
+    expect(error).toMatchObject({ code: 'ERR_REDIS_REPLY', reply: 'WRONGPASS' });
+    expect(inspect(error, { showHidden: true })).not.toContain('wr0ng-pw');
+  });
+});
