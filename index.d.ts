@@ -20,6 +20,34 @@ export interface Serializer {
 // biome-ignore lint/suspicious/noExplicitAny: clients of many packages and versions, none of which this one depends on
 export type RedisClient = any;
 
+/** Bounds of what is kept in this process; whole numbers above 0. */
+export interface CacheOptions {
+  /** Bytes of all that is kept, keys and overhead included. @default 67108864 */
+  maxBytes?: number;
+  /** Sessions. @default 1000000 */
+  maxEntries?: number;
+  /** Milliseconds for which a server that is not heard is taken at its last word. @default 2000 */
+  maxStaleness?: number;
+}
+
+/** Counted since the connection was made, for all stores that share it. */
+export interface CacheStats {
+  /** Reads answered in this process. */
+  hits: number;
+  /** Reads of sessions that were not kept. */
+  misses: number;
+  /** Messages of Redis about changes. */
+  invalidations: number;
+  /** Sessions that are kept. */
+  entries: number;
+  /** What they take. */
+  bytes: number;
+  /** Sessions that made room for others. */
+  evictions: number;
+  /** Reads that went to Redis though the session was kept, since Redis had not been heard for `maxStaleness`. */
+  distrusted: number;
+}
+
 export interface RedisStoreOptions {
   /**
    * The Redis client of the app. Its settings are read when the store is made, so select the database
@@ -81,6 +109,13 @@ export interface RedisStoreOptions {
    * `req.session`, by its events `disconnect` and `connect`. @default 'error'
    */
   onUnavailable?: 'error' | 'sessionless';
+  /**
+   * Whether sessions that were read are kept in this process, coherent with all others by Redis's client tracking
+   * (RESP3). A session that is kept is given in the same tick: the callback runs before `get` returns. Where the
+   * server cannot tell of changes, the store works without, and an 'error' event says `ERR_CACHE_OFF`. Refused with a
+   * TypeError where a cluster's replicas are read. @default false
+   */
+  cache?: boolean | CacheOptions;
   /** What the keys of sessions start with; taken literally, whatever characters it has. @default 'sess:' */
   prefix?: string;
   /**
@@ -330,6 +365,9 @@ export class RedisStore extends Store {
    * once; leaving the loop ends it.
    */
   scan(options?: ScanOptions): AsyncGenerator<ScanEntry, void, undefined>;
+
+  /** What the cache has done; `null` without the option `cache`. */
+  cacheStats(): CacheStats | null;
 
   /**
    * Lets the operations under way finish, then closes the connection, if no other store shares it; the

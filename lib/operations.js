@@ -40,38 +40,62 @@ class Get extends Request {
   }
 
   complete(kind, text, ends) {
-    if (kind === Kind.SESSION && text !== '') this.#parse(text, ends);
+    if (kind === Kind.SESSION && text !== '') read(this, text, ends);
     // An empty value is no session, as connect-redis has it.
     else super.complete(kind, text);
   }
+}
 
-  #parse(text, ends) {
-    const { serializer, prefix } = this.store;
-    let session;
-    let failure;
-    try {
-      session = serializer.parse(text);
-    } catch (error) {
-      failure = { error: serializer === JSON ? corrupt('get', prefix, text) : error };
-    }
-    if (failure) this.fail(failure.error);
-    else if (isThenable(session)) this.#await(session, text, ends);
-    else this.#give(session, text, ends);
+/** Reads one session that is there already: its callback runs where `get` was called. */
+class Hit {
+  constructor(store, callback, id, memory, isTimed) {
+    this.store = store;
+    this.callback = callback;
+    this.id = id;
+    this.memory = memory;
+    this.isTimed = isTimed;
   }
 
-  #give(session, text, ends) {
-    if (ends > 0) putExpiry(session, ends, this.isTimed, this.store.ttl);
-    if (this.memory !== undefined) this.memory.load(session, this.id, text, ends);
-    this.succeed(session);
+  complete(text, ends) {
+    read(this, text, ends);
   }
 
-  #await(promise, text, ends) {
-    promise.then(
+  succeed(session) {
+    const { callback } = this;
+    callback(null, session);
+  }
+
+  fail(error) {
+    const { callback } = this;
+    callback(error, null);
+  }
+}
+
+/** Makes a session of its text and gives it to who reads it, a Get or a Hit. */
+function read(reader, text, ends) {
+  const { serializer, prefix } = reader.store;
+  let session;
+  let failure;
+  try {
+    session = serializer.parse(text);
+  } catch (error) {
+    failure = { error: serializer === JSON ? corrupt('get', prefix, text) : error };
+  }
+  if (failure) reader.fail(failure.error);
+  else if (isThenable(session))
+    session.then(
       // Out of the promise's chain, where an error of the callback would be a rejection.
-      (session) => process.nextTick(() => this.#give(session, text, ends)),
-      (error) => process.nextTick(() => this.fail(error)),
+      (parsed) => process.nextTick(give, reader, parsed, text, ends),
+      (error) => process.nextTick(() => reader.fail(error)),
     );
-  }
+  else give(reader, session, text, ends);
+}
+
+function give(reader, session, text, ends) {
+  const { store, id, memory, isTimed } = reader;
+  if (ends > 0) putExpiry(session, ends, isTimed, store.ttl);
+  if (memory !== undefined) memory.load(session, id, text, ends);
+  reader.succeed(session);
 }
 
 /** Puts the expiry in force into a session that was read. */
@@ -194,4 +218,4 @@ class All extends Listing {
   }
 }
 
-module.exports = { Get, Ids, Length, All, Listing, corrupt, putExpiry };
+module.exports = { Get, Hit, Ids, Length, All, Listing, corrupt, putExpiry };

@@ -13,6 +13,9 @@ const FORMER_ADDRESS = ['host', 'port', 'socket', 'db', 'pass', 'password', 'use
 
 const CONFLICT_RULES = '"overwrite", "reject", "merge" or a function of three sessions that returns one';
 
+/** What `cache: true` means. */
+const CACHE = { maxBytes: 64 * 1024 * 1024, maxEntries: 1_000_000, maxStaleness: 2000 };
+
 const name = (option) => `The "${option}" option`;
 
 const check = {
@@ -61,6 +64,25 @@ const check = {
     if (!Number.isInteger(value) || value < 0 || value > 0xffffffff)
       throw outOfRange(name('maxQueue'), 'a whole number from 0 to 4294967295', value);
     return value;
+  },
+
+  cache(value) {
+    if (value === undefined || value === null || value === false) return undefined;
+    if (value === true) return { ...CACHE };
+    if (typeof value !== 'object')
+      throw wrongType(name('cache'), 'true, false or an object of settings', value);
+    const unknown = Object.keys(value).find((field) => !Object.hasOwn(CACHE, field));
+    if (unknown !== undefined)
+      throw wrongValue(
+        name(`cache.${unknown}`),
+        `left out: there are ${Object.keys(CACHE).join(', ')}`,
+        undefined,
+      );
+    return {
+      maxBytes: whole('cache.maxBytes', value.maxBytes ?? CACHE.maxBytes, 'bytes', Number.MAX_SAFE_INTEGER),
+      maxEntries: whole('cache.maxEntries', value.maxEntries ?? CACHE.maxEntries, 'sessions', 0xffffffff),
+      maxStaleness: milliseconds('cache.maxStaleness', value.maxStaleness) ?? CACHE.maxStaleness,
+    };
   },
 
   onUnavailable(value) {
@@ -132,6 +154,13 @@ const check = {
 /** The longest delay of Node's own timers. */
 const LONGEST_MS = 2 ** 31 - 1;
 
+function whole(option, value, unit, most) {
+  if (typeof value !== 'number') throw wrongType(name(option), `a number of ${unit}`, value);
+  if (!Number.isInteger(value) || value < 1 || value > most)
+    throw outOfRange(name(option), `a whole number of ${unit} from 1 to ${most}`, value);
+  return value;
+}
+
 function milliseconds(option, value) {
   if (value === undefined || value === null) return undefined;
   if (typeof value !== 'number') throw wrongType(name(option), 'a number of milliseconds', value);
@@ -164,6 +193,7 @@ function address(options) {
     connectTimeout: check.connectTimeout(options.connectTimeout),
     commandTimeout: check.commandTimeout(options.commandTimeout),
     maxQueue: check.maxQueue(options.maxQueue),
+    cache: check.cache(options.cache),
     readsFromReplicas: check.readFrom(options.readFrom) === 'replica-preferred',
   };
   const { client } = options;

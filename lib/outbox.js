@@ -33,6 +33,14 @@ const BYTES_PER_UNIT = 3;
 
 const resolved = Promise.resolve();
 
+/** Those with writes that the addon has not been given yet. */
+const written = new Set();
+
+/** Hands over what was written in this tick, by whatever store. */
+function flushWrites() {
+  if (written.size > 0) for (const outbox of written) outbox.flush();
+}
+
 /**
  * The requests of one store on their way to the addon: written into buffers as they come, handed over
  * in one call when the tick that issued them is over.
@@ -45,6 +53,8 @@ class Outbox {
   #used = 0;
   #scheduled = false;
   #inbox;
+  /** Somebody may look for what is written. */
+  #tellsWrites;
   #flush = () => {
     this.#scheduled = false;
     this.flush();
@@ -53,6 +63,7 @@ class Outbox {
   constructor(native, inbox) {
     this.#native = native;
     this.#inbox = inbox;
+    this.#tellsWrites = native.isNear;
   }
 
   /**
@@ -76,6 +87,8 @@ class Outbox {
     heads[at + 3] = valueBytes;
     heads[at + 4] = baseBytes;
     heads[at + 5] = ttl;
+    if (this.#tellsWrites && operation !== Operation.GET && operation !== Operation.GET_TIMED)
+      written.add(this);
     if (this.#count === MOST_REQUESTS) this.flush();
     else if (!this.#scheduled) {
       this.#scheduled = true;
@@ -89,6 +102,7 @@ class Outbox {
     const count = this.#count;
     this.#count = 0;
     this.#used = 0;
+    if (this.#tellsWrites) written.delete(this);
     this.#native.submit(this.#heads, this.#bytes, count);
     // One large session is no reason to keep its room for ever.
     if (this.#bytes.length > 16 * USUAL_BYTES) this.#bytes = Buffer.allocUnsafeSlow(USUAL_BYTES);
@@ -108,4 +122,4 @@ class Outbox {
   }
 }
 
-module.exports = { Operation, Outbox };
+module.exports = { Operation, Outbox, flushWrites };

@@ -2,6 +2,7 @@
 
 const { Session, Store } = require('express-session');
 const { Availability } = require('./availability.js');
+const { Near } = require('./cache.js');
 const { closeWithClient } = require('./client.js');
 const { answerFor, followProvider } = require('./credentials.js');
 const { coded, storeClosed, wrongType } = require('./errors.js');
@@ -73,6 +74,8 @@ function checked(callback) {
 class RedisStore extends Store {
   #native;
   #outbox;
+  /** Only if sessions are kept in this process. */
+  #near;
   #prefix;
   #ttl;
   #scanCount;
@@ -124,6 +127,7 @@ class RedisStore extends Store {
     this.#native.watch(inbox.admit(new Watch(this, RedisStore.#take)));
     if (where.renewals) this.#leaveProvider = followProvider(where.renewals, this, RedisStore.#renew);
     this.#outbox = new Outbox(this.#native, inbox);
+    if (this.#native.isNear) this.#near = new Near(this.#native);
     // Not enumerable: clients hold passwords, and stores get logged.
     Object.defineProperty(this, 'client', { value: options.client ?? undefined });
     // The app ends its client when it shuts down; our connection goes with it.
@@ -255,6 +259,10 @@ class RedisStore extends Store {
     return scan(this, this.#outbox, open, () => this.#closed !== undefined, signal);
   }
 
+  cacheStats() {
+    return this.#near === undefined ? null : this.#near.stats();
+  }
+
   close() {
     if (this.#closed === undefined) {
       this.#leaveClient();
@@ -318,6 +326,7 @@ class RedisStore extends Store {
     const isTimed = this.#isTimed;
     // With express-session, `createSession` sees all that is loaded.
     const memory = this.#memory.keepsLoaded || this.generate === undefined ? this.#memory : undefined;
+    if (this.#near?.get(this, sid, callback, memory, isTimed)) return;
     const request = new Get(this, callback, sid, memory, isTimed);
     this.#outbox.add(isTimed ? Operation.GET_TIMED : Operation.GET, request, sid);
   }

@@ -65,6 +65,9 @@ pub(crate) enum Error {
         .waited.as_millis()
     )]
     Contended { server: String, waited: Duration },
+    /// The connection serves, but does not hear what changes.
+    #[error("nothing is cached: {server} does not tell what changes: {cause}")]
+    CacheOff { server: String, cause: String },
     #[error("the store is closed")]
     Closed,
     #[error("the operation was given up inside the addon; please report this")]
@@ -81,6 +84,7 @@ impl Error {
             Self::Timeout { .. } | Self::Silent { .. } => "ERR_REDIS_TIMEOUT",
             Self::Reply { .. } | Self::UnexpectedReply { .. } => "ERR_REDIS_REPLY",
             Self::Contended { .. } => "ERR_SESSION_CONFLICT",
+            Self::CacheOff { .. } => "ERR_CACHE_OFF",
             Self::Closed => "ERR_STORE_CLOSED",
             Self::Abandoned => "ERR_INTERNAL",
         }

@@ -10,11 +10,13 @@
 //!   Knows neither napi nor sockets.
 //! - [`connection`]: one connection that comes back after every loss, with deadlines. The only rooms
 //!   that know sockets, TLS and the redis crate's connection types.
+//! - [`cache`]: sessions that were read and are kept in this process.
 //! - [`options`] and [`error`]: the ground floor.
 
 #![deny(unsafe_code)]
 #![warn(missing_debug_implementations)]
 
+mod cache;
 mod connection;
 mod error;
 mod options;

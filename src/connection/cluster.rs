@@ -8,7 +8,9 @@
 use super::commands::{Access, Commands, Expect};
 use super::slots::{Redirection, SLOTS, Slots, slot};
 use super::status::{Down, Event, Watch};
+use super::tracking::Tracking;
 use super::{Connection, Job, Message, Primaries, Reply, Settle, Shared};
+use crate::cache::Invalidation;
 use crate::error::Error;
 use crate::options::{Address, Cluster, ConnectionOptions, Membership, Node};
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -72,6 +74,8 @@ struct Place {
 enum News {
     Replies(Node, Vec<((Place, u16), Reply)>),
     Event(Node, Event),
+    /// In its place among the replies.
+    Invalidation(Invalidation),
     Slots(Result<Slots, Error>),
 }
 
@@ -287,6 +291,11 @@ impl Router {
     fn take(&mut self, news: News) {
         match news {
             News::Replies(node, replies) => self.take_replies(&node, replies),
+            News::Invalidation(invalidation) => {
+                if let Some(cache) = &self.shared.cache {
+                    cache.invalidate(&invalidation);
+                }
+            }
             News::Event(_, Event::CredentialsWanted) => {
                 if let Some(watch) = self.watches.iter().find_map(Weak::upgrade) {
                     watch.event(&Event::CredentialsWanted);
@@ -299,6 +308,10 @@ impl Router {
                     self.hurry();
                 }
                 drop(node);
+            }
+            // The node serves all the same.
+            News::Event(_, Event::Failed(error @ Error::CacheOff { .. })) => {
+                self.tell(&Event::Failed(error));
             }
             News::Event(node, Event::Reconnecting(error) | Event::Failed(error)) => {
                 self.hurry();
@@ -351,7 +364,7 @@ impl Router {
                 Some(Redirection::Moved(owner)) => {
                     self.open(&owner);
                     self.slots.moved(slot, owner);
-                    self.version += 1;
+                    self.note_change();
                     self.hurry();
                     self.park(slot, place, None, None);
                 }
@@ -538,7 +551,15 @@ impl Router {
             max_queue: usize::MAX,
             ..self.options.clone()
         };
-        let connection = Connection::open(&self.tasks, options);
+        let tracking = self.shared.cache.clone().map(|cache| {
+            let news = self.sender.clone();
+            let relay = move |invalidation| {
+                // The router is gone only when nobody needs to know.
+                let _ = news.send(News::Invalidation(invalidation));
+            };
+            Tracking::new(cache, Some(Box::new(relay)))
+        });
+        let connection = Connection::open_with(&self.tasks, options, None, tracking);
         let watch = Arc::new(MemberWatch {
             node: node.clone(),
             news: self.sender.clone(),
@@ -605,8 +626,8 @@ impl Router {
     fn take_slots(&mut self, slots: Slots) {
         self.is_asking = false;
         if self.slots != slots {
-            self.version += 1;
             self.slots = slots;
+            self.note_change();
         }
         let mut needed: Vec<Node> = Vec::new();
         for shard in self.slots.shards() {
@@ -646,6 +667,14 @@ impl Router {
         for walker in std::mem::take(&mut self.walkers) {
             // The receiver may have stopped waiting.
             let _ = walker.send(self.primaries());
+        }
+    }
+
+    /// Keys may be at other nodes than those that told of their changes.
+    fn note_change(&mut self) {
+        self.version += 1;
+        if let Some(cache) = &self.shared.cache {
+            cache.clear();
         }
     }
 

@@ -117,6 +117,8 @@ pub(super) struct Link {
     written: u64,
     /// When the socket last took bytes.
     wrote: Instant,
+    /// Why the server does not tell what changes, where it was to.
+    deafness: Option<String>,
 }
 
 impl Link {
@@ -146,6 +148,7 @@ impl Link {
             sent: 0,
             written: 0,
             wrote: now,
+            deafness: None,
         }
     }
 
@@ -156,6 +159,10 @@ impl Link {
             .half
             .unsplit(self.writer)
             .forget_unsent();
+    }
+
+    pub(super) fn deafness(&self) -> Option<&str> {
+        self.deafness.as_deref()
     }
 
     /// Queues bytes for the socket; `next` moves them. Gives the position of their end, to be
@@ -270,6 +277,9 @@ pub(super) async fn establish(
         if refusal.is_passing() {
             return Err(Failure::lost(refusal));
         }
+        if options.cache.is_some() {
+            link.deafness = Some(format!("it has no RESP3 ({refusal})"));
+        }
         // A server or a proxy that has no HELLO.
         let replies = link.exchange(&user.authentication()).await?;
         check(options, replies)?;
@@ -309,7 +319,16 @@ pub(super) async fn establish(
         ];
         commands.add(Access::Write, Expect::Any, None, &words);
     }
+    let tracks = options.cache.is_some() && link.deafness.is_none();
+    if tracks {
+        let words: [&[u8]; 3] = [b"CLIENT", b"TRACKING", b"ON"];
+        commands.add(Access::Write, Expect::Any, None, &words);
+    }
     let mut replies = link.exchange(&commands).await?;
+    if tracks && let Some(Value::ServerError(error)) = replies.last() {
+        let refusal = Error::from_reply(&options.server(), error.code(), error.details());
+        link.deafness = Some(refusal.to_string());
+    }
     replies.truncate(required);
     check(options, replies)?;
     if matches!(options.address, Address::Sentinel(_)) {

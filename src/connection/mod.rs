@@ -10,11 +10,14 @@
 //! - [`supervisor`]: connect, serve, notice the loss, back off, connect again.
 //! - [`link`]: an open connection: set-up, replies in order, silence.
 //! - [`socket`] and [`tls`]: from an address to a byte stream.
+//! - [`flights`]: reads that share a command.
+//! - [`tracking`]: what the server tells of keys that were read.
 //! - [`status`]: what a connection tells those who watch it.
 
 mod cluster;
 mod codec;
 mod commands;
+mod flights;
 mod link;
 mod registry;
 pub(crate) mod runtime;
@@ -24,12 +27,16 @@ mod socket;
 mod status;
 mod supervisor;
 pub(crate) mod tls;
+mod tracking;
 
 pub(crate) use self::commands::{Access, Commands, Expect};
+pub(crate) use self::flights::{Flights, Flying};
 pub(crate) use self::registry::Lease;
 pub(crate) use self::status::{Event, Watch};
 
 use self::status::{Down, Health};
+use self::tracking::Tracking;
+use crate::cache::Cache;
 use crate::error::Error;
 use crate::options::{Address, ConnectionOptions};
 use redis::Value;
@@ -124,6 +131,9 @@ struct Shared {
     /// Operations that were sent by a handle and are not in a socket yet.
     queued: AtomicUsize,
     health: Health,
+    /// What was read over the connection, where that is kept.
+    cache: Option<Arc<Cache>>,
+    flights: Arc<Flights>,
 }
 
 impl Shared {
@@ -164,6 +174,20 @@ impl fmt::Debug for Connection {
 impl Connection {
     /// Begins to connect in the background.
     fn open(tasks: &Handle, options: ConnectionOptions) -> Self {
+        let cache = options
+            .cache
+            .clone()
+            .map(|cache| Arc::new(Cache::new(cache)));
+        let tracking = cache.clone().map(|cache| Tracking::new(cache, None));
+        Self::open_with(tasks, options, cache, tracking)
+    }
+
+    fn open_with(
+        tasks: &Handle,
+        options: ConnectionOptions,
+        cache: Option<Arc<Cache>>,
+        tracking: Option<Tracking>,
+    ) -> Self {
         let (messages, inbox) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             server: options.server().into(),
@@ -172,11 +196,18 @@ impl Connection {
             max_queue: options.max_queue,
             queued: AtomicUsize::new(0),
             health: Health::default(),
+            cache,
+            flights: Arc::default(),
         });
         if let Address::Cluster(cluster) = options.address.clone() {
             tasks.spawn(cluster::run(cluster, options, Arc::clone(&shared), inbox));
         } else {
-            tasks.spawn(supervisor::run(options, Arc::clone(&shared), inbox));
+            tasks.spawn(supervisor::run(
+                options,
+                Arc::clone(&shared),
+                inbox,
+                tracking,
+            ));
         }
         Self { messages, shared }
     }
@@ -189,6 +220,15 @@ impl Connection {
     /// How long an operation may take.
     pub(crate) fn command_timeout(&self) -> Duration {
         self.shared.command_timeout
+    }
+
+    /// What was read over the connection, where that is kept.
+    pub(crate) fn cache(&self) -> Option<&Arc<Cache>> {
+        self.shared.cache.as_ref()
+    }
+
+    pub(crate) fn flights(&self) -> &Arc<Flights> {
+        &self.shared.flights
     }
 
     /// Sends commands; each is answered exactly once.

@@ -8,7 +8,9 @@ use super::commands::{Access, Commands, Expect};
 use super::link::{self, Failure, FailureKind, Link};
 use super::sentinel::Sentinels;
 use super::status::{Down, Event, Watch};
+use super::tracking::Tracking;
 use super::{Credentials, Job, Message, Reply, Settle, Shared, tls};
+use crate::cache::Moment;
 use crate::error::Error;
 use crate::options::{Address, ConnectionOptions, Membership, Node};
 use redis::{PushKind, Value};
@@ -44,12 +46,14 @@ pub(super) async fn run(
     options: ConnectionOptions,
     shared: Arc<Shared>,
     inbox: mpsc::UnboundedReceiver<Message>,
+    tracking: Option<Tracking>,
 ) {
     let mut supervisor = Supervisor {
         silence: (options.command_timeout / 2).clamp(SHORTEST_SILENCE, LONGEST_SILENCE),
         options,
         shared,
         inbox,
+        tracking,
         tls: None,
         sentinels: None,
         waiting: VecDeque::new(),
@@ -92,6 +96,8 @@ struct Sent {
     replies: Vec<Value>,
     /// When it was queued for the socket.
     sent: Instant,
+    /// The same by the clocks of the cache, where there is one.
+    moment: Option<Moment>,
     /// The position of its end in the bytes sent.
     end: u64,
     /// When the socket had taken it all.
@@ -102,6 +108,8 @@ struct Supervisor {
     options: ConnectionOptions,
     shared: Arc<Shared>,
     inbox: mpsc::UnboundedReceiver<Message>,
+    /// Where what is read is kept.
+    tracking: Option<Tracking>,
     tls: Option<tls::Client>,
     /// Only where the address is theirs.
     sentinels: Option<Sentinels>,
@@ -336,8 +344,12 @@ impl Supervisor {
             self.shared.health.attempted(attempts);
             let failure = match self.attempt().await? {
                 Ok(link) => {
+                    let deaf = self.begin_tracking(&link.0);
                     self.shared.health.set_ready(true);
                     self.tell(&Event::Ready);
+                    if let Err(deaf) = deaf {
+                        self.tell(&Event::Failed(deaf));
+                    }
                     return Some(link);
                 }
                 Err(failure) => failure,
@@ -360,6 +372,21 @@ impl Supervisor {
                 self.fail_waiting(&error);
             }
             self.tell(&Event::Failed(error));
+        }
+    }
+
+    /// An error tells why nothing can be kept of what is read over the link.
+    fn begin_tracking(&mut self, link: &Link) -> Result<(), Error> {
+        match &mut self.tracking {
+            Some(tracking) => tracking.begin(link, &self.shared.server),
+            None => Ok(()),
+        }
+    }
+
+    /// Nothing of what was read is to be trusted any more, and nothing of what is yet to be settled.
+    fn end_tracking(&mut self) {
+        if let Some(tracking) = &mut self.tracking {
+            tracking.end();
         }
     }
 
@@ -431,7 +458,9 @@ impl Supervisor {
         self.served = false;
         let sentinels = self.sentinels.clone();
         let moved = moved(sentinels.as_ref(), &address);
-        let failure = match self.exchange(&mut link, moved).await {
+        let failure = self.exchange(&mut link, moved).await;
+        self.end_tracking();
+        let failure = match failure {
             None => return Served::Closed,
             Some(failure) => failure,
         };
@@ -561,6 +590,7 @@ impl Supervisor {
                 due,
                 come: 0,
                 sent: Instant::now(),
+                moment: self.tracking.as_ref().map(|_| Moment::now()),
                 end,
                 flushed: None,
             });
@@ -579,13 +609,21 @@ impl Supervisor {
 
     /// Gives a reply to the command that it answers.
     fn take_reply(&mut self, value: Value) -> Result<(), Failure> {
-        if let Value::Push { kind, .. } = &value {
+        let value = match value {
             // Of a kind that nobody asked for, it may be a damaged reply that swallowed another one.
-            return match kind {
-                PushKind::Other(_) => Err(Failure::lost("the server sent a push that is unknown")),
-                _ => Ok(()),
-            };
-        }
+            Value::Push {
+                kind: PushKind::Other(_),
+                ..
+            } => return Err(Failure::lost("the server sent a push that is unknown")),
+            Value::Push { kind, data } => {
+                self.settle_come();
+                if let Some(tracking) = &self.tracking {
+                    tracking.take(&kind, data);
+                }
+                return Ok(());
+            }
+            value => value,
+        };
         let Some(sent) = self.in_flight.front_mut() else {
             return Err(match value {
                 // Such as the reason why it closes the connection.
@@ -607,6 +645,11 @@ impl Supervisor {
                 return Err(Failure::lost("the server sent a reply that does not fit"));
             }
             sent.replies.push(value);
+        } else if self.options.membership == Membership::Member
+            && let Some(tracking) = &mut self.tracking
+        {
+            // Of a probe, or of what has run out of time, which is no such array.
+            tracking.note_role(&value);
         }
         self.served = true;
         sent.come += 1;
@@ -614,20 +657,69 @@ impl Supervisor {
             return Ok(());
         }
         self.flushed = self.flushed.saturating_sub(1);
-        if let Some(Sent {
-            job: Some(job),
+        let Some(Sent {
+            job,
             replies,
+            moment,
             ..
         }) = self.in_flight.pop_front()
-        {
-            let rule = self.rule();
-            let (rest, later) = answer(job, replies, &self.shared.server, rule);
-            self.again.extend(rest);
-            if self.later.is_none() {
-                self.later = later;
-            }
+        else {
+            return Ok(());
+        };
+        if let Some(job) = job {
+            self.settle(job, replies);
+        }
+        if let Some(tracking) = &self.tracking {
+            tracking.answered(moment);
         }
         Ok(())
+    }
+
+    fn settle(&mut self, job: Job, replies: Vec<Value>) {
+        let rule = self.rule();
+        let (rest, later) = answer(job, replies, &self.shared.server, rule);
+        self.again.extend(rest);
+        if self.later.is_none() && later.is_some() {
+            self.later = later;
+            // What is read from here on may be older than a write before it, which was put off.
+            self.end_tracking();
+        }
+    }
+
+    /// Settles those replies to the first job that have come. What the server tells of a key after them
+    /// must not be taken in before them: the cache would keep for ever what was changed by then.
+    fn settle_come(&mut self) {
+        if self.tracking.is_none() || cfg!(feature = "unsound-cache") {
+            return;
+        }
+        let rule = self.rule();
+        let Some(sent) = self.in_flight.front_mut() else {
+            return;
+        };
+        let Some(job) = &mut sent.job else {
+            return;
+        };
+        // Once the server has put something off, nothing of what comes is kept.
+        if rule == Rule::Late || sent.replies.is_empty() {
+            return;
+        }
+        let is_put_off = |value: &Value| match value {
+            Value::ServerError(error) if rule == Rule::PutOff => {
+                Error::from_reply("", error.code(), error.details()).is_passing()
+            }
+            _ => false,
+        };
+        if sent.replies.iter().any(is_put_off) {
+            self.end_tracking();
+            return;
+        }
+        let replies = std::mem::take(&mut sent.replies);
+        let places: Vec<_> = job.pending.drain(..replies.len()).collect();
+        sent.due -= replies.len();
+        sent.come -= replies.len();
+        let server = &self.shared.server;
+        let replies = replies.into_iter().map(|value| reply(server, value));
+        job.settle.settle(places.into_iter().zip(replies).collect());
     }
 
     /// When something has to be done, if nothing happens before.
@@ -648,7 +740,11 @@ impl Supervisor {
     /// Until when the server may be silent.
     fn patience(&self, link: &Link) -> Instant {
         match self.in_flight.front() {
-            None => link.heard() + IDLE,
+            None => {
+                let idle = link.heard() + IDLE;
+                let probe = self.tracking.as_ref().and_then(Tracking::probe_at);
+                probe.map_or(idle, |probe| probe.min(idle))
+            }
             Some(sent) => {
                 // While the socket still takes what was sent, that is a sign of life, too.
                 let taken = sent.flushed.unwrap_or(sent.sent.max(link.wrote()));
@@ -673,7 +769,9 @@ impl Supervisor {
                 self.silence.as_millis()
             )));
         }
-        let ping = Commands::of(Access::Read, Expect::Any, None, &[b"PING"]);
+        let is_node = self.options.membership == Membership::Member && self.tracking.is_some();
+        let question = if is_node { Tracking::ROLE } else { b"PING" };
+        let ping = Commands::of(Access::Read, Expect::Any, None, &[question]);
         let end = link.send(ping.bytes(0));
         self.in_flight.push_back(Sent {
             job: None,
@@ -681,6 +779,7 @@ impl Supervisor {
             come: 0,
             replies: Vec::new(),
             sent: now,
+            moment: self.tracking.as_ref().map(|_| Moment::now()),
             end,
             flushed: None,
         });

@@ -4,6 +4,7 @@ mod url;
 
 pub(crate) use self::url::parse_url;
 
+use crate::cache::CacheOptions;
 use std::fmt;
 use std::time::Duration;
 
@@ -144,6 +145,8 @@ pub(crate) struct ConnectionOptions {
     /// How many operations may wait for a connection.
     pub(crate) max_queue: usize,
     pub(crate) membership: Membership,
+    /// Whether sessions that were read are kept in this process.
+    pub(crate) cache: Option<CacheOptions>,
 }
 
 /// Unique in the process.
@@ -165,6 +168,7 @@ impl Default for ConnectionOptions {
             command_timeout: COMMAND_TIMEOUT,
             max_queue: MAX_QUEUE,
             membership: Membership::None,
+            cache: None,
         }
     }
 }

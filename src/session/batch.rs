@@ -2,10 +2,12 @@
 
 use super::expiry::{Remaining, in_force, now};
 use super::guarded::{Guarded, Means, Rule};
+use super::near::Mark;
 use super::{
     Answer, Answers, Operation, Request, RequestId, Sessions, Unanswered, UnderWay, unexpected,
 };
-use crate::connection::{Access, Commands, Expect, Reply, Settle};
+use crate::cache::{Ticket, Writing};
+use crate::connection::{Access, Commands, Expect, Flying, Reply, Settle};
 use redis::Value;
 use std::future::Future;
 use std::ops::Range;
@@ -18,16 +20,20 @@ use tokio::time::Instant;
 const MOST_REQUESTS: usize = 128;
 
 impl Sessions {
-    /// Sends the requests of one batch in order; walks and the end run on as tasks of their own.
+    /// Sends the requests of one batch in order; walks and the end run on as tasks of their own. `marks`
+    /// were made when the batch was issued.
     pub(crate) fn run<A: Answers>(
         &self,
         requests: &[Request],
         bytes: &[u8],
+        marks: Vec<Mark>,
         answers: &Arc<A>,
         tasks: &Handle,
     ) {
         let mut piece = Piece::default();
+        let mut marks = marks.into_iter();
         for request in requests {
+            let mark = marks.next().unwrap_or_default();
             match request {
                 Request::One {
                     request,
@@ -43,7 +49,17 @@ impl Sessions {
                         base: base_of(bytes, base),
                         ttl: *ttl,
                     };
-                    piece.add(self, *request, *operation, &session);
+                    let timed = match operation {
+                        Operation::Get => Some(false),
+                        Operation::GetTimed => Some(true),
+                        _ => None,
+                    };
+                    if let Some(timed) = timed
+                        && self.join(session.key, timed, *request, answers)
+                    {
+                        continue;
+                    }
+                    piece.add(self, *request, *operation, &session, mark);
                     if piece.requests.len() == MOST_REQUESTS {
                         self.send(std::mem::take(&mut piece), answers, tasks);
                     }
@@ -78,6 +94,28 @@ impl Sessions {
         self.send(piece, answers, tasks);
     }
 
+    /// Joins a read of the same key that is under way, if there is one.
+    fn join<A: Answers>(
+        &self,
+        key: &[u8],
+        timed: bool,
+        request: RequestId,
+        answers: &Arc<A>,
+    ) -> bool {
+        let Some(flight) = self.connection().flights().find(key) else {
+            return false;
+        };
+        let unanswered = Unanswered::one(answers, request, "get");
+        let under_way = self.begin();
+        let server = self.connection().server().to_owned();
+        flight.join(move |text, left| {
+            let answer = read(timed, &server, now(), text.clone(), left.clone());
+            unanswered.finish_one(answer);
+            drop(under_way);
+        });
+        true
+    }
+
     fn send<A: Answers>(&self, piece: Piece, answers: &Arc<A>, tasks: &Handle) {
         if piece.requests.is_empty() {
             return;
@@ -91,7 +129,11 @@ impl Sessions {
         self.connection().send(
             commands,
             Box::new(Sent {
-                unanswered: Unanswered::new(Arc::clone(answers), requests),
+                unanswered: Unanswered {
+                    answers: Arc::clone(answers),
+                    requests,
+                },
+                since: std::time::Instant::now(),
                 owners,
                 pending,
                 sessions: self.clone(),
@@ -135,20 +177,28 @@ struct Piece {
     /// The place of the request that a command belongs to.
     owners: Vec<usize>,
     pending: Vec<Pending>,
-    requests: Vec<(RequestId, &'static str)>,
+    /// `None` for a read that nobody asked for, after a write.
+    requests: Vec<Option<(RequestId, &'static str)>>,
 }
 
 /// A request whose replies are still to come.
 enum Pending {
-    Plain(Operation),
+    Plain {
+        operation: Operation,
+        /// Held until the answer.
+        _writing: Option<Writing>,
+    },
     /// `GET`, then `PTTL`: in this order, a save between the two cannot make the text seem newer than the
     /// time it has left. The replies may come in any order, if one of the two could not be sent.
     Read {
         timed: bool,
         text: Option<Reply>,
         left: Option<Reply>,
+        flying: Option<Flying>,
+        /// Where what is read is kept.
+        ticket: Option<Ticket>,
     },
-    Guarded(Box<Guarded>, Means),
+    Guarded(Box<Guarded>, Means, Option<Writing>),
     /// Answered, or left to a task that goes on.
     Over,
 }
@@ -160,27 +210,36 @@ impl Piece {
         request: RequestId,
         operation: Operation,
         stored: &Stored<'_>,
+        mark: Mark,
     ) {
+        let request = Some((request, operation.name()));
+        let (ticket, writing) = match mark {
+            Mark::Read(ticket) => (Some(ticket), None),
+            Mark::Write(writing) => (None, Some(writing)),
+            Mark::None => (None, None),
+        };
+        if matches!(operation, Operation::Get | Operation::GetTimed) {
+            let timed = operation == Operation::GetTimed;
+            self.add_read(sessions, request, timed, stored.key, ticket);
+            return;
+        }
+        sessions.connection().flights().close(stored.key);
+        // What is written is read again at once: that has the server tell of its next change, and what is
+        // kept is what the server has, whoever wrote it.
+        let refill = match operation {
+            Operation::Destroy => None,
+            _ => writing.as_ref().map(Writing::ticket),
+        };
         let before = self.commands.len();
         let pending = match operation {
-            Operation::Get | Operation::GetTimed => {
-                let key = stored.key;
-                self.add_command(Access::Read, Expect::Text, &[b"GET", key]);
-                self.commands.add_companion(
-                    Access::Read,
-                    Expect::Integer,
-                    Some(1),
-                    &[b"PTTL", key],
-                );
-                Pending::Read {
-                    timed: operation == Operation::GetTimed,
-                    text: None,
-                    left: None,
-                }
-            }
+            // Added above.
+            Operation::Get | Operation::GetTimed => return,
             Operation::Set | Operation::SetExisting => {
                 self.add_set(operation == Operation::SetExisting, stored);
-                Pending::Plain(operation)
+                Pending::Plain {
+                    operation,
+                    _writing: writing,
+                }
             }
             Operation::SetNew | Operation::SetUnchanged | Operation::SetMerged => {
                 let guarded = Guarded {
@@ -196,24 +255,67 @@ impl Piece {
                     since: Instant::now(),
                 };
                 let means = guarded.begin(&sessions.dialect, &mut self.commands);
-                Pending::Guarded(Box::new(guarded), means)
+                Pending::Guarded(Box::new(guarded), means, writing)
             }
             Operation::Touch => {
                 let ttl = stored.ttl.unwrap_or(0).to_string();
                 let words = [b"PEXPIRE", stored.key, ttl.as_bytes()];
                 self.add_command(Access::Write, Expect::Integer, &words);
-                Pending::Plain(operation)
+                Pending::Plain {
+                    operation,
+                    _writing: writing,
+                }
             }
             Operation::Destroy => {
                 self.add_command(Access::Write, Expect::Integer, &[b"DEL", stored.key]);
-                Pending::Plain(operation)
+                Pending::Plain {
+                    operation,
+                    _writing: writing,
+                }
             }
         };
+        self.push(before, pending, request);
+        if let Some(ticket) = refill {
+            self.add_read(sessions, None, false, stored.key, Some(ticket));
+        }
+    }
+
+    fn add_read(
+        &mut self,
+        sessions: &Sessions,
+        request: Option<(RequestId, &'static str)>,
+        timed: bool,
+        key: &[u8],
+        ticket: Option<Ticket>,
+    ) {
+        let before = self.commands.len();
+        let words: [&[u8]; 2] = [b"GET", key];
+        match request {
+            Some(_) => self.add_command(Access::Read, Expect::Text, &words),
+            None => self
+                .commands
+                .add_companion(Access::Read, Expect::Text, Some(1), &words),
+        }
+        let words: [&[u8]; 2] = [b"PTTL", key];
+        self.commands
+            .add_companion(Access::Read, Expect::Integer, Some(1), &words);
+        let pending = Pending::Read {
+            timed,
+            text: None,
+            left: None,
+            flying: Some(sessions.connection().flights().begin(key)),
+            ticket,
+        };
+        self.push(before, pending, request);
+    }
+
+    /// What the commands from this one on are for.
+    fn push(&mut self, first: usize, pending: Pending, request: Option<(RequestId, &'static str)>) {
         let place = self.requests.len();
         self.owners
-            .extend((before..self.commands.len()).map(|_| place));
+            .extend((first..self.commands.len()).map(|_| place));
         self.pending.push(pending);
-        self.requests.push((request, operation.name()));
+        self.requests.push(request);
     }
 
     fn add_command(&mut self, access: Access, expect: Expect, words: &[&[u8]]) {
@@ -242,6 +344,7 @@ impl Piece {
 /// Requests that were sent.
 struct Sent<A: Answers> {
     unanswered: Unanswered<A>,
+    since: std::time::Instant,
     owners: Vec<usize>,
     pending: Vec<Pending>,
     sessions: Sessions,
@@ -253,6 +356,7 @@ impl<A: Answers> Settle for Sent<A> {
     fn settle(&mut self, replies: Vec<(usize, Reply)>) {
         let mut answers = Vec::with_capacity(replies.len());
         let now = now();
+        let mut last = None;
         for (at, reply) in replies {
             let Some(&place) = self.owners.get(at) else {
                 continue;
@@ -261,23 +365,66 @@ impl<A: Answers> Settle for Sent<A> {
             if let Some(answer) = self.take(place, is_second, now, reply) {
                 answers.push((place, answer));
             }
+            self.part(last.filter(|last| *last != place));
+            last = Some(place);
         }
+        self.part(last);
         self.unanswered.settle(answers);
     }
 }
 
 impl<A: Answers> Sent<A> {
+    /// What came for a request is all for now. Half of a read that is completed later is not kept: what the
+    /// server tells of a change meanwhile finds nothing to take out.
+    fn part(&mut self, place: Option<usize>) {
+        let pending = place.and_then(|place| self.pending.get_mut(place));
+        if let Some(Pending::Read { ticket, .. }) = pending
+            && cfg!(not(feature = "unsound-cache"))
+        {
+            *ticket = None;
+        }
+    }
+
     /// The answer to a request, if this reply is all that it waited for.
     fn take(&mut self, place: usize, is_second: bool, now: u64, reply: Reply) -> Option<Answer> {
         let server = self.sessions.connection().server();
         let pending = self.pending.get_mut(place)?;
         match pending {
             Pending::Over => None,
-            Pending::Plain(operation) => Some(plain(*operation, server, reply)),
-            Pending::Read { timed, text, left } => {
+            Pending::Plain { operation, .. } => {
+                let answer = plain(*operation, server, reply);
+                *pending = Pending::Over;
+                Some(answer)
+            }
+            Pending::Read {
+                timed,
+                text,
+                left,
+                flying,
+                ticket,
+            } => {
+                if is_second && text.is_none() {
+                    // Of before the text: it may be another session's.
+                    *ticket = None;
+                }
                 *(if is_second { &mut *left } else { &mut *text }) = Some(reply);
                 match (text.take(), left.take()) {
-                    (Some(text), Some(left)) => Some(read(*timed, server, now, text, left)),
+                    (Some(text), Some(left)) => {
+                        if let Some(flying) = flying.take() {
+                            if let Some(ticket) = *ticket {
+                                self.sessions.keep(
+                                    ticket,
+                                    flying.key(),
+                                    &text,
+                                    &left,
+                                    self.since,
+                                    now,
+                                );
+                            }
+                            flying.land(&text, &left);
+                        }
+                        Some(read(*timed, server, now, text, left))
+                    }
                     (one, other) => {
                         (*text, *left) = (one, other);
                         None
@@ -285,7 +432,8 @@ impl<A: Answers> Sent<A> {
                 }
             }
             Pending::Guarded(..) => {
-                let Pending::Guarded(guarded, means) = std::mem::replace(pending, Pending::Over)
+                let Pending::Guarded(guarded, means, writing) =
+                    std::mem::replace(pending, Pending::Over)
                 else {
                     return None;
                 };
@@ -296,7 +444,7 @@ impl<A: Answers> Sent<A> {
                         let sessions = self.sessions.clone();
                         let under_way = self.under_way.clone();
                         self.tasks.spawn(async move {
-                            let answer = guarded.go_on(sessions, attempt).await;
+                            let answer = guarded.go_on(sessions, attempt, writing).await;
                             unanswered.finish_one(answer);
                             drop(under_way);
                         });
@@ -318,7 +466,7 @@ fn plain(operation: Operation, server: &str, reply: Reply) -> Answer {
     }
 }
 
-fn read(timed: bool, server: &str, now: u64, text: Reply, remaining: Reply) -> Answer {
+pub(super) fn read(timed: bool, server: &str, now: u64, text: Reply, remaining: Reply) -> Answer {
     let text = match text {
         Ok(Value::BulkString(text)) => text,
         Ok(Value::Nil) => return Answer::Missing,

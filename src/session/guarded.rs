@@ -5,6 +5,7 @@
 
 use super::merge::{merge, same_content};
 use super::{Answer, Sessions, unexpected};
+use crate::cache::Writing;
 use crate::connection::{Access, Commands, Connection, Expect, Reply};
 use crate::error::Error;
 use redis::Value;
@@ -147,11 +148,16 @@ impl Guarded {
     }
 
     /// Goes on after the first attempt, until the save holds or cannot.
-    pub(super) async fn go_on(self, sessions: Sessions, attempt: Attempt) -> Answer {
+    pub(super) async fn go_on(
+        self,
+        sessions: Sessions,
+        attempt: Attempt,
+        mut writing: Option<Writing>,
+    ) -> Answer {
         let connection = sessions.connection();
         let waited = connection.command_timeout();
         let deadline = self.since + waited;
-        timeout_at(
+        let answer = timeout_at(
             deadline,
             self.contend(connection, &sessions.dialect, attempt),
         )
@@ -159,7 +165,13 @@ impl Guarded {
         .unwrap_or_else(|_| {
             let server = connection.server().to_owned();
             Answer::Failed("set", Error::Contended { server, waited })
-        })
+        });
+        // Reads that followed the first attempt may have seen what was there before the last.
+        connection.flights().close(&self.key);
+        if let Some(writing) = &mut writing {
+            writing.again();
+        }
+        answer
     }
 
     async fn contend(

@@ -28,6 +28,13 @@ impl Keys {
         [&self.prefix, id].concat()
     }
 
+    /// The same, in the room of another key.
+    pub(crate) fn key_into(&self, id: &[u8], key: &mut Vec<u8>) {
+        key.clear();
+        key.extend_from_slice(&self.prefix);
+        key.extend_from_slice(id);
+    }
+
     /// Matches the keys that are the prefix, taken literally, and what matches `ids`, a glob.
     pub(crate) fn pattern(&self, ids: &[u8]) -> Vec<u8> {
         [&self.pattern, ids].concat()

@@ -10,6 +10,7 @@
 //! | destroy | `DEL` |
 //! | length, ids | `SCAN` |
 //! | all, scan | `SCAN`, and `GET`, `PTTL` per session |
+//! | … after a set or touch, where sessions are kept near: [`near`] | `GET`, `PTTL` |
 //! | clear | `SCAN`, and `UNLINK` per session |
 
 mod batch;
@@ -17,6 +18,7 @@ mod expiry;
 mod guarded;
 mod keys;
 mod merge;
+mod near;
 mod scan;
 mod seen;
 

@@ -255,7 +255,12 @@ impl Sessions {
         let mut steps = self.steps(Vec::from(b"*"), self.scan_count);
         let result = match bulk {
             Bulk::Length => count(&mut steps).await,
-            Bulk::Clear => self.unlink(&mut steps).await,
+            Bulk::Clear => {
+                let result = self.unlink(&mut steps).await;
+                // What the server tells of the last of them may be still to come.
+                self.note_clear();
+                result
+            }
         };
         unanswered.finish_one(result.unwrap_or_else(|error| Answer::Failed(bulk.name(), error)));
     }

@@ -139,6 +139,16 @@ impl Slice {
     }
 }
 
+/// A text as a string. What is not UTF-8 becomes U+FFFD, as Node's own decoding has it.
+pub(super) fn text<'env>(env: &'env Env, bytes: &[u8]) -> Result<JsString<'env>> {
+    if bytes.is_ascii() {
+        env.create_string_latin1(bytes)
+    } else {
+        let units: Vec<u16> = String::from_utf8_lossy(bytes).encode_utf16().collect();
+        env.create_string_utf16(units)
+    }
+}
+
 #[derive(Debug, Default)]
 struct Waiting {
     slices: VecDeque<Slice>,

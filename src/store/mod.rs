@@ -16,8 +16,8 @@ use self::watcher::Watcher;
 use crate::connection::runtime::Runtime;
 use crate::connection::{Lease, Watch};
 use crate::session::{Listing, RequestId, Sessions, WalkId, Walks};
-use napi::bindgen_prelude::Env;
-use napi::{Error, Result, Status};
+use napi::bindgen_prelude::{Env, Float64ArraySlice};
+use napi::{Error, JsString, Result, Status};
 use napi_derive::napi;
 use std::sync::{Arc, Weak};
 
@@ -30,6 +30,8 @@ pub struct RedisStore {
     /// What prefixes set later are prefixed with.
     key_prefix: String,
     watcher: Option<Arc<Watcher>>,
+    /// Room for the key that is looked up.
+    key: Vec<u8>,
     // Declared last, dropped last: the thread ends after the last connection was let go.
     runtime: Arc<Runtime>,
 }
@@ -64,6 +66,7 @@ impl RedisStore {
             answers: completions.queue(),
             key_prefix,
             watcher: None,
+            key: Vec::new(),
             runtime,
         })
     }
@@ -128,6 +131,7 @@ impl RedisStore {
         let (requests, used) = requests::decode(heads, bytes.len(), count)
             .ok_or_else(|| Error::new(Status::InvalidArg, "a malformed batch of requests"))?;
         self.answers.expect(&env, count)?;
+        let marks = self.sessions.issue(&requests, &bytes[..used]);
         let sessions = self.sessions.clone();
         let bytes = bytes[..used].to_vec();
         let answers = Arc::clone(&self.answers);
@@ -135,10 +139,77 @@ impl RedisStore {
         // first-in-first-out queue for what comes from other threads.
         let tasks = self.runtime.spawner();
         self.runtime.spawn(async move {
-            sessions.run(&requests, &bytes, &answers, &tasks);
+            sessions.run(&requests, &bytes, marks, &answers, &tasks);
         });
         Ok(())
     }
+}
+
+#[napi]
+impl RedisStore {
+    #[napi(getter, catch_unwind)]
+    pub fn is_near(&self) -> bool {
+        self.sessions.is_near()
+    }
+
+    /// The text of the session under an id, if it is kept in this process and may be given out. Writes
+    /// to `ends` when it ends, in ms since 1970: 0 where that is not asked for by `timed` and the text
+    /// says it itself.
+    #[napi(catch_unwind)]
+    pub fn near<'env>(
+        &mut self,
+        env: &'env Env,
+        id: JsString,
+        timed: bool,
+        mut ends: Float64ArraySlice,
+    ) -> Result<Option<JsString<'env>>> {
+        let id = id.into_utf8()?;
+        let Some(kept) = self.sessions.kept(id.as_slice(), timed, &mut self.key) else {
+            return Ok(None);
+        };
+        if let Some(place) = lend(&mut ends).first_mut() {
+            // Whole numbers up to 2^53.
+            *place = kept.ends.map_or(0.0, |ends| ends as f64);
+        }
+        completions::text(env, kept.text()).map(Some)
+    }
+
+    #[napi(catch_unwind)]
+    pub fn cache_stats(&self) -> Option<CacheStats> {
+        let stats = self.sessions.cache_stats()?;
+        Some(CacheStats {
+            // Exact up to 2^53.
+            hits: stats.hits as f64,
+            misses: stats.misses as f64,
+            invalidations: stats.invalidations as f64,
+            entries: stats.entries as f64,
+            bytes: stats.bytes as f64,
+            evictions: stats.evictions as f64,
+            distrusted: stats.distrusted as f64,
+        })
+    }
+}
+
+#[expect(
+    unsafe_code,
+    reason = "napi-rs lends typed arrays mutably no other way"
+)]
+fn lend<'a>(numbers: &'a mut Float64ArraySlice) -> &'a mut [f64] {
+    // SAFETY: called on the event loop, so no JavaScript touches the array while it is lent.
+    unsafe { numbers.as_mut() }
+}
+
+/// What `cacheStats` gives.
+#[napi(object, object_from_js = false)]
+#[derive(Debug)]
+pub struct CacheStats {
+    pub hits: f64,
+    pub misses: f64,
+    pub invalidations: f64,
+    pub entries: f64,
+    pub bytes: f64,
+    pub evictions: f64,
+    pub distrusted: f64,
 }
 
 /// A listing that is under way. Once JavaScript lets go of it, nothing of it is kept.

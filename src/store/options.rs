@@ -1,5 +1,6 @@
 //! What JavaScript passes to a new store. `lib/options.js` and `lib/client.js` have checked the types.
 
+use crate::cache::CacheOptions;
 use crate::connection::{Credentials, tls};
 use crate::error::Error;
 use crate::options::{
@@ -31,10 +32,20 @@ pub struct StoreOptions {
     /// Milliseconds.
     pub command_timeout: Option<u32>,
     pub max_queue: Option<u32>,
+    pub cache: Option<CacheSettings>,
     /// The client's own key prefix, which comes before `prefix`.
     pub key_prefix: Option<String>,
     pub prefix: String,
     pub scan_count: u32,
+}
+
+#[napi(object, object_to_js = false)]
+#[derive(Debug)]
+pub struct CacheSettings {
+    pub max_bytes: f64,
+    pub max_entries: u32,
+    /// Milliseconds.
+    pub max_staleness: u32,
 }
 
 /// The settings of a live client.
@@ -164,6 +175,27 @@ impl StoreOptions {
         }
         if let Some(timeout) = self.command_timeout {
             options.command_timeout = ms(timeout);
+        }
+        if let Some(cache) = self.cache {
+            if let Address::Cluster(Cluster {
+                reads_from_replicas: true,
+                ..
+            }) = &options.address
+            {
+                return Err(Error::Option {
+                    field: "cache",
+                    expected:
+                        "left out where a cluster's replicas are read: a replica that is cut off \
+                               from its primary tells of no changes"
+                            .to_owned(),
+                });
+            }
+            options.cache = Some(CacheOptions {
+                // A cast from f64 saturates.
+                max_bytes: cache.max_bytes as u64,
+                max_entries: cache.max_entries.into(),
+                max_staleness: ms(cache.max_staleness),
+            });
         }
         if let Some(most) = self.max_queue {
             options.max_queue = usize::try_from(most).unwrap_or(usize::MAX);

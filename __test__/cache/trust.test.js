@@ -1,0 +1,167 @@
+'use strict';
+
+const { RedisStore } = require('../..');
+const { startRedis, useRedis } = require('../support/redis.js');
+const { liveSession } = require('../support/sessions.js');
+const { closeAll, keepStore, openStore } = require('../support/stores.js');
+const { startCluster } = require('../support/cluster.js');
+const { startProxy } = require('../support/proxy.js');
+const { until } = require('../support/until.js');
+
+const numbered = (n) => liveSession('abc', { n });
+
+function hit(store, id) {
+  let given = 'later';
+  store.get(id, (_error, session) => {
+    given = session?.n ?? null;
+  });
+  return given;
+}
+
+afterEach(closeAll);
+
+describe('a server that is not heard', () => {
+  const redis = useRedis();
+  let proxy;
+  beforeEach(async () => {
+    proxy = await startProxy(redis.port);
+  });
+  afterEach(async () => {
+    await closeAll();
+    await proxy.close();
+  });
+
+  const open = (cache) => {
+    const store = keepStore(new RedisStore({ url: proxy.url, cache, commandTimeout: 1500 }));
+    store.on('error', () => {});
+    return store;
+  };
+
+  test('is not trusted for longer than maxStaleness', async () => {
+    const store = open({ maxStaleness: 300 });
+    await store.set('abc', numbered(1));
+    await until(() => hit(store, 'abc') === 1);
+    proxy.silence();
+    const since = Date.now();
+    await redis.command('SET', 'sess:abc', JSON.stringify(numbered(2)));
+    let last = since;
+    while (hit(store, 'abc') === 1) {
+      last = Date.now();
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      if (last - since > 3000) break;
+    }
+    expect(last - since).toBeLessThanOrEqual(400);
+    expect(store.cacheStats().distrusted).toBeGreaterThan(0);
+  });
+
+  test('is not taken for near when its answers come late', async () => {
+    const store = open({ maxStaleness: 200 });
+    await store.set('abc', numbered(1));
+    await until(() => hit(store, 'abc') === 1);
+    proxy.delay({ reply: 400 });
+    // Answers keep coming, each of them older than that.
+    await until(() => hit(store, 'abc') === 'later');
+    for (let n = 0; n < 5; n++) {
+      await store.get('abc');
+      expect(hit(store, 'abc')).toBe('later');
+    }
+  });
+
+  test('is kept near while somebody reads', async () => {
+    const store = open({ maxStaleness: 200 });
+    await store.set('abc', numbered(1));
+    await until(() => hit(store, 'abc') === 1);
+    const end = Date.now() + 1000;
+    let later = 0;
+    while (Date.now() < end) {
+      if (hit(store, 'abc') === 'later') later++;
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    expect(later).toBeLessThan(20);
+  });
+});
+
+describe('where the server cannot tell of changes', () => {
+  test.each([
+    ['it has no HELLO', ['--rename-command', 'HELLO', ''], /no RESP3/],
+    [
+      'CLIENT TRACKING is forbidden',
+      ['--user', 'default', 'on', 'nopass', '~*', '+@all', '-client|tracking'],
+      /NOPERM/,
+    ],
+  ])('%s: the store works without a cache, and says so', async (_why, args, cause) => {
+    const server = await startRedis({ args });
+    try {
+      const store = await openStore('url', server.port, { cache: true });
+      const failed = new Promise((resolve) => store.once('error', resolve));
+      expect(await failed).toMatchObject({
+        code: 'ERR_CACHE_OFF',
+        message: expect.stringMatching(cause),
+      });
+      await store.set('abc', numbered(1));
+      expect((await store.get('abc')).n).toBe(1);
+      expect(hit(store, 'abc')).toBe('later');
+      expect(store.cacheStats().entries).toBe(0);
+    } finally {
+      await closeAll();
+      await server.stop();
+    }
+  });
+});
+
+test('in a cluster, every node tells of changes, and replicas are not read', async () => {
+  const cluster = await startCluster({ primaries: 3, replicas: 0 });
+  try {
+    const [{ host, port }] = cluster.addresses;
+    const url = `redis+cluster://${host}:${port}`;
+    const store = keepStore(new RedisStore({ url, cache: true }));
+    const plain = keepStore(new RedisStore({ url }));
+    store.on('error', () => {});
+    const ids = Array.from({ length: 30 }, (_, n) => `s${n}`);
+    for (const id of ids) await plain.set(id, numbered(1));
+    await Promise.all(ids.map((id) => store.get(id)));
+    await until(async () => {
+      await Promise.all(ids.map((id) => store.get(id)));
+      return ids.every((id) => hit(store, id) === 1);
+    });
+    for (const id of ids) await plain.set(id, numbered(2));
+    await until(() => ids.every((id) => hit(store, id) === 'later' || hit(store, id) === 2));
+    await Promise.all(ids.map((id) => store.get(id)));
+    expect(ids.every((id) => hit(store, id) === 2 || hit(store, id) === 'later')).toBe(true);
+    expect(() => new RedisStore({ url, cache: true, readFrom: 'replica-preferred' })).toThrow(
+      expect.objectContaining({ code: 'ERR_INVALID_ARG_VALUE', message: expect.stringMatching(/replica/) }),
+    );
+  } finally {
+    await closeAll();
+    await cluster.stop();
+  }
+});
+
+describe('the option', () => {
+  test.each([
+    ['a string', 'yes', 'ERR_INVALID_ARG_TYPE', /"cache"/],
+    ['a field that there is not', { maxAge: 1 }, 'ERR_INVALID_ARG_VALUE', /"cache.maxAge".*maxBytes/],
+    ['maxBytes of no number', { maxBytes: '1' }, 'ERR_INVALID_ARG_TYPE', /"cache.maxBytes"/],
+    ['maxBytes of 0', { maxBytes: 0 }, 'ERR_OUT_OF_RANGE', /"cache.maxBytes"/],
+    ['maxEntries of a half', { maxEntries: 0.5 }, 'ERR_OUT_OF_RANGE', /"cache.maxEntries"/],
+    ['maxStaleness below 1', { maxStaleness: 0 }, 'ERR_OUT_OF_RANGE', /"cache.maxStaleness"/],
+  ])('%s is refused', (_what, cache, code, message) => {
+    expect(() => new RedisStore({ cache })).toThrow(
+      expect.objectContaining({ code, message: expect.stringMatching(message) }),
+    );
+  });
+
+  test('bounds what is kept', async () => {
+    const server = await startRedis();
+    try {
+      const store = await openStore('url', server.port, { cache: { maxEntries: 10 } });
+      for (let n = 0; n < 50; n++) await store.set(`s${n}`, numbered(n));
+      await store.get('s0');
+      expect(store.cacheStats()).toMatchObject({ entries: 10 });
+      expect(store.cacheStats().evictions).toBeGreaterThan(30);
+    } finally {
+      await closeAll();
+      await server.stop();
+    }
+  });
+});

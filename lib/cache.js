@@ -1,0 +1,50 @@
+'use strict';
+
+const { Hit } = require('./operations.js');
+const { flushWrites } = require('./outbox.js');
+
+/**
+ * Callbacks of hits that may run within one another. An app that reads from within its callback, again and
+ * again, is answered by the event loop beyond that: its stack stays small, and others get their turn.
+ */
+const DEEPEST = 64;
+let depth = 0;
+
+/** Answers reads from what the addon keeps in this process, in the same tick. */
+class Near {
+  #native;
+  #ends = new Float64Array(1);
+
+  constructor(native) {
+    this.#native = native;
+  }
+
+  /** False if the session is not there, or not to be trusted. */
+  get(store, id, callback, memory, isTimed) {
+    // What the app has written reaches the addon before what it reads.
+    flushWrites();
+    const text = this.#native.near(id, isTimed, this.#ends);
+    if (text === null) return false;
+    const ends = this.#ends[0];
+    if (depth < DEEPEST) {
+      // In no `try`: what the callback throws is the app's. It then leaves a level behind, which the next
+      // deferred hit puts right.
+      depth++;
+      new Hit(store, callback, id, memory, isTimed).complete(text, ends);
+      depth--;
+    } else {
+      const hit = new Hit(store, callback, id, memory, isTimed);
+      setImmediate(() => {
+        depth = 0;
+        hit.complete(text, ends);
+      });
+    }
+    return true;
+  }
+
+  stats() {
+    return this.#native.cacheStats();
+  }
+}
+
+module.exports = { Near };

@@ -1,0 +1,137 @@
+//! Sessions that are kept near: what may be answered from the cache, and what goes into it.
+
+use super::batch::remaining_of;
+use super::expiry::{self, NEVER, Remaining, in_force};
+use super::{Bulk, Operation, Request, Sessions};
+use crate::cache::{Entry, Stats, Ticket, Writing};
+use crate::connection::Reply;
+use redis::Value;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// So near to its end, a session's expiry is worked out whenever it is read: the cookie's own may pass
+/// a moment before.
+const NEAR_END_MS: u64 = 5000;
+
+/// What a request is for the cache, from the moment it is issued.
+#[derive(Debug, Default)]
+pub(crate) enum Mark {
+    #[default]
+    None,
+    Read(Ticket),
+    Write(Writing),
+}
+
+/// A session that was kept.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    entry: Arc<Entry>,
+    /// When it ends, as with [`super::Answer::Session`].
+    pub(crate) ends: Option<u64>,
+}
+
+impl Kept {
+    pub(crate) fn text(&self) -> &[u8] {
+        &self.entry.text
+    }
+}
+
+impl Sessions {
+    pub(crate) fn is_near(&self) -> bool {
+        self.connection().cache().is_some()
+    }
+
+    /// Takes note of requests at the moment they are issued, in their order: nobody reads from the cache
+    /// what is about to be overwritten.
+    pub(crate) fn issue(&self, requests: &[Request], bytes: &[u8]) -> Vec<Mark> {
+        let Some(cache) = self.connection().cache() else {
+            return Vec::new();
+        };
+        let mark = |request: &Request| match request {
+            Request::One { operation, id, .. } => match operation {
+                Operation::Get | Operation::GetTimed => Mark::Read(cache.ticket()),
+                _ => Mark::Write(cache.write(&self.keys.key(&bytes[id.clone()]))),
+            },
+            Request::Walk(_, Bulk::Clear) => {
+                cache.clear();
+                Mark::None
+            }
+            _ => Mark::None,
+        };
+        requests.iter().map(mark).collect()
+    }
+
+    /// All sessions were written.
+    pub(super) fn note_clear(&self) {
+        self.connection().flights().close_all();
+        if let Some(cache) = self.connection().cache() {
+            cache.clear();
+        }
+    }
+
+    /// The session under an id, if it is kept and may be given out. `key` is room for its key.
+    pub(crate) fn kept(&self, id: &[u8], timed: bool, key: &mut Vec<u8>) -> Option<Kept> {
+        let cache = self.connection().cache()?;
+        self.keys.key_into(id, key);
+        let entry = cache.look_up(key)?;
+        let ends = if timed {
+            Some(entry.ends.unwrap_or(NEVER))
+        } else {
+            self.shown(&entry)
+        };
+        Some(Kept { entry, ends })
+    }
+
+    fn shown(&self, entry: &Entry) -> Option<u64> {
+        let now = expiry::now();
+        match entry.ends {
+            Some(ends) if ends.saturating_sub(now) > NEAR_END_MS => entry.in_force,
+            Some(ends) => in_force(
+                &entry.text,
+                Remaining::Milliseconds(ends.saturating_sub(now)),
+                now,
+            ),
+            None => in_force(&entry.text, Remaining::Endless, now),
+        }
+    }
+
+    /// Keeps what a read gave whose commands were sent at `since`.
+    pub(super) fn keep(
+        &self,
+        ticket: Ticket,
+        key: &[u8],
+        text: &Reply,
+        left: &Reply,
+        since: Instant,
+        now: u64,
+    ) {
+        let (Some(cache), Ok(Value::BulkString(text))) = (self.connection().cache(), text) else {
+            return;
+        };
+        // An empty text is no session.
+        if text.is_empty() {
+            return;
+        }
+        let remaining = remaining_of(left.clone());
+        let (ends, until) = match remaining {
+            Remaining::Milliseconds(left) => {
+                let until = since.checked_add(Duration::from_millis(left));
+                (Some(now.saturating_add(left).min(NEVER)), until)
+            }
+            Remaining::Endless => (None, None),
+            // When it ends is not known, or it has ended.
+            Remaining::Unknown => return,
+        };
+        let entry = Entry {
+            text: text.as_slice().into(),
+            ends,
+            until,
+            in_force: in_force(text, remaining, now),
+        };
+        cache.keep(ticket, key, entry);
+    }
+
+    pub(crate) fn cache_stats(&self) -> Option<Stats> {
+        self.connection().cache().map(|cache| cache.stats())
+    }
+}
