@@ -89,6 +89,19 @@ class TcpProxy {
     });
   }
 
+  /** Damages replies where they have these bytes, the first time, into others of the same length. */
+  damage(from, to) {
+    let isDone = false;
+    this.#change({
+      corrupt(bytes) {
+        const at = isDone ? -1 : bytes.indexOf(from, 0, 'latin1');
+        if (at === -1) return;
+        bytes.write(to, at, 'latin1');
+        isDone = true;
+      },
+    });
+  }
+
   /** Resets a connection as soon as this many bytes of replies, counted from here, have passed. */
   cutAfter(bytes) {
     for (const connection of this.#connections) connection.passed = 0;

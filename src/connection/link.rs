@@ -267,9 +267,14 @@ pub(super) async fn establish(
     let mut link = Link::open(address, tls).await?;
     let user = User::new(options, credentials);
 
-    // RESP3, where the server has it.
-    let hello = link.exchange(&user.hello()).await?;
-    if let Some(Value::ServerError(error)) = hello.first() {
+    let set_up = SetUp::new(options);
+
+    // All in one go: each further exchange would cost the network's time once more. RESP3, where the
+    // server has it.
+    let hello = user.hello();
+    let mut replies = link.exchange(&set_up.after(&hello)).await?;
+    let mut own = replies.split_off(hello.len());
+    if let Some(Value::ServerError(error)) = replies.first() {
         let refusal = Error::from_reply(&options.server(), error.code(), error.details());
         if refusal.is_about_credentials() {
             return Err(Failure::refused(refusal));
@@ -281,68 +286,84 @@ pub(super) async fn establish(
             link.deafness = Some(format!("it has no RESP3 ({refusal})"));
         }
         // A server or a proxy that has no HELLO.
-        let replies = link.exchange(&user.authentication()).await?;
+        let authentication = user.authentication();
+        let mut replies = link.exchange(&set_up.after(&authentication)).await?;
+        own = replies.split_off(authentication.len());
         check(options, replies)?;
     }
 
-    let mut commands = Commands::default();
-    if options.database != 0 {
-        let database = options.database.to_string();
-        commands.add(
-            Access::Write,
-            Expect::Any,
-            None,
-            &[b"SELECT", database.as_bytes()],
-        );
-    }
-    if options.membership == Membership::Reader {
-        commands.add(Access::Write, Expect::Any, None, &[b"READONLY"]);
-    }
-    let required = commands.len();
-    // For whoever reads CLIENT LIST. Servers before 7.2 do not know SETINFO, and an ACL may forbid
-    // both: the connection is as good without.
-    commands.add(
-        Access::Write,
-        Expect::Any,
-        None,
-        &[b"CLIENT", b"SETNAME", CLIENT_NAME.as_bytes()],
-    );
-    for (attribute, value) in [
-        ("LIB-NAME", env!("CARGO_PKG_NAME")),
-        ("LIB-VER", env!("CARGO_PKG_VERSION")),
-    ] {
-        let words: [&[u8]; 4] = [
-            b"CLIENT",
-            b"SETINFO",
-            attribute.as_bytes(),
-            value.as_bytes(),
-        ];
-        commands.add(Access::Write, Expect::Any, None, &words);
-    }
-    let tracks = options.cache.is_some() && link.deafness.is_none();
-    if tracks {
-        let words: [&[u8]; 3] = [b"CLIENT", b"TRACKING", b"ON"];
-        commands.add(Access::Write, Expect::Any, None, &words);
-    }
-    let mut replies = link.exchange(&commands).await?;
-    if tracks && let Some(Value::ServerError(error)) = replies.last() {
+    if let Some(Value::ServerError(error)) = set_up.tracking.and_then(|at| own.get(at)) {
         let refusal = Error::from_reply(&options.server(), error.code(), error.details());
-        link.deafness = Some(refusal.to_string());
+        link.deafness.get_or_insert_with(|| refusal.to_string());
     }
-    replies.truncate(required);
-    check(options, replies)?;
-    if matches!(options.address, Address::Sentinel(_)) {
+    if let Some(Value::Array(role)) = set_up.role.and_then(|at| own.get(at))
+        && role.first() != Some(&Value::BulkString(b"master".to_vec()))
+    {
+        return Err(Failure::lost("it is not a primary, or not yet"));
+    }
+    own.truncate(set_up.required);
+    check(options, own)?;
+    Ok(link)
+}
+
+/// What is said on a connection after who we are.
+struct SetUp {
+    commands: Commands,
+    /// How many of them, from the first, must succeed.
+    required: usize,
+    /// The places of those whose replies tell something.
+    tracking: Option<usize>,
+    role: Option<usize>,
+}
+
+impl SetUp {
+    fn new(options: &ConnectionOptions) -> Self {
+        let mut commands = Commands::default();
+        let mut say = |words: &[&[u8]]| {
+            commands.add(Access::Write, Expect::Any, None, words);
+            commands.len()
+        };
+        let mut required = 0;
+        if options.database != 0 {
+            required = say(&[b"SELECT", options.database.to_string().as_bytes()]);
+        }
+        if options.membership == Membership::Reader {
+            required = say(&[b"READONLY"]);
+        }
+        // For whoever reads CLIENT LIST. Servers before 7.2 do not know SETINFO, and an ACL may forbid
+        // both: the connection is as good without.
+        say(&[b"CLIENT", b"SETNAME", CLIENT_NAME.as_bytes()]);
+        for (attribute, value) in [
+            ("LIB-NAME", env!("CARGO_PKG_NAME")),
+            ("LIB-VER", env!("CARGO_PKG_VERSION")),
+        ] {
+            say(&[
+                b"CLIENT",
+                b"SETINFO",
+                attribute.as_bytes(),
+                value.as_bytes(),
+            ]);
+        }
+        let tracks = options.cache.is_some();
+        let tracking = tracks.then(|| say(&[b"CLIENT", b"TRACKING", b"ON"]) - 1);
         // The sentinels may be ahead of the server, or behind.
-        let role = link
-            .exchange(&Commands::of(Access::Read, Expect::Any, None, &[b"ROLE"]))
-            .await?;
-        if let Some(Value::Array(role)) = role.first()
-            && role.first() != Some(&Value::BulkString(b"master".to_vec()))
-        {
-            return Err(Failure::lost("it is not a primary, or not yet"));
+        let is_watched = matches!(options.address, Address::Sentinel(_));
+        let role = is_watched.then(|| say(&[b"ROLE"]) - 1);
+        Self {
+            commands,
+            required,
+            tracking,
+            role,
         }
     }
-    Ok(link)
+
+    fn after(&self, first: &Commands) -> Commands {
+        let mut all = first.clone();
+        for command in 0..self.commands.len() {
+            all.copy(&self.commands, command);
+        }
+        all
+    }
 }
 
 const CLIENT_NAME: &str = concat!(env!("CARGO_PKG_NAME"), ":", env!("CARGO_PKG_VERSION"));

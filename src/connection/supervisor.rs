@@ -67,6 +67,7 @@ pub(super) async fn run(
         wanted: None,
         renew: None,
         served: false,
+        replied: Instant::now(),
         pause: Duration::ZERO,
     };
     while let Some((link, primary)) = supervisor.connect().await {
@@ -135,6 +136,8 @@ struct Supervisor {
     silence: Duration,
     /// The connection has answered something.
     served: bool,
+    /// When its last whole answer came.
+    replied: Instant,
     /// Before the next attempt to connect.
     pause: Duration,
 }
@@ -456,6 +459,7 @@ impl Supervisor {
 
     async fn serve(&mut self, mut link: Link, address: Address) -> Served {
         self.served = false;
+        self.replied = Instant::now();
         let sentinels = self.sentinels.clone();
         let moved = moved(sentinels.as_ref(), &address);
         let failure = self.exchange(&mut link, moved).await;
@@ -652,6 +656,7 @@ impl Supervisor {
             tracking.note_role(&value);
         }
         self.served = true;
+        self.replied = Instant::now();
         sent.come += 1;
         if sent.come < sent.due {
             return Ok(());
@@ -748,7 +753,10 @@ impl Supervisor {
             Some(sent) => {
                 // While the socket still takes what was sent, that is a sign of life, too.
                 let taken = sent.flushed.unwrap_or(sent.sent.max(link.wrote()));
-                taken.max(link.heard()) + self.silence
+                let silent = taken.max(link.heard()) + self.silence;
+                // Bytes without end that make no answer: a damaged reply that swallows all the others.
+                let stuck = taken.max(self.replied) + self.options.command_timeout;
+                silent.min(stuck)
             }
         }
     }
@@ -764,10 +772,13 @@ impl Supervisor {
             return None;
         }
         if !self.in_flight.is_empty() {
-            return Some(Failure::silent(format!(
-                "no answer for {} ms",
-                self.silence.as_millis()
-            )));
+            let cause = if link.heard() + self.silence > now {
+                let waited = self.options.command_timeout.as_millis();
+                format!("no whole answer for {waited} ms")
+            } else {
+                format!("no answer for {} ms", self.silence.as_millis())
+            };
+            return Some(Failure::silent(cause));
         }
         let is_node = self.options.membership == Membership::Member && self.tracking.is_some();
         let question = if is_node { Tracking::ROLE } else { b"PING" };
