@@ -46,12 +46,13 @@ describeServers('%s', (name, program) => {
   );
 
   test(
-    'slots move under load, also to a node that joins, which leaves again',
+    'slots move under load, also to a node that joins, which leaves again; each session is counted once',
     async () => {
       cluster = await startCluster({ program, password });
       const store = openStore();
       const { keys, slots } = await spread(60);
       for (const key of keys) await store.set(key.slice('sess:'.length), { n: 1 });
+      const counter = openStore({ prefix: 'sess:spread-' });
 
       await throughChange(store, `${name}: slots moved`, read, async () => {
         const [home] = await cluster.primaries();
@@ -60,10 +61,20 @@ describeServers('%s', (name, program) => {
         const anchor = (Math.max(...slots) + 1) % 16_384;
         await cluster.moveSlots([anchor], added);
 
+        let moving = true;
+        const counts = (async () => {
+          const seen = [];
+          while (moving) seen.push(await counter.length());
+          return seen;
+        })();
         for (let times = 0; times < 3; times++) {
           await cluster.moveSlots(slots, added);
           await cluster.moveSlots(slots, home);
         }
+        moving = false;
+        const seen = await counts;
+        expect(seen.length).toBeGreaterThan(0);
+        expect([...new Set(seen)]).toEqual([keys.length]);
 
         await cluster.moveSlots([anchor], home);
         await cluster.remove(added);

@@ -9,7 +9,7 @@ use super::commands::{Access, Commands, Expect};
 use super::slots::{Redirection, SLOTS, Slots, slot};
 use super::status::{Down, Event, Watch};
 use super::tracking::Tracking;
-use super::{Connection, Job, Message, Primaries, Reply, Settle, Shared};
+use super::{Connection, Job, Message, Reply, Settle, Shared};
 use crate::cache::Invalidation;
 use crate::error::Error;
 use crate::options::{Address, Cluster, ConnectionOptions, Membership, Node};
@@ -47,7 +47,6 @@ pub(super) async fn run(
         news,
         members: HashMap::new(),
         slots: Slots::default(),
-        version: 0,
         jobs: BTreeMap::new(),
         last_job: 0,
         under_way: vec![0; SLOTS.into()],
@@ -56,6 +55,7 @@ pub(super) async fn run(
         ask_at: Instant::now(),
         watches: Vec::new(),
         walkers: Vec::new(),
+        asked_walkers: Vec::new(),
         closing: None,
         turn: 0,
     };
@@ -129,7 +129,6 @@ struct Router {
     news: mpsc::UnboundedReceiver<News>,
     members: HashMap<Node, Member>,
     slots: Slots,
-    version: u64,
     /// In the order in which they came, which is that of their deadlines.
     jobs: BTreeMap<u64, Work>,
     last_job: u64,
@@ -140,8 +139,11 @@ struct Router {
     /// When the nodes are next to be asked for the slots.
     ask_at: Instant,
     watches: Vec<Weak<dyn Watch>>,
-    /// They wait until the slots are known.
-    walkers: Vec<oneshot::Sender<Primaries>>,
+    /// They wait for slots that are asked for from here on: what is known may be as old as the pauses
+    /// between questions.
+    walkers: Vec<oneshot::Sender<Vec<Connection>>>,
+    /// They wait for the answer to the question that is under way.
+    asked_walkers: Vec<oneshot::Sender<Vec<Connection>>>,
     closing: Option<Vec<oneshot::Sender<()>>>,
     /// Takes replicas in turn.
     turn: usize,
@@ -219,10 +221,9 @@ impl Router {
                     self.begin(job);
                 }
             }
-            Some(Message::Primaries(walker)) if self.slots.is_empty() => self.walkers.push(walker),
             Some(Message::Primaries(walker)) => {
-                // The receiver may have stopped waiting.
-                let _ = walker.send(self.primaries());
+                self.walkers.push(walker);
+                self.ask_at = Instant::now();
             }
             Some(Message::Watch(watch)) => {
                 if let Some(watch) = watch.upgrade()
@@ -576,6 +577,7 @@ impl Router {
     /// Asks all nodes at once which slots are whose; the first answer counts.
     fn ask_for_slots(&mut self) {
         self.is_asking = true;
+        self.asked_walkers.append(&mut self.walkers);
         for node in self.cluster.nodes.clone() {
             self.open(&node);
         }
@@ -664,27 +666,26 @@ impl Router {
             } else {
                 REPAIR_PAUSE
             };
-        for walker in std::mem::take(&mut self.walkers) {
+        for walker in std::mem::take(&mut self.asked_walkers) {
             // The receiver may have stopped waiting.
             let _ = walker.send(self.primaries());
+        }
+        if !self.walkers.is_empty() {
+            self.ask_at = Instant::now();
         }
     }
 
     /// Keys may be at other nodes than those that told of their changes.
-    fn note_change(&mut self) {
-        self.version += 1;
+    fn note_change(&self) {
         if let Some(cache) = &self.shared.cache {
             cache.clear();
         }
     }
 
-    fn primaries(&self) -> Primaries {
+    fn primaries(&self) -> Vec<Connection> {
         let shards = self.slots.shards().iter();
         let members = shards.filter_map(|shard| self.members.get(&shard.primary));
-        Primaries {
-            nodes: members.map(|member| member.connection.clone()).collect(),
-            version: self.version,
-        }
+        members.map(|member| member.connection.clone()).collect()
     }
 
     fn is_primary(&self, node: &Node) -> bool {

@@ -5,7 +5,8 @@
 //!
 //! - [`commands`]: what is sent; [`codec`]: what comes back.
 //! - [`registry`]: which stores share a connection.
-//! - [`cluster`]: many connections behind one handle; [`slots`]: which node has which keys.
+//! - [`cluster`]: many connections behind one handle; [`slots`]: which node has which keys,
+//!   [`views`]: whether they stay there.
 //! - [`sentinel`]: which server is the primary.
 //! - [`supervisor`]: connect, serve, notice the loss, back off, connect again.
 //! - [`link`]: an open connection: set-up, replies in order, silence.
@@ -28,6 +29,7 @@ mod status;
 mod supervisor;
 pub(crate) mod tls;
 mod tracking;
+mod views;
 
 pub(crate) use self::commands::{Access, Commands, Expect};
 pub(crate) use self::flights::{Flights, Flying};
@@ -89,7 +91,7 @@ impl Job {
 enum Message {
     Job(Job),
     /// Which nodes hold keys; asked of clusters only.
-    Primaries(oneshot::Sender<Primaries>),
+    Primaries(oneshot::Sender<Vec<Connection>>),
     Watch(Weak<dyn Watch>),
     Credentials(Result<Credentials, String>),
     /// Finish what came before, then end.
@@ -321,17 +323,19 @@ impl Connection {
         replies.pop().unwrap_or(Err(Error::Abandoned))
     }
 
-    /// The nodes to walk over. In a cluster, as it is known at the moment.
+    /// The nodes to walk over. In a cluster, as it is at the moment.
     pub(crate) async fn primaries(&self) -> Result<Primaries, Error> {
         if self.shared.is_cluster {
             let (sender, receiver) = oneshot::channel();
             // The receiver tells if nobody is there to answer.
             let _ = self.messages.send(Message::Primaries(sender));
-            return match timeout(self.shared.command_timeout, receiver).await {
-                Ok(Ok(primaries)) => Ok(primaries),
-                Ok(Err(_)) => Err(Error::Closed),
-                Err(_) => Err(self.shared.unavailable(self.shared.command_timeout)),
+            let nodes = match timeout(self.shared.command_timeout, receiver).await {
+                Ok(Ok(nodes)) => nodes,
+                Ok(Err(_)) => return Err(Error::Closed),
+                Err(_) => return Err(self.shared.unavailable(self.shared.command_timeout)),
             };
+            let version = views::version(&nodes).await;
+            return Ok(Primaries { nodes, version });
         }
         Ok(Primaries {
             nodes: vec![self.clone()],
