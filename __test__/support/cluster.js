@@ -76,8 +76,8 @@ class Cluster {
   }
 
   /**
-   * Resolves when every node that runs sees all slots served, and by the same primaries, and every replica
-   * follows its primary.
+   * Resolves when every node that runs sees all slots served, and the same primaries and replicas, and
+   * every replica follows its primary.
    */
   async settled() {
     await until(async () => {
@@ -85,14 +85,15 @@ class Cluster {
       const infos = await Promise.all(nodes.map((node) => this.#ask(node, 'CLUSTER', 'INFO')));
       if (!infos.every((info) => String(info).includes('cluster_state:ok'))) return false;
       const views = await Promise.all(nodes.map((node) => this.#view(node)));
-      const owners = (view) =>
+      const said = (view) =>
         view
-          .flatMap(({ id, slots }) => slots.map((slot) => `${slot} ${id}`))
+          .filter(({ flags }) => !flags.some((flag) => flag.startsWith('fail')))
+          .map(({ id, primary, slots }) => `${id} ${primary} ${slots.join(' ')}`)
           .sort()
           .join();
-      if (new Set(views.map(owners)).size !== 1) return false;
+      if (new Set(views.map(said)).size !== 1) return false;
       const replications = await Promise.all(nodes.map((node) => this.#ask(node, 'INFO', 'replication')));
-      return replications.every((said) => /role:master|master_link_status:up/.test(String(said)));
+      return replications.every((reply) => /role:master|master_link_status:up/.test(String(reply)));
     }, SETTLE_LIMIT_MS);
   }
 
@@ -269,18 +270,18 @@ class Cluster {
     );
   }
 
-  /** What a node knows of all of them: their ids, flags and ranges of slots. */
+  /** What a node knows of all of them: their ids, flags, primaries and ranges of slots. */
   async #view(node) {
     const lines = String(await this.#ask(node, 'CLUSTER', 'NODES'))
       .trim()
       .split('\n');
     return lines.map((line) => {
-      const [id, , flags, , , , , , ...served] = line.split(' ');
+      const [id, , flags, primary, , , , , ...served] = line.split(' ');
       const slots = served
         .filter((part) => !part.startsWith('[')) // a slot on its way to or from another node
         .map((part) => part.split('-').map(Number))
         .map(([from, to = from]) => [from, to]);
-      return { id, flags: flags.split(','), slots };
+      return { id, flags: flags.split(','), primary, slots };
     });
   }
 

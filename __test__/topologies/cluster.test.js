@@ -148,6 +148,11 @@ describe('readFrom', () => {
     "'replica-preferred' reads from replicas, and goes on without them",
     async () => {
       cluster = await startCluster({ password });
+      // A node names a replica once it has heard how far that one is.
+      const [{ port }] = cluster.nodes;
+      await until(async () =>
+        (await askOnce({ port, password }, 'CLUSTER', 'SLOTS')).every(([, , , replica]) => replica),
+      );
       const store = openStore({ readFrom: 'replica-preferred' });
       const primaries = await cluster.primaries();
       const replicas = cluster.nodes.filter((node) => !primaries.includes(node));
