@@ -248,9 +248,20 @@ impl Link {
         }
         let mut replies = Vec::with_capacity(commands.len());
         while replies.len() < commands.len() {
-            let value = self.next().await?;
-            if !matches!(value, Value::Push { .. }) {
-                replies.push(value);
+            match self.next().await {
+                Ok(Value::Push { .. }) => {}
+                Ok(value) => replies.push(value),
+                // What the server said last is why it hung up.
+                Err(failure) => {
+                    return Err(match replies.pop() {
+                        Some(Value::ServerError(error)) => Failure::lost(format!(
+                            "the server said {}: {}, and closed the connection",
+                            error.code(),
+                            error.details().unwrap_or_default()
+                        )),
+                        _ => failure,
+                    });
+                }
             }
         }
         Ok(replies)
