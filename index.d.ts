@@ -15,7 +15,9 @@ export interface Serializer {
  * A live client whose settings are read: node-redis 4 to 6 (`createClient`), ioredis 4 to 6
  * (`new Redis()`), iovalkey, valkey-glide 2. The store opens a connection of its own with the client's
  * address, path, database, user, password (or `credentialsProvider`), TLS settings, key prefix and time
- * limits, and never sends anything through the client.
+ * limits. Where those cannot be carried over, as with a mock or with functions among the settings, and with any
+ * other object that has `sendCommand(args)`, `call(command, ...args)` or `customCommand(args)`, commands are run
+ * on the client itself: see `transport`.
  */
 // biome-ignore lint/suspicious/noExplicitAny: clients of many packages and versions, none of which this one depends on
 export type RedisClient = any;
@@ -81,6 +83,13 @@ export interface RedisStoreOptions {
    * may see the session as it was before. @default 'primary'
    */
   readFrom?: 'primary' | 'replica-preferred';
+  /**
+   * By what commands are run: `'native'`, a connection of the store's own with the client's settings; or
+   * `'client'`, the client itself, by its `sendCommand`, `call` or `customCommand`. A `TypeError` if that
+   * cannot be: settings that cannot be carried over, or no client.
+   * @default 'native' where the client's settings can be carried over, else 'client'
+   */
+  transport?: 'native' | 'client';
   /**
    * TLS settings in the words of Node's `tls.connect`, beside `url`; `true` for the defaults, as does
    * `rediss://`. The system's roots are trusted where `ca` is left out.
@@ -293,6 +302,9 @@ export class RedisStore extends Store {
 
   /** What the connection is doing: `'connecting'` for the first time, serving, or coming back after a loss. */
   readonly status: Status;
+
+  /** By what commands are run: see the option. */
+  readonly transport: 'native' | 'client';
 
   /** The connection serves, for the first time or again. */
   on(event: 'ready', listener: () => void): this;

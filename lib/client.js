@@ -11,7 +11,8 @@ const { natMap: natMapOf } = require('./topology.js');
 
 const CLIENT = 'The "client" option';
 const EXPECTED =
-  'a client of redis (4 to 6), ioredis (4 to 6), iovalkey or valkey-glide (2) whose settings can be read';
+  'a client of redis (4 to 6), ioredis (4 to 6), iovalkey or valkey-glide (2), ' +
+  'or another object that runs any command by "sendCommand(args)", "call(command, ...args)" or "customCommand(args)"';
 
 /**
  * Reads what a live client is and how it reaches Redis. Detected by features: clients are often facades, or
@@ -53,6 +54,8 @@ function familyOf(client) {
   const unknown = cannot('its settings are not where those of a known client are');
   if (typeof client.call === 'function') return { command: 'call(command, ...args)', describe: unknown };
   if (typeof client.sendCommand === 'function') return { command: 'sendCommand(args)', describe: unknown };
+  if (typeof client.customCommand === 'function')
+    return { command: 'customCommand(args)', describe: unknown };
   throw none();
 }
 
@@ -72,14 +75,12 @@ function isNoClient(object) {
 }
 
 /**
- * A live client's settings, in the form that the addon takes.
- * @throws {TypeError} if it is no client, or one whose settings cannot be carried over.
+ * A live client's settings as `describeClient` gave them, in the form that the addon takes.
+ * @throws {TypeError} if they cannot be used.
  */
-function adoptSettings(client) {
-  const { transport, reason, topology, ...found } = describeClient(client);
-  if (transport === 'client') throw wrongValue(CLIENT, `${EXPECTED}: ${reason}`, undefined);
+function adoptSettings({ topology, ...found }) {
   if ((found.nodes ?? found.sentinel.nodes).length === 0)
-    throw wrongValue(CLIENT, `${EXPECTED}, and names a server to begin with`, undefined);
+    throw wrongValue(CLIENT, 'one that names a server to begin with', undefined);
   const { database, username, password, credentials, tls } = found;
   return {
     keyPrefix: found.keyPrefix,
@@ -116,6 +117,11 @@ function servers(topology, { nodes, sentinel, natMap }) {
 const storesOf = new WeakMap();
 const forgotten = new FinalizationRegistry((leave) => leave());
 
+/** By which a client says that the app has ended it; a cluster of redis has a name of its own. */
+function endEvent(client) {
+  return Array.isArray(client.masters) ? 'disconnect' : 'end';
+}
+
 /**
  * Closes the store when the client ends. The store is held weakly: an app may forget it while the client
  * lives on.
@@ -123,8 +129,7 @@ const forgotten = new FinalizationRegistry((leave) => leave());
  */
 function closeWithClient(store, client) {
   if (typeof client.on !== 'function') return () => {};
-  // A cluster of redis says it by another name.
-  const event = Array.isArray(client.masters) ? 'disconnect' : 'end';
+  const event = endEvent(client);
   let entry = storesOf.get(client);
   if (entry === undefined) {
     const stores = new Set();
@@ -148,4 +153,4 @@ function closeWithClient(store, client) {
   return leave;
 }
 
-module.exports = { describeClient, adoptSettings, closeWithClient };
+module.exports = { describeClient, adoptSettings, endEvent, closeWithClient };

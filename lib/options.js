@@ -1,11 +1,12 @@
 'use strict';
 
-const { adoptSettings } = require('./client.js');
+const { adoptSettings, describeClient } = require('./client.js');
 const { numberOf } = require('./credentials.js');
 const { outOfRange, wrongType, wrongValue } = require('./errors.js');
 const { LONGEST_SECONDS } = require('./lifetime.js');
 const { checkTls, tlsSettings } = require('./tls.js');
 const { serversOf } = require('./topology.js');
+const { clientSettings, keyPrefixOf } = require('./transport.js');
 
 const DEFAULTS = { prefix: 'sess:', ttl: 86400, scanCount: 100 };
 /** Options of older versions of connect-redis, which said where Redis is. */
@@ -98,6 +99,13 @@ const check = {
     if (value === undefined || value === null) return 'primary';
     if (value !== 'primary' && value !== 'replica-preferred')
       throw wrongValue(name('readFrom'), "'primary' or 'replica-preferred'", value);
+    return value;
+  },
+
+  transport(value) {
+    if (value === undefined || value === null) return undefined;
+    if (value !== 'native' && value !== 'client')
+      throw wrongValue(name('transport'), "'native' or 'client'", value);
     return value;
   },
 
@@ -197,14 +205,32 @@ function address(options) {
     readsFromReplicas: check.readFrom(options.readFrom) === 'replica-preferred',
   };
   const { client } = options;
+  const transport = check.transport(options.transport);
   if (isGiven(client)) {
     const beside = BESIDE_CLIENT.find((option) => isGiven(options[option]));
     if (beside !== undefined)
       throw wrongValue(name(beside), 'left out beside "client", which says where Redis is', undefined);
-    const adopted = adoptSettings(client);
+    const description = describeClient(client);
+    if (transportOf(transport, description) === 'client') {
+      if (given.cache)
+        throw wrongValue(
+          name('cache'),
+          `left out where the client itself runs the commands, which is not told of changes${why(description)}`,
+          undefined,
+        );
+      return {
+        ...given,
+        client: clientSettings(client),
+        command: description.command,
+        keyPrefix: keyPrefixOf(client),
+      };
+    }
+    const adopted = adoptSettings(description);
     for (const limit of ['connectTimeout', 'commandTimeout']) given[limit] ??= adopted[limit];
     return { ...adopted, ...given };
   }
+  if (transport === 'client')
+    throw wrongValue(name('transport'), 'left out without "client", which it would use', transport);
   const tls = check.tls(options.tls);
   const credentials = check.credentials(options.credentials);
   return {
@@ -215,6 +241,15 @@ function address(options) {
     askForCredentials: credentials,
   };
 }
+
+/** By what to run commands, for a client that is described so. */
+function transportOf(wanted, { transport, reason }) {
+  if (wanted === 'native' && transport === 'client')
+    throw wrongValue(name('transport'), `'client' or left out with this client: ${reason}`, wanted);
+  return wanted ?? transport;
+}
+
+const why = ({ reason }) => (reason === undefined ? '' : ` (${reason})`);
 
 const isGiven = (value) => value !== undefined && value !== null;
 

@@ -19,6 +19,7 @@ const Kind = {
   ENDED: 8,
   MORE: 9,
   CONFLICT: 10,
+  COMMANDS: 11,
   ALL: 15,
   WIDE: 16,
   TIMED: 32,

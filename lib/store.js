@@ -16,6 +16,7 @@ const { Operation, Outbox } = require('./outbox.js');
 const { Request } = require('./request.js');
 const { GuardedSave, Save, Touch } = require('./save.js');
 const { scan } = require('./scan.js');
+const { Transport } = require('./transport.js');
 const { Watch } = require('./watch.js');
 
 /** One for all stores of this module: one wake-up serves them all. */
@@ -83,6 +84,7 @@ class RedisStore extends Store {
   #disableTTL;
   #disableTouch;
   #status = 'connecting';
+  #transport;
   /** Only if requests are to go on without sessions while Redis is away. */
   #availability;
   #askForCredentials;
@@ -124,6 +126,11 @@ class RedisStore extends Store {
       this.#availability = new Availability((event) => this.emit(event));
       this.#availability.lost();
     }
+    this.#transport = where.client ? 'client' : 'native';
+    if (where.client) {
+      const transport = new Transport(options.client, where);
+      transport.begin(this.#native.serve(inbox.admit(transport)));
+    }
     this.#native.watch(inbox.admit(new Watch(this, RedisStore.#take)));
     if (where.renewals) this.#leaveProvider = followProvider(where.renewals, this, RedisStore.#renew);
     this.#outbox = new Outbox(this.#native, inbox);
@@ -136,6 +143,10 @@ class RedisStore extends Store {
 
   get status() {
     return this.#status;
+  }
+
+  get transport() {
+    return this.#transport;
   }
 
   get prefix() {

@@ -68,6 +68,9 @@ pub(crate) enum Error {
     /// The connection serves, but does not hear what changes.
     #[error("nothing is cached: {server} does not tell what changes: {cause}")]
     CacheOff { server: String, cause: String },
+    /// Thrown by the app's client, and no reply of the server.
+    #[error("{server} failed: {cause}")]
+    Client { server: String, cause: String },
     #[error("the store is closed")]
     Closed,
     #[error("the operation was given up inside the addon; please report this")]
@@ -78,7 +81,9 @@ impl Error {
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Option { .. } => "ERR_INVALID_ARG_VALUE",
-            Self::Unavailable { .. } | Self::Unreachable { .. } => "ERR_REDIS_UNAVAILABLE",
+            Self::Unavailable { .. } | Self::Unreachable { .. } | Self::Client { .. } => {
+                "ERR_REDIS_UNAVAILABLE"
+            }
             Self::QueueFull { .. } => "ERR_REDIS_QUEUE_FULL",
             Self::Credentials { .. } => "ERR_CREDENTIALS",
             Self::Timeout { .. } | Self::Silent { .. } => "ERR_REDIS_TIMEOUT",

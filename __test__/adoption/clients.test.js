@@ -166,15 +166,10 @@ test('a client that is not connected yet will do', async () => {
 
 describe('refused, with what was expected', () => {
   const Redis = require('ioredis');
-  const redis = require('redis');
   const cases = {
     'a plain object': () => ({}),
     'a function': () => () => {},
     'a cluster without a node': () => new Redis.Cluster([], { lazyConnect: true }),
-    'a sentinel of redis': () =>
-      redis.createSentinel({ name: 'm', sentinelRootNodes: [{ host: 'h', port: 1 }] }),
-    'TLS settings that cannot be carried over': () =>
-      new Redis({ tls: { checkServerIdentity() {} }, lazyConnect: true }),
   };
   test.each(Object.keys(cases))('%s', (name) => {
     const client = cases[name]();
@@ -186,7 +181,9 @@ describe('refused, with what was expected', () => {
     }
     expect(thrown).toBeInstanceOf(TypeError);
     expect(thrown.code).toMatch(/^ERR_INVALID_ARG_(TYPE|VALUE)$/);
-    expect(thrown.message).toMatch(/^The "client" option must be a client of redis/);
+    expect(thrown.message).toMatch(
+      /^The "client" option must be (a client of redis|one that names a server)/,
+    );
   });
 });
 

@@ -12,8 +12,9 @@ const { GlideClient, GlideClusterClient } = require('@valkey/valkey-glide');
 const nodeRedis = (name, extras) => {
   const redis = require(name);
   const later = redis.createSentinel && {
-    sentinel: ({ name: group, places, password, sentinelPassword }, options) =>
+    sentinel: ({ name: group, places, password, sentinelPassword }, { keyPrefix, ...options } = {}) =>
       redis.createSentinel({
+        keyPrefix,
         ...{ name: group, sentinelRootNodes: places },
         nodeClientOptions: { password, ...options },
         sentinelClientOptions: { password: sentinelPassword },
@@ -37,7 +38,8 @@ const nodeRedis = (name, extras) => {
       await client.on('error', () => {}).connect();
     },
     async end(client) {
-      if (client.isOpen) await client.disconnect();
+      // Pools and sentinels have no other way.
+      if (client.isOpen) await (client.disconnect ?? client.close).call(client);
     },
   };
 };

@@ -18,8 +18,10 @@ const MANY = 500;
  * @param {object} row
  * @param {string} row.client one of `clients`; or `url` or `options`, by which a store needs no client
  * @param {object} row.redis what `useDeployment` gave
+ * @param {'native' | 'client'} [row.transport] that the store is made to use; by default its own choice
+ * @param {boolean} [row.tells] whether the client can tell that it ended
  */
-function describeStore({ client: name, redis }) {
+function describeStore({ client: name, redis, transport, tells = true }) {
   const kind = clients[name];
   const opened = { stores: [], clients: [] };
 
@@ -34,7 +36,7 @@ function describeStore({ client: name, redis }) {
     const where = kind
       ? { client: client ?? (await openClient()) }
       : withoutClient[name][redis.place.topology](redis.place);
-    const store = new RedisStore({ ...where, ...options });
+    const store = new RedisStore({ ...where, ...options, transport });
     opened.stores.push(store);
     return store;
   }
@@ -233,12 +235,13 @@ function describeStore({ client: name, redis }) {
     expect(await neighbour.get('abc')).toEqual({ n: 1 });
   });
 
-  if (kind?.tells)
+  // A pool of redis does not tell.
+  if (kind?.tells && tells)
     test('a client that ends takes the store with it', async () => {
       const client = await openClient();
       const ending = await openStore({}, client);
       await ending.set('abc', { n: 1 });
-      await client.quit();
+      await (client.quit ?? client.close).call(client);
       await until(() => ending.status === 'closed');
       await expect(ending.get('abc')).rejects.toMatchObject({ code: 'ERR_STORE_CLOSED' });
     });

@@ -1,15 +1,15 @@
 'use strict';
 
 /**
- * What becomes of each client, by what it is made for: the transport of the store, `refused`, or `–` where the
- * client has no such thing. docs/clients.md has the same table; the tests beside this file go through it.
+ * What becomes of each client, by what it is made for: the transport of the store, or `–` where the client has no
+ * such thing. docs/clients.md has the same table; the tests beside this file go through it.
  */
 const table = {
   url: { standalone: 'native', sentinel: 'native', cluster: 'native', pool: '–' },
   options: { standalone: '–', sentinel: 'native', cluster: 'native', pool: '–' },
-  'redis 4': { standalone: 'native', sentinel: '–', cluster: 'refused', pool: '–' },
-  'redis 5': { standalone: 'native', sentinel: 'refused', cluster: 'native', pool: 'refused' },
-  'redis 6': { standalone: 'native', sentinel: 'refused', cluster: 'native', pool: 'refused' },
+  'redis 4': { standalone: 'native', sentinel: '–', cluster: 'client', pool: '–' },
+  'redis 5': { standalone: 'native', sentinel: 'client', cluster: 'native', pool: 'client' },
+  'redis 6': { standalone: 'native', sentinel: 'client', cluster: 'native', pool: 'client' },
   'ioredis 4': { standalone: 'native', sentinel: 'native', cluster: 'native', pool: '–' },
   'ioredis 5': { standalone: 'native', sentinel: 'native', cluster: 'native', pool: '–' },
   'ioredis 6': { standalone: 'native', sentinel: 'native', cluster: 'native', pool: '–' },

@@ -241,6 +241,8 @@ impl Router {
                     });
                 }
             }
+            // Said by the app's client only.
+            Some(Message::Executor(_) | Message::Said(_)) => {}
             Some(Message::Close(done)) => self.closing.get_or_insert_default().push(done),
             // Every handle is gone: nobody can send or ask any more.
             None => {

@@ -42,6 +42,8 @@ struct Command {
 pub(crate) struct Commands {
     bytes: Vec<u8>,
     list: Vec<Command>,
+    /// The number of the node to send to, where the app's client sends; 0 for any.
+    pub(super) node: u32,
 }
 
 impl Commands {
@@ -144,6 +146,37 @@ impl Commands {
         (!key.is_empty()).then(|| &self.bytes[key])
     }
 
+    /// The words of a command, and which of them is the key.
+    pub(super) fn words(&self, command: usize) -> impl Iterator<Item = (&[u8], bool)> {
+        let (mut at, end, key) = match self.list.get(command) {
+            Some(command) => (command.bytes.start, command.bytes.end, command.key.clone()),
+            None => (0, 0, 0..0),
+        };
+        // The number of words comes first.
+        at += self.line(at).1;
+        std::iter::from_fn(move || {
+            if at >= end {
+                return None;
+            }
+            let (length, head) = self.line(at);
+            let start = at + head;
+            at = start + length + 2;
+            let is_key = !key.is_empty() && key.start == start;
+            Some((self.bytes.get(start..start + length)?, is_key))
+        })
+    }
+
+    /// The number in a line such as `$5`, and the length of the line with its end.
+    fn line(&self, at: usize) -> (usize, usize) {
+        let digits = self.bytes.iter().skip(at + 1);
+        let (mut number, mut length) = (0, 3);
+        for digit in digits.take_while(|byte| byte.is_ascii_digit()) {
+            number = 10 * number + usize::from(digit - b'0');
+            length += 1;
+        }
+        (number, length)
+    }
+
     fn count(&mut self, kind: u8, count: usize) {
         // By hand: the formatting machinery takes longer than all the rest of a short command.
         let mut digits = [0; 20];
@@ -192,6 +225,12 @@ impl Commands {
         }
     }
 
+    pub(super) fn expect(&self, command: usize) -> Expect {
+        self.list
+            .get(command)
+            .map_or(Expect::Any, |command| command.expect)
+    }
+
     pub(super) fn access(&self, command: usize) -> Access {
         self.list
             .get(command)
@@ -223,6 +262,8 @@ mod tests {
         );
         assert_eq!(commands.access(1), Access::Write);
         assert_eq!(commands.key(1), Some(&b"key"[..]));
+        let words: Vec<_> = commands.words(1).collect();
+        assert_eq!(words, [(&b"SET"[..], false), (b"key", true), (b"", false)]);
         let mut copy = Commands::default();
         copy.copy(&commands, 1);
         assert_eq!(copy.bytes(0), commands.bytes(1));

@@ -5,6 +5,7 @@
 //!
 //! - [`commands`]: what is sent; [`codec`]: what comes back.
 //! - [`registry`]: which stores share a connection.
+//! - [`client`]: the app's own JavaScript client in place of all that follows.
 //! - [`cluster`]: many connections behind one handle; [`slots`]: which node has which keys,
 //!   [`views`]: whether they stay there.
 //! - [`sentinel`]: which server is the primary.
@@ -15,6 +16,7 @@
 //! - [`tracking`]: what the server tells of keys that were read.
 //! - [`status`]: what a connection tells those who watch it.
 
+mod client;
 mod cluster;
 mod codec;
 mod commands;
@@ -31,6 +33,7 @@ pub(crate) mod tls;
 mod tracking;
 mod views;
 
+pub(crate) use self::client::{Executor, Port, Said};
 pub(crate) use self::commands::{Access, Commands, Expect};
 pub(crate) use self::flights::{Flights, Flying};
 pub(crate) use self::registry::Lease;
@@ -94,6 +97,9 @@ enum Message {
     Primaries(oneshot::Sender<Vec<Connection>>),
     Watch(Weak<dyn Watch>),
     Credentials(Result<Credentials, String>),
+    /// Of the app's client only: it, and what it says.
+    Executor(Arc<dyn Executor>),
+    Said(Said),
     /// Finish what came before, then end.
     Close(oneshot::Sender<()>),
 }
@@ -120,11 +126,14 @@ pub(crate) struct Credentials {
 pub(crate) struct Connection {
     messages: mpsc::UnboundedSender<Message>,
     shared: Arc<Shared>,
+    /// Of the app's client only: the number of the node to send to; 0 for any.
+    node: u32,
 }
 
 /// What handles and supervisor both know.
 struct Shared {
     server: Arc<str>,
+    /// Keys are spread over several nodes.
     is_cluster: bool,
     /// How long an operation may take, waiting for a connection included.
     command_timeout: Duration,
@@ -193,7 +202,7 @@ impl Connection {
         let (messages, inbox) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             server: options.server().into(),
-            is_cluster: matches!(options.address, Address::Cluster(_)),
+            is_cluster: options.is_cluster(),
             command_timeout: options.command_timeout,
             max_queue: options.max_queue,
             queued: AtomicUsize::new(0),
@@ -201,17 +210,28 @@ impl Connection {
             cache,
             flights: Arc::default(),
         });
-        if let Address::Cluster(cluster) = options.address.clone() {
-            tasks.spawn(cluster::run(cluster, options, Arc::clone(&shared), inbox));
-        } else {
-            tasks.spawn(supervisor::run(
-                options,
-                Arc::clone(&shared),
-                inbox,
-                tracking,
-            ));
+        match options.address.clone() {
+            Address::Cluster(cluster) => {
+                tasks.spawn(cluster::run(cluster, options, Arc::clone(&shared), inbox));
+            }
+            Address::Client(_) => {
+                let handle = messages.downgrade();
+                tasks.spawn(client::run(options, Arc::clone(&shared), handle, inbox));
+            }
+            _ => {
+                tasks.spawn(supervisor::run(
+                    options,
+                    Arc::clone(&shared),
+                    inbox,
+                    tracking,
+                ));
+            }
         }
-        Self { messages, shared }
+        Self {
+            messages,
+            shared,
+            node: 0,
+        }
     }
 
     /// The server as errors name it.
@@ -234,7 +254,7 @@ impl Connection {
     }
 
     /// Sends commands; each is answered exactly once.
-    pub(crate) fn send(&self, commands: Commands, mut settle: Box<dyn Settle>) {
+    pub(crate) fn send(&self, mut commands: Commands, mut settle: Box<dyn Settle>) {
         if commands.is_empty() {
             return;
         }
@@ -250,6 +270,7 @@ impl Connection {
                 return;
             }
         }
+        commands.node = self.node;
         let job = Job {
             pending: (0..accepted).collect(),
             commands,
@@ -353,6 +374,13 @@ impl Connection {
     pub(crate) fn give_credentials(&self, credentials: Result<Credentials, String>) {
         // A connection that has ended needs none.
         let _ = self.messages.send(Message::Credentials(credentials));
+    }
+
+    /// Has the app's client run the commands; the port is for its answers. The first one offered counts.
+    pub(crate) fn offer(&self, executor: Arc<dyn Executor>) -> Port {
+        // A connection that has ended runs none.
+        let _ = self.messages.send(Message::Executor(executor));
+        Port::new(&self.messages)
     }
 
     /// Lets what was sent before finish, then ends the connection. Resolves when it has ended.

@@ -66,7 +66,7 @@ pub(super) async fn open(address: &Address, tls: Option<&tls::Client>) -> io::Re
                 None => Ok(Box::new(stream)),
             }
         }
-        Address::Sentinel(_) | Address::Cluster(_) => Err(io::Error::new(
+        Address::Sentinel(_) | Address::Cluster(_) | Address::Client(_) => Err(io::Error::new(
             io::ErrorKind::Unsupported,
             "this is no address of a single server",
         )),

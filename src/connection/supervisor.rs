@@ -32,8 +32,8 @@ const IDLE: Duration = Duration::from_secs(5);
 /// For how long the server may keep silent while an answer is due: half the time that operations have,
 /// so that what a peer that is gone without a word left unanswered can still be asked again, within
 /// these bounds. The lower one spares slow networks, the upper one finds a dead peer in seconds.
-const SHORTEST_SILENCE: Duration = Duration::from_secs(1);
-const LONGEST_SILENCE: Duration = Duration::from_millis(2500);
+pub(super) const SHORTEST_SILENCE: Duration = Duration::from_secs(1);
+pub(super) const LONGEST_SILENCE: Duration = Duration::from_millis(2500);
 /// Bytes that wait for the socket before further jobs wait themselves: a job is then dropped by its
 /// deadline without having been sent.
 const MOST_BACKLOG: usize = 1024 * 1024;
@@ -152,8 +152,8 @@ impl Supervisor {
                 job.fail(&Error::Closed);
             }
             Some(Message::Job(job)) => self.waiting.push_back(job),
-            // Asked of clusters only.
-            Some(Message::Primaries(_)) => {}
+            // Asked of clusters only, and said by the app's client.
+            Some(Message::Primaries(_) | Message::Executor(_) | Message::Said(_)) => {}
             Some(Message::Watch(watch)) => self.begin_watch(watch),
             Some(Message::Credentials(credentials)) => self.take_credentials(credentials),
             Some(Message::Close(done)) => self.closing.get_or_insert_default().push(done),

@@ -51,6 +51,8 @@ pub(crate) enum Address {
     Sentinel(Sentinel),
     /// The cluster that these nodes belong to.
     Cluster(Cluster),
+    /// Whatever the app's own client is connected to.
+    Client(Client),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -90,6 +92,17 @@ pub(crate) struct Cluster {
     pub(crate) nat_map: NatMap,
     /// Whether reads go to replicas where there are any.
     pub(crate) reads_from_replicas: bool,
+}
+
+/// A client of the app that runs the commands itself.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Client {
+    /// Unique in the process.
+    pub(crate) id: u64,
+    /// As errors name it.
+    pub(crate) name: String,
+    /// Its keys are spread over several nodes.
+    pub(crate) is_cluster: bool,
 }
 
 /// What a connection is to a cluster, if it belongs to one.
@@ -193,6 +206,16 @@ impl ConnectionOptions {
             Address::Cluster(Cluster { nodes, .. }) => {
                 format!("redis{secure}+cluster://{}", list(nodes))
             }
+            Address::Client(Client { name, .. }) => format!("Redis through {name}"),
+        }
+    }
+
+    /// Whether keys are spread over several nodes.
+    pub(crate) fn is_cluster(&self) -> bool {
+        match &self.address {
+            Address::Cluster(_) => true,
+            Address::Client(client) => client.is_cluster,
+            _ => false,
         }
     }
 }

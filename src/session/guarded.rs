@@ -13,14 +13,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::time::{Instant, timeout_at};
 
 /// For servers without `SET … IFEQ`. Stores ARGV[1] for ARGV[2] ms (0: without an end) if ARGV[3] is
-/// stored or, without an ARGV[3], nothing is; else gives what is stored.
+/// stored or, without an ARGV[3], nothing is, and says so by an array, which no JavaScript client takes
+/// for a text; else gives what is stored.
 const SCRIPT: &str = "\
 local stored = redis.call('GET', KEYS[1])
 if stored ~= (ARGV[3] or false) then return stored end
-if ARGV[2] == '0' then return redis.call('SET', KEYS[1], ARGV[1]) end
-return redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])";
+if ARGV[2] == '0' then redis.call('SET', KEYS[1], ARGV[1])
+else redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
+return {}";
 /// By this name a server knows the script once it has run it.
-const SCRIPT_SHA1: &str = "4168aedcb0aed02b58ccc2088758aa175e3c1a88";
+const SCRIPT_SHA1: &str = "995f2c552b430d9883a34c6acc8877fa929bf6bd";
 
 /// How the server compares and sets. Found out by trying, and kept: a server that is replaced by one of
 /// another version is served as well, if not by its best way.
@@ -275,7 +277,7 @@ fn outcome(
         (Means::Native, Value::BulkString(text), Some(expected)) if text == expected => {
             Outcome::Stored
         }
-        (Means::Named | Means::Whole, Value::Okay, _) => Outcome::Stored,
+        (Means::Named | Means::Whole, Value::Array(_), _) => Outcome::Stored,
         (_, Value::BulkString(text), _) => Outcome::Found(text),
         (_, Value::Nil, Some(_)) => Outcome::Missing,
         (_, value, _) => Outcome::Failed(unexpected(server, &value)),

@@ -106,6 +106,8 @@ pub(crate) enum Answer {
     /// Something happened to the connection. Given to those who watch it, who are under way for as
     /// long as their store lives and do not count as requests.
     Event(&'static str, Option<Error>),
+    /// Commands for the app's client, which is under way like a watch.
+    Commands(Vec<u8>),
     /// Nothing more comes to one who watched.
     Ended,
 }
@@ -115,7 +117,7 @@ impl Answer {
     pub(crate) fn is_last(&self) -> bool {
         !matches!(
             self,
-            Self::Item(..) | Self::Id(_) | Self::Event(..) | Self::Ended
+            Self::Item(..) | Self::Id(_) | Self::Event(..) | Self::Commands(_) | Self::Ended
         )
     }
 }

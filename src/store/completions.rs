@@ -36,6 +36,7 @@ const EVENT: u32 = 7;
 const ENDED: u32 = 8;
 const MORE: u32 = 9;
 const CONFLICT: u32 = 10;
+const COMMANDS: u32 = 11;
 /// Added to a kind whose text is in the wide string.
 const WIDE: u32 = 16;
 /// Added to a kind whose record is followed by another of the time when a session ends: the lower and the
@@ -88,6 +89,7 @@ impl Slice {
                 };
                 self.add_text(request, EVENT, text.as_bytes());
             }
+            Answer::Commands(batch) => self.add_text(request, COMMANDS, &batch),
             Answer::Ended => self.records.extend([request, ENDED, 0]),
         }
     }

@@ -3,6 +3,7 @@
 //! Requests come in as batches ([`requests`] takes them apart), answers leave as batches
 //! ([`completions`]). Nothing is made per operation: no promise, no threadsafe function, no task.
 
+mod client;
 mod completions;
 mod json;
 mod options;
@@ -10,6 +11,7 @@ mod requests;
 mod wake;
 mod watcher;
 
+use self::client::{Client, ClientPort};
 use self::completions::{Completions, Queue};
 use self::options::{GivenCredentials, StoreOptions};
 use self::watcher::Watcher;
@@ -85,6 +87,13 @@ impl RedisStore {
     #[napi(catch_unwind)]
     pub fn unwatch(&mut self) {
         self.watcher = None;
+    }
+
+    /// Has the app's client run the commands of the connection, as the completions' request of this number.
+    #[napi(catch_unwind)]
+    pub fn serve(&self, request: RequestId) -> ClientPort {
+        let client = Client::new(Arc::clone(&self.answers), request);
+        ClientPort::new(self.sessions.connection().offer(Arc::new(client)))
     }
 
     /// What the app's function gave for the connection; `refusal` says why it gave nothing.

@@ -4,8 +4,8 @@ use crate::cache::CacheOptions;
 use crate::connection::{Credentials, tls};
 use crate::error::Error;
 use crate::options::{
-    Address, Cluster, ConnectionOptions, CredentialsId, DEFAULT_PORT, NatMap, Node, Secret,
-    Sentinel, TlsOptions, parse_url,
+    Address, Client, Cluster, ConnectionOptions, DEFAULT_PORT, NatMap, Node, Secret, Sentinel,
+    TlsOptions, parse_url,
 };
 use napi_derive::napi;
 use std::fmt;
@@ -17,6 +17,8 @@ use std::time::Duration;
 pub struct StoreOptions {
     pub url: Option<Redacted>,
     pub settings: Option<Settings>,
+    /// In place of both: the app's client, which runs the commands.
+    pub client: Option<ClientSettings>,
     /// Beside `settings`, which say who to be for the servers.
     pub sentinel: Option<SentinelSettings>,
     /// Beside `settings`.
@@ -59,6 +61,16 @@ pub struct Settings {
     pub username: Option<String>,
     pub password: Option<Redacted>,
     pub tls: Option<Tls>,
+}
+
+#[napi(object, object_to_js = false)]
+#[derive(Debug)]
+pub struct ClientSettings {
+    /// Unique in the module instance.
+    pub number: u32,
+    /// As errors name it.
+    pub name: String,
+    pub is_cluster: bool,
 }
 
 #[napi(object, object_to_js = false)]
@@ -154,6 +166,14 @@ impl StoreOptions {
         if let Some(cluster) = self.cluster {
             options.address = Address::Cluster(cluster.into());
         }
+        let unique = |number| u64::from(instance) << 32 | u64::from(number);
+        if let Some(client) = self.client {
+            options.address = Address::Client(Client {
+                id: unique(client.number),
+                name: client.name,
+                is_cluster: client.is_cluster,
+            });
+        }
         if let Address::Cluster(cluster) = &mut options.address {
             cluster.reads_from_replicas = self.reads_from_replicas.unwrap_or(false);
         }
@@ -166,9 +186,7 @@ impl StoreOptions {
         if let Some(tls) = &options.tls {
             tls::Client::check(tls)?;
         }
-        options.credentials = self
-            .credentials
-            .map(|function| CredentialsId::from(instance) << 32 | CredentialsId::from(function));
+        options.credentials = self.credentials.map(unique);
         let ms = |ms: u32| Duration::from_millis(ms.into());
         if let Some(timeout) = self.connect_timeout {
             options.connect_timeout = ms(timeout);

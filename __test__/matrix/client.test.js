@@ -1,0 +1,33 @@
+'use strict';
+
+const { findServers } = require('../../scripts/servers.js');
+const { clients } = require('./clients.js');
+const { useDeployment } = require('./deployments.js');
+const { describeStore } = require('./describe-store.js');
+
+// The app's own client as the transport: every client, also those that need not. What servers differ in is between
+// the client and them, so one server will do.
+const { program } = findServers().find(({ name }) => name === 'Redis 7.0');
+
+/** They do not tell when they are closed. */
+const UNTOLD = ['redis 4 cluster', 'redis 5 sentinel'];
+
+const clientsOf = (topology) => Object.keys(clients).filter((name) => clients[name].make[topology]);
+
+describe.each(['standalone', 'sentinel', 'cluster'])('%s', (topology) => {
+  const redis = useDeployment(topology, program);
+
+  describe.each(clientsOf(topology))('by %s', (client) =>
+    describeStore({
+      ...{ client, redis, transport: 'client' },
+      tells: !UNTOLD.includes(`${client} ${topology}`),
+    }),
+  );
+
+  if (topology === 'standalone')
+    describe.each(clientsOf('pool'))('by a pool of %s', (client) => {
+      const place = { get: () => ({ ...redis.place, topology: 'pool' }) };
+      const pooled = Object.create(redis, { place });
+      describeStore({ client, redis: pooled, transport: 'client', tells: false });
+    });
+});
