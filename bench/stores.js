@@ -11,6 +11,12 @@ async function openNative(redisUrl) {
   return { store, close: () => store.close() };
 }
 
+async function openNear(redisUrl, options) {
+  const { RedisStore } = require('connect-redis-native');
+  const store = new RedisStore({ url: `${redisUrl}/4`, cache: true, ...options });
+  return { store, close: () => store.close() };
+}
+
 async function openNodeRedis(redisUrl) {
   const { RedisStore } = require('connect-redis10');
   const { createClient } = require('redis');
@@ -78,9 +84,19 @@ const stores = {
 
 const empty = { label: 'empty store', open: openEmpty };
 
+// Beside the comparison, for those who ask for them.
+const others = {
+  empty,
+  near: { label: 'connect-redis-native, cache', open: openNear },
+  'near, touchAfter': {
+    label: 'connect-redis-native, cache, touchAfter',
+    open: (redisUrl) => openNear(redisUrl, { touchAfter: 60 }),
+  },
+};
+
 /** Opens the store of that key: `{ store, close }`. */
 function openStore(key, redisUrl) {
-  return (stores[key] ?? { empty }[key]).open(redisUrl);
+  return (stores[key] ?? others[key]).open(redisUrl);
 }
 
 module.exports = { stores, openStore };

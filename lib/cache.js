@@ -13,27 +13,32 @@ let depth = 0;
 /** Answers reads from what the addon keeps in this process, in the same tick. */
 class Near {
   #native;
-  #ends = new Float64Array(1);
+  #ends = new Float64Array(2);
 
   constructor(native) {
     this.#native = native;
   }
 
-  /** False if the session is not there, or not to be trusted. */
-  get(store, id, callback, memory, isTimed) {
+  /**
+   * False if the session is not there, or not to be trusted.
+   *
+   * @param decides whether only JavaScript can tell which expiry is in force
+   */
+  get(store, id, callback, memory, decides) {
     // What the app has written reaches the addon before what it reads.
     flushWrites();
-    const text = this.#native.near(id, isTimed, this.#ends);
+    const text = this.#native.near(id, this.#ends);
     if (text === null) return false;
-    const ends = this.#ends[0];
+    const shown = this.#ends[0];
+    const ends = this.#ends[1];
+    const hit = new Hit(store, callback, id, memory, decides, shown);
     if (depth < DEEPEST) {
       // In no `try`: what the callback throws is the app's. It then leaves a level behind, which the next
       // deferred hit puts right.
       depth++;
-      new Hit(store, callback, id, memory, isTimed).complete(text, ends);
+      hit.complete(text, ends);
       depth--;
     } else {
-      const hit = new Hit(store, callback, id, memory, isTimed);
       setImmediate(() => {
         depth = 0;
         hit.complete(text, ends);

@@ -48,12 +48,14 @@ class Get extends Request {
 
 /** Reads one session that is there already: its callback runs where `get` was called. */
 class Hit {
-  constructor(store, callback, id, memory, isTimed) {
+  /** @param shown the expiry to be put into the session, 0 for none; not asked for where `isTimed` */
+  constructor(store, callback, id, memory, isTimed, shown) {
     this.store = store;
     this.callback = callback;
     this.id = id;
     this.memory = memory;
     this.isTimed = isTimed;
+    this.shown = shown;
   }
 
   complete(text, ends) {
@@ -93,7 +95,8 @@ function read(reader, text, ends) {
 
 function give(reader, session, text, ends) {
   const { store, id, memory, isTimed } = reader;
-  if (ends > 0) putExpiry(session, ends, isTimed, store.ttl);
+  const expiry = isTimed ? ends : (reader.shown ?? ends);
+  if (expiry > 0) putExpiry(session, expiry, isTimed, store.ttl);
   if (memory !== undefined) memory.load(session, id, text, ends);
   reader.succeed(session);
 }

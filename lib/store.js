@@ -328,8 +328,13 @@ class RedisStore extends Store {
   }
 
   /** The addon cannot tell by itself whether a stored expiry is in force. */
+  get #decidesExpiry() {
+    return this.#serializer !== JSON || typeof this.#ttl === 'function';
+  }
+
+  /** When a session ends is to be known in any case. */
   get #isTimed() {
-    return this.#serializer !== JSON || typeof this.#ttl === 'function' || this.#touchAfter > 0;
+    return this.#decidesExpiry || this.#touchAfter > 0;
   }
 
   #get(sid, callback) {
@@ -337,7 +342,7 @@ class RedisStore extends Store {
     const isTimed = this.#isTimed;
     // With express-session, `createSession` sees all that is loaded.
     const memory = this.#memory.keepsLoaded || this.generate === undefined ? this.#memory : undefined;
-    if (this.#near?.get(this, sid, callback, memory, isTimed)) return;
+    if (this.#near?.get(this, sid, callback, memory, this.#decidesExpiry)) return;
     const request = new Get(this, callback, sid, memory, isTimed);
     this.#outbox.add(isTimed ? Operation.GET_TIMED : Operation.GET, request, sid);
   }

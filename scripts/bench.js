@@ -17,6 +17,9 @@ const USAGE = `npm run bench -- [options]
   --memory         what five million operations and fifty stores take, instead of the comparison
   --chaos          more than a million operations while servers and networks fail at random, instead of the
                    comparison; fails if anything is lost, mixed up or late
+  --coherence      more than a million reads by stores with a cache, while others write and networks fail, instead
+                   of the comparison; fails if one is stale
+  --cache          what the cache does for reads, for requests of an app and to memory, instead of the comparison
   --seed <number>  of what fails (default: a random one, which is printed)
 `;
 
@@ -32,6 +35,8 @@ async function main() {
       bulk: { type: 'boolean' },
       conflicts: { type: 'boolean' },
       chaos: { type: 'boolean' },
+      coherence: { type: 'boolean' },
+      cache: { type: 'boolean' },
       seed: { type: 'string' },
       help: { type: 'boolean' },
     },
@@ -50,10 +55,17 @@ async function main() {
     require('../bench/startup.js').measureStartup(options);
     return;
   }
-  if (values.chaos) {
+  if (values.cache) {
+    await require('../bench/cache.js').measureCache(options);
+    return;
+  }
+  if (values.chaos || values.coherence) {
     const seed = values.seed === undefined ? Math.floor(Math.random() * 2 ** 32) : Number(values.seed);
     if (!Number.isInteger(seed)) throw new Error(`The seed must be a whole number.\n${USAGE}`);
-    if (!(await require('../bench/chaos.js').runChaos({ ...options, seed }))) process.exitCode = 1;
+    const isWell = values.coherence
+      ? (await require('../bench/coherence.js').checkCoherence({ ...options, seed })).ok
+      : await require('../bench/chaos.js').runChaos({ ...options, seed });
+    if (!isWell) process.exitCode = 1;
     return;
   }
   const out = values.out ?? (values.quick ? undefined : path.join(__dirname, '..', 'bench', 'results'));

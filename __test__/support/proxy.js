@@ -12,6 +12,8 @@ const WORKING = {
   /** ms that bytes are under way. */
   requestDelay: 0,
   replyDelay: 0,
+  /** How many bytes of requests make a packet. */
+  packet: Number.POSITIVE_INFINITY,
   swallows: false,
   drips: false,
   refuses: false,
@@ -71,6 +73,11 @@ class TcpProxy {
   /** Bytes take this long, each way. */
   delay({ request = 0, reply = 0 }) {
     this.#change({ requestDelay: request, replyDelay: reply });
+  }
+
+  /** Requests come in packets of so many bytes, each a millisecond after the one before. */
+  split(packet) {
+    this.#change({ packet });
   }
 
   /** Replies come byte by byte, each in a turn of the event loop, and a packet, of its own. */
@@ -194,9 +201,7 @@ class Connection {
 
     carry(client, this, {
       delay: () => network().requestDelay,
-      deliver: (bytes) => {
-        if (!network().swallows) this.#server.write(bytes);
-      },
+      deliver: (bytes) => this.#request(bytes, network()),
       end: () => this.#server.end(),
     });
     carry(this.#server, this, {
@@ -223,6 +228,18 @@ class Connection {
       else if (!side.destroyed) side.resetAndDestroy();
     }
     this.release();
+  }
+
+  async #request(bytes, { swallows, packet }) {
+    if (swallows) return;
+    if (bytes.length <= packet) {
+      this.#server.write(bytes);
+      return;
+    }
+    for (let at = 0; at < bytes.length && !this.#server.destroyed; at += packet) {
+      this.#server.write(bytes.subarray(at, at + packet));
+      await sleep(1);
+    }
   }
 
   async #reply(bytes, { swallows, corrupt, cutAfter, drips }) {

@@ -26,6 +26,12 @@ impl Moment {
         }
     }
 
+    /// Whether this moment is at the instant or later, by the steady clock.
+    pub(super) fn is_past(self, instant: Instant) -> bool {
+        let since = instant.saturating_duration_since(*START).as_micros();
+        u128::from(self.steady) >= since
+    }
+
     /// By each clock the earlier of two moments.
     pub(super) fn earlier(self, other: Self) -> Self {
         Self {

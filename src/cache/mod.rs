@@ -228,8 +228,9 @@ impl Cache {
 
     // ---- Reading ----
 
-    /// The session that is kept under a key, if the server has been heard lately.
-    pub(crate) fn look_up(&self, key: &[u8]) -> Option<Arc<Entry>> {
+    /// The session that is kept under a key, if the server has been heard lately; and the time by which
+    /// that was decided.
+    pub(crate) fn look_up(&self, key: &[u8]) -> Option<(Arc<Entry>, Moment)> {
         let state = self.lock();
         let found = state.entries.get(key).map(Arc::clone);
         let heard = state.heard();
@@ -245,14 +246,14 @@ impl Cache {
             self.distrusted.fetch_add(1, Ordering::Relaxed);
             return None;
         }
-        let has_ended = entry.until.is_some_and(|until| until <= Instant::now())
+        let has_ended = entry.until.is_some_and(|until| now.is_past(until))
             || entry.ends.is_some_and(|ends| ends <= now.wall);
         if has_ended {
             self.misses.fetch_add(1, Ordering::Relaxed);
             return None;
         }
         self.hits.fetch_add(1, Ordering::Relaxed);
-        Some(entry)
+        Some((entry, now))
     }
 
     /// To be taken before a read is sent.
@@ -502,7 +503,7 @@ mod tests {
     }
 
     fn text(cache: &Cache, key: &[u8]) -> Option<String> {
-        let entry = cache.look_up(key)?;
+        let (entry, _) = cache.look_up(key)?;
         Some(String::from_utf8_lossy(&entry.text).into_owned())
     }
 

@@ -1,7 +1,7 @@
 //! Sessions that are kept near: what may be answered from the cache, and what goes into it.
 
 use super::batch::remaining_of;
-use super::expiry::{self, NEVER, Remaining, in_force};
+use super::expiry::{NEVER, Remaining, in_force};
 use super::{Bulk, Operation, Request, Sessions};
 use crate::cache::{Entry, Stats, Ticket, Writing};
 use crate::connection::Reply;
@@ -26,8 +26,10 @@ pub(crate) enum Mark {
 #[derive(Debug)]
 pub(crate) struct Kept {
     entry: Arc<Entry>,
-    /// When it ends, as with [`super::Answer::Session`].
-    pub(crate) ends: Option<u64>,
+    /// When it ends where its text says otherwise, in milliseconds since 1970.
+    pub(crate) shown: Option<u64>,
+    /// When it ends in any case.
+    pub(crate) ends: u64,
 }
 
 impl Kept {
@@ -70,29 +72,15 @@ impl Sessions {
     }
 
     /// The session under an id, if it is kept and may be given out. `key` is room for its key.
-    pub(crate) fn kept(&self, id: &[u8], timed: bool, key: &mut Vec<u8>) -> Option<Kept> {
+    pub(crate) fn kept(&self, id: &[u8], key: &mut Vec<u8>) -> Option<Kept> {
         let cache = self.connection().cache()?;
         self.keys.key_into(id, key);
-        let entry = cache.look_up(key)?;
-        let ends = if timed {
-            Some(entry.ends.unwrap_or(NEVER))
-        } else {
-            self.shown(&entry)
-        };
-        Some(Kept { entry, ends })
-    }
-
-    fn shown(&self, entry: &Entry) -> Option<u64> {
-        let now = expiry::now();
-        match entry.ends {
-            Some(ends) if ends.saturating_sub(now) > NEAR_END_MS => entry.in_force,
-            Some(ends) => in_force(
-                &entry.text,
-                Remaining::Milliseconds(ends.saturating_sub(now)),
-                now,
-            ),
-            None => in_force(&entry.text, Remaining::Endless, now),
-        }
+        let (entry, now) = cache.look_up(key)?;
+        Some(Kept {
+            shown: shown(&entry, now.wall),
+            ends: entry.ends.unwrap_or(NEVER),
+            entry,
+        })
     }
 
     /// Keeps what a read gave whose commands were sent at `since`.
@@ -134,4 +122,13 @@ impl Sessions {
     pub(crate) fn cache_stats(&self) -> Option<Stats> {
         self.connection().cache().map(|cache| cache.stats())
     }
+}
+
+fn shown(entry: &Entry, now: u64) -> Option<u64> {
+    let remaining = match entry.ends {
+        Some(ends) if ends.saturating_sub(now) > NEAR_END_MS => return entry.in_force,
+        Some(ends) => Remaining::Milliseconds(ends.saturating_sub(now)),
+        None => Remaining::Endless,
+    };
+    in_force(&entry.text, remaining, now)
 }

@@ -19,7 +19,7 @@ use crate::connection::runtime::Runtime;
 use crate::connection::{Lease, Watch};
 use crate::session::{Listing, RequestId, Sessions, WalkId, Walks};
 use napi::bindgen_prelude::{Env, Float64ArraySlice};
-use napi::{Error, JsString, Result, Status};
+use napi::{Error, JsString, JsValue, Result, Status, sys};
 use napi_derive::napi;
 use std::sync::{Arc, Weak};
 
@@ -161,24 +161,31 @@ impl RedisStore {
         self.sessions.is_near()
     }
 
-    /// The text of the session under an id, if it is kept in this process and may be given out. Writes
-    /// to `ends` when it ends, in ms since 1970: 0 where that is not asked for by `timed` and the text
-    /// says it itself.
+    /// The text of the session under an id, if it is kept in this process and may be given out. Writes two
+    /// times to `ends`, in ms since 1970: when it ends where its text says otherwise, 0 where it does not;
+    /// and when it ends in any case.
     #[napi(catch_unwind)]
     pub fn near<'env>(
         &mut self,
         env: &'env Env,
         id: JsString,
-        timed: bool,
         mut ends: Float64ArraySlice,
     ) -> Result<Option<JsString<'env>>> {
-        let id = id.into_utf8()?;
-        let Some(kept) = self.sessions.kept(id.as_slice(), timed, &mut self.key) else {
+        let mut room = [0; SHORT_ID];
+        let kept = match short_text(env, &id, &mut room) {
+            Some(id) => self.sessions.kept(id, &mut self.key),
+            None => {
+                let id = id.into_utf8()?;
+                self.sessions.kept(id.as_slice(), &mut self.key)
+            }
+        };
+        let Some(kept) = kept else {
             return Ok(None);
         };
-        if let Some(place) = lend(&mut ends).first_mut() {
+        if let [shown, end, ..] = lend(&mut ends) {
             // Whole numbers up to 2^53.
-            *place = kept.ends.map_or(0.0, |ends| ends as f64);
+            *shown = kept.shown.map_or(0.0, |shown| shown as f64);
+            *end = kept.ends as f64;
         }
         completions::text(env, kept.text()).map(Some)
     }
@@ -197,6 +204,30 @@ impl RedisStore {
             distrusted: stats.distrusted as f64,
         })
     }
+}
+
+/// Ids of express-session have 32 letters.
+const SHORT_ID: usize = 128;
+
+/// A string in UTF-8, if it certainly fits: napi-rs would ask for its length first, and for memory.
+#[expect(
+    unsafe_code,
+    reason = "napi-rs reads no string into memory that is there"
+)]
+fn short_text<'a>(env: &Env, text: &JsString, room: &'a mut [u8; SHORT_ID]) -> Option<&'a [u8]> {
+    let mut length = 0;
+    // SAFETY: `text` is a string of `env`, and the length given is that of `room`.
+    let status = unsafe {
+        sys::napi_get_value_string_utf8(
+            env.raw(),
+            text.raw(),
+            room.as_mut_ptr().cast(),
+            SHORT_ID,
+            &mut length,
+        )
+    };
+    // A zero byte follows the text. One that did not fit was cut off before a character of up to 4 bytes.
+    (status == sys::Status::napi_ok && length + 5 <= SHORT_ID).then(|| &room[..length])
 }
 
 #[expect(

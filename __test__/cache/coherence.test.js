@@ -1,0 +1,17 @@
+'use strict';
+
+const { checkCoherence } = require('../../bench/coherence.js');
+
+// The short run of what `npm run bench -- --coherence` does at length.
+test('no read is stale, whatever fails', async () => {
+  const seed = Math.floor(Math.random() * 2 ** 32);
+  const { broken, reads, hits } = await checkCoherence({
+    seed,
+    quick: true,
+    node: process.execPath,
+    log: false,
+  });
+  expect({ seed, broken: broken.slice(0, 5) }).toEqual({ seed, broken: [] });
+  expect(reads).toBeGreaterThan(10_000);
+  expect(hits).toBeGreaterThan(1000);
+}, 60_000);
