@@ -58,14 +58,17 @@ const serverFaults = {
   },
 };
 
-/** What happens to a network, until it is healed. */
+/** What happens to a network, until it is healed; some give what is to be done then. */
 const networkFaults = {
   slow: (network, part) => network.delay({ request: part(1, 150), reply: part(1, 150) }),
   'slower than the deadline': (network, part) => network.delay({ request: part(900, 1500), reply: 0 }),
   'byte by byte': (network) => network.drip(),
   'replies cut': (network, part) => network.cutAfter(part(0, 4000)),
-  'replies damaged': (network, part) =>
-    network.corrupt({ seed: part(0, 2 ** 31), oneIn: part(1000, 20_000) }),
+  'replies damaged'(network, part) {
+    network.corrupt({ seed: part(0, 2 ** 31), oneIn: part(1000, 20_000) });
+    // A damaged reply may promise more than will come, and would be waited for.
+    return () => network.reset();
+  },
   silent: (network) => network.silence(),
   refusing: (network) => network.refuse(),
   'not listening': (network) => network.stopListening(),
@@ -130,9 +133,10 @@ async function injectFaults({ servers, networks }, child, plan, seed) {
     injected[what] = (injected[what] ?? 0) + 1;
     if (isServer) return fault(site, part);
     const duration = part(20, 1500);
-    await fault(site, part);
+    const after = await fault(site, part);
     await sleep(duration);
     await site.heal();
+    after?.();
   };
 
   for (;;) {

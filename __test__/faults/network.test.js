@@ -18,6 +18,9 @@ afterEach(async () => {
   await network?.close();
 });
 
+/** A damaged reply may promise more than will come, and is waited for as long as operations are. */
+const damage = { mayDamage: true, returnMs: DEADLINE_MS + 1000 };
+
 /** Runs `fault`, and mends the network. */
 async function during(source, fault, { deadline = DEADLINE_MS, ...more } = {}) {
   const store = await openStore(source, network.port, { ...options, commandTimeout: deadline });
@@ -108,7 +111,7 @@ describe.each(familySources)('a network, by %s,', (source) => {
           await sleep(250);
         }
       },
-      { mayDamage: true },
+      damage,
     );
     // It did, both in values and in what is around them.
     expect(damaged).toBeGreaterThan(0);

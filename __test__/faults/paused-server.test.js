@@ -20,7 +20,8 @@ describe.each(familySources)('a server that hangs, by %s', (source) => {
     const store = await openStore(source, redis.port, options);
     const { failed, longest } = await underTraffic(store, { deadline: DEADLINE_MS }, () => pause(400));
     expect(failed).toEqual({});
-    expect(longest).toBeGreaterThan(300);
+    // Without the pause, it would be a few.
+    expect(longest).toBeGreaterThan(100);
   });
 
   test('for longer than the deadline: operations are given up meanwhile, and served then', async () => {

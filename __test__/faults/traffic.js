@@ -67,6 +67,7 @@ class Traffic {
   #mayForget;
   #mayFallBack;
   #mayDamage;
+  #returnMs;
   #clock = new Clock();
   #visitors;
   #running = true;
@@ -92,6 +93,7 @@ class Traffic {
    * @param {boolean} [options.mayForget] the server may lose its data
    * @param {boolean} [options.mayFallBack] another server may take its place that lacks the last writes
    * @param {boolean} [options.mayDamage] the network may change values
+   * @param {number} [options.returnMs] how soon there must be service again
    */
   constructor(store, options) {
     const {
@@ -109,6 +111,7 @@ class Traffic {
     this.#mayForget = mayForget;
     this.#mayFallBack = mayFallBack;
     this.#mayDamage = mayDamage;
+    this.#returnMs = options.returnMs ?? RETURN_MS;
     this.#visitors = Array.from(
       { length: visitors },
       (_, i) => new Visitor(`${name}-${i}-${'x'.repeat(16)}`),
@@ -145,7 +148,7 @@ class Traffic {
   /** Like `served`, and not within the time that the server's return allows is a violation. */
   async servedAgain() {
     const took = await this.served();
-    if (took > RETURN_MS)
+    if (took > this.#returnMs)
       this.#violation('back late', `service ${Math.round(took)} ms after the server's return`);
   }
 

@@ -742,6 +742,11 @@ impl Supervisor {
         .fold(self.patience(link), Instant::min)
     }
 
+    /// For how long a reply may be on its way. A slow server is not given up sooner than a silent one.
+    fn longest_reply(&self) -> Duration {
+        self.options.command_timeout.max(self.silence)
+    }
+
     /// Until when the server may be silent.
     fn patience(&self, link: &Link) -> Instant {
         match self.in_flight.front() {
@@ -755,8 +760,7 @@ impl Supervisor {
                 let taken = sent.flushed.unwrap_or(sent.sent.max(link.wrote()));
                 let silent = taken.max(link.heard()) + self.silence;
                 // Bytes without end that make no answer: a damaged reply that swallows all the others.
-                let stuck = taken.max(self.replied) + self.options.command_timeout;
-                silent.min(stuck)
+                silent.min(taken.max(self.replied) + self.longest_reply())
             }
         }
     }
@@ -773,7 +777,7 @@ impl Supervisor {
         }
         if !self.in_flight.is_empty() {
             let cause = if link.heard() + self.silence > now {
-                let waited = self.options.command_timeout.as_millis();
+                let waited = self.longest_reply().as_millis();
                 format!("no whole answer for {waited} ms")
             } else {
                 format!("no answer for {} ms", self.silence.as_millis())
