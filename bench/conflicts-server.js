@@ -26,6 +26,8 @@ app.get('/add/:key', (request, response) => {
   request.session.save((error) => response.status(error ? 500 : 200).end(error?.code));
 });
 const server = app.listen(0, '127.0.0.1');
+// A connection that was idle for long must not end while its client sends.
+server.keepAliveTimeout = 0;
 
 serve({
   async port() {
