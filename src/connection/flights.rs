@@ -36,6 +36,7 @@ pub(crate) struct Flying {
     flights: Arc<Flights>,
     key: Arc<[u8]>,
     flight: Arc<Flight>,
+    is_over: bool,
 }
 
 impl Flights {
@@ -45,15 +46,15 @@ impl Flights {
     }
 
     /// The read of a key that is under way and may be joined.
-    pub(crate) fn find(&self, key: &[u8]) -> Option<Arc<Flight>> {
+    pub(crate) fn find(&self, key: &[u8], now: Instant) -> Option<Arc<Flight>> {
         let flight = self.lock().get(key).map(Arc::clone)?;
-        (flight.since.elapsed() < JOINABLE).then_some(flight)
+        (now.saturating_duration_since(flight.since) < JOINABLE).then_some(flight)
     }
 
     /// Begins a read that others may join.
-    pub(crate) fn begin(self: &Arc<Self>, key: &[u8]) -> Flying {
+    pub(crate) fn begin(self: &Arc<Self>, key: &[u8], now: Instant) -> Flying {
         let flight = Arc::new(Flight {
-            since: Instant::now(),
+            since: now,
             followers: Mutex::default(),
         });
         let key: Arc<[u8]> = key.into();
@@ -62,6 +63,7 @@ impl Flights {
             flights: Arc::clone(self),
             key,
             flight,
+            is_over: false,
         }
     }
 
@@ -95,8 +97,9 @@ impl Flying {
     }
 
     /// The answer has come.
-    pub(crate) fn land(self, first: &Reply, second: &Reply) {
+    pub(crate) fn land(mut self, first: &Reply, second: &Reply) {
         self.leave();
+        self.is_over = true;
         let followers = std::mem::take(&mut *self.flight.followers());
         for follower in followers {
             follower(first, second);
@@ -105,18 +108,20 @@ impl Flying {
 
     fn leave(&self) {
         let mut flights = self.flights.lock();
-        if flights
-            .get(&self.key)
-            .is_some_and(|flight| Arc::ptr_eq(flight, &self.flight))
+        // The other way round, to look it up, would be dearer in the usual case.
+        if let Some(flight) = flights.remove(&self.key)
+            && !Arc::ptr_eq(&flight, &self.flight)
         {
-            flights.remove(&self.key);
+            flights.insert(Arc::clone(&self.key), flight);
         }
     }
 }
 
 impl Drop for Flying {
     fn drop(&mut self) {
-        self.leave();
+        if !self.is_over {
+            self.leave();
+        }
     }
 }
 
@@ -128,7 +133,7 @@ mod tests {
 
     fn join(flights: &Flights, key: &[u8], count: &Arc<AtomicUsize>) -> bool {
         let count = Arc::clone(count);
-        let flight = flights.find(key);
+        let flight = flights.find(key, Instant::now());
         let found = flight.is_some();
         if let Some(flight) = flight {
             flight.join(move |first, _| {
@@ -144,19 +149,19 @@ mod tests {
         let flights = Arc::new(Flights::default());
         let count = Arc::default();
         assert!(!join(&flights, b"k", &count));
-        let flying = flights.begin(b"k");
+        let flying = flights.begin(b"k", Instant::now());
         assert!(join(&flights, b"k", &count));
         assert!(!join(&flights, b"other", &count));
         flights.close(b"k");
         assert!(!join(&flights, b"k", &count));
-        let second = flights.begin(b"k");
+        let second = flights.begin(b"k", Instant::now());
         flying.land(&Ok(Value::Int(1)), &Ok(Value::Nil));
         assert_eq!(count.load(Ordering::Relaxed), 1, "it had joined before");
         assert!(join(&flights, b"k", &count), "the second is under way");
         second.land(&Ok(Value::Int(1)), &Ok(Value::Nil));
         assert_eq!(count.load(Ordering::Relaxed), 2);
         assert!(!join(&flights, b"k", &count));
-        drop(flights.begin(b"k"));
+        drop(flights.begin(b"k", Instant::now()));
         assert!(flights.lock().is_empty(), "left without an answer");
     }
 }

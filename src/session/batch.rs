@@ -13,6 +13,7 @@ use std::future::Future;
 use std::ops::Range;
 use std::sync::Arc;
 use std::task::{Context, Waker};
+use std::time::Instant as StdInstant;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
@@ -30,7 +31,7 @@ impl Sessions {
         answers: &Arc<A>,
         tasks: &Handle,
     ) {
-        let mut piece = Piece::default();
+        let mut piece = Piece::at(StdInstant::now());
         let mut marks = marks.into_iter();
         for request in requests {
             let mark = marks.next().unwrap_or_default();
@@ -55,22 +56,22 @@ impl Sessions {
                         _ => None,
                     };
                     if let Some(timed) = timed
-                        && self.join(session.key, timed, *request, answers)
+                        && self.join(session.key, piece.now, timed, *request, answers)
                     {
                         continue;
                     }
                     piece.add(self, *request, *operation, &session, mark);
                     if piece.requests.len() == MOST_REQUESTS {
-                        self.send(std::mem::take(&mut piece), answers, tasks);
+                        self.send(piece.take(), answers, tasks);
                     }
                 }
                 Request::Walk(request, bulk) => {
-                    self.send(std::mem::take(&mut piece), answers, tasks);
+                    self.send(piece.take(), answers, tasks);
                     let unanswered = Unanswered::one(answers, *request, bulk.name());
                     begin(self.clone().walk(*bulk, unanswered), self.begin(), tasks);
                 }
                 Request::Page(request, walk) => {
-                    self.send(std::mem::take(&mut piece), answers, tasks);
+                    self.send(piece.take(), answers, tasks);
                     // It holds what closing waits for by itself.
                     begin(
                         self.clone().page(*walk, *request, Arc::clone(answers)),
@@ -79,7 +80,7 @@ impl Sessions {
                     );
                 }
                 Request::Close(request) => {
-                    self.send(std::mem::take(&mut piece), answers, tasks);
+                    self.send(piece.take(), answers, tasks);
                     let unanswered = Unanswered::one(answers, *request, "close");
                     let sessions = self.clone();
                     tasks.spawn(async move {
@@ -98,18 +99,25 @@ impl Sessions {
     fn join<A: Answers>(
         &self,
         key: &[u8],
+        now: StdInstant,
         timed: bool,
         request: RequestId,
         answers: &Arc<A>,
     ) -> bool {
-        let Some(flight) = self.connection().flights().find(key) else {
+        let Some(flight) = self.connection().flights().find(key, now) else {
             return false;
         };
         let unanswered = Unanswered::one(answers, request, "get");
         let under_way = self.begin();
         let server = self.connection().server().to_owned();
         flight.join(move |text, left| {
-            let answer = read(timed, &server, now(), text.clone(), left.clone());
+            let answer = read(
+                timed,
+                &server,
+                super::expiry::now(),
+                text.clone(),
+                left.clone(),
+            );
             unanswered.finish_one(answer);
             drop(under_way);
         });
@@ -125,6 +133,7 @@ impl Sessions {
             owners,
             pending,
             requests,
+            ..
         } = piece;
         self.connection().send(
             commands,
@@ -133,7 +142,7 @@ impl Sessions {
                     answers: Arc::clone(answers),
                     requests,
                 },
-                since: std::time::Instant::now(),
+                since: StdInstant::now(),
                 owners,
                 pending,
                 sessions: self.clone(),
@@ -171,8 +180,9 @@ struct Stored<'a> {
 }
 
 /// The part of a batch that is sent as one.
-#[derive(Default)]
 struct Piece {
+    /// When its batch was begun with.
+    now: StdInstant,
     commands: Commands,
     /// The place of the request that a command belongs to.
     owners: Vec<usize>,
@@ -204,6 +214,21 @@ enum Pending {
 }
 
 impl Piece {
+    fn at(now: StdInstant) -> Self {
+        Self {
+            now,
+            commands: Commands::default(),
+            owners: Vec::new(),
+            pending: Vec::new(),
+            requests: Vec::new(),
+        }
+    }
+
+    /// What there is so far; the piece goes on empty.
+    fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::at(self.now))
+    }
+
     fn add(
         &mut self,
         sessions: &Sessions,
@@ -303,7 +328,7 @@ impl Piece {
             timed,
             text: None,
             left: None,
-            flying: Some(sessions.connection().flights().begin(key)),
+            flying: Some(sessions.connection().flights().begin(key, self.now)),
             ticket,
         };
         self.push(before, pending, request);
@@ -344,7 +369,7 @@ impl Piece {
 /// Requests that were sent.
 struct Sent<A: Answers> {
     unanswered: Unanswered<A>,
-    since: std::time::Instant,
+    since: StdInstant,
     owners: Vec<usize>,
     pending: Vec<Pending>,
     sessions: Sessions,
@@ -496,7 +521,7 @@ mod tests {
     use crate::error::Error;
 
     fn packed(existing: bool, ttl: Option<u64>) -> String {
-        let mut piece = Piece::default();
+        let mut piece = Piece::at(StdInstant::now());
         piece.add_set(
             existing,
             &Stored {
