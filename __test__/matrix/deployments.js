@@ -14,8 +14,8 @@ const { startSentinel } = require('../support/sentinel.js');
 
 const HOST = '127.0.0.1';
 
-async function standalone(program) {
-  const server = await startRedis({ program });
+async function standalone(program, { args } = {}) {
+  const server = await startRedis({ program, args });
   return {
     topology: 'standalone',
     places: [{ host: HOST, port: server.port }],
@@ -58,7 +58,7 @@ const deployments = { standalone, sentinel, cluster };
 /**
  * Starts a deployment before the tests of a `describe`, empties it before each, and stops it after them.
  *
- * @param {object} [options] of `startSentinel`
+ * @param {object} [options] of `startSentinel`, or the `args` of a standalone server
  */
 function useDeployment(topology, program, options) {
   let deployment;
