@@ -1,7 +1,7 @@
 'use strict';
 
 const { RedisStore } = require('../..');
-const { startRedis, useRedis } = require('../support/redis.js');
+const { askOnce, startRedis, useRedis } = require('../support/redis.js');
 const { liveSession } = require('../support/sessions.js');
 const { closeAll, keepStore, openStore } = require('../support/stores.js');
 const { startCluster } = require('../support/cluster.js');
@@ -109,32 +109,94 @@ describe('where the server cannot tell of changes', () => {
   });
 });
 
-test('in a cluster, every node tells of changes, and replicas are not read', async () => {
-  const cluster = await startCluster({ primaries: 3, replicas: 0 });
-  try {
-    const [{ host, port }] = cluster.addresses;
-    const url = `redis+cluster://${host}:${port}`;
-    const store = keepStore(new RedisStore({ url, cache: true }));
-    const plain = keepStore(new RedisStore({ url }));
+describe('in a cluster', () => {
+  const ids = Array.from({ length: 30 }, (_, n) => `s${n}`);
+  let cluster;
+  let url;
+  beforeAll(async () => {
+    cluster = await startCluster({ primaries: 3, replicas: 1 });
+    url = `redis+cluster://127.0.0.1:${cluster.addresses[0].port}`;
+  }, 60_000);
+  afterAll(() => cluster?.stop());
+
+  /** A store that has all the sessions near, each with the same number. */
+  async function openWarm(plain, n) {
+    const store = keepStore(new RedisStore({ url, cache: { maxStaleness: 500 } }));
     store.on('error', () => {});
-    const ids = Array.from({ length: 30 }, (_, n) => `s${n}`);
-    for (const id of ids) await plain.set(id, numbered(1));
-    await Promise.all(ids.map((id) => store.get(id)));
+    await Promise.all(ids.map((id) => plain.set(id, numbered(n))));
     await until(async () => {
       await Promise.all(ids.map((id) => store.get(id)));
-      return ids.every((id) => hit(store, id) === 1);
+      return ids.every((id) => hit(store, id) === n);
     });
-    for (const id of ids) await plain.set(id, numbered(2));
-    await until(() => ids.every((id) => hit(store, id) === 'later' || hit(store, id) === 2));
-    await Promise.all(ids.map((id) => store.get(id)));
-    expect(ids.every((id) => hit(store, id) === 2 || hit(store, id) === 'later')).toBe(true);
+    return store;
+  }
+
+  const openPlain = () => {
+    const store = keepStore(new RedisStore({ url }));
+    store.on('error', () => {});
+    return store;
+  };
+
+  test('every node tells of changes', async () => {
+    const plain = openPlain();
+    const store = await openWarm(plain, 1);
+    await Promise.all(ids.map((id) => plain.set(id, numbered(2))));
+    await until(() => ids.every((id) => hit(store, id) !== 1));
+    expect((await Promise.all(ids.map((id) => store.get(id)))).every(({ n }) => n === 2)).toBe(true);
+  });
+
+  test('a slot that moves takes nothing old with it', async () => {
+    const plain = openPlain();
+    const store = await openWarm(plain, 1);
+    const slot = await cluster.slotOf('sess:s0');
+    const owner = await cluster.ownerOf(slot);
+    const other = (await cluster.primaries()).find((node) => node !== owner);
+    await cluster.moveSlots([slot], other);
+    await cluster.command('sess:s0', 'SET', 'sess:s0', JSON.stringify(numbered(2)));
+    await until(() => hit(store, 's0') !== 1);
+    expect((await store.get('s0')).n).toBe(2);
+    await until(async () => {
+      await store.get('s0');
+      return hit(store, 's0') === 2;
+    });
+    await cluster.command('sess:s0', 'SET', 'sess:s0', JSON.stringify(numbered(3)));
+    await until(() => hit(store, 's0') !== 2);
+    expect((await store.get('s0')).n).toBe(3);
+  }, 30_000);
+
+  test('a primary that is made a replica, or dies, leaves nothing old behind', async () => {
+    const plain = openPlain();
+    const store = await openWarm(plain, 1);
+    const slot = await cluster.slotOf('sess:s0');
+    const owner = await cluster.ownerOf(slot);
+    const primaries = await cluster.primaries();
+    for (const node of cluster.nodes.filter((one) => !primaries.includes(one)))
+      if ((await askOnce(node, 'ROLE'))[2] === owner.port) await askOnce(node, 'CLUSTER', 'FAILOVER');
+    await until(async () => ![owner, undefined].includes(await cluster.ownerOf(slot)), 20_000);
+    await until(async () => {
+      const reply = await cluster
+        .command('sess:s0', 'SET', 'sess:s0', JSON.stringify(numbered(2)))
+        .catch(String);
+      return reply === 'OK';
+    }, 20_000);
+    await until(() => hit(store, 's0') !== 1);
+    await until(async () => (await store.get('s0').catch(() => null))?.n === 2, 20_000);
+
+    await until(async () => {
+      await store.get('s0');
+      return hit(store, 's0') === 2;
+    });
+    await cluster.failOver(await cluster.ownerOf(slot));
+    await cluster.command('sess:s0', 'SET', 'sess:s0', JSON.stringify(numbered(3)));
+    await until(() => hit(store, 's0') !== 2);
+    await until(async () => (await store.get('s0').catch(() => null))?.n === 3, 20_000);
+  }, 90_000);
+
+  test("is refused beside a cluster's replicas", () => {
     expect(() => new RedisStore({ url, cache: true, readFrom: 'replica-preferred' })).toThrow(
       expect.objectContaining({ code: 'ERR_INVALID_ARG_VALUE', message: expect.stringMatching(/replica/) }),
     );
-  } finally {
-    await closeAll();
-    await cluster.stop();
-  }
+  });
 });
 
 describe('the option', () => {
