@@ -1,0 +1,45 @@
+'use strict';
+
+const { RedisStore } = require('../..');
+const { startSentinel } = require('../support/sentinel.js');
+const { closeAll, keepStore } = require('../support/stores.js');
+const { until } = require('../support/until.js');
+
+const LIMIT_MS = 60_000;
+
+let group;
+afterEach(async () => {
+  await closeAll();
+  await group?.stop();
+});
+
+test(
+  'a failover empties the cache: what the new primary has is read, and kept again',
+  async () => {
+    group = await startSentinel();
+    const addresses = group.sentinels.map(({ port }) => `127.0.0.1:${port}`);
+    const store = keepStore(
+      new RedisStore({ sentinel: { name: group.name, addresses }, cache: true, commandTimeout: 15_000 }),
+    );
+    const hit = () => {
+      let session;
+      store.get('abc', (_error, result) => {
+        session = result;
+      });
+      return session;
+    };
+    await store.set('abc', { n: 1 });
+    await store.get('abc');
+    await until(() => hit()?.n === 1);
+
+    await group.failOver();
+    await group.command('SET', 'sess:abc', '{"n":2}');
+
+    await until(async () => (await store.get('abc'))?.n === 2);
+    await until(() => hit()?.n === 2);
+    // Followed on the new primary, too.
+    await group.command('SET', 'sess:abc', '{"n":3}');
+    await until(async () => (await store.get('abc'))?.n === 3);
+  },
+  LIMIT_MS,
+);
