@@ -10,7 +10,7 @@
 //! do.
 
 use super::commands::{Access, Commands, Expect};
-use super::status::{Down, Event, Watch};
+use super::status::{Down, Event, Watches};
 use super::supervisor::{LONGEST_SILENCE, SHORTEST_SILENCE};
 use super::{Connection, Job, Message, Reply, Settle, Shared};
 use crate::error::Error;
@@ -18,8 +18,8 @@ use crate::options::ConnectionOptions;
 use redis::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
@@ -110,7 +110,7 @@ pub(super) async fn run(
         failure: None,
         resume_at: Instant::now(),
         pause: FIRST_PAUSE,
-        watches: Vec::new(),
+        watches: Watches::default(),
         walkers: Vec::new(),
         nodes_at: Instant::now(),
         closing: None,
@@ -180,7 +180,7 @@ struct Driver {
     pause: Duration,
     /// For how long the client may keep silent while it owes an answer.
     silence: Duration,
-    watches: Vec<Weak<dyn Watch>>,
+    watches: Watches,
     walkers: Vec<oneshot::Sender<Vec<Connection>>>,
     /// When the client is asked for its nodes, if somebody waits for them.
     nodes_at: Instant,
@@ -275,7 +275,7 @@ impl Driver {
                 {
                     watch.event(&Event::Ready);
                 }
-                self.watches.push(watch);
+                self.watches.add(watch);
             }
             // The client sees to that itself.
             Some(Message::Credentials(_)) => {}
@@ -323,7 +323,7 @@ impl Driver {
             Said::Failed(cause) if matches!(self.state, State::Away | State::Silent) => {
                 self.failures += 1;
                 self.note_down(cause.clone());
-                self.tell(&Event::Failed(self.unreachable(cause)));
+                self.watches.tell(&Event::Failed(self.unreachable(cause)));
             }
             // What that means for commands, they say themselves.
             Said::Failed(_) => {}
@@ -439,7 +439,7 @@ impl Driver {
         self.heard = Instant::now();
         if !self.shared.health.is_ready() {
             self.shared.health.set_ready(true);
-            self.tell(&Event::Ready);
+            self.watches.tell(&Event::Ready);
         }
     }
 
@@ -454,7 +454,8 @@ impl Driver {
         self.failures += u32::from(was_connected);
         self.note_down(cause.clone());
         if was_connected {
-            self.tell(&Event::Reconnecting(self.unreachable(cause)));
+            self.watches
+                .tell(&Event::Reconnecting(self.unreachable(cause)));
         }
     }
 
@@ -482,16 +483,6 @@ impl Driver {
             let cause = format!("no answer for {} ms", self.silence.as_millis());
             self.set_away(State::Silent, cause);
         }
-    }
-
-    fn tell(&mut self, event: &Event) {
-        self.watches.retain(|watch| match watch.upgrade() {
-            Some(watch) => {
-                watch.event(event);
-                true
-            }
-            None => false,
-        });
     }
 
     // ---- What goes out ----

@@ -7,7 +7,7 @@
 
 use super::commands::{Access, Commands, Expect};
 use super::slots::{Redirection, SLOTS, Slots, slot};
-use super::status::{Down, Event, Watch};
+use super::status::{Down, Event, Watch, Watches};
 use super::tracking::Tracking;
 use super::{Connection, Job, Message, Reply, Settle, Shared};
 use crate::cache::Invalidation;
@@ -53,7 +53,7 @@ pub(super) async fn run(
         parked: HashMap::new(),
         is_asking: false,
         ask_at: Instant::now(),
-        watches: Vec::new(),
+        watches: Watches::default(),
         walkers: Vec::new(),
         asked_walkers: Vec::new(),
         closing: None,
@@ -138,7 +138,7 @@ struct Router {
     is_asking: bool,
     /// When the nodes are next to be asked for the slots.
     ask_at: Instant,
-    watches: Vec<Weak<dyn Watch>>,
+    watches: Watches,
     /// They wait for slots that are asked for from here on: what is known may be as old as the pauses
     /// between questions.
     walkers: Vec<oneshot::Sender<Vec<Connection>>>,
@@ -231,7 +231,7 @@ impl Router {
                 {
                     watch.event(&Event::Ready);
                 }
-                self.watches.push(watch);
+                self.watches.add(watch);
             }
             Some(Message::Credentials(given)) => {
                 for member in self.members.values() {
@@ -300,9 +300,7 @@ impl Router {
                 }
             }
             News::Event(_, Event::CredentialsWanted) => {
-                if let Some(watch) = self.watches.iter().find_map(Weak::upgrade) {
-                    watch.event(&Event::CredentialsWanted);
-                }
+                self.watches.ask_for_credentials();
             }
             News::Event(node, Event::Ready) => {
                 self.note_health(None);
@@ -314,7 +312,7 @@ impl Router {
             }
             // The node serves all the same.
             News::Event(_, Event::Failed(error @ Error::CacheOff { .. })) => {
-                self.tell(&Event::Failed(error));
+                self.watches.tell(&Event::Failed(error));
             }
             News::Event(node, Event::Reconnecting(error) | Event::Failed(error)) => {
                 self.hurry();
@@ -330,7 +328,7 @@ impl Router {
                 self.is_asking = false;
                 self.ask_at = Instant::now() + REPAIR_PAUSE;
                 self.note_health(Some(&error));
-                self.tell(&Event::Failed(error.clone()));
+                self.watches.tell(&Event::Failed(error.clone()));
                 if error.is_loss() || error.is_passing() {
                     self.blame(&error);
                 } else {
@@ -717,21 +715,11 @@ impl Router {
         if serves != self.shared.health.is_ready() {
             self.shared.health.set_ready(serves);
             if serves {
-                self.tell(&Event::Ready);
+                self.watches.tell(&Event::Ready);
             } else if let Some(error) = error {
-                self.tell(&Event::Reconnecting(error.clone()));
+                self.watches.tell(&Event::Reconnecting(error.clone()));
             }
         }
-    }
-
-    fn tell(&mut self, event: &Event) {
-        self.watches.retain(|watch| match watch.upgrade() {
-            Some(watch) => {
-                watch.event(event);
-                true
-            }
-            None => false,
-        });
     }
 
     /// What is parked counts for the bound of the queue.

@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 
 /// What happened to a connection.
 #[derive(Clone, Debug)]
@@ -20,6 +20,33 @@ pub(crate) enum Event {
 /// Told of a connection's events on the runtime's thread; must neither block nor wait.
 pub(crate) trait Watch: Send + Sync {
     fn event(&self, event: &Event);
+}
+
+/// Those who watch a connection. Held weakly: a store that was forgotten watches no more.
+#[derive(Clone, Default)]
+pub(super) struct Watches(Vec<Weak<dyn Watch>>);
+
+impl Watches {
+    pub(super) fn add(&mut self, watch: Weak<dyn Watch>) {
+        self.0.push(watch);
+    }
+
+    pub(super) fn tell(&mut self, event: &Event) {
+        self.0.retain(|watch| match watch.upgrade() {
+            Some(watch) => {
+                watch.event(event);
+                true
+            }
+            None => false,
+        });
+    }
+
+    /// Has one of them ask the app for credentials. All have the same function, so one will do.
+    pub(super) fn ask_for_credentials(&self) {
+        if let Some(watch) = self.0.iter().find_map(Weak::upgrade) {
+            watch.event(&Event::CredentialsWanted);
+        }
+    }
 }
 
 /// Why there is no connection.

@@ -7,7 +7,7 @@
 use super::commands::{Access, Commands, Expect};
 use super::link::{self, Failure, FailureKind, Link};
 use super::sentinel::Sentinels;
-use super::status::{Down, Event, Watch};
+use super::status::{Down, Event, Watch, Watches};
 use super::tracking::Tracking;
 use super::{Credentials, Job, Message, Reply, Settle, Shared, tls};
 use crate::cache::Moment;
@@ -62,7 +62,7 @@ pub(super) async fn run(
         again: VecDeque::new(),
         later: None,
         closing: None,
-        watches: Vec::new(),
+        watches: Watches::default(),
         credentials: None,
         wanted: None,
         renew: None,
@@ -126,7 +126,7 @@ struct Supervisor {
     later: Option<Failure>,
     /// Set once by a `Close`: nothing is accepted any more, and these are told at the end.
     closing: Option<Vec<oneshot::Sender<()>>>,
-    watches: Vec<Weak<dyn Watch>>,
+    watches: Watches,
     credentials: Option<Credentials>,
     /// An attempt to connect waits for credentials.
     wanted: Option<oneshot::Sender<Result<Credentials, String>>>,
@@ -174,24 +174,7 @@ impl Supervisor {
                 watch.event(&Event::CredentialsWanted);
             }
         }
-        self.watches.push(watch);
-    }
-
-    fn tell(&mut self, event: &Event) {
-        self.watches.retain(|watch| match watch.upgrade() {
-            Some(watch) => {
-                watch.event(event);
-                true
-            }
-            None => false,
-        });
-    }
-
-    /// Has one of the watches ask the app. All have the same function, so one will do.
-    fn ask_for_credentials(&mut self) {
-        if let Some(watch) = self.watches.iter().find_map(Weak::upgrade) {
-            watch.event(&Event::CredentialsWanted);
-        }
+        self.watches.add(watch);
     }
 
     fn take_credentials(&mut self, credentials: Result<Credentials, String>) {
@@ -211,7 +194,7 @@ impl Supervisor {
             Err(cause) => {
                 self.renew = Some(Instant::now() + RENEWAL_PAUSE);
                 let error = self.credentials_error(cause);
-                self.tell(&Event::Failed(error));
+                self.watches.tell(&Event::Failed(error));
             }
         }
     }
@@ -349,9 +332,9 @@ impl Supervisor {
                 Ok(link) => {
                     let deaf = self.begin_tracking(&link.0);
                     self.shared.health.set_ready(true);
-                    self.tell(&Event::Ready);
+                    self.watches.tell(&Event::Ready);
                     if let Err(deaf) = deaf {
-                        self.tell(&Event::Failed(deaf));
+                        self.watches.tell(&Event::Failed(deaf));
                     }
                     return Some(link);
                 }
@@ -374,7 +357,7 @@ impl Supervisor {
             if is_final {
                 self.fail_waiting(&error);
             }
-            self.tell(&Event::Failed(error));
+            self.watches.tell(&Event::Failed(error));
         }
     }
 
@@ -400,7 +383,7 @@ impl Supervisor {
         if self.options.credentials.is_some() {
             let (sender, receiver) = oneshot::channel();
             self.wanted = Some(sender);
-            self.ask_for_credentials();
+            self.watches.ask_for_credentials();
             let answer = self.wait(timeout(limit, receiver)).await?;
             self.wanted = None;
             match answer {
@@ -486,7 +469,7 @@ impl Supervisor {
         if self.later.take().is_none() && self.served {
             self.pause = Duration::ZERO;
         }
-        self.tell(&Event::Reconnecting(error));
+        self.watches.tell(&Event::Reconnecting(error));
         Served::Lost
     }
 
@@ -770,7 +753,7 @@ impl Supervisor {
         let now = Instant::now();
         if self.renew.is_some_and(|time| time <= now) {
             self.renew = None;
-            self.ask_for_credentials();
+            self.watches.ask_for_credentials();
         }
         if self.patience(link) > now {
             return None;
@@ -859,7 +842,7 @@ fn reply(server: &str, value: Value) -> Reply {
 
 /// Takes the answer to a renewed authentication.
 struct Renewal {
-    watches: Vec<Weak<dyn Watch>>,
+    watches: Watches,
     server: Arc<str>,
 }
 
@@ -871,9 +854,7 @@ impl Settle for Renewal {
                 let cause = error.to_string();
                 let server = self.server.to_string();
                 let event = Event::Failed(Error::Credentials { server, cause });
-                for watch in self.watches.iter().filter_map(Weak::upgrade) {
-                    watch.event(&event);
-                }
+                self.watches.tell(&event);
             }
         }
     }
