@@ -47,6 +47,15 @@ pub(crate) struct Commands {
 }
 
 impl Commands {
+    /// None yet, with room for a number of commands and their bytes.
+    pub(crate) fn with_room(commands: usize, bytes: usize) -> Self {
+        Self {
+            bytes: Vec::with_capacity(bytes),
+            list: Vec::with_capacity(commands),
+            node: 0,
+        }
+    }
+
     /// A single command.
     pub(crate) fn of(
         access: Access,
@@ -201,6 +210,11 @@ impl Commands {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.list.is_empty()
+    }
+
+    /// All of them, one after the other, as Redis reads them.
+    pub(super) fn all_bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// A command as Redis reads it.

@@ -3,6 +3,8 @@
 use super::Reply;
 use std::collections::HashMap;
 use std::fmt;
+use std::hash::RandomState;
+use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,12 +14,25 @@ const JOINABLE: Duration = Duration::from_millis(100);
 /// Takes the answers to the commands of a read.
 type Follower = Box<dyn FnOnce(&Reply, &Reply) + Send>;
 
-/// The reads that are under way on a connection, of all stores that share it. Touched by the runtime's
-/// thread alone, in the order in which commands are sent and replies are settled. So nobody joins a read
-/// whose answer has come, nor one that was sent before a write to its key.
+/// The reads that are under way on a connection, of all stores that share it. Told of reads and writes by the
+/// runtime's thread, in the order in which they are sent, and of answers in the order in which they come: so
+/// nobody joins a read whose answer has come, nor one that was sent before a write to its key.
 #[derive(Default)]
-pub(crate) struct Flights {
-    open: Mutex<HashMap<Arc<[u8]>, Arc<Flight>>>,
+pub(crate) struct Flights(Mutex<Reads>);
+
+#[derive(Default)]
+struct Reads {
+    /// Those that may be joined, if they are young enough.
+    open: HashMap<Arc<[u8]>, Flight, RandomState>,
+    /// Who follows a read that may not be joined any more, by its number.
+    closed: HashMap<u64, Vec<Follower>>,
+    last: u64,
+}
+
+struct Flight {
+    number: u64,
+    since: Instant,
+    followers: Vec<Follower>,
 }
 
 impl fmt::Debug for Flights {
@@ -26,68 +41,95 @@ impl fmt::Debug for Flights {
     }
 }
 
-pub(crate) struct Flight {
-    since: Instant,
-    followers: Mutex<Vec<Follower>>,
-}
-
 /// Kept by the one that sends the command. If it is dropped without an answer, so are the followers.
 pub(crate) struct Flying {
     flights: Arc<Flights>,
     key: Arc<[u8]>,
-    flight: Arc<Flight>,
+    number: u64,
     is_over: bool,
 }
 
 impl Flights {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<[u8]>, Arc<Flight>>> {
-        // A poisoned lock still holds a usable map: each change is one step.
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Reads> {
+        // A poisoned lock still holds usable maps: each change is one step.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The read of a key that is under way and may be joined.
-    pub(crate) fn find(&self, key: &[u8], now: Instant) -> Option<Arc<Flight>> {
-        let flight = self.lock().get(key).map(Arc::clone)?;
-        (now.saturating_duration_since(flight.since) < JOINABLE).then_some(flight)
+    /// Joins a read of the key that is under way, if there is one: the follower that is made is given the
+    /// answers, or dropped if none come.
+    pub(crate) fn join<F>(&self, key: &[u8], now: Instant, follower: impl FnOnce() -> F) -> bool
+    where
+        F: FnOnce(&Reply, &Reply) + Send + 'static,
+    {
+        match self.lock().open.get_mut(key) {
+            Some(flight) if now.saturating_duration_since(flight.since) < JOINABLE => {
+                flight.followers.push(Box::new(follower()));
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Begins a read that others may join.
     pub(crate) fn begin(self: &Arc<Self>, key: &[u8], now: Instant) -> Flying {
-        let flight = Arc::new(Flight {
-            since: now,
-            followers: Mutex::default(),
-        });
         let key: Arc<[u8]> = key.into();
-        self.lock().insert(Arc::clone(&key), Arc::clone(&flight));
+        let mut reads = self.lock();
+        reads.last += 1;
+        let number = reads.last;
+        let flight = Flight {
+            number,
+            since: now,
+            followers: Vec::new(),
+        };
+        if let Some(earlier) = reads.open.insert(Arc::clone(&key), flight) {
+            reads.close(earlier);
+        }
+        drop(reads);
         Flying {
             flights: Arc::clone(self),
             key,
-            flight,
+            number,
             is_over: false,
         }
     }
 
     /// The key is written: who reads it from here on must not be given what was there before.
     pub(crate) fn close(&self, key: &[u8]) {
-        self.lock().remove(key);
+        let mut reads = self.lock();
+        if let Some(flight) = reads.open.remove(key) {
+            reads.close(flight);
+        }
     }
 
     /// The same for all keys.
     pub(crate) fn close_all(&self) {
-        self.lock().clear();
+        let mut reads = self.lock();
+        for (_, flight) in mem::take(&mut reads.open) {
+            reads.close(flight);
+        }
     }
 }
 
-impl Flight {
-    /// `follower` is given the answers, or dropped if none come.
-    pub(crate) fn join(&self, follower: impl FnOnce(&Reply, &Reply) + Send + 'static) {
-        self.followers().push(Box::new(follower));
+impl Reads {
+    fn close(&mut self, flight: Flight) {
+        if !flight.followers.is_empty() {
+            self.closed.insert(flight.number, flight.followers);
+        }
     }
 
-    fn followers(&self) -> MutexGuard<'_, Vec<Follower>> {
-        self.followers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    /// Nobody joins a read any more. Those who have.
+    fn end(&mut self, key: &Arc<[u8]>, number: u64) -> Vec<Follower> {
+        // The other way round, to look it up, would be dearer in the usual case.
+        if let Some(flight) = self.open.remove(key) {
+            if flight.number == number {
+                return flight.followers;
+            }
+            self.open.insert(Arc::clone(key), flight);
+        }
+        if self.closed.is_empty() {
+            return Vec::new();
+        }
+        self.closed.remove(&number).unwrap_or_default()
     }
 }
 
@@ -98,29 +140,22 @@ impl Flying {
 
     /// The answer has come.
     pub(crate) fn land(mut self, first: &Reply, second: &Reply) {
-        self.leave();
         self.is_over = true;
-        let followers = std::mem::take(&mut *self.flight.followers());
-        for follower in followers {
+        for follower in self.end() {
             follower(first, second);
         }
     }
 
-    fn leave(&self) {
-        let mut flights = self.flights.lock();
-        // The other way round, to look it up, would be dearer in the usual case.
-        if let Some(flight) = flights.remove(&self.key)
-            && !Arc::ptr_eq(&flight, &self.flight)
-        {
-            flights.insert(Arc::clone(&self.key), flight);
-        }
+    fn end(&self) -> Vec<Follower> {
+        self.flights.lock().end(&self.key, self.number)
     }
 }
 
 impl Drop for Flying {
     fn drop(&mut self) {
         if !self.is_over {
-            self.leave();
+            // Outside the lock: being dropped, they tell that there is no answer.
+            drop(self.end());
         }
     }
 }
@@ -133,15 +168,12 @@ mod tests {
 
     fn join(flights: &Flights, key: &[u8], count: &Arc<AtomicUsize>) -> bool {
         let count = Arc::clone(count);
-        let flight = flights.find(key, Instant::now());
-        let found = flight.is_some();
-        if let Some(flight) = flight {
-            flight.join(move |first, _| {
+        flights.join(key, Instant::now(), || {
+            move |first: &Reply, _: &Reply| {
                 assert!(matches!(first, Ok(Value::Int(1))));
                 count.fetch_add(1, Ordering::Relaxed);
-            });
-        }
-        found
+            }
+        })
     }
 
     #[test]
@@ -162,6 +194,8 @@ mod tests {
         assert_eq!(count.load(Ordering::Relaxed), 2);
         assert!(!join(&flights, b"k", &count));
         drop(flights.begin(b"k", Instant::now()));
-        assert!(flights.lock().is_empty(), "left without an answer");
+        let reads = flights.lock();
+        assert!(reads.open.is_empty(), "left without an answer");
+        assert!(reads.closed.is_empty());
     }
 }

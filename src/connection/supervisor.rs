@@ -535,7 +535,8 @@ impl Supervisor {
                 reply = link.next() => {
                     let mut next = Some(reply);
                     while let Some(reply) = next {
-                        if let Err(failure) = reply.and_then(|value| self.take_reply(value)) {
+                        let taken = reply.and_then(|value| self.take_reply(value, link.heard()));
+                        if let Err(failure) = taken {
                             return Some(failure);
                         }
                         next = link.try_next();
@@ -567,8 +568,12 @@ impl Supervisor {
         {
             self.unqueue(&job);
             let mut end = 0;
-            for &command in &job.pending {
-                end = link.send(job.commands.bytes(command));
+            if job.pending.len() == job.commands.len() {
+                end = link.send(job.commands.all_bytes());
+            } else {
+                for &command in &job.pending {
+                    end = link.send(job.commands.bytes(command));
+                }
             }
             let due = job.pending.len();
             self.in_flight.push_back(Sent {
@@ -594,8 +599,8 @@ impl Supervisor {
         }
     }
 
-    /// Gives a reply to the command that it answers.
-    fn take_reply(&mut self, value: Value) -> Result<(), Failure> {
+    /// Gives a reply, which came at `heard`, to the command that it answers.
+    fn take_reply(&mut self, value: Value, heard: Instant) -> Result<(), Failure> {
         let value = match value {
             // Of a kind that nobody asked for, it may be a damaged reply that swallowed another one.
             Value::Push {
@@ -639,7 +644,7 @@ impl Supervisor {
             tracking.note_role(&value);
         }
         self.served = true;
-        self.replied = Instant::now();
+        self.replied = heard;
         sent.come += 1;
         if sent.come < sent.due {
             return Ok(());

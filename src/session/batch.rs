@@ -19,6 +19,9 @@ use tokio::time::Instant;
 
 /// Requests that are sent as one: the first of ten thousand need not wait for the last.
 const MOST_REQUESTS: usize = 128;
+/// Commands per request, and bytes beside the id and the value: what room is made for.
+const USUAL_COMMANDS: usize = 2;
+const USUAL_BYTES: usize = 128;
 
 impl Sessions {
     /// Sends the requests of one batch in order; walks and the end run on as tasks of their own. `marks`
@@ -31,7 +34,8 @@ impl Sessions {
         answers: &Arc<A>,
         tasks: &Handle,
     ) {
-        let mut piece = Piece::at(StdInstant::now());
+        let mut piece = Piece::at(StdInstant::now(), requests.len(), bytes.len());
+        let mut key = Vec::new();
         let mut marks = marks.into_iter();
         for request in requests {
             let mark = marks.next().unwrap_or_default();
@@ -44,8 +48,9 @@ impl Sessions {
                     base,
                     ttl,
                 } => {
+                    self.keys.key_into(&bytes[id.clone()], &mut key);
                     let session = Stored {
-                        key: &self.keys.key(&bytes[id.clone()]),
+                        key: &key,
                         value: &bytes[value.clone()],
                         base: base_of(bytes, base),
                         ttl: *ttl,
@@ -104,24 +109,17 @@ impl Sessions {
         request: RequestId,
         answers: &Arc<A>,
     ) -> bool {
-        let Some(flight) = self.connection().flights().find(key, now) else {
-            return false;
-        };
-        let unanswered = Unanswered::one(answers, request, "get");
-        let under_way = self.begin();
-        let server = self.connection().server().to_owned();
-        flight.join(move |text, left| {
-            let answer = read(
-                timed,
-                &server,
-                super::expiry::now(),
-                text.clone(),
-                left.clone(),
-            );
-            unanswered.finish_one(answer);
-            drop(under_way);
-        });
-        true
+        self.connection().flights().join(key, now, || {
+            let unanswered = Unanswered::one(answers, request, "get");
+            let under_way = self.begin();
+            let server = self.connection().server().to_owned();
+            move |text: &Reply, left: &Reply| {
+                let now = super::expiry::now();
+                let answer = read(timed, &server, now, text.clone(), left.clone());
+                unanswered.finish_one(answer);
+                drop(under_way);
+            }
+        })
     }
 
     fn send<A: Answers>(&self, piece: Piece, answers: &Arc<A>, tasks: &Handle) {
@@ -214,19 +212,24 @@ enum Pending {
 }
 
 impl Piece {
-    fn at(now: StdInstant) -> Self {
+    /// With room for a number of requests with so many bytes.
+    fn at(now: StdInstant, requests: usize, bytes: usize) -> Self {
+        let requests = requests.min(MOST_REQUESTS);
         Self {
             now,
-            commands: Commands::default(),
-            owners: Vec::new(),
-            pending: Vec::new(),
-            requests: Vec::new(),
+            commands: Commands::with_room(
+                requests * USUAL_COMMANDS,
+                requests * USUAL_BYTES + bytes,
+            ),
+            owners: Vec::with_capacity(requests * USUAL_COMMANDS),
+            pending: Vec::with_capacity(requests),
+            requests: Vec::with_capacity(requests),
         }
     }
 
     /// What there is so far; the piece goes on empty.
     fn take(&mut self) -> Self {
-        std::mem::replace(self, Self::at(self.now))
+        std::mem::replace(self, Self::at(self.now, 0, 0))
     }
 
     fn add(
@@ -521,7 +524,7 @@ mod tests {
     use crate::error::Error;
 
     fn packed(existing: bool, ttl: Option<u64>) -> String {
-        let mut piece = Piece::at(StdInstant::now());
+        let mut piece = Piece::at(StdInstant::now(), 1, 0);
         piece.add_set(
             existing,
             &Stored {

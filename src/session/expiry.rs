@@ -66,26 +66,37 @@ struct Cookie<'text> {
 /// The expiry in force for a session stored as JSON, where the text says another: to be put in the place
 /// of `cookie.expires`. [`None`] if the text is right, has no expiry, or is nothing that can be read.
 pub(crate) fn in_force(text: &[u8], remaining: Remaining, now: Instant) -> Option<Instant> {
-    let cookie = cookie(text)?;
-    let stored = cookie.expires.as_deref().map(parse_iso)?;
+    let is_right = |stored: Instant, end| stored > now && stored.abs_diff(end) <= TOLERANCE;
     match remaining {
         Remaining::Unknown => None,
         Remaining::Milliseconds(_) => {
-            let end = remaining.end(now)?;
-            match stored {
-                _ if end > LATEST => None,
-                Some(stored) if stored > now && stored.abs_diff(end) <= TOLERANCE => None,
-                _ => Some(end),
+            let end = remaining.end(now).filter(|end| *end <= LATEST)?;
+            // Nearly always so, and seen without a parser.
+            if usual_expires(text).is_some_and(|stored| is_right(stored, end)) {
+                return None;
             }
+            let stored = cookie(text)?.expires.as_deref().map(parse_iso)?;
+            let is_right = stored.is_some_and(|stored| is_right(stored, end));
+            (!is_right).then_some(end)
         }
         // Alive without an end, and in use: its cookie's time begins anew.
-        Remaining::Endless => match (stored, cookie.original_max_age) {
-            (Some(stored), Some(max_age)) if stored <= now && max_age > 0.0 => {
-                Some(now.saturating_add(max_age as u64)).filter(|end| *end <= LATEST)
-            }
-            _ => None,
-        },
+        Remaining::Endless => {
+            let cookie = cookie(text)?;
+            let stored = cookie.expires.as_deref().and_then(parse_iso)?;
+            let max_age = cookie.original_max_age.filter(|max_age| *max_age > 0.0)?;
+            let end = now.saturating_add(max_age as u64);
+            (stored <= now && end <= LATEST).then_some(end)
+        }
     }
+}
+
+/// The expiry of a cookie that begins as express-session writes most of them.
+fn usual_expires(text: &[u8]) -> Option<Instant> {
+    let rest = text.strip_prefix(br#"{"cookie":{"originalMaxAge":"#)?;
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let rest = rest[digits..].strip_prefix(br#","expires":""#)?;
+    let (date, rest) = rest.split_first_chunk::<24>()?;
+    parse_iso_bytes(date).filter(|_| rest.first() == Some(&b'"'))
 }
 
 fn cookie(text: &[u8]) -> Option<Cookie<'_>> {
@@ -106,7 +117,10 @@ fn cookie(text: &[u8]) -> Option<Cookie<'_>> {
 /// A date as `Date.prototype.toJSON` writes it: `2026-01-31T23:59:59.999Z`. Others, such as those of
 /// years beyond 9999 or before 1970, are not read.
 fn parse_iso(text: &str) -> Option<Instant> {
-    let bytes: &[u8; 24] = text.as_bytes().try_into().ok()?;
+    parse_iso_bytes(text.as_bytes().try_into().ok()?)
+}
+
+fn parse_iso_bytes(bytes: &[u8; 24]) -> Option<Instant> {
     for (at, expected) in [
         (4, b'-'),
         (7, b'-'),
@@ -201,6 +215,21 @@ mod tests {
         let over = session(r#""2026-01-31T12:00:00.000Z""#);
         let left = Remaining::Milliseconds(1);
         assert_eq!(in_force(&over, left, NOON), Some(NOON + 1), "alive");
+    }
+
+    #[test]
+    fn a_usual_cookie_is_read_without_a_parser() {
+        let usual = session(r#""2026-01-31T12:00:30.000Z""#);
+        assert_eq!(usual_expires(&usual), Some(NOON + 30_000));
+        for other in [
+            &br#"{"cookie":{"originalMaxAge":null,"expires":"2026-01-31T12:00:30.000Z"}}"#[..],
+            br#"{"cookie":{"originalMaxAge":6,"priority":"high","expires":"2026-01-31T12:00:30.000Z"}}"#,
+            br#"{"cookie":{"originalMaxAge":6,"expires":"2026-01-31T12:00:30.000Z  "}}"#,
+            br#"{"cookie":{"originalMaxAge":6,"expires":"2026-01-31T12:0"#,
+            br#"{"cookie":{"originalMaxAge":6,"expires":null}}"#,
+        ] {
+            assert_eq!(usual_expires(other), None);
+        }
     }
 
     #[test]
