@@ -11,7 +11,7 @@ use napi_derive::napi;
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Numbers per record: request, kind, length of the text in UTF-16 units (or the count).
 const FIELDS: usize = 3;
@@ -21,6 +21,9 @@ const HEAD: usize = 3;
 const SLICE_RECORDS: usize = 512;
 /// V8 keeps strings beyond 128 KB in a space of their own, which is dearer to collect.
 const SLICE_TEXT: usize = 96 * 1024;
+/// How many empty slices are kept for their room. What one thread allocates and another one frees has both
+/// wait for the allocator.
+const SPARE_SLICES: usize = 4;
 /// V8 makes no longer strings (2^29 - 24 units).
 const LONGEST_TEXT: usize = (1 << 29) - 24;
 
@@ -128,11 +131,20 @@ impl Slice {
                 <= SLICE_TEXT
     }
 
-    fn append(&mut self, mut other: Self) {
+    fn append(&mut self, other: &mut Self) {
         self.records.append(&mut other.records);
         self.narrow.append(&mut other.narrow);
         self.wide.append(&mut other.wide);
         self.finished += other.finished;
+    }
+
+    /// The same room with nothing in it; `None` if it is too much to be kept.
+    fn emptied(mut self) -> Option<Self> {
+        self.records.clear();
+        self.narrow.clear();
+        self.wide.clear();
+        self.finished = 0;
+        (self.narrow.capacity() + 2 * self.wide.capacity() <= 2 * SLICE_TEXT).then_some(self)
     }
 
     fn is_full(&self) -> bool {
@@ -154,6 +166,7 @@ pub(super) fn text<'env>(env: &'env Env, bytes: &[u8]) -> Result<JsString<'env>>
 #[derive(Debug, Default)]
 struct Waiting {
     slices: VecDeque<Slice>,
+    spare: Vec<Slice>,
     /// The event loop has been woken and has not yet found the queue empty.
     woken: bool,
 }
@@ -183,10 +196,14 @@ impl Queue {
         Ok(())
     }
 
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        // A poisoned lock still holds whole slices.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The next slice and whether more are waiting.
     fn take(&self) -> Option<(Slice, bool)> {
-        // A poisoned lock still holds whole slices.
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.lock();
         match waiting.slices.pop_front() {
             Some(slice) => Some((slice, !waiting.slices.is_empty())),
             None => {
@@ -197,26 +214,51 @@ impl Queue {
     }
 }
 
+impl Queue {
+    /// An empty slice.
+    fn slice(&self) -> Slice {
+        self.lock().spare.pop().unwrap_or_default()
+    }
+
+    /// Keeps the room of a slice that was given out.
+    fn recycle(&self, slice: Slice) {
+        if let Some(slice) = slice.emptied() {
+            let mut waiting = self.lock();
+            if waiting.spare.len() < SPARE_SLICES {
+                waiting.spare.push(slice);
+            }
+        }
+    }
+}
+
+impl Waiting {
+    fn push(&mut self, mut slice: Slice) {
+        if slice.records.is_empty() {
+            return;
+        }
+        match self.slices.back_mut() {
+            Some(last) if last.fits(&slice) => last.append(&mut slice),
+            _ => self.slices.push_back(slice),
+        }
+    }
+}
+
 impl Answers for Queue {
     fn answer(&self, answers: Vec<(RequestId, Answer)>) {
         // Joined before the lock is taken: the event loop may be waiting for it.
-        let mut slices = vec![Slice::default()];
+        let mut slices = vec![self.slice()];
         for (request, answer) in answers {
             if let Some(slice) = slices.last_mut() {
                 slice.add(request, answer);
                 if slice.is_full() {
-                    slices.push(Slice::default());
+                    slices.push(self.slice());
                 }
             }
         }
         let must_wake = {
-            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut waiting = self.lock();
             for slice in slices {
-                match waiting.slices.back_mut() {
-                    Some(last) if last.fits(&slice) => last.append(slice),
-                    _ if slice.records.is_empty() => {}
-                    _ => waiting.slices.push_back(slice),
-                }
+                waiting.push(slice);
             }
             !mem::replace(&mut waiting.woken, true)
         };
@@ -289,7 +331,7 @@ impl Completions {
         mut records: Uint32ArraySlice,
     ) -> Result<Option<JsString<'env>>> {
         let records = lend(&mut records);
-        let Some((slice, more)) = self.queue.take() else {
+        let Some((mut slice, more)) = self.queue.take() else {
             if let Some(count) = records.first_mut() {
                 *count = 0;
             }
@@ -303,9 +345,11 @@ impl Completions {
         room[1] = u32::from(!slice.wide.is_empty());
         room[2] = u32::from(more);
         room[HEAD..].copy_from_slice(&slice.records);
-        self.wide = slice.wide;
+        self.wide = mem::take(&mut slice.wide);
         self.queue.finished(env, slice.finished)?;
-        env.create_string_latin1(slice.narrow).map(Some)
+        let narrow = env.create_string_latin1(&slice.narrow);
+        self.queue.recycle(slice);
+        narrow.map(Some)
     }
 
     /// The wide text of the slice collected last.
