@@ -72,9 +72,10 @@ function makeContent({ bytes, name }) {
 
 /** A session as express-session makes it for a request, with a cookie of one day. */
 function newSession(req, content) {
-  req.session = new Session(req, content);
+  req.session = new Session(req);
+  // First, as by its `generate`: what the app puts in comes later.
   req.session.cookie = new Cookie({ maxAge: DAY_MS, secure: false, sameSite: 'lax' });
-  return req.session;
+  return Object.assign(req.session, content);
 }
 
 /**
