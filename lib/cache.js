@@ -14,9 +14,16 @@ let depth = 0;
 class Near {
   #native;
   #ends = new Float64Array(2);
+  #lookup;
 
   constructor(native) {
     this.#native = native;
+    this.renew();
+  }
+
+  /** The prefix is another one. */
+  renew() {
+    this.#lookup = this.#native.lookup(this.#ends);
   }
 
   /**
@@ -27,7 +34,8 @@ class Near {
   get(store, id, callback, memory, decides) {
     // What the app has written reaches the addon before what it reads.
     flushWrites();
-    const text = this.#native.near(id, this.#ends);
+    const lookup = this.#lookup;
+    const text = lookup(id);
     if (text === null) return false;
     const shown = this.#ends[0];
     const ends = this.#ends[1];

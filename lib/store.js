@@ -158,6 +158,7 @@ class RedisStore extends Store {
     // Requests of this tick were issued under the old prefix.
     this.#outbox.flush();
     this.#native.setPrefix(this.#prefix);
+    this.#near?.renew();
   }
 
   get ttl() {

@@ -49,6 +49,20 @@ describeServers('%s', (_name, program) => {
     expect(plain.cacheStats()).toBeNull();
   });
 
+  test('a prefix that is set later is that of what is kept, too', async () => {
+    const store = await open();
+    const other = await openPlain({ prefix: 'other:' });
+    await other.set('abc', numbered(2));
+    await store.set('abc', numbered(1));
+    await warm(store);
+    store.prefix = 'other:';
+    expect(hit(store, 'abc')).toBe('later');
+    await warm(store);
+    expect(hit(store, 'abc')).toBe(2);
+    store.prefix = 'sess:';
+    expect(hit(store, 'abc')).toBe(1);
+  });
+
   test('texts of any width are given as they are stored', async () => {
     const store = await open();
     await store.set('abc', numbered('é😀\u0000'));

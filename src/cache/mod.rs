@@ -283,7 +283,9 @@ impl Cache {
             state
                 .entries
                 .insert_with_lifecycle(key.into(), Arc::new(entry), &mut evicted);
-            state.evictions += evicted.len() as u64;
+            // What was kept under the same key is among them.
+            let evictions = evicted.iter().filter(|(other, _)| **other != *key).count();
+            state.evictions += evictions as u64;
         }
         drop(state);
     }
@@ -645,6 +647,17 @@ mod tests {
         assert_eq!(few.stats().entries, 10);
         small.keep(small.ticket(), b"huge", entry(&"x".repeat(100_000)));
         assert_eq!(small.stats().entries, stats.entries, "too large to keep");
+    }
+
+    #[test]
+    fn what_is_replaced_was_not_evicted() {
+        let cache = usual();
+        let _line = cache.begin(true);
+        for text in ["one", "two", "three"] {
+            cache.keep(cache.ticket(), b"k", entry(text));
+        }
+        let stats = cache.stats();
+        assert_eq!((stats.entries, stats.evictions), (1, 0));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod client;
 mod completions;
 mod json;
+mod near;
 mod options;
 mod requests;
 mod wake;
@@ -13,13 +14,14 @@ mod watcher;
 
 use self::client::{Client, ClientPort};
 use self::completions::{Completions, Queue};
+use self::near::Lookup;
 use self::options::{GivenCredentials, StoreOptions};
 use self::watcher::Watcher;
 use crate::connection::runtime::Runtime;
 use crate::connection::{Lease, Watch};
 use crate::session::{Listing, RequestId, Sessions, WalkId, Walks};
-use napi::bindgen_prelude::{Env, Float64ArraySlice};
-use napi::{Error, JsString, JsValue, Result, Status, sys};
+use napi::bindgen_prelude::{Env, Float64Array};
+use napi::{Error, Result, Status};
 use napi_derive::napi;
 use std::sync::{Arc, Weak};
 
@@ -32,8 +34,6 @@ pub struct RedisStore {
     /// What prefixes set later are prefixed with.
     key_prefix: String,
     watcher: Option<Arc<Watcher>>,
-    /// Room for the key that is looked up.
-    key: Vec<u8>,
     // Declared last, dropped last: the thread ends after the last connection was let go.
     runtime: Arc<Runtime>,
 }
@@ -68,7 +68,6 @@ impl RedisStore {
             answers: completions.queue(),
             key_prefix,
             watcher: None,
-            key: Vec::new(),
             runtime,
         })
     }
@@ -161,33 +160,11 @@ impl RedisStore {
         self.sessions.is_near()
     }
 
-    /// The text of the session under an id, if it is kept in this process and may be given out. Writes two
-    /// times to `ends`, in ms since 1970: when it ends where its text says otherwise, 0 where it does not;
-    /// and when it ends in any case.
-    #[napi(catch_unwind)]
-    pub fn near<'env>(
-        &mut self,
-        env: &'env Env,
-        id: JsString,
-        mut ends: Float64ArraySlice,
-    ) -> Result<Option<JsString<'env>>> {
-        let mut room = [0; SHORT_ID];
-        let kept = match short_text(env, &id, &mut room) {
-            Some(id) => self.sessions.kept(id, &mut self.key),
-            None => {
-                let id = id.into_utf8()?;
-                self.sessions.kept(id.as_slice(), &mut self.key)
-            }
-        };
-        let Some(kept) = kept else {
-            return Ok(None);
-        };
-        if let [shown, end, ..] = lend(&mut ends) {
-            // Whole numbers up to 2^53.
-            *shown = kept.shown.map_or(0.0, |shown| shown as f64);
-            *end = kept.ends as f64;
-        }
-        completions::text(env, kept.text()).map(Some)
+    /// Makes the function by which sessions are looked up that are kept in this process, under the present
+    /// prefix. See [`near::lookup`].
+    #[napi(catch_unwind, ts_return_type = "(id: string) => string | null")]
+    pub fn lookup<'env>(&self, env: &'env Env, ends: Float64Array) -> Result<Lookup<'env>> {
+        near::lookup(env, self.sessions.clone(), ends)
     }
 
     #[napi(catch_unwind)]
@@ -204,39 +181,6 @@ impl RedisStore {
             distrusted: stats.distrusted as f64,
         })
     }
-}
-
-/// Ids of express-session have 32 letters.
-const SHORT_ID: usize = 128;
-
-/// A string in UTF-8, if it certainly fits: napi-rs would ask for its length first, and for memory.
-#[expect(
-    unsafe_code,
-    reason = "napi-rs reads no string into memory that is there"
-)]
-fn short_text<'a>(env: &Env, text: &JsString, room: &'a mut [u8; SHORT_ID]) -> Option<&'a [u8]> {
-    let mut length = 0;
-    // SAFETY: `text` is a string of `env`, and the length given is that of `room`.
-    let status = unsafe {
-        sys::napi_get_value_string_utf8(
-            env.raw(),
-            text.raw(),
-            room.as_mut_ptr().cast(),
-            SHORT_ID,
-            &mut length,
-        )
-    };
-    // A zero byte follows the text. One that did not fit was cut off before a character of up to 4 bytes.
-    (status == sys::Status::napi_ok && length + 5 <= SHORT_ID).then(|| &room[..length])
-}
-
-#[expect(
-    unsafe_code,
-    reason = "napi-rs lends typed arrays mutably no other way"
-)]
-fn lend<'a>(numbers: &'a mut Float64ArraySlice) -> &'a mut [f64] {
-    // SAFETY: called on the event loop, so no JavaScript touches the array while it is lent.
-    unsafe { numbers.as_mut() }
 }
 
 /// What `cacheStats` gives.
