@@ -102,6 +102,10 @@ describe('where the server cannot tell of changes', () => {
       expect((await store.get('abc')).n).toBe(1);
       expect(hit(store, 'abc')).toBe('later');
       expect(store.cacheStats().entries).toBe(0);
+      // One that shares the connection is told, too.
+      const second = await openStore('url', server.port, { cache: true });
+      const told = new Promise((resolve) => second.once('error', resolve));
+      expect(await told).toMatchObject({ code: 'ERR_CACHE_OFF' });
     } finally {
       await closeAll();
       await server.stop();

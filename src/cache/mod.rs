@@ -367,6 +367,11 @@ impl Cache {
         }
     }
 
+    /// Every connection tells of changes.
+    pub(crate) fn hears(&self) -> bool {
+        self.lock().can_hear()
+    }
+
     /// When an idle connection is to be asked for a sign of life; `None` while nobody reads.
     fn probe_pause(&self) -> Option<Duration> {
         let unused = self.used.get().before(Moment::now());

@@ -270,12 +270,7 @@ impl Driver {
                 self.walkers.push(walker);
             }
             Some(Message::Watch(watch)) => {
-                if let Some(watch) = watch.upgrade()
-                    && self.shared.health.is_ready()
-                {
-                    watch.event(&Event::Ready);
-                }
-                self.watches.add(watch);
+                self.watches.add(watch, self.shared.health.is_ready());
             }
             // The client sees to that itself.
             Some(Message::Credentials(_)) => {}

@@ -226,12 +226,15 @@ impl Router {
                 self.ask_at = Instant::now();
             }
             Some(Message::Watch(watch)) => {
-                if let Some(watch) = watch.upgrade()
-                    && self.shared.health.is_ready()
+                if self
+                    .shared
+                    .cache
+                    .as_ref()
+                    .is_some_and(|cache| cache.hears())
                 {
-                    watch.event(&Event::Ready);
+                    self.watches.set_amiss(None);
                 }
-                self.watches.add(watch);
+                self.watches.add(watch, self.shared.health.is_ready());
             }
             Some(Message::Credentials(given)) => {
                 for member in self.members.values() {
@@ -312,7 +315,7 @@ impl Router {
             }
             // The node serves all the same.
             News::Event(_, Event::Failed(error @ Error::CacheOff { .. })) => {
-                self.watches.tell(&Event::Failed(error));
+                self.watches.set_amiss(Some(error));
             }
             News::Event(node, Event::Reconnecting(error) | Event::Failed(error)) => {
                 self.hurry();

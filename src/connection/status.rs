@@ -24,15 +24,36 @@ pub(crate) trait Watch: Send + Sync {
 
 /// Those who watch a connection. Held weakly: a store that was forgotten watches no more.
 #[derive(Clone, Default)]
-pub(super) struct Watches(Vec<Weak<dyn Watch>>);
+pub(super) struct Watches {
+    list: Vec<Weak<dyn Watch>>,
+    /// What is amiss although the connection serves. Those who come later are told, too.
+    amiss: Option<Error>,
+}
 
 impl Watches {
-    pub(super) fn add(&mut self, watch: Weak<dyn Watch>) {
-        self.0.push(watch);
+    /// Adds one and tells it the state that the connection is in.
+    pub(super) fn add(&mut self, watch: Weak<dyn Watch>, is_ready: bool) {
+        if let Some(watch) = watch.upgrade()
+            && is_ready
+        {
+            watch.event(&Event::Ready);
+            if let Some(amiss) = &self.amiss {
+                watch.event(&Event::Failed(amiss.clone()));
+            }
+        }
+        self.list.push(watch);
+    }
+
+    /// What is amiss with a connection that serves; `None` if nothing is, or it was lost.
+    pub(super) fn set_amiss(&mut self, amiss: Option<Error>) {
+        if let Some(amiss) = &amiss {
+            self.tell(&Event::Failed(amiss.clone()));
+        }
+        self.amiss = amiss;
     }
 
     pub(super) fn tell(&mut self, event: &Event) {
-        self.0.retain(|watch| match watch.upgrade() {
+        self.list.retain(|watch| match watch.upgrade() {
             Some(watch) => {
                 watch.event(event);
                 true
@@ -43,7 +64,7 @@ impl Watches {
 
     /// Has one of them ask the app for credentials. All have the same function, so one will do.
     pub(super) fn ask_for_credentials(&self) {
-        if let Some(watch) = self.0.iter().find_map(Weak::upgrade) {
+        if let Some(watch) = self.list.iter().find_map(Weak::upgrade) {
             watch.event(&Event::CredentialsWanted);
         }
     }

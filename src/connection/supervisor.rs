@@ -166,15 +166,12 @@ impl Supervisor {
     }
 
     fn begin_watch(&mut self, watch: Weak<dyn Watch>) {
-        if let Some(watch) = watch.upgrade() {
-            if self.shared.health.is_ready() {
-                watch.event(&Event::Ready);
-            }
-            if self.wanted.is_some() {
-                watch.event(&Event::CredentialsWanted);
-            }
+        if let Some(watch) = watch.upgrade()
+            && self.wanted.is_some()
+        {
+            watch.event(&Event::CredentialsWanted);
         }
-        self.watches.add(watch);
+        self.watches.add(watch, self.shared.health.is_ready());
     }
 
     fn take_credentials(&mut self, credentials: Result<Credentials, String>) {
@@ -333,9 +330,7 @@ impl Supervisor {
                     let deaf = self.begin_tracking(&link.0);
                     self.shared.health.set_ready(true);
                     self.watches.tell(&Event::Ready);
-                    if let Err(deaf) = deaf {
-                        self.watches.tell(&Event::Failed(deaf));
-                    }
+                    self.watches.set_amiss(deaf.err());
                     return Some(link);
                 }
                 Err(failure) => failure,
