@@ -247,7 +247,9 @@ describe.each([OURS, 'connect-redis 8.1', 'connect-redis 10'])('two Express proc
       clear: COUNT / ((await calls('unlink')) + (await calls('del'))),
     };
     // Keys in one command, on the average of all.
-    if (kind === OURS) expect(longest).toEqual({ all: 1, clear: expect.closeTo(1, 1) });
-    else expect(longest).toEqual({ all: COUNT, clear: COUNT });
+    if (kind === OURS) {
+      expect(longest.all).toBe(1);
+      expect(longest.clear).toBeLessThan(65);
+    } else expect(longest).toEqual({ all: COUNT, clear: COUNT });
   });
 });

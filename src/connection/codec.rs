@@ -1,8 +1,8 @@
 //! From bytes to replies.
 //!
 //! The redis crate's codec reads all of the protocol, at a price that shows when replies come by the hundred
-//! thousand. Nearly all that a session store gets is bulk strings, integers, `OK` and nil: those are read here
-//! as soon as they are whole, everything else is left to it.
+//! thousand. Nearly all that a session store gets is bulk strings, integers, `OK` and nil, and arrays of these
+//! from `SCAN`: those are read here as soon as they are whole, everything else is left to it.
 
 use redis::{RedisError, Value, ValueCodec};
 use tokio_util::bytes::{Buf, BytesMut};
@@ -15,16 +15,32 @@ const LONGEST_BULK: usize = 512 * 1024 * 1024;
 /// Room that is made at once for a reply that announces more: the announcement may be damaged.
 const MOST_ROOM: usize = 1024 * 1024;
 
+/// Arrays within arrays: that of `SCAN` is one level deeper than its reply.
+const DEEPEST: usize = 2;
+/// Room for elements that is made at once, for the same reason.
+const MOST_ELEMENTS: usize = 16 * 1024;
+
 #[derive(Default)]
 pub(super) struct Codec {
     general: ValueCodec,
     /// The general codec has read a part of a reply, and keeps it.
     is_midway: bool,
+    /// How far an array has been looked through that has not come as a whole.
+    array: Option<Progress>,
 }
 
-enum Simple {
+/// A look through an array for its end.
+#[derive(Clone, Copy)]
+struct Progress {
+    /// The place of the next element.
+    at: usize,
+    /// How many elements are missing, those of inner arrays included.
+    missing: usize,
+}
+
+enum Simple<T> {
     /// A reply and its length in bytes.
-    Whole(Value, usize),
+    Whole(T, usize),
     /// One of this length, of which more is to come.
     Begun(usize),
     /// The line has not ended yet.
@@ -39,7 +55,12 @@ impl Decoder for Codec {
 
     fn decode(&mut self, bytes: &mut BytesMut) -> Result<Option<Value>, RedisError> {
         if !self.is_midway {
-            match simple(bytes) {
+            let reply = if bytes.first() == Some(&b'*') {
+                self.array(bytes)
+            } else {
+                simple(bytes).map(Element::value)
+            };
+            match reply {
                 Simple::Whole(value, length) => {
                     bytes.advance(length);
                     return Ok(Some(value));
@@ -63,11 +84,92 @@ impl Decoder for Codec {
     }
 }
 
-fn simple(bytes: &[u8]) -> Simple {
+impl Codec {
+    /// Reads an array that is whole. The search for its end goes on where it was when more has come.
+    fn array(&mut self, bytes: &[u8]) -> Simple<Value> {
+        let begin = Progress { at: 0, missing: 1 };
+        let mut progress = self.array.take().unwrap_or(begin);
+        while progress.missing > 0 {
+            match simple(&bytes[progress.at..]) {
+                Simple::Whole(Element::Array(length), size) => {
+                    progress.at += size;
+                    progress.missing = progress.missing - 1 + length;
+                }
+                Simple::Whole(_, size) => {
+                    progress.at += size;
+                    progress.missing -= 1;
+                }
+                Simple::Begun(size) => {
+                    self.array = Some(progress);
+                    return Simple::Begun(progress.at + size);
+                }
+                Simple::Unknown => {
+                    self.array = Some(progress);
+                    return Simple::Unknown;
+                }
+                Simple::Other => return Simple::Other,
+            }
+        }
+        match whole(bytes, DEEPEST) {
+            Some((value, length)) => Simple::Whole(value, length),
+            None => Simple::Other,
+        }
+    }
+}
+
+/// A reply that has come as a whole; `None` if its arrays are too deep.
+fn whole(bytes: &[u8], depth: usize) -> Option<(Value, usize)> {
+    let Simple::Whole(element, mut at) = simple(bytes) else {
+        return None;
+    };
+    let Element::Array(length) = element else {
+        return Some((element.value(), at));
+    };
+    let inner = depth.checked_sub(1)?;
+    let mut values = Vec::with_capacity(length.min(MOST_ELEMENTS));
+    for _ in 0..length {
+        let (value, size) = whole(&bytes[at..], inner)?;
+        values.push(value);
+        at += size;
+    }
+    Some((Value::Array(values), at))
+}
+
+/// What a line begins, with what belongs to it.
+enum Element<'a> {
+    Value(Value),
+    Text(&'a [u8]),
+    /// So many elements follow.
+    Array(usize),
+}
+
+impl Element<'_> {
+    fn value(self) -> Value {
+        match self {
+            Self::Value(value) => value,
+            Self::Text(text) => Value::BulkString(text.to_vec()),
+            // Read by those who look for arrays.
+            Self::Array(_) => Value::Array(Vec::new()),
+        }
+    }
+}
+
+impl<T> Simple<T> {
+    fn map<U>(self, change: impl FnOnce(T) -> U) -> Simple<U> {
+        match self {
+            Self::Whole(value, length) => Simple::Whole(change(value), length),
+            Self::Begun(length) => Simple::Begun(length),
+            Self::Unknown => Simple::Unknown,
+            Self::Other => Simple::Other,
+        }
+    }
+}
+
+fn simple(bytes: &[u8]) -> Simple<Element<'_>> {
     let Some(&kind) = bytes.first() else {
         return Simple::Unknown;
     };
-    if !matches!(kind, b'$' | b':' | b'+' | b'_') {
+    if !matches!(kind, b'$' | b':' | b'+' | b'_' | b'*') {
         return Simple::Other;
     }
     let line = &bytes[1..bytes.len().min(LONGEST_LINE)];
@@ -88,24 +190,29 @@ fn simple(bytes: &[u8]) -> Simple {
     }
     let text = &line[..end];
     let number = || std::str::from_utf8(text).ok()?.parse::<i64>().ok();
+    let length = || number().and_then(|length| usize::try_from(length).ok());
+    let value = |value| Simple::Whole(Element::Value(value), begin);
     match (kind, text) {
-        (b'_', b"") | (b'$', b"-1") => Simple::Whole(Value::Nil, begin),
-        (b'+', b"OK") => Simple::Whole(Value::Okay, begin),
-        (b':', _) => number().map_or(Simple::Other, |number| {
-            Simple::Whole(Value::Int(number), begin)
-        }),
-        (b'$', _) => match number().and_then(|length| usize::try_from(length).ok()) {
+        (b'_', b"") | (b'$', b"-1") => value(Value::Nil),
+        (b'+', b"OK") => value(Value::Okay),
+        (b':', _) => number().map_or(Simple::Other, |number| value(Value::Int(number))),
+        (b'$', _) => match length() {
             Some(length) if length <= LONGEST_BULK => bulk(bytes, begin, length),
+            _ => Simple::Other,
+        },
+        (b'*', _) => match length() {
+            // As many as the redis crate takes are more than there can be bytes.
+            Some(length) if length <= LONGEST_BULK => Simple::Whole(Element::Array(length), begin),
             _ => Simple::Other,
         },
         _ => Simple::Other,
     }
 }
 
-fn bulk(bytes: &[u8], begin: usize, length: usize) -> Simple {
+fn bulk(bytes: &[u8], begin: usize, length: usize) -> Simple<Element<'_>> {
     let end = begin + length;
     match bytes.get(end..end + 2) {
-        Some(b"\r\n") => Simple::Whole(Value::BulkString(bytes[begin..end].to_vec()), end + 2),
+        Some(b"\r\n") => Simple::Whole(Element::Text(&bytes[begin..end]), end + 2),
         // The general codec says what is wrong.
         Some(_) => Simple::Other,
         None => Simple::Begun(end + 2),
@@ -156,6 +263,31 @@ mod tests {
     }
 
     #[test]
+    fn arrays_of_what_is_simple_are_read_here() {
+        let simple = b"*2\r\n$2\r\n17\r\n*3\r\n$1\r\na\r\n:5\r\n*0\r\n";
+        let mut codec = Codec::default();
+        assert!(matches!(codec.array(simple), Simple::Other), "three deep");
+        let simple = b"*2\r\n$2\r\n17\r\n*3\r\n$1\r\na\r\n:5\r\n$-1\r\n";
+        for end in 0..simple.len() {
+            let reply = codec.array(&simple[..end]);
+            assert!(matches!(reply, Simple::Begun(_) | Simple::Unknown));
+        }
+        let text = |text: &str| Value::BulkString(text.into());
+        let inner = Value::Array(vec![text("a"), Value::Int(5), Value::Nil]);
+        let expected = Value::Array(vec![text("17"), inner]);
+        let Simple::Whole(value, length) = codec.array(simple) else {
+            panic!("left to the general codec");
+        };
+        assert_eq!((value, length), (expected, simple.len()));
+        // An element that is left to the general codec, after others that were not.
+        assert!(matches!(
+            codec.array(b"*2\r\n:1\r\n-ERR no\r\n"),
+            Simple::Other
+        ));
+        assert!(matches!(codec.array(b"*-1\r\n"), Simple::Other));
+    }
+
+    #[test]
     fn damaged_replies_are_errors() {
         for damaged in [
             &b"$3\r\nabcd\r\n"[..],
@@ -163,6 +295,8 @@ mod tests {
             b":1x\r\n",
             b"$99999999999999999999999999\r\n",
             b"?what\r\n",
+            b"*2\r\n:1\r\n$x\r\n",
+            b"*x\r\n",
             b":1\rX\r\n",
         ] {
             let mut bytes = BytesMut::from(damaged);
@@ -174,6 +308,9 @@ mod tests {
     #[test]
     fn an_announcement_is_not_believed_before_it_comes_true() {
         let mut bytes = BytesMut::from(&b"$500000000\r\nabc"[..]);
+        assert!(matches!(Codec::default().decode(&mut bytes), Ok(None)));
+        assert!(bytes.capacity() < 2 * MOST_ROOM);
+        let mut bytes = BytesMut::from(&b"*500000000\r\n$1\r\na\r\n"[..]);
         assert!(matches!(Codec::default().decode(&mut bytes), Ok(None)));
         assert!(bytes.capacity() < 2 * MOST_ROOM);
     }

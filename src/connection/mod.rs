@@ -43,7 +43,7 @@ use self::status::{Down, Health};
 use self::tracking::Tracking;
 use crate::cache::Cache;
 use crate::error::Error;
-use crate::options::{Address, ConnectionOptions};
+use crate::options::{Address, ConnectionOptions, Membership};
 use redis::Value;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -135,6 +135,7 @@ struct Shared {
     server: Arc<str>,
     /// Keys are spread over several nodes.
     is_cluster: bool,
+    takes_many_keys: bool,
     /// How long an operation may take, waiting for a connection included.
     command_timeout: Duration,
     /// How many operations may wait for a connection.
@@ -203,6 +204,10 @@ impl Connection {
         let shared = Arc::new(Shared {
             server: options.server().into(),
             is_cluster: options.is_cluster(),
+            takes_many_keys: match options.address {
+                Address::Cluster(_) | Address::Client(_) => false,
+                _ => options.membership == Membership::None,
+            },
             command_timeout: options.command_timeout,
             max_queue: options.max_queue,
             queued: AtomicUsize::new(0),
@@ -237,6 +242,12 @@ impl Connection {
     /// The server as errors name it.
     pub(crate) fn server(&self) -> &str {
         &self.shared.server
+    }
+
+    /// Whether a command may have several keys: there are no slots that they would have to share, and the
+    /// server gets it as it stands.
+    pub(crate) fn takes_many_keys(&self) -> bool {
+        self.shared.takes_many_keys
     }
 
     /// How long an operation may take.

@@ -11,7 +11,7 @@
 //! | length, ids | `SCAN` |
 //! | all, scan | `SCAN`, and `GET`, `PTTL` per session |
 //! | … after a set or touch, where sessions are kept near: [`near`] | `GET`, `PTTL` |
-//! | clear | `SCAN`, and `UNLINK` per session |
+//! | clear | `SCAN`, and `UNLINK` of many sessions at once, of each by itself in a cluster |
 
 mod batch;
 mod expiry;

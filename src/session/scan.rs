@@ -1,7 +1,7 @@
 //! The operations that walk all keys under a prefix.
 //!
 //! A walk takes bounded steps, whatever the number of sessions: one `SCAN`, or the commands on a chunk of
-//! keys, each on one key. Listings are given page by page, and the next page is begun when it is asked
+//! keys. Listings are given page by page, and the next page is begun when it is asked
 //! for: who reads slowly is not overrun.
 
 use super::batch::remaining_of;
@@ -14,6 +14,7 @@ use redis::Value;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::future::Future;
+use std::iter::once;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,6 +22,8 @@ use std::task::{Context, Waker};
 
 /// Sessions whose values are on their way at a time.
 const CHUNK_KEYS: usize = 128;
+/// Keys in a command, where it may have several: little enough for Redis to be soon at others' commands.
+const UNLINKED_AT_ONCE: usize = 64;
 /// Ids in a page, at most.
 const PAGE_IDS: usize = 4096;
 /// `SCAN`s for one page: where few of the keys are sessions, a page ends before it is full.
@@ -295,13 +298,21 @@ impl Sessions {
     }
 
     async fn unlink(&self, steps: &mut Steps) -> Result<Answer, Error> {
+        let at_once = if self.connection().takes_many_keys() {
+            UNLINKED_AT_ONCE
+        } else {
+            1
+        };
         while !steps.is_at_end() {
             let found = steps.next().await?;
             for chunk in found.chunks(PAGE_IDS) {
-                let replies = self.each(chunk, |commands, key| {
-                    commands.add(Access::Write, Expect::Integer, Some(1), &[b"UNLINK", key]);
-                });
-                for reply in replies.await {
+                let mut commands = Commands::default();
+                for keys in chunk.chunks(at_once) {
+                    let keys = keys.iter().map(Vec::as_slice);
+                    let words: Vec<&[u8]> = once(&b"UNLINK"[..]).chain(keys).collect();
+                    commands.add(Access::Write, Expect::Integer, Some(1), &words);
+                }
+                for reply in self.connection().query(commands).await {
                     reply?;
                 }
             }
