@@ -1,14 +1,15 @@
 'use strict';
 
-// One store and one operation on all sessions, in a process of its own. The arguments name the store and the
-// server.
+// One store and one operation on all sessions, in a process of its own. The arguments name the store, the server
+// and the number of sessions.
 
 const { setImmediate: nextTurn, setTimeout: delay } = require('node:timers/promises');
 const { serve } = require('./children.js');
 const { threadMilliseconds } = require('./clocks.js');
+const { contentOf, newSession } = require('./sessions.js');
 const { openStore } = require('./stores.js');
 
-const [name, redisUrl] = process.argv.slice(2);
+const [name, redisUrl, count] = process.argv.slice(2);
 const TICK_MS = 1;
 /** Reading the resident set takes longer than a tick should. */
 const TICKS_PER_SAMPLE = 20;
@@ -23,6 +24,16 @@ const operations = {
     return count;
   },
   clear: (store) => promised(store, 'clear'),
+  // What V8 does of all this by itself: so many sessions made of their texts, in slices, and kept.
+  floor: async () => {
+    const text = JSON.stringify(newSession({ sessionID: '' }, contentOf('0.4 KB')));
+    const sessions = [];
+    while (sessions.length < Number(count)) {
+      for (let number = 0; number < 128; number++) sessions.push(JSON.parse(text));
+      await nextTurn();
+    }
+    return sessions.length;
+  },
 };
 
 function promised(store, method) {

@@ -3,6 +3,7 @@
 // The operations on all sessions, at a million of them: what they take, how long they hold up the event loop,
 // how much memory they need, and how long they keep Redis from its other work.
 
+const { startProxy } = require('../__test__/support/proxy.js');
 const { connectRaw } = require('../__test__/support/redis.js');
 const { startRedis } = require('../scripts/redis.js');
 const { startChild } = require('./children.js');
@@ -24,6 +25,10 @@ const FLAGS = [
 /** Sessions that are made by one script: Redis does nothing else meanwhile. */
 const CHUNK = 20_000;
 const OPERATIONS = ['length', 'ids', 'scan', 'all', 'clear'];
+/** Also measured with Redis at a distance, where round trips are what takes the time. */
+const FAR_OPERATIONS = ['length', 'ids'];
+/** On the way to the server; Node's timers know no less. */
+const DELAY_MS = 1;
 
 /** The databases of `stores.js`. */
 const databases = { native: 1, 'connect-redis10': 2, 'connect-redis8': 3 };
@@ -47,6 +52,13 @@ async function fill(redis, database, count) {
     await redis.command('EVAL', FILL, 0, number, Math.min(number + CHUNK, count) - 1, session);
 }
 
+/** For how long Redis was at work on commands since `CONFIG RESETSTAT`, in seconds. */
+async function atWork(redis) {
+  const text = String(await redis.command('INFO', 'commandstats'));
+  const times = [...text.matchAll(/cmdstat_(?:scan|get|mget|pttl|unlink|del):calls=\d+,usec=(\d+)/g)];
+  return times.reduce((sum, [, microseconds]) => sum + Number(microseconds), 0) / 1e6;
+}
+
 /** The longest of the commands since `SLOWLOG RESET`, in ms. */
 async function slowest(redis) {
   const entries = await redis.command('SLOWLOG', 'GET', -1);
@@ -58,32 +70,43 @@ async function measureBulk({ node, quick, stores: keys }) {
   const plan = quick ? QUICK : FULL;
   const server = await startRedis();
   const redis = await connectRaw(server.port);
+  const proxy = await startProxy(server.port);
+  const measured = new Map();
+
+  const measure = async (name, operation, key, url) => {
+    const script = require.resolve('./bulk-process.js');
+    const child = startChild(script, [key, url, plan.sessions], { node, execArgv: FLAGS });
+    await redis.command('SLOWLOG', 'RESET');
+    await redis.command('CONFIG', 'RESETSTAT');
+    const result = await child.call('run', operation);
+    const [longest, command] = await slowest(redis);
+    await child.stop();
+    const results = { ...result, longest, command, redis: await atWork(redis) };
+    measured.set(name, [...(measured.get(name) ?? []), results]);
+  };
+
   try {
     await redis.command('CONFIG', 'SET', 'slowlog-log-slower-than', 500);
     await redis.command('CONFIG', 'SET', 'slowlog-max-len', 100_000);
-    const measured = new Map();
+    proxy.delay({ request: DELAY_MS });
     for (let round = 0; round < plan.rounds; round++) {
       for (const key of keys) {
         await fill(redis, databases[key], plan.sessions);
         for (const operation of OPERATIONS) {
           if (operation === 'scan' && key !== 'native') continue;
           process.stderr.write(`round ${round + 1} of ${plan.rounds}: ${key}, ${operation}\n`);
-          const child = startChild(require.resolve('./bulk-process.js'), [key, server.url], {
-            node,
-            execArgv: FLAGS,
-          });
-          await redis.command('SLOWLOG', 'RESET');
-          const result = await child.call('run', operation);
-          const [longest, command] = await slowest(redis);
-          await child.stop();
-          const name = `${operation} ${key}`;
-          measured.set(name, [...(measured.get(name) ?? []), { ...result, longest, command }]);
+          if (round === 0 && FAR_OPERATIONS.includes(operation))
+            await measure(`${operation} ${key} far`, operation, key, proxy.url);
+          await measure(`${operation} ${key}`, operation, key, server.url);
         }
         await redis.command('FLUSHDB');
       }
     }
+    await measure('floor', 'floor', 'empty', server.url);
     console.log(report(measured, keys, plan));
+    console.log(reportFar(measured, keys));
   } finally {
+    await proxy.close();
     await redis.close();
     await server.stop();
   }
@@ -92,32 +115,46 @@ async function measureBulk({ node, quick, stores: keys }) {
 /** Of each figure the worst of the rounds, but for the time, of which it is the best. */
 function report(measured, keys, { sessions, rounds }) {
   const worst = (results, figure) => Math.max(...results.map((result) => result[figure]));
+  const best = (results, figure) => Math.min(...results.map((result) => result[figure]));
+  const row = (operation, label, results) => {
+    const failure = results.find((result) => result.failure)?.failure;
+    const slow = results.reduce((one, other) => (other.longest > one.longest ? other : one));
+    return [
+      operation,
+      label,
+      failure ?? format(best(results, 'seconds'), 2),
+      format(best(results, 'redis'), 2),
+      `${format(worst(results, 'stall'), 1)} (${format(worst(results, 'busiest'), 1)})`,
+      format(worst(results, 'growth') / 1e6, 1),
+      `${format(slow.longest, 1)} (${slow.command})`,
+    ];
+  };
   const rows = OPERATIONS.flatMap((operation) =>
     keys
       .filter((key) => measured.has(`${operation} ${key}`))
-      .map((key) => {
-        const results = measured.get(`${operation} ${key}`);
-        const failure = results.find((result) => result.failure)?.failure;
-        const slow = results.reduce((one, other) => (other.longest > one.longest ? other : one));
-        return [
-          operation,
-          stores[key].label,
-          failure ?? format(Math.min(...results.map(({ seconds }) => seconds)), 2),
-          `${format(worst(results, 'stall'), 1)} (${format(worst(results, 'busiest'), 1)})`,
-          format(worst(results, 'growth') / 1e6, 1),
-          `${format(slow.longest, 1)} (${slow.command})`,
-        ];
-      }),
+      .map((key) => row(operation, stores[key].label, measured.get(`${operation} ${key}`))),
   );
+  rows.push(row('JSON.parse of as many texts, kept', 'none', measured.get('floor')));
   const head = [
     'operation',
     'store',
     'seconds',
+    'Redis at work, s',
     'longest stall, ms',
     'memory growth, MB',
     'longest command, ms',
   ];
   return `${format(sessions, 0)} sessions of 448 bytes, ${rounds} rounds: the best time, the worst of the rest.\n\n${table(head, rows)}`;
+}
+
+function reportFar(measured, keys) {
+  const rows = FAR_OPERATIONS.flatMap((operation) =>
+    keys.map((key) => {
+      const [{ seconds, failure }] = measured.get(`${operation} ${key} far`);
+      return [operation, stores[key].label, failure ?? format(seconds, 2)];
+    }),
+  );
+  return `\nThe same with Redis ${DELAY_MS} ms away:\n\n${table(['operation', 'store', 'seconds'], rows)}`;
 }
 
 module.exports = { measureBulk };
