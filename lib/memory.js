@@ -1,5 +1,7 @@
 'use strict';
 
+const { ownCopy } = require('./copy.js');
+
 /** Ids in one of the two generations: about a megabyte. */
 const GENERATION = 8192;
 
@@ -69,11 +71,6 @@ class Memory {
   knowsId(id) {
     return this.#young.has(id) || this.#old.has(id);
   }
-}
-
-/** A text that does not keep the string alive from which it was cut. */
-function ownCopy(text) {
-  return Buffer.from(text).toString();
 }
 
 module.exports = { Memory };

@@ -1,6 +1,7 @@
 'use strict';
 
 const { jsonErrorPosition } = require('./native.js');
+const { ownCopy } = require('./copy.js');
 const { coded } = require('./errors.js');
 const { renewExpiry } = require('./expiry.js');
 const { Operation } = require('./outbox.js');
@@ -168,7 +169,7 @@ class All extends Listing {
   hasGaps = false;
 
   complete(kind, text, ends) {
-    if (kind === Kind.ID) this.id = text;
+    if (kind === Kind.ID) this.id = ownCopy(text);
     else if (kind === Kind.ITEM) this.#read(text, ends);
     else if (kind === Kind.DONE) {
       this.ended = true;

@@ -1,5 +1,6 @@
 'use strict';
 
+const { ownCopy } = require('./copy.js');
 const { storeClosed } = require('./errors.js');
 const { NEVER } = require('./expiry.js');
 const { corrupt, putExpiry } = require('./operations.js');
@@ -12,7 +13,7 @@ class Page extends Request {
   id = '';
 
   complete(kind, text, ends) {
-    if (kind === Kind.ID) this.id = text;
+    if (kind === Kind.ID) this.id = ownCopy(text);
     else if (kind === Kind.ITEM) this.records.push({ id: this.id, text, ends });
     else if (kind === Kind.FAILED) super.complete(kind, text);
     else this.succeed({ records: this.records, isLast: kind === Kind.DONE });
