@@ -3,6 +3,7 @@
 // One store in a process of its own, so that no store runs on a heap, or with optimised code, that another one
 // shaped. The arguments name the store and the server.
 
+const session = require('express-session');
 const { serve } = require('./children.js');
 const { startClocks, threadClockName } = require('./clocks.js');
 const { runClosedLoop } = require('./closed-loop.js');
@@ -29,6 +30,8 @@ function jsonWork(kind) {
 serve({
   async prepare(wanted) {
     open = await openStore(name, redisUrl);
+    // As in an app: this is what tells a store that express-session uses it.
+    session({ store: open.store, secret: 'bench', resave: false, saveUninitialized: false });
     for (const kind of wanted) kinds.set(kind, await storeAndLoad(open.store, kind));
     return { node: process.version, threadClock: threadClockName };
   },

@@ -164,7 +164,7 @@ impl RedisStore {
     /// prefix. See [`near::lookup`].
     #[napi(catch_unwind, ts_return_type = "(id: string) => string | null")]
     pub fn lookup<'env>(&self, env: &'env Env, ends: Float64Array) -> Result<Lookup<'env>> {
-        near::lookup(env, self.sessions.clone(), ends)
+        near::lookup(env, self.sessions.clone(), ends, Arc::clone(&self.runtime))
     }
 
     #[napi(catch_unwind)]

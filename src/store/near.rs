@@ -4,10 +4,12 @@
 //! half the price of a method: nothing has to be found by `this` and checked, and no borrow is written down.
 
 use super::completions::text;
+use crate::connection::runtime::Runtime;
 use crate::session::Sessions;
 use napi::bindgen_prelude::{Env, Float64Array, FnArgs, Function, FunctionCallContext};
 use napi::{JsString, JsValue, Result, sys};
 use std::cell::RefCell;
+use std::sync::Arc;
 
 /// Ids of express-session have 32 letters.
 const SHORT_ID: usize = 128;
@@ -21,10 +23,14 @@ pub(super) fn lookup<'env>(
     env: &'env Env,
     sessions: Sessions,
     ends: Float64Array,
+    runtime: Arc<Runtime>,
 ) -> Result<Lookup<'env>> {
-    // The key that is looked up, and the times.
+    // The key that is looked up, and the times. What is held is dropped in this order: as in a store, the
+    // thread ends after the last connection was let go.
     let room = RefCell::new((Vec::new(), ends));
+    let held = (sessions, runtime);
     env.create_function_from_closure("lookup", move |call: FunctionCallContext| {
+        let (sessions, _) = &held;
         let (key, ends) = &mut *room.borrow_mut();
         let id: JsString = call.get(0)?;
         let mut short = [0; SHORT_ID];
