@@ -1,7 +1,8 @@
 'use strict';
 
 const { setImmediate: nextTurn } = require('node:timers/promises');
-const { useRedis } = require('../support/redis.js');
+const { startRedis } = require('../../scripts/redis.js');
+const { askOnce, useRedis } = require('../support/redis.js');
 const { closeAll, openStore } = require('../support/stores.js');
 const { endedWith, runProgram } = require('../boundary/run-program.js');
 const { until } = require('../support/until.js');
@@ -224,6 +225,26 @@ test('walks end, and see what is there all the while, though sessions come and g
     expect(seen.filter((id) => /^s\d/.test(id))).toHaveLength(5000);
   }
   expect(length).toBeGreaterThanOrEqual(5000);
+});
+
+test('a node with all slots of a cluster, connected to by its url: keys of several slots', async () => {
+  const server = await startRedis({
+    args: ['--cluster-enabled', 'yes', '--cluster-config-file', 'nodes.conf', '--save', ''],
+  });
+  try {
+    await askOnce(server, 'CLUSTER', 'ADDSLOTS', ...Array(16_384).keys());
+    await until(async () => /cluster_state:ok/.test(await askOnce(server, 'CLUSTER', 'INFO')));
+    const store = await openStore('url', server.port);
+    for (let number = 0; number < 300; number++) await store.set(`s${number}`, { number });
+    await askOnce(server, 'SET', 'other', 'kept');
+    expect(await store.length()).toBe(300);
+    expect(await store.all()).toHaveLength(300);
+    await store.clear();
+    expect((await askOnce(server, 'KEYS', '*')).map(String)).toEqual(['other']);
+    await closeAll();
+  } finally {
+    await server.stop();
+  }
 });
 
 describe.each([OURS, 'connect-redis 8.1', 'connect-redis 10'])('two Express processes on %s', (kind) => {

@@ -298,26 +298,37 @@ impl Sessions {
     }
 
     async fn unlink(&self, steps: &mut Steps) -> Result<Answer, Error> {
-        let at_once = if self.connection().takes_many_keys() {
+        let mut at_once = if self.connection().takes_many_keys() {
             UNLINKED_AT_ONCE
         } else {
             1
         };
         while !steps.is_at_end() {
             let found = steps.next().await?;
-            for chunk in found.chunks(PAGE_IDS) {
-                let mut commands = Commands::default();
-                for keys in chunk.chunks(at_once) {
-                    let keys = keys.iter().map(Vec::as_slice);
-                    let words: Vec<&[u8]> = once(&b"UNLINK"[..]).chain(keys).collect();
-                    commands.add(Access::Write, Expect::Integer, Some(1), &words);
-                }
-                for reply in self.connection().query(commands).await {
-                    reply?;
+            for keys in found.chunks(PAGE_IDS) {
+                let result = self.unlink_each(keys, at_once).await;
+                // A single node of a cluster has slots, too, and a proxy may take one key at a time.
+                if at_once > 1 && matches!(result, Err(Error::Reply { .. })) {
+                    at_once = 1;
+                    self.unlink_each(keys, at_once).await?;
+                } else {
+                    result?;
                 }
             }
         }
         Ok(Answer::Done)
+    }
+
+    /// Unlinks keys, so many by one command.
+    async fn unlink_each(&self, keys: &[Vec<u8>], at_once: usize) -> Result<(), Error> {
+        let mut commands = Commands::default();
+        for keys in keys.chunks(at_once) {
+            let keys = keys.iter().map(Vec::as_slice);
+            let words: Vec<&[u8]> = once(&b"UNLINK"[..]).chain(keys).collect();
+            commands.add(Access::Write, Expect::Integer, Some(1), &words);
+        }
+        let replies = self.connection().query(commands).await;
+        replies.into_iter().try_for_each(|reply| reply.map(drop))
     }
 
     /// Begins a listing of the sessions whose ids match a glob.
