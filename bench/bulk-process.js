@@ -6,6 +6,7 @@
 const { setImmediate: nextTurn, setTimeout: delay } = require('node:timers/promises');
 const { serve } = require('./children.js');
 const { threadMilliseconds } = require('./clocks.js');
+const { scanAlone } = require('./scan-alone.js');
 const { contentOf, newSession } = require('./sessions.js');
 const { openStore } = require('./stores.js');
 
@@ -24,6 +25,8 @@ const operations = {
     return count;
   },
   clear: (store) => promised(store, 'clear'),
+  // What Redis and the way to it take of each of them, in the database of the first.
+  alone: () => scanAlone(new URL(redisUrl), 1),
   // What V8 does of all this by itself: so many sessions made of their texts, in slices, and kept.
   floor: async () => {
     const text = JSON.stringify(newSession({ sessionID: '' }, contentOf('0.4 KB')));

@@ -98,6 +98,11 @@ async function measureBulk({ node, quick, stores: keys }) {
           if (round === 0 && FAR_OPERATIONS.includes(operation))
             await measure(`${operation} ${key} far`, operation, key, proxy.url);
           await measure(`${operation} ${key}`, operation, key, server.url);
+          if (operation === FAR_OPERATIONS[0] && key === 'native') {
+            process.stderr.write(`round ${round + 1} of ${plan.rounds}: SCAN alone\n`);
+            if (round === 0) await measure('alone far', 'alone', 'empty', proxy.url);
+            await measure('alone', 'alone', 'empty', server.url);
+          }
         }
         await redis.command('FLUSHDB');
       }
@@ -134,6 +139,7 @@ function report(measured, keys, { sessions, rounds }) {
       .filter((key) => measured.has(`${operation} ${key}`))
       .map((key) => row(operation, stores[key].label, measured.get(`${operation} ${key}`))),
   );
+  if (measured.has('alone')) rows.unshift(row('SCAN alone, raw', 'none', measured.get('alone')));
   rows.push(row('JSON.parse of as many texts, kept', 'none', measured.get('floor')));
   const head = [
     'operation',
@@ -148,12 +154,11 @@ function report(measured, keys, { sessions, rounds }) {
 }
 
 function reportFar(measured, keys) {
+  const row = (operation, label, [{ seconds, failure }]) => [operation, label, failure ?? format(seconds, 2)];
   const rows = FAR_OPERATIONS.flatMap((operation) =>
-    keys.map((key) => {
-      const [{ seconds, failure }] = measured.get(`${operation} ${key} far`);
-      return [operation, stores[key].label, failure ?? format(seconds, 2)];
-    }),
+    keys.map((key) => row(operation, stores[key].label, measured.get(`${operation} ${key} far`))),
   );
+  if (measured.has('alone far')) rows.unshift(row('SCAN alone, raw', 'none', measured.get('alone far')));
   return `\nThe same with Redis ${DELAY_MS} ms away:\n\n${table(['operation', 'store', 'seconds'], rows)}`;
 }
 
