@@ -10,12 +10,14 @@
 //!   [`views`]: whether they stay there.
 //! - [`sentinel`]: which server is the primary.
 //! - [`supervisor`]: connect, serve, notice the loss, back off, connect again.
+//! - [`attempt`]: one attempt to connect.
 //! - [`link`]: an open connection: set-up, replies in order, silence.
 //! - [`socket`] and [`tls`]: from an address to a byte stream.
 //! - [`flights`]: reads that share a command.
 //! - [`tracking`]: what the server tells of keys that were read.
 //! - [`status`]: what a connection tells those who watch it.
 
+mod attempt;
 mod client;
 mod cluster;
 mod codec;

@@ -4,6 +4,7 @@
 //! order, each until its own deadline. A server that refuses to let us in (wrong password, unknown
 //! database) fails them at once, and is asked again all the same: somebody may mend it.
 
+use super::attempt::{Place, moved};
 use super::commands::{Access, Commands, Expect};
 use super::link::{self, Failure, FailureKind, Link};
 use super::sentinel::Sentinels;
@@ -12,7 +13,7 @@ use super::tracking::Tracking;
 use super::{Credentials, Job, Message, Reply, Settle, Shared, tls};
 use crate::cache::Moment;
 use crate::error::Error;
-use crate::options::{Address, ConnectionOptions, Membership, Node};
+use crate::options::{Address, ConnectionOptions, Membership};
 use redis::{PushKind, Value};
 use std::collections::VecDeque;
 use std::future::Future;
@@ -857,105 +858,6 @@ impl Settle for Renewal {
                 self.watches.tell(&event);
             }
         }
-    }
-}
-
-/// What one attempt to connect needs, and gives back for the next.
-struct Place {
-    options: ConnectionOptions,
-    tls: Option<tls::Client>,
-    sentinels: Option<Sentinels>,
-    credentials: Option<Credentials>,
-}
-
-impl Place {
-    async fn connect(mut self, limit: Duration) -> (Self, Result<(Link, Address), Failure>) {
-        let result = timeout(limit, self.establish()).await.unwrap_or_else(|_| {
-            // Redis waits for the rest of what it does not understand.
-            let hint = match self.options.tls {
-                Some(_) => " (does it speak TLS on this port?)",
-                None => "",
-            };
-            let limit = limit.as_millis();
-            Err(Failure::silent(format!(
-                "no answer within {limit} ms{hint}"
-            )))
-        });
-        (self, result)
-    }
-
-    async fn establish(&mut self) -> Result<(Link, Address), Failure> {
-        if let (Some(settings), None) = (&self.options.tls, &self.tls) {
-            self.tls = Some(client(settings.clone()).await?);
-        }
-        let address = self.resolve().await?;
-        let link = link::establish(
-            &self.options,
-            &address,
-            self.tls.as_ref(),
-            self.credentials.as_ref(),
-        );
-        // A primary that hangs while its sentinels make another one is not to be waited for.
-        let link = tokio::select! {
-            link = link => link.map_err(|failure| self.located(failure, &address))?,
-            failure = moved(self.sentinels.as_ref(), &address) => return Err(failure),
-        };
-        Ok((link, address))
-    }
-
-    /// A failure with the server's address, where that is not what the options say.
-    fn located(&self, failure: Failure, address: &Address) -> Failure {
-        match (&self.options.address, address) {
-            (Address::Sentinel(_), Address::Tcp { host, port }) => {
-                let (host, port) = (host.clone(), *port);
-                failure.of(&format!("the primary {}", Node { host, port }))
-            }
-            _ => failure,
-        }
-    }
-
-    /// The server to connect to.
-    async fn resolve(&mut self) -> Result<Address, Failure> {
-        let Address::Sentinel(options) = &self.options.address else {
-            return Ok(self.options.address.clone());
-        };
-        let sentinels = match &mut self.sentinels {
-            Some(sentinels) => sentinels,
-            none => {
-                let tls = match &options.tls {
-                    Some(settings) => Some(client(settings.clone()).await?),
-                    None => None,
-                };
-                none.insert(Sentinels::new(options.clone(), tls))
-            }
-        };
-        let primary = sentinels.primary().await?;
-        Ok(Address::Tcp {
-            host: primary.host,
-            port: primary.port,
-        })
-    }
-}
-
-/// Resolves when sentinels name another primary than this; never, where there are none.
-async fn moved(sentinels: Option<&Sentinels>, address: &Address) -> Failure {
-    match (sentinels, address) {
-        (Some(sentinels), Address::Tcp { host, port }) => {
-            let primary = Node {
-                host: host.clone(),
-                port: *port,
-            };
-            sentinels.clone().moved(primary).await
-        }
-        _ => std::future::pending().await,
-    }
-}
-
-/// TLS, ready to be used. Reading the system's roots blocks, so it is not done on the runtime's thread.
-async fn client(settings: crate::options::TlsOptions) -> Result<tls::Client, Failure> {
-    match tokio::task::spawn_blocking(move || tls::Client::new(&settings)).await {
-        Ok(client) => client.map_err(Failure::refused),
-        Err(_) => Err(Failure::lost("TLS could not be set up")),
     }
 }
 
