@@ -100,7 +100,10 @@ export interface RedisStoreOptions {
    * with, or nothing within `connectTimeout`, fails the attempt (`ERR_CREDENTIALS`); another follows.
    */
   credentials?: () => Credentials | Promise<Credentials>;
-  /** How long one attempt to connect may take, in milliseconds. @default the client's own, else 5000 */
+  /**
+   * How long one attempt to connect may take, in milliseconds. Beside an attempt that hangs for a second, another
+   * one is begun. @default the client's own, else 5000
+   */
   connectTimeout?: number;
   /**
    * How long an operation may take, in milliseconds: waiting for a connection and being sent again after

@@ -50,7 +50,15 @@ async function answerFor(credentials) {
   try {
     return { given: checkedCredentials(await credentials()) };
   } catch (error) {
-    return { refusal: error instanceof Error ? `${error.name}: ${error.message}` : describe(error) };
+    return { refusal: reasonOf(error) };
+  }
+}
+
+function reasonOf(error) {
+  try {
+    return error instanceof Error ? `${error.name}: ${error.message}` : describe(error);
+  } catch {
+    return 'an error that cannot be read';
   }
 }
 

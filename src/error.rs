@@ -13,8 +13,8 @@ pub(crate) enum Error {
         expected: String,
     },
     #[error(
-        "no connection to {server} within {} ms ({attempts} attempts; the last: {cause})",
-        .waited.as_millis()
+        "no connection to {server} within {} ms ({}; the last: {cause})",
+        .waited.as_millis(), counted(*.attempts)
     )]
     Unavailable {
         server: String,
@@ -27,8 +27,8 @@ pub(crate) enum Error {
     Timeout { server: String, waited: Duration },
     /// The server kept silent for so long that it was connected to anew, in vain.
     #[error(
-        "{server} did not answer within {} ms ({attempts} attempts to connect; the last: {cause})",
-        .waited.as_millis()
+        "{server} did not answer within {} ms ({} to connect; the last: {cause})",
+        .waited.as_millis(), counted(*.attempts)
     )]
     Silent {
         server: String,
@@ -38,7 +38,8 @@ pub(crate) enum Error {
     },
     #[error(
         "no connection to {server}, and {most} operations wait for one, which is \"maxQueue\" \
-         ({attempts} attempts; the last: {cause})"
+         ({}; the last: {cause})",
+        counted(*.attempts)
     )]
     QueueFull {
         server: String,
@@ -142,6 +143,11 @@ impl Error {
     }
 }
 
+fn counted(attempts: u32) -> String {
+    let plural = if attempts == 1 { "" } else { "s" };
+    format!("{attempts} attempt{plural}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,15 +169,19 @@ mod tests {
 
     #[test]
     fn an_outage_names_server_wait_attempts_and_cause() {
-        let error = Error::Unavailable {
-            server: "redis://h:1".into(),
-            waited: Duration::from_secs(5),
-            attempts: 3,
-            cause: "connection refused".into(),
-        };
-        assert_eq!(
-            error.to_string(),
-            "no connection to redis://h:1 within 5000 ms (3 attempts; the last: connection refused)"
-        );
+        for (attempts, counted) in [(1, "1 attempt"), (3, "3 attempts")] {
+            let error = Error::Unavailable {
+                server: "redis://h:1".into(),
+                waited: Duration::from_secs(5),
+                attempts,
+                cause: "connection refused".into(),
+            };
+            assert_eq!(
+                error.to_string(),
+                format!(
+                    "no connection to redis://h:1 within 5000 ms ({counted}; the last: connection refused)"
+                )
+            );
+        }
     }
 }

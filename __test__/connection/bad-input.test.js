@@ -151,6 +151,11 @@ describe('a function of credentials', () => {
     ['that throws', thrower, /Error: the vault is sealed/],
     ['that rejects', async () => thrower(), /Error: the vault is sealed/],
     ['that rejects with nothing', () => Promise.reject(), /undefined/],
+    [
+      'that rejects with an error that cannot be read',
+      () => Promise.reject(Object.defineProperty(new Error(), 'message', { get: thrower })),
+      /an error that cannot be read/,
+    ],
     ['that gives nothing', () => undefined, /object with a "password".*undefined/],
     ['that gives null', async () => null, /object with a "password".*null/],
     ['that gives a string', () => SECRET, /object with a "password".*a string/],

@@ -171,3 +171,14 @@ describe.each(familySources)('a network, by %s,', (source) => {
     expect(failed).toEqual({});
   });
 });
+
+test('an attempt to connect that hangs is not waited for: another one that is answered serves', async () => {
+  network.silence();
+  const store = await openStore('url', network.port, { connectTimeout: 20_000, commandTimeout: 10_000 });
+  const found = store.get('nobody');
+  await until(() => network.accepted > 0);
+  await network.heal();
+  // What the first attempt has sent is lost, and its time is not over.
+  expect(await found).toBeNull();
+  expect(network.accepted).toBe(2);
+});

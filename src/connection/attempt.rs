@@ -4,10 +4,19 @@ use super::link::{self, Failure, Link};
 use super::sentinel::Sentinels;
 use super::{Credentials, tls};
 use crate::options::{Address, ConnectionOptions, Node};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
+
+/// After so long without an end, an attempt counts as hanging.
+const HANGING: Duration = Duration::from_secs(1);
+
+/// The connection, and the server that it leads to.
+type Outcome = Result<(Link, Address), Failure>;
 
 /// What one attempt to connect needs, and gives back for the next.
+#[derive(Clone)]
 pub(super) struct Place {
     pub(super) options: ConnectionOptions,
     pub(super) tls: Option<tls::Client>,
@@ -16,11 +25,25 @@ pub(super) struct Place {
 }
 
 impl Place {
-    pub(super) async fn connect(
-        mut self,
-        limit: Duration,
-    ) -> (Self, Result<(Link, Address), Failure>) {
-        let result = timeout(limit, self.establish()).await.unwrap_or_else(|_| {
+    /// An attempt that hangs is joined by others, and the first one that ends counts: a network that lost the
+    /// first one's bytes may be well again long before `limit`.
+    pub(super) async fn connect(self, limit: Duration) -> (Self, Outcome) {
+        let end = Instant::now() + limit;
+        let mut attempts = FuturesUnordered::new();
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            if attempts.is_empty() || left > HANGING {
+                attempts.push(self.clone().attempt(left, limit));
+            }
+            tokio::select! {
+                Some(ended) = attempts.next() => return ended,
+                () = sleep(HANGING) => {}
+            }
+        }
+    }
+
+    async fn attempt(mut self, left: Duration, limit: Duration) -> (Self, Outcome) {
+        let result = timeout(left, self.establish()).await.unwrap_or_else(|_| {
             // Redis waits for the rest of what it does not understand.
             let hint = match self.options.tls {
                 Some(_) => " (does it speak TLS on this port?)",
@@ -34,7 +57,7 @@ impl Place {
         (self, result)
     }
 
-    async fn establish(&mut self) -> Result<(Link, Address), Failure> {
+    async fn establish(&mut self) -> Outcome {
         if let (Some(settings), None) = (&self.options.tls, &self.tls) {
             self.tls = Some(client(settings.clone()).await?);
         }
