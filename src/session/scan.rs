@@ -1,8 +1,8 @@
 //! The operations that walk all keys under a prefix.
 //!
 //! A walk takes bounded steps, whatever the number of sessions: one `SCAN`, or the commands on a chunk of
-//! keys. Listings are given page by page, and the next page is begun when it is asked
-//! for: who reads slowly is not overrun.
+//! keys. Listings are given page by page, and the next page is begun when it is asked for: who reads slowly
+//! is not overrun.
 
 use super::batch::remaining_of;
 use super::expiry::now;
