@@ -117,7 +117,10 @@ function putExpiry(session, ends, isTimed, ttl) {
   }
 }
 
-/** What is given page by page: the next one is asked for when this one has been taken in. */
+/**
+ * What is given page by page: the next one is asked for when this one has been taken in and the event loop has
+ * turned. Node calls the drain again without a turn if the answer is there soon enough, page after page.
+ */
 class Listing extends Request {
   constructor(store, callback, outbox, walk) {
     super(store, callback);
@@ -130,7 +133,7 @@ class Listing extends Request {
   }
 
   complete(kind, text) {
-    if (kind === Kind.MORE) this.begin();
+    if (kind === Kind.MORE) setImmediate(() => this.begin());
     else super.complete(kind, text);
   }
 }
