@@ -7,7 +7,7 @@ const { flushWrites } = require('./outbox.js');
  * Callbacks of hits that may run within one another. An app that reads from within its callback, again and
  * again, is answered by the event loop beyond that: its stack stays small, and others get their turn.
  */
-const DEEPEST = 64;
+const DEEPEST = 16;
 let depth = 0;
 
 /** Answers reads from what the addon keeps in this process, in the same tick. */
