@@ -10,6 +10,7 @@
 //! do.
 
 use super::commands::{Access, Commands, Expect};
+use super::inbox::Inbox;
 use super::status::{Down, Event, Watches};
 use super::supervisor::{LONGEST_SILENCE, SHORTEST_SILENCE};
 use super::{Connection, Job, Message, Reply, Settle, Shared};
@@ -90,7 +91,7 @@ pub(super) async fn run(
     options: ConnectionOptions,
     shared: Arc<Shared>,
     connection: mpsc::WeakUnboundedSender<Message>,
-    inbox: mpsc::UnboundedReceiver<Message>,
+    inbox: Inbox,
 ) {
     let mut driver = Driver {
         silence: (options.command_timeout / 2).clamp(SHORTEST_SILENCE, LONGEST_SILENCE),
@@ -113,7 +114,6 @@ pub(super) async fn run(
         watches: Watches::default(),
         walkers: Vec::new(),
         nodes_at: Instant::now(),
-        closing: None,
     };
     driver.run().await;
     driver.finish();
@@ -158,7 +158,7 @@ struct Driver {
     shared: Arc<Shared>,
     /// For the handles of nodes.
     connection: mpsc::WeakUnboundedSender<Message>,
-    inbox: mpsc::UnboundedReceiver<Message>,
+    inbox: Inbox,
     /// The first that was offered: all are the same client.
     executor: Option<Arc<dyn Executor>>,
     state: State,
@@ -184,7 +184,6 @@ struct Driver {
     walkers: Vec<oneshot::Sender<Vec<Connection>>>,
     /// When the client is asked for its nodes, if somebody waits for them.
     nodes_at: Instant,
-    closing: Option<Vec<oneshot::Sender<()>>>,
 }
 
 impl Driver {
@@ -197,16 +196,17 @@ impl Driver {
             self.shared
                 .queued
                 .store(self.waiting.len(), Ordering::Relaxed);
-            if self.closing.is_some() && self.jobs.is_empty() {
+            if self.inbox.is_closing() && self.jobs.is_empty() {
                 return;
             }
             let alarm = self.alarm();
             tokio::select! {
                 biased;
-                message = self.inbox.recv(), if !self.inbox.is_closed() || !self.inbox.is_empty() => {
-                    self.accept(message);
-                    while let Ok(message) = self.inbox.try_recv() {
-                        self.accept(Some(message));
+                message = self.inbox.next() => {
+                    let mut next = message;
+                    while let Some(message) = next {
+                        self.accept(message);
+                        next = self.inbox.try_next();
                     }
                 }
                 () = sleep_until(alarm) => {}
@@ -216,15 +216,12 @@ impl Driver {
 
     /// Tells everybody that it is over.
     fn finish(mut self) {
-        self.inbox.close();
-        while let Ok(message) = self.inbox.try_recv() {
-            self.accept(Some(message));
+        self.inbox.shut();
+        while let Some(message) = self.inbox.try_next() {
+            self.accept(message);
         }
         self.fail_all(&Error::Closed);
-        for done in self.closing.take().into_iter().flatten() {
-            // Whoever asked may have stopped waiting.
-            let _ = done.send(());
-        }
+        self.inbox.tell_ended();
     }
 
     /// When something has to be done, if nothing happens before.
@@ -252,34 +249,28 @@ impl Driver {
 
     // ---- What comes in ----
 
-    fn accept(&mut self, message: Option<Message>) {
+    fn accept(&mut self, message: Message) {
         match message {
-            Some(Message::Job(job)) if self.closing.is_some() => job.fail(&Error::Closed),
-            Some(Message::Job(job)) => self.begin(job),
-            Some(Message::Executor(executor)) => {
+            Message::Job(job) if self.inbox.is_closing() => job.fail(&Error::Closed),
+            Message::Job(job) => self.begin(job),
+            Message::Executor(executor) => {
                 if self.executor.is_none() {
                     executor.ask_state();
                     self.executor = Some(executor);
                 }
             }
-            Some(Message::Said(said)) => self.hear(said),
-            Some(Message::Primaries(walker)) => {
+            Message::Said(said) => self.hear(said),
+            Message::Primaries(walker) => {
                 if self.walkers.is_empty() {
                     self.nodes_at = Instant::now();
                 }
                 self.walkers.push(walker);
             }
-            Some(Message::Watch(watch)) => {
+            Message::Watch(watch) => {
                 self.watches.add(watch, self.shared.health.is_ready());
             }
-            // The client sees to that itself.
-            Some(Message::Credentials(_)) => {}
-            Some(Message::Close(done)) => self.closing.get_or_insert_default().push(done),
-            // Every handle is gone: nobody can send or ask any more.
-            None => {
-                self.inbox.close();
-                self.closing.get_or_insert_default();
-            }
+            // The client sees to that itself, and the inbox to this.
+            Message::Credentials(_) | Message::Close(_) => {}
         }
     }
 

@@ -6,6 +6,7 @@
 //! order in which it was sent. So order is kept per key, and slots that are well do not wait for others.
 
 use super::commands::{Access, Commands, Expect};
+use super::inbox::Inbox;
 use super::slots::{Redirection, SLOTS, Slots, slot};
 use super::status::{Down, Event, Watch, Watches};
 use super::tracking::Tracking;
@@ -34,7 +35,7 @@ pub(super) async fn run(
     cluster: Cluster,
     options: ConnectionOptions,
     shared: Arc<Shared>,
-    inbox: mpsc::UnboundedReceiver<Message>,
+    inbox: Inbox,
 ) {
     let (sender, news) = mpsc::unbounded_channel();
     let mut router = Router {
@@ -56,7 +57,6 @@ pub(super) async fn run(
         watches: Watches::default(),
         walkers: Vec::new(),
         asked_walkers: Vec::new(),
-        closing: None,
         turn: 0,
     };
     router.run().await;
@@ -124,7 +124,7 @@ struct Router {
     cluster: Cluster,
     options: ConnectionOptions,
     shared: Arc<Shared>,
-    inbox: mpsc::UnboundedReceiver<Message>,
+    inbox: Inbox,
     sender: mpsc::UnboundedSender<News>,
     news: mpsc::UnboundedReceiver<News>,
     members: HashMap<Node, Member>,
@@ -144,7 +144,6 @@ struct Router {
     walkers: Vec<oneshot::Sender<Vec<Connection>>>,
     /// They wait for the answer to the question that is under way.
     asked_walkers: Vec<oneshot::Sender<Vec<Connection>>>,
-    closing: Option<Vec<oneshot::Sender<()>>>,
     /// Takes replicas in turn.
     turn: usize,
 }
@@ -155,7 +154,7 @@ impl Router {
             self.expire();
             self.release();
             self.note_queue();
-            if self.closing.is_some() && self.jobs.is_empty() {
+            if self.inbox.is_closing() && self.jobs.is_empty() {
                 return;
             }
             if self.ask_at <= Instant::now() && !self.is_asking {
@@ -170,10 +169,11 @@ impl Router {
                         self.take(news);
                     }
                 }
-                message = self.inbox.recv(), if !self.inbox.is_closed() || !self.inbox.is_empty() => {
-                    self.accept(message);
-                    while let Ok(message) = self.inbox.try_recv() {
-                        self.accept(Some(message));
+                message = self.inbox.next() => {
+                    let mut next = message;
+                    while let Some(message) = next {
+                        self.accept(message);
+                        next = self.inbox.try_next();
                     }
                 }
                 () = sleep_until(alarm) => {}
@@ -183,17 +183,14 @@ impl Router {
 
     /// Ends the nodes' connections, then tells everybody that it is over.
     async fn finish(mut self) {
-        self.inbox.close();
-        while let Ok(message) = self.inbox.try_recv() {
-            self.accept(Some(message));
+        self.inbox.shut();
+        while let Some(message) = self.inbox.try_next() {
+            self.accept(message);
         }
         for (_, member) in self.members.drain() {
             member.connection.close().await;
         }
-        for done in self.closing.take().into_iter().flatten() {
-            // Whoever asked may have stopped waiting.
-            let _ = done.send(());
-        }
+        self.inbox.tell_ended();
     }
 
     fn alarm(&self) -> Instant {
@@ -209,23 +206,23 @@ impl Router {
 
     // ---- What comes in ----
 
-    fn accept(&mut self, message: Option<Message>) {
+    fn accept(&mut self, message: Message) {
         match message {
-            Some(Message::Job(job)) => {
+            Message::Job(job) => {
                 self.shared
                     .queued
                     .fetch_sub(job.operations(), Ordering::Relaxed);
-                if self.closing.is_some() {
+                if self.inbox.is_closing() {
                     job.fail(&Error::Closed);
                 } else {
                     self.begin(job);
                 }
             }
-            Some(Message::Primaries(walker)) => {
+            Message::Primaries(walker) => {
                 self.walkers.push(walker);
                 self.ask_at = Instant::now();
             }
-            Some(Message::Watch(watch)) => {
+            Message::Watch(watch) => {
                 if self
                     .shared
                     .cache
@@ -236,7 +233,7 @@ impl Router {
                 }
                 self.watches.add(watch, self.shared.health.is_ready());
             }
-            Some(Message::Credentials(given)) => {
+            Message::Credentials(given) => {
                 for member in self.members.values() {
                     member.connection.give_credentials(match &given {
                         Ok(credentials) => Ok(credentials.clone()),
@@ -244,14 +241,8 @@ impl Router {
                     });
                 }
             }
-            // Said by the app's client only.
-            Some(Message::Executor(_) | Message::Said(_)) => {}
-            Some(Message::Close(done)) => self.closing.get_or_insert_default().push(done),
-            // Every handle is gone: nobody can send or ask any more.
-            None => {
-                self.inbox.close();
-                self.closing.get_or_insert_default();
-            }
+            // Said by the app's client only, and taken note of by the inbox.
+            Message::Executor(_) | Message::Said(_) | Message::Close(_) => {}
         }
     }
 

@@ -11,6 +11,7 @@
 //! - [`sentinel`]: which server is the primary.
 //! - [`supervisor`]: connect, serve, notice the loss, back off, connect again.
 //! - [`attempt`]: one attempt to connect.
+//! - [`inbox`]: what the handles say to whatever is behind them.
 //! - [`link`]: an open connection: set-up, replies in order, silence.
 //! - [`socket`] and [`tls`]: from an address to a byte stream.
 //! - [`flights`]: reads that share a command.
@@ -23,6 +24,7 @@ mod cluster;
 mod codec;
 mod commands;
 mod flights;
+mod inbox;
 mod link;
 mod registry;
 pub(crate) mod runtime;
@@ -41,6 +43,7 @@ pub(crate) use self::flights::{Flights, Flying};
 pub(crate) use self::registry::Lease;
 pub(crate) use self::status::{Event, Watch};
 
+use self::inbox::Inbox;
 use self::status::{Down, Health};
 use self::tracking::Tracking;
 use crate::cache::Cache;
@@ -203,6 +206,7 @@ impl Connection {
         tracking: Option<Tracking>,
     ) -> Self {
         let (messages, inbox) = mpsc::unbounded_channel();
+        let inbox = Inbox::new(inbox);
         let shared = Arc::new(Shared {
             server: options.server().into(),
             is_cluster: options.is_cluster(),

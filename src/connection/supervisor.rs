@@ -6,6 +6,7 @@
 
 use super::attempt::{Place, moved};
 use super::commands::{Access, Commands, Expect};
+use super::inbox::Inbox;
 use super::link::{self, Failure, FailureKind, Link};
 use super::sentinel::Sentinels;
 use super::status::{Down, Event, Watch, Watches};
@@ -21,7 +22,7 @@ use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// Pauses between attempts to connect grow from the first to the longest. The longest bounds how
@@ -46,7 +47,7 @@ const RENEWAL_PAUSE: Duration = Duration::from_secs(5);
 pub(super) async fn run(
     options: ConnectionOptions,
     shared: Arc<Shared>,
-    inbox: mpsc::UnboundedReceiver<Message>,
+    inbox: Inbox,
     tracking: Option<Tracking>,
 ) {
     let mut supervisor = Supervisor {
@@ -62,7 +63,6 @@ pub(super) async fn run(
         flushed: 0,
         again: VecDeque::new(),
         later: None,
-        closing: None,
         watches: Watches::default(),
         credentials: None,
         wanted: None,
@@ -109,7 +109,7 @@ struct Sent {
 struct Supervisor {
     options: ConnectionOptions,
     shared: Arc<Shared>,
-    inbox: mpsc::UnboundedReceiver<Message>,
+    inbox: Inbox,
     /// Where what is read is kept.
     tracking: Option<Tracking>,
     tls: Option<tls::Client>,
@@ -125,8 +125,6 @@ struct Supervisor {
     /// The server's answer that began this: no more is sent, replies to reads count, writes are
     /// repeated so that they keep their order.
     later: Option<Failure>,
-    /// Set once by a `Close`: nothing is accepted any more, and these are told at the end.
-    closing: Option<Vec<oneshot::Sender<()>>>,
     watches: Watches,
     credentials: Option<Credentials>,
     /// An attempt to connect waits for credentials.
@@ -146,23 +144,18 @@ struct Supervisor {
 impl Supervisor {
     // ---- What comes in ----
 
-    fn accept(&mut self, message: Option<Message>) {
+    fn accept(&mut self, message: Message) {
         match message {
-            Some(Message::Job(job)) if self.closing.is_some() => {
+            Message::Job(job) if self.inbox.is_closing() => {
                 self.unqueue(&job);
                 job.fail(&Error::Closed);
             }
-            Some(Message::Job(job)) => self.waiting.push_back(job),
-            // Asked of clusters only, and said by the app's client.
-            Some(Message::Primaries(_) | Message::Executor(_) | Message::Said(_)) => {}
-            Some(Message::Watch(watch)) => self.begin_watch(watch),
-            Some(Message::Credentials(credentials)) => self.take_credentials(credentials),
-            Some(Message::Close(done)) => self.closing.get_or_insert_default().push(done),
-            // Every handle is gone: nobody can send or ask any more.
-            None => {
-                self.inbox.close();
-                self.closing.get_or_insert_default();
+            Message::Job(job) => self.waiting.push_back(job),
+            // Asked of clusters only, said by the app's client, and taken note of by the inbox.
+            Message::Primaries(_) | Message::Executor(_) | Message::Said(_) | Message::Close(_) => {
             }
+            Message::Watch(watch) => self.begin_watch(watch),
+            Message::Credentials(credentials) => self.take_credentials(credentials),
         }
     }
 
@@ -244,7 +237,7 @@ impl Supervisor {
 
     /// Nothing is left to do before the end.
     fn is_done(&self) -> bool {
-        self.closing.is_some() && self.waiting.is_empty() && self.again.is_empty()
+        self.inbox.is_closing() && self.waiting.is_empty() && self.again.is_empty()
     }
 
     /// Fails what has run out of time.
@@ -303,14 +296,11 @@ impl Supervisor {
 
     /// Tells everybody that it is over.
     fn finish(mut self) {
-        self.inbox.close();
-        while let Ok(message) = self.inbox.try_recv() {
-            self.accept(Some(message));
+        self.inbox.shut();
+        while let Some(message) = self.inbox.try_next() {
+            self.accept(message);
         }
-        for done in self.closing.take().into_iter().flatten() {
-            // Whoever asked may have stopped waiting.
-            let _ = done.send(());
-        }
+        self.inbox.tell_ended();
     }
 
     // ---- Connecting ----
@@ -424,14 +414,13 @@ impl Supervisor {
                 biased;
                 result = &mut step => return Some(result),
                 () = at(deadline) => self.expire(),
-                message = self.inbox.recv(), if self.is_open() => self.accept(message),
+                message = self.inbox.next() => {
+                    if let Some(message) = message {
+                        self.accept(message);
+                    }
+                }
             }
         }
-    }
-
-    /// Whether messages may still come.
-    fn is_open(&self) -> bool {
-        !self.inbox.is_closed() || !self.inbox.is_empty()
     }
 
     // ---- Serving ----
@@ -538,10 +527,11 @@ impl Supervisor {
                         next = link.try_next();
                     }
                 }
-                message = self.inbox.recv(), if self.is_open() => {
-                    self.accept(message);
-                    while let Ok(message) = self.inbox.try_recv() {
-                        self.accept(Some(message));
+                message = self.inbox.next() => {
+                    let mut next = message;
+                    while let Some(message) = next {
+                        self.accept(message);
+                        next = self.inbox.try_next();
                     }
                 }
                 failure = &mut moved => return Some(failure),
