@@ -1,6 +1,7 @@
 'use strict';
 
 const { RedisStore } = require('../..');
+const { hit } = require('../support/hits.js');
 const { HOUR, liveSession, shopVisitor } = require('../support/sessions.js');
 const { closeAll, keepStore, openStore } = require('../support/stores.js');
 const { describeServers } = require('../support/servers.js');
@@ -8,15 +9,6 @@ const { until } = require('../support/until.js');
 const { useRedis } = require('../support/redis.js');
 
 afterEach(closeAll);
-
-/** What `get` gives in the same tick: a session's `n`, null, an error, or 'later' if it gives nothing yet. */
-function hit(store, id) {
-  let given = 'later';
-  store.get(id, (error, session) => {
-    given = error ?? (session === null ? null : session.n);
-  });
-  return given;
-}
 
 const numbered = (n, cookie) => liveSession('abc', { n }, cookie);
 

@@ -3,6 +3,7 @@
 const { RedisStore } = require('../..');
 const { closeAll, keepStore, openStore } = require('../support/stores.js');
 const { describeServers } = require('../support/servers.js');
+const { givenAtOnce } = require('../support/hits.js');
 const { liveSession } = require('../support/sessions.js');
 const { newVisitor, startApp, stopAll } = require('../sessions/processes.js');
 const { startProxy } = require('../support/proxy.js');
@@ -74,20 +75,13 @@ describeServers('%s', (_name, program) => {
       const far = keepStore(new RedisStore({ url: proxy.url, cache: true, onConflict }));
       const near = await openStore('url', redis.port);
       await near.set('abc', liveSession('abc', { a: 1, n: 1 }));
-      const hit = () => {
-        let session;
-        far.get('abc', (_error, given) => {
-          session = given;
-        });
-        return session;
-      };
       await until(async () => {
         await far.get('abc');
-        return hit() !== undefined;
+        return givenAtOnce(far, 'abc') !== 'later';
       });
       proxy.delay({ reply: 500 });
       await change(near);
-      const outdated = hit();
+      const outdated = givenAtOnce(far, 'abc');
       expect(outdated).toMatchObject({ a: 1, n: 1 });
       return [far, far.createSession({ sessionID: 'abc' }, outdated)];
     }

@@ -1,6 +1,7 @@
 'use strict';
 
 const { RedisStore } = require('../..');
+const { hit } = require('../support/hits.js');
 const { startSentinel } = require('../support/sentinel.js');
 const { closeAll, keepStore } = require('../support/stores.js');
 const { until } = require('../support/until.js');
@@ -21,22 +22,15 @@ test(
     const store = keepStore(
       new RedisStore({ sentinel: { name: group.name, addresses }, cache: true, commandTimeout: 15_000 }),
     );
-    const hit = () => {
-      let session;
-      store.get('abc', (_error, result) => {
-        session = result;
-      });
-      return session;
-    };
     await store.set('abc', { n: 1 });
     await store.get('abc');
-    await until(() => hit()?.n === 1);
+    await until(() => hit(store, 'abc') === 1);
 
     await group.failOver();
     await group.command('SET', 'sess:abc', '{"n":2}');
 
     await until(async () => (await store.get('abc'))?.n === 2);
-    await until(() => hit()?.n === 2);
+    await until(() => hit(store, 'abc') === 2);
     // Followed on the new primary, too.
     await group.command('SET', 'sess:abc', '{"n":3}');
     await until(async () => (await store.get('abc'))?.n === 3);

@@ -2,6 +2,7 @@
 
 const { RedisStore } = require('../..');
 const { askOnce, startRedis, useRedis } = require('../support/redis.js');
+const { hit } = require('../support/hits.js');
 const { liveSession } = require('../support/sessions.js');
 const { closeAll, keepStore, openStore } = require('../support/stores.js');
 const { startCluster } = require('../support/cluster.js');
@@ -9,14 +10,6 @@ const { startProxy } = require('../support/proxy.js');
 const { until } = require('../support/until.js');
 
 const numbered = (n) => liveSession('abc', { n });
-
-function hit(store, id) {
-  let given = 'later';
-  store.get(id, (_error, session) => {
-    given = session?.n ?? null;
-  });
-  return given;
-}
 
 afterEach(closeAll);
 
