@@ -31,7 +31,9 @@ function openStore(addresses = group.addresses, sentinel = {}) {
 /** Until a former primary is told, it takes itself for one, and takes writes, which are lost by that. */
 function demoted({ port }) {
   const { password } = PASSWORDS;
-  return until(async () => String(await askOnce({ port, password }, 'ROLE')).startsWith('slave'), LIMIT_MS);
+  // A server that is told cuts the connections of its clients, this one's too: then it is asked again.
+  const role = () => askOnce({ port, password }, 'ROLE').catch(({ message }) => message);
+  return until(async () => String(await role()).startsWith('slave'), LIMIT_MS);
 }
 
 const read = (key) => group.command('GET', key);
