@@ -25,17 +25,51 @@ pub(super) struct Codec {
     general: ValueCodec,
     /// The general codec has read a part of a reply, and keeps it.
     is_midway: bool,
-    /// How far an array has been looked through that has not come as a whole.
-    array: Option<Progress>,
+    /// What there is of an array that has not come as a whole.
+    array: Option<Partial>,
 }
 
-/// A look through an array for its end.
-#[derive(Clone, Copy)]
-struct Progress {
+/// An array as far as it has come. Its bytes are kept until it is whole: the general codec may have to read
+/// them from the first.
+#[derive(Default)]
+struct Partial {
     /// The place of the next element.
     at: usize,
-    /// How many elements are missing, those of inner arrays included.
+    /// The arrays that are not whole yet, the innermost last.
+    open: Vec<Open>,
+}
+
+struct Open {
+    values: Vec<Value>,
     missing: usize,
+}
+
+impl Partial {
+    fn begin(&mut self, length: usize) {
+        self.open.push(Open {
+            values: Vec::with_capacity(length.min(MOST_ELEMENTS)),
+            missing: length,
+        });
+    }
+
+    fn add(&mut self, value: Value) {
+        if let Some(array) = self.open.last_mut() {
+            array.values.push(value);
+            array.missing = array.missing.saturating_sub(1);
+        }
+    }
+
+    /// Puts arrays that are whole where they belong; gives the outermost once it is.
+    fn close(&mut self) -> Option<Value> {
+        while let Some(array) = self.open.pop_if(|array| array.missing == 0) {
+            let value = Value::Array(array.values);
+            if self.open.is_empty() {
+                return Some(value);
+            }
+            self.add(value);
+        }
+        None
+    }
 }
 
 enum Simple<T> {
@@ -85,54 +119,37 @@ impl Decoder for Codec {
 }
 
 impl Codec {
-    /// Reads an array that is whole. The search for its end goes on where it was when more has come.
+    /// Reads an array, as far as it has come.
     fn array(&mut self, bytes: &[u8]) -> Simple<Value> {
-        let begin = Progress { at: 0, missing: 1 };
-        let mut progress = self.array.take().unwrap_or(begin);
-        while progress.missing > 0 {
-            match simple(&bytes[progress.at..]) {
-                Simple::Whole(Element::Array(length), size) => {
-                    progress.at += size;
-                    progress.missing = progress.missing - 1 + length;
+        let mut partial = self.array.take().unwrap_or_default();
+        loop {
+            match simple(&bytes[partial.at..]) {
+                Simple::Whole(Element::Array(_), _) if partial.open.len() == DEEPEST => {
+                    return Simple::Other;
                 }
-                Simple::Whole(_, size) => {
-                    progress.at += size;
-                    progress.missing -= 1;
+                Simple::Whole(element, size) => {
+                    partial.at += size;
+                    match element {
+                        Element::Array(length) => partial.begin(length),
+                        element => partial.add(element.value()),
+                    }
                 }
                 Simple::Begun(size) => {
-                    self.array = Some(progress);
-                    return Simple::Begun(progress.at + size);
+                    let size = partial.at + size;
+                    self.array = Some(partial);
+                    return Simple::Begun(size);
                 }
                 Simple::Unknown => {
-                    self.array = Some(progress);
+                    self.array = Some(partial);
                     return Simple::Unknown;
                 }
                 Simple::Other => return Simple::Other,
             }
-        }
-        match whole(bytes, DEEPEST) {
-            Some((value, length)) => Simple::Whole(value, length),
-            None => Simple::Other,
+            if let Some(value) = partial.close() {
+                return Simple::Whole(value, partial.at);
+            }
         }
     }
-}
-
-/// A reply that has come as a whole; `None` if its arrays are too deep.
-fn whole(bytes: &[u8], depth: usize) -> Option<(Value, usize)> {
-    let Simple::Whole(element, mut at) = simple(bytes) else {
-        return None;
-    };
-    let Element::Array(length) = element else {
-        return Some((element.value(), at));
-    };
-    let inner = depth.checked_sub(1)?;
-    let mut values = Vec::with_capacity(length.min(MOST_ELEMENTS));
-    for _ in 0..length {
-        let (value, size) = whole(&bytes[at..], inner)?;
-        values.push(value);
-        at += size;
-    }
-    Some((Value::Array(values), at))
 }
 
 /// What a line begins, with what belongs to it.
