@@ -6,8 +6,8 @@ const { Kind } = require('./request.js');
 /** The layout of a slice; src/store/completions.rs writes it. */
 const HEAD = 3;
 const FIELDS = 3;
-/** Kinds that are not a request's last. */
-const CONTINUED = new Set([Kind.ITEM, Kind.ID, Kind.EVENT, Kind.COMMANDS]);
+/** Kinds that are not a request's last, a bit for each. */
+const CONTINUED = (1 << Kind.ITEM) | (1 << Kind.ID) | (1 << Kind.EVENT) | (1 << Kind.COMMANDS);
 
 /**
  * The completions of all stores: takes slices from the addon and gives each completion to its request.
@@ -128,7 +128,7 @@ class Inbox {
       const next = HEAD + this.#cursor++ * FIELDS;
       ends = slice[next] + slice[next + 1] * 2 ** 32;
     }
-    if (!CONTINUED.has(kind)) this.#release(slot);
+    if ((CONTINUED & (1 << kind)) === 0) this.#release(slot);
     request.complete(kind, text, ends);
   }
 

@@ -44,6 +44,14 @@ impl Keys {
     pub(crate) fn id<'key>(&self, key: &'key [u8]) -> Option<&'key [u8]> {
         key.strip_prefix(self.prefix.as_slice())
     }
+
+    /// The same, in the key's own room. A key of somebody else stays as it is.
+    pub(crate) fn strip(&self, mut key: Vec<u8>) -> Vec<u8> {
+        if key.starts_with(&self.prefix) {
+            key.drain(..self.prefix.len());
+        }
+        key
+    }
 }
 
 #[cfg(test)]

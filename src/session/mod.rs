@@ -21,12 +21,14 @@ mod merge;
 mod near;
 mod scan;
 mod seen;
+mod texts;
 
 pub(crate) use self::scan::{Listing, WalkId, Walks};
 
 use self::expiry::Instant;
 use self::guarded::Dialect;
 use self::keys::Keys;
+use self::texts::Texts;
 use crate::connection::{Connection, Lease};
 use crate::error::Error;
 use redis::Value;
@@ -95,6 +97,8 @@ pub(crate) enum Answer {
     /// The stored bytes of a session, and when it ends where that was asked for or is not what they say.
     Session(Vec<u8>, Option<Instant>),
     Id(Vec<u8>),
+    /// Ids without sessions, each an answer.
+    Ids(Texts),
     /// The same of the session of the `Id` before.
     Item(Vec<u8>, Option<Instant>),
     /// The end of a page that is not the last.
@@ -117,7 +121,12 @@ impl Answer {
     pub(crate) fn is_last(&self) -> bool {
         !matches!(
             self,
-            Self::Item(..) | Self::Id(_) | Self::Event(..) | Self::Commands(_) | Self::Ended
+            Self::Item(..)
+                | Self::Id(_)
+                | Self::Ids(_)
+                | Self::Event(..)
+                | Self::Commands(_)
+                | Self::Ended
         )
     }
 }

@@ -7,6 +7,7 @@
 use super::batch::remaining_of;
 use super::expiry::now;
 use super::seen::Seen;
+use super::texts::Texts;
 use super::{Answer, Answers, Bulk, Keys, RequestId, Sessions, Unanswered, UnderWay, unexpected};
 use crate::connection::{Access, Commands, Connection, Expect, Reply};
 use crate::error::Error;
@@ -15,6 +16,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::future::Future;
 use std::iter::once;
+use std::mem;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,8 +26,8 @@ use std::task::{Context, Waker};
 const CHUNK_KEYS: usize = 128;
 /// Keys in a command, where it may have several: little enough for Redis to be soon at others' commands.
 const UNLINKED_AT_ONCE: usize = 64;
-/// Ids in a page, at most.
-const PAGE_IDS: usize = 4096;
+/// Keys whose commands to unlink them are on their way at a time.
+const UNLINKED_IN_A_STEP: usize = 4096;
 /// `SCAN`s for one page: where few of the keys are sessions, a page ends before it is full.
 const PAGE_SCANS: usize = 64;
 
@@ -77,11 +79,38 @@ struct Walk {
     listing: Listing,
     steps: Steps,
     /// Found, but not given yet.
-    found: VecDeque<Vec<u8>>,
+    found: Found,
     /// The next page, made while JavaScript works at the last one.
     ready: Option<Page>,
     /// Closing waits for what gives all; a scan may be left half-way.
     _under_way: UnderWay,
+}
+
+/// What a walk has found: where ids are all that is wanted, no keys are kept.
+#[derive(Debug)]
+enum Found {
+    Ids(Texts),
+    Keys(VecDeque<Vec<u8>>),
+}
+
+impl Found {
+    fn len(&self) -> usize {
+        match self {
+            Self::Ids(ids) => ids.len(),
+            Self::Keys(keys) => keys.len(),
+        }
+    }
+
+    fn add(&mut self, keys: Vec<Vec<u8>>, names: &Keys) {
+        match self {
+            Self::Ids(ids) => {
+                for key in &keys {
+                    ids.push(names.id(key).unwrap_or(key));
+                }
+            }
+            Self::Keys(found) => found.extend(keys),
+        }
+    }
 }
 
 /// The answers of a page before the last, and the last.
@@ -247,8 +276,8 @@ impl Steps {
         Ok(keys)
     }
 
-    fn id(&self, key: &[u8]) -> Answer {
-        Answer::Id(self.keys.id(key).unwrap_or(key).to_vec())
+    fn id(&self, key: Vec<u8>) -> Answer {
+        Answer::Id(self.keys.strip(key))
     }
 }
 
@@ -305,7 +334,7 @@ impl Sessions {
         };
         while !steps.is_at_end() {
             let found = steps.next().await?;
-            for keys in found.chunks(PAGE_IDS) {
+            for keys in found.chunks(UNLINKED_IN_A_STEP) {
                 let result = self.unlink_each(keys, at_once).await;
                 // A single node of a cluster has slots, too, and a proxy may take one key at a time.
                 if at_once > 1 && matches!(result, Err(Error::Reply { .. })) {
@@ -337,7 +366,10 @@ impl Sessions {
         let walk = Walk {
             listing,
             steps,
-            found: VecDeque::new(),
+            found: match listing {
+                Listing::Ids => Found::Ids(Texts::default()),
+                Listing::All | Listing::Scan => Found::Keys(VecDeque::new()),
+            },
             ready: None,
             _under_way: match listing {
                 Listing::Scan => None,
@@ -390,23 +422,25 @@ impl Sessions {
     }
 
     async fn fill(&self, walk: &mut Walk) -> Result<Page, Error> {
-        let (enough, most) = match walk.listing {
-            Listing::Ids => (1, PAGE_IDS),
-            Listing::All | Listing::Scan => (CHUNK_KEYS, CHUNK_KEYS),
+        let enough = match walk.listing {
+            Listing::Ids => 1,
+            Listing::All | Listing::Scan => CHUNK_KEYS,
         };
         walk.find(enough).await?;
-        let keys: Vec<_> = walk.found.drain(..most.min(walk.found.len())).collect();
-        let items = match walk.listing {
-            Listing::Ids => keys.iter().map(|key| walk.steps.id(key)).collect(),
-            Listing::All | Listing::Scan => self.read(walk, &keys).await?,
+        let items = match &mut walk.found {
+            Found::Ids(ids) => vec![Answer::Ids(mem::take(ids))],
+            Found::Keys(keys) => {
+                let keys = keys.drain(..CHUNK_KEYS.min(keys.len())).collect();
+                self.read(walk, keys).await?
+            }
         };
-        let is_last = walk.found.is_empty() && walk.steps.is_at_end();
+        let is_last = walk.found.len() == 0 && walk.steps.is_at_end();
         let last = if is_last { Answer::Done } else { Answer::More };
         Ok(Page { items, last })
     }
 
-    async fn read(&self, walk: &mut Walk, keys: &[Vec<u8>]) -> Result<Vec<Answer>, Error> {
-        let replies = self.each(keys, |commands, key| {
+    async fn read(&self, walk: &mut Walk, keys: Vec<Vec<u8>>) -> Result<Vec<Answer>, Error> {
+        let replies = self.each(&keys, |commands, key| {
             commands.add(Access::Read, Expect::Text, Some(1), &[b"GET", key]);
             commands.add(Access::Read, Expect::Integer, Some(1), &[b"PTTL", key]);
         });
@@ -443,7 +477,8 @@ impl Walk {
             if self.found.len() >= enough || self.steps.is_at_end() {
                 break;
             }
-            self.found.extend(self.steps.next_new().await?);
+            let keys = self.steps.next_new().await?;
+            self.found.add(keys, &self.steps.keys);
         }
         Ok(())
     }

@@ -77,6 +77,7 @@ impl Slice {
                 self.add_end(ends);
             }
             Answer::Id(bytes) => self.add_text(request, ID, &bytes),
+            Answer::Ids(ids) => ids.iter().for_each(|id| self.add_text(request, ID, id)),
             Answer::Conflict(reason, stored) => {
                 let text = [reason.as_bytes(), b"\n", &stored].concat();
                 self.add_text(request, CONFLICT, &text);
@@ -220,6 +221,15 @@ impl Queue {
         self.lock().spare.pop().unwrap_or_default()
     }
 
+    /// The slice that is to be filled: the last, or a new one once that is full.
+    fn last_of<'a>(&self, slices: &'a mut Vec<Slice>) -> &'a mut Slice {
+        if slices.last().is_none_or(Slice::is_full) {
+            slices.push(self.slice());
+        }
+        let last = slices.len() - 1;
+        &mut slices[last]
+    }
+
     /// Keeps the room of a slice that was given out.
     fn recycle(&self, slice: Slice) {
         if let Some(slice) = slice.emptied() {
@@ -246,13 +256,16 @@ impl Waiting {
 impl Answers for Queue {
     fn answer(&self, answers: Vec<(RequestId, Answer)>) {
         // Joined before the lock is taken: the event loop may be waiting for it.
-        let mut slices = vec![self.slice()];
+        let mut slices = Vec::new();
         for (request, answer) in answers {
-            if let Some(slice) = slices.last_mut() {
-                slice.add(request, answer);
-                if slice.is_full() {
-                    slices.push(self.slice());
+            match answer {
+                // They may be more than one slice takes.
+                Answer::Ids(ids) => {
+                    for id in ids.iter() {
+                        self.last_of(&mut slices).add_text(request, ID, id);
+                    }
                 }
+                answer => self.last_of(&mut slices).add(request, answer),
             }
         }
         let must_wake = {
