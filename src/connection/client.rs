@@ -12,7 +12,7 @@
 use super::commands::{Access, Commands, Expect};
 use super::inbox::Inbox;
 use super::status::{Down, Event, Watches};
-use super::supervisor::{LONGEST_SILENCE, SHORTEST_SILENCE};
+use super::supervisor::longest_silence;
 use super::{Connection, Job, Message, Reply, Settle, Shared};
 use crate::error::Error;
 use crate::options::ConnectionOptions;
@@ -94,7 +94,7 @@ pub(super) async fn run(
     inbox: Inbox,
 ) {
     let mut driver = Driver {
-        silence: (options.command_timeout / 2).clamp(SHORTEST_SILENCE, LONGEST_SILENCE),
+        silence: longest_silence(options.command_timeout),
         shared,
         connection,
         inbox,

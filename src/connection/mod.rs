@@ -9,7 +9,8 @@
 //! - [`cluster`]: many connections behind one handle; [`slots`]: which node has which keys,
 //!   [`views`]: whether they stay there.
 //! - [`sentinel`]: which server is the primary.
-//! - [`supervisor`]: connect, serve, notice the loss, back off, connect again.
+//! - [`supervisor`]: connect, serve, notice the loss, back off, connect again. Its rooms: what is in flight on
+//!   an open connection (`serving`), what of a job is left to be sent again (`answers`), and `credentials`.
 //! - [`attempt`]: one attempt to connect.
 //! - [`inbox`]: what the handles say to whatever is behind them.
 //! - [`link`]: an open connection: set-up, replies in order, silence.

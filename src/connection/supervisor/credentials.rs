@@ -1,0 +1,114 @@
+//! Credentials that the app's function gives: for an attempt to connect, and anew before they expire.
+
+use super::Supervisor;
+use crate::connection::commands::Commands;
+use crate::connection::link::{self, Failure};
+use crate::connection::status::{Event, Watches};
+use crate::connection::{Credentials, Job, Reply, Settle};
+use crate::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
+
+/// Credentials are asked for anew when this part of their time is left.
+const RENEWAL_DIVISOR: u32 = 10;
+/// A renewal that failed is tried again after this time.
+const RENEWAL_PAUSE: Duration = Duration::from_secs(5);
+
+impl Supervisor {
+    /// Has an attempt to connect wait for what the app's function gives; `None` when the connection is closed
+    /// meanwhile.
+    pub(super) async fn obtain_credentials(
+        &mut self,
+        limit: Duration,
+    ) -> Option<Result<(), Failure>> {
+        let (sender, receiver) = oneshot::channel();
+        self.wanted = Some(sender);
+        self.watches.ask_for_credentials();
+        let answer = self.wait(timeout(limit, receiver)).await?;
+        self.wanted = None;
+        let refusal = match answer {
+            Ok(Ok(Ok(credentials))) => {
+                self.schedule_renewal(&credentials);
+                self.credentials = Some(credentials);
+                return Some(Ok(()));
+            }
+            Ok(Ok(Err(cause))) => cause,
+            _ => format!("it gave nothing within {} ms", limit.as_millis()),
+        };
+        Some(Err(Failure::refused(self.credentials_error(refusal))))
+    }
+
+    pub(super) fn take_credentials(&mut self, credentials: Result<Credentials, String>) {
+        if let Some(wanted) = self.wanted.take() {
+            // The attempt that wanted them may be over.
+            let _ = wanted.send(credentials);
+            return;
+        }
+        match credentials {
+            Ok(credentials) => {
+                self.schedule_renewal(&credentials);
+                let user = link::User::new(&self.options, Some(&credentials));
+                let authentication = user.authentication();
+                self.credentials = Some(credentials);
+                self.authenticate(authentication);
+            }
+            Err(cause) => {
+                self.renew = Some(Instant::now() + RENEWAL_PAUSE);
+                let error = self.credentials_error(cause);
+                self.watches.tell(&Event::Failed(error));
+            }
+        }
+    }
+
+    /// On a connection that serves: a job of our own, in its order among the others.
+    fn authenticate(&mut self, authentication: Commands) {
+        if !self.shared.health.is_ready() {
+            return;
+        }
+        let watches = self.watches.clone();
+        let server = Arc::clone(&self.shared.server);
+        self.waiting.push_back(Job {
+            pending: (0..authentication.len()).collect(),
+            commands: authentication,
+            deadline: Instant::now() + self.options.command_timeout,
+            settle: Box::new(Renewal { watches, server }),
+        });
+        self.shared.queued.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn credentials_error(&self, cause: String) -> Error {
+        Error::Credentials {
+            server: self.shared.server.to_string(),
+            cause,
+        }
+    }
+
+    fn schedule_renewal(&mut self, credentials: &Credentials) {
+        self.renew = credentials
+            .expires_in
+            .map(|left| Instant::now() + (left - left / RENEWAL_DIVISOR));
+    }
+}
+
+/// Takes the answer to a renewed authentication.
+struct Renewal {
+    watches: Watches,
+    server: Arc<str>,
+}
+
+impl Settle for Renewal {
+    fn settle(&mut self, replies: Vec<(usize, Reply)>) {
+        for (_, reply) in replies {
+            if let Err(error) = reply {
+                // The connection stays who it was. The next attempt to connect asks again.
+                let cause = error.to_string();
+                let server = self.server.to_string();
+                let event = Event::Failed(Error::Credentials { server, cause });
+                self.watches.tell(&event);
+            }
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! Owns a connection: connect, serve, notice the loss, back off, connect again, until closed.
+//!
+//! One task per connection; it alone begins and ends sockets. While there is none, jobs wait in
+//! order, each until its own deadline. A server that refuses to let us in (wrong password, unknown
+//! database) fails them at once, and is asked again all the same: somebody may mend it.
+
+mod answers;
+mod credentials;
+mod serving;
+
+pub(super) use self::serving::longest_silence;
+
+use self::serving::{Sent, Served};
+use super::attempt::Place;
+use super::inbox::Inbox;
+use super::link::{Failure, FailureKind, Link};
+use super::sentinel::Sentinels;
+use super::status::{Down, Event, Watch, Watches};
+use super::tracking::Tracking;
+use super::{Credentials, Job, Message, Shared, tls};
+use crate::error::Error;
+use crate::options::{Address, ConnectionOptions, Membership};
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, sleep_until};
+
+/// Pauses between attempts to connect grow from the first to the longest. The longest bounds how
+/// long a server that is back goes unnoticed.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+pub(super) async fn run(
+    options: ConnectionOptions,
+    shared: Arc<Shared>,
+    inbox: Inbox,
+    tracking: Option<Tracking>,
+) {
+    let mut supervisor = Supervisor {
+        silence: longest_silence(options.command_timeout),
+        options,
+        shared,
+        inbox,
+        tracking,
+        tls: None,
+        sentinels: None,
+        waiting: VecDeque::new(),
+        in_flight: VecDeque::new(),
+        flushed: 0,
+        again: VecDeque::new(),
+        later: None,
+        watches: Watches::default(),
+        credentials: None,
+        wanted: None,
+        renew: None,
+        served: false,
+        replied: Instant::now(),
+        pause: Duration::ZERO,
+    };
+    while let Some((link, primary)) = supervisor.connect().await {
+        if supervisor.serve(link, primary).await == Served::Closed {
+            break;
+        }
+    }
+    supervisor.finish();
+}
+
+struct Supervisor {
+    options: ConnectionOptions,
+    shared: Arc<Shared>,
+    inbox: Inbox,
+    /// Where what is read is kept.
+    tracking: Option<Tracking>,
+    tls: Option<tls::Client>,
+    /// Only where the address is theirs.
+    sentinels: Option<Sentinels>,
+    /// Not in the socket yet. Deadlines never decrease, since all jobs have the same time to live.
+    waiting: VecDeque<Job>,
+    in_flight: VecDeque<Sent>,
+    /// How many of `in_flight`, from the first, the socket has taken.
+    flushed: usize,
+    /// What the server will do later; goes back before what waits.
+    again: VecDeque<Job>,
+    /// The server's answer that began this: no more is sent, replies to reads count, writes are
+    /// repeated so that they keep their order.
+    later: Option<Failure>,
+    watches: Watches,
+    credentials: Option<Credentials>,
+    /// An attempt to connect waits for credentials.
+    wanted: Option<oneshot::Sender<Result<Credentials, String>>>,
+    /// When credentials are to be asked for anew.
+    renew: Option<Instant>,
+    /// For how long the server may keep silent while an answer is due.
+    silence: Duration,
+    /// The connection has answered something.
+    served: bool,
+    /// When its last whole answer came.
+    replied: Instant,
+    /// Before the next attempt to connect.
+    pause: Duration,
+}
+
+impl Supervisor {
+    // ---- What comes in ----
+
+    fn accept(&mut self, message: Message) {
+        match message {
+            Message::Job(job) if self.inbox.is_closing() => {
+                self.unqueue(&job);
+                job.fail(&Error::Closed);
+            }
+            Message::Job(job) => self.waiting.push_back(job),
+            // Asked of clusters only, said by the app's client, and taken note of by the inbox.
+            Message::Primaries(_) | Message::Executor(_) | Message::Said(_) | Message::Close(_) => {
+            }
+            Message::Watch(watch) => self.begin_watch(watch),
+            Message::Credentials(credentials) => self.take_credentials(credentials),
+        }
+    }
+
+    fn begin_watch(&mut self, watch: Weak<dyn Watch>) {
+        if let Some(watch) = watch.upgrade()
+            && self.wanted.is_some()
+        {
+            watch.event(&Event::CredentialsWanted);
+        }
+        self.watches.add(watch, self.shared.health.is_ready());
+    }
+
+    // ---- What goes out without a reply ----
+
+    /// The commands of a job leave the queue that `max_queue` bounds.
+    fn unqueue(&self, job: &Job) {
+        self.shared
+            .queued
+            .fetch_sub(job.operations(), Ordering::Relaxed);
+    }
+
+    fn fail_waiting(&mut self, error: &Error) {
+        for job in std::mem::take(&mut self.waiting) {
+            self.unqueue(&job);
+            job.fail(error);
+        }
+    }
+
+    /// Nothing is left to do before the end.
+    fn is_done(&self) -> bool {
+        self.inbox.is_closing() && self.waiting.is_empty() && self.again.is_empty()
+    }
+
+    /// Fails what has run out of time.
+    fn expire(&mut self) {
+        let now = Instant::now();
+        let waited = self.options.command_timeout;
+        while self.waiting.front().is_some_and(|job| job.deadline <= now) {
+            if let Some(job) = self.waiting.pop_front() {
+                self.unqueue(&job);
+                let error = if self.shared.health.is_ready() {
+                    self.unanswered()
+                } else {
+                    self.shared.unavailable(waited)
+                };
+                job.fail(&error);
+            }
+        }
+        while self.again.front().is_some_and(|job| job.deadline <= now) {
+            if let Some(job) = self.again.pop_front() {
+                job.fail(&self.unanswered());
+            }
+        }
+        self.expire_in_flight(now);
+    }
+
+    /// The error of what was sent and not answered in time.
+    fn unanswered(&self) -> Error {
+        match &self.later {
+            Some(failure) => Error::Unavailable {
+                server: self.shared.server.to_string(),
+                waited: self.options.command_timeout,
+                attempts: 1,
+                cause: failure.cause.clone(),
+            },
+            None => Error::Timeout {
+                server: self.shared.server.to_string(),
+                waited: self.options.command_timeout,
+            },
+        }
+    }
+
+    /// Tells everybody that it is over.
+    fn finish(mut self) {
+        self.inbox.shut();
+        while let Some(message) = self.inbox.try_next() {
+            self.accept(message);
+        }
+        self.inbox.tell_ended();
+    }
+
+    // ---- Connecting ----
+
+    /// Attempts until one succeeds; `None` when the connection is closed first.
+    async fn connect(&mut self) -> Option<(Link, Address)> {
+        let mut attempts = 0;
+        loop {
+            if !self.pause.is_zero() {
+                let pause = sleep(jittered(self.pause));
+                self.wait(pause).await?;
+            }
+            self.pause = (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+            attempts += 1;
+            self.shared.health.attempted(attempts);
+            let failure = match self.attempt().await? {
+                Ok(link) => {
+                    let deaf = self.begin_tracking(&link.0);
+                    self.shared.health.set_ready(true);
+                    self.watches.tell(&Event::Ready);
+                    self.watches.set_amiss(deaf.err());
+                    return Some(link);
+                }
+                Err(failure) => failure,
+            };
+            self.shared.health.set_down(Down {
+                attempts,
+                cause: failure.cause.clone(),
+                silent: matches!(failure.kind, FailureKind::Silent),
+            });
+            let (error, is_final) = match failure.kind {
+                FailureKind::Refused(refusal) => (refusal, true),
+                _ => {
+                    let server = self.shared.server.to_string();
+                    let cause = failure.cause;
+                    let error = Error::Unreachable { server, cause };
+                    (error, self.options.membership != Membership::None)
+                }
+            };
+            if is_final {
+                self.fail_waiting(&error);
+            }
+            self.watches.tell(&Event::Failed(error));
+        }
+    }
+
+    /// An error tells why nothing can be kept of what is read over the link.
+    fn begin_tracking(&mut self, link: &Link) -> Result<(), Error> {
+        match &mut self.tracking {
+            Some(tracking) => tracking.begin(link, &self.shared.server),
+            None => Ok(()),
+        }
+    }
+
+    /// Nothing of what was read is to be trusted any more, and nothing of what is yet to be settled.
+    fn end_tracking(&mut self) {
+        if let Some(tracking) = &mut self.tracking {
+            tracking.end();
+        }
+    }
+
+    /// One attempt to connect; `None` when the connection is closed meanwhile.
+    async fn attempt(&mut self) -> Option<Result<(Link, Address), Failure>> {
+        let limit = self.options.connect_timeout;
+        let begin = Instant::now();
+        if self.options.credentials.is_some()
+            && let Err(failure) = self.obtain_credentials(limit).await?
+        {
+            return Some(Err(failure));
+        }
+        let place = Place {
+            options: self.options.clone(),
+            tls: self.tls.take(),
+            sentinels: self.sentinels.take(),
+            credentials: self.credentials.take(),
+        };
+        let limit = limit.saturating_sub(begin.elapsed());
+        let attempt = place.connect(limit);
+        let (place, link) = self.wait(attempt).await?;
+        self.tls = place.tls;
+        self.sentinels = place.sentinels;
+        self.credentials = place.credentials;
+        Some(link)
+    }
+
+    /// Runs one step of connecting while jobs come in and run out of time.
+    /// `None` when there is nothing left to connect for.
+    async fn wait<T>(&mut self, step: impl Future<Output = T>) -> Option<T> {
+        let mut step = pin!(step);
+        loop {
+            if self.is_done() {
+                return None;
+            }
+            let deadline = self.waiting.front().map(|job| job.deadline);
+            tokio::select! {
+                biased;
+                result = &mut step => return Some(result),
+                () = at(deadline) => self.expire(),
+                message = self.inbox.next() => {
+                    if let Some(message) = message {
+                        self.accept(message);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Never, for no time.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Between half and the whole of `pause`, so that many processes do not come back in step.
+fn jittered(pause: Duration) -> Duration {
+    use std::hash::{BuildHasher, RandomState};
+    // A fresh `RandomState` hashes differently each time: enough randomness for this.
+    let fraction = (RandomState::new().hash_one(0) % 1024) as u32;
+    pause / 2 + pause / 2 * fraction / 1024
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_stay_between_half_and_whole() {
+        for _ in 0..1000 {
+            let pause = jittered(Duration::from_millis(100));
+            assert!((50..=100).contains(&pause.as_millis()), "{pause:?}");
+        }
+    }
+}

@@ -1,0 +1,434 @@
+//! An open connection in use: jobs go out and their replies come, in one order; silence and lateness are noticed.
+
+use super::Supervisor;
+use super::answers::{Rule, answer, reply};
+use crate::cache::Moment;
+use crate::connection::Job;
+use crate::connection::attempt::moved;
+use crate::connection::commands::{Access, Commands, Expect};
+use crate::connection::link::{Failure, FailureKind, Link};
+use crate::connection::status::{Down, Event};
+use crate::connection::tracking::Tracking;
+use crate::error::Error;
+use crate::options::{Address, Membership};
+use redis::{PushKind, Value};
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
+
+/// How long an idle connection goes without being probed.
+const IDLE: Duration = Duration::from_secs(5);
+/// The lower bound spares slow networks, the upper one finds a dead peer in seconds.
+const SHORTEST_SILENCE: Duration = Duration::from_secs(1);
+const LONGEST_SILENCE: Duration = Duration::from_millis(2500);
+/// Bytes that wait for the socket before further jobs wait themselves: a job is then dropped by its
+/// deadline without having been sent.
+const MOST_BACKLOG: usize = 1024 * 1024;
+
+/// For how long a peer may be silent that owes an answer: half the time that operations have, so that what a
+/// peer that is gone without a word left unanswered can still be asked again.
+pub(in crate::connection) fn longest_silence(command_timeout: Duration) -> Duration {
+    (command_timeout / 2).clamp(SHORTEST_SILENCE, LONGEST_SILENCE)
+}
+
+#[derive(PartialEq)]
+pub(super) enum Served {
+    Lost,
+    Closed,
+}
+
+/// What is in the socket, in the order in which the server will answer.
+pub(super) struct Sent {
+    /// `None` for what nobody waits for: probes, and jobs that have run out of time. Their replies
+    /// still come.
+    job: Option<Job>,
+    /// How many replies are due.
+    due: usize,
+    /// How many of them have come.
+    come: usize,
+    /// Those that the job is still to be given.
+    replies: Vec<Value>,
+    /// When it was queued for the socket.
+    sent: Instant,
+    /// The same by the clocks of the cache, where there is one.
+    moment: Option<Moment>,
+    /// The position of its end in the bytes sent.
+    end: u64,
+    /// When the socket had taken it all.
+    flushed: Option<Instant>,
+}
+
+impl Supervisor {
+    pub(super) async fn serve(&mut self, mut link: Link, address: Address) -> Served {
+        self.served = false;
+        self.replied = Instant::now();
+        let sentinels = self.sentinels.clone();
+        let moved = moved(sentinels.as_ref(), &address);
+        let failure = self.exchange(&mut link, moved).await;
+        self.end_tracking();
+        let failure = match failure {
+            None => return Served::Closed,
+            Some(failure) => failure,
+        };
+        // Whatever the server said last came before: what is in flight now goes unanswered, and is sent
+        // again. It must not arrive twice.
+        link.abort();
+        self.shared.health.set_ready(false);
+        self.shared.health.set_down(Down {
+            attempts: 0,
+            cause: failure.cause.clone(),
+            silent: matches!(failure.kind, FailureKind::Silent),
+        });
+        let error = Error::Unreachable {
+            server: self.shared.server.to_string(),
+            cause: failure.cause,
+        };
+        self.take_back(&error);
+        // A server that lets us in and then cuts us off, or puts us off, is not to be hammered.
+        if self.later.take().is_none() && self.served {
+            self.pause = Duration::ZERO;
+        }
+        self.watches.tell(&Event::Reconnecting(error));
+        Served::Lost
+    }
+
+    /// Queues again, at its old place, what a lost connection cut off; or gives it back to the cluster.
+    fn take_back(&mut self, error: &Error) {
+        let mut again = std::mem::take(&mut self.again);
+        for sent in std::mem::take(&mut self.in_flight) {
+            if let Some(job) = sent.job {
+                let rule = self.rule();
+                again.extend(answer(job, sent.replies, &self.shared.server, rule).0);
+            }
+        }
+        self.flushed = 0;
+        if self.options.membership != Membership::None {
+            for job in again {
+                job.fail(error);
+            }
+            self.fail_waiting(error);
+            return;
+        }
+        let count = again.iter().map(Job::operations).sum();
+        self.shared.queued.fetch_add(count, Ordering::Relaxed);
+        again.append(&mut self.waiting);
+        self.waiting = again;
+    }
+
+    /// Fails what was sent and has run out of time. Its replies may still come.
+    pub(super) fn expire_in_flight(&mut self, now: Instant) {
+        let error = self.unanswered();
+        let server = Arc::clone(&self.shared.server);
+        for sent in &mut self.in_flight {
+            match &sent.job {
+                Some(job) if job.deadline > now => break,
+                Some(_) => {
+                    if let Some(job) = sent.job.take()
+                        && let Some(rest) =
+                            answer(job, std::mem::take(&mut sent.replies), &server, Rule::Plain).0
+                    {
+                        rest.fail(&error);
+                    }
+                }
+                None => {}
+            }
+        }
+    }
+
+    fn rule(&self) -> Rule {
+        match (self.options.membership, &self.later) {
+            (Membership::None, None) => Rule::PutOff,
+            (Membership::None, Some(_)) => Rule::Late,
+            // The cluster repeats.
+            (Membership::Member | Membership::Reader, _) => Rule::Plain,
+        }
+    }
+
+    /// Serves until the connection is lost (why), or closed and nothing is left to do (`None`).
+    async fn exchange(
+        &mut self,
+        link: &mut Link,
+        moved: impl Future<Output = Failure>,
+    ) -> Option<Failure> {
+        let mut moved = pin!(moved);
+        let mut alarm = pin!(sleep_until(Instant::now() + IDLE));
+        loop {
+            if self.later.is_none() {
+                self.send_waiting(link);
+            }
+            if self.in_flight.iter().all(|sent| sent.job.is_none()) {
+                if self.is_done() {
+                    return None;
+                }
+                if let Some(later) = &self.later {
+                    return Some(Failure::lost(&later.cause));
+                }
+            }
+            // Set to the earliest time at which something may have to be done; it may ring early.
+            let due = self.due(link);
+            if due < alarm.deadline() {
+                alarm.as_mut().reset(due);
+            }
+            tokio::select! {
+                biased;
+                reply = link.next() => {
+                    let mut next = Some(reply);
+                    while let Some(reply) = next {
+                        let taken = reply.and_then(|value| self.take_reply(value, link.heard()));
+                        if let Err(failure) = taken {
+                            return Some(failure);
+                        }
+                        next = link.try_next();
+                    }
+                }
+                message = self.inbox.next() => {
+                    let mut next = message;
+                    while let Some(message) = next {
+                        self.accept(message);
+                        next = self.inbox.try_next();
+                    }
+                }
+                failure = &mut moved => return Some(failure),
+                () = &mut alarm => {
+                    self.expire();
+                    if let Some(failure) = self.probe(link) {
+                        return Some(failure);
+                    }
+                    let due = self.due(link);
+                    alarm.as_mut().reset(due);
+                }
+            }
+            self.note_written(link);
+        }
+    }
+
+    fn send_waiting(&mut self, link: &mut Link) {
+        while link.backlog() < MOST_BACKLOG
+            && let Some(job) = self.waiting.pop_front()
+        {
+            self.unqueue(&job);
+            let mut end = 0;
+            if job.pending.len() == job.commands.len() {
+                end = link.send(job.commands.all_bytes());
+            } else {
+                for &command in &job.pending {
+                    end = link.send(job.commands.bytes(command));
+                }
+            }
+            let due = job.pending.len();
+            self.in_flight.push_back(Sent {
+                replies: Vec::with_capacity(due),
+                job: Some(job),
+                due,
+                come: 0,
+                sent: Instant::now(),
+                moment: self.tracking.as_ref().map(|_| Moment::now()),
+                end,
+                flushed: None,
+            });
+        }
+    }
+
+    /// Marks what the socket has taken.
+    fn note_written(&mut self, link: &Link) {
+        while let Some(sent) = self.in_flight.get_mut(self.flushed)
+            && sent.end <= link.written()
+        {
+            sent.flushed = Some(link.wrote());
+            self.flushed += 1;
+        }
+    }
+
+    /// Gives a reply, which came at `heard`, to the command that it answers.
+    fn take_reply(&mut self, value: Value, heard: Instant) -> Result<(), Failure> {
+        let value = match value {
+            // Of a kind that nobody asked for, it may be a damaged reply that swallowed another one.
+            Value::Push {
+                kind: PushKind::Other(_),
+                ..
+            } => return Err(Failure::lost("the server sent a push that is unknown")),
+            Value::Push { kind, data } => {
+                self.settle_come();
+                if let Some(tracking) = &self.tracking {
+                    tracking.take(&kind, data);
+                }
+                return Ok(());
+            }
+            value => value,
+        };
+        let Some(sent) = self.in_flight.front_mut() else {
+            return Err(match value {
+                // Such as the reason why it closes the connection.
+                Value::ServerError(error) => Failure::lost(Error::from_reply(
+                    &self.shared.server,
+                    error.code(),
+                    error.details(),
+                )),
+                _ => Failure::lost("the server sent a reply that nobody asked for"),
+            });
+        };
+        if let Some(job) = &sent.job {
+            let expected = job
+                .pending
+                .get(sent.come)
+                .is_some_and(|&command| job.commands.expects(command, &value));
+            if !expected {
+                // Commands and replies are out of step: a later reply would reach another's request.
+                return Err(Failure::lost("the server sent a reply that does not fit"));
+            }
+            sent.replies.push(value);
+        } else if self.options.membership == Membership::Member
+            && let Some(tracking) = &mut self.tracking
+        {
+            // Of a probe, or of what has run out of time, which is no such array.
+            tracking.note_role(&value);
+        }
+        self.served = true;
+        self.replied = heard;
+        sent.come += 1;
+        if sent.come < sent.due {
+            return Ok(());
+        }
+        self.flushed = self.flushed.saturating_sub(1);
+        let Some(Sent {
+            job,
+            replies,
+            moment,
+            ..
+        }) = self.in_flight.pop_front()
+        else {
+            return Ok(());
+        };
+        if let Some(job) = job {
+            self.settle(job, replies);
+        }
+        if let Some(tracking) = &self.tracking {
+            tracking.answered(moment);
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, job: Job, replies: Vec<Value>) {
+        let rule = self.rule();
+        let (rest, later) = answer(job, replies, &self.shared.server, rule);
+        self.again.extend(rest);
+        if self.later.is_none() && later.is_some() {
+            self.later = later;
+            // What is read from here on may be older than a write before it, which was put off.
+            self.end_tracking();
+        }
+    }
+
+    /// Settles those replies to the first job that have come. What the server tells of a key after them
+    /// must not be taken in before them: the cache would keep for ever what was changed by then.
+    fn settle_come(&mut self) {
+        if self.tracking.is_none() || cfg!(feature = "unsound-cache") {
+            return;
+        }
+        let rule = self.rule();
+        let Some(sent) = self.in_flight.front_mut() else {
+            return;
+        };
+        let Some(job) = &mut sent.job else {
+            return;
+        };
+        // Once the server has put something off, nothing of what comes is kept.
+        if rule == Rule::Late || sent.replies.is_empty() {
+            return;
+        }
+        let is_put_off = |value: &Value| match value {
+            Value::ServerError(error) if rule == Rule::PutOff => {
+                Error::from_reply("", error.code(), error.details()).is_passing()
+            }
+            _ => false,
+        };
+        if sent.replies.iter().any(is_put_off) {
+            self.end_tracking();
+            return;
+        }
+        let replies = std::mem::take(&mut sent.replies);
+        let places: Vec<_> = job.pending.drain(..replies.len()).collect();
+        sent.due -= replies.len();
+        sent.come -= replies.len();
+        let server = &self.shared.server;
+        let replies = replies.into_iter().map(|value| reply(server, value));
+        job.settle.settle(places.into_iter().zip(replies).collect());
+    }
+
+    /// When something has to be done, if nothing happens before.
+    fn due(&self, link: &Link) -> Instant {
+        let deadline = |job: Option<&Job>| job.map(|job| job.deadline);
+        let in_flight = self.in_flight.iter().find_map(|sent| sent.job.as_ref());
+        [
+            deadline(self.waiting.front()),
+            deadline(self.again.front()),
+            deadline(in_flight),
+            self.renew,
+        ]
+        .into_iter()
+        .flatten()
+        .fold(self.patience(link), Instant::min)
+    }
+
+    /// For how long a reply may be on its way. A slow server is not given up sooner than a silent one.
+    fn longest_reply(&self) -> Duration {
+        self.options.command_timeout.max(self.silence)
+    }
+
+    /// Until when the server may be silent.
+    fn patience(&self, link: &Link) -> Instant {
+        match self.in_flight.front() {
+            None => {
+                let idle = link.heard() + IDLE;
+                let probe = self.tracking.as_ref().and_then(Tracking::probe_at);
+                probe.map_or(idle, |probe| probe.min(idle))
+            }
+            Some(sent) => {
+                // While the socket still takes what was sent, that is a sign of life, too.
+                let taken = sent.flushed.unwrap_or(sent.sent.max(link.wrote()));
+                let silent = taken.max(link.heard()) + self.silence;
+                // Bytes without end that make no answer: a damaged reply that swallows all the others.
+                silent.min(taken.max(self.replied) + self.longest_reply())
+            }
+        }
+    }
+
+    /// Asks an idle server for a sign of life; gives up one that is silent while an answer is due.
+    fn probe(&mut self, link: &mut Link) -> Option<Failure> {
+        let now = Instant::now();
+        if self.renew.is_some_and(|time| time <= now) {
+            self.renew = None;
+            self.watches.ask_for_credentials();
+        }
+        if self.patience(link) > now {
+            return None;
+        }
+        if !self.in_flight.is_empty() {
+            let cause = if link.heard() + self.silence > now {
+                let waited = self.longest_reply().as_millis();
+                format!("no whole answer for {waited} ms")
+            } else {
+                format!("no answer for {} ms", self.silence.as_millis())
+            };
+            return Some(Failure::silent(cause));
+        }
+        let is_node = self.options.membership == Membership::Member && self.tracking.is_some();
+        let question = if is_node { Tracking::ROLE } else { b"PING" };
+        let ping = Commands::of(Access::Read, Expect::Any, None, &[question]);
+        let end = link.send(ping.bytes(0));
+        self.in_flight.push_back(Sent {
+            job: None,
+            due: 1,
+            come: 0,
+            replies: Vec::new(),
+            sent: now,
+            moment: self.tracking.as_ref().map(|_| Moment::now()),
+            end,
+            flushed: None,
+        });
+        None
+    }
+}
