@@ -66,9 +66,9 @@ async function slowest(redis) {
   return times.sort(([one], [other]) => other - one)[0] ?? [0, 'none'];
 }
 
-async function measureBulk({ node, quick, stores: keys }) {
+async function measureBulk({ node, quick, stores: keys, server: name, program }) {
   const plan = quick ? QUICK : FULL;
-  const server = await startRedis();
+  const server = await startRedis({ program });
   const redis = await connectRaw(server.port);
   const proxy = await startProxy(server.port);
   const measured = new Map();
@@ -108,7 +108,7 @@ async function measureBulk({ node, quick, stores: keys }) {
       }
     }
     await measure('floor', 'floor', 'empty', server.url);
-    console.log(report(measured, keys, plan));
+    console.log(`${name}. ${report(measured, keys, plan)}`);
     console.log(reportFar(measured, keys));
   } finally {
     await proxy.close();

@@ -13,6 +13,7 @@ const USAGE = `npm run bench -- [options]
   --stores <keys>  only these: native, connect-redis10, connect-redis8, memory
   --startup        how long the package takes to load, instead of the comparison
   --bulk           the operations on all sessions, at a million of them, instead of the comparison
+  --server <name>  the server for --bulk: 'Redis 6.2' or 'Valkey 9', which come from PyPI (default: the system's)
   --conflicts      concurrent requests that change the same sessions, instead of the comparison
   --memory         what five million operations and fifty stores take, instead of the comparison
   --chaos          more than a million operations while servers and networks fail at random, instead of the
@@ -33,6 +34,7 @@ async function main() {
       startup: { type: 'boolean' },
       memory: { type: 'boolean' },
       bulk: { type: 'boolean' },
+      server: { type: 'string' },
       conflicts: { type: 'boolean' },
       chaos: { type: 'boolean' },
       coherence: { type: 'boolean' },
@@ -83,11 +85,25 @@ async function main() {
   if (values.bulk) {
     await require('../bench/bulk.js').measureBulk({
       ...options,
+      ...serverNamed(values.server),
       stores: keys.filter((key) => key !== 'memory'),
     });
     return;
   }
   await require('../bench/main.js').compare({ ...options, stores: keys, out });
+}
+
+/** The server of this name, got first if need be; without a name, the system's. */
+function serverNamed(name) {
+  const { findServers, installServers } = require('./servers.js');
+  if (name !== undefined) installServers();
+  const servers = findServers();
+  const server = name === undefined ? servers[0] : servers.find((one) => one.name === name);
+  if (!server?.program)
+    throw new Error(
+      `There is no server called ${name} here, but ${servers.map((one) => one.name).join(', ')}.`,
+    );
+  return { server: server.name, program: server.program };
 }
 
 main().catch((error) => {
