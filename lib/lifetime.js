@@ -42,4 +42,4 @@ function time(expires) {
   return ms;
 }
 
-module.exports = { lifetime, LONGEST_SECONDS };
+module.exports = { lifetime, time, LONGEST_SECONDS };

@@ -11,12 +11,14 @@ const GENERATION = 8192;
  * that made it, and each has its own base to compare with.
  *
  * A record: `id`; `base`, the text that was loaded or last saved (only where conflicts are looked for);
- * `ends`, when the stored session ends, in ms since 1970 (0: not known).
+ * `unsure`, the text of a save that failed, and may be stored; `failure`, of the first save; `ends`, when the
+ * stored session ends, and `since`, when it was alive, in ms since 1970 (0: not known); `other`, the record of the
+ * same object under another id.
  */
 class Memory {
   #records = new WeakMap();
-  #young = new Set();
-  #old = new Set();
+  #young = new Map();
+  #old = new Map();
   #keepsBases;
 
   /** @param keeps what is to be known of a session besides that it was loaded */
@@ -36,13 +38,19 @@ class Memory {
   /** The record of a session object, if it was loaded or saved under this id. */
   recall(session, id) {
     const record = this.#records.get(session);
-    return record?.id === id ? record : undefined;
+    if (record === undefined || record.id === id) return record;
+    return record.other?.id === id ? record.other : undefined;
   }
 
-  /** Remembers a session object that was loaded, or that is about to be saved. */
+  /**
+   * Remembers a session object that was loaded, or that is about to be saved. One that is stored under another id
+   * as well stays what it is: of the others, the last is remembered.
+   */
   keep(session, id, base, ends) {
-    const record = { id, base, ends };
-    this.#records.set(session, record);
+    const record = { id, base, unsure: undefined, failure: undefined, ends, since: 0, other: undefined };
+    const first = this.#records.get(session);
+    if (first === undefined || first.id === id) this.#records.set(session, record);
+    else first.other = record;
     return record;
   }
 
@@ -53,8 +61,10 @@ class Memory {
     return record;
   }
 
-  forget(session) {
-    this.#records.delete(session);
+  forget(session, record) {
+    const first = this.#records.get(session);
+    if (first === record) this.#records.delete(session);
+    else if (first?.other === record) first.other = undefined;
   }
 
   /**
@@ -62,14 +72,22 @@ class Memory {
    * The older ones are forgotten when there are many.
    */
   keepId(id) {
-    this.#young.add(id);
+    this.#young.set(id, Date.now());
     if (this.#young.size < GENERATION) return;
     this.#old = this.#young;
-    this.#young = new Set();
+    this.#young = new Map();
   }
 
-  knowsId(id) {
-    return this.#young.has(id) || this.#old.has(id);
+  /** When the session under an id was loaded, in ms since 1970, if it was. */
+  loadedAt(id) {
+    return this.#young.get(id) ?? this.#old.get(id);
+  }
+
+  /** Forgets all, as when other keys are meant by the same ids. */
+  clear() {
+    this.#records = new WeakMap();
+    this.#young.clear();
+    this.#old.clear();
   }
 }
 

@@ -1,7 +1,8 @@
 'use strict';
 
 const { isDeepStrictEqual } = require('node:util');
-const { coded, wrongType } = require('./errors.js');
+const { coded, fromNative, wrongType } = require('./errors.js');
+const { corrupt } = require('./operations.js');
 const { Operation } = require('./outbox.js');
 const { Kind, Request } = require('./request.js');
 
@@ -9,8 +10,9 @@ const { Kind, Request } = require('./request.js');
  * Tells those who want to know that a save did nothing, since the session had been destroyed meanwhile.
  * After the callback: what a listener throws is its own affair.
  */
-function tellDiscarded(store, id) {
-  process.nextTick(() => store.emit('discarded', { operation: 'set', id }));
+function tellDiscarded(request, id) {
+  const { store } = request;
+  request.runInAsyncScope(process.nextTick, process, () => store.emit('discarded', { operation: 'set', id }));
 }
 
 /** Saves a session without a look at what others saved. */
@@ -25,10 +27,33 @@ class Save extends Request {
   }
 
   complete(kind, text) {
-    if (kind === Kind.MISSING) tellDiscarded(this.store, this.record.id);
+    if (kind === Kind.MISSING) this.#missing();
+    else {
+      if (kind === Kind.FAILED) this.#failed(text);
+      super.complete(kind, text);
+    }
+  }
+
+  #missing() {
+    const { record } = this;
+    if (record.failure !== undefined) {
+      // Not destroyed, but never stored: the save that was to do so, which this one came after, failed.
+      this.fail(fromNative(record.failure));
+      return;
+    }
+    record.ends = 0;
+    tellDiscarded(this, record.id);
+    this.succeed(null);
+  }
+
+  #failed(text) {
+    const { record, memory, session } = this;
+    if (record === undefined) return;
+    record.ends = 0;
+    if (!this.isFirst) return;
     // Nothing is known to be stored, so the next save may be the first again.
-    else if (kind === Kind.FAILED && this.isFirst) this.memory.forget(this.session);
-    super.complete(kind, text);
+    record.failure = text;
+    memory.forget(session, record);
   }
 }
 
@@ -50,14 +75,30 @@ class Touch extends Request {
  * Saves a session unless others have changed it since it was loaded: then `onConflict` decides. What
  * plain JSON can tell is decided in the addon, and atomically applied in Redis; this goes on where an
  * app's own function or serializer has a say.
+ *
+ * It has the turn of its session from `begin` to its end.
  */
 class GuardedSave extends Request {
   #deadline;
+  /** Set once others than the addon have a say, who know of no deadline. */
+  #timer;
+  #isOver = false;
+  /** What the attempt under way is compared with. */
+  #expected;
+  /** The attempt under way is for a session that was destroyed and is to come back. */
+  #isReviving = false;
 
-  constructor(store, callback, { outbox, session, record, text, ttl, onConflict, isRevived, timeout }) {
+  /** @param since when the app asked for it, in ms since 1970 */
+  constructor(
+    store,
+    callback,
+    { outbox, turns, session, record, text, ttl, onConflict, isRevived, since, timeout },
+  ) {
     super(store, callback);
-    this.#deadline = Date.now() + timeout;
+    this.#deadline = since + timeout;
+    this.timeout = timeout;
     this.outbox = outbox;
+    this.turns = turns;
     this.session = session;
     this.record = record;
     this.text = text;
@@ -66,17 +107,14 @@ class GuardedSave extends Request {
     this.isRevived = isRevived;
   }
 
-  /** Begins now or, to keep the order, when the save of the same session object before it is over. */
   begin() {
-    const { record } = this;
-    if (record.saves === undefined) {
-      record.saves = [];
-      this.#send(record.base, this.text);
-    } else record.saves.push(this);
+    this.turns.take(this.record.id);
+    this.#send(this.record.base);
   }
 
-  #send(base, text) {
+  #send(base, text = this.text) {
     const { outbox, record, ttl, onConflict } = this;
+    this.#expected = base;
     let operation = Operation.SET_NEW;
     if (base !== undefined)
       operation = onConflict === 'merge' ? Operation.SET_MERGED : Operation.SET_UNCHANGED;
@@ -84,59 +122,86 @@ class GuardedSave extends Request {
   }
 
   complete(kind, text) {
+    if (this.#isOver) return;
     if (kind === Kind.CONFLICT) this.#conflict(text);
-    else if (kind === Kind.MISSING && this.isRevived) this.#send(undefined, this.text);
-    else {
-      if (kind === Kind.DONE) {
-        // What this request knows, not what was merged into it.
-        this.record.base = this.text;
-        this.record.ends = this.ttl > 0 ? Date.now() + this.ttl : 0;
-      } else if (kind === Kind.MISSING) tellDiscarded(this.store, this.record.id);
-      this.#next();
-      super.complete(kind, text);
-    }
+    else if (kind === Kind.MISSING && this.isRevived && !this.#isReviving) {
+      this.#isReviving = true;
+      this.#setTimer();
+      this.#send(undefined);
+    } else this.#end(kind, text);
   }
 
-  /** Lets the next save of the session object begin. */
-  #next() {
-    const { record } = this;
-    const next = record.saves.shift();
-    if (next === undefined) record.saves = undefined;
-    else next.#send(record.base, next.text);
+  #end(kind, text) {
+    const { record, turns } = this;
+    if (kind === Kind.DONE) {
+      // What this request knows, not what was merged into it.
+      record.base = this.text;
+      record.unsure = undefined;
+      record.ends = this.ttl > 0 ? Date.now() + this.ttl : 0;
+    } else {
+      record.ends = 0;
+      if (kind === Kind.MISSING) tellDiscarded(this, record.id);
+      // An attempt that was not answered may have succeeded.
+      else record.unsure = this.text;
+    }
+    this.#leave();
+    turns.leave(record.id);
+    super.complete(kind, text);
   }
 
   #giveUp(error) {
-    this.#next();
+    if (this.#isOver) return;
+    this.#leave();
+    this.turns.leave(this.record.id);
     this.fail(error);
   }
 
+  #leave() {
+    this.#isOver = true;
+    clearTimeout(this.#timer);
+  }
+
+  #setTimer() {
+    this.#timer ??= setTimeout(
+      () => this.#giveUp(conflict(`nothing was decided within ${this.timeout} ms`)),
+      Math.max(0, this.#deadline - Date.now()),
+    );
+  }
+
   #conflict(answer) {
+    const { store, record, onConflict } = this;
     const end = answer.indexOf('\n');
     const reason = answer.slice(0, end);
     const stored = answer.slice(end + 1);
-    if (this.store.serializer === JSON && typeof this.onConflict !== 'function') {
-      // A revived session may be there again, for which there is a base.
-      if (this.isRevived && this.record.base !== undefined && Date.now() < this.#deadline)
-        this.#send(this.record.base, this.text);
-      else this.#giveUp(conflict(reason, JSON.parse, stored));
-      return;
+    if (stored === this.#expected) {
+      // Texts come here as JavaScript has them, so what is compared is never what is stored.
+      this.#giveUp(conflict('what is stored is not UTF-8', JSON.parse, stored));
+    } else if (stored !== '' && stored === record.unsure) {
+      // A save of this very object, whose answer was lost.
+      this.#send(stored);
+    } else if (this.#isReviving && record.base !== undefined) {
+      // There again meanwhile, and for what is there, there is a base.
+      this.#isReviving = false;
+      this.#send(record.base);
+    } else if (stored === '' || (store.serializer === JSON && typeof onConflict !== 'function'))
+      this.#giveUp(conflict(reason, JSON.parse, stored));
+    else {
+      this.#setTimer();
+      this.runInAsyncScope(() => this.#decide(reason, stored)).then(
+        (text) => process.nextTick(() => this.#isOver || this.#send(stored, text)),
+        (error) => process.nextTick(() => this.#giveUp(error)),
+      );
     }
-    this.#decide(reason, stored).then(
-      (text) => process.nextTick(() => this.#send(stored, text)),
-      (error) => process.nextTick(() => this.#giveUp(error)),
-    );
   }
 
   /** The text to store in the place of `stored`. */
   async #decide(reason, stored) {
     const { store, session, onConflict, record } = this;
-    const parse = (text) => store.serializer.parse(text);
-    const theirs = await parse(stored);
-    const base = record.base === undefined ? null : await parse(record.base);
+    const theirs = await this.#parse(stored);
+    const base = record.base === undefined ? null : await this.#parse(record.base);
     if (base !== null && isSameContent(base, theirs)) return this.text;
-    if (typeof onConflict !== 'function' || Date.now() >= this.#deadline)
-      throw conflict(reason, () => theirs, stored);
-    const chosen = await this.runInAsyncScope(onConflict, undefined, base, theirs, session);
+    if (typeof onConflict !== 'function') throw conflict(reason, () => theirs, stored);
+    const chosen = await onConflict(base, theirs, session);
     if (chosen === null || typeof chosen !== 'object')
       throw wrongType('What the "onConflict" function returns', 'a session', chosen);
     const text = store.serializer.stringify(
@@ -146,6 +211,15 @@ class GuardedSave extends Request {
     if (typeof text !== 'string') throw wrongType('What serializer.stringify returns', 'a string', text);
     return text;
   }
+
+  async #parse(text) {
+    const { serializer, prefix } = this.store;
+    try {
+      return await serializer.parse(text);
+    } catch (error) {
+      throw serializer === JSON ? corrupt('set', prefix, text) : error;
+    }
+  }
 }
 
 function isSameContent(one, other) {
@@ -154,8 +228,8 @@ function isSameContent(one, other) {
   return isDeepStrictEqual(content(one), content(other));
 }
 
-/** The stored session is there for the app, and in no log. */
-function conflict(reason, parse, stored) {
+/** The stored session is there for the app, if it is known, and in no log. */
+function conflict(reason, parse = () => undefined, stored = '') {
   const error = coded(Error, 'ERR_SESSION_CONFLICT', `set: the session was not saved: ${reason}`);
   let session;
   try {

@@ -7,7 +7,7 @@ const { closeWithClient } = require('./client.js');
 const { answerFor, followProvider } = require('./credentials.js');
 const { coded, storeClosed, wrongType } = require('./errors.js');
 const { Inbox } = require('./inbox.js');
-const { lifetime } = require('./lifetime.js');
+const { lifetime, time } = require('./lifetime.js');
 const { Memory } = require('./memory.js');
 const { RedisStore: Native } = require('./native.js');
 const { All, Get, Ids, Length } = require('./operations.js');
@@ -17,6 +17,7 @@ const { Request } = require('./request.js');
 const { GuardedSave, Save, Touch } = require('./save.js');
 const { scan } = require('./scan.js');
 const { Transport } = require('./transport.js');
+const { Turns } = require('./turns.js');
 const { Watch } = require('./watch.js');
 
 /** One for all stores of this module: one wake-up serves them all. */
@@ -92,6 +93,8 @@ class RedisStore extends Store {
   #touchAfter;
   #saveDestroyed;
   #memory;
+  /** Only where conflicts are looked for. */
+  #turns;
   #commandTimeout;
   #leaveClient = () => {};
   #leaveProvider = () => {};
@@ -116,6 +119,7 @@ class RedisStore extends Store {
     const onUnavailable = check.onUnavailable(options.onUnavailable);
     const where = address(options);
     this.#commandTimeout = where.commandTimeout ?? COMMAND_TIMEOUT;
+    if (this.#isGuarded) this.#turns = new Turns(this.#commandTimeout);
     this.#askForCredentials = where.askForCredentials;
     this.#native = connect({
       ...where,
@@ -158,6 +162,7 @@ class RedisStore extends Store {
     // Requests of this tick were issued under the old prefix.
     this.#outbox.flush();
     this.#native.setPrefix(this.#prefix);
+    this.#memory.clear();
     this.#near?.renew();
   }
 
@@ -282,14 +287,19 @@ class RedisStore extends Store {
       this.#status = 'closed';
       this.#availability?.stop();
       this.#native.unwatch();
-      this.#closed = promised((settle) => this.#outbox.add(Operation.CLOSE, new Request(this, settle))).then(
-        () => undefined,
-      );
-      this.#outbox.flush();
+      // What waits for its turn is under way, too.
+      const idle = this.#turns?.whenIdle();
+      this.#closed = idle ? idle.then(() => this.#end()) : this.#end();
       // Closing may be nobody's business but the client's that ended.
       this.#closed.catch(() => {});
     }
     return this.#closed;
+  }
+
+  #end() {
+    const ended = promised((settle) => this.#outbox.add(Operation.CLOSE, new Request(this, settle)));
+    this.#outbox.flush();
+    return ended.then(() => undefined);
   }
 
   [Symbol.asyncDispose]() {
@@ -340,6 +350,16 @@ class RedisStore extends Store {
 
   #get(sid, callback) {
     if (this.#refuses('get', sid, callback)) return;
+    if (this.#turns?.isTaken(sid)) this.#getLater(sid, callback);
+    else this.#read(sid, callback);
+  }
+
+  /** Apart, so that no closure costs those that need not wait. */
+  #getLater(sid, callback) {
+    this.#turns.wait(sid, 'get', callback, (settle) => this.#read(sid, settle));
+  }
+
+  #read(sid, callback) {
     const isTimed = this.#isTimed;
     // With express-session, `createSession` sees all that is loaded.
     const memory = this.#memory.keepsLoaded || this.generate === undefined ? this.#memory : undefined;
@@ -357,8 +377,9 @@ class RedisStore extends Store {
     let failure;
     try {
       ttl = this.#lifetime(session);
-      isKnown = record !== undefined || this.#wasLoaded(sid, session);
-      if (ttl <= 0 && isKnown) ttl = this.#renewed(session, ttl);
+      const since = this.#aliveSince(sid, session, record);
+      isKnown = since !== undefined;
+      if (ttl <= 0 && isKnown) ttl = this.#renewed(session, ttl, since);
       if (ttl > 0) text = this.#stringify(session);
     } catch (error) {
       failure = { error };
@@ -375,23 +396,36 @@ class RedisStore extends Store {
     let kept = record;
     if (!isFirst) record.ends = ends;
     // An object of the app's own may be any number of sessions in turn.
-    else if (isLive(session)) kept = this.#memory.keep(session, sid, undefined, ends);
+    else if (isLive(session)) kept = this.#remember(session, sid, ends);
     const operation = isKnown && !this.#saveDestroyed ? Operation.SET_EXISTING : Operation.SET;
     const save = new Save(this, callback, session, kept, this.#memory, isFirst);
     this.#outbox.add(operation, save, sid, text, this.#disableTTL ? 0 : ttl);
   }
 
+  #remember(session, sid, ends) {
+    const record = this.#memory.keep(session, sid, undefined, ends);
+    if (!(session instanceof Session)) record.since = Date.now();
+    return record;
+  }
+
   #saveGuarded(sid, session, callback, record, text, ttl) {
-    new GuardedSave(this, callback, {
-      outbox: this.#outbox,
-      session,
-      record: record ?? this.#memory.keep(session, sid, undefined, 0),
-      text,
-      ttl: this.#disableTTL ? 0 : ttl,
-      onConflict: this.#onConflict,
-      isRevived: this.#saveDestroyed,
-      timeout: this.#commandTimeout,
-    }).begin();
+    const since = Date.now();
+    const begin = (settle) =>
+      new GuardedSave(this, settle, {
+        outbox: this.#outbox,
+        turns: this.#turns,
+        session,
+        record: record ?? this.#memory.recall(session, sid) ?? this.#remember(session, sid, 0),
+        text,
+        ttl: this.#disableTTL ? 0 : ttl,
+        onConflict: this.#onConflict,
+        // An object of the app's own is stored as it is.
+        isRevived: this.#saveDestroyed || !isLive(session),
+        since,
+        timeout: this.#commandTimeout,
+      }).begin();
+    if (this.#turns.isTaken(sid)) this.#turns.wait(sid, 'set', callback, begin);
+    else begin(callback);
   }
 
   #touch(sid, session, callback, isPromised) {
@@ -405,13 +439,23 @@ class RedisStore extends Store {
     let failure;
     try {
       ttl = this.#lifetime(session);
-      if (ttl <= 0 && record !== undefined) ttl = this.#renewed(session, ttl);
+      if (ttl <= 0 && record !== undefined && isLive(session))
+        ttl = this.#renewed(session, ttl, record.since);
     } catch (error) {
       failure = { error };
     }
     if (failure) process.nextTick(callback, failure.error, null);
     else if (ttl <= 0) this.#expire(sid, callback, isPromised);
-    else if (this.#touchAfter === 0 || record === undefined)
+    else if (this.#turns?.isTaken(sid)) this.#prolongLater(sid, record, callback, ttl);
+    else this.#prolong(sid, record, callback, ttl);
+  }
+
+  #prolongLater(sid, record, callback, ttl) {
+    this.#turns.wait(sid, 'touch', callback, (settle) => this.#prolong(sid, record, settle, ttl));
+  }
+
+  #prolong(sid, record, callback, ttl) {
+    if (this.#touchAfter === 0 || record === undefined)
       this.#outbox.add(Operation.TOUCH, new Request(this, callback), sid, '', ttl);
     else if (this.#isFresh(record, ttl)) callback(null, null);
     else {
@@ -436,7 +480,14 @@ class RedisStore extends Store {
 
   #destroy(sid, callback) {
     if (this.#refuses('destroy', sid, callback)) return;
-    this.#outbox.add(Operation.DESTROY, new Request(this, callback), sid);
+    if (this.#turns?.isTaken(sid)) this.#destroyLater(sid, callback);
+    else this.#outbox.add(Operation.DESTROY, new Request(this, callback), sid);
+  }
+
+  #destroyLater(sid, callback) {
+    this.#turns.wait(sid, 'destroy', callback, (settle) =>
+      this.#outbox.add(Operation.DESTROY, new Request(this, settle), sid),
+    );
   }
 
   #walk(operation, Walk, name, callback) {
@@ -470,24 +521,27 @@ class RedisStore extends Store {
   /**
    * The lifetime of a session that has grown old since it was loaded, in a long request: its time begins
    * anew, as express-session has it at the end of the request. An app that ends a session by its cookie
-   * leaves no `originalMaxAge` above 0.
+   * leaves no `originalMaxAge` above 0 there; elsewhere, an expiry that was over when the session was alive.
    */
-  #renewed(session, ttl) {
+  #renewed(session, ttl, since) {
     const maxAge = session.cookie?.originalMaxAge;
     if (typeof this.#ttl === 'function' || typeof maxAge !== 'number' || !(maxAge > 0)) return ttl;
+    if (time(session.cookie.expires) < since) return ttl;
     session.cookie.expires = new Date(Date.now() + maxAge);
     session.cookie.originalMaxAge = maxAge;
     return Math.ceil(maxAge);
   }
 
-  /** Of a framework that makes sessions by itself, and so leaves only the id to know them by. */
-  #wasLoaded(sid, session) {
-    return (
-      this.generate === undefined &&
-      isLive(session) &&
-      !(session instanceof Session) &&
-      this.#memory.knowsId(sid)
-    );
+  /**
+   * Whether the store has loaded or saved a session, and so does not bring it back: then when it was alive (0 where
+   * that does not matter). Objects of the app's own are stored as they are.
+   */
+  #aliveSince(sid, session, record) {
+    if (!isLive(session)) return undefined;
+    if (record !== undefined) return record.since;
+    // Of a framework that makes sessions by itself, and so leaves only the id to know them by.
+    if (this.generate !== undefined || session instanceof Session) return undefined;
+    return this.#memory.loadedAt(sid);
   }
 
   #stringify(session) {

@@ -1,0 +1,278 @@
+'use strict';
+
+const { AsyncLocalStorage } = require('node:async_hooks');
+const { useRedis } = require('../support/redis.js');
+const { liveSession } = require('../support/sessions.js');
+const { closeAll, openStore, styles } = require('../support/stores.js');
+
+const redis = useRedis();
+afterEach(async () => {
+  redis.server.resume();
+  await closeAll();
+});
+
+const open = (options) => openStore('url', redis.port, options);
+const load = (store, id) => styles.callback(store, 'load', id);
+const put = (id, session) => redis.command('SET', `sess:${id}`, JSON.stringify(session));
+
+/** A session that the store has saved, and that was changed elsewhere since. */
+async function contested(store, id = 'abc') {
+  const session = liveSession(id, { n: 1 });
+  await store.set(id, session);
+  await put(id, { cookie: {}, n: 99, theirs: 1 });
+  session.n = 2;
+  return session;
+}
+
+const takesTheirs = async (_base, theirs, mine) => {
+  await new Promise((resolve) => setImmediate(resolve));
+  return { ...theirs, ...mine };
+};
+
+const rules = { reject: 'reject', merge: 'merge', 'a function': takesTheirs };
+
+describe.each(Object.entries(rules))('onConflict: %s', (_name, onConflict) => {
+  test.each([false, true])(
+    'what was asked for after saves comes after them, saveDestroyed %p',
+    async (saveDestroyed) => {
+      const store = await open({ onConflict, saveDestroyed });
+      const discarded = jest.fn();
+      store.on('discarded', discarded);
+      const session = liveSession('abc', { n: 1 });
+
+      const first = store.set('abc', session);
+      session.n = 2;
+      const second = store.set('abc', session);
+      const seen = store.get('abc');
+      const touched = store.touch('abc', session);
+      const destroyed = store.destroy('abc');
+      const seenLast = store.get('abc');
+
+      await Promise.all([first, second, touched, destroyed]);
+      expect(await seen).toMatchObject({ n: 2 });
+      expect(await seenLast).toBeNull();
+      expect(await redis.keys()).toEqual([]);
+      expect(discarded).not.toHaveBeenCalled();
+    },
+  );
+
+  test('the server has forgotten the script', async () => {
+    const store = await open({ onConflict });
+    await contested(store, 'other').then((session) => store.set('other', session).catch(() => {}));
+    await redis.command('SCRIPT', 'FLUSH');
+    const saved = store.set('abc', liveSession('abc', { n: 1 }));
+    const seen = store.get('abc');
+    const destroyed = store.destroy('abc');
+    await Promise.all([saved, destroyed]);
+    expect(await seen).toMatchObject({ n: 1 });
+    expect(await redis.command('EXISTS', 'sess:abc')).toBe(0);
+  });
+
+  test('all end by the deadline of their calls, when Redis is silent', async () => {
+    const store = await open({ onConflict, commandTimeout: 1000 });
+    const session = liveSession('abc');
+    await store.set('abc', session);
+    redis.server.pause();
+    const begin = performance.now();
+    const calls = [
+      ...Array.from({ length: 4 }, () => store.set('abc', session)),
+      store.get('abc'),
+      store.touch('abc', session),
+      store.destroy('abc'),
+    ];
+    const results = await Promise.allSettled(calls);
+    // The second save alone would take another second.
+    expect(performance.now() - begin).toBeLessThan(1900);
+    for (const { reason } of results) expect(reason).toMatchObject({ code: /^ERR_REDIS_/ });
+    redis.server.resume();
+    // What had run out of time was not begun.
+    await store.set('abc', session);
+    expect(await redis.keys()).toEqual(['sess:abc']);
+  });
+
+  test('closing waits for the saves that wait', async () => {
+    const store = await open({ onConflict });
+    const session = await contested(store);
+    const first = store.set('abc', session);
+    session.n = 3;
+    const second = store.set('abc', session);
+    const closed = store.close();
+    const results = await Promise.allSettled([first, second, closed]);
+    const expected = onConflict === 'reject' ? 'rejected' : 'fulfilled';
+    expect(results.map(({ status }) => status)).toEqual([expected, expected, 'fulfilled']);
+    if (onConflict !== 'reject') expect(await redis.stored('sess:abc')).toMatchObject({ n: 3, theirs: 1 });
+    await expect(store.set('abc', session)).rejects.toMatchObject({ code: 'ERR_STORE_CLOSED' });
+  });
+
+  test('a conflict is told at once with saveDestroyed, too', async () => {
+    const store = await open({ onConflict, saveDestroyed: true });
+    const session = await contested(store);
+    await redis.command('CONFIG', 'RESETSTAT');
+    await store.set('abc', session).catch((error) => expect(error.code).toBe('ERR_SESSION_CONFLICT'));
+    const stats = String(await redis.command('INFO', 'commandstats'));
+    const attempts = [...stats.matchAll(/cmdstat_(?:evalsha|eval|set):calls=(\d+)/g)];
+    expect(attempts.reduce((sum, [, calls]) => sum + Number(calls), 0)).toBeLessThan(6);
+  });
+
+  test('a session stored under another id as well stays what it is', async () => {
+    const store = await open({ onConflict });
+    await put('abc', { cookie: {}, n: 1 });
+    const session = await load(store, 'abc');
+    for (const n of [2, 3]) {
+      session.n = n;
+      await store.set('backup', session);
+      await store.set('abc', session);
+      expect(await redis.stored('sess:abc')).toMatchObject({ n });
+      expect(await redis.stored('sess:backup')).toMatchObject({ n });
+    }
+    await redis.command('DEL', 'sess:abc');
+    await store.set('abc', session);
+    expect(await redis.command('EXISTS', 'sess:abc')).toBe(0);
+  });
+
+  test('a save whose answer was lost is no conflict for the next', async () => {
+    const store = await open({ onConflict, commandTimeout: 1000 });
+    const session = liveSession('abc', { n: 1 });
+    await store.get('abc');
+    redis.server.pause();
+    await expect(store.set('abc', session)).rejects.toMatchObject({ code: /^ERR_REDIS_/ });
+    redis.server.resume();
+    // As if it had arrived: whether it did, nobody here can know.
+    await redis.command('SET', 'sess:abc', JSON.stringify(session));
+    session.n = 2;
+    await store.set('abc', session);
+    expect(await redis.stored('sess:abc')).toMatchObject({ n: 2 });
+  });
+
+  test('objects of the app are stored as they are', async () => {
+    const store = await open({ onConflict });
+    await put('abc', { cookie: { originalMaxAge: 60_000, expires: '2099-01-01T00:00:00.000Z' }, n: 1 });
+    const session = await store.get('abc');
+    await store.destroy('abc');
+    await store.set('abc', session);
+    expect(await redis.keys()).toEqual(['sess:abc']);
+    session.cookie.expires = new Date(0);
+    await store.set('abc', session);
+    expect(await redis.keys()).toEqual([]);
+  });
+});
+
+describe('a function', () => {
+  test.each([
+    ['never gives anything', () => new Promise(() => {})],
+    ['waits for a save of the same session', (_base, theirs, mine) => mine.store.set('abc', theirs)],
+  ])('that %s: the save ends by its deadline, and others go on', async (_what, onConflict) => {
+    const store = await open({ onConflict, commandTimeout: 500 });
+    const session = await contested(store);
+    Object.defineProperty(session, 'store', { value: store });
+    const contest = store.set('abc', session);
+    const seen = store.get('abc');
+    await expect(contest).rejects.toMatchObject({ code: 'ERR_SESSION_CONFLICT' });
+    await seen.catch(({ code }) => expect(code).toBe('ERR_REDIS_TIMEOUT'));
+    expect(await store.get('abc')).toMatchObject({ n: 99 });
+  });
+
+  test('runs in the context of the save, as do parse, stringify and what they call', async () => {
+    const context = new AsyncLocalStorage();
+    const seen = new Set();
+    const note = (run) => (value) => {
+      seen.add(context.getStore());
+      return run(value);
+    };
+    const store = await open({
+      onConflict: (_base, theirs) => note(() => theirs)(),
+      serializer: { parse: note(JSON.parse), stringify: note(JSON.stringify) },
+    });
+    const session = await contested(store);
+    seen.clear();
+    await context.run('mine', () => store.set('abc', session));
+    expect([...seen]).toEqual(['mine']);
+  });
+
+  test('and a stored text that is no JSON: an error that does not quote it', async () => {
+    const store = await open({ onConflict: (_base, theirs) => theirs });
+    const session = await contested(store);
+    await redis.command('SET', 'sess:abc', 'password=hunter2');
+    const failure = await store.set('abc', session).catch((error) => error);
+    expect(failure).toMatchObject({ code: 'ERR_SESSION_CORRUPT' });
+    expect(failure.message).not.toContain('hunter2');
+  });
+
+  test.each([
+    ['that is not UTF-8', Buffer.from('{"cookie":{},"name":"J\xfcrg"}', 'latin1')],
+    ['that is empty', ''],
+  ])('and a stored text %s: a conflict, at once', async (_what, stored) => {
+    const decide = jest.fn((_base, theirs) => theirs);
+    const store = await open({ onConflict: decide });
+    await redis.command('SET', 'sess:abc', stored);
+    const session = liveSession('abc', { n: 1 });
+    await expect(store.set('abc', session)).rejects.toMatchObject({ code: 'ERR_SESSION_CONFLICT' });
+    expect(decide.mock.calls.length).toBeLessThan(2);
+  });
+});
+
+test('a save after one that failed is not told to be of a destroyed session', async () => {
+  const store = await open({ commandTimeout: 1000 });
+  const discarded = jest.fn();
+  store.on('discarded', discarded);
+  await store.get('abc');
+  const session = liveSession('abc', { n: 1 });
+  await redis.command('CONFIG', 'SET', 'maxmemory', '1');
+  const first = store.set('abc', session);
+  const second = store.set('abc', session);
+  await expect(first).rejects.toMatchObject({ reply: 'OOM' });
+  await expect(second).rejects.toMatchObject({ reply: 'OOM' });
+  await redis.command('CONFIG', 'SET', 'maxmemory', '0');
+  await store.set('abc', session);
+  expect(await redis.stored('sess:abc')).toMatchObject({ n: 1 });
+  expect(discarded).not.toHaveBeenCalled();
+});
+
+test('a touch after a save that failed is sent', async () => {
+  const store = await open({ touchAfter: 2, ttl: 10 });
+  await put('abc', { cookie: {}, n: 1 });
+  await redis.command('PEXPIRE', 'sess:abc', 4000);
+  const session = await load(store, 'abc');
+  await redis.command('CONFIG', 'SET', 'maxmemory', '1');
+  await expect(store.set('abc', session)).rejects.toMatchObject({ reply: 'OOM' });
+  await redis.command('CONFIG', 'SET', 'maxmemory', '0');
+  await store.touch('abc', session);
+  expect(await redis.command('PTTL', 'sess:abc')).toBeGreaterThan(8000);
+});
+
+describe('a framework that makes sessions by itself', () => {
+  class Loaded {
+    constructor(session) {
+      Object.assign(this, session);
+    }
+  }
+
+  test('a session that the app ends by its cookie is destroyed', async () => {
+    const store = await open();
+    await put('abc', { cookie: { originalMaxAge: 60_000, expires: '2099-01-01T00:00:00.000Z' } });
+    const session = new Loaded(await store.get('abc'));
+    session.cookie.expires = new Date(0);
+    await store.set('abc', session);
+    expect(await redis.keys()).toEqual([]);
+  });
+
+  test('a session that has grown old since it was loaded is not', async () => {
+    const store = await open();
+    await put('abc', { cookie: { originalMaxAge: 60_000, expires: '2099-01-01T00:00:00.000Z' } });
+    const session = new Loaded(await store.get('abc'));
+    session.cookie.expires = new Date(Date.now() - 1);
+    while (Date.now() - 2 < session.cookie.expires.getTime()) await new Promise(setImmediate);
+    session.cookie.expires = new Date(Date.now() - 1);
+    await store.set('abc', session);
+    expect(await redis.keys()).toEqual(['sess:abc']);
+  });
+});
+
+test('another prefix means other sessions', async () => {
+  const store = await open({ prefix: 'a:' });
+  const session = liveSession('abc', { n: 1 });
+  await store.set('abc', session);
+  store.prefix = 'b:';
+  await store.set('abc', session);
+  expect(await redis.keys()).toEqual(['a:abc', 'b:abc']);
+});
