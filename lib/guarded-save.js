@@ -1,0 +1,179 @@
+'use strict';
+
+const { isDeepStrictEqual } = require('node:util');
+const { coded, wrongType } = require('./errors.js');
+const { corrupt } = require('./operations.js');
+const { Operation } = require('./outbox.js');
+const { Kind, Request } = require('./request.js');
+const { tellDiscarded } = require('./save.js');
+
+/**
+ * Saves a session unless others have changed it since it was loaded: then `onConflict` decides. What
+ * plain JSON can tell is decided in the addon, and atomically applied in Redis; this goes on where an
+ * app's own function or serializer has a say.
+ *
+ * It has the turn of its session from `begin` to its end.
+ */
+class GuardedSave extends Request {
+  #deadline;
+  /** Set once others than the addon have a say, who know of no deadline. */
+  #timer;
+  #isOver = false;
+  /** What the attempt under way is compared with. */
+  #expected;
+  /** The attempt under way is for a session that was destroyed and is to come back. */
+  #isReviving = false;
+
+  /** @param since when the app asked for it, in ms since 1970 */
+  constructor(
+    store,
+    callback,
+    { outbox, turns, session, record, text, ttl, onConflict, isRevived, since, timeout },
+  ) {
+    super(store, callback);
+    this.#deadline = since + timeout;
+    this.timeout = timeout;
+    this.outbox = outbox;
+    this.turns = turns;
+    this.session = session;
+    this.record = record;
+    this.text = text;
+    this.ttl = ttl;
+    this.onConflict = onConflict;
+    this.isRevived = isRevived;
+  }
+
+  begin() {
+    this.turns.take(this.record.id);
+    this.#send(this.record.base);
+  }
+
+  #send(base, text = this.text) {
+    const { outbox, record, ttl, onConflict } = this;
+    this.#expected = base;
+    let operation = Operation.SET_NEW;
+    if (base !== undefined)
+      operation = onConflict === 'merge' ? Operation.SET_MERGED : Operation.SET_UNCHANGED;
+    outbox.add(operation, this, record.id, text, ttl, base);
+  }
+
+  complete(kind, text) {
+    if (this.#isOver) return;
+    if (kind === Kind.CONFLICT) this.#conflict(text);
+    else if (kind === Kind.MISSING && this.isRevived && !this.#isReviving) {
+      this.#isReviving = true;
+      this.#setTimer();
+      this.#send(undefined);
+    } else this.#end(kind, text);
+  }
+
+  #end(kind, text) {
+    const { record, turns } = this;
+    if (kind === Kind.DONE) {
+      // What this request knows, not what was merged into it.
+      record.base = this.text;
+      record.unsure = undefined;
+      record.ends = this.ttl > 0 ? Date.now() + this.ttl : 0;
+    } else {
+      record.ends = 0;
+      if (kind === Kind.MISSING) tellDiscarded(this, record.id);
+      // An attempt that was not answered may have succeeded.
+      else record.unsure = this.text;
+    }
+    this.#leave();
+    turns.leave(record.id);
+    super.complete(kind, text);
+  }
+
+  #giveUp(error) {
+    if (this.#isOver) return;
+    this.#leave();
+    this.turns.leave(this.record.id);
+    this.fail(error);
+  }
+
+  #leave() {
+    this.#isOver = true;
+    clearTimeout(this.#timer);
+  }
+
+  #setTimer() {
+    this.#timer ??= setTimeout(
+      () => this.#giveUp(conflict(`nothing was decided within ${this.timeout} ms`)),
+      Math.max(0, this.#deadline - Date.now()),
+    );
+  }
+
+  #conflict(answer) {
+    const { store, record, onConflict } = this;
+    const end = answer.indexOf('\n');
+    const reason = answer.slice(0, end);
+    const stored = answer.slice(end + 1);
+    if (stored === this.#expected) {
+      // Texts come here as JavaScript has them, so what is compared is never what is stored.
+      this.#giveUp(conflict('what is stored is not UTF-8', JSON.parse, stored));
+    } else if (stored !== '' && stored === record.unsure) {
+      // A save of this very object, whose answer was lost.
+      this.#send(stored);
+    } else if (this.#isReviving && record.base !== undefined) {
+      // There again meanwhile, and for what is there, there is a base.
+      this.#isReviving = false;
+      this.#send(record.base);
+    } else if (stored === '' || (store.serializer === JSON && typeof onConflict !== 'function'))
+      this.#giveUp(conflict(reason, JSON.parse, stored));
+    else {
+      this.#setTimer();
+      this.runInAsyncScope(() => this.#decide(reason, stored)).then(
+        (text) => process.nextTick(() => this.#isOver || this.#send(stored, text)),
+        (error) => process.nextTick(() => this.#giveUp(error)),
+      );
+    }
+  }
+
+  /** The text to store in the place of `stored`. */
+  async #decide(reason, stored) {
+    const { store, session, onConflict, record } = this;
+    const theirs = await this.#parse(stored);
+    const base = record.base === undefined ? null : await this.#parse(record.base);
+    if (base !== null && isSameContent(base, theirs)) return this.text;
+    if (typeof onConflict !== 'function') throw conflict(reason, () => theirs, stored);
+    const chosen = await onConflict(base, theirs, session);
+    if (chosen === null || typeof chosen !== 'object')
+      throw wrongType('What the "onConflict" function returns', 'a session', chosen);
+    const text = store.serializer.stringify(
+      // The cookie is that of this request.
+      chosen === session ? session : { ...chosen, cookie: session.cookie },
+    );
+    if (typeof text !== 'string') throw wrongType('What serializer.stringify returns', 'a string', text);
+    return text;
+  }
+
+  async #parse(text) {
+    const { serializer, prefix } = this.store;
+    try {
+      return await serializer.parse(text);
+    } catch (error) {
+      throw serializer === JSON ? corrupt('set', prefix, text) : error;
+    }
+  }
+}
+
+function isSameContent(one, other) {
+  const content = (session) =>
+    session !== null && typeof session === 'object' ? { ...session, cookie: undefined } : session;
+  return isDeepStrictEqual(content(one), content(other));
+}
+
+/** The stored session is there for the app, if it is known, and in no log. */
+function conflict(reason, parse = () => undefined, stored = '') {
+  const error = coded(Error, 'ERR_SESSION_CONFLICT', `set: the session was not saved: ${reason}`);
+  let session;
+  try {
+    session = parse(stored);
+  } catch {
+    // What cannot be read cannot be given.
+  }
+  return Object.defineProperty(error, 'stored', { value: session, configurable: true, writable: true });
+}
+
+module.exports = { GuardedSave };
