@@ -30,3 +30,8 @@ describe.each([
     expect(await run('notAtAll', 16, 8, own)).toEqual(endedWith('code 1'));
   });
 });
+
+test('the connections of workers that were terminated with an answer under way end', async () => {
+  const { url, pid } = redis.server;
+  expect(await runProgram('busy-workers.js', [url, String(pid)])).toEqual(endedWith('no connections'));
+});

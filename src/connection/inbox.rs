@@ -6,6 +6,9 @@ use tokio::sync::{mpsc, oneshot};
 
 pub(super) struct Inbox {
     messages: mpsc::UnboundedReceiver<Message>,
+    /// Nothing can come any more. Not what the channel says of itself: it counts as closed as soon as the last
+    /// handle is gone, which may be one that a job held and that went while nobody waited here.
+    is_over: bool,
     /// Set once by a `Close`, or by the last handle's end: these are told when it is over.
     closing: Option<Vec<oneshot::Sender<()>>>,
 }
@@ -14,6 +17,7 @@ impl Inbox {
     pub(super) fn new(messages: mpsc::UnboundedReceiver<Message>) -> Self {
         Self {
             messages,
+            is_over: false,
             closing: None,
         }
     }
@@ -21,13 +25,13 @@ impl Inbox {
     /// The next message, but for a `Close`: that is taken note of here, and `None` given. Never resolves when
     /// nothing can come any more. Nothing is lost when it is dropped.
     pub(super) async fn next(&mut self) -> Option<Message> {
-        if self.messages.is_closed() && self.messages.is_empty() {
+        if self.is_over {
             return pending().await;
         }
         let message = self.messages.recv().await;
         if message.is_none() {
             // Every handle is gone: nobody can send or ask any more.
-            self.messages.close();
+            self.is_over = true;
             self.closing.get_or_insert_default();
         }
         message.and_then(|message| self.sort(message))
@@ -74,5 +78,61 @@ impl Inbox {
             // Whoever asked may have stopped waiting.
             let _ = done.send(());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+
+    fn inbox() -> (mpsc::UnboundedSender<Message>, Inbox) {
+        let (handle, messages) = mpsc::unbounded_channel();
+        (handle, Inbox::new(messages))
+    }
+
+    fn credentials() -> Message {
+        Message::Credentials(Err("none".into()))
+    }
+
+    #[test]
+    fn the_last_handle_may_go_while_nobody_waits() {
+        let (handle, mut inbox) = inbox();
+        assert!(inbox.next().now_or_never().is_none());
+        drop(handle);
+        assert!(!inbox.is_closing());
+        assert!(matches!(inbox.next().now_or_never(), Some(None)));
+        assert!(inbox.is_closing());
+        // Told once: who waits on is not woken again and again.
+        assert!(inbox.next().now_or_never().is_none());
+    }
+
+    #[test]
+    fn what_the_last_handle_sent_is_taken_first() {
+        let (handle, mut inbox) = inbox();
+        assert!(handle.send(credentials()).is_ok());
+        drop(handle);
+        assert!(matches!(
+            inbox.next().now_or_never(),
+            Some(Some(Message::Credentials(_)))
+        ));
+        assert!(!inbox.is_closing());
+        assert!(matches!(inbox.next().now_or_never(), Some(None)));
+        assert!(inbox.is_closing());
+    }
+
+    #[test]
+    fn who_asks_for_the_end_is_told_of_it() {
+        let (handle, mut inbox) = inbox();
+        let (done, mut ended) = oneshot::channel();
+        assert!(handle.send(Message::Close(done)).is_ok());
+        assert!(handle.send(credentials()).is_ok());
+        assert!(matches!(inbox.next().now_or_never(), Some(None)));
+        assert!(inbox.is_closing() && ended.try_recv().is_err());
+        inbox.shut();
+        assert!(handle.send(credentials()).is_err());
+        assert!(inbox.try_next().is_some() && inbox.try_next().is_none());
+        inbox.tell_ended();
+        assert!(ended.try_recv().is_ok());
     }
 }

@@ -5,7 +5,7 @@
 const { parentPort, threadId, workerData } = require('node:worker_threads');
 const { RedisStore } = require('../../..');
 
-const store = new RedisStore({ url: workerData.url, prefix: `worker-${threadId}:` });
+const store = new RedisStore({ url: workerData.url, prefix: `worker-${threadId}:`, ...workerData.options });
 
 /** Keeps 64 reads under way; `busy` is called when 300 were answered. */
 function flood(busy) {
@@ -32,6 +32,15 @@ const ends = {
       parentPort.postMessage('busy');
       for (;;);
     }),
+  // The same, with an answer under way that does not come before it does.
+  forAnswer() {
+    parentPort.once('message', () => {
+      store.get('abc', () => {});
+      // By then it has been handed over.
+      setImmediate(() => parentPort.postMessage('asked'));
+    });
+    store.get('abc', () => parentPort.postMessage('connected'));
+  },
   async afterWork() {
     for (let n = 0; n < 200; n++) {
       await store.set('abc', { n });
