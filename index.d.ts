@@ -250,7 +250,8 @@ export interface Credentials {
   password: string;
   /**
    * When they cease to be valid (a Date, or milliseconds since 1970): shortly before, the function is
-   * called again and the connection authenticates anew.
+   * called again and the connection authenticates anew; five seconds later, if they have ceased already.
+   * `Infinity` is for ever.
    */
   expiresAt?: Date | number;
 }

@@ -15,13 +15,16 @@ function numberOf(credentials) {
   return number;
 }
 
+/** Numbers below are seconds since 1970, or nothing: in milliseconds they are before March 1973. */
+const SOONEST_MS = 1e11;
+
 /** Milliseconds until credentials expire; undefined if they do not say. @throws if it is no time */
 function timeLeft(expiresAt) {
   if (expiresAt === undefined || expiresAt === null) return undefined;
   const time = expiresAt instanceof Date ? expiresAt.getTime() : expiresAt;
-  if (typeof time !== 'number' || Number.isNaN(time))
+  if (typeof time !== 'number' || !(time >= SOONEST_MS))
     throw new TypeError(
-      `"expiresAt" must be a Date or milliseconds since 1970; received ${describe(expiresAt)}`,
+      `"expiresAt" must be a Date or milliseconds (not seconds) since 1970; received ${describe(expiresAt)}`,
     );
   return time - Date.now();
 }

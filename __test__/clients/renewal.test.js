@@ -96,3 +96,29 @@ test('a renewal that Redis refuses is told, and leaves the connection as it is',
   expect((await told).message).not.toContain('wr0ng');
   expect(await store.get('abc')).toEqual({ n: 1 });
 });
+
+test.each([
+  ['is over already', () => Date.now() - 1000],
+  ['is in a moment', () => Date.now() + 1],
+  ['is never', () => Number.POSITIVE_INFINITY],
+  ['is later than any number of milliseconds', () => Number.MAX_VALUE],
+  ['is later than the clock can tell', () => 1.2e22],
+  ['is the last date there is', () => new Date(8.64e15)],
+])('an expiry that %s has the function called now and then, or not again', async (_what, expiresAt) => {
+  let asked = 0;
+  await allow('ann', 'first');
+  const store = keepStore(
+    new RedisStore({
+      url: server.url,
+      credentials() {
+        asked++;
+        return { username: 'ann', password: 'first', expiresAt: expiresAt() };
+      },
+    }),
+  );
+  await store.set('abc', { n: 1 });
+  const begin = performance.now();
+  while (performance.now() - begin < 1000) expect(await store.get('abc')).toEqual({ n: 1 });
+  expect(asked).toBeLessThanOrEqual(6);
+  expect(store.status).toBe('ready');
+});

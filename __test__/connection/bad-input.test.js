@@ -169,6 +169,11 @@ describe('a function of credentials', () => {
       () => ({ password: SECRET, expiresAt: new Date('soon') }),
       /"expiresAt" must be/,
     ],
+    [
+      'whose expiry is in seconds',
+      () => ({ password: SECRET, expiresAt: Math.floor(Date.now() / 1000) + 3600 }),
+      /"expiresAt" must be .*\(not seconds\)/,
+    ],
   ])('%s is told at once, and the store recovers when it mends its ways', async (_what, bad, cause) => {
     let give = bad;
     const store = open({ credentials: () => give() });

@@ -143,12 +143,14 @@ impl From<GivenCredentials> for Credentials {
         Self {
             username: given.username,
             password: Secret::new(given.password.text),
-            // What is no duration is as good as expired.
-            expires_in: given
-                .expires_in
-                .map(|ms| Duration::try_from_secs_f64(ms / 1000.0).unwrap_or_default()),
+            expires_in: given.expires_in.and_then(time_left),
         }
     }
+}
+
+/// Zero for what is over; `None` for what is longer than can be told, or without an end.
+fn time_left(ms: f64) -> Option<Duration> {
+    Duration::try_from_secs_f64(ms.max(0.0) / 1000.0).ok()
 }
 
 impl StoreOptions {
@@ -289,6 +291,22 @@ impl From<Tls> for TlsOptions {
             key: tls.key.map(|key| Secret::new(key.text)),
             servername: tls.servername,
             reject_unauthorized: tls.reject_unauthorized.unwrap_or(true),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_number_is_a_time_that_is_left() {
+        assert_eq!(time_left(1500.0), Some(Duration::from_millis(1500)));
+        for over in [0.0, -0.0, -1.0, f64::NEG_INFINITY, f64::NAN] {
+            assert_eq!(time_left(over), Some(Duration::ZERO), "{over}");
+        }
+        for endless in [1e23, f64::MAX, f64::INFINITY] {
+            assert_eq!(time_left(endless), None, "{endless}");
         }
     }
 }

@@ -14,8 +14,10 @@ use tokio::time::{Instant, timeout};
 
 /// Credentials are asked for anew when this part of their time is left.
 const RENEWAL_DIVISOR: u32 = 10;
-/// A renewal that failed is tried again after this time.
+/// A renewal that failed is tried again after this time, and so is one that gave what has expired already.
 const RENEWAL_PAUSE: Duration = Duration::from_secs(5);
+/// Credentials are asked for no more often, however short their time is.
+const SHORTEST_RENEWAL: Duration = Duration::from_millis(250);
 
 impl Supervisor {
     /// Has an attempt to connect wait for what the app's function gives; `None` when the connection is closed
@@ -87,10 +89,18 @@ impl Supervisor {
     }
 
     fn schedule_renewal(&mut self, credentials: &Credentials) {
+        // What outlives the clock does not expire.
         self.renew = credentials
             .expires_in
-            .map(|left| Instant::now() + (left - left / RENEWAL_DIVISOR));
+            .and_then(|left| Instant::now().checked_add(renewal_after(left)));
     }
+}
+
+fn renewal_after(left: Duration) -> Duration {
+    if left.is_zero() {
+        return RENEWAL_PAUSE;
+    }
+    (left - left / RENEWAL_DIVISOR).max(SHORTEST_RENEWAL)
 }
 
 /// Takes the answer to a renewed authentication.
@@ -110,5 +120,24 @@ impl Settle for Renewal {
                 self.watches.tell(&event);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn renewals_come_before_the_end_and_never_in_a_loop() {
+        let after = |ms| renewal_after(Duration::from_millis(ms)).as_millis();
+        assert_eq!(after(60_000), 54_000);
+        assert_eq!(after(500), 450);
+        assert_eq!(after(1), 250);
+        assert_eq!(after(0), 5000);
+        assert!(
+            Instant::now()
+                .checked_add(renewal_after(Duration::MAX))
+                .is_none()
+        );
     }
 }
