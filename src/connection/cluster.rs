@@ -7,6 +7,7 @@
 
 use super::commands::{Access, Commands, Expect};
 use super::inbox::Inbox;
+use super::parked::{Parked, Waiting};
 use super::slots::{Redirection, SLOTS, Slots, slot};
 use super::status::{Down, Event, Watch, Watches};
 use super::tracking::Tracking;
@@ -16,6 +17,7 @@ use crate::error::Error;
 use crate::options::{Address, Cluster, ConnectionOptions, Membership, Node};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::collections::{BTreeMap, HashMap};
+use std::mem;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -51,7 +53,7 @@ pub(super) async fn run(
         jobs: BTreeMap::new(),
         last_job: 0,
         under_way: vec![0; SLOTS.into()],
-        parked: HashMap::new(),
+        parked: Parked::default(),
         is_asking: false,
         ask_at: Instant::now(),
         watches: Watches::default(),
@@ -65,9 +67,9 @@ pub(super) async fn run(
 
 /// A command of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
-    job: u64,
-    at: usize,
+pub(super) struct Place {
+    pub(super) job: u64,
+    pub(super) at: usize,
 }
 
 /// What the nodes' connections and the router's own questions bring.
@@ -89,14 +91,6 @@ struct Work {
     /// Why the last attempt came to nothing.
     trouble: Option<Error>,
     attempts: u32,
-}
-
-/// A slot whose commands wait.
-#[derive(Default)]
-struct Parked {
-    /// Those with a node are to be sent there, this once.
-    places: BTreeMap<Place, Option<Node>>,
-    not_before: Option<Instant>,
 }
 
 struct Member {
@@ -134,7 +128,7 @@ struct Router {
     last_job: u64,
     /// Commands at nodes, per slot.
     under_way: Vec<u32>,
-    parked: HashMap<u16, Parked>,
+    parked: Parked,
     is_asking: bool,
     /// When the nodes are next to be asked for the slots.
     ask_at: Instant,
@@ -195,11 +189,10 @@ impl Router {
 
     fn alarm(&self) -> Instant {
         let deadline = self.jobs.values().next().map(|work| work.deadline);
-        let parked = self.parked.values().filter_map(|parked| parked.not_before);
         let ask = (!self.is_asking).then_some(self.ask_at);
-        parked
-            .chain(deadline)
-            .chain(ask)
+        [deadline, self.parked.alarm(), ask]
+            .into_iter()
+            .flatten()
             .min()
             .unwrap_or_else(|| Instant::now() + CALM_PAUSE)
     }
@@ -276,7 +269,7 @@ impl Router {
         let mut pieces = Pieces::default();
         for (place, slot) in places {
             match self.target(slot, self.access(place)) {
-                Some(node) if !self.parked.contains_key(&slot) => {
+                Some(node) if !self.parked.has(slot) => {
                     self.add(&mut pieces, node, place, slot, false);
                 }
                 _ => self.park(slot, place, None, None),
@@ -296,13 +289,13 @@ impl Router {
             News::Event(_, Event::CredentialsWanted) => {
                 self.watches.ask_for_credentials();
             }
-            News::Event(node, Event::Ready) => {
+            News::Event(_, Event::Ready) => {
+                self.parked.try_all();
                 self.note_health(None);
                 // A node that comes back may have become a replica.
                 if !self.parked.is_empty() || self.slots.is_empty() {
                     self.hurry();
                 }
-                drop(node);
             }
             // The node serves all the same.
             News::Event(_, Event::Failed(error @ Error::CacheOff { .. })) => {
@@ -336,7 +329,11 @@ impl Router {
     fn take_replies(&mut self, node: &Node, replies: Vec<((Place, u16), Reply)>) {
         let mut answers: Vec<(u64, Vec<(usize, Reply)>)> = Vec::new();
         for ((place, slot), reply) in replies {
-            self.under_way[usize::from(slot)] -= 1;
+            let under_way = &mut self.under_way[usize::from(slot)];
+            *under_way -= 1;
+            if *under_way == 0 {
+                self.parked.try_slot(slot);
+            }
             // Its time may have run out meanwhile.
             let Some(work) = self.jobs.get_mut(&place.job) else {
                 continue;
@@ -434,55 +431,34 @@ impl Router {
     }
 
     fn park(&mut self, slot: u16, place: Place, ask: Option<Node>, not_before: Option<Instant>) {
-        let parked = self.parked.entry(slot).or_default();
-        parked.places.insert(place, ask);
-        parked.not_before = parked.not_before.max(not_before);
+        let Some(work) = self.jobs.get(&place.job) else {
+            return;
+        };
+        let is_operation = work.commands.operations([place.at]) > 0;
+        let waiting = Waiting { ask, is_operation };
+        self.parked.add(slot, place, waiting, not_before);
     }
 
     /// Sends what is parked in slots where nothing is under way any more and whose nodes serve.
     fn release(&mut self) {
-        if self.parked.is_empty() {
-            return;
-        }
-        let now = Instant::now();
         let mut pieces = Pieces::default();
-        for slot in self.parked.keys().copied().collect::<Vec<_>>() {
+        for slot in self.parked.take_due(Instant::now()) {
             if self.under_way[usize::from(slot)] > 0 {
+                // Tried again when it has come back.
                 continue;
             }
-            let Some(parked) = self.parked.get_mut(&slot) else {
-                continue;
-            };
-            if parked.not_before.is_some_and(|time| time > now) {
-                continue;
-            }
-            parked.not_before = None;
-            let places = std::mem::take(&mut parked.places);
-            let mut left = BTreeMap::new();
-            for (place, ask) in places {
-                if !self.jobs.contains_key(&place.job) {
-                    continue;
-                }
-                // One that cannot go yet holds up those behind it: they may be about the same key.
-                let target = if left.is_empty() {
-                    match &ask {
-                        Some(node) => self.is_ready(node).then(|| node.clone()),
-                        None => self.target(slot, self.access(place)),
-                    }
-                } else {
-                    None
+            // One that cannot go yet holds up those behind it: they may be about the same key.
+            while let Some((place, ask)) = self.parked.first(slot) {
+                let ask = ask.cloned();
+                let target = match &ask {
+                    Some(node) => self.is_ready(node).then(|| node.clone()),
+                    None => self.target(slot, self.access(place)),
                 };
-                match target {
-                    Some(node) => self.add(&mut pieces, node, place, slot, ask.is_some()),
-                    None => {
-                        left.insert(place, ask);
-                    }
-                }
-            }
-            if left.is_empty() {
-                self.parked.remove(&slot);
-            } else if let Some(parked) = self.parked.get_mut(&slot) {
-                parked.places = left;
+                let Some(node) = target else {
+                    break;
+                };
+                self.parked.remove(slot, place);
+                self.add(&mut pieces, node, place, slot, ask.is_some());
             }
         }
         self.send(pieces);
@@ -624,6 +600,7 @@ impl Router {
         if self.slots != slots {
             self.slots = slots;
             self.note_change();
+            self.parked.try_all();
         }
         let mut needed: Vec<Node> = Vec::new();
         for shard in self.slots.shards() {
@@ -636,18 +613,12 @@ impl Router {
             self.open(node);
         }
         // Seeds stay: they may be what is left to ask when every other node has moved.
-        let asked = |node: &Node| {
-            let mut places = self
-                .parked
-                .values()
-                .flat_map(|parked| parked.places.values());
-            places.any(|ask| ask.as_ref() == Some(node))
-        };
         let seeds = &self.cluster.nodes;
         let gone: Vec<_> = self
             .members
             .keys()
-            .filter(|node| !needed.contains(node) && !seeds.contains(node) && !asked(node))
+            .filter(|node| !needed.contains(node) && !seeds.contains(node))
+            .filter(|node| !self.parked.asks(node))
             .cloned()
             .collect();
         for node in gone {
@@ -660,7 +631,7 @@ impl Router {
             } else {
                 REPAIR_PAUSE
             };
-        for walker in std::mem::take(&mut self.asked_walkers) {
+        for walker in mem::take(&mut self.asked_walkers) {
             // The receiver may have stopped waiting.
             let _ = walker.send(self.primaries());
         }
@@ -718,14 +689,9 @@ impl Router {
 
     /// What is parked counts for the bound of the queue.
     fn note_queue(&mut self) {
-        let places = self.parked.values().flat_map(|parked| parked.places.keys());
-        let parked = places
-            .filter_map(|place| Some((self.jobs.get(&place.job)?, place.at)))
-            .map(|(work, at)| work.commands.operations([at]))
-            .sum();
         // What handles have sent since is taken off when it is accepted.
-        let waiting = self.inbox.len();
-        if waiting == 0 {
+        if self.inbox.len() == 0 {
+            let parked = self.parked.operations();
             self.shared.queued.store(parked, Ordering::Relaxed);
         }
     }
@@ -734,8 +700,7 @@ impl Router {
 
     /// The cause of whatever is parked, unless it has one of its own.
     fn blame(&mut self, error: &Error) {
-        let places = self.parked.values().flat_map(|parked| parked.places.keys());
-        for place in places {
+        for place in self.parked.places() {
             if let Some(work) = self.jobs.get_mut(&place.job)
                 && work.trouble.is_none()
             {
@@ -745,10 +710,8 @@ impl Router {
     }
 
     fn fail_parked(&mut self, error: &Error) {
-        for (_, parked) in std::mem::take(&mut self.parked) {
-            for place in parked.places.into_keys() {
-                self.settle(place.job, vec![(place.at, Err(error.clone()))]);
-            }
+        for place in mem::take(&mut self.parked).places() {
+            self.settle(place.job, vec![(place.at, Err(error.clone()))]);
         }
     }
 
@@ -757,7 +720,7 @@ impl Router {
         while let Some(entry) = self.jobs.first_entry()
             && entry.get().deadline <= now
         {
-            let mut work = entry.remove();
+            let (job, mut work) = entry.remove_entry();
             let server = self.shared.server.to_string();
             let waited = self.options.command_timeout;
             let error = match work.trouble {
@@ -770,11 +733,15 @@ impl Router {
                 None if work.attempts == 0 => self.shared.unavailable(waited),
                 None => Error::Timeout { server, waited },
             };
-            let open = work.open.iter().enumerate();
-            let replies = open
-                .filter(|(_, slot)| slot.is_some())
-                .map(|(at, _)| (at, Err(error.clone())))
-                .collect();
+            let mut replies = Vec::with_capacity(work.left);
+            for (at, slot) in work.open.iter().enumerate() {
+                if let Some(slot) = *slot {
+                    self.parked.remove(slot, Place { job, at });
+                    // Those behind it may go where it could not.
+                    self.parked.try_slot(slot);
+                    replies.push((at, Err(error.clone())));
+                }
+            }
             work.settle.settle(replies);
         }
     }
@@ -818,7 +785,7 @@ impl Errand {
 
 impl Drop for Errand {
     fn drop(&mut self) {
-        let places = std::mem::take(&mut self.places);
+        let places = mem::take(&mut self.places);
         let lost = Error::Unreachable {
             server: format!("redis://{}", self.node),
             cause: "the node is not part of the cluster any more".into(),

@@ -7,7 +7,7 @@
 //! - [`registry`]: which stores share a connection.
 //! - [`client`]: the app's own JavaScript client in place of all that follows.
 //! - [`cluster`]: many connections behind one handle; [`slots`]: which node has which keys,
-//!   [`views`]: whether they stay there.
+//!   [`parked`]: what waits for its node, [`views`]: whether keys stay where they are.
 //! - [`sentinel`]: which server is the primary.
 //! - [`supervisor`]: connect, serve, notice the loss, back off, connect again. Its rooms: what is in flight on
 //!   an open connection (`serving`), what of a job is left to be sent again (`answers`), and `credentials`.
@@ -27,6 +27,7 @@ mod commands;
 mod flights;
 mod inbox;
 mod link;
+mod parked;
 mod registry;
 pub(crate) mod runtime;
 mod sentinel;

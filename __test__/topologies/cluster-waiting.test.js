@@ -1,0 +1,71 @@
+'use strict';
+
+const { setTimeout: sleep } = require('node:timers/promises');
+const { RedisStore } = require('../..');
+const { freePort } = require('../../scripts/redis.js');
+const { startCluster } = require('../support/cluster.js');
+const { startProxy } = require('../support/proxy.js');
+const { askOnce } = require('../support/redis.js');
+const { closeAll, keepStore } = require('../support/stores.js');
+
+// What waits for a node of a cluster costs nothing while it waits.
+
+const LIMIT_MS = 30_000;
+const HOST = '127.0.0.1';
+
+let stops = [];
+afterEach(async () => {
+  await closeAll();
+  await Promise.all(stops.map((stop) => stop()));
+  stops = [];
+}, LIMIT_MS);
+
+/** The part of a core that the process takes while `work` is done. */
+async function share(work) {
+  const [begin, before] = [performance.now(), process.cpuUsage()];
+  await work();
+  const { user, system } = process.cpuUsage(before);
+  return (user + system) / 1000 / (performance.now() - begin);
+}
+
+test('a slot that a node puts off, while it still owes an answer in it', async () => {
+  const cluster = await startCluster({ primaries: 1, replicas: 0 });
+  const [{ port }] = cluster.nodes;
+  const network = await startProxy(port);
+  stops = [() => network.close(), () => cluster.stop()];
+  const natMap = { [`${HOST}:${port}`]: { host: HOST, port: network.port } };
+  const store = keepStore(new RedisStore({ cluster: { addresses: cluster.addresses, natMap } }));
+  expect(await store.get('{tag}first')).toBeNull();
+
+  // Without one of its slots, a cluster serves none.
+  const slot = (await cluster.slotOf('{tag}')) + 1;
+  await askOnce({ port }, 'CLUSTER', 'DELSLOTS', slot);
+  network.delay({ reply: 1000 });
+  const first = store.get('{tag}first');
+  await sleep(700);
+  const second = store.get('{tag}second');
+  // The first is answered by CLUSTERDOWN, and may be tried again after a moment: not before the second is back.
+  await sleep(450);
+  expect(await share(() => sleep(400))).toBeLessThan(0.5);
+  await network.heal();
+  await askOnce({ port }, 'CLUSTER', 'ADDSLOTS', slot);
+  expect(await Promise.all([first, second])).toEqual([null, null]);
+});
+
+test('ten thousand operations, while others come', async () => {
+  const addresses = [{ host: HOST, port: await freePort() }];
+  const store = keepStore(new RedisStore({ cluster: addresses }));
+  const codes = new Set();
+  const waiting = Array.from({ length: 10_000 }, (_, n) =>
+    store.get(`waiting-${n}`).catch(({ code }) => codes.add(code)),
+  );
+  const used = await share(async () => {
+    for (let n = 0; n < 1000; n++) {
+      waiting.push(store.get(`other-${n}`).catch(({ code }) => codes.add(code)));
+      await sleep(1);
+    }
+  });
+  expect(used).toBeLessThan(0.6);
+  await Promise.all(waiting);
+  expect([...codes]).toEqual(['ERR_REDIS_UNAVAILABLE']);
+});
