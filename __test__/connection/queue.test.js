@@ -6,14 +6,16 @@ const { closeAll, keepStore } = require('../support/stores.js');
 
 afterEach(closeAll);
 
-test.each([0, 1, 3])(
-  'without a connection, maxQueue: %d operations wait and the others fail at once',
-  async (maxQueue) => {
+describe.each([
+  ['of different sessions', (n) => `session-${n}`],
+  ['of one session, which share a read,', () => 'session'],
+])('without a connection, of operations %s', (_, idOf) => {
+  test.each([0, 1, 3])('maxQueue: %d wait and the others fail at once', async (maxQueue) => {
     const url = `redis://127.0.0.1:${await freePort()}`;
     const store = keepStore(new RedisStore({ url, maxQueue, commandTimeout: 500 }));
     const answered = [];
     const gets = Array.from({ length: 5 }, (_, n) =>
-      store.get(`session-${n}`).catch(({ code, message }) => answered.push({ n, code, message })),
+      store.get(idOf(n)).catch(({ code, message }) => answered.push({ n, code, message })),
     );
     await Promise.all(gets);
 
@@ -25,5 +27,23 @@ test.each([0, 1, 3])(
       expect(message).toMatch(/maxQueue.*attempts?; the last: /);
     }
     for (const { code } of answered.slice(5 - maxQueue)) expect(code).toBe('ERR_REDIS_UNAVAILABLE');
-  },
-);
+  });
+
+  test('ticks after one another are bounded together', async () => {
+    const url = `redis://127.0.0.1:${await freePort()}`;
+    const store = keepStore(new RedisStore({ url, maxQueue: 20, commandTimeout: 500 }));
+    const codes = {};
+    const gets = [];
+    for (let tick = 0; tick < 10; tick++) {
+      for (let n = 0; n < 5; n++) {
+        const count = ({ code }) => {
+          codes[code] = (codes[code] ?? 0) + 1;
+        };
+        gets.push(store.get(idOf(5 * tick + n)).catch(count));
+      }
+      await new Promise(setImmediate);
+    }
+    await Promise.all(gets);
+    expect(codes).toEqual({ ERR_REDIS_QUEUE_FULL: 30, ERR_REDIS_UNAVAILABLE: 20 });
+  });
+});

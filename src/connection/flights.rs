@@ -27,6 +27,8 @@ struct Reads {
     /// Who follows a read that may not be joined any more, by its number.
     closed: HashMap<u64, Vec<Follower>>,
     last: u64,
+    /// Of all reads, those that may not be joined included.
+    followers: usize,
 }
 
 struct Flight {
@@ -61,13 +63,20 @@ impl Flights {
     where
         F: FnOnce(&Reply, &Reply) + Send + 'static,
     {
-        match self.lock().open.get_mut(key) {
+        let mut reads = self.lock();
+        match reads.open.get_mut(key) {
             Some(flight) if now.saturating_duration_since(flight.since) < JOINABLE => {
                 flight.followers.push(Box::new(follower()));
+                reads.followers += 1;
                 true
             }
             _ => false,
         }
+    }
+
+    /// How many follow reads that are under way: operations without commands of their own.
+    pub(super) fn followers(&self) -> usize {
+        self.lock().followers
     }
 
     /// Begins a read that others may join.
@@ -119,6 +128,12 @@ impl Reads {
 
     /// Nobody joins a read any more. Those who have.
     fn end(&mut self, key: &Arc<[u8]>, number: u64) -> Vec<Follower> {
+        let followers = self.take(key, number);
+        self.followers -= followers.len();
+        followers
+    }
+
+    fn take(&mut self, key: &Arc<[u8]>, number: u64) -> Vec<Follower> {
         // The other way round, to look it up, would be dearer in the usual case.
         if let Some(flight) = self.open.remove(key) {
             if flight.number == number {
@@ -193,7 +208,11 @@ mod tests {
         second.land(&Ok(Value::Int(1)), &Ok(Value::Nil));
         assert_eq!(count.load(Ordering::Relaxed), 2);
         assert!(!join(&flights, b"k", &count));
-        drop(flights.begin(b"k", Instant::now()));
+        let third = flights.begin(b"k", Instant::now());
+        assert!(join(&flights, b"k", &count));
+        assert_eq!(flights.followers(), 1);
+        drop(third);
+        assert_eq!(flights.followers(), 0);
         let reads = flights.lock();
         assert!(reads.open.is_empty(), "left without an answer");
         assert!(reads.closed.is_empty());

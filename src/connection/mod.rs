@@ -312,8 +312,18 @@ impl Connection {
         if self.shared.health.is_ready() {
             return commands.len();
         }
-        let queued = self.shared.queued.load(Ordering::Relaxed);
-        commands.of_first(self.shared.max_queue.saturating_sub(queued))
+        commands.of_first(self.room())
+    }
+
+    /// How many more operations may wait for a connection. Those that follow a read wait as well.
+    fn room(&self) -> usize {
+        let waiting = self.shared.queued.load(Ordering::Relaxed) + self.shared.flights.followers();
+        self.shared.max_queue.saturating_sub(waiting)
+    }
+
+    /// Whether one more operation may wait for the answer to a read, beside those that are about to be sent.
+    pub(crate) fn may_follow(&self, unsent: usize) -> bool {
+        self.shared.health.is_ready() || unsent < self.room()
     }
 
     fn full(&self) -> Error {

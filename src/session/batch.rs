@@ -61,6 +61,7 @@ impl Sessions {
                         _ => None,
                     };
                     if let Some(timed) = timed
+                        && self.connection().may_follow(piece.requests.len())
                         && self.join(session.key, piece.now, timed, *request, answers)
                     {
                         continue;
