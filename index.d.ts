@@ -259,7 +259,7 @@ export interface Credentials {
 /** See `store.status`. */
 export type Status = 'connecting' | 'ready' | 'reconnecting' | 'closed';
 
-/** The codes of the errors that this package makes; see the README for what to do about each. */
+/** The codes of the errors that this package makes; see docs/errors.md for what to do about each. */
 export type ErrorCode =
   /** An option or argument has the wrong type (a `TypeError`). */
   | 'ERR_INVALID_ARG_TYPE'
@@ -281,8 +281,12 @@ export type ErrorCode =
   | 'ERR_SESSION_CORRUPT'
   /** The session was not saved, since it has changed since it was loaded; see `onConflict`. */
   | 'ERR_SESSION_CONFLICT'
+  /** In an `error` event: the server does not tell what changes, so nothing is cached. */
+  | 'ERR_CACHE_OFF'
   /** The store was closed, or its client ended. */
-  | 'ERR_STORE_CLOSED';
+  | 'ERR_STORE_CLOSED'
+  /** A defect of this package. */
+  | 'ERR_INTERNAL';
 
 /** What `all` gives: the sessions, each with its `id`. */
 export interface Sessions extends Array<SessionData & { id: string }> {

@@ -1,0 +1,28 @@
+'use strict';
+
+const fs = require('node:fs');
+const path = require('node:path');
+
+const root = path.join(__dirname, '..', '..');
+const read = (...parts) => fs.readFileSync(path.join(root, ...parts), 'utf8');
+
+/** The distinct codes that `text` has, in their order. */
+const codesIn = (text) => [...new Set(text.match(/\bERR_[A-Z_]+\b/g))].sort();
+
+/** The text of every source file in a folder and below it. */
+function sources(folder, extension) {
+  return fs
+    .readdirSync(path.join(root, folder), { recursive: true })
+    .filter((name) => name.endsWith(extension) && name !== 'binding.js')
+    .map((name) => read(folder, name))
+    .join('\n');
+}
+
+test('the codes that errors are made with, those of the type and those of the docs are the same', () => {
+  const made = codesIn(sources('lib', '.js') + sources('src', '.rs'));
+  const [, union] = /export type ErrorCode =(.*?);\n\n/s.exec(read('index.d.ts'));
+
+  expect(made).toContain('ERR_REDIS_UNAVAILABLE');
+  expect(codesIn(union)).toEqual(made);
+  expect(codesIn(read('docs', 'errors.md'))).toEqual(made);
+});
