@@ -328,6 +328,7 @@ export class RedisStore extends Store {
 
   /** The client given as an option. */
   readonly client: RedisClient | undefined;
+  /** This and what follows may be class fields of a subclass, which count from its first operation on. */
   prefix: string;
   ttl: number | ((session: SessionData) => number);
   scanCount: number;

@@ -6,6 +6,7 @@ const { Near } = require('./cache.js');
 const { closeWithClient } = require('./client.js');
 const { answerFor, followProvider } = require('./credentials.js');
 const { coded, storeClosed, wrongType } = require('./errors.js');
+const { takeFields } = require('./fields.js');
 const { GuardedSave } = require('./guarded-save.js');
 const { Inbox } = require('./inbox.js');
 const { lifetime, time } = require('./lifetime.js');
@@ -101,6 +102,8 @@ class RedisStore extends Store {
   #leaveProvider = () => {};
   /** A promise once `close` was called. */
   #closed;
+  /** From the first operation on, which finds a subclass's fields in place, until `close`. */
+  #isServing = false;
 
   constructor(options = {}) {
     super();
@@ -225,6 +228,7 @@ class RedisStore extends Store {
   /** By which express-session makes the live session of a request of what `get` gave. */
   createSession(request, loaded) {
     const { sessionID: id } = request;
+    if (!this.#isServing) this.#takeFields();
     // Something else than `get` gave, such as a subclass's own: that is what the request starts from.
     if (this.#isGuarded && this.#memory.recall(loaded, id) === undefined)
       this.#memory.keep(loaded, id, this.#stringify(loaded), 0);
@@ -273,6 +277,7 @@ class RedisStore extends Store {
 
   scan(options = {}) {
     const { count, match, signal } = check.scan(options);
+    if (!this.#isServing) this.#takeFields();
     const open = () => this.#native.list(List.SESSIONS_TIMED, match, count);
     return scan(this, this.#outbox, open, () => this.#closed !== undefined, signal);
   }
@@ -286,6 +291,7 @@ class RedisStore extends Store {
       this.#leaveClient();
       this.#leaveProvider();
       this.#status = 'closed';
+      this.#isServing = false;
       this.#availability?.stop();
       this.#native.unwatch();
       // What waits for its turn is under way, too.
@@ -494,23 +500,45 @@ class RedisStore extends Store {
   #walk(operation, Walk, name, callback) {
     if (callback == null) return promised((settle) => this.#walk(operation, Walk, name, settle));
     checked(callback);
-    if (this.#closed) process.nextTick(callback, storeClosed(name), null);
+    const hindrance = this.#hindrance(name);
+    if (hindrance) process.nextTick(callback, hindrance, null);
     else this.#outbox.add(operation, new Walk(this, callback));
   }
 
   #list(what, Listing, name, callback) {
     if (callback == null) return promised((settle) => this.#list(what, Listing, name, settle));
     checked(callback);
-    if (this.#closed) process.nextTick(callback, storeClosed(name), null);
+    const hindrance = this.#hindrance(name);
+    if (hindrance) process.nextTick(callback, hindrance, null);
     else new Listing(this, callback, this.#outbox, this.#native.list(what, '*'), this.#isTimed).begin();
   }
 
   /** Answers what cannot be tried at all. */
   #refuses(name, sid, callback) {
-    if (typeof sid === 'string' && this.#closed === undefined) return false;
-    const error = this.#closed ? storeClosed(name) : wrongType(`${name}: the session id`, 'a string', sid);
+    if (typeof sid === 'string' && this.#isServing) return false;
+    let error = this.#hindrance(name);
+    if (typeof sid !== 'string') error ??= wrongType(`${name}: the session id`, 'a string', sid);
+    if (error === undefined) return false;
     process.nextTick(callback, error, null);
     return true;
+  }
+
+  /** Why no operation can be tried, if none can. */
+  #hindrance(name) {
+    if (this.#isServing) return undefined;
+    if (this.#closed !== undefined) return storeClosed(name);
+    try {
+      this.#takeFields();
+    } catch (error) {
+      return error;
+    }
+    return undefined;
+  }
+
+  #takeFields() {
+    if (this.#closed !== undefined) return;
+    takeFields(this, RedisStore.prototype);
+    this.#isServing = true;
   }
 
   /** Milliseconds. */

@@ -127,3 +127,137 @@ test('a subclass can name itself and add fields', () => {
   expect(store).toBeInstanceOf(ShopStore);
   expect(store).toMatchObject({ prefix: 'shop:', region: 'eu' });
 });
+
+const base64 = {
+  parse: (text) => JSON.parse(Buffer.from(text, 'base64').toString()),
+  stringify: (session) => Buffer.from(JSON.stringify(session)).toString('base64'),
+};
+
+describe('class fields of a subclass count as its options:', () => {
+  class ShopStore extends RedisStore {
+    prefix = 'shop:';
+    ttl = 60;
+    serializer = base64;
+    scanCount = 7;
+    region = 'eu';
+  }
+  const withoutExpiry = { cookie: {}, user: 'ann' };
+
+  test.each(Object.entries(styles))('called in %s style', async (_style, call) => {
+    const store = open(ShopStore);
+
+    await call(store, 'set', 'abc', withoutExpiry);
+
+    expect(await redis.keys()).toEqual(['shop:abc']);
+    expect(String(await redis.command('GET', 'shop:abc'))).toBe(base64.stringify(withoutExpiry));
+    const pttl = await redis.command('PTTL', 'shop:abc');
+    expect(pttl).toBeGreaterThan(50_000);
+    expect(pttl).toBeLessThanOrEqual(60_000);
+    expect(await call(store, 'get', 'abc')).toMatchObject({ user: 'ann' });
+    expect(store).toMatchObject({ prefix: 'shop:', ttl: 60, serializer: base64, scanCount: 7, region: 'eu' });
+  });
+
+  test.each([
+    ['get', async (store) => expect(await store.get('abc')).toMatchObject({ user: 'ann' })],
+    ['touch', async (store) => expect(await store.touch('abc', withoutExpiry)).toBeNull()],
+    ['destroy', async (store) => expect(await store.destroy('abc')).toBeNull()],
+    ['ids', async (store) => expect(await store.ids()).toEqual(['abc'])],
+    ['all', async (store) => expect(await store.all()).toMatchObject([{ id: 'abc', user: 'ann' }])],
+    ['length', async (store) => expect(await store.length()).toBe(1)],
+    ['clear', async (store) => expect(await store.clear()).toBeNull()],
+    [
+      'scan',
+      async (store) => {
+        for await (const { id, session } of store.scan())
+          expect([id, session]).toEqual(['abc', expect.objectContaining({ user: 'ann' })]);
+      },
+    ],
+  ])('whichever operation comes first: %s', async (name, run) => {
+    await redis.command('SET', 'shop:abc', base64.stringify(withoutExpiry));
+    await redis.command('SET', 'sess:other', '{"cookie":{}}');
+
+    await run(open(ShopStore));
+
+    const isGone = name === 'destroy' || name === 'clear';
+    expect((await redis.keys()).sort()).toEqual(isGone ? ['sess:other'] : ['sess:other', 'shop:abc']);
+    const isTimed = (await redis.command('PTTL', 'shop:abc')) > 0;
+    expect(isTimed).toBe(name === 'touch');
+  });
+
+  test('flags, and what a session that is live starts from', async () => {
+    class StillStore extends RedisStore {
+      serializer = base64;
+      disableTouch = true;
+      disableTTL = true;
+      async get(_id, callback) {
+        callback(null, { cookie: { originalMaxAge: null }, user: 'ann' });
+      }
+    }
+    const store = open(StillStore, { onConflict: 'reject' });
+    const loaded = await styles.callback(store, 'get', 'abc');
+    const session = store.createSession({ sessionID: 'abc' }, loaded);
+    await redis.command(
+      'SET',
+      'sess:abc',
+      base64.stringify({ cookie: { originalMaxAge: null }, user: 'ann' }),
+    );
+
+    await store.set('abc', session);
+
+    expect(await redis.command('PTTL', 'sess:abc')).toBe(-1);
+    expect(await store.touch('abc', liveSession('abc'))).toBeNull();
+    expect(await redis.command('PTTL', 'sess:abc')).toBe(-1);
+  });
+
+  test('they can be set as ever', async () => {
+    const store = open(ShopStore);
+    await store.set('abc', withoutExpiry);
+
+    store.prefix = 'mall:';
+    await store.set('abc', withoutExpiry);
+
+    expect((await redis.keys()).sort()).toEqual(['mall:abc', 'shop:abc']);
+    expect(() => {
+      store.ttl = 'long';
+    }).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARG_TYPE' }));
+  });
+
+  test('one without a value leaves the option as it was given', async () => {
+    class DeclaringStore extends RedisStore {
+      prefix;
+      ttl = null;
+    }
+    const store = open(DeclaringStore, { prefix: 'given:', ttl: 60 });
+
+    await store.set('abc', withoutExpiry);
+
+    expect(await redis.keys()).toEqual(['given:abc']);
+    expect(store).toMatchObject({ prefix: 'given:', ttl: 60 });
+  });
+
+  test.each([
+    ['prefix', 17, 'ERR_INVALID_ARG_TYPE'],
+    ['ttl', Number.NaN, 'ERR_OUT_OF_RANGE'],
+    ['onConflict', 'merge', 'ERR_INVALID_ARG_VALUE'],
+    ['touchAfter', 60, 'ERR_INVALID_ARG_VALUE'],
+    ['saveDestroyed', true, 'ERR_INVALID_ARG_VALUE'],
+  ])('one that cannot be used fails every operation, by its name: %s = %p', async (field, value, code) => {
+    class MistakenStore extends RedisStore {
+      [field] = value;
+    }
+    const store = open(MistakenStore);
+    const expected = { code, message: expect.stringContaining(`"${field}"`) };
+
+    for (const style of Object.values(styles))
+      for (const run of [
+        () => style(store, 'get', 'abc'),
+        () => style(store, 'set', 'abc', withoutExpiry),
+        () => style(store, 'length'),
+        () => style(store, 'ids'),
+      ])
+        await expect(run()).rejects.toMatchObject(expected);
+    expect(() => store.scan()).toThrow(expect.objectContaining(expected));
+    expect(await redis.keys()).toEqual([]);
+    await store.close();
+  });
+});

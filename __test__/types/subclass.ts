@@ -27,3 +27,9 @@ export class AuditedStore extends RedisStore {
 }
 
 export const asBase: RedisStore = new AuditedStore({ ttl: 60 });
+
+export class ShopStore extends RedisStore {
+  override prefix = 'shop:';
+  override ttl = 60;
+  override disableTouch = true;
+}
