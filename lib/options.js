@@ -41,13 +41,7 @@ const check = {
     return value;
   },
 
-  scanCount(value) {
-    if (value === undefined || value === null || value === 0) return DEFAULTS.scanCount;
-    if (typeof value !== 'number') throw wrongType(name('scanCount'), 'a whole number', value);
-    if (!Number.isInteger(value) || value < 1 || value > 0xffffffff)
-      throw outOfRange(name('scanCount'), 'a whole number from 1 to 4294967295', value);
-    return value;
-  },
+  scanCount: (value) => scanCount('scanCount', value) ?? DEFAULTS.scanCount,
 
   serializer(value) {
     if (value === undefined || value === null) return JSON;
@@ -148,11 +142,12 @@ const check = {
   scan(options) {
     if (options === null || typeof options !== 'object')
       throw wrongType('The argument of scan', 'an object of options', options);
-    const { count, match = '*', signal } = options;
+    const match = options.match ?? '*';
+    const signal = options.signal ?? undefined;
     if (typeof match !== 'string') throw wrongType(name('match'), 'a string', match);
     if (signal !== undefined && !(signal instanceof AbortSignal))
       throw wrongType(name('signal'), 'an AbortSignal', signal);
-    return { count: count === undefined ? undefined : check.scanCount(count), match, signal };
+    return { count: scanCount('count', options.count), match, signal };
   },
 
   disableTTL: (value) => flag('disableTTL', value),
@@ -174,6 +169,15 @@ function milliseconds(option, value) {
   if (typeof value !== 'number') throw wrongType(name(option), 'a number of milliseconds', value);
   if (!Number.isInteger(value) || value < 1 || value > LONGEST_MS)
     throw outOfRange(name(option), `a whole number of milliseconds from 1 to ${LONGEST_MS}`, value);
+  return value;
+}
+
+/** Undefined where the default is meant: 0 is connect-redis's way of asking for it. */
+function scanCount(option, value) {
+  if (value === undefined || value === null || value === 0) return undefined;
+  if (typeof value !== 'number') throw wrongType(name(option), 'a whole number', value);
+  if (!Number.isInteger(value) || value < 1 || value > 0xffffffff)
+    throw outOfRange(name(option), 'a whole number from 1 to 4294967295', value);
   return value;
 }
 

@@ -185,12 +185,27 @@ describe('scan', () => {
   test.each([
     [null, 'ERR_INVALID_ARG_TYPE'],
     [{ count: 0.5 }, 'ERR_OUT_OF_RANGE'],
+    [{ count: -1 }, 'ERR_OUT_OF_RANGE'],
     [{ count: '1' }, 'ERR_INVALID_ARG_TYPE'],
     [{ match: /a/ }, 'ERR_INVALID_ARG_TYPE'],
     [{ signal: {} }, 'ERR_INVALID_ARG_TYPE'],
-  ])('%p is refused at the call', (options, code) => {
-    expect(() => store.scan(options)).toThrow(expect.objectContaining({ code }));
+  ])('%p is refused at the call, by its name', (options, code) => {
+    const [field] = Object.keys(options ?? { scan: options });
+    const message = expect.stringContaining(options === null ? field : `"${field}"`);
+    expect(() => store.scan(options)).toThrow(expect.objectContaining({ code, message }));
   });
+
+  test.each([[{ count: 0 }], [{ count: null }], [{ match: null, signal: null }]])(
+    '%p means what is left out: the COUNT is that of the store',
+    async (options) => {
+      await fill(300);
+      store.scanCount = 100_000;
+
+      expect(await collect(store.scan(options))).toHaveLength(300);
+
+      expect(await calls('scan')).toBe(1);
+    },
+  );
 });
 
 test('a process whose walk was left half-way ends by itself', async () => {
