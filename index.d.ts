@@ -75,12 +75,12 @@ export interface RedisStoreOptions {
   username?: string;
   /** The password of the servers, beside `sentinel` or `cluster`. */
   password?: string;
-  /** The database, beside `sentinel`. @default 0 */
+  /** The database, beside `sentinel`; from 0 to 4294967295. A `url` has its own. @default 0 */
   database?: number;
   /**
    * Where sessions are read in a cluster. `'replica-preferred'`: from a replica, where one is connected. A
    * replica is behind its primary by the replication's delay: a request that follows another closely
-   * may see the session as it was before. @default 'primary'
+   * may see the session as it was before. Refused with a TypeError where Redis is no cluster. @default 'primary'
    */
   readFrom?: 'primary' | 'replica-preferred';
   /**
@@ -91,13 +91,13 @@ export interface RedisStoreOptions {
    */
   transport?: 'native' | 'client';
   /**
-   * TLS settings in the words of Node's `tls.connect`, beside `url`; `true` for the defaults, as does
-   * `rediss://`. The system's roots are trusted where `ca` is left out.
+   * TLS settings in the words of Node's `tls.connect`, for any server but a `client`'s; `true` for the defaults, as
+   * does `rediss://`. The system's roots are trusted where `ca` is left out.
    */
   tls?: boolean | TlsOptions;
   /**
-   * Called for each attempt to connect, beside `url`: for passwords that change. What it throws or rejects
-   * with, or nothing within `connectTimeout`, fails the attempt (`ERR_CREDENTIALS`); another follows.
+   * Called for each attempt to connect, in place of `username` and `password`: for passwords that change. What it
+   * throws or rejects with, or nothing within `connectTimeout`, fails the attempt (`ERR_CREDENTIALS`); another follows.
    */
   credentials?: () => Credentials | Promise<Credentials>;
   /**
@@ -186,7 +186,7 @@ export interface SessionConflictError extends Error {
 }
 
 export interface ScanOptions {
-  /** The `COUNT` of the `SCAN` commands. @default the store's `scanCount` */
+  /** The `COUNT` of the `SCAN` commands; 0 means the default. @default the store's `scanCount` */
   count?: number;
   /** A glob that ids must match, as Redis's `MATCH`. @default '*' */
   match?: string;
@@ -206,7 +206,9 @@ export type ScanEntry =
   /** A record that cannot be read as a session; `error` is what `get` would fail with. */
   | { id: string; session: null; ttl: number | null; error: unknown };
 
-/** `'host:port'` or its parts. The port defaults to 6379, of sentinels to 26379. */
+/**
+ * `'host:port'` or its parts, without a scheme, user and password. The port defaults to 6379, of sentinels to 26379.
+ */
 export type Address = string | { host: string; port?: number };
 
 /** From `'host:port'` as the servers announce themselves to where this process reaches them. */

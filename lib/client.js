@@ -7,7 +7,7 @@ const { NotCarried } = require('./clients/settings.js');
 const { numberOf } = require('./credentials.js');
 const { wrongType, wrongValue } = require('./errors.js');
 const { tlsSettings } = require('./tls.js');
-const { natMap: natMapOf } = require('./topology.js');
+const { isDatabase, natMap: natMapOf } = require('./topology.js');
 
 const CLIENT = 'The "client" option';
 const EXPECTED =
@@ -82,6 +82,8 @@ function adoptSettings({ topology, ...found }) {
   if ((found.nodes ?? found.sentinel.nodes).length === 0)
     throw wrongValue(CLIENT, 'one that names a server to begin with', undefined);
   const { database, username, password, credentials, tls } = found;
+  if (database !== undefined && !isDatabase(database))
+    throw wrongValue(CLIENT, 'one whose database is a whole number from 0', undefined);
   return {
     keyPrefix: found.keyPrefix,
     ...servers(topology, found),

@@ -1,6 +1,7 @@
 'use strict';
 
-const { inspect } = require('node:util');
+/** What options take one of. Any other string may be, or hold, a secret: a URL does, often enough. */
+const WORD = /^[a-z-]{1,32}$/i;
 
 /** A short description of a value that may be wrong, never one that may be a secret. */
 function describe(value) {
@@ -22,14 +23,16 @@ function wrongType(what, expected, value) {
   return coded(TypeError, 'ERR_INVALID_ARG_TYPE', `${what} must be ${expected}; received ${describe(value)}`);
 }
 
-/** The right type, but a value that cannot be used. */
+/** The right type, but a value that cannot be used; without `value`, one whose presence is the mistake. */
 function wrongValue(what, expected, value) {
-  const received = value === undefined ? '' : `; received ${inspect(value)}`;
+  const isWord = typeof value === 'string' && WORD.test(value);
+  const received = value === undefined ? '' : `; received ${isWord ? `'${value}'` : describe(value)}`;
   return coded(TypeError, 'ERR_INVALID_ARG_VALUE', `${what} must be ${expected}${received}`);
 }
 
+/** @param {number} value */
 function outOfRange(what, expected, value) {
-  return coded(RangeError, 'ERR_OUT_OF_RANGE', `${what} must be ${expected}; received ${value}`);
+  return coded(RangeError, 'ERR_OUT_OF_RANGE', `${what} must be ${expected}; received ${describe(value)}`);
 }
 
 function storeClosed(operation) {

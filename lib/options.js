@@ -5,13 +5,10 @@ const { numberOf } = require('./credentials.js');
 const { outOfRange, wrongType, wrongValue } = require('./errors.js');
 const { LONGEST_SECONDS } = require('./lifetime.js');
 const { checkTls, tlsSettings } = require('./tls.js');
-const { serversOf } = require('./topology.js');
+const { checkFields, serversOf } = require('./topology.js');
 const { clientSettings, keyPrefixOf } = require('./transport.js');
 
 const DEFAULTS = { prefix: 'sess:', ttl: 86400, scanCount: 100 };
-/** Options of older versions of connect-redis, which said where Redis is. */
-const FORMER_ADDRESS = ['host', 'port', 'socket', 'db', 'pass', 'password', 'username'];
-
 const CONFLICT_RULES = '"overwrite", "reject", "merge" or a function of three sessions that returns one';
 
 /** What `cache: true` means. */
@@ -66,13 +63,7 @@ const check = {
     if (value === true) return { ...CACHE };
     if (typeof value !== 'object')
       throw wrongType(name('cache'), 'true, false or an object of settings', value);
-    const unknown = Object.keys(value).find((field) => !Object.hasOwn(CACHE, field));
-    if (unknown !== undefined)
-      throw wrongValue(
-        name(`cache.${unknown}`),
-        `left out: there are ${Object.keys(CACHE).join(', ')}`,
-        undefined,
-      );
+    checkFields('cache', value, Object.keys(CACHE));
     return {
       maxBytes: whole('cache.maxBytes', value.maxBytes ?? CACHE.maxBytes, 'bytes', Number.MAX_SAFE_INTEGER),
       maxEntries: whole('cache.maxEntries', value.maxEntries ?? CACHE.maxEntries, 'sessions', 0xffffffff),
@@ -199,6 +190,38 @@ const BESIDE_CLIENT = [
   'database',
 ];
 
+/** Options of which one at most says where Redis is, where no client does. */
+const PLACES = ['url', 'sentinel', 'cluster'];
+/** What stands beside `sentinel` and `cluster`; a URL has it in itself. */
+const BESIDE_SERVERS = ['username', 'password', 'database'];
+/**
+ * Options by which old versions of connect-redis were told where Redis is, and what says it beside `sentinel` and
+ * `cluster`. Beside a client they mean nothing, as in connect-redis.
+ */
+const FORMER = { host: '', port: '', socket: '', db: 'database', pass: 'password' };
+
+/** Refuses what would be ignored. */
+function checkPlace(options) {
+  const given = (option) => isGiven(options[option]);
+  const [place, another] = PLACES.filter(given);
+  if (another !== undefined)
+    throw wrongValue(name(another), `left out beside "${place}": either says where Redis is`, undefined);
+  const hasServers = place === 'sentinel' || place === 'cluster';
+  const former = Object.keys(FORMER).find(given);
+  if (former !== undefined && hasServers)
+    throw wrongValue(name(former), `left out: "${FORMER[former] || place}" says it`, undefined);
+  const beside = former ?? (hasServers ? undefined : BESIDE_SERVERS.find(given));
+  if (beside !== undefined)
+    throw wrongValue(
+      name(beside),
+      'left out: a "url" says it, such as redis://user:password@host:6379/5 or redis+unix:///run/redis.sock?db=5',
+      undefined,
+    );
+  const account = ['username', 'password'].find(given);
+  if (account !== undefined && given('credentials'))
+    throw wrongValue(name(account), 'left out beside "credentials", which gives it', undefined);
+}
+
 /** Where Redis is and how to use it: the part of the addon's options that the connection needs. */
 function address(options) {
   const given = {
@@ -235,6 +258,7 @@ function address(options) {
   }
   if (transport === 'client')
     throw wrongValue(name('transport'), 'left out without "client", which it would use', transport);
+  checkPlace(options);
   const tls = check.tls(options.tls);
   const credentials = check.credentials(options.credentials);
   return {
@@ -259,15 +283,13 @@ const isGiven = (value) => value !== undefined && value !== null;
 
 function serverUrl(options) {
   const { url } = options;
-  if (isGiven(url)) {
-    if (typeof url !== 'string' && !(url instanceof URL))
-      throw wrongType(name('url'), 'a string or a URL', url);
-    return { text: String(url) };
-  }
-  const former = FORMER_ADDRESS.find((option) => options[option] !== undefined);
-  if (former !== undefined)
-    throw wrongValue(name(former), 'left out: "url" or "client" says where Redis is', undefined);
-  return undefined;
+  if (!isGiven(url)) return undefined;
+  if (typeof url !== 'string' && !(url instanceof URL))
+    throw wrongType(name('url'), 'a string or a URL', url);
+  const text = String(url);
+  if (options.tls === false && /^\s*rediss/i.test(text))
+    throw wrongValue(name('tls'), 'left out, true or TLS settings beside a "rediss:" url', false);
+  return { text };
 }
 
 module.exports = { address, check };

@@ -6,24 +6,33 @@ const { checkTls, tlsSettings } = require('./tls.js');
 const REDIS_PORT = 6379;
 const SENTINEL_PORT = 26379;
 
+/** As the addon numbers them. */
+const LAST_DATABASE = 0xffffffff;
+
 const name = (option) => `The "${option}" option`;
 const isGiven = (value) => value !== undefined && value !== null;
+
+/** A host alone: errors show it, so it has no room for user and password. */
+const HOST = /^[^\s/@?#[\]]+$/;
+const ADDRESS = 'addresses such as "10.0.0.1:6379", without "redis://", user and password';
 
 /** `host:port`, `[::1]:port`, a host alone, or an object with `host` and `port`. */
 function node(option, address, defaultPort) {
   const what = name(option);
   let { host, port } = address ?? {};
   if (typeof address === 'string') {
-    const parts = /^(?:\[([^\]]+)\]|([^:[\]/]+))(?::(\d+))?$/.exec(address);
-    if (parts === null) throw wrongValue(what, 'addresses such as "10.0.0.1:6379"', address);
+    const parts = /^(?:\[([^\]]+)\]|([^:]+))(?::(\d+))?$/.exec(address);
+    if (parts === null) throw wrongValue(what, ADDRESS, address);
     host = parts[1] ?? parts[2];
     port = parts[3] === undefined ? undefined : Number(parts[3]);
   }
   if (typeof host !== 'string' || host === '')
     throw wrongType(what, 'addresses: "host:port" or { host, port }', address);
+  if (!HOST.test(host)) throw wrongValue(what, ADDRESS, address);
   port ??= defaultPort;
+  if (typeof port !== 'number') throw wrongType(what, 'addresses whose port is a number', port);
   if (!Number.isInteger(port) || port < 1 || port > 65535)
-    throw outOfRange(what, 'addresses with a port from 1 to 65535', String(port));
+    throw outOfRange(what, 'addresses with a port from 1 to 65535', port);
   return { host, port };
 }
 
@@ -36,7 +45,7 @@ function nodes(option, addresses, defaultPort) {
 /** From `host:port` as the servers announce themselves to where they are reached. */
 function natMap(option, map) {
   if (!isGiven(map)) return undefined;
-  if (typeof map !== 'object')
+  if (typeof map !== 'object' || Array.isArray(map))
     throw wrongType(name(option), 'an object from "host:port" to { host, port }', map);
   return Object.entries(map).map(([announced, reached]) => ({
     announced: node(option, announced, REDIS_PORT),
@@ -46,8 +55,9 @@ function natMap(option, map) {
 
 function text(option, value) {
   if (!isGiven(value)) return undefined;
+  // Boxed, so that the error tells what it is and shows none: a number may be a password.
   if (typeof value !== 'string' || value === '')
-    throw wrongType(name(option), 'a string that is not empty', undefined);
+    throw wrongType(name(option), 'a string that is not empty', Object(value));
   return value;
 }
 
@@ -56,17 +66,36 @@ function secret(option, value) {
   return checked === undefined ? undefined : { text: checked };
 }
 
+/** A user counts only with a password, for Redis too. */
+function account(usernameOption, passwordOption, options) {
+  const username = text(usernameOption, options.username);
+  const password = secret(passwordOption, options.password);
+  if (username !== undefined && password === undefined)
+    throw wrongValue(name(passwordOption), `given beside "${usernameOption}"`, undefined);
+  return { username, password };
+}
+
+/** Refuses a field of the object `option` that there is not: it would be ignored. */
+function checkFields(option, object, fields) {
+  const unknown = Object.keys(object).find((field) => !fields.includes(field) && isGiven(object[field]));
+  if (unknown === undefined) return;
+  // What is no name may be an address that holds a password.
+  const known = fields.join(', ');
+  if (!/^\w+$/.test(unknown)) throw wrongValue(name(option), `one with the fields ${known} alone`, undefined);
+  throw wrongValue(name(`${option}.${unknown}`), `left out: there are ${known}`, undefined);
+}
+
 function sentinelSettings(sentinel) {
   if (typeof sentinel !== 'object')
     throw wrongType(name('sentinel'), 'an object with "name" and "addresses"', sentinel);
+  checkFields('sentinel', sentinel, ['name', 'addresses', 'username', 'password', 'tls', 'natMap']);
   const tls = checkTls('sentinel.tls', sentinel.tls);
   if (!isGiven(sentinel.name))
     throw wrongType(name('sentinel.name'), 'what the sentinels call the primary', sentinel.name);
   return {
     name: text('sentinel.name', sentinel.name),
     nodes: nodes('sentinel.addresses', sentinel.addresses, SENTINEL_PORT),
-    username: text('sentinel.username', sentinel.username),
-    password: secret('sentinel.password', sentinel.password),
+    ...account('sentinel.username', 'sentinel.password', sentinel),
     tls: tls && tlsSettings(tls),
     natMap: natMap('sentinel.natMap', sentinel.natMap),
   };
@@ -76,6 +105,7 @@ function clusterSettings(cluster) {
   if (Array.isArray(cluster)) return { nodes: nodes('cluster', cluster, REDIS_PORT) };
   if (typeof cluster !== 'object')
     throw wrongType(name('cluster'), 'a list of addresses, or an object with "addresses"', cluster);
+  checkFields('cluster', cluster, ['addresses', 'natMap']);
   return {
     nodes: nodes('cluster.addresses', cluster.addresses, REDIS_PORT),
     natMap: natMap('cluster.natMap', cluster.natMap),
@@ -84,10 +114,13 @@ function clusterSettings(cluster) {
 
 function databaseNumber(database) {
   if (!isGiven(database)) return 0;
-  if (!Number.isInteger(database) || database < 0)
-    throw outOfRange(name('database'), 'a whole number from 0', String(database));
+  if (typeof database !== 'number') throw wrongType(name('database'), 'a whole number', database);
+  if (!isDatabase(database))
+    throw outOfRange(name('database'), `a whole number from 0 to ${LAST_DATABASE}`, database);
   return database;
 }
+
+const isDatabase = (number) => Number.isInteger(number) && number >= 0 && number <= LAST_DATABASE;
 
 /**
  * What the options `sentinel` and `cluster` say, with the `username`, `password` and `database` beside them, in
@@ -96,12 +129,7 @@ function databaseNumber(database) {
 function serversOf(options) {
   const { sentinel, cluster } = options;
   if (!isGiven(sentinel) && !isGiven(cluster)) return undefined;
-  if (isGiven(sentinel) && isGiven(cluster))
-    throw wrongValue(name('cluster'), 'left out beside "sentinel": either says where Redis is', undefined);
-  const username = text('username', options.username);
-  const password = secret('password', options.password);
-  if (username !== undefined && password === undefined)
-    throw wrongType(name('password'), 'given beside "username"', undefined);
+  const { username, password } = account('username', 'password', options);
   if (isGiven(cluster) && isGiven(options.database))
     throw wrongValue(name('database'), 'left out beside "cluster", which has no databases', undefined);
   return {
@@ -111,4 +139,4 @@ function serversOf(options) {
   };
 }
 
-module.exports = { serversOf, natMap };
+module.exports = { serversOf, natMap, checkFields, isDatabase };

@@ -9,6 +9,11 @@ const { closeAll, keepStore, openClient } = require('../support/stores.js');
 const redis = useRedis();
 afterEach(closeAll);
 
+const SECRET = 's3cr3t';
+const elsewhere = 'redis://127.0.0.1:1';
+const sentinel = { name: 'mymaster', addresses: ['127.0.0.1:1'] };
+const cluster = ['127.0.0.1:1'];
+
 /** What the constructor throws. */
 function refusal(...args) {
   let store;
@@ -103,6 +108,136 @@ test.each(['redis://127.0.0.1:6379', 17, true, null, Symbol('options')])(
   },
 );
 
+describe('a value that may hold a secret is in no error:', () => {
+  const withPassword = `redis://user:${SECRET}@10.0.0.1:6379`;
+  const client = () => new Redis({ lazyConnect: true, password: SECRET });
+
+  test.each([
+    ['cluster', () => ({ cluster: [withPassword] })],
+    ['cluster', () => ({ cluster: [`${SECRET}@10.0.0.1:6379`] })],
+    ['cluster', () => ({ cluster: [{ host: withPassword }] })],
+    ['cluster', () => ({ cluster: [{ host: '10.0.0.1', port: SECRET }] })],
+    ['cluster', () => ({ cluster: [{ host: '10.0.0.1', port: Object.create(null) }] })],
+    ['cluster', () => ({ cluster: { [withPassword]: {} } })],
+    ['cluster.addresses', () => ({ cluster: { addresses: [withPassword] } })],
+    ['sentinel.addresses', () => ({ sentinel: { ...sentinel, addresses: [withPassword] } })],
+    ['sentinel.natMap', () => ({ sentinel: { ...sentinel, natMap: { [withPassword]: 'h:1' } } })],
+    ['cluster.natMap', () => ({ cluster: { addresses: cluster, natMap: { 'h:1': withPassword } } })],
+    ['database', () => ({ sentinel, database: SECRET })],
+    ['password', () => ({ sentinel, password: [SECRET] })],
+    ...['transport', 'readFrom', 'onUnavailable', 'onConflict'].flatMap((option) => [
+      [option, () => ({ [option]: client() })],
+      [option, () => ({ [option]: withPassword })],
+    ]),
+    ['url', () => ({ url: `${SECRET}:6379` })],
+  ])('of "%s", as given by %s', (option, options) => {
+    const error = refusal(options());
+
+    expect(error).toBeInstanceOf(error.code === 'ERR_OUT_OF_RANGE' ? RangeError : TypeError);
+    expect(error.code).toMatch(/^ERR_(INVALID_ARG_|OUT_OF_RANGE)/);
+    expect(error.message).toContain(`"${option}"`);
+    expect(inspect(error, { showHidden: true })).not.toContain(SECRET);
+  });
+
+  test('a password that is a number', () => {
+    const { message } = refusal({ sentinel, password: 123456 });
+    expect(message).toBe(
+      'The "password" option must be a string that is not empty; received an instance of Number',
+    );
+  });
+
+  test('a word that is none of those there are is shown', () => {
+    expect(refusal({ readFrom: 'replica' }).message).toMatch(/'replica-preferred'; received 'replica'$/);
+  });
+});
+
+describe('an option that would be ignored is refused by its name, with what to do:', () => {
+  const { url } = { url: elsewhere };
+  const inUrl = /redis:\/\/user:password@host:6379\/5/;
+
+  test.each([
+    ['database', { url, database: 5 }, inUrl],
+    ['database', { database: 5 }, inUrl],
+    ['database', { database: 'abc' }, inUrl],
+    ['username', { url, username: 'ann' }, inUrl],
+    ['password', { url, password: 'pw' }, inUrl],
+    ['password', { password: 'pw' }, inUrl],
+    ['db', { url, db: 5 }, inUrl],
+    ['db', { db: 5 }, inUrl],
+    ['pass', { url, pass: 'pw' }, inUrl],
+    ['host', { url, host: 'redis.example' }, inUrl],
+    ['port', { port: 6380 }, inUrl],
+    ['socket', { url, socket: '/run/redis.sock' }, /redis\+unix:/],
+    ['db', { sentinel, db: 5 }, /"database"/],
+    ['pass', { cluster, pass: 'pw' }, /"password"/],
+    ['host', { sentinel, host: 'redis.example' }, /"sentinel"/],
+    ['database', { cluster, database: 1 }, /no databases/],
+    ['sentinel', { url, sentinel }, /"url"/],
+    ['cluster', { url, cluster }, /"url"/],
+    ['cluster', { sentinel, cluster }, /"sentinel"/],
+    ['password', { sentinel, password: 'pw', credentials: () => ({}) }, /"credentials"/],
+    ['username', { cluster, username: 'ann', credentials: () => ({}) }, /"credentials"/],
+    ['cluster.password', { cluster: { addresses: cluster, password: 'pw' } }, /addresses, natMap/],
+    ['sentinel.database', { sentinel: { ...sentinel, database: 5 } }, /name, addresses/],
+    ['sentinel.password', { sentinel: { ...sentinel, username: 'ann' } }, /"sentinel.username"/],
+    ['readFrom', { url, readFrom: 'replica-preferred' }, /cluster/],
+    ['readFrom', { readFrom: 'replica-preferred' }, /cluster/],
+    ['readFrom', { sentinel, readFrom: 'replica-preferred' }, /cluster/],
+    ['tls', { url: 'rediss://127.0.0.1:1', tls: false }, /rediss:/],
+    ['tls.passphrase', { url, tls: { passphrase: 'pw' } }, /left out/],
+    ['tls.checkServerIdentity', { url, tls: { checkServerIdentity() {} } }, /left out/],
+    ['url', { url: `${url}?db=5` }, /redis:\/\/host:6379\/5/],
+    ['url', { url: `${url}/1?db=5` }, /redis:\/\/host:6379\/5/],
+    ['url', { url: `${url}#5` }, /#/],
+    ['url', { url: 'redis+unix:///run/a#b.sock' }, /#/],
+    ['url', { url: 'redis+sentinel://h:1/mymaster?db=5' }, /\?/],
+    ['url', { url: 'redis+cluster://h:1?db=5' }, /\?/],
+  ])('"%s" in %o', (option, options, advice) => {
+    const error = refusal(options);
+
+    expect(error).toMatchObject(wrongValue);
+    expect(error.message).toContain(`"${option}"`);
+    expect(error.message).toMatch(advice);
+  });
+
+  test.each([
+    ['1e12', 1e12],
+    ['-1', -1],
+    ['a half', 0.5],
+  ])('a database that there cannot be: %s', (_what, database) => {
+    const error = refusal({ sentinel, database });
+    expect(error).toMatchObject(outOfRange);
+    expect(error.message).toMatch(/"database".*4294967295/);
+  });
+
+  test.each([
+    ['1e12', 1e12],
+    ['no number', 'abc'],
+  ])('a client whose database is %s', (_what, db) => {
+    const error = refusal({ client: new Redis({ lazyConnect: true, db }) });
+    expect(error).toMatchObject(wrongValue);
+    expect(error.message).toMatch(/"client".*database/);
+  });
+});
+
+test('null and undefined are the same as left out', () => {
+  const names = ['client', 'url', 'sentinel', 'cluster', 'username', 'password', 'database', 'readFrom']
+    .concat(['transport', 'tls', 'credentials', 'connectTimeout', 'commandTimeout', 'maxQueue', 'cache'])
+    .concat(['onUnavailable', 'prefix', 'ttl', 'disableTouch', 'disableTTL', 'serializer', 'scanCount'])
+    .concat(['onConflict', 'touchAfter', 'saveDestroyed', 'host', 'port', 'socket', 'db', 'pass']);
+  for (const nothing of [null, undefined]) {
+    const left = Object.fromEntries(names.map((name) => [name, nothing]));
+    expect(keepStore(new RedisStore(left))).toMatchObject({ prefix: 'sess:', ttl: 86400, scanCount: 100 });
+    for (const place of [{ url: elsewhere }, { sentinel }, { cluster }])
+      keepStore(new RedisStore({ ...left, ...place }));
+  }
+});
+
+test('what older versions of connect-redis were told beside a client is ignored, as there', () => {
+  const client = new Redis({ port: redis.port, lazyConnect: true });
+  keepStore(new RedisStore({ client, host: 'localhost', port: 6379, ttl: 260 }));
+});
+
 test('client and url together are refused', async () => {
   const client = await openClient('ioredis6', redis.port);
   const error = refusal({ client, url: redis.server.url });
@@ -135,7 +270,7 @@ describe('a client whose settings cannot be read is not taken for one of localho
 });
 
 describe('a url that cannot be used is refused without its secrets:', () => {
-  const secret = 's3cr3t';
+  const secret = SECRET;
 
   test.each([
     ['nothing', ''],

@@ -2,8 +2,8 @@
 
 // The words in which every kind of client is described; `describeClient` says what they mean.
 
-/** TLS settings of Node that another connection cannot have: functions, or what is not PEM. */
-const TLS_NOT_CARRIED = ['checkServerIdentity', 'secureContext', 'pfx', 'passphrase', 'pskCallback', 'crl'];
+const { NOT_CARRIED } = require('../tls.js');
+
 /** The longest delay of Node's own timers. */
 const LONGEST_MS = 2 ** 31 - 1;
 
@@ -36,7 +36,7 @@ function account({ username, password } = {}) {
 /** TLS settings in Node's words, of those that the client was given; undefined without TLS. */
 function tls(options) {
   if (!options) return undefined;
-  const lost = TLS_NOT_CARRIED.find((option) => options[option] !== undefined && options[option] !== null);
+  const lost = NOT_CARRIED.find((option) => options[option] !== undefined && options[option] !== null);
   if (lost !== undefined) throw new NotCarried(`its TLS setting "${lost}" cannot be carried over`);
   const { ca, cert, key, servername, rejectUnauthorized } = options;
   const isPem = (part) => typeof part === 'string' || ArrayBuffer.isView(part);

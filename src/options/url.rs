@@ -53,12 +53,25 @@ const SENTINEL_PORT: u16 = 26379;
 pub(crate) fn parse_url(text: &str) -> Result<ConnectionOptions, Error> {
     let (scheme, rest) = text.split_once("://").unwrap_or((text, ""));
     match scheme {
+        "redis+sentinel" | "rediss+sentinel" | "redis+cluster" | "rediss+cluster"
+            if rest.contains(['?', '#']) =>
+        {
+            Err(malformed(
+                "a URL without \"?\" and \"#\", which are to be written as %3F and %23",
+            ))
+        }
         "redis+sentinel" | "rediss+sentinel" => {
             let (nodes, path, options) = several(scheme, rest, SENTINEL_PORT)?;
             let (name, database_text) = path.split_once('/').unwrap_or((path, ""));
             if name.is_empty() {
                 return Err(malformed(
                     "a URL with the name of the primary, such as redis+sentinel://host:26379/mymaster",
+                ));
+            }
+            // Errors show the name, and a "/" in a password would begin it.
+            if name.contains('@') {
+                return Err(malformed(
+                    "a URL whose user, password and name of the primary are percent-encoded",
                 ));
             }
             let sentinel = Sentinel {
@@ -149,8 +162,19 @@ fn parse_single(text: &str) -> Result<ConnectionOptions, Error> {
             .map(Secret::new),
         ..ConnectionOptions::default()
     };
+    // It would be cut off: a part of a path, or of a password.
+    if url.fragment().is_some() {
+        return Err(malformed(
+            "a URL without \"#\", which is to be written as %23",
+        ));
+    }
     match url.scheme() {
         "redis" | "rediss" => {
+            if url.query().is_some_and(|query| !query.is_empty()) {
+                return Err(malformed(
+                    "a URL without parameters: the database is its path, such as redis://host:6379/5",
+                ));
+            }
             if url.scheme() == "rediss" {
                 options.tls = Some(TlsOptions::default());
             }
@@ -201,9 +225,14 @@ fn parse_single(text: &str) -> Result<ConnectionOptions, Error> {
             }
         }
         scheme => {
+            // What stands before a mere colon may be the user of a URL that lacks its scheme.
+            let found = match text.contains("://") {
+                true => format!(", not {scheme}:"),
+                false => String::new(),
+            };
             return Err(malformed(format!(
                 "a URL that begins with redis://, rediss://, redis+unix://, redis+sentinel:// or \
-                 redis+cluster://, not {scheme}:"
+                 redis+cluster://{found}"
             )));
         }
     }
@@ -289,6 +318,14 @@ mod tests {
             ("redis+cluster://:hunter2@h,,i", "host"),
             ("redis+unix://", "path"),
             ("redis+unix:///s?color=red", "parameters"),
+            ("redis://:hunter2@h?db=5", "parameters"),
+            ("redis://h:6379/1?pass=hunter2", "parameters"),
+            ("redis://h/1#hunter2", "#"),
+            ("redis+unix:///s#hunter2", "#"),
+            ("redis+sentinel://h/m?pass=hunter2", "?"),
+            ("redis+cluster://h?pass=hunter2", "?"),
+            ("redis+sentinel://ann:1/hunter2@h/m", "percent-encoded"),
+            ("hunter2:6379", "redis://"),
         ] {
             let message = parse_url(text).expect_err(text).to_string();
             assert!(message.contains(part), "{text}: {message}");

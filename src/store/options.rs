@@ -176,8 +176,18 @@ impl StoreOptions {
                 is_cluster: client.is_cluster,
             });
         }
-        if let Address::Cluster(cluster) = &mut options.address {
-            cluster.reads_from_replicas = self.reads_from_replicas.unwrap_or(false);
+        let reads_from_replicas = self.reads_from_replicas.unwrap_or(false);
+        match &mut options.address {
+            Address::Cluster(cluster) => cluster.reads_from_replicas = reads_from_replicas,
+            // What it reads from is the client's affair.
+            Address::Client(_) => {}
+            _ if reads_from_replicas => {
+                return Err(Error::Option {
+                    field: "readFrom",
+                    expected: "'primary' or left out where Redis is no cluster".to_owned(),
+                });
+            }
+            _ => {}
         }
         if let Address::Sentinel(Sentinel { tls: Some(tls), .. }) = &options.address {
             tls::Client::check(tls)?;
