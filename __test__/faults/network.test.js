@@ -181,3 +181,17 @@ test('an attempt to connect that hangs is not waited for: another one that is an
   // What the first attempt has sent is lost, and its time is not over.
   expect(await found).toBeNull();
 });
+
+test('attempts to connect that hang do not pile up', async () => {
+  network.silence();
+  const store = await openStore('url', network.port, { connectTimeout: 20_000, commandTimeout: 10_000 });
+  const found = store.get('nobody');
+  let most = 0;
+  await until(() => {
+    most = Math.max(most, network.open);
+    return network.accepted >= 6;
+  }, 8000);
+  expect(most).toBeLessThanOrEqual(3);
+  await network.heal();
+  expect(await found).toBeNull();
+});

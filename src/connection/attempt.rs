@@ -2,15 +2,19 @@
 
 use super::link::{self, Failure, Link};
 use super::sentinel::Sentinels;
-use super::{Credentials, tls};
+use super::{Credentials, names, tls};
 use crate::options::{Address, ConnectionOptions, Node};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use std::pin::pin;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 /// After so long without an end, an attempt counts as hanging.
 const HANGING: Duration = Duration::from_secs(1);
+/// What those have that join it, so that there are never more than two of them: whoever answers at all, but
+/// slowly, has the first attempt's whole time.
+const JOINED: Duration = HANGING.saturating_mul(2);
 
 /// The connection, and the server that it leads to.
 type Outcome = Result<(Link, Address), Failure>;
@@ -29,32 +33,45 @@ impl Place {
     /// first one's bytes may be well again long before `limit`.
     pub(super) async fn connect(self, limit: Duration) -> (Self, Outcome) {
         let end = Instant::now() + limit;
-        let mut attempts = FuturesUnordered::new();
+        let mut first = pin!(self.clone().attempt(limit));
+        let mut others = FuturesUnordered::new();
         loop {
-            let left = end.saturating_duration_since(Instant::now());
-            if attempts.is_empty() || left > HANGING {
-                attempts.push(self.clone().attempt(left, limit));
-            }
             tokio::select! {
-                Some(ended) = attempts.next() => return ended,
+                (place, outcome) = &mut first => {
+                    return (place, outcome.unwrap_or_else(|| Err(self.silent(limit))));
+                }
+                Some((place, Some(outcome))) = others.next() => return (place, outcome),
                 () = sleep(HANGING) => {}
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if left > HANGING && !self.awaits_name() {
+                others.push(self.clone().attempt(left.min(JOINED)));
             }
         }
     }
 
-    async fn attempt(mut self, left: Duration, limit: Duration) -> (Self, Outcome) {
-        let result = timeout(left, self.establish()).await.unwrap_or_else(|_| {
-            // Redis waits for the rest of what it does not understand.
-            let hint = match self.options.tls {
-                Some(_) => " (does it speak TLS on this port?)",
-                None => "",
-            };
-            let limit = limit.as_millis();
-            Err(Failure::silent(format!(
-                "no answer within {limit} ms{hint}"
-            )))
-        });
-        (self, result)
+    /// `None` when it has no end in time.
+    async fn attempt(mut self, limit: Duration) -> (Self, Option<Outcome>) {
+        let outcome = timeout(limit, self.establish()).await.ok();
+        (self, outcome)
+    }
+
+    fn silent(&self, limit: Duration) -> Failure {
+        let limit = limit.as_millis();
+        if self.awaits_name() {
+            return Failure::lost(format!("its name was not resolved within {limit} ms"));
+        }
+        // Redis waits for the rest of what it does not understand.
+        let hint = match self.options.tls {
+            Some(_) => " (does it speak TLS on this port?)",
+            None => "",
+        };
+        Failure::silent(format!("no answer within {limit} ms{hint}"))
+    }
+
+    /// A further attempt would only wait for the same.
+    fn awaits_name(&self) -> bool {
+        matches!(&self.options.address, Address::Tcp { host, .. } if names::is_sought(host))
     }
 
     async fn establish(&mut self) -> Outcome {

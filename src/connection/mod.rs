@@ -14,7 +14,7 @@
 //! - [`attempt`]: one attempt to connect.
 //! - [`inbox`]: what the handles say to whatever is behind them.
 //! - [`link`]: an open connection: set-up, replies in order, silence.
-//! - [`socket`] and [`tls`]: from an address to a byte stream.
+//! - [`socket`] and [`tls`]: from an address to a byte stream; [`names`]: from a host's name to addresses.
 //! - [`flights`]: reads that share a command.
 //! - [`tracking`]: what the server tells of keys that were read.
 //! - [`status`]: what a connection tells those who watch it.
@@ -27,6 +27,7 @@ mod commands;
 mod flights;
 mod inbox;
 mod link;
+mod names;
 mod parked;
 mod registry;
 pub(crate) mod runtime;

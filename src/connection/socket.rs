@@ -1,6 +1,6 @@
 //! From an address to a byte stream.
 
-use super::tls;
+use super::{names, tls};
 use crate::options::Address;
 use std::fmt;
 use std::io;
@@ -50,7 +50,7 @@ impl fmt::Debug for dyn Stream {
 pub(super) async fn open(address: &Address, tls: Option<&tls::Client>) -> io::Result<Socket> {
     match address {
         Address::Tcp { host, port } => {
-            let stream = TcpStream::connect((host.as_str(), *port)).await?;
+            let stream = TcpStream::connect(&names::addresses(host, *port).await?[..]).await?;
             // Requests are written in batches already: waiting for more would only delay them.
             stream.set_nodelay(true)?;
             match tls {
