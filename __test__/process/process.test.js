@@ -91,6 +91,24 @@ test('threads do not grow with the number of stores', async () => {
   expect(await run(program)).toEqual({ ...ended, output: '0' });
 });
 
+test('the room that a large session took is given back', async () => {
+  const program = `
+    const large = new RedisStore({
+      url: '${redis.server.url}', commandTimeout: 20000,
+      serializer: { stringify: ({ text }) => text, parse: (text) => ({ length: text.length }) },
+    });
+    (async () => {
+      const taken = () => { gc(); return process.memoryUsage.rss() / 1e6; };
+      await large.get('abc');
+      const before = taken();
+      await large.set('abc', { text: 'x'.repeat(100e6) });
+      if ((await large.get('abc')).length !== 100e6) throw new Error('another session');
+      for (let tries = 0; tries < 100 && taken() > before + 50; tries++) await large.get('nobody');
+      console.log(taken() < before + 50 ? 'given back' : taken() - before);
+    })();`;
+  expect(await run(program, { flags: ['--expose-gc'] })).toEqual({ ...ended, output: 'given back' });
+});
+
 test('an event loop that is blocked loses no answer', async () => {
   const program = `
     let answered = 0;

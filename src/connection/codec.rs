@@ -12,7 +12,8 @@ use tokio_util::codec::Decoder;
 const LONGEST_LINE: usize = 24;
 /// Redis's own bound on bulk strings, unless it is configured otherwise.
 const LONGEST_BULK: usize = 512 * 1024 * 1024;
-/// Room that is made at once for a reply that announces more: the announcement may be damaged.
+/// Room that is made at once for a reply that announces more: the announcement may be damaged. No more than that
+/// is kept for the next reply.
 const MOST_ROOM: usize = 1024 * 1024;
 
 /// Arrays within arrays: that of `SCAN` is one level deeper than its reply.
@@ -97,6 +98,9 @@ impl Decoder for Codec {
             match reply {
                 Simple::Whole(value, length) => {
                     bytes.advance(length);
+                    if length > MOST_ROOM {
+                        give_back_room(bytes);
+                    }
                     return Ok(Some(value));
                 }
                 Simple::Begun(length) => {
@@ -150,6 +154,11 @@ impl Codec {
             }
         }
     }
+}
+
+/// Leaves what has been read no more room than the rest needs.
+fn give_back_room(bytes: &mut BytesMut) {
+    *bytes = BytesMut::from(&bytes[..]);
 }
 
 /// What a line begins, with what belongs to it.
@@ -319,6 +328,21 @@ mod tests {
             let mut bytes = BytesMut::from(damaged);
             let result = Codec::default().decode(&mut bytes);
             assert!(result.is_err(), "{:?}", String::from_utf8_lossy(damaged));
+        }
+    }
+
+    #[test]
+    fn the_room_of_a_long_reply_is_not_kept() {
+        let text = "x".repeat(4 * MOST_ROOM);
+        for begin in ["$", "*1\r\n$"] {
+            let reply = format!("{begin}{}\r\n{text}\r\n:1\r\n", text.len());
+            let mut bytes = BytesMut::from(reply.as_bytes());
+            let mut codec = Codec::default();
+            assert!(matches!(codec.decode(&mut bytes), Ok(Some(_))));
+            assert_eq!(&bytes[..], b":1\r\n");
+            bytes.clear();
+            // What has been passed counts again when room is asked for.
+            assert!(!bytes.try_reclaim(MOST_ROOM));
         }
     }
 

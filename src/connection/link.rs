@@ -103,6 +103,8 @@ impl AsyncRead for Ear {
     }
 }
 
+/// Room for commands that is kept once they are written.
+const MOST_ROOM: usize = 2 * 1024 * 1024;
 /// Room for the replies to a batch of usual sessions: fewer reads than by tokio's 8 KB.
 const READ_AT_ONCE: usize = 64 * 1024;
 
@@ -110,6 +112,8 @@ pub(super) struct Link {
     replies: FramedRead<Ear, Codec>,
     writer: WriteHalf<socket::Socket>,
     out: BytesMut,
+    /// The most that has been in `out`, and so in its room.
+    most_out: usize,
     /// Whether what was written may still be in a buffer of TLS.
     unflushed: bool,
     /// Bytes given to `send` and bytes taken by the socket, since the beginning.
@@ -144,6 +148,7 @@ impl Link {
             ),
             writer,
             out: BytesMut::new(),
+            most_out: 0,
             unflushed: false,
             sent: 0,
             written: 0,
@@ -169,6 +174,7 @@ impl Link {
     /// compared with `written`.
     pub(super) fn send(&mut self, bytes: &[u8]) -> u64 {
         self.out.extend_from_slice(bytes);
+        self.most_out = self.most_out.max(self.out.len());
         self.sent += bytes.len() as u64;
         self.sent
     }
@@ -230,6 +236,10 @@ impl Link {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => return Poll::Pending,
             }
+        }
+        if self.most_out > MOST_ROOM {
+            self.out = BytesMut::new();
+            self.most_out = 0;
         }
         if self.unflushed {
             match Pin::new(&mut self.writer).poll_flush(cx) {
