@@ -4,12 +4,14 @@
 //! thousand. Nearly all that a session store gets is bulk strings, integers, `OK` and nil, and arrays of these
 //! from `SCAN`: those are read here as soon as they are whole, everything else is left to it.
 
-use redis::{RedisError, Value, ValueCodec};
+use redis::{ErrorKind, RedisError, Value, ValueCodec};
 use tokio_util::bytes::{Buf, BytesMut};
 use tokio_util::codec::Decoder;
 
 /// The digits of a length or an integer, its sign and the line's end are no longer than this.
 const LONGEST_LINE: usize = 24;
+/// Redis quotes 128 bytes of what it was asked; scripts and modules have words of their own.
+const LONGEST_REFUSAL: usize = 64 * 1024;
 /// Redis's own bound on bulk strings, unless it is configured otherwise.
 const LONGEST_BULK: usize = 512 * 1024 * 1024;
 /// Room that is made at once for a reply that announces more: the announcement may be damaged. No more than that
@@ -108,6 +110,7 @@ impl Decoder for Codec {
                     return Ok(None);
                 }
                 Simple::Unknown => return Ok(None),
+                Simple::Other if bytes.first() == Some(&b'-') => return refusal(bytes),
                 Simple::Other => {}
             }
         }
@@ -154,6 +157,20 @@ impl Codec {
             }
         }
     }
+}
+
+/// Reads an error reply. It may quote what it was asked, cut off in the midst of a character, and the redis crate
+/// insists on UTF-8.
+fn refusal(bytes: &mut BytesMut) -> Result<Option<Value>, RedisError> {
+    let Some(end) = bytes.windows(2).position(|two| two == b"\r\n") else {
+        return if bytes.len() < LONGEST_REFUSAL {
+            Ok(None)
+        } else {
+            Err((ErrorKind::Parse, "an error reply without an end").into())
+        };
+    };
+    let line = bytes.split_to(end + 2);
+    redis::parse_redis_value(String::from_utf8_lossy(&line).as_bytes()).map(Some)
 }
 
 /// Leaves what has been read no more room than the rest needs.
@@ -311,6 +328,26 @@ mod tests {
             Simple::Other
         ));
         assert!(matches!(codec.array(b"*-1\r\n"), Simple::Other));
+    }
+
+    #[test]
+    fn error_replies_may_quote_the_half_of_a_character() {
+        let mut codec = Codec::default();
+        let reply = b"-ERR unknown command 'PTTL', with args: '\xe2\x82\xac\xe2\x82\r\n:1\r\n";
+        let mut bytes = BytesMut::from(&reply[..20]);
+        assert!(matches!(codec.decode(&mut bytes), Ok(None)));
+        bytes.extend_from_slice(&reply[20..]);
+        let Ok(Some(Value::ServerError(error))) = codec.decode(&mut bytes) else {
+            panic!("no error reply");
+        };
+        assert_eq!(error.code(), "ERR");
+        assert_eq!(
+            error.details(),
+            Some("unknown command 'PTTL', with args: '\u{20ac}\u{fffd}")
+        );
+        assert_eq!(decode_all(&mut codec, &mut bytes), [Value::Int(1)]);
+        let mut bytes = BytesMut::from(&[b'-'; LONGEST_REFUSAL][..]);
+        assert!(codec.decode(&mut bytes).is_err());
     }
 
     #[test]
