@@ -7,7 +7,7 @@ const { closeAll, openStore } = require('../support/stores.js');
 const redis = useRedis({ args: ['--rename-command', 'PTTL', ''] });
 afterEach(closeAll);
 
-test.each(['', 'x', 'xx'])('a refusal that is cut off in the midst of a character is one (%j)', async (before) => {
+test.each(['', 'x', 'xx'])('a refusal that ends in the midst of a character is one (%j)', async (before) => {
   const store = await openStore('url', redis.port);
   let lost = 0;
   store.on('reconnecting', () => {
