@@ -1,5 +1,6 @@
 'use strict';
 
+const { AsyncResource } = require('node:async_hooks');
 const { Completions } = require('./native.js');
 const { Kind } = require('./request.js');
 
@@ -10,11 +11,17 @@ const FIELDS = 3;
 const CONTINUED = (1 << Kind.ITEM) | (1 << Kind.ID) | (1 << Kind.EVENT) | (1 << Kind.COMMANDS);
 
 /**
+ * In the async context in which this module was loaded. The addon's way to the event loop keeps the context it was made
+ * in, for good: that of the request which makes the first store is to end with it.
+ */
+const makeCompletions = AsyncResource.bind((drain) => new Completions(drain));
+
+/**
  * The completions of all stores: takes slices from the addon and gives each completion to its request.
  * Requests are known to the addon by their place in a table.
  */
 class Inbox {
-  #native = new Completions(() => this.#drain());
+  #native = makeCompletions(() => this.#drain());
   #slice = new Uint32Array(this.#native.capacity);
   #requests = [];
   #free = [];
