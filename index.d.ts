@@ -203,7 +203,7 @@ export type ScanEntry =
       ttl: number | null;
       error?: undefined;
     }
-  /** A record that cannot be read as a session; `error` is what `get` would fail with. */
+  /** A record that cannot be read as a session, or is no object; `error` has a `code` if it is not the app's. */
   | { id: string; session: null; ttl: number | null; error: unknown };
 
 /**
@@ -281,6 +281,8 @@ export type ErrorCode =
   | 'ERR_REDIS_REPLY'
   /** A stored session is not valid JSON; `position` says where, as an index into the text. */
   | 'ERR_SESSION_CORRUPT'
+  /** A function of the app failed without an error, or gave a promise that was not settled in time. */
+  | 'ERR_APP_FUNCTION'
   /** The session was not saved, since it has changed since it was loaded; see `onConflict`. */
   | 'ERR_SESSION_CONFLICT'
   /** In an `error` event: the server does not tell what changes, so nothing is cached. */

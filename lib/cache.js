@@ -30,8 +30,9 @@ class Near {
    * False if the session is not there, or not to be trusted.
    *
    * @param decides whether only JavaScript can tell which expiry is in force
+   * @param timeout of the operation, in ms
    */
-  get(store, id, callback, memory, decides) {
+  get(store, id, callback, memory, decides, timeout) {
     // What the app has written reaches the addon before what it reads.
     flushWrites();
     const lookup = this.#lookup;
@@ -39,7 +40,7 @@ class Near {
     if (text === null) return false;
     const shown = this.#ends[0];
     const ends = this.#ends[1];
-    const hit = new Hit(store, callback, id, memory, decides, shown);
+    const hit = new Hit(store, callback, id, memory, decides, timeout, shown);
     if (depth < DEEPEST) {
       // In no `try`: what the callback throws is the app's. It then leaves a level behind, which the next
       // deferred hit puts right.

@@ -1,5 +1,6 @@
 'use strict';
 
+const { inTime, isThenable, thrown } = require('./app-functions.js');
 const { jsonErrorPosition } = require('./native.js');
 const { ownCopy } = require('./copy.js');
 const { coded } = require('./errors.js');
@@ -23,8 +24,13 @@ function corrupt(operation, prefix, text) {
   return error;
 }
 
-function isThenable(value) {
-  return typeof value?.then === 'function';
+/** What was stored, or what an app's `parse` made of it, is no object. */
+function noSession(operation, prefix) {
+  return coded(
+    Error,
+    'ERR_SESSION_CORRUPT',
+    `${operation}: a session under the prefix ${JSON.stringify(prefix)} is no object`,
+  );
 }
 
 /** Reads one session. */
@@ -32,30 +38,41 @@ class Get extends Request {
   /**
    * @param memory where it is kept that the session was loaded, if it is
    * @param isTimed the time when the session ends comes in any case, and is decided upon here
+   * @param timeout of the operation, in ms
    */
-  constructor(store, callback, id, memory, isTimed) {
+  constructor(store, callback, id, memory, isTimed, timeout) {
     super(store, callback);
     this.id = id;
     this.memory = memory;
     this.isTimed = isTimed;
+    this.timeout = timeout;
+    /** When it was called, where a function of the app may read the session. */
+    this.began = isTimed ? Date.now() : 0;
   }
 
   complete(kind, text, ends) {
-    if (kind === Kind.SESSION && text !== '') read(this, text, ends);
     // An empty value is no session, as connect-redis has it.
-    else super.complete(kind, text);
+    if (kind !== Kind.SESSION || text === '') super.complete(kind, text);
+    else if (usesApp(this.store, this.isTimed)) this.runInAsyncScope(read, undefined, this, text, ends);
+    else read(this, text, ends);
   }
+}
+
+/** Functions of the app have a part in the reading. They are to run in the async context of the call. */
+function usesApp(store, isTimed) {
+  return store.serializer !== JSON || (isTimed && typeof store.ttl === 'function');
 }
 
 /** Reads one session that is there already: its callback runs where `get` was called. */
 class Hit {
   /** @param shown the expiry to be put into the session, 0 for none; not asked for where `isTimed` */
-  constructor(store, callback, id, memory, isTimed, shown) {
+  constructor(store, callback, id, memory, isTimed, timeout, shown) {
     this.store = store;
     this.callback = callback;
     this.id = id;
     this.memory = memory;
     this.isTimed = isTimed;
+    this.timeout = timeout;
     this.shown = shown;
   }
 
@@ -68,9 +85,9 @@ class Hit {
     callback(null, session);
   }
 
-  fail(error) {
+  fail(reason) {
     const { callback } = this;
-    callback(error, null);
+    callback(thrown(reason), null);
   }
 }
 
@@ -86,12 +103,17 @@ function read(reader, text, ends) {
   }
   if (failure) reader.fail(failure.error);
   else if (isThenable(session))
-    session.then(
+    inTime(session, timeLeft(reader), 'get: serializer.parse').then(
       // Out of the promise's chain, where an error of the callback would be a rejection.
       (parsed) => process.nextTick(give, reader, parsed, text, ends),
       (error) => process.nextTick(() => reader.fail(error)),
     );
   else give(reader, session, text, ends);
+}
+
+/** Of an operation, in ms. A hit has all of its time. */
+function timeLeft({ began, timeout }) {
+  return began > 0 ? Math.min(began + timeout - Date.now(), timeout) : timeout;
 }
 
 function give(reader, session, text, ends) {
@@ -158,9 +180,10 @@ class Length extends Request {
 
 /** Collects sessions; what cannot be read as one is left out and counted. */
 class All extends Listing {
-  constructor(store, callback, outbox, walk, isTimed) {
+  constructor(store, callback, outbox, walk, isTimed, timeout) {
     super(store, callback, outbox, walk);
     this.isTimed = isTimed;
+    this.timeout = timeout;
   }
 
   sessions = [];
@@ -168,20 +191,20 @@ class All extends Listing {
   id = '';
   /** Sessions that an asynchronous `parse` has yet to give. */
   pending = 0;
-  ended = false;
   hasGaps = false;
+  #settleAll;
 
   complete(kind, text, ends) {
     if (kind === Kind.ID) this.id = ownCopy(text);
-    else if (kind === Kind.ITEM) this.#read(text, ends);
-    else if (kind === Kind.DONE) {
-      this.ended = true;
-      this.#endIfComplete();
-    } else super.complete(kind, text);
+    else if (kind === Kind.ITEM) {
+      if (text === '') return;
+      if (usesApp(this.store, this.isTimed)) this.runInAsyncScope(this.#read, this, text, ends);
+      else this.#read(text, ends);
+    } else if (kind === Kind.DONE) this.#end();
+    else super.complete(kind, text);
   }
 
   #read(text, ends) {
-    if (text === '') return;
     const { id } = this;
     let session;
     try {
@@ -202,10 +225,9 @@ class All extends Listing {
     const settle = (value) => {
       if (ends > 0) putExpiry(value, ends, this.isTimed, this.store.ttl);
       this.#add(id, value, place);
-      this.pending--;
-      if (this.ended && this.pending === 0) process.nextTick(() => this.#endIfComplete());
+      if (--this.pending === 0) this.#settleAll?.();
     };
-    session.then(settle, () => settle(undefined));
+    Promise.resolve(session).then(settle, () => settle(undefined));
   }
 
   #add(id, session, place = this.sessions.length) {
@@ -217,12 +239,26 @@ class All extends Listing {
     this.sessions[place] = session;
   }
 
-  #endIfComplete() {
-    if (this.pending > 0) return;
+  /** All pages are there. What an app's `parse` still has to give gets as much time as a page. */
+  #end() {
+    if (this.pending === 0) {
+      this.#give();
+      return;
+    }
+    const settled = new Promise((resolve) => {
+      this.#settleAll = resolve;
+    });
+    inTime(settled, this.timeout, 'all: serializer.parse').then(
+      () => process.nextTick(() => this.#give()),
+      (error) => process.nextTick(() => this.fail(error)),
+    );
+  }
+
+  #give() {
     // Places that were kept for sessions and got none. Of a million without any, no second array is made.
     const sessions = this.hasGaps ? this.sessions.filter((session) => session !== undefined) : this.sessions;
     this.succeed(Object.defineProperty(sessions, 'corrupt', { value: this.corrupt }));
   }
 }
 
-module.exports = { Get, Hit, Ids, Length, All, Listing, corrupt, putExpiry };
+module.exports = { Get, Hit, Ids, Length, All, Listing, corrupt, noSession, putExpiry };

@@ -1,6 +1,7 @@
 'use strict';
 
 const { AsyncResource } = require('node:async_hooks');
+const { thrown } = require('./app-functions.js');
 const { fromNative } = require('./errors.js');
 
 /**
@@ -52,8 +53,9 @@ class Request extends AsyncResource {
     this.runInAsyncScope(this.callback, undefined, null, result);
   }
 
-  fail(error) {
-    this.runInAsyncScope(this.callback, undefined, error, null);
+  /** @param reason an error, or what an app's own function threw */
+  fail(reason) {
+    this.runInAsyncScope(this.callback, undefined, thrown(reason), null);
   }
 }
 

@@ -1,9 +1,10 @@
 'use strict';
 
+const { inTime, isThenable, thrown } = require('./app-functions.js');
 const { ownCopy } = require('./copy.js');
 const { storeClosed } = require('./errors.js');
 const { NEVER } = require('./expiry.js');
-const { corrupt, putExpiry } = require('./operations.js');
+const { corrupt, noSession, putExpiry } = require('./operations.js');
 const { Operation } = require('./outbox.js');
 const { Kind, Request } = require('./request.js');
 
@@ -40,17 +41,28 @@ function abortable(promise, signal) {
 }
 
 /** What the iterator gives for a record; `session` is null where it cannot be read, and `error` says why. */
-async function entryOf(store, { id, text, ends }) {
+async function entryOf(store, { id, text, ends }, timeout, signal) {
   // Read when it is wanted: by then some of the time may be over.
   const ttl = ends === NEVER || ends === 0 ? null : Math.max(0, ends - Date.now()) / 1000;
   const { serializer, prefix } = store;
   let session;
   try {
-    session = await serializer.parse(text);
+    session = serializer.parse(text);
+    if (isThenable(session)) {
+      const parsed = abortable(Promise.resolve(session), signal);
+      session = await inTime(parsed, timeout, 'scan: serializer.parse');
+    }
   } catch (error) {
-    const reason = serializer === JSON ? corrupt('scan', prefix, text) : error;
-    return { id, session: null, ttl, error: reason };
+    signal?.throwIfAborted();
+    return {
+      id,
+      session: null,
+      ttl,
+      error: serializer === JSON ? corrupt('scan', prefix, text) : thrown(error),
+    };
   }
+  if (session === null || typeof session !== 'object')
+    return { id, session: null, ttl, error: noSession('scan', prefix) };
   if (ends > 0) putExpiry(session, ends, true, store.ttl);
   return { id, session, ttl };
 }
@@ -59,19 +71,21 @@ async function entryOf(store, { id, text, ends }) {
  * Sessions one by one. A page is asked for when the one before is used up; leaving the loop ends the walk.
  *
  * @param open begins the walk
+ * @param timeout for each page, and for each session that an app's function reads, in ms
  */
-async function* scan(store, outbox, open, isClosed, signal) {
+async function* scan(store, outbox, { open, isClosed, timeout, signal }) {
   signal?.throwIfAborted();
   if (isClosed()) throw storeClosed('scan');
   const walk = open();
   try {
     let isLast = false;
     while (!isLast) {
+      if (isClosed()) throw storeClosed('scan');
       const page = await abortable(nextPage(store, outbox, walk), signal);
       isLast = page.isLast;
       for (const record of page.records) {
         // An empty value is no session.
-        if (record.text !== '') yield entryOf(store, record);
+        if (record.text !== '') yield entryOf(store, record, timeout, signal);
         signal?.throwIfAborted();
       }
     }

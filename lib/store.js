@@ -1,6 +1,7 @@
 'use strict';
 
 const { Session, Store } = require('express-session');
+const { thrown } = require('./app-functions.js');
 const { Availability } = require('./availability.js');
 const { Near } = require('./cache.js');
 const { closeWithClient } = require('./client.js');
@@ -278,8 +279,12 @@ class RedisStore extends Store {
   scan(options = {}) {
     const { count, match, signal } = check.scan(options);
     if (!this.#isServing) this.#takeFields();
-    const open = () => this.#native.list(List.SESSIONS_TIMED, match, count);
-    return scan(this, this.#outbox, open, () => this.#closed !== undefined, signal);
+    return scan(this, this.#outbox, {
+      open: () => this.#native.list(List.SESSIONS_TIMED, match, count),
+      isClosed: () => this.#closed !== undefined,
+      timeout: this.#commandTimeout,
+      signal,
+    });
   }
 
   cacheStats() {
@@ -370,8 +375,9 @@ class RedisStore extends Store {
     const isTimed = this.#isTimed;
     // With express-session, `createSession` sees all that is loaded.
     const memory = this.#memory.keepsLoaded || this.generate === undefined ? this.#memory : undefined;
-    if (this.#near?.get(this, sid, callback, memory, this.#decidesExpiry)) return;
-    const request = new Get(this, callback, sid, memory, isTimed);
+    const timeout = this.#commandTimeout;
+    if (this.#near?.get(this, sid, callback, memory, this.#decidesExpiry, timeout)) return;
+    const request = new Get(this, callback, sid, memory, isTimed, timeout);
     this.#outbox.add(isTimed ? Operation.GET_TIMED : Operation.GET, request, sid);
   }
 
@@ -481,7 +487,11 @@ class RedisStore extends Store {
 
   /** A lifetime of 0 or less. Through the public method, since apps override it, some without a callback. */
   #expire(sid, callback, isPromised) {
-    if (isPromised) Promise.resolve(this.destroy(sid)).then((result) => callback(null, result), callback);
+    if (isPromised)
+      Promise.resolve(this.destroy(sid)).then(
+        (result) => callback(null, result),
+        (error) => callback(thrown(error), null),
+      );
     else this.destroy(sid, callback);
   }
 
@@ -510,7 +520,10 @@ class RedisStore extends Store {
     checked(callback);
     const hindrance = this.#hindrance(name);
     if (hindrance) process.nextTick(callback, hindrance, null);
-    else new Listing(this, callback, this.#outbox, this.#native.list(what, '*'), this.#isTimed).begin();
+    else {
+      const walk = this.#native.list(what, '*');
+      new Listing(this, callback, this.#outbox, walk, this.#isTimed, this.#commandTimeout).begin();
+    }
   }
 
   /** Answers what cannot be tried at all. */

@@ -110,6 +110,45 @@ describe('the async context of the caller', () => {
       expect(seen).toEqual([1, 2, 3]);
     },
   );
+
+  test.each([
+    ['get', {}, false],
+    ['get', {}, true],
+    ['get', { cache: true }, false],
+    ['all', {}, false],
+    ['all', {}, true],
+    ['scan', {}, false],
+  ])(
+    "is that of the app's functions by which %s reads, with %p, asynchronous: %p",
+    async (method, options, isAsync) => {
+      const context = new AsyncLocalStorage();
+      const seen = [];
+      const note = (what) => seen.push(`${what} in ${context.getStore()}`);
+      const parse = (text) => {
+        note('parse');
+        return JSON.parse(text);
+      };
+      const serializer = { parse: isAsync ? async (text) => parse(text) : parse, stringify: JSON.stringify };
+      const ttl = () => {
+        note('ttl');
+        return 60;
+      };
+      const store = await context.run('first', () =>
+        openStore('url', redis.port, { serializer, ttl, ...options }),
+      );
+      await store.set('abc', liveSession('abc'));
+      const read = async () => {
+        if (method !== 'scan') await store[method](...(method === 'get' ? ['abc'] : []));
+        else for await (const { session } of store.scan()) expect(session).not.toBeNull();
+      };
+
+      for (const request of ['one', 'two']) {
+        seen.length = 0;
+        await context.run(request, read);
+        expect(seen).toEqual([`parse in ${request}`, `ttl in ${request}`]);
+      }
+    },
+  );
 });
 
 test('callbacks come later than the call, and in the order of the calls', async () => {

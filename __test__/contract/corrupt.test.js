@@ -1,5 +1,6 @@
 'use strict';
 
+const { setTimeout: sleep } = require('node:timers/promises');
 const { useRedis } = require('../support/redis.js');
 const { closeAll, openStore, styles } = require('../support/stores.js');
 
@@ -164,6 +165,73 @@ describe.each(Object.entries(styles))("get with the app's parse, called in %s st
     const error = await call(sessions, 'get', 'abc').catch((reason) => reason);
 
     expect(error).toBe(refusal);
+  });
+
+  test.each([
+    [
+      'throws',
+      (value) => {
+        throw value;
+      },
+    ],
+    ['rejects', (value) => Promise.reject(value)],
+  ])('that %s with no error gives one in its place', async (_how, fail) => {
+    await store('abc', '{}');
+    for (const value of [undefined, null, 0, '', false]) {
+      for (const cache of [false, true]) {
+        const serializer = { parse: () => fail(value), stringify: JSON.stringify };
+        const sessions = await openStore('url', redis.port, { serializer, cache });
+        // The second one finds what the first one has read, if it is kept.
+        for (let reads = 0; reads < 2; reads++) {
+          await expect(call(sessions, 'get', 'abc')).rejects.toMatchObject({
+            name: 'Error',
+            code: 'ERR_APP_FUNCTION',
+          });
+        }
+      }
+    }
+  });
+
+  test.each([false, true])('that never answers ends by the deadline, with a cache: %p', async (cache) => {
+    await store('abc', '{}');
+    const serializer = { parse: () => new Promise(() => {}), stringify: JSON.stringify };
+    const sessions = await openStore('url', redis.port, { serializer, cache, commandTimeout: 500 });
+
+    for (let reads = 0; reads < 2; reads++) {
+      const began = performance.now();
+      const error = await call(sessions, 'get', 'abc').catch((reason) => reason);
+      // A timer may be a millisecond early.
+      expect(performance.now() - began).toBeGreaterThan(495);
+      expect(error).toMatchObject({ name: 'Error', code: 'ERR_APP_FUNCTION' });
+      expect(error.message).toMatch(/^get: serializer\.parse .*commandTimeout/);
+    }
+  });
+
+  test('that never answers lets all end, by as much time again', async () => {
+    await store('abc', '1');
+    await store('def', '2');
+    const parse = (text) => (text === '1' ? new Promise(() => {}) : { n: 2 });
+    const serializer = { parse, stringify: JSON.stringify };
+    const sessions = await openStore('url', redis.port, { serializer, commandTimeout: 500 });
+
+    const error = await call(sessions, 'all').catch((reason) => reason);
+    expect(error).toMatchObject({ name: 'Error', code: 'ERR_APP_FUNCTION' });
+    expect(error.message).toMatch(/^all: serializer\.parse /);
+  });
+
+  test('counts the time from the call', async () => {
+    await store('abc', '{}');
+    const serializer = { parse: () => new Promise(() => {}), stringify: JSON.stringify };
+    const sessions = await openStore('url', redis.port, { serializer, commandTimeout: 2000 });
+    await sessions.get('nobody');
+
+    redis.server.pause();
+    const began = performance.now();
+    const answer = call(sessions, 'get', 'abc').catch((reason) => reason);
+    await sleep(1000);
+    redis.server.resume();
+    expect(await answer).toMatchObject({ code: 'ERR_APP_FUNCTION' });
+    expect(performance.now() - began).toBeLessThan(2900);
   });
 
   test('that is asynchronous gives the session it resolves to', async () => {

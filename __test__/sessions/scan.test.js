@@ -107,6 +107,41 @@ describe('scan', () => {
     });
   });
 
+  test.each(['null', '5', '"secret"'])(
+    'JSON that is no object is given without a session: %s',
+    async (text) => {
+      await fill(1);
+      await redis.command('SET', 'sess:odd', text);
+      const entries = await collect(store.scan());
+      const { session, error } = entries.find(({ id }) => id === 'odd');
+      expect(session).toBeNull();
+      expect(error).toMatchObject({ name: 'Error', code: 'ERR_SESSION_CORRUPT' });
+      expect(error.message).toBe('scan: a session under the prefix "sess:" is no object');
+      expect((await store.all()).corrupt).toBe(1);
+    },
+  );
+
+  test.each([
+    ['gives null', () => null, 'ERR_SESSION_CORRUPT'],
+    ['gives undefined later', async () => undefined, 'ERR_SESSION_CORRUPT'],
+    [
+      'throws undefined',
+      () => {
+        throw undefined;
+      },
+      'ERR_APP_FUNCTION',
+    ],
+    ['rejects with null', () => Promise.reject(null), 'ERR_APP_FUNCTION'],
+    ['gives a promise that is never settled', () => new Promise(() => {}), 'ERR_APP_FUNCTION'],
+  ])('a parse that %s has an error in its entry', async (_what, parse, code) => {
+    await fill(1);
+    const serializer = { parse, stringify: JSON.stringify };
+    const reading = await openStore('url', redis.port, { serializer, commandTimeout: 300 });
+    expect(await collect(reading.scan())).toMatchObject([
+      { id: 's0', session: null, error: { name: 'Error', code } },
+    ]);
+  });
+
   test('asks for no more than is used', async () => {
     await fill(5000);
     const sessions = store.scan();
@@ -173,14 +208,33 @@ describe('scan', () => {
     expect(await sessions.next()).toEqual({ value: undefined, done: true });
   });
 
-  test('is refused once the store is closed, also in the midst', async () => {
-    await fill(1000);
-    const sessions = store.scan();
-    await sessions.next();
-    await store.close();
-    await expect(collect(sessions)).rejects.toMatchObject({ code: 'ERR_STORE_CLOSED' });
-    await expect(store.scan().next()).rejects.toMatchObject({ code: 'ERR_STORE_CLOSED' });
+  test('a signal ends it while an app reads a session', async () => {
+    await fill(1);
+    const parse = jest.fn(() => new Promise(() => {}));
+    const serializer = { parse, stringify: JSON.stringify };
+    const reading = await openStore('url', redis.port, { serializer, commandTimeout: 600_000 });
+    const controller = new AbortController();
+    const reason = new Error('enough');
+    const sessions = reading.scan({ signal: controller.signal });
+    const first = sessions.next();
+    await until(() => parse.mock.calls.length > 0);
+    controller.abort(reason);
+    await expect(first).rejects.toBe(reason);
+    expect(await sessions.next()).toEqual({ value: undefined, done: true });
   });
+
+  test.each(['alone', 'beside another store on its connection'])(
+    'is refused once the store is closed, also in the midst: %s',
+    async (company) => {
+      if (company !== 'alone') await (await openStore('url', redis.port)).get('abc');
+      await fill(1000);
+      const sessions = store.scan();
+      await sessions.next();
+      await store.close();
+      await expect(collect(sessions)).rejects.toMatchObject({ code: 'ERR_STORE_CLOSED' });
+      await expect(store.scan().next()).rejects.toMatchObject({ code: 'ERR_STORE_CLOSED' });
+    },
+  );
 
   test.each([
     [null, 'ERR_INVALID_ARG_TYPE'],
