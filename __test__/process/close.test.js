@@ -1,7 +1,12 @@
 'use strict';
 
+const { once } = require('node:events');
+const net = require('node:net');
+const { RedisStore } = require('../..');
+const { startCluster } = require('../support/cluster.js');
 const { useRedis } = require('../support/redis.js');
-const { closeAll, openStore, recordCalls } = require('../support/stores.js');
+const { closeAll, keepStore, openStore, recordCalls } = require('../support/stores.js');
+const { until } = require('../support/until.js');
 
 const redis = useRedis();
 afterEach(closeAll);
@@ -63,8 +68,44 @@ test('ends the connection', async () => {
   while ((await connections()) > 1);
 });
 
+test('ends the connections to the nodes of a cluster', async () => {
+  const cluster = await startCluster({ primaries: 3, replicas: 0 });
+  try {
+    // With the one that asks.
+    const connections = async () =>
+      (await cluster.everywhere('CLIENT', 'LIST', 'TYPE', 'normal')).map(
+        (list) => String(list).trim().split('\n').length,
+      );
+    const store = keepStore(new RedisStore({ cluster: cluster.addresses }));
+    await until(async () => String(await connections()) === '2,2,2');
+    await store.get('abc');
+    await store.close();
+    await until(async () => String(await connections()) === '1,1,1');
+  } finally {
+    await cluster.stop();
+  }
+});
+
+test('waits for no node that does not answer, when no operation does', async () => {
+  const silent = net.createServer();
+  silent.listen(0, '127.0.0.1');
+  await once(silent, 'listening');
+  const { port } = silent.address();
+  const store = keepStore(new RedisStore({ cluster: [{ host: '127.0.0.1', port }] }));
+  const [peer] = await once(silent, 'connection');
+  peer.on('error', () => {}).resume();
+  try {
+    const begin = performance.now();
+    await store.close();
+    expect(performance.now() - begin).toBeLessThan(1000);
+    await until(() => peer.destroyed);
+  } finally {
+    peer.destroy();
+    silent.close();
+  }
+});
+
 test('a store without a Redis can be closed', async () => {
-  const { RedisStore } = require('../..');
   const store = new RedisStore({ url: 'redis://127.0.0.1:1' });
   await store.close();
   await expect(store.get('abc')).rejects.toEqual(closed);

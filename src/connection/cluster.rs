@@ -23,6 +23,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
 /// How long one question for the slots may take.
@@ -62,7 +63,7 @@ pub(super) async fn run(
         turn: 0,
     };
     router.run().await;
-    router.finish().await;
+    router.finish();
 }
 
 /// A command of a job.
@@ -95,6 +96,7 @@ struct Work {
 
 struct Member {
     connection: Connection,
+    task: AbortHandle,
     /// Held, since connections hold theirs weakly.
     _watch: Arc<MemberWatch>,
 }
@@ -176,13 +178,14 @@ impl Router {
     }
 
     /// Ends the nodes' connections, then tells everybody that it is over.
-    async fn finish(mut self) {
+    fn finish(mut self) {
         self.inbox.shut();
         while let Some(message) = self.inbox.try_next() {
             self.accept(message);
         }
-        for (_, member) in self.members.drain() {
-            member.connection.close().await;
+        // Nobody waits for what they still have: our own questions, and what has run out of time.
+        for member in self.members.values() {
+            member.task.abort();
         }
         self.inbox.tell_ended();
     }
@@ -530,7 +533,7 @@ impl Router {
             };
             Tracking::new(cache, Some(Box::new(relay)))
         });
-        let connection = Connection::open_with(&self.tasks, options, None, tracking);
+        let (connection, task) = Connection::open_with(&self.tasks, options, None, tracking);
         let watch = Arc::new(MemberWatch {
             node: node.clone(),
             news: self.sender.clone(),
@@ -539,6 +542,7 @@ impl Router {
         connection.watch(weak);
         let member = Member {
             connection,
+            task,
             _watch: watch,
         };
         self.members.insert(node.clone(), member);

@@ -59,6 +59,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
 /// What became of a command. An error reply of the server is an error.
@@ -199,15 +200,16 @@ impl Connection {
             .clone()
             .map(|cache| Arc::new(Cache::new(cache)));
         let tracking = cache.clone().map(|cache| Tracking::new(cache, None));
-        Self::open_with(tasks, options, cache, tracking)
+        Self::open_with(tasks, options, cache, tracking).0
     }
 
+    /// The task behind it ends by itself; the second handle ends it at once.
     fn open_with(
         tasks: &Handle,
         options: ConnectionOptions,
         cache: Option<Arc<Cache>>,
         tracking: Option<Tracking>,
-    ) -> Self {
+    ) -> (Self, AbortHandle) {
         let (messages, inbox) = mpsc::unbounded_channel();
         let inbox = Inbox::new(inbox);
         let shared = Arc::new(Shared {
@@ -224,28 +226,27 @@ impl Connection {
             cache,
             flights: Arc::default(),
         });
-        match options.address.clone() {
+        let task = match options.address.clone() {
             Address::Cluster(cluster) => {
-                tasks.spawn(cluster::run(cluster, options, Arc::clone(&shared), inbox));
+                tasks.spawn(cluster::run(cluster, options, Arc::clone(&shared), inbox))
             }
             Address::Client(_) => {
                 let handle = messages.downgrade();
-                tasks.spawn(client::run(options, Arc::clone(&shared), handle, inbox));
+                tasks.spawn(client::run(options, Arc::clone(&shared), handle, inbox))
             }
-            _ => {
-                tasks.spawn(supervisor::run(
-                    options,
-                    Arc::clone(&shared),
-                    inbox,
-                    tracking,
-                ));
-            }
-        }
-        Self {
+            _ => tasks.spawn(supervisor::run(
+                options,
+                Arc::clone(&shared),
+                inbox,
+                tracking,
+            )),
+        };
+        let connection = Self {
             messages,
             shared,
             node: 0,
-        }
+        };
+        (connection, task.abort_handle())
     }
 
     /// The server as errors name it.
