@@ -397,7 +397,7 @@ class RedisStore extends Store {
     } catch (error) {
       failure = { error };
     }
-    if (failure) process.nextTick(callback, failure.error, null);
+    if (failure) process.nextTick(callback, thrown(failure.error), null);
     else if (ttl <= 0) this.#expire(sid, callback, isPromised);
     else if (this.#isGuarded) this.#saveGuarded(sid, session, callback, record, text, ttl);
     else this.#save(sid, session, callback, record, isKnown, text, ttl);
@@ -457,7 +457,7 @@ class RedisStore extends Store {
     } catch (error) {
       failure = { error };
     }
-    if (failure) process.nextTick(callback, failure.error, null);
+    if (failure) process.nextTick(callback, thrown(failure.error), null);
     else if (ttl <= 0) this.#expire(sid, callback, isPromised);
     else if (this.#turns?.isTaken(sid)) this.#prolongLater(sid, record, callback, ttl);
     else this.#prolong(sid, record, callback, ttl);

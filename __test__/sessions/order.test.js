@@ -276,3 +276,21 @@ test('another prefix means other sessions', async () => {
   await store.set('abc', session);
   expect(await redis.keys()).toEqual(['a:abc', 'b:abc']);
 });
+
+test.each([undefined, null, 0, ''])(
+  'a function of the app that throws %p has failed all the same',
+  async (value) => {
+    const fail = () => {
+      throw value;
+    };
+    const expected = { code: 'ERR_APP_FUNCTION' };
+    const session = liveSession('abc');
+    for (const options of [{ ttl: fail }, { serializer: { parse: JSON.parse, stringify: fail } }]) {
+      const store = await open(options);
+      await expect(store.set('abc', session)).rejects.toMatchObject(expected);
+    }
+    await expect((await open({ ttl: fail })).touch('abc', session)).rejects.toMatchObject(expected);
+    const store = await open({ onConflict: fail });
+    await expect(store.set('abc', await contested(store))).rejects.toMatchObject(expected);
+  },
+);
