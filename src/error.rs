@@ -36,6 +36,17 @@ pub(crate) enum Error {
         attempts: u32,
         cause: String,
     },
+    /// It was sent, but the connection was lost each time, or the server put it off.
+    #[error(
+        "{server} did not serve it within {} ms (sent {}; the last: {cause})",
+        .waited.as_millis(), times(*.sent)
+    )]
+    Unserved {
+        server: String,
+        waited: Duration,
+        sent: u32,
+        cause: String,
+    },
     #[error(
         "no connection to {server}, and {most} operations wait for one, which is \"maxQueue\" \
          ({}; the last: {cause})",
@@ -82,9 +93,10 @@ impl Error {
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Option { .. } => "ERR_INVALID_ARG_VALUE",
-            Self::Unavailable { .. } | Self::Unreachable { .. } | Self::Client { .. } => {
-                "ERR_REDIS_UNAVAILABLE"
-            }
+            Self::Unavailable { .. }
+            | Self::Unserved { .. }
+            | Self::Unreachable { .. }
+            | Self::Client { .. } => "ERR_REDIS_UNAVAILABLE",
             Self::QueueFull { .. } => "ERR_REDIS_QUEUE_FULL",
             Self::Credentials { .. } => "ERR_CREDENTIALS",
             Self::Timeout { .. } | Self::Silent { .. } => "ERR_REDIS_TIMEOUT",
@@ -146,6 +158,11 @@ impl Error {
 fn counted(attempts: u32) -> String {
     let plural = if attempts == 1 { "" } else { "s" };
     format!("{attempts} attempt{plural}")
+}
+
+fn times(count: u32) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} time{plural}")
 }
 
 #[cfg(test)]

@@ -84,14 +84,21 @@ enum News {
 
 struct Work {
     commands: Commands,
-    /// The slot of each command; `None` once it is answered.
-    open: Vec<Option<u16>>,
+    /// Each command; `None` once it is answered.
+    open: Vec<Option<Open>>,
     left: usize,
     deadline: Instant,
     settle: Box<dyn Settle>,
     /// Why the last attempt came to nothing.
     trouble: Option<Error>,
-    attempts: u32,
+}
+
+/// A command that is not answered yet.
+#[derive(Clone, Copy)]
+struct Open {
+    slot: u16,
+    /// How often it was sent.
+    sent: u32,
 }
 
 struct Member {
@@ -249,13 +256,13 @@ impl Router {
         for &at in &job.pending {
             let slot = job.commands.key(at).map_or(0, slot);
             if let Some(open) = open.get_mut(at) {
-                *open = Some(slot);
+                *open = Some(Open { slot, sent: 0 });
             }
         }
         let places: Vec<_> = job
             .pending
             .iter()
-            .filter_map(|&at| Some((Place { job: id, at }, open[at]?)))
+            .filter_map(|&at| Some((Place { job: id, at }, open[at]?.slot)))
             .collect();
         self.jobs.insert(
             id,
@@ -266,7 +273,6 @@ impl Router {
                 deadline: job.deadline,
                 settle: job.settle,
                 trouble: None,
-                attempts: 0,
             },
         );
         let mut pieces = Pieces::default();
@@ -476,7 +482,9 @@ impl Router {
         let Some(work) = self.jobs.get_mut(&place.job) else {
             return;
         };
-        work.attempts += 1;
+        if let Some(Some(open)) = work.open.get_mut(place.at) {
+            open.sent = open.sent.saturating_add(1);
+        }
         let piece = pieces.entry(node).or_default();
         if ask {
             piece
@@ -727,19 +735,27 @@ impl Router {
             let (job, mut work) = entry.remove_entry();
             let server = self.shared.server.to_string();
             let waited = self.options.command_timeout;
+            let open = work.open.iter().flatten();
+            let sent = open.map(|open| open.sent).max().unwrap_or(0);
             let error = match work.trouble {
+                Some(trouble) if sent > 0 => Error::Unserved {
+                    server,
+                    waited,
+                    sent,
+                    cause: trouble.to_string(),
+                },
                 Some(trouble) => Error::Unavailable {
                     server,
                     waited,
-                    attempts: work.attempts,
+                    attempts: self.shared.health.down().attempts,
                     cause: trouble.to_string(),
                 },
-                None if work.attempts == 0 => self.shared.unavailable(waited),
+                None if sent == 0 => self.shared.unavailable(waited),
                 None => Error::Timeout { server, waited },
             };
             let mut replies = Vec::with_capacity(work.left);
-            for (at, slot) in work.open.iter().enumerate() {
-                if let Some(slot) = *slot {
+            for (at, open) in work.open.iter().enumerate() {
+                if let Some(Open { slot, .. }) = *open {
                     self.parked.remove(slot, Place { job, at });
                     // Those behind it may go where it could not.
                     self.parked.try_slot(slot);

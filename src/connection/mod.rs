@@ -84,9 +84,22 @@ struct Job {
     pending: Vec<usize>,
     deadline: Instant,
     settle: Box<dyn Settle>,
+    /// How often it was sent in vain: the connection was lost, or the server put it off.
+    in_vain: u32,
 }
 
 impl Job {
+    /// Of the first `count` of the commands.
+    fn new(commands: Commands, count: usize, deadline: Instant, settle: Box<dyn Settle>) -> Self {
+        Self {
+            commands,
+            pending: (0..count).collect(),
+            deadline,
+            settle,
+            in_vain: 0,
+        }
+    }
+
     /// How many operations are still to be answered.
     fn operations(&self) -> usize {
         self.commands.operations(self.pending.iter().copied())
@@ -292,12 +305,8 @@ impl Connection {
             }
         }
         commands.node = self.node;
-        let job = Job {
-            pending: (0..accepted).collect(),
-            commands,
-            deadline: Instant::now() + self.shared.command_timeout,
-            settle,
-        };
+        let deadline = Instant::now() + self.shared.command_timeout;
+        let job = Job::new(commands, accepted, deadline, settle);
         self.shared
             .queued
             .fetch_add(job.operations(), Ordering::Relaxed);

@@ -85,12 +85,8 @@ mod tests {
             commands.add(*access, Expect::Any, None, &[b"X"]);
         }
         let record = Record::default();
-        let job = Job {
-            pending: (0..commands.len()).collect(),
-            commands,
-            deadline: Instant::now(),
-            settle: Box::new(record.clone()),
-        };
+        let count = commands.len();
+        let job = Job::new(commands, count, Instant::now(), Box::new(record.clone()));
         (job, record)
     }
 

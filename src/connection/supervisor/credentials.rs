@@ -72,12 +72,11 @@ impl Supervisor {
         }
         let watches = self.watches.clone();
         let server = Arc::clone(&self.shared.server);
-        self.waiting.push_back(Job {
-            pending: (0..authentication.len()).collect(),
-            commands: authentication,
-            deadline: Instant::now() + self.options.command_timeout,
-            settle: Box::new(Renewal { watches, server }),
-        });
+        let count = authentication.len();
+        let deadline = Instant::now() + self.options.command_timeout;
+        let settle = Box::new(Renewal { watches, server });
+        self.waiting
+            .push_back(Job::new(authentication, count, deadline, settle));
         self.shared.queued.fetch_add(1, Ordering::Relaxed);
     }
 

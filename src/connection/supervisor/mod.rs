@@ -155,33 +155,33 @@ impl Supervisor {
     /// Fails what has run out of time.
     fn expire(&mut self) {
         let now = Instant::now();
-        let waited = self.options.command_timeout;
         while self.waiting.front().is_some_and(|job| job.deadline <= now) {
             if let Some(job) = self.waiting.pop_front() {
                 self.unqueue(&job);
                 let error = if self.shared.health.is_ready() {
-                    self.unanswered()
+                    self.unanswered(job.in_vain)
                 } else {
-                    self.shared.unavailable(waited)
+                    self.unavailable(job.in_vain)
                 };
                 job.fail(&error);
             }
         }
         while self.again.front().is_some_and(|job| job.deadline <= now) {
             if let Some(job) = self.again.pop_front() {
-                job.fail(&self.unanswered());
+                let error = self.unanswered(job.in_vain);
+                job.fail(&error);
             }
         }
         self.expire_in_flight(now);
     }
 
-    /// The error of what was sent and not answered in time.
-    fn unanswered(&self) -> Error {
+    /// The error of what was sent and not answered in time, after it had been sent in vain so often.
+    fn unanswered(&self, in_vain: u32) -> Error {
         match &self.later {
-            Some(failure) => Error::Unavailable {
+            Some(failure) => Error::Unserved {
                 server: self.shared.server.to_string(),
                 waited: self.options.command_timeout,
-                attempts: 1,
+                sent: in_vain.saturating_add(1),
                 cause: failure.cause.clone(),
             },
             None => Error::Timeout {
@@ -189,6 +189,22 @@ impl Supervisor {
                 waited: self.options.command_timeout,
             },
         }
+    }
+
+    /// The error of what waited for a connection in vain, after it had been sent in vain so often.
+    fn unavailable(&self, in_vain: u32) -> Error {
+        let waited = self.options.command_timeout;
+        let down = self.shared.health.down();
+        // No attempt to connect has failed since it was sent.
+        if in_vain > 0 && down.attempts <= 1 && !down.silent {
+            return Error::Unserved {
+                server: self.shared.server.to_string(),
+                waited,
+                sent: in_vain,
+                cause: down.cause,
+            };
+        }
+        self.shared.unavailable(waited)
     }
 
     /// Tells everybody that it is over.

@@ -105,6 +105,9 @@ impl Supervisor {
             }
         }
         self.flushed = 0;
+        for job in &mut again {
+            job.in_vain = job.in_vain.saturating_add(1);
+        }
         if self.options.membership != Membership::None {
             for job in again {
                 job.fail(error);
@@ -120,20 +123,22 @@ impl Supervisor {
 
     /// Fails what was sent and has run out of time. Its replies may still come.
     pub(super) fn expire_in_flight(&mut self, now: Instant) {
-        let error = self.unanswered();
+        let is_over = |sent: &mut Sent| match &sent.job {
+            Some(job) => job.deadline <= now,
+            None => true,
+        };
         let server = Arc::clone(&self.shared.server);
-        for sent in &mut self.in_flight {
-            match &sent.job {
-                Some(job) if job.deadline > now => break,
-                Some(_) => {
-                    if let Some(job) = sent.job.take()
-                        && let Some(rest) =
-                            answer(job, std::mem::take(&mut sent.replies), &server, Rule::Plain).0
-                    {
-                        rest.fail(&error);
-                    }
-                }
-                None => {}
+        let mut at = 0;
+        while let Some(sent) = self.in_flight.get_mut(at)
+            && is_over(sent)
+        {
+            at += 1;
+            let replies = std::mem::take(&mut sent.replies);
+            if let Some(job) = sent.job.take()
+                && let Some(rest) = answer(job, replies, &server, Rule::Plain).0
+            {
+                let error = self.unanswered(rest.in_vain);
+                rest.fail(&error);
             }
         }
     }
