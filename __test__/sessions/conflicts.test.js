@@ -271,6 +271,39 @@ describeServers('on %s', (_server, program) => {
     );
   });
 
+  describe.each([
+    ['reject', 'reject'],
+    ['merge', 'merge'],
+    ['a function', (_base, _theirs, mine) => mine],
+  ])('%s: a text that is stored already is stored anew, for its lifetime', (_name, onConflict) => {
+    const lifetime = async () => {
+      for await (const { ttl } of other.scan()) return ttl;
+    };
+    const shorten = async () => {
+      await other.touch('abc', { cookie: { expires: new Date(Date.now() + 5000) } });
+      expect(await lifetime()).toBeLessThan(6);
+    };
+
+    test('by an object that was not loaded', async () => {
+      const store = open({ onConflict, ttl: 100 });
+      await store.set('abc', { cookie: {}, n: 1 });
+      await shorten();
+      await store.set('abc', { cookie: {}, n: 1 });
+      expect(await lifetime()).toBeGreaterThan(90);
+    });
+
+    test('by the second of two requests that change the same', async () => {
+      const store = open({ onConflict, ttl: 100 });
+      await store.set('abc', { cookie: {} });
+      const [one, two] = await Promise.all([store.get('abc'), store.get('abc')]);
+      for (const session of [one, two]) session.seen = true;
+      await store.set('abc', one);
+      await shorten();
+      await store.set('abc', two);
+      expect(await lifetime()).toBeGreaterThan(90);
+    });
+  });
+
   test('saves of one session object take effect in their order', async () => {
     const store = open({ onConflict: 'merge' });
     await other.set('abc', { cookie: {} });

@@ -78,8 +78,6 @@ enum Outcome {
 /// What is left to do when another text than the expected one is stored.
 #[derive(Debug, PartialEq, Eq)]
 enum Next {
-    /// Nothing: an attempt whose reply was lost had succeeded.
-    Nothing,
     Store(Vec<u8>),
     GiveUp(&'static str),
 }
@@ -189,7 +187,6 @@ impl Guarded {
             let value = match &expected {
                 None => self.mine.clone(),
                 Some(theirs) => match self.next(theirs) {
-                    Next::Nothing => return Answer::Done,
                     Next::Store(value) => value,
                     Next::GiveUp(reason) => {
                         return Answer::Conflict(reason, expected.unwrap_or_default());
@@ -217,8 +214,10 @@ impl Guarded {
     }
 
     fn next(&self, theirs: &[u8]) -> Next {
+        // An attempt whose reply was lost, or another request that saved the same. Once more, since the
+        // session is to live as long from here on.
         if theirs == self.mine {
-            return Next::Nothing;
+            return Next::Store(self.mine.clone());
         }
         match (self.rule, &self.base) {
             (Rule::New, _) | (_, None) => {
@@ -334,10 +333,12 @@ mod tests {
     }
 
     #[test]
-    fn a_save_whose_reply_was_lost_has_succeeded() {
-        for rule in [Rule::New, Rule::Unchanged, Rule::Merged] {
-            assert_eq!(save(rule, Some("{}"), "mine").next(b"mine"), Next::Nothing);
+    fn a_text_that_is_stored_already_is_stored_anew() {
+        let mine = || Next::Store(b"mine".to_vec());
+        for rule in [Rule::Unchanged, Rule::Merged] {
+            assert_eq!(save(rule, Some("{}"), "mine").next(b"mine"), mine());
         }
+        assert_eq!(save(Rule::New, None, "mine").next(b"mine"), mine());
     }
 
     #[test]
