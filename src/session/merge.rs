@@ -4,15 +4,14 @@
 //! request did not change since it loaded the session keeps its stored value; a key that it changed or
 //! deleted is as this request left it. The cookie is this request's own.
 
-use serde::de::{MapAccess, Visitor};
+use super::value::{self, Text};
+use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
 use serde_json::value::RawValue;
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 
-const COOKIE: &str = "cookie";
+const COOKIE: &[u8] = b"cookie";
 
 /// The text that keeps three from being merged: it is no JSON object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,11 +33,20 @@ impl NotAnObject {
     }
 }
 
-/// The keys of a JSON object in their order, each once, as `JSON.parse` has it: the last value counts.
+/// A top-level key and its value.
+#[derive(Debug)]
+struct Field<'text> {
+    key: Text<'text>,
+    /// The key as it is spelled.
+    spelled: &'text RawValue,
+    value: &'text RawValue,
+}
+
+/// The fields of a JSON object in their order, each once, as `JSON.parse` has it: the last value counts.
 #[derive(Debug, Default)]
 struct Object<'text> {
-    fields: Vec<(Cow<'text, str>, &'text RawValue)>,
-    places: HashMap<Cow<'text, str>, usize>,
+    fields: Vec<Field<'text>>,
+    places: HashMap<Text<'text>, usize>,
 }
 
 impl<'text> Object<'text> {
@@ -46,17 +54,13 @@ impl<'text> Object<'text> {
         serde_json::from_slice(text).ok()
     }
 
-    fn get(&self, key: &str) -> Option<&'text RawValue> {
-        self.places.get(key).map(|place| self.fields[*place].1)
+    fn get(&self, key: &[u8]) -> Option<&'text RawValue> {
+        self.places.get(key).map(|place| self.fields[*place].value)
     }
 }
 
 impl<'de> Deserialize<'de> for Object<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        /// Borrows a key where it has no escapes.
-        #[derive(Deserialize)]
-        struct Key<'text>(#[serde(borrow)] Cow<'text, str>);
-
         struct Fields;
         impl<'de> Visitor<'de> for Fields {
             type Value = Object<'de>;
@@ -67,12 +71,18 @@ impl<'de> Deserialize<'de> for Object<'de> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
                 let mut object = Object::default();
-                while let Some((Key(key), value)) = map.next_entry::<Key<'de>, &'de RawValue>()? {
+                while let Some((spelled, value)) = map.next_entry::<&RawValue, &RawValue>()? {
+                    let key = value::text(spelled.get())
+                        .ok_or_else(|| A::Error::custom("a key that is no string"))?;
                     match object.places.get(&key) {
-                        Some(place) => object.fields[*place].1 = value,
+                        Some(place) => object.fields[*place].value = value,
                         None => {
                             object.places.insert(key.clone(), object.fields.len());
-                            object.fields.push((key, value));
+                            object.fields.push(Field {
+                                key,
+                                spelled,
+                                value,
+                            });
                         }
                     }
                 }
@@ -83,15 +93,10 @@ impl<'de> Deserialize<'de> for Object<'de> {
     }
 }
 
-/// Whether two texts are the same value. Texts too deep to be read are not.
 fn same(one: Option<&RawValue>, other: Option<&RawValue>) -> bool {
     match (one, other) {
         (None, None) => true,
-        (Some(one), Some(other)) if one.get() == other.get() => true,
-        (Some(one), Some(other)) => {
-            let value = |text: &RawValue| serde_json::from_str::<Value>(text.get());
-            matches!((value(one), value(other)), (Ok(one), Ok(other)) if one == other)
-        }
+        (Some(one), Some(other)) => value::same(one, other),
         _ => false,
     }
 }
@@ -108,7 +113,7 @@ pub(crate) fn same_content(one: &[u8], other: &[u8]) -> bool {
         other
             .fields
             .iter()
-            .all(|(key, value)| key == COOKIE || same(one.get(key), Some(value)))
+            .all(|Field { key, value, .. }| **key == *COOKIE || same(one.get(key), Some(value)))
     };
     lacks_nothing_of(&one, &other) && lacks_nothing_of(&other, &one)
 }
@@ -123,26 +128,25 @@ pub(crate) fn merge(base: &[u8], theirs: &[u8], mine: &[u8]) -> Result<Vec<u8>, 
     let mine_object = Object::parse(mine).ok_or(NotAnObject::Mine)?;
 
     let mut merged = Vec::with_capacity(theirs.len().max(mine.len()) + 64);
-    let mut add = |key: &str, value: &RawValue| {
+    let mut add = |spelled: &RawValue, value: &RawValue| {
         merged.push(if merged.is_empty() { b'{' } else { b',' });
-        // Writing to a vector does not fail.
-        let _ = serde_json::to_writer(&mut merged, key);
+        merged.extend_from_slice(spelled.get().as_bytes());
         merged.push(b':');
         merged.extend_from_slice(value.get().as_bytes());
     };
-    for (key, mine) in &mine_object.fields {
-        if key == COOKIE || !same(base.get(key), Some(mine)) {
-            add(key, mine);
-        } else if let Some(theirs) = theirs_object.get(key) {
-            add(key, theirs);
+    for mine in &mine_object.fields {
+        if *mine.key == *COOKIE || !same(base.get(&mine.key), Some(mine.value)) {
+            add(mine.spelled, mine.value);
+        } else if let Some(theirs) = theirs_object.get(&mine.key) {
+            add(mine.spelled, theirs);
         }
         // Else this request left it alone, and another deleted it.
     }
-    for (key, theirs) in &theirs_object.fields {
+    for theirs in &theirs_object.fields {
         // What is in the base as well, this request deleted.
-        let is_new = mine_object.get(key).is_none() && base.get(key).is_none();
-        if is_new && key != COOKIE {
-            add(key, theirs);
+        let is_new = mine_object.get(&theirs.key).is_none() && base.get(&theirs.key).is_none();
+        if is_new && *theirs.key != *COOKIE {
+            add(theirs.spelled, theirs.value);
         }
     }
     if merged.is_empty() {
@@ -233,6 +237,12 @@ mod tests {
             r#"{"a":{ "y":"\u00e9", "x":1 }}"#,
             r#"{"a":2}"#,
         );
+        check(
+            r#"{"a":1.0,"b":{"c":-0},"d":1e400,"e":"\uD800"}"#,
+            r#"{"a":2,"b":3,"d":4,"e":5}"#,
+            r#"{"a":1,"b":{"c":0},"d":null,"e":"\ud800"}"#,
+            r#"{"a":2,"b":3,"d":4,"e":5}"#,
+        );
     }
 
     #[test]
@@ -241,6 +251,12 @@ mod tests {
         check("{}", r#"{"a\"b":1}"#, r#"{"":2}"#, r#"{"":2,"a\"b":1}"#);
         check("{}", r#"{"a":1,"a":2}"#, "{}", r#"{"a":2}"#);
         check("{}", r#"{"__proto__":1}"#, "{}", r#"{"__proto__":1}"#);
+        check(
+            r#"{"\uD800":1}"#,
+            r#"{"\uD800":2,"\udbff":3}"#,
+            r#"{"\ud800":1,"x":1}"#,
+            r#"{"\ud800":2,"x":1,"\udbff":3}"#,
+        );
     }
 
     #[test]

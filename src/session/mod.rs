@@ -22,6 +22,7 @@ mod near;
 mod scan;
 mod seen;
 mod texts;
+mod value;
 
 pub(crate) use self::scan::{Listing, WalkId, Walks};
 
