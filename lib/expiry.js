@@ -24,10 +24,13 @@ function renewExpiry(session, ends, ttl) {
   const inForce = expiryInForce(session, stored, ends, ttl, now);
   if (inForce === undefined || inForce > LATEST) return;
   if (stored > now && Math.abs(stored - inForce) <= TOLERANCE) return;
+  const { originalMaxAge } = cookie;
   const date = new Date(inForce);
   // As the stored one is. A session may be frozen: then it stays as it is.
   if (cookie.expires instanceof Date) Reflect.set(cookie, 'expires', date);
   else Reflect.set(cookie, 'expires', typeof cookie.expires === 'number' ? inForce : date.toISOString());
+  // A `Cookie` of express-session takes what is left for its whole age.
+  if (cookie.originalMaxAge !== originalMaxAge) Reflect.set(cookie, 'originalMaxAge', originalMaxAge);
 }
 
 function expiryInForce(session, stored, ends, ttl, now) {

@@ -129,7 +129,8 @@ function putExpiry(session, ends, isTimed, ttl) {
   if (!isTimed) {
     // The addon has found a cookie with another expiry. JSON may have two, of which the last counts here.
     const cookie = session?.cookie;
-    if (cookie !== null && typeof cookie === 'object') cookie.expires = new Date(ends).toISOString();
+    if (cookie !== null && typeof cookie === 'object')
+      cookie.expires = typeof cookie.expires === 'number' ? ends : new Date(ends).toISOString();
   } else {
     try {
       renewExpiry(session, ends, ttl);

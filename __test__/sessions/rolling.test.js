@@ -1,5 +1,6 @@
 'use strict';
 
+const { Cookie } = require('express-session');
 const { useRedis } = require('../support/redis.js');
 const { closeAll, openStore } = require('../support/stores.js');
 const { liveSession } = require('../support/sessions.js');
@@ -76,8 +77,9 @@ describe.each([OURS, 'connect-redis 8.1', 'connect-redis 10'])('two Express proc
 });
 
 /** Stores a session whose text says that it ends in `saved` ms, and whose key has `left` ms (null: no end). */
-async function put(id, { saved, left, maxAge = MINUTE, text = JSON.stringify }) {
-  const cookie = { originalMaxAge: maxAge, expires: new Date(Date.now() + saved).toISOString(), path: '/' };
+async function put(id, { saved, left, maxAge = MINUTE, text = JSON.stringify, isNumber = false }) {
+  const expires = new Date(Date.now() + saved);
+  const cookie = { originalMaxAge: maxAge, expires: isNumber ? expires.getTime() : expires, path: '/' };
   const lifetime = left === null ? [] : ['PX', left];
   await redis.command('SET', `sess:${id}`, text({ cookie, user: 'ann' }), ...lifetime);
 }
@@ -98,6 +100,16 @@ const reviving = {
   stringify: JSON.stringify,
   parse: (text) => JSON.parse(text, (key, value) => (key === 'expires' && value ? new Date(value) : value)),
 };
+/** As an app does that wants to work with a `Cookie`. */
+const makingCookies = {
+  stringify: JSON.stringify,
+  parse(text) {
+    const session = reviving.parse(text);
+    const { originalMaxAge } = session.cookie ?? {};
+    if (session.cookie) session.cookie = Object.assign(new Cookie(session.cookie), { originalMaxAge });
+    return session;
+  },
+};
 
 describe.each([
   ['JSON', {}],
@@ -107,13 +119,16 @@ describe.each([
     { serializer: { ...serializer, parse: async (text) => serializer.parse(text) } },
   ],
   ['a serializer that makes Dates', { serializer: reviving }],
+  ['a serializer that makes Cookies', { serializer: makingCookies }],
   ['a ttl function that follows the cookie', { ttl: ({ cookie }) => cookie.maxAge / 1000 }],
   ['disableTouch', { disableTouch: true }],
   ['touchAfter', { touchAfter: 10 }],
+  ['the cache', { cache: true }],
   ["onConflict: 'reject'", { onConflict: 'reject' }],
 ])('the expiry that get gives, with %s', (_how, options) => {
   let store;
-  const text = options.serializer?.stringify ?? JSON.stringify;
+  const { stringify: text, parse } = options.serializer ?? JSON;
+  const givesDates = [reviving, makingCookies].includes(options.serializer);
   beforeEach(async () => {
     store = await openStore('url', redis.port, options);
   });
@@ -132,7 +147,7 @@ describe.each([
     const session = await store.get('abc');
 
     expect(expiresIn(session)).toEqual(about(expected));
-    expect(typeof session.cookie.expires).toBe(options.serializer === reviving ? 'object' : 'string');
+    expect(typeof session.cookie.expires).toBe(givesDates ? 'object' : 'string');
     expect(session).toMatchObject({
       user: 'ann',
       cookie: { path: '/', originalMaxAge: stored.maxAge ?? MINUTE },
@@ -141,10 +156,18 @@ describe.each([
     expect(expiresIn(listed)).toEqual(about(expected));
   });
 
+  test('is a number if it was stored as one', async () => {
+    await put('abc', { saved: -10_000, left: MINUTE, text, isNumber: true });
+    const session = await store.get('abc');
+    expect(expiresIn(session)).toEqual(about(MINUTE));
+    expect(typeof session.cookie.expires).toBe(givesDates ? 'object' : 'number');
+    const [listed] = await store.all();
+    expect(expiresIn(listed)).toEqual(about(MINUTE));
+  });
+
   test('is the very text that was stored while it is right', async () => {
     await put('abc', { saved: MINUTE, left: MINUTE, text });
     const raw = await redis.command('GET', 'sess:abc');
-    const parse = options.serializer?.parse ?? JSON.parse;
     expect(await store.get('abc')).toEqual(await parse(String(raw)));
   });
 
@@ -152,7 +175,7 @@ describe.each([
     'a session without one stays as it is: %s',
     async (json) => {
       await redis.command('SET', 'sess:abc', text(JSON.parse(json)), 'PX', MINUTE);
-      expect(await store.get('abc')).toEqual(JSON.parse(json));
+      expect(await store.get('abc')).toEqual(await parse(text(JSON.parse(json))));
     },
   );
 });

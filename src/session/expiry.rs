@@ -53,14 +53,44 @@ impl Remaining {
     }
 }
 
+/// As express-session writes it or, in milliseconds since 1970, as others do.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Expires<'text> {
+    Text(#[serde(borrow)] Cow<'text, str>),
+    Number(f64),
+}
+
+impl Expires<'_> {
+    /// `None` if it is no date that can be read.
+    fn at(&self) -> Option<Instant> {
+        match self {
+            Self::Text(text) => parse_iso(text),
+            Self::Number(number) => (*number >= 0.0).then_some(*number as Instant),
+        }
+    }
+}
+
 /// What a stored cookie says of its end; express-session's names.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Cookie<'text> {
     #[serde(borrow, default)]
-    expires: Option<Cow<'text, str>>,
+    expires: Option<Expires<'text>>,
     #[serde(default)]
     original_max_age: Option<f64>,
+}
+
+impl Cookie<'_> {
+    /// JavaScript takes 0 and an empty text for none, too.
+    fn expires(&self) -> Option<&Expires<'_>> {
+        let expires = self.expires.as_ref()?;
+        let is_none = match expires {
+            Expires::Text(text) => text.is_empty(),
+            Expires::Number(number) => *number == 0.0,
+        };
+        (!is_none).then_some(expires)
+    }
 }
 
 /// The expiry in force for a session stored as JSON, where the text says another: to be put in the place
@@ -75,14 +105,15 @@ pub(crate) fn in_force(text: &[u8], remaining: Remaining, now: Instant) -> Optio
             if usual_expires(text).is_some_and(|stored| is_right(stored, end)) {
                 return None;
             }
-            let stored = cookie(text)?.expires.as_deref().map(parse_iso)?;
-            let is_right = stored.is_some_and(|stored| is_right(stored, end));
+            let cookie = cookie(text)?;
+            let expires = cookie.expires()?;
+            let is_right = expires.at().is_some_and(|stored| is_right(stored, end));
             (!is_right).then_some(end)
         }
         // Alive without an end, and in use: its cookie's time begins anew.
         Remaining::Endless => {
             let cookie = cookie(text)?;
-            let stored = cookie.expires.as_deref().and_then(parse_iso)?;
+            let stored = cookie.expires()?.at()?;
             let max_age = cookie.original_max_age.filter(|max_age| *max_age > 0.0)?;
             let end = now.saturating_add(max_age as u64);
             (stored <= now && end <= LATEST).then_some(end)
@@ -253,6 +284,9 @@ mod tests {
             br#" { "cookie" : { "expires" : "2026-01-31T12:00:30.000Z" } } "#,
             br#"{"cookie":{"expires":"2026-01-31T12:00:30.000\u005a"},"x":1}"#,
             br#"{"cookie":{"expires":"Sat, 31 Jan 2026 12:00:30 GMT"}}"#,
+            br#"{"cookie":{"expires":17}}"#,
+            br#"{"cookie":{"originalMaxAge":60000,"expires":1769860830000.5}}"#,
+            br#"{"cookie":{"expires":-1}}"#,
         ] {
             assert_eq!(in_force(text, remaining, NOON), end, "{text:?}");
         }
@@ -261,7 +295,9 @@ mod tests {
             br#"{"cookie":null}"#,
             br#"{"cookie":{"expires":null}}"#,
             br#"{"cookie":{}}"#,
-            br#"{"cookie":{"expires":17}}"#,
+            br#"{"cookie":{"expires":""}}"#,
+            br#"{"cookie":{"expires":0}}"#,
+            br#"{"cookie":{"expires":true}}"#,
             br#"{"cookie":{"expires":"2026-01-31T12:00:30.000Z"#,
             br#"[1]"#,
             b"not JSON",
@@ -270,6 +306,18 @@ mod tests {
         ] {
             assert_eq!(in_force(text, remaining, NOON), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn an_expiry_may_be_a_number() {
+        let text = session("1769860830000");
+        let at = |left| in_force(&text, Remaining::Milliseconds(left), NOON);
+        assert_eq!(at(30_000), None);
+        assert_eq!(at(60_000), Some(NOON + 60_000));
+        let endless = |expires| in_force(&session(expires), Remaining::Endless, NOON);
+        assert_eq!(endless("1769860799999"), Some(NOON + 60_000));
+        assert_eq!(endless("1769860800001"), None);
+        assert_eq!(endless("0"), None, "no expiry");
     }
 
     #[test]
