@@ -223,4 +223,24 @@ describe('the option', () => {
       await server.stop();
     }
   });
+
+  test('of one session keeps one, and says what it takes', async () => {
+    const server = await startRedis();
+    try {
+      const store = await openStore('url', server.port, { cache: { maxEntries: 1 } });
+      for (const id of ['one', 'two', 'one']) {
+        await store.set(id, numbered(1));
+        await until(async () => {
+          await store.get(id);
+          return hit(store, id) !== 'later';
+        });
+        const { entries, bytes } = store.cacheStats();
+        expect(entries).toBe(1);
+        expect(bytes).toBeLessThan(1000);
+      }
+    } finally {
+      await closeAll();
+      await server.stop();
+    }
+  });
 });

@@ -115,6 +115,8 @@ pub(crate) struct Cache {
 
 struct State {
     entries: Entries,
+    /// What they take.
+    bytes: u64,
     evictions: u64,
     /// Our own writes that are not answered yet.
     writes: HashMap<Box<[u8]>, Write>,
@@ -138,21 +140,20 @@ struct Write {
 
 type Entries = unsync::Cache<Box<[u8]>, Arc<Entry>, Weight, RandomState, Evictions>;
 
-#[derive(Clone)]
-struct Weight {
-    /// So that no more than the wanted number of entries fit.
-    least: u64,
+/// The bytes that an entry takes.
+fn size(key: &[u8], entry: &Entry) -> u64 {
+    key.len() as u64 + entry.text.len() as u64 + ENTRY_BYTES
 }
 
-impl Weight {
-    fn of(&self, key: &[u8], text: &[u8]) -> u64 {
-        (key.len() as u64 + text.len() as u64 + ENTRY_BYTES).max(self.least)
-    }
+/// Bytes, or more, so that no more than the wanted number of entries fit.
+#[derive(Clone)]
+struct Weight {
+    least: u64,
 }
 
 impl Weighter<Box<[u8]>, Arc<Entry>> for Weight {
     fn weight(&self, key: &Box<[u8]>, entry: &Arc<Entry>) -> u64 {
-        self.of(key, &entry.text)
+        size(key, entry).max(self.least)
     }
 }
 
@@ -169,32 +170,32 @@ impl Lifecycle<Box<[u8]>, Arc<Entry>> for Evictions {
 }
 
 impl CacheOptions {
-    fn weight(&self) -> Weight {
-        let entries = self.max_entries.max(1);
-        Weight {
-            least: self.max_bytes / entries,
-        }
-    }
-
     fn empty(&self) -> Entries {
+        let most = self.max_entries.max(1);
+        let weight = Weight {
+            least: self.max_bytes / most,
+        };
+        // Where the number of entries may be what bounds them, a remainder would have room for one more.
+        let capacity = if weight.least > ENTRY_BYTES {
+            weight.least * most
+        } else {
+            self.max_bytes
+        };
         // What is expected bounds the list of keys that were evicted lately, no memory is taken for it.
-        let expected = (self.max_bytes / 1024).clamp(16, self.max_entries.max(16));
-        let options = OptionsBuilder::new()
+        let expected = (capacity / 1024).clamp(16, self.max_entries.max(16));
+        let mut options = OptionsBuilder::new();
+        options
             .estimated_items_capacity(usize::try_from(expected).unwrap_or(usize::MAX))
-            .weight_capacity(self.max_bytes)
-            .build();
-        match options {
-            Ok(options) => {
-                Entries::with_options(options, self.weight(), RandomState::new(), Evictions)
-            }
+            .weight_capacity(capacity);
+        // Ordinarily a part is set aside for those that have yet to be asked for twice, and no entry may be
+        // larger than the rest: a single one has to have all.
+        if most == 1 {
+            options.hot_allocation(1.0);
+        }
+        match options.build() {
+            Ok(options) => Entries::with_options(options, weight, RandomState::new(), Evictions),
             // Only what is left out can be missing, and nothing is.
-            Err(_) => Entries::with(
-                16,
-                self.max_bytes,
-                self.weight(),
-                RandomState::new(),
-                Evictions,
-            ),
+            Err(_) => Entries::with(16, capacity, weight, RandomState::new(), Evictions),
         }
     }
 }
@@ -204,6 +205,7 @@ impl Cache {
         Self {
             state: Mutex::new(State {
                 entries: options.empty(),
+                bytes: 0,
                 evictions: 0,
                 writes: HashMap::new(),
                 lines: Vec::new(),
@@ -268,7 +270,8 @@ impl Cache {
     /// Puts in what a read gave. To be called before a message about a change that the server sent
     /// after the reply is given to [`Self::invalidate`], and after one that it sent before.
     pub(crate) fn keep(&self, ticket: Ticket, key: &[u8], entry: Entry) {
-        if self.options.weight().of(key, &entry.text) > self.options.max_bytes {
+        let size_of_new = size(key, &entry);
+        if size_of_new > self.options.max_bytes {
             return;
         }
         let mut evicted = Vec::new();
@@ -283,6 +286,8 @@ impl Cache {
             state
                 .entries
                 .insert_with_lifecycle(key.into(), Arc::new(entry), &mut evicted);
+            state.bytes += size_of_new;
+            state.bytes -= evicted.iter().map(|(key, old)| size(key, old)).sum::<u64>();
             // What was kept under the same key is among them.
             let evictions = evicted.iter().filter(|(other, _)| **other != *key).count();
             state.evictions += evictions as u64;
@@ -303,7 +308,7 @@ impl Cache {
             .or_insert(Write { serial, count: 0 });
         write.serial = serial;
         write.count += 1;
-        let removed = state.entries.remove(key);
+        let removed = state.remove(key);
         drop(state);
         drop(removed);
         Writing {
@@ -322,7 +327,7 @@ impl Cache {
         let empty = self.options.empty();
         let mut state = self.lock();
         self.epoch.fetch_add(1, Ordering::AcqRel);
-        let entries = std::mem::replace(&mut state.entries, empty);
+        let entries = state.replace(empty);
         drop(state);
         drop(entries);
     }
@@ -333,16 +338,13 @@ impl Cache {
         match invalidation {
             Invalidation::Keys(keys) => {
                 let mut state = self.lock();
-                let removed: Vec<_> = keys
-                    .iter()
-                    .filter_map(|key| state.entries.remove(key.as_slice()))
-                    .collect();
+                let removed: Vec<_> = keys.iter().filter_map(|key| state.remove(key)).collect();
                 drop(state);
                 drop(removed);
             }
             Invalidation::All => {
                 let empty = self.options.empty();
-                let entries = std::mem::replace(&mut self.lock().entries, empty);
+                let entries = self.lock().replace(empty);
                 drop(entries);
             }
         }
@@ -385,7 +387,7 @@ impl Cache {
             misses: self.misses.load(Ordering::Relaxed),
             invalidations: self.invalidations.load(Ordering::Relaxed),
             entries: state.entries.len() as u64,
-            bytes: state.entries.weight(),
+            bytes: state.bytes,
             evictions: state.evictions,
             distrusted: self.distrusted.load(Ordering::Relaxed),
         }
@@ -393,6 +395,19 @@ impl Cache {
 }
 
 impl State {
+    /// Takes one out, to be dropped when the lock is free.
+    fn remove(&mut self, key: &[u8]) -> Option<(Box<[u8]>, Arc<Entry>)> {
+        let removed = self.entries.remove(key)?;
+        self.bytes -= size(&removed.0, &removed.1);
+        Some(removed)
+    }
+
+    /// Takes out all, to be dropped when the lock is free.
+    fn replace(&mut self, empty: Entries) -> Entries {
+        self.bytes = 0;
+        std::mem::replace(&mut self.entries, empty)
+    }
+
     fn can_hear(&self) -> bool {
         self.deaf == 0 && !self.lines.is_empty()
     }
@@ -431,7 +446,7 @@ impl Writing {
         if let Some(write) = state.writes.get_mut(&self.key) {
             write.serial = self.serial;
         }
-        let removed = state.entries.remove(&self.key);
+        let removed = state.remove(&self.key);
         drop(state);
         drop(removed);
     }
@@ -652,6 +667,59 @@ mod tests {
         assert_eq!(few.stats().entries, 10);
         small.keep(small.ticket(), b"huge", entry(&"x".repeat(100_000)));
         assert_eq!(small.stats().entries, stats.entries, "too large to keep");
+    }
+
+    #[test]
+    fn few_may_be_kept_and_no_more() {
+        for most in (1..=40).chain([100, 3000]) {
+            let cache = cache(1_000_003, most, Duration::from_secs(2));
+            let _line = cache.begin(true);
+            for number in 0..most * 3 {
+                let key = number.to_string();
+                cache.keep(cache.ticket(), key.as_bytes(), entry("text"));
+                assert!(text(&cache, key.as_bytes()).is_some(), "of {most}");
+            }
+            assert_eq!(cache.stats().entries, most);
+            assert_eq!(cache.stats().evictions, most * 2);
+        }
+    }
+
+    #[test]
+    fn bytes_are_those_of_the_entries() {
+        let cache = cache(10_000, 3, Duration::from_secs(2));
+        let _line = cache.begin(true);
+        let bytes = || cache.stats().bytes;
+        let of = |length: u64| 1 + length + ENTRY_BYTES;
+        cache.keep(cache.ticket(), b"a", entry("1234"));
+        assert_eq!(bytes(), of(4));
+        cache.keep(cache.ticket(), b"a", entry("12345678"));
+        assert_eq!(bytes(), of(8), "replaced");
+        cache.keep(cache.ticket(), b"b", entry("12"));
+        cache.keep(cache.ticket(), b"c", entry("12"));
+        assert_eq!(bytes(), of(8) + of(2) + of(2));
+        for key in [b"d", b"e", b"f", b"g"] {
+            cache.keep(cache.ticket(), key, entry("12"));
+        }
+        assert_eq!(
+            bytes() - 3 * of(2),
+            if text(&cache, b"a").is_some() { 6 } else { 0 }
+        );
+        cache.keep(cache.ticket(), b"h", entry(&"x".repeat(9700)));
+        let before = bytes();
+        cache.keep(cache.ticket(), b"h", entry(&"x".repeat(10_000)));
+        assert_eq!(bytes(), before, "too large to keep");
+        cache.invalidate(&Invalidation::All);
+        assert_eq!(bytes(), 0);
+        cache.keep(cache.ticket(), b"a", entry("1234"));
+        cache.keep(cache.ticket(), b"b", entry("1234"));
+        cache.invalidate(&changed(b"a"));
+        cache.invalidate(&changed(b"a"));
+        assert_eq!(bytes(), of(4));
+        drop(cache.write(b"b"));
+        assert_eq!(bytes(), 0);
+        cache.keep(cache.ticket(), b"a", entry("1234"));
+        cache.clear();
+        assert_eq!(bytes(), 0);
     }
 
     #[test]
