@@ -53,14 +53,14 @@ class Get extends Request {
   complete(kind, text, ends) {
     // An empty value is no session, as connect-redis has it.
     if (kind !== Kind.SESSION || text === '') super.complete(kind, text);
-    else if (usesApp(this.store, this.isTimed)) this.runInAsyncScope(read, undefined, this, text, ends);
+    else if (this.isTimed && usesApp(this.store)) this.runInAsyncScope(read, undefined, this, text, ends);
     else read(this, text, ends);
   }
 }
 
-/** Functions of the app have a part in the reading. They are to run in the async context of the call. */
-function usesApp(store, isTimed) {
-  return store.serializer !== JSON || (isTimed && typeof store.ttl === 'function');
+/** Functions of the app may have a part in the reading. They are to run in the async context of the call. */
+function usesApp({ serializer, ttl }) {
+  return serializer !== JSON || typeof ttl === 'function';
 }
 
 /** Reads one session that is there already: its callback runs where `get` was called. */
@@ -199,7 +199,7 @@ class All extends Listing {
     if (kind === Kind.ID) this.id = ownCopy(text);
     else if (kind === Kind.ITEM) {
       if (text === '') return;
-      if (usesApp(this.store, this.isTimed)) this.runInAsyncScope(this.#read, this, text, ends);
+      if (this.isTimed && usesApp(this.store)) this.runInAsyncScope(this.#read, this, text, ends);
       else this.#read(text, ends);
     } else if (kind === Kind.DONE) this.#end();
     else super.complete(kind, text);

@@ -33,12 +33,14 @@ const BYTES_PER_UNIT = 3;
 
 const resolved = Promise.resolve();
 
-/** Those with writes that the addon has not been given yet. */
-const written = new Set();
+/** Those with requests that the addon has not been given yet. No two of them have to do with the same keys. */
+const open = [];
+/** Of more, the first goes out: who joins is compared with all. */
+const MOST_OPEN = 32;
 
-/** Hands over what was written in this tick, by whatever store. */
+/** Hands over what was written in this tick, by whatever store, where somebody may look for it. */
 function flushWrites() {
-  if (written.size > 0) for (const outbox of written) outbox.flush();
+  for (let at = open.length - 1; at >= 0; at--) if (open[at].hasWrites) open[at].flush();
 }
 
 /**
@@ -55,15 +57,31 @@ class Outbox {
   #inbox;
   /** Somebody may look for what is written. */
   #tellsWrites;
+  #connection;
+  #clientPrefix;
+  /** What all keys start with. */
+  #prefix;
+  /** Writes that the addon has not been given yet, where somebody may look for them. */
+  hasWrites = false;
   #flush = () => {
     this.#scheduled = false;
     this.flush();
   };
 
-  constructor(native, inbox) {
+  /** @param clientPrefix what the app's client puts before keys */
+  constructor(native, inbox, clientPrefix, prefix) {
     this.#native = native;
     this.#inbox = inbox;
+    this.#clientPrefix = clientPrefix;
+    this.#prefix = clientPrefix + prefix;
+    this.#connection = native.connection;
     this.#tellsWrites = native.isNear;
+  }
+
+  /** Requests of this tick were issued under the old prefix. */
+  setPrefix(prefix) {
+    this.flush();
+    this.#prefix = this.#clientPrefix + prefix;
   }
 
   /**
@@ -73,6 +91,7 @@ class Outbox {
   add(operation, request, id = '', value = '', ttl = 0, base = '') {
     const room = (id.length + value.length + base.length) * BYTES_PER_UNIT;
     if (this.#used + room > this.#bytes.length) this.#makeRoom(id, value, base, room);
+    if (this.#count === 0) this.#open();
     const slot = this.#inbox.admit(request);
     const idBytes = id === '' ? 0 : this.#bytes.write(id, this.#used, 'utf8');
     const valueBytes = value === '' ? 0 : this.#bytes.write(value, this.#used + idBytes, 'utf8');
@@ -88,7 +107,7 @@ class Outbox {
     heads[at + 4] = baseBytes;
     heads[at + 5] = ttl;
     if (this.#tellsWrites && operation !== Operation.GET && operation !== Operation.GET_TIMED)
-      written.add(this);
+      this.hasWrites = true;
     if (this.#count === MOST_REQUESTS) this.flush();
     else if (!this.#scheduled) {
       this.#scheduled = true;
@@ -102,10 +121,26 @@ class Outbox {
     const count = this.#count;
     this.#count = 0;
     this.#used = 0;
-    if (this.#tellsWrites) written.delete(this);
+    this.hasWrites = false;
+    open.splice(open.indexOf(this), 1);
     this.#native.submit(this.#heads, this.#bytes, count);
     // One large session is no reason to keep its room for ever.
     if (this.#bytes.length > 16 * USUAL_BYTES) this.#bytes = Buffer.allocUnsafeSlow(USUAL_BYTES);
+  }
+
+  /** Begins a batch. What other stores have asked of the same keys goes out before it, in the order of the calls. */
+  #open() {
+    for (let at = open.length - 1; at >= 0; at--) if (this.#meets(open[at])) open[at].flush();
+    if (open.length === MOST_OPEN) open[0].flush();
+    open.push(this);
+  }
+
+  /** The two may have to do with the same keys. */
+  #meets(other) {
+    return (
+      other.#connection === this.#connection &&
+      (other.#prefix.startsWith(this.#prefix) || this.#prefix.startsWith(other.#prefix))
+    );
   }
 
   #makeRoom(id, value, base, room) {

@@ -142,7 +142,7 @@ class RedisStore extends Store {
     }
     this.#native.watch(inbox.admit(new Watch(this, RedisStore.#take)));
     if (where.renewals) this.#leaveProvider = followProvider(where.renewals, this, RedisStore.#renew);
-    this.#outbox = new Outbox(this.#native, inbox);
+    this.#outbox = new Outbox(this.#native, inbox, where.keyPrefix ?? '', this.#prefix);
     if (this.#native.isNear) this.#near = new Near(this.#native);
     // Not enumerable: clients hold passwords, and stores get logged.
     Object.defineProperty(this, 'client', { value: options.client ?? undefined });
@@ -164,8 +164,7 @@ class RedisStore extends Store {
 
   set prefix(value) {
     this.#prefix = check.prefix(value);
-    // Requests of this tick were issued under the old prefix.
-    this.#outbox.flush();
+    this.#outbox.setPrefix(this.#prefix);
     this.#native.setPrefix(this.#prefix);
     this.#memory.clear();
     this.#near?.renew();

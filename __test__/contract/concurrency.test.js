@@ -223,6 +223,75 @@ describe('operations issued in one tick take effect in their order', () => {
   });
 });
 
+describe('operations of several stores on one connection, issued in one tick, take effect in their order', () => {
+  test('stores of the same sessions', async () => {
+    const [one, other] = [await openStore('url', redis.port), await openStore('url', redis.port)];
+    await one.set('abc', { visits: 1 });
+    await one.set('def', { visits: 1 });
+
+    const results = await Promise.all([
+      one.get('abc'),
+      other.set('abc', { visits: 2 }),
+      one.get('abc'),
+      other.destroy('abc'),
+      other.get('def'),
+      one.set('abc', { visits: 3 }),
+      other.get('abc'),
+      one.set('def', { visits: 2 }),
+      other.destroy('def'),
+    ]);
+
+    expect(results.map((session) => session?.visits)).toEqual([
+      1,
+      undefined,
+      2,
+      undefined,
+      1,
+      undefined,
+      3,
+      undefined,
+      undefined,
+    ]);
+    expect(await redis.keys()).toEqual(['sess:abc']);
+  });
+
+  test('one whose prefix begins with that of another, also once it is set anew', async () => {
+    const outer = await openStore('url', redis.port, { prefix: 'app:' });
+    const inner = await openStore('url', redis.port, { prefix: 'app:admin:' });
+    await inner.set('abc', { visits: 1 });
+
+    const ids = await Promise.all([
+      outer.get('none'),
+      inner.destroy('abc'),
+      outer.ids(),
+      inner.set('def', { visits: 1 }),
+      outer.ids(),
+    ]);
+    expect(ids[2]).toEqual([]);
+    expect(ids[4]).toEqual(['admin:def']);
+
+    await outer.get('none');
+    outer.get('none', () => {});
+    inner.prefix = 'elsewhere:';
+    const moved = inner.set('abc', { visits: 2 });
+    outer.prefix = 'elsewhere:';
+    expect(await outer.get('abc')).toEqual({ visits: 2 });
+    await moved;
+  });
+
+  test('many of them, in turn', async () => {
+    const stores = await Promise.all(numbers(30).map(() => openStore('url', redis.port)));
+    const results = await Promise.all(
+      numbers(300).map((number) =>
+        number % 2 ? stores[(number * 7) % 30].get('abc') : stores[(number * 7) % 30].set('abc', { number }),
+      ),
+    );
+    expect(results.filter((session) => session !== null)).toEqual(
+      numbers(150).map((number) => ({ number: 2 * number })),
+    );
+  });
+});
+
 test('what a set was given counts as it was when set was called', async () => {
   const store = await openStore('url', redis.port);
   const session = liveSession('abc', { user: 'ann' });

@@ -206,6 +206,11 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
+    /// Another one for each connection that is open.
+    pub(crate) fn number(&self) -> usize {
+        Arc::as_ptr(&self.shared).addr()
+    }
+
     /// Begins to connect in the background.
     fn open(tasks: &Handle, options: ConnectionOptions) -> Self {
         let cache = options

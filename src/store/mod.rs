@@ -160,6 +160,13 @@ impl RedisStore {
         self.sessions.is_near()
     }
 
+    /// The number of the connection, by which one is told from another: stores may share it.
+    #[napi(getter, catch_unwind)]
+    pub fn connection(&self) -> f64 {
+        // Exact up to 2^53.
+        self.sessions.connection().number() as f64
+    }
+
     /// Makes the function by which sessions are looked up that are kept in this process, under the present
     /// prefix. See [`near::lookup`].
     #[napi(catch_unwind, ts_return_type = "(id: string) => string | null")]
