@@ -20,7 +20,8 @@ const MOST_ROOM: usize = 1024 * 1024;
 
 /// Arrays within arrays: that of `SCAN` is one level deeper than its reply.
 const DEEPEST: usize = 2;
-/// Room for elements that is made at once, for the same reason.
+/// Room for elements that is made at once, for the same reason. Of an array that has not come whole, no more are
+/// kept either: they may take many times the room of their bytes.
 const MOST_ELEMENTS: usize = 16 * 1024;
 
 #[derive(Default)]
@@ -40,6 +41,10 @@ struct Partial {
     at: usize,
     /// The arrays that are not whole yet, the innermost last.
     open: Vec<Open>,
+    /// How many elements have come.
+    come: usize,
+    /// The elements are too many to be kept: they are read when all of them have come.
+    is_count: bool,
 }
 
 struct Open {
@@ -49,17 +54,32 @@ struct Open {
 
 impl Partial {
     fn begin(&mut self, length: usize) {
+        let room = if self.is_count { 0 } else { length };
         self.open.push(Open {
-            values: Vec::with_capacity(length.min(MOST_ELEMENTS)),
+            values: Vec::with_capacity(room.min(MOST_ELEMENTS)),
             missing: length,
         });
     }
 
-    fn add(&mut self, value: Value) {
+    fn add(&mut self, element: Element<'_>) {
         if let Some(array) = self.open.last_mut() {
-            array.values.push(value);
+            if !self.is_count {
+                array.values.push(element.value());
+            }
             array.missing = array.missing.saturating_sub(1);
+            self.come += 1;
         }
+    }
+
+    /// What is kept until more comes.
+    fn kept(mut self) -> Option<Self> {
+        if self.come > MOST_ELEMENTS && !self.is_count {
+            self.is_count = true;
+            for array in &mut self.open {
+                array.values = Vec::new();
+            }
+        }
+        Some(self)
     }
 
     /// Puts arrays that are whole where they belong; gives the outermost once it is.
@@ -69,7 +89,7 @@ impl Partial {
             if self.open.is_empty() {
                 return Some(value);
             }
-            self.add(value);
+            self.add(Element::Value(value));
         }
         None
     }
@@ -138,21 +158,25 @@ impl Codec {
                     partial.at += size;
                     match element {
                         Element::Array(length) => partial.begin(length),
-                        element => partial.add(element.value()),
+                        element => partial.add(element),
                     }
                 }
                 Simple::Begun(size) => {
                     let size = partial.at + size;
-                    self.array = Some(partial);
+                    self.array = partial.kept();
                     return Simple::Begun(size);
                 }
                 Simple::Unknown => {
-                    self.array = Some(partial);
+                    self.array = partial.kept();
                     return Simple::Unknown;
                 }
                 Simple::Other => return Simple::Other,
             }
             if let Some(value) = partial.close() {
+                if partial.is_count {
+                    partial = Partial::default();
+                    continue;
+                }
                 return Simple::Whole(value, partial.at);
             }
         }
@@ -348,6 +372,27 @@ mod tests {
         assert_eq!(decode_all(&mut codec, &mut bytes), [Value::Int(1)]);
         let mut bytes = BytesMut::from(&[b'-'; LONGEST_REFUSAL][..]);
         assert!(codec.decode(&mut bytes).is_err());
+    }
+
+    #[test]
+    fn an_array_of_many_elements_may_come_in_any_parts() {
+        let count = 3 * MOST_ELEMENTS;
+        let elements = "$1\r\nx\r\n:7\r\n".repeat(count / 2);
+        let reply = format!("*2\r\n$1\r\n0\r\n*{count}\r\n{elements}");
+        let expected = redis::parse_redis_value(reply.as_bytes()).expect("an array");
+        for size in [reply.len(), 100_001, 5000] {
+            let mut codec = Codec::default();
+            let mut bytes = BytesMut::new();
+            let mut values = Vec::new();
+            for part in reply.as_bytes().chunks(size) {
+                bytes.extend_from_slice(part);
+                values.append(&mut decode_all(&mut codec, &mut bytes));
+                let kept = codec.array.iter().flat_map(|partial| &partial.open);
+                let kept: usize = kept.map(|array| array.values.capacity()).sum();
+                assert!(kept <= 2 * MOST_ELEMENTS);
+            }
+            assert!(values == [expected.clone()] && bytes.is_empty());
+        }
     }
 
     #[test]

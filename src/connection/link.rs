@@ -86,6 +86,8 @@ impl From<RedisError> for Failure {
 struct Ear {
     half: ReadHalf<socket::Socket>,
     heard: Instant,
+    /// How often it may still be read from before others have their turn.
+    reads_left: u32,
 }
 
 impl AsyncRead for Ear {
@@ -94,6 +96,11 @@ impl AsyncRead for Ear {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.reads_left == 0 {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.reads_left -= 1;
         let before = buf.filled().len();
         let result = Pin::new(&mut self.half).poll_read(cx, buf);
         if buf.filled().len() > before {
@@ -107,6 +114,8 @@ impl AsyncRead for Ear {
 const MOST_ROOM: usize = 2 * 1024 * 1024;
 /// Room for the replies to a batch of usual sessions: fewer reads than by tokio's 8 KB.
 const READ_AT_ONCE: usize = 64 * 1024;
+/// Reads for one reply, before others have their turn: its bytes may come without an end.
+const MOST_READS: u32 = 32;
 
 pub(super) struct Link {
     replies: FramedRead<Ear, Codec>,
@@ -142,7 +151,11 @@ impl Link {
         let now = Instant::now();
         Self {
             replies: FramedRead::with_capacity(
-                Ear { half, heard: now },
+                Ear {
+                    half,
+                    heard: now,
+                    reads_left: 0,
+                },
                 Codec::default(),
                 READ_AT_ONCE,
             ),
@@ -211,6 +224,7 @@ impl Link {
             Poll::Ready(Err(error)) => Some(error),
             _ => None,
         };
+        self.replies.get_mut().reads_left = MOST_READS;
         // Read even so: what the server said last tells why it closed the connection.
         match Pin::new(&mut self.replies).poll_next(cx) {
             Poll::Ready(Some(Ok(value))) => Poll::Ready(Ok(value)),

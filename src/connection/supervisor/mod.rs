@@ -341,6 +341,54 @@ fn jittered(pause: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connection::Connection;
+    use crate::connection::commands::{Access, Expect};
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use tokio::runtime::Handle;
+    use tokio::time::timeout;
+
+    /// Lets a client in, and answers the first command with `head`, and then `text` over and over.
+    fn flood(mut client: TcpStream, head: &str, text: &str) -> std::io::Result<()> {
+        let mut bytes = vec![0; 64 * 1024];
+        let count = client.read(&mut bytes)?;
+        let set_up = String::from_utf8_lossy(&bytes[..count]).into_owned();
+        let oks = "+OK\r\n".repeat(set_up.matches("CLIENT\r\n").count());
+        client.write_all(format!("%1\r\n$5\r\nproto\r\n:3\r\n{oks}").as_bytes())?;
+        client.read_exact(&mut bytes[..1])?;
+        client.write_all(head.as_bytes())?;
+        let text = text.repeat(4_000_000 / text.len());
+        loop {
+            client.write_all(text.as_bytes())?;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_never_stops_keeps_nobody_from_deadlines_and_the_end() {
+        let push = ">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n";
+        for (head, text) in [("", push), ("*500000000\r\n", ":1\r\n")] {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+            let port = listener.local_addr().expect("an address").port();
+            let server = std::thread::spawn(move || {
+                let (client, _) = listener.accept()?;
+                flood(client, head, text)
+            });
+            let mut options =
+                crate::options::parse_url(&format!("redis://127.0.0.1:{port}")).expect("a URL");
+            options.command_timeout = Duration::from_millis(500);
+            let connection = Connection::open(&Handle::current(), options);
+            let begin = Instant::now();
+            let get: [&[u8]; 2] = [b"GET", b"k"];
+            let reply = connection.ask(Access::Read, Expect::Any, None, &get);
+            let reply = timeout(Duration::from_secs(5), reply).await;
+            assert!(matches!(reply, Ok(Err(Error::Timeout { .. }))), "{reply:?}");
+            assert!(begin.elapsed() < Duration::from_secs(2));
+            let end = timeout(Duration::from_secs(5), connection.close()).await;
+            assert!(end.is_ok());
+            // It was left.
+            assert!(server.join().expect("no panic").is_err());
+        }
+    }
 
     #[test]
     fn pauses_stay_between_half_and_whole() {

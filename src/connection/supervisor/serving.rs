@@ -3,12 +3,12 @@
 use super::Supervisor;
 use super::answers::{Rule, answer, reply};
 use crate::cache::Moment;
-use crate::connection::Job;
 use crate::connection::attempt::moved;
 use crate::connection::commands::{Access, Commands, Expect};
 use crate::connection::link::{Failure, FailureKind, Link};
 use crate::connection::status::{Down, Event};
 use crate::connection::tracking::Tracking;
+use crate::connection::{Job, Message};
 use crate::error::Error;
 use crate::options::{Address, Membership};
 use redis::{PushKind, Value};
@@ -24,6 +24,8 @@ const IDLE: Duration = Duration::from_secs(5);
 /// The lower bound spares slow networks, the upper one finds a dead peer in seconds.
 const SHORTEST_SILENCE: Duration = Duration::from_secs(1);
 const LONGEST_SILENCE: Duration = Duration::from_millis(2500);
+/// Replies that are taken before others have their turn: they may come without an end.
+const MOST_REPLIES: usize = 4096;
 /// Bytes that wait for the socket before further jobs wait themselves: a job is then dropped by its
 /// deadline without having been sent.
 const MOST_BACKLOG: usize = 1024 * 1024;
@@ -177,36 +179,48 @@ impl Supervisor {
             if due < alarm.deadline() {
                 alarm.as_mut().reset(due);
             }
+            let mut is_due = false;
             tokio::select! {
                 biased;
                 reply = link.next() => {
                     let mut next = Some(reply);
+                    let mut left = MOST_REPLIES;
                     while let Some(reply) = next {
                         let taken = reply.and_then(|value| self.take_reply(value, link.heard()));
                         if let Err(failure) = taken {
                             return Some(failure);
                         }
-                        next = link.try_next();
+                        left -= 1;
+                        next = if left > 0 { link.try_next() } else { None };
                     }
-                }
-                message = self.inbox.next() => {
-                    let mut next = message;
-                    while let Some(message) = next {
-                        self.accept(message);
-                        next = self.inbox.try_next();
+                    // A server that never stops must not keep the others from their turn.
+                    if left == 0 {
+                        let next = self.inbox.try_next();
+                        self.accept_all(next);
                     }
+                    is_due = link.heard() >= alarm.deadline();
                 }
+                next = self.inbox.next() => self.accept_all(next),
                 failure = &mut moved => return Some(failure),
-                () = &mut alarm => {
-                    self.expire();
-                    if let Some(failure) = self.probe(link) {
-                        return Some(failure);
-                    }
-                    let due = self.due(link);
-                    alarm.as_mut().reset(due);
+                () = &mut alarm => is_due = true,
+            }
+            if is_due {
+                self.expire();
+                if let Some(failure) = self.probe(link) {
+                    return Some(failure);
                 }
+                let due = self.due(link);
+                alarm.as_mut().reset(due);
             }
             self.note_written(link);
+        }
+    }
+
+    /// Takes a message and those behind it.
+    fn accept_all(&mut self, mut next: Option<Message>) {
+        while let Some(message) = next {
+            self.accept(message);
+            next = self.inbox.try_next();
         }
     }
 
