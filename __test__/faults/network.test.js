@@ -174,7 +174,7 @@ describe.each(familySources)('a network, by %s,', (source) => {
 
 test('an attempt to connect that hangs is not waited for: another one that is answered serves', async () => {
   network.silence();
-  const store = await openStore('url', network.port, { connectTimeout: 20_000, commandTimeout: 10_000 });
+  const store = await openStore('url', network.port, { connectTimeout: 20_000, commandTimeout: 20_000 });
   const found = store.get('nobody');
   await until(() => network.accepted > 0);
   await network.heal();
@@ -184,14 +184,15 @@ test('an attempt to connect that hangs is not waited for: another one that is an
 
 test('attempts to connect that hang do not pile up', async () => {
   network.silence();
-  const store = await openStore('url', network.port, { connectTimeout: 20_000, commandTimeout: 10_000 });
+  const store = await openStore('url', network.port, { connectTimeout: 20_000, commandTimeout: 20_000 });
   const found = store.get('nobody');
   let most = 0;
   await until(() => {
     most = Math.max(most, network.open);
     return network.accepted >= 6;
   }, 8000);
-  expect(most).toBeLessThanOrEqual(3);
+  // One that was given up may still be open at the proxy.
+  expect(most).toBeLessThanOrEqual(4);
   await network.heal();
   expect(await found).toBeNull();
 });
