@@ -47,6 +47,13 @@ pub(crate) enum Error {
         sent: u32,
         cause: String,
     },
+    /// What was lost alone so often is the cause of it.
+    #[error("{server} hung up on it {}, when nothing else was under way; the last: {cause}", times(*.count))]
+    HungUp {
+        server: String,
+        count: u32,
+        cause: String,
+    },
     #[error(
         "no connection to {server}, and {most} operations wait for one, which is \"maxQueue\" \
          ({}; the last: {cause})",
@@ -95,6 +102,7 @@ impl Error {
             Self::Option { .. } => "ERR_INVALID_ARG_VALUE",
             Self::Unavailable { .. }
             | Self::Unserved { .. }
+            | Self::HungUp { .. }
             | Self::Unreachable { .. }
             | Self::Client { .. } => "ERR_REDIS_UNAVAILABLE",
             Self::QueueFull { .. } => "ERR_REDIS_QUEUE_FULL",
@@ -132,7 +140,7 @@ impl Error {
 
     /// Whether the command did not fail as such: the connection was lost under it.
     pub(crate) fn is_loss(&self) -> bool {
-        matches!(self, Self::Unreachable { .. })
+        matches!(self, Self::Unreachable { .. } | Self::HungUp { .. })
     }
 
     /// Whether the server does not accept who we say we are.

@@ -10,6 +10,7 @@ use super::inbox::Inbox;
 use super::parked::{Parked, Waiting};
 use super::slots::{Redirection, SLOTS, Slots, slot};
 use super::status::{Down, Event, Watch, Watches};
+use super::supervisor::window::MOST_HANG_UPS;
 use super::tracking::Tracking;
 use super::{Connection, Job, Message, Reply, Settle, Shared};
 use crate::cache::Invalidation;
@@ -99,6 +100,8 @@ struct Open {
     slot: u16,
     /// How often it was sent.
     sent: u32,
+    /// How often a node hung up on it alone.
+    hang_ups: u32,
 }
 
 struct Member {
@@ -256,7 +259,11 @@ impl Router {
         for &at in &job.pending {
             let slot = job.commands.key(at).map_or(0, slot);
             if let Some(open) = open.get_mut(at) {
-                *open = Some(Open { slot, sent: 0 });
+                *open = Some(Open {
+                    slot,
+                    sent: 0,
+                    hang_ups: 0,
+                });
             }
         }
         let places: Vec<_> = job
@@ -347,7 +354,7 @@ impl Router {
             let Some(work) = self.jobs.get_mut(&place.job) else {
                 continue;
             };
-            let error = match reply {
+            let mut error = match reply {
                 Err(error) => error,
                 reply => {
                     self.answer(place, reply, &mut answers);
@@ -356,7 +363,15 @@ impl Router {
             };
             let redirection = Redirection::read(&error, node, &self.cluster.nat_map);
             let is_later = error.is_passing();
-            if redirection.is_none() && !is_later && !error.is_loss() {
+            let mut is_final = redirection.is_none() && !is_later && !error.is_loss();
+            if let Error::HungUp { count, .. } = &mut error
+                && let Some(Some(open)) = work.open.get_mut(place.at)
+            {
+                open.hang_ups += 1;
+                *count = open.hang_ups;
+                is_final = open.hang_ups >= MOST_HANG_UPS;
+            }
+            if is_final {
                 self.answer(place, Err(error), &mut answers);
                 continue;
             }

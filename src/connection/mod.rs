@@ -10,7 +10,8 @@
 //!   [`parked`]: what waits for its node, [`views`]: whether keys stay where they are.
 //! - [`sentinel`]: which server is the primary.
 //! - [`supervisor`]: connect, serve, notice the loss, back off, connect again. Its rooms: what is in flight on
-//!   an open connection (`serving`), what of a job is left to be sent again (`answers`), and `credentials`.
+//!   an open connection (`serving`), how much of it after a loss (`window`), what of a job is left to be sent
+//!   again (`answers`), and `credentials`.
 //! - [`attempt`]: one attempt to connect.
 //! - [`inbox`]: what the handles say to whatever is behind them.
 //! - [`link`]: an open connection: set-up, replies in order, silence.
@@ -86,6 +87,8 @@ struct Job {
     settle: Box<dyn Settle>,
     /// How often it was sent in vain: the connection was lost, or the server put it off.
     in_vain: u32,
+    /// How often the connection was lost when the first that is pending was all that it owed an answer to.
+    hang_ups: u32,
 }
 
 impl Job {
@@ -97,12 +100,23 @@ impl Job {
             deadline,
             settle,
             in_vain: 0,
+            hang_ups: 0,
         }
     }
 
     /// How many operations are still to be answered.
     fn operations(&self) -> usize {
         self.commands.operations(self.pending.iter().copied())
+    }
+
+    /// Answers the first that is still to be answered; gives what is left, if anything.
+    fn fail_first(mut self, error: Error) -> Option<Self> {
+        if !self.pending.is_empty() {
+            let at = self.pending.remove(0);
+            self.hang_ups = 0;
+            self.settle.settle(vec![(at, Err(error))]);
+        }
+        (!self.pending.is_empty()).then_some(self)
     }
 
     /// Answers all that is still to be answered.

@@ -48,6 +48,7 @@ pub(super) fn answer(
         }
     }
     if !answers.is_empty() {
+        job.hang_ups = 0;
         job.settle.settle(answers);
     }
     job.pending = rest;

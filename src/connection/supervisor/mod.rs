@@ -7,10 +7,12 @@
 mod answers;
 mod credentials;
 mod serving;
+pub(super) mod window;
 
 pub(super) use self::serving::longest_silence;
 
 use self::serving::{Sent, Served};
+use self::window::Window;
 use super::attempt::Place;
 use super::inbox::Inbox;
 use super::link::{Failure, FailureKind, Link};
@@ -51,6 +53,7 @@ pub(super) async fn run(
         waiting: VecDeque::new(),
         in_flight: VecDeque::new(),
         flushed: 0,
+        window: Window::default(),
         again: VecDeque::new(),
         later: None,
         watches: Watches::default(),
@@ -83,6 +86,7 @@ struct Supervisor {
     in_flight: VecDeque<Sent>,
     /// How many of `in_flight`, from the first, the socket has taken.
     flushed: usize,
+    window: Window,
     /// What the server will do later; goes back before what waits.
     again: VecDeque<Job>,
     /// The server's answer that began this: no more is sent, replies to reads count, writes are

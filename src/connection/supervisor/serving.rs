@@ -2,6 +2,7 @@
 
 use super::Supervisor;
 use super::answers::{Rule, answer, reply};
+use super::window::MOST_HANG_UPS;
 use crate::cache::Moment;
 use crate::connection::attempt::moved;
 use crate::connection::commands::{Access, Commands, Expect};
@@ -66,6 +67,7 @@ pub(super) struct Sent {
 impl Supervisor {
     pub(super) async fn serve(&mut self, mut link: Link, address: Address) -> Served {
         self.served = false;
+        self.window.begin();
         self.replied = Instant::now();
         let sentinels = self.sentinels.clone();
         let moved = moved(sentinels.as_ref(), &address);
@@ -75,6 +77,8 @@ impl Supervisor {
             None => return Served::Closed,
             Some(failure) => failure,
         };
+        let is_hang_up = matches!(failure.kind, FailureKind::Lost) && self.later.is_none();
+        let hang_up = is_hang_up.then(|| failure.cause.clone());
         // Whatever the server said last came before: what is in flight now goes unanswered, and is sent
         // again. It must not arrive twice.
         link.abort();
@@ -88,7 +92,7 @@ impl Supervisor {
             server: self.shared.server.to_string(),
             cause: failure.cause,
         };
-        self.take_back(&error);
+        self.take_back(&error, hang_up);
         // A server that lets us in and then cuts us off, or puts us off, is not to be hammered.
         if self.later.take().is_none() && self.served {
             self.pause = Duration::ZERO;
@@ -98,7 +102,10 @@ impl Supervisor {
     }
 
     /// Queues again, at its old place, what a lost connection cut off; or gives it back to the cluster.
-    fn take_back(&mut self, error: &Error) {
+    /// `hang_up` is why the server ended the connection, if it was the server.
+    fn take_back(&mut self, error: &Error, hang_up: Option<String>) {
+        let owed = |sent: &Sent| sent.job.as_ref().map(|_| sent.due - sent.come);
+        let owed: usize = self.in_flight.iter().filter_map(owed).sum();
         let mut again = std::mem::take(&mut self.again);
         for sent in std::mem::take(&mut self.in_flight) {
             if let Some(job) = sent.job {
@@ -109,6 +116,18 @@ impl Supervisor {
         self.flushed = 0;
         for job in &mut again {
             job.in_vain = job.in_vain.saturating_add(1);
+        }
+        if let Some(cause) = hang_up
+            && owed > 0
+        {
+            self.window.narrow();
+            if owed == 1
+                && self.window.is_proven()
+                && let Some(job) = again.pop_front()
+                && let Some(rest) = self.suspect(job, cause)
+            {
+                again.push_front(rest);
+            }
         }
         if self.options.membership != Membership::None {
             for job in again {
@@ -121,6 +140,21 @@ impl Supervisor {
         self.shared.queued.fetch_add(count, Ordering::Relaxed);
         again.append(&mut self.waiting);
         self.waiting = again;
+    }
+
+    /// The connection was lost under a single command, the first of the job. What is left of it.
+    fn suspect(&self, mut job: Job, cause: String) -> Option<Job> {
+        job.hang_ups += 1;
+        // In a cluster, whoever repeats it counts.
+        if job.hang_ups < MOST_HANG_UPS && self.options.membership == Membership::None {
+            return Some(job);
+        }
+        let error = Error::HungUp {
+            server: self.shared.server.to_string(),
+            count: job.hang_ups,
+            cause,
+        };
+        job.fail_first(error)
     }
 
     /// Fails what was sent and has run out of time. Its replies may still come.
@@ -225,19 +259,31 @@ impl Supervisor {
     }
 
     fn send_waiting(&mut self, link: &mut Link) {
-        while link.backlog() < MOST_BACKLOG
+        if !self.window.is_open() && !self.waiting.is_empty() {
+            if !self.in_flight.is_empty() {
+                return;
+            }
+            if !self.window.is_proven() {
+                self.ask_for_life(link);
+                return;
+            }
+        }
+        let mut room = self.window.room();
+        while room > 0
+            && link.backlog() < MOST_BACKLOG
             && let Some(job) = self.waiting.pop_front()
         {
             self.unqueue(&job);
+            let due = job.pending.len().min(room);
+            room -= due;
             let mut end = 0;
-            if job.pending.len() == job.commands.len() {
+            if due == job.commands.len() {
                 end = link.send(job.commands.all_bytes());
             } else {
-                for &command in &job.pending {
+                for &command in &job.pending[..due] {
                     end = link.send(job.commands.bytes(command));
                 }
             }
-            let due = job.pending.len();
             self.in_flight.push_back(Sent {
                 replies: Vec::with_capacity(due),
                 job: Some(job),
@@ -305,7 +351,9 @@ impl Supervisor {
             // Of a probe, or of what has run out of time, which is no such array.
             tracking.note_role(&value);
         }
-        self.served = true;
+        // Our own question after a loss is no service.
+        self.served |= sent.job.is_some() || self.window.is_open();
+        self.window.prove();
         self.replied = heard;
         sent.come += 1;
         if sent.come < sent.due {
@@ -322,6 +370,9 @@ impl Supervisor {
             return Ok(());
         };
         if let Some(job) = job {
+            if self.in_flight.is_empty() {
+                self.window.widen();
+            }
             self.settle(job, replies);
         }
         if let Some(tracking) = &self.tracking {
@@ -333,7 +384,16 @@ impl Supervisor {
     fn settle(&mut self, job: Job, replies: Vec<Value>) {
         let rule = self.rule();
         let (rest, later) = answer(job, replies, &self.shared.server, rule);
-        self.again.extend(rest);
+        match rest {
+            // It was sent in part.
+            Some(rest) if self.later.is_none() && later.is_none() => {
+                self.shared
+                    .queued
+                    .fetch_add(rest.operations(), Ordering::Relaxed);
+                self.waiting.push_front(rest);
+            }
+            rest => self.again.extend(rest),
+        }
         if self.later.is_none() && later.is_some() {
             self.later = later;
             // What is read from here on may be older than a write before it, which was put off.
@@ -372,6 +432,7 @@ impl Supervisor {
         let places: Vec<_> = job.pending.drain(..replies.len()).collect();
         sent.due -= replies.len();
         sent.come -= replies.len();
+        job.hang_ups = 0;
         let server = &self.shared.server;
         let replies = replies.into_iter().map(|value| reply(server, value));
         job.settle.settle(places.into_iter().zip(replies).collect());
@@ -434,6 +495,12 @@ impl Supervisor {
             };
             return Some(Failure::silent(cause));
         }
+        self.ask_for_life(link);
+        None
+    }
+
+    /// Asks a question that any server answers.
+    fn ask_for_life(&mut self, link: &mut Link) {
         let is_node = self.options.membership == Membership::Member && self.tracking.is_some();
         let question = if is_node { Tracking::ROLE } else { b"PING" };
         let ping = Commands::of(Access::Read, Expect::Any, None, &[question]);
@@ -443,11 +510,10 @@ impl Supervisor {
             due: 1,
             come: 0,
             replies: Vec::new(),
-            sent: now,
+            sent: Instant::now(),
             moment: self.tracking.as_ref().map(|_| Moment::now()),
             end,
             flushed: None,
         });
-        None
     }
 }

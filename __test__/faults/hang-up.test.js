@@ -1,0 +1,61 @@
+'use strict';
+
+const { RedisStore } = require('../..');
+const { startCluster } = require('../support/cluster.js');
+const { startRedis } = require('../support/redis.js');
+const { closeAll, familySources, keepStore, openStore } = require('../support/stores.js');
+
+// A session on which the server hangs up: its reply is longer than the server lets one be.
+
+const args = ['--client-output-buffer-limit', 'normal 1mb 0 0'];
+const LONG = 5_000_000;
+const DEADLINE_MS = 5000;
+
+let server;
+afterEach(async () => {
+  await closeAll();
+  await server?.stop();
+}, 30_000);
+
+const ids = Array.from({ length: 30 }, (_, n) => `session-${n}`);
+
+/** Sessions before and behind the one that is too long, read and written in one tick. */
+async function useAll(store) {
+  await Promise.all(ids.map((id) => store.set(id, { id })));
+  await store.set('long', { text: 'x'.repeat(LONG) });
+  const begin = performance.now();
+  const before = ids.map((id) => store.get(id));
+  const long = store.get('long').then(
+    () => undefined,
+    (error) => error,
+  );
+  const writes = ids.map((id) => store.set(`${id}-2`, { id }));
+  const behind = ids.map((id) => store.get(`${id}-2`));
+
+  expect(await Promise.all(before)).toEqual(ids.map((id) => ({ id })));
+  await Promise.all(writes);
+  expect(await Promise.all(behind)).toEqual(ids.map((id) => ({ id })));
+  expect(await long).toMatchObject({
+    code: 'ERR_REDIS_UNAVAILABLE',
+    message: expect.stringMatching(/^get: redis:\/\/127\.0\.0\.1:\d+ hung up on it 3 times, .*; the last: ./),
+  });
+  return performance.now() - begin;
+}
+
+test.each(familySources)('fails, and holds nothing else up, by %s', async (source) => {
+  server = await startRedis({ args });
+  const store = await openStore(source, server.port, { commandTimeout: DEADLINE_MS });
+  expect(await useAll(store)).toBeLessThan(DEADLINE_MS / 2);
+});
+
+test('fails, and holds nothing else up, with the cache', async () => {
+  server = await startRedis({ args });
+  const store = await openStore('url', server.port, { commandTimeout: DEADLINE_MS, cache: true });
+  expect(await useAll(store)).toBeLessThan(DEADLINE_MS / 2);
+});
+
+test('fails, and holds nothing else up, in a cluster', async () => {
+  server = await startCluster({ primaries: 1, replicas: 0, args });
+  const options = { cluster: server.addresses, commandTimeout: DEADLINE_MS };
+  expect(await useAll(keepStore(new RedisStore(options)))).toBeLessThan(DEADLINE_MS / 2);
+});
