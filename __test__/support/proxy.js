@@ -15,6 +15,7 @@ const WORKING = {
   /** How many bytes of requests make a packet. */
   packet: Number.POSITIVE_INFINITY,
   swallows: false,
+  loses: false,
   drips: false,
   refuses: false,
   /** Changes a chunk of replies in place. */
@@ -46,6 +47,8 @@ class TcpProxy {
   port = 0;
   /** How many connections were made so far, refused ones included. */
   accepted = 0;
+  /** How many bytes have vanished. */
+  lost = 0;
 
   constructor(serverPort) {
     this.#serverPort = serverPort;
@@ -115,9 +118,17 @@ class TcpProxy {
     this.#change({ cutAfter: bytes });
   }
 
-  /** The peer is gone without a word: bytes vanish, connections stay. */
+  /**
+   * The peer is gone without a word: bytes vanish, connections stay. One that bytes of are missing stays silent
+   * even when the network works again: what comes behind a gap is never delivered.
+   */
   silence() {
     this.#change({ swallows: true });
+  }
+
+  /** Replies vanish, and what comes behind them is delivered: no network does that, but a faulty proxy. */
+  lose() {
+    this.#change({ loses: true });
   }
 
   /** Connections are accepted and reset at once, as by a balancer without a server. */
@@ -177,7 +188,12 @@ class TcpProxy {
       client.resetAndDestroy();
       return;
     }
-    const connection = new Connection(client, this.#serverPort, () => this.#network);
+    const connection = new Connection(client, this.#serverPort, {
+      network: () => this.#network,
+      lose: (bytes) => {
+        this.lost += bytes.length;
+      },
+    });
     this.#connections.add(connection);
     connection.closed.then(() => this.#connections.delete(connection));
   }
@@ -185,6 +201,8 @@ class TcpProxy {
 
 class Connection {
   #server;
+  #lose;
+  #hasGap = false;
   #release = () => {};
 
   /** Bytes of replies that the client was sent. */
@@ -192,8 +210,9 @@ class Connection {
   /** Resolved while the connection is not stalled. */
   released = Promise.resolve();
 
-  constructor(client, serverPort, network) {
+  constructor(client, serverPort, { network, lose }) {
     this.client = client;
+    this.#lose = lose;
     this.#server = net.connect({ host: HOST, port: serverPort, allowHalfOpen: true, noDelay: true });
     const sides = [client, this.#server];
     this.closed = Promise.all(sides.map((side) => new Promise((resolve) => side.once('close', resolve))));
@@ -230,8 +249,16 @@ class Connection {
     this.release();
   }
 
+  /** Whether the bytes vanish for good. */
+  #swallow(bytes, swallows) {
+    if (!swallows && !this.#hasGap) return false;
+    this.#hasGap = true;
+    this.#lose(bytes);
+    return true;
+  }
+
   async #request(bytes, { swallows, packet }) {
-    if (swallows) return;
+    if (this.#swallow(bytes, swallows)) return;
     if (bytes.length <= packet) {
       this.#server.write(bytes);
       return;
@@ -242,8 +269,12 @@ class Connection {
     }
   }
 
-  async #reply(bytes, { swallows, corrupt, cutAfter, drips }) {
-    if (swallows) return;
+  async #reply(bytes, { swallows, loses, corrupt, cutAfter, drips }) {
+    if (this.#swallow(bytes, swallows)) return;
+    if (loses) {
+      this.#lose(bytes);
+      return;
+    }
     corrupt?.(bytes);
     const passing = bytes.subarray(0, Math.max(0, cutAfter - this.passed));
     this.passed += passing.length;

@@ -64,6 +64,11 @@ impl Failure {
         }
     }
 
+    /// Commands and replies are out of step: a later reply would reach another's request.
+    pub(super) fn out_of_step() -> Self {
+        Self::lost("the server sent a reply that does not fit")
+    }
+
     fn closed() -> Self {
         Self::lost("the server closed the connection")
     }
@@ -274,6 +279,9 @@ impl Link {
         while replies.len() < commands.len() {
             match self.next().await {
                 Ok(Value::Push { .. }) => {}
+                Ok(value) if !commands.expects(replies.len(), &value) => {
+                    return Err(Failure::out_of_step());
+                }
                 Ok(value) => replies.push(value),
                 // What the server said last is why it hung up.
                 Err(failure) => {
@@ -354,10 +362,11 @@ struct SetUp {
 impl SetUp {
     fn new(options: &ConnectionOptions) -> Self {
         let mut commands = Commands::default();
-        let mut say = |words: &[&[u8]]| {
-            commands.add(Access::Write, Expect::Any, None, words);
+        let mut ask = |expect, words: &[&[u8]]| {
+            commands.add(Access::Write, expect, None, words);
             commands.len()
         };
+        let mut say = |words: &[&[u8]]| ask(Expect::Okay, words);
         let mut required = 0;
         if options.database != 0 {
             required = say(&[b"SELECT", options.database.to_string().as_bytes()]);
@@ -383,7 +392,7 @@ impl SetUp {
         let tracking = tracks.then(|| say(&[b"CLIENT", b"TRACKING", b"ON"]) - 1);
         // The sentinels may be ahead of the server, or behind.
         let is_watched = matches!(options.address, Address::Sentinel(_));
-        let role = is_watched.then(|| say(&[b"ROLE"]) - 1);
+        let role = is_watched.then(|| ask(Expect::Array, &[b"ROLE"]) - 1);
         Self {
             commands,
             required,
@@ -462,7 +471,7 @@ impl<'a> User<'a> {
         let mut words: Vec<&[u8]> = vec![b"AUTH"];
         words.extend(self.username.map(str::as_bytes));
         words.push(password.reveal().as_bytes());
-        Commands::of(Access::Write, Expect::Any, None, &words)
+        Commands::of(Access::Write, Expect::Okay, None, &words)
     }
 }
 

@@ -156,8 +156,8 @@ impl Supervisor {
         self.inbox.is_closing() && self.waiting.is_empty() && self.again.is_empty()
     }
 
-    /// Fails what has run out of time.
-    fn expire(&mut self) {
+    /// Fails what has run out of time; whether replies to some of it may still come.
+    fn expire(&mut self) -> bool {
         let now = Instant::now();
         while self.waiting.front().is_some_and(|job| job.deadline <= now) {
             if let Some(job) = self.waiting.pop_front() {
@@ -176,7 +176,7 @@ impl Supervisor {
                 job.fail(&error);
             }
         }
-        self.expire_in_flight(now);
+        self.expire_in_flight(now)
     }
 
     /// The error of what was sent and not answered in time, after it had been sent in vain so often.
@@ -315,7 +315,9 @@ impl Supervisor {
             tokio::select! {
                 biased;
                 result = &mut step => return Some(result),
-                () = at(deadline) => self.expire(),
+                () = at(deadline) => {
+                    self.expire();
+                }
                 message = self.inbox.next() => {
                     if let Some(message) = message {
                         self.accept(message);

@@ -43,11 +43,51 @@ pub(super) enum Served {
     Closed,
 }
 
+/// What the server was asked.
+enum Asked {
+    Job(Job),
+    /// A job that has run out of time. Its replies still come.
+    Expired,
+    /// By ourselves: whether it lives, and whether commands and replies are in step.
+    Ping,
+    /// The same of a node of a cluster, and whether it is a primary.
+    Role,
+}
+
+impl Asked {
+    fn job(&self) -> Option<&Job> {
+        match self {
+            Self::Job(job) => Some(job),
+            _ => None,
+        }
+    }
+
+    fn into_job(self) -> Option<Job> {
+        match self {
+            Self::Job(job) => Some(job),
+            _ => None,
+        }
+    }
+
+    /// Whether a value can be the reply to the next command of it. Nothing else is answered as a `PING` is: what
+    /// was sent behind one is not given the replies of what was sent before.
+    fn expects(&self, come: usize, value: &Value) -> bool {
+        let is_pong = matches!(value, Value::SimpleString(text) if text == "PONG");
+        match self {
+            Self::Job(job) => job
+                .pending
+                .get(come)
+                .is_some_and(|&command| job.commands.expects(command, value)),
+            Self::Expired => !is_pong,
+            Self::Ping => is_pong || matches!(value, Value::ServerError(_)),
+            Self::Role => matches!(value, Value::Array(_) | Value::ServerError(_)),
+        }
+    }
+}
+
 /// What is in the socket, in the order in which the server will answer.
 pub(super) struct Sent {
-    /// `None` for what nobody waits for: probes, and jobs that have run out of time. Their replies
-    /// still come.
-    job: Option<Job>,
+    asked: Asked,
     /// How many replies are due.
     due: usize,
     /// How many of them have come.
@@ -104,11 +144,11 @@ impl Supervisor {
     /// Queues again, at its old place, what a lost connection cut off; or gives it back to the cluster.
     /// `hang_up` is why the server ended the connection, if it was the server.
     fn take_back(&mut self, error: &Error, hang_up: Option<String>) {
-        let owed = |sent: &Sent| sent.job.as_ref().map(|_| sent.due - sent.come);
+        let owed = |sent: &Sent| sent.asked.job().map(|_| sent.due - sent.come);
         let owed: usize = self.in_flight.iter().filter_map(owed).sum();
         let mut again = std::mem::take(&mut self.again);
         for sent in std::mem::take(&mut self.in_flight) {
-            if let Some(job) = sent.job {
+            if let Some(job) = sent.asked.into_job() {
                 let rule = self.rule();
                 again.extend(answer(job, sent.replies, &self.shared.server, rule).0);
             }
@@ -157,26 +197,30 @@ impl Supervisor {
         job.fail_first(error)
     }
 
-    /// Fails what was sent and has run out of time. Its replies may still come.
-    pub(super) fn expire_in_flight(&mut self, now: Instant) {
-        let is_over = |sent: &mut Sent| match &sent.job {
-            Some(job) => job.deadline <= now,
-            None => true,
-        };
+    /// Fails what was sent and has run out of time, if there is any: whether there was. Its replies may still
+    /// come.
+    pub(super) fn expire_in_flight(&mut self, now: Instant) -> bool {
+        let is_over = |sent: &mut Sent| sent.asked.job().is_none_or(|job| job.deadline <= now);
         let server = Arc::clone(&self.shared.server);
+        let mut any = false;
         let mut at = 0;
         while let Some(sent) = self.in_flight.get_mut(at)
             && is_over(sent)
         {
             at += 1;
+            if sent.asked.job().is_none() {
+                continue;
+            }
+            any = true;
             let replies = std::mem::take(&mut sent.replies);
-            if let Some(job) = sent.job.take()
+            if let Asked::Job(job) = std::mem::replace(&mut sent.asked, Asked::Expired)
                 && let Some(rest) = answer(job, replies, &server, Rule::Plain).0
             {
                 let error = self.unanswered(rest.in_vain);
                 rest.fail(&error);
             }
         }
+        any
     }
 
     fn rule(&self) -> Rule {
@@ -200,7 +244,7 @@ impl Supervisor {
             if self.later.is_none() {
                 self.send_waiting(link);
             }
-            if self.in_flight.iter().all(|sent| sent.job.is_none()) {
+            if self.in_flight.iter().all(|sent| sent.asked.job().is_none()) {
                 if self.is_done() {
                     return None;
                 }
@@ -239,7 +283,10 @@ impl Supervisor {
                 () = &mut alarm => is_due = true,
             }
             if is_due {
-                self.expire();
+                if self.expire() {
+                    // What is sent from here on must not be given the replies that are missing.
+                    self.ask(link, Asked::Ping);
+                }
                 if let Some(failure) = self.probe(link) {
                     return Some(failure);
                 }
@@ -286,7 +333,7 @@ impl Supervisor {
             }
             self.in_flight.push_back(Sent {
                 replies: Vec::with_capacity(due),
-                job: Some(job),
+                asked: Asked::Job(job),
                 due,
                 come: 0,
                 sent: Instant::now(),
@@ -335,24 +382,16 @@ impl Supervisor {
                 _ => Failure::lost("the server sent a reply that nobody asked for"),
             });
         };
-        if let Some(job) = &sent.job {
-            let expected = job
-                .pending
-                .get(sent.come)
-                .is_some_and(|&command| job.commands.expects(command, &value));
-            if !expected {
-                // Commands and replies are out of step: a later reply would reach another's request.
-                return Err(Failure::lost("the server sent a reply that does not fit"));
-            }
-            sent.replies.push(value);
-        } else if self.options.membership == Membership::Member
-            && let Some(tracking) = &mut self.tracking
-        {
-            // Of a probe, or of what has run out of time, which is no such array.
-            tracking.note_role(&value);
+        if !sent.asked.expects(sent.come, &value) {
+            return Err(Failure::out_of_step());
         }
         // Our own question after a loss is no service.
-        self.served |= sent.job.is_some() || self.window.is_open();
+        self.served |= sent.asked.job().is_some() || self.window.is_open();
+        match (&sent.asked, &mut self.tracking) {
+            (Asked::Job(_), _) => sent.replies.push(value),
+            (Asked::Role, Some(tracking)) => tracking.note_role(&value),
+            _ => {}
+        }
         self.window.prove();
         self.replied = heard;
         sent.come += 1;
@@ -361,7 +400,7 @@ impl Supervisor {
         }
         self.flushed = self.flushed.saturating_sub(1);
         let Some(Sent {
-            job,
+            asked,
             replies,
             moment,
             ..
@@ -369,7 +408,7 @@ impl Supervisor {
         else {
             return Ok(());
         };
-        if let Some(job) = job {
+        if let Asked::Job(job) = asked {
             if self.in_flight.is_empty() {
                 self.window.widen();
             }
@@ -411,7 +450,7 @@ impl Supervisor {
         let Some(sent) = self.in_flight.front_mut() else {
             return;
         };
-        let Some(job) = &mut sent.job else {
+        let Asked::Job(job) = &mut sent.asked else {
             return;
         };
         // Once the server has put something off, nothing of what comes is kept.
@@ -441,7 +480,7 @@ impl Supervisor {
     /// When something has to be done, if nothing happens before.
     fn due(&self, link: &Link) -> Instant {
         let deadline = |job: Option<&Job>| job.map(|job| job.deadline);
-        let in_flight = self.in_flight.iter().find_map(|sent| sent.job.as_ref());
+        let in_flight = self.in_flight.iter().find_map(|sent| sent.asked.job());
         [
             deadline(self.waiting.front()),
             deadline(self.again.front()),
@@ -502,11 +541,19 @@ impl Supervisor {
     /// Asks a question that any server answers.
     fn ask_for_life(&mut self, link: &mut Link) {
         let is_node = self.options.membership == Membership::Member && self.tracking.is_some();
-        let question = if is_node { Tracking::ROLE } else { b"PING" };
-        let ping = Commands::of(Access::Read, Expect::Any, None, &[question]);
-        let end = link.send(ping.bytes(0));
+        self.ask(link, if is_node { Asked::Role } else { Asked::Ping });
+    }
+
+    /// Asks a question of our own.
+    fn ask(&mut self, link: &mut Link, question: Asked) {
+        let word = match question {
+            Asked::Role => Tracking::ROLE,
+            _ => b"PING",
+        };
+        let command = Commands::of(Access::Read, Expect::Any, None, &[word]);
+        let end = link.send(command.bytes(0));
         self.in_flight.push_back(Sent {
-            job: None,
+            asked: question,
             due: 1,
             come: 0,
             replies: Vec::new(),

@@ -1,0 +1,50 @@
+'use strict';
+
+// Commands and replies that are out of step: once something that was waited for in vain is given up, its reply must
+// not be taken for another's, nor another's for it.
+
+const { startProxy } = require('../support/proxy.js');
+const { useRedis } = require('../support/redis.js');
+const { closeAll, openStore } = require('../support/stores.js');
+const { until } = require('../support/until.js');
+
+const redis = useRedis();
+let network;
+let store;
+beforeEach(async () => {
+  network = await startProxy(redis.port);
+  // Less than a server may be silent: operations are given up, not the connection.
+  store = await openStore('url', network.port, { commandTimeout: 400 });
+});
+afterEach(async () => {
+  await closeAll();
+  await network?.close();
+});
+
+const sessionOf = (length) => ({ text: 'x'.repeat(length - JSON.stringify({ text: '' }).length) });
+
+test('where replies vanish, what is asked afterwards is served', async () => {
+  await store.set('first', { name: 'first' });
+  await store.set('second', { name: 'second' });
+  network.lose();
+  const first = store.get('first');
+  await until(() => network.lost > 0);
+  await network.heal();
+  await expect(first).rejects.toMatchObject({ code: 'ERR_REDIS_TIMEOUT' });
+  expect(await store.get('second')).toEqual({ name: 'second' });
+  expect(await store.get('first')).toEqual({ name: 'first' });
+});
+
+test('where a reply swallows others to the end of a line, no session reaches who asked for another', async () => {
+  // What follows the first session: the end of its line, its lifetime, and the head of the second.
+  const between = '\r\n:86399999\r\n$181\r\n'.length;
+  await store.set('first', sessionOf(123));
+  await store.set('second', sessionOf(181));
+  await store.set('third', { name: 'third' });
+  network.damage('$123\r\n', `$${123 + between + 181}\r\n`);
+  await expect(store.get('first')).rejects.toMatchObject({ code: 'ERR_REDIS_TIMEOUT' });
+  const [second, third] = await Promise.all([store.get('second'), store.get('third')]);
+  expect(second).toEqual(sessionOf(181));
+  expect(third).toEqual({ name: 'third' });
+  expect(await store.get('first')).toEqual(sessionOf(123));
+});
