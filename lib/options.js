@@ -202,7 +202,7 @@ const FORMER = { host: '', port: '', socket: '', db: 'database', pass: 'password
 
 /** Refuses what would be ignored. */
 function checkPlace(options) {
-  const given = (option) => isGiven(options[option]);
+  const given = (option) => options[option] != null;
   const [place, another] = PLACES.filter(given);
   if (another !== undefined)
     throw wrongValue(name(another), `left out beside "${place}": either says where Redis is`, undefined);
@@ -233,8 +233,8 @@ function address(options) {
   };
   const { client } = options;
   const transport = check.transport(options.transport);
-  if (isGiven(client)) {
-    const beside = BESIDE_CLIENT.find((option) => isGiven(options[option]));
+  if (client != null) {
+    const beside = BESIDE_CLIENT.find((option) => options[option] != null);
     if (beside !== undefined)
       throw wrongValue(name(beside), 'left out beside "client", which says where Redis is', undefined);
     const description = describeClient(client);
@@ -279,11 +279,9 @@ function transportOf(wanted, { transport, reason }) {
 
 const why = ({ reason }) => (reason === undefined ? '' : ` (${reason})`);
 
-const isGiven = (value) => value !== undefined && value !== null;
-
 function serverUrl(options) {
   const { url } = options;
-  if (!isGiven(url)) return undefined;
+  if (url == null) return undefined;
   if (typeof url !== 'string' && !(url instanceof URL))
     throw wrongType(name('url'), 'a string or a URL', url);
   const text = String(url);

@@ -4,7 +4,6 @@ const { wrongType, wrongValue } = require('./errors.js');
 
 /** TLS settings of Node that a connection of the addon cannot have: functions, or what is not PEM. */
 const NOT_CARRIED = ['checkServerIdentity', 'secureContext', 'pfx', 'passphrase', 'pskCallback', 'crl'];
-const isGiven = (value) => value !== undefined && value !== null;
 
 /** The option `option` as an object of TLS settings; undefined for a connection without TLS. */
 function checkTls(option, value) {
@@ -12,7 +11,7 @@ function checkTls(option, value) {
   if (value === undefined || value === null || value === false) return undefined;
   if (value === true) return {};
   if (typeof value !== 'object') throw wrongType(what(option), 'true or an object of TLS settings', value);
-  const lost = NOT_CARRIED.find((field) => isGiven(value[field]));
+  const lost = NOT_CARRIED.find((field) => value[field] != null);
   if (lost !== undefined)
     throw wrongValue(what(`${option}.${lost}`), 'left out: the connection cannot be made with it', undefined);
   for (const field of ['ca', 'cert', 'key'])

@@ -10,7 +10,6 @@ const SENTINEL_PORT = 26379;
 const LAST_DATABASE = 0xffffffff;
 
 const name = (option) => `The "${option}" option`;
-const isGiven = (value) => value !== undefined && value !== null;
 
 /** A host alone: errors show it, so it has no room for user and password. */
 const HOST = /^[^\s/@?#[\]]+$/;
@@ -44,7 +43,7 @@ function nodes(option, addresses, defaultPort) {
 
 /** From `host:port` as the servers announce themselves to where they are reached. */
 function natMap(option, map) {
-  if (!isGiven(map)) return undefined;
+  if (map == null) return undefined;
   if (typeof map !== 'object' || Array.isArray(map))
     throw wrongType(name(option), 'an object from "host:port" to { host, port }', map);
   return Object.entries(map).map(([announced, reached]) => ({
@@ -54,7 +53,7 @@ function natMap(option, map) {
 }
 
 function text(option, value) {
-  if (!isGiven(value)) return undefined;
+  if (value == null) return undefined;
   // Boxed, so that the error tells what it is and shows none: a number may be a password.
   if (typeof value !== 'string' || value === '')
     throw wrongType(name(option), 'a string that is not empty', Object(value));
@@ -77,7 +76,7 @@ function account(usernameOption, passwordOption, options) {
 
 /** Refuses a field of the object `option` that there is not: it would be ignored. */
 function checkFields(option, object, fields) {
-  const unknown = Object.keys(object).find((field) => !fields.includes(field) && isGiven(object[field]));
+  const unknown = Object.keys(object).find((field) => !fields.includes(field) && object[field] != null);
   if (unknown === undefined) return;
   // What is no name may be an address that holds a password.
   const known = fields.join(', ');
@@ -90,7 +89,7 @@ function sentinelSettings(sentinel) {
     throw wrongType(name('sentinel'), 'an object with "name" and "addresses"', sentinel);
   checkFields('sentinel', sentinel, ['name', 'addresses', 'username', 'password', 'tls', 'natMap']);
   const tls = checkTls('sentinel.tls', sentinel.tls);
-  if (!isGiven(sentinel.name))
+  if (sentinel.name == null)
     throw wrongType(name('sentinel.name'), 'what the sentinels call the primary', sentinel.name);
   return {
     name: text('sentinel.name', sentinel.name),
@@ -113,7 +112,7 @@ function clusterSettings(cluster) {
 }
 
 function databaseNumber(database) {
-  if (!isGiven(database)) return 0;
+  if (database == null) return 0;
   if (typeof database !== 'number') throw wrongType(name('database'), 'a whole number', database);
   if (!isDatabase(database))
     throw outOfRange(name('database'), `a whole number from 0 to ${LAST_DATABASE}`, database);
@@ -128,13 +127,13 @@ const isDatabase = (number) => Number.isInteger(number) && number >= 0 && number
  */
 function serversOf(options) {
   const { sentinel, cluster } = options;
-  if (!isGiven(sentinel) && !isGiven(cluster)) return undefined;
+  if (sentinel == null && cluster == null) return undefined;
   const { username, password } = account('username', 'password', options);
-  if (isGiven(cluster) && isGiven(options.database))
+  if (cluster != null && options.database != null)
     throw wrongValue(name('database'), 'left out beside "cluster", which has no databases', undefined);
   return {
-    sentinel: isGiven(sentinel) ? sentinelSettings(sentinel) : undefined,
-    cluster: isGiven(cluster) ? clusterSettings(cluster) : undefined,
+    sentinel: sentinel == null ? undefined : sentinelSettings(sentinel),
+    cluster: cluster == null ? undefined : clusterSettings(cluster),
     settings: { username, password, database: databaseNumber(options.database) },
   };
 }
