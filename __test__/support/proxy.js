@@ -222,6 +222,9 @@ class Connection {
       delay: () => network().requestDelay,
       deliver: (bytes) => this.#request(bytes, network()),
       end: () => this.#server.end(),
+      // A reset that comes together with data is an end for libuv. No client here ends what it still waits for:
+      // delivered late, commands would be executed behind what was sent again elsewhere.
+      endMayBeReset: true,
     });
     carry(this.#server, this, {
       delay: () => network().replyDelay,
@@ -293,7 +296,7 @@ class Connection {
 }
 
 /** Carries what `side` sends, in order, each chunk after the delay that held when it came. */
-function carry(side, connection, { delay, deliver, end }) {
+function carry(side, connection, { delay, deliver, end, endMayBeReset = false }) {
   const queue = [];
   let isCarrying = false;
   const add = (bytes) => {
@@ -314,7 +317,10 @@ function carry(side, connection, { delay, deliver, end }) {
     isCarrying = false;
   }
   side.on('data', add);
-  side.on('end', () => add(undefined));
+  side.on('end', () => {
+    if (isCarrying && endMayBeReset) connection.reset();
+    else add(undefined);
+  });
 }
 
 module.exports = { startProxy };
