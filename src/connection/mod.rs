@@ -9,9 +9,9 @@
 //! - [`cluster`]: many connections behind one handle; [`slots`]: which node has which keys,
 //!   [`parked`]: what waits for its node, [`views`]: whether keys stay where they are.
 //! - [`sentinel`]: which server is the primary.
-//! - [`supervisor`]: connect, serve, notice the loss, back off, connect again. Its rooms: what is in flight on
-//!   an open connection (`serving`), how much of it after a loss (`window`), what of a job is left to be sent
-//!   again (`answers`), and `credentials`.
+//! - [`supervisor`]: connect, serve, notice the loss, back off, connect again. Its rooms: an open connection in
+//!   use (`serving`), what is in its socket (`in_flight`), how much may be after a loss (`window`), what of a job
+//!   is left to be sent again (`answers`), and `credentials`.
 //! - [`attempt`]: one attempt to connect.
 //! - [`inbox`]: what the handles say to whatever is behind them.
 //! - [`link`]: an open connection: set-up, replies in order, silence.

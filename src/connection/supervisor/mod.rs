@@ -6,12 +6,15 @@
 
 mod answers;
 mod credentials;
+mod in_flight;
 mod serving;
 pub(super) mod window;
 
 pub(super) use self::serving::longest_silence;
 
-use self::serving::{Sent, Served};
+use self::answers::{Rule, answer};
+use self::in_flight::InFlight;
+use self::serving::Served;
 use self::window::Window;
 use super::attempt::Place;
 use super::inbox::Inbox;
@@ -51,8 +54,7 @@ pub(super) async fn run(
         tls: None,
         sentinels: None,
         waiting: VecDeque::new(),
-        in_flight: VecDeque::new(),
-        flushed: 0,
+        in_flight: InFlight::default(),
         window: Window::default(),
         again: VecDeque::new(),
         later: None,
@@ -83,9 +85,7 @@ struct Supervisor {
     sentinels: Option<Sentinels>,
     /// Not in the socket yet. Deadlines never decrease, since all jobs have the same time to live.
     waiting: VecDeque<Job>,
-    in_flight: VecDeque<Sent>,
-    /// How many of `in_flight`, from the first, the socket has taken.
-    flushed: usize,
+    in_flight: InFlight,
     window: Window,
     /// What the server will do later; goes back before what waits.
     again: VecDeque<Job>,
@@ -176,7 +176,15 @@ impl Supervisor {
                 job.fail(&error);
             }
         }
-        self.expire_in_flight(now)
+        let expired = self.in_flight.expire(now);
+        let may_come = !expired.is_empty();
+        for (job, replies) in expired {
+            if let Some(rest) = answer(job, replies, &self.shared.server, Rule::Plain).0 {
+                let error = self.unanswered(rest.in_vain);
+                rest.fail(&error);
+            }
+        }
+        may_come
     }
 
     /// The error of what was sent and not answered in time, after it had been sent in vain so often.

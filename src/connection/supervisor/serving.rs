@@ -2,6 +2,7 @@
 
 use super::Supervisor;
 use super::answers::{Rule, answer, reply};
+use super::in_flight::Asked;
 use super::window::MOST_HANG_UPS;
 use crate::cache::Moment;
 use crate::connection::attempt::moved;
@@ -15,7 +16,6 @@ use crate::options::{Address, Membership};
 use redis::{PushKind, Value};
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
@@ -41,67 +41,6 @@ pub(in crate::connection) fn longest_silence(command_timeout: Duration) -> Durat
 pub(super) enum Served {
     Lost,
     Closed,
-}
-
-/// What the server was asked.
-enum Asked {
-    Job(Job),
-    /// A job that has run out of time. Its replies still come.
-    Expired,
-    /// By ourselves: whether it lives, and whether commands and replies are in step.
-    Ping,
-    /// The same of a node of a cluster, and whether it is a primary.
-    Role,
-}
-
-impl Asked {
-    fn job(&self) -> Option<&Job> {
-        match self {
-            Self::Job(job) => Some(job),
-            _ => None,
-        }
-    }
-
-    fn into_job(self) -> Option<Job> {
-        match self {
-            Self::Job(job) => Some(job),
-            _ => None,
-        }
-    }
-
-    /// Whether a value can be the reply to the next command of it. Nothing else is answered as a `PING` is: what
-    /// was sent behind one is not given the replies of what was sent before.
-    fn expects(&self, come: usize, value: &Value) -> bool {
-        let is_pong = matches!(value, Value::SimpleString(text) if text == "PONG");
-        match self {
-            Self::Job(job) => job
-                .pending
-                .get(come)
-                .is_some_and(|&command| job.commands.expects(command, value)),
-            Self::Expired => !is_pong,
-            Self::Ping => is_pong || matches!(value, Value::ServerError(_)),
-            Self::Role => matches!(value, Value::Array(_) | Value::ServerError(_)),
-        }
-    }
-}
-
-/// What is in the socket, in the order in which the server will answer.
-pub(super) struct Sent {
-    asked: Asked,
-    /// How many replies are due.
-    due: usize,
-    /// How many of them have come.
-    come: usize,
-    /// Those that the job is still to be given.
-    replies: Vec<Value>,
-    /// When it was queued for the socket.
-    sent: Instant,
-    /// The same by the clocks of the cache, where there is one.
-    moment: Option<Moment>,
-    /// The position of its end in the bytes sent.
-    end: u64,
-    /// When the socket had taken it all.
-    flushed: Option<Instant>,
 }
 
 impl Supervisor {
@@ -144,16 +83,12 @@ impl Supervisor {
     /// Queues again, at its old place, what a lost connection cut off; or gives it back to the cluster.
     /// `hang_up` is why the server ended the connection, if it was the server.
     fn take_back(&mut self, error: &Error, hang_up: Option<String>) {
-        let owed = |sent: &Sent| sent.asked.job().map(|_| sent.due - sent.come);
-        let owed: usize = self.in_flight.iter().filter_map(owed).sum();
+        let owed = self.in_flight.owed();
+        let rule = self.rule();
         let mut again = std::mem::take(&mut self.again);
-        for sent in std::mem::take(&mut self.in_flight) {
-            if let Some(job) = sent.asked.into_job() {
-                let rule = self.rule();
-                again.extend(answer(job, sent.replies, &self.shared.server, rule).0);
-            }
+        for (job, replies) in self.in_flight.take() {
+            again.extend(answer(job, replies, &self.shared.server, rule).0);
         }
-        self.flushed = 0;
         for job in &mut again {
             job.in_vain = job.in_vain.saturating_add(1);
         }
@@ -197,32 +132,6 @@ impl Supervisor {
         job.fail_first(error)
     }
 
-    /// Fails what was sent and has run out of time, if there is any: whether there was. Its replies may still
-    /// come.
-    pub(super) fn expire_in_flight(&mut self, now: Instant) -> bool {
-        let is_over = |sent: &mut Sent| sent.asked.job().is_none_or(|job| job.deadline <= now);
-        let server = Arc::clone(&self.shared.server);
-        let mut any = false;
-        let mut at = 0;
-        while let Some(sent) = self.in_flight.get_mut(at)
-            && is_over(sent)
-        {
-            at += 1;
-            if sent.asked.job().is_none() {
-                continue;
-            }
-            any = true;
-            let replies = std::mem::take(&mut sent.replies);
-            if let Asked::Job(job) = std::mem::replace(&mut sent.asked, Asked::Expired)
-                && let Some(rest) = answer(job, replies, &server, Rule::Plain).0
-            {
-                let error = self.unanswered(rest.in_vain);
-                rest.fail(&error);
-            }
-        }
-        any
-    }
-
     fn rule(&self) -> Rule {
         match (self.options.membership, &self.later) {
             (Membership::None, None) => Rule::PutOff,
@@ -244,7 +153,7 @@ impl Supervisor {
             if self.later.is_none() {
                 self.send_waiting(link);
             }
-            if self.in_flight.iter().all(|sent| sent.asked.job().is_none()) {
+            if !self.in_flight.is_wanted() {
                 if self.is_done() {
                     return None;
                 }
@@ -293,7 +202,7 @@ impl Supervisor {
                 let due = self.due(link);
                 alarm.as_mut().reset(due);
             }
-            self.note_written(link);
+            self.in_flight.note_written(link);
         }
     }
 
@@ -331,27 +240,14 @@ impl Supervisor {
                     end = link.send(job.commands.bytes(command));
                 }
             }
-            self.in_flight.push_back(Sent {
-                replies: Vec::with_capacity(due),
-                asked: Asked::Job(job),
-                due,
-                come: 0,
-                sent: Instant::now(),
-                moment: self.tracking.as_ref().map(|_| Moment::now()),
-                end,
-                flushed: None,
-            });
+            self.note_sent(Asked::Job(job), due, end);
         }
     }
 
-    /// Marks what the socket has taken.
-    fn note_written(&mut self, link: &Link) {
-        while let Some(sent) = self.in_flight.get_mut(self.flushed)
-            && sent.end <= link.written()
-        {
-            sent.flushed = Some(link.wrote());
-            self.flushed += 1;
-        }
+    /// So many replies are due, to what ends at this position in the bytes sent.
+    fn note_sent(&mut self, asked: Asked, due: usize, end: u64) {
+        let moment = self.tracking.as_ref().map(|_| Moment::now());
+        self.in_flight.push(asked, due, end, moment);
     }
 
     /// Gives a reply, which came at `heard`, to the command that it answers.
@@ -371,7 +267,7 @@ impl Supervisor {
             }
             value => value,
         };
-        let Some(sent) = self.in_flight.front_mut() else {
+        let Some(sent) = self.in_flight.first_mut() else {
             return Err(match value {
                 // Such as the reason why it closes the connection.
                 Value::ServerError(error) => Failure::lost(Error::from_reply(
@@ -382,7 +278,7 @@ impl Supervisor {
                 _ => Failure::lost("the server sent a reply that nobody asked for"),
             });
         };
-        if !sent.asked.expects(sent.come, &value) {
+        if !sent.expects(&value) {
             return Err(Failure::out_of_step());
         }
         // Our own question after a loss is no service.
@@ -395,27 +291,17 @@ impl Supervisor {
         self.window.prove();
         self.replied = heard;
         sent.come += 1;
-        if sent.come < sent.due {
-            return Ok(());
-        }
-        self.flushed = self.flushed.saturating_sub(1);
-        let Some(Sent {
-            asked,
-            replies,
-            moment,
-            ..
-        }) = self.in_flight.pop_front()
-        else {
+        let Some(answered) = self.in_flight.pop_answered() else {
             return Ok(());
         };
-        if let Asked::Job(job) = asked {
+        if let Asked::Job(job) = answered.asked {
             if self.in_flight.is_empty() {
                 self.window.widen();
             }
-            self.settle(job, replies);
+            self.settle(job, answered.replies);
         }
         if let Some(tracking) = &self.tracking {
-            tracking.answered(moment);
+            tracking.answered(answered.moment);
         }
         Ok(())
     }
@@ -447,7 +333,7 @@ impl Supervisor {
             return;
         }
         let rule = self.rule();
-        let Some(sent) = self.in_flight.front_mut() else {
+        let Some(sent) = self.in_flight.first_mut() else {
             return;
         };
         let Asked::Job(job) = &mut sent.asked else {
@@ -480,11 +366,10 @@ impl Supervisor {
     /// When something has to be done, if nothing happens before.
     fn due(&self, link: &Link) -> Instant {
         let deadline = |job: Option<&Job>| job.map(|job| job.deadline);
-        let in_flight = self.in_flight.iter().find_map(|sent| sent.asked.job());
         [
             deadline(self.waiting.front()),
             deadline(self.again.front()),
-            deadline(in_flight),
+            self.in_flight.deadline(),
             self.renew,
         ]
         .into_iter()
@@ -499,7 +384,7 @@ impl Supervisor {
 
     /// Until when the server may be silent.
     fn patience(&self, link: &Link) -> Instant {
-        match self.in_flight.front() {
+        match self.in_flight.first() {
             None => {
                 let idle = link.heard() + IDLE;
                 let probe = self.tracking.as_ref().and_then(Tracking::probe_at);
@@ -507,7 +392,7 @@ impl Supervisor {
             }
             Some(sent) => {
                 // While the socket still takes what was sent, that is a sign of life, too.
-                let taken = sent.flushed.unwrap_or(sent.sent.max(link.wrote()));
+                let taken = sent.taken(link);
                 let silent = taken.max(link.heard()) + self.silence;
                 // Bytes without end that make no answer: a damaged reply that swallows all the others.
                 silent.min(taken.max(self.replied) + self.longest_reply())
@@ -552,15 +437,6 @@ impl Supervisor {
         };
         let command = Commands::of(Access::Read, Expect::Any, None, &[word]);
         let end = link.send(command.bytes(0));
-        self.in_flight.push_back(Sent {
-            asked: question,
-            due: 1,
-            come: 0,
-            replies: Vec::new(),
-            sent: Instant::now(),
-            moment: self.tracking.as_ref().map(|_| Moment::now()),
-            end,
-            flushed: None,
-        });
+        self.note_sent(question, 1, end);
     }
 }
