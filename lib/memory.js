@@ -68,7 +68,7 @@ class Memory {
   }
 
   /**
-   * For frameworks that make session objects of their own of what `get` gave: the ids that were loaded.
+   * For frameworks and wrappers that make session objects of their own of what `get` gave: the ids that were loaded.
    * The older ones are forgotten when there are many.
    */
   keepId(id) {

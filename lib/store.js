@@ -580,8 +580,8 @@ class RedisStore extends Store {
   #aliveSince(sid, session, record) {
     if (!isLive(session)) return undefined;
     if (record !== undefined) return record.since;
-    // Of a framework that makes sessions by itself, and so leaves only the id to know them by.
-    if (this.generate !== undefined || session instanceof Session) return undefined;
+    if (this.generate !== undefined) return undefined;
+    // Of a framework or a wrapper of this store that makes sessions by itself: the id is all to know them by.
     return this.#memory.loadedAt(sid);
   }
 

@@ -1,0 +1,144 @@
+'use strict';
+
+const { Store } = require('express-session');
+const { serve } = require('../http/app.js');
+const { keyOf } = require('../http/apps.js');
+const { useRedis } = require('../support/redis.js');
+const { closeAll, openStore } = require('../support/stores.js');
+
+const redis = useRedis();
+let app;
+afterEach(async () => {
+  await app?.close();
+  await closeAll();
+});
+
+/** A store of the app's own before ours, as they are written to measure or to log. */
+class Measuring extends Store {
+  constructor(store) {
+    super();
+    this.store = store;
+  }
+
+  get(id, callback) {
+    this.store.get(id, callback);
+  }
+
+  set(id, session, callback) {
+    this.store.set(id, session, callback);
+  }
+
+  touch(id, session, callback) {
+    this.store.touch(id, session, callback);
+  }
+
+  destroy(id, callback) {
+    this.store.destroy(id, callback);
+  }
+}
+
+class Copying extends Measuring {
+  get(id, callback) {
+    super.get(id, (error, session) => callback(error, session && JSON.parse(JSON.stringify(session))));
+  }
+}
+
+class HandingOn extends Measuring {
+  createSession(request, session) {
+    return this.store.createSession(request, session);
+  }
+}
+
+class Awaiting extends HandingOn {
+  get(id, callback) {
+    this.store.get(id).then((session) => callback(null, session), callback);
+  }
+
+  set(id, session, callback) {
+    this.store.set(id, session).then(() => callback(null), callback);
+  }
+}
+
+function replacing(store) {
+  const { get } = store;
+  store.get = (id, callback) => get.call(store, id, callback);
+  return store;
+}
+
+function binding(store) {
+  const bound = (value) => (typeof value === 'function' ? value.bind(store) : value);
+  return new Proxy(store, { get: (target, name) => bound(target[name]) });
+}
+
+const knowsIds = {
+  'that hands on what express-session calls': (store) => new Measuring(store),
+  'that copies what was loaded': (store) => new Copying(store),
+};
+const knowsSessions = {
+  'that hands on createSession as well': (store) => new HandingOn(store),
+  'that calls the store for promises': (store) => new Awaiting(store),
+  'that replaces a method': replacing,
+  'that is a Proxy and binds methods': binding,
+};
+
+async function visit(wrap, options) {
+  const store = await openStore('url', redis.port, options);
+  const wrapped = wrap(store);
+  app = await serve(wrapped, { cookie: { maxAge: 60_000 } }, (router, middleware) => {
+    router.use(middleware);
+    router.get('/keep', async (request, response, next) => {
+      const { meanwhile, ...query } = request.query;
+      // What another process does while this request runs.
+      if (meanwhile !== undefined) await redis.command(...JSON.parse(meanwhile));
+      Object.assign(request.session, query);
+      request.session.save((error) => (error ? next(error) : response.json('saved')));
+    });
+    router.get('/look', ({ session }, response) => response.json(session.user ?? null));
+  });
+  return { store, visitor: app.visitor() };
+}
+
+const meanwhile = (...command) => `meanwhile=${encodeURIComponent(JSON.stringify(command))}`;
+
+describe.each(Object.entries({ ...knowsIds, ...knowsSessions }))('a wrapper %s', (_way, wrap) => {
+  test('a logout while a request runs sticks', async () => {
+    const { store, visitor } = await visit(wrap);
+    const discarded = jest.fn();
+    store.on('discarded', discarded);
+    await visitor.get('/keep?user=ann');
+    await visitor.get('/keep?user=bob');
+    expect((await visitor.get('/look')).body).toBe('bob');
+
+    const answer = await visitor.get(`/keep?seen=1&${meanwhile('DEL', keyOf(visitor))}`);
+
+    expect(answer).toMatchObject({ status: 200, body: 'saved' });
+    expect(await redis.keys()).toEqual([]);
+    expect(discarded.mock.calls).toEqual([[{ operation: 'set', id: visitor.id }]]);
+    // Whoever comes with the cookie begins anew.
+    await visitor.get('/keep?user=cy');
+    expect((await visitor.get('/look')).body).toBe('cy');
+  });
+});
+
+describe.each(Object.entries(knowsSessions))('a wrapper %s', (_way, wrap) => {
+  test('what others have changed while a request ran is merged', async () => {
+    const { visitor } = await visit(wrap, { onConflict: 'merge' });
+    await visitor.get('/keep?user=ann');
+    const theirs = JSON.stringify({ cookie: {}, user: 'ann', theirs: 1 });
+
+    const answer = await visitor.get(`/keep?mine=1&${meanwhile('SET', keyOf(visitor), theirs)}`);
+
+    expect(answer.body).toBe('saved');
+    expect(await redis.stored(keyOf(visitor))).toMatchObject({ user: 'ann', theirs: 1, mine: '1' });
+  });
+
+  test('touches within touchAfter are not sent', async () => {
+    const { visitor } = await visit(wrap, { touchAfter: 30 });
+    await visitor.get('/keep?user=ann');
+    await redis.command('PEXPIRE', keyOf(visitor), '50000');
+
+    await visitor.get('/look');
+
+    expect(await redis.lifetime(keyOf(visitor))).toBeLessThanOrEqual(50_000);
+  });
+});
