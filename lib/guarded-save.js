@@ -76,7 +76,7 @@ class GuardedSave extends Request {
       record.ends = this.ttl > 0 ? Date.now() + this.ttl : 0;
     } else {
       record.ends = 0;
-      if (kind === Kind.MISSING) tellDiscarded(this, record.id);
+      if (kind === Kind.MISSING) this.runInAsyncScope(tellDiscarded, undefined, this.store, record.id);
       // An attempt that was not answered may have succeeded.
       else record.unsure = this.text;
     }

@@ -5,6 +5,24 @@ const { ownCopy } = require('./copy.js');
 /** Ids in one of the two generations: about a megabyte. */
 const GENERATION = 8192;
 
+/** Ids and when they were kept. The older ones are forgotten when there are many. */
+class Recent {
+  #young = new Map();
+  #old = new Map();
+
+  keep(id) {
+    this.#young.set(id, Date.now());
+    if (this.#young.size < GENERATION) return;
+    this.#old = this.#young;
+    this.#young = new Map();
+  }
+
+  /** In ms since 1970; undefined if the id is not known. */
+  time(id) {
+    return this.#young.get(id) ?? this.#old.get(id);
+  }
+}
+
 /**
  * What this process knows of the sessions that it has loaded or saved. By identity, for as long as the
  * session object itself lives, so that nothing piles up; a request that loaded a session is told from one
@@ -17,8 +35,8 @@ const GENERATION = 8192;
  */
 class Memory {
   #records = new WeakMap();
-  #young = new Map();
-  #old = new Map();
+  #loaded = new Recent();
+  #destroyed = new Recent();
   #keepsBases;
 
   /** @param keeps what is to be known of a session besides that it was loaded */
@@ -67,27 +85,30 @@ class Memory {
     else if (first?.other === record) first.other = undefined;
   }
 
-  /**
-   * For frameworks and wrappers that make session objects of their own of what `get` gave: the ids that were loaded.
-   * The older ones are forgotten when there are many.
-   */
+  /** For frameworks and wrappers that make session objects of their own of what `get` gave. */
   keepId(id) {
-    this.#young.set(id, Date.now());
-    if (this.#young.size < GENERATION) return;
-    this.#old = this.#young;
-    this.#young = new Map();
+    this.#loaded.keep(id);
   }
 
   /** When the session under an id was loaded, in ms since 1970, if it was. */
   loadedAt(id) {
-    return this.#young.get(id) ?? this.#old.get(id);
+    return this.#loaded.time(id);
+  }
+
+  /** The session under an id is being destroyed by this process. */
+  keepDestroyed(id) {
+    this.#destroyed.keep(id);
+  }
+
+  wasDestroyed(id) {
+    return this.#destroyed.time(id) !== undefined;
   }
 
   /** Forgets all, as when other keys are meant by the same ids. */
   clear() {
     this.#records = new WeakMap();
-    this.#young.clear();
-    this.#old.clear();
+    this.#loaded = new Recent();
+    this.#destroyed = new Recent();
   }
 }
 

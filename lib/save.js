@@ -7,9 +7,8 @@ const { Kind, Request } = require('./request.js');
  * Tells those who want to know that a save did nothing, since the session had been destroyed meanwhile.
  * After the callback: what a listener throws is its own affair.
  */
-function tellDiscarded(request, id) {
-  const { store } = request;
-  request.runInAsyncScope(process.nextTick, process, () => store.emit('discarded', { operation: 'set', id }));
+function tellDiscarded(store, id) {
+  process.nextTick(() => store.emit('discarded', { operation: 'set', id }));
 }
 
 /** Saves a session without a look at what others saved. */
@@ -39,7 +38,7 @@ class Save extends Request {
       return;
     }
     record.ends = 0;
-    tellDiscarded(this, record.id);
+    this.runInAsyncScope(tellDiscarded, undefined, this.store, record.id);
     this.succeed(null);
   }
 

@@ -17,7 +17,7 @@ const { All, Get, Ids, Length } = require('./operations.js');
 const { address, check } = require('./options.js');
 const { Operation, Outbox } = require('./outbox.js');
 const { Request } = require('./request.js');
-const { Save, Touch } = require('./save.js');
+const { Save, Touch, tellDiscarded } = require('./save.js');
 const { scan } = require('./scan.js');
 const { Transport } = require('./transport.js');
 const { Turns } = require('./turns.js');
@@ -383,6 +383,11 @@ class RedisStore extends Store {
   #set(sid, session, callback, isPromised) {
     if (this.#refuses('set', sid, callback)) return;
     const record = this.#memory.recall(session, sid);
+    if (record === undefined && this.#memory.wasDestroyed(sid) && this.#isLeftOver(session)) {
+      process.nextTick(callback, null, null);
+      tellDiscarded(this, sid);
+      return;
+    }
     let isKnown;
     let ttl;
     let text;
@@ -496,6 +501,7 @@ class RedisStore extends Store {
 
   #destroy(sid, callback) {
     if (this.#refuses('destroy', sid, callback)) return;
+    this.#memory.keepDestroyed(sid);
     if (this.#turns?.isTaken(sid)) this.#destroyLater(sid, callback);
     else this.#outbox.add(Operation.DESTROY, new Request(this, callback), sid);
   }
@@ -583,6 +589,20 @@ class RedisStore extends Store {
     if (this.generate !== undefined) return undefined;
     // Of a framework or a wrapper of this store that makes sessions by itself: the id is all to know them by.
     return this.#memory.loadedAt(sid);
+  }
+
+  /**
+   * Whether a session under an id that was destroyed, and which was never saved, is the very one. Where it is that of
+   * its request still, as express-session has it, it is another one that was given the same id.
+   */
+  #isLeftOver(session) {
+    return (
+      !this.#saveDestroyed &&
+      session !== null &&
+      typeof session === 'object' &&
+      isLive(session) &&
+      session.req?.session !== session
+    );
   }
 
   #stringify(session) {

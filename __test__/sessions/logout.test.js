@@ -1,5 +1,6 @@
 'use strict';
 
+const { serve } = require('../http/app.js');
 const { useRedis } = require('../support/redis.js');
 const { closeAll, openStore, recordCalls, styles } = require('../support/stores.js');
 const { liveSession } = require('../support/sessions.js');
@@ -70,6 +71,59 @@ test('a request that made the session cannot bring it back either', async () => 
   expect(await redis.keys()).toEqual([]);
   expect(await one.body('/discarded')).toContainEqual({ operation: 'set', id: key.slice('sess:'.length) });
 });
+
+describe.each(['overwrite', 'reject', 'merge'])(
+  'a session that was never saved, onConflict: %s',
+  (onConflict) => {
+    let store;
+    let app;
+    let discarded;
+    beforeEach(async () => {
+      store = await openStore('url', redis.port, { onConflict });
+      discarded = jest.fn();
+      store.on('discarded', discarded);
+    });
+    afterEach(() => app.close());
+
+    async function visit(handle, options = {}) {
+      app = await serve(store, options, (express, middleware) => express.use(middleware, handle));
+      return app.visitor().get('/');
+    }
+
+    test.each([
+      ['destroyed', (session) => new Promise((resolve) => session.destroy(resolve))],
+      ['replaced', (session) => new Promise((resolve) => session.regenerate(resolve))],
+    ])('stays away once it was %s', async (_how, end) => {
+      let id;
+      const answer = await visit(async ({ session }, response) => {
+        id = session.id;
+        session.user = 'ann';
+        await end(session);
+        session.save((error) => response.json(error ?? 'saved'));
+      });
+
+      expect(answer.body).toBe('saved');
+      expect(await redis.keys()).not.toContain(`sess:${id}`);
+      expect(discarded.mock.calls).toEqual([[{ operation: 'set', id }]]);
+    });
+
+    test('does not keep another one from its id', async () => {
+      const genid = () => 'abc';
+      const answer = await visit(
+        async (request, response) => {
+          await new Promise((resolve) => request.session.regenerate(resolve));
+          request.session.user = 'bob';
+          request.session.save((error) => response.json(error ?? 'saved'));
+        },
+        { genid },
+      );
+
+      expect(answer.body).toBe('saved');
+      expect(await redis.stored('sess:abc')).toMatchObject({ user: 'bob' });
+      expect(discarded).not.toHaveBeenCalled();
+    });
+  },
+);
 
 describe('with @fastify/session, which makes sessions of its own', () => {
   const startFastify = () => Promise.all([1, 2].map(() => startApp({ url: redis.server.url }, 'fastify.js')));
