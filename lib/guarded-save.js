@@ -12,7 +12,7 @@ const { tellDiscarded } = require('./save.js');
  * plain JSON can tell is decided in the addon, and atomically applied in Redis; this goes on where an
  * app's own function or serializer has a say.
  *
- * It has the turn of its session from `begin` to its end.
+ * It has the turn of its session from `begin` to its end, and goes to the prefix that was set when it was asked for.
  */
 class GuardedSave extends Request {
   #deadline;
@@ -28,13 +28,15 @@ class GuardedSave extends Request {
   constructor(
     store,
     callback,
-    { outbox, turns, session, record, text, ttl, onConflict, isRevived, since, timeout },
+    { outbox, turns, prefix, session, record, text, ttl, onConflict, isRevived, since, timeout },
   ) {
     super(store, callback);
     this.#deadline = since + timeout;
     this.timeout = timeout;
     this.outbox = outbox;
     this.turns = turns;
+    this.prefix = prefix;
+    this.key = prefix + record.id;
     this.session = session;
     this.record = record;
     this.text = text;
@@ -44,17 +46,17 @@ class GuardedSave extends Request {
   }
 
   begin() {
-    this.turns.take(this.record.id);
+    this.turns.take(this.key);
     this.#send(this.record.base);
   }
 
   #send(base, text = this.text) {
-    const { outbox, record, ttl, onConflict } = this;
+    const { outbox, prefix, record, ttl, onConflict } = this;
     this.#expected = base;
     let operation = Operation.SET_NEW;
     if (base !== undefined)
       operation = onConflict === 'merge' ? Operation.SET_MERGED : Operation.SET_UNCHANGED;
-    outbox.add(operation, this, record.id, text, ttl, base);
+    outbox.under(prefix, () => outbox.add(operation, this, record.id, text, ttl, base));
   }
 
   complete(kind, text) {
@@ -68,7 +70,7 @@ class GuardedSave extends Request {
   }
 
   #end(kind, text) {
-    const { record, turns } = this;
+    const { record, turns, key } = this;
     if (kind === Kind.DONE) {
       // What this request knows, not what was merged into it.
       record.base = this.text;
@@ -81,14 +83,14 @@ class GuardedSave extends Request {
       else record.unsure = this.text;
     }
     this.#leave();
-    turns.leave(record.id);
+    turns.leave(key);
     super.complete(kind, text);
   }
 
   #giveUp(error) {
     if (this.#isOver) return;
     this.#leave();
-    this.turns.leave(this.record.id);
+    this.turns.leave(this.key);
     this.fail(error);
   }
 
@@ -149,11 +151,11 @@ class GuardedSave extends Request {
   }
 
   async #parse(text) {
-    const { serializer, prefix } = this.store;
+    const { serializer } = this.store;
     try {
       return await serializer.parse(text);
     } catch (error) {
-      throw serializer === JSON ? corrupt('set', prefix, text) : error;
+      throw serializer === JSON ? corrupt('set', this.prefix, text) : error;
     }
   }
 }

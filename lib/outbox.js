@@ -59,8 +59,9 @@ class Outbox {
   #tellsWrites;
   #connection;
   #clientPrefix;
-  /** What all keys start with. */
   #prefix;
+  /** What all keys start with. */
+  #keyPrefix;
   /** Writes that the addon has not been given yet, where somebody may look for them. */
   hasWrites = false;
   #flush = () => {
@@ -73,7 +74,8 @@ class Outbox {
     this.#native = native;
     this.#inbox = inbox;
     this.#clientPrefix = clientPrefix;
-    this.#prefix = clientPrefix + prefix;
+    this.#prefix = prefix;
+    this.#keyPrefix = clientPrefix + prefix;
     this.#connection = native.connection;
     this.#tellsWrites = native.isNear;
   }
@@ -81,7 +83,20 @@ class Outbox {
   /** Requests of this tick were issued under the old prefix. */
   setPrefix(prefix) {
     this.flush();
-    this.#prefix = this.#clientPrefix + prefix;
+    this.#native.setPrefix(prefix);
+    this.#prefix = prefix;
+    this.#keyPrefix = this.#clientPrefix + prefix;
+  }
+
+  /** What `add` adds goes out under this prefix, whichever is set. */
+  under(prefix, add) {
+    const present = this.#prefix;
+    if (prefix === present) add();
+    else {
+      this.setPrefix(prefix);
+      add();
+      this.setPrefix(present);
+    }
   }
 
   /**
@@ -139,7 +154,7 @@ class Outbox {
   #meets(other) {
     return (
       other.#connection === this.#connection &&
-      (other.#prefix.startsWith(this.#prefix) || this.#prefix.startsWith(other.#prefix))
+      (other.#keyPrefix.startsWith(this.#keyPrefix) || this.#keyPrefix.startsWith(other.#keyPrefix))
     );
   }
 

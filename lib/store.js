@@ -165,7 +165,6 @@ class RedisStore extends Store {
   set prefix(value) {
     this.#prefix = check.prefix(value);
     this.#outbox.setPrefix(this.#prefix);
-    this.#native.setPrefix(this.#prefix);
     this.#memory.clear();
     this.#near?.renew();
   }
@@ -361,22 +360,37 @@ class RedisStore extends Store {
 
   #get(sid, callback) {
     if (this.#refuses('get', sid, callback)) return;
-    if (this.#turns?.isTaken(sid)) this.#getLater(sid, callback);
+    if (this.#turns?.isTaken(this.#prefix + sid)) this.#getLater(sid, callback);
     else this.#read(sid, callback);
   }
 
   /** Apart, so that no closure costs those that need not wait. */
   #getLater(sid, callback) {
-    this.#turns.wait(sid, 'get', callback, (settle) => this.#read(sid, settle));
+    const prefix = this.#prefix;
+    this.#wait(sid, 'get', callback, (settle) => {
+      if (prefix === this.#prefix) this.#read(sid, settle);
+      else this.#ask(sid, settle, undefined);
+    });
+  }
+
+  /** What has to wait for its turn goes where it was asked to go, whatever prefix is set meanwhile. */
+  #wait(sid, name, callback, begin) {
+    const prefix = this.#prefix;
+    this.#turns.wait(prefix + sid, name, callback, (settle) =>
+      this.#outbox.under(prefix, () => begin(settle)),
+    );
   }
 
   #read(sid, callback) {
-    const isTimed = this.#isTimed;
     // With express-session, `createSession` sees all that is loaded.
     const memory = this.#memory.keepsLoaded || this.generate === undefined ? this.#memory : undefined;
-    const timeout = this.#commandTimeout;
-    if (this.#near?.get(this, sid, callback, memory, this.#decidesExpiry, timeout)) return;
-    const request = new Get(this, callback, sid, memory, isTimed, timeout);
+    if (!this.#near?.get(this, sid, callback, memory, this.#decidesExpiry, this.#commandTimeout))
+      this.#ask(sid, callback, memory);
+  }
+
+  #ask(sid, callback, memory) {
+    const isTimed = this.#isTimed;
+    const request = new Get(this, callback, sid, memory, isTimed, this.#commandTimeout);
     this.#outbox.add(isTimed ? Operation.GET_TIMED : Operation.GET, request, sid);
   }
 
@@ -426,22 +440,22 @@ class RedisStore extends Store {
   }
 
   #saveGuarded(sid, session, callback, record, text, ttl) {
-    const since = Date.now();
-    const begin = (settle) =>
-      new GuardedSave(this, settle, {
-        outbox: this.#outbox,
-        turns: this.#turns,
-        session,
-        record: record ?? this.#memory.recall(session, sid) ?? this.#remember(session, sid, 0),
-        text,
-        ttl: this.#disableTTL ? 0 : ttl,
-        onConflict: this.#onConflict,
-        // An object of the app's own is stored as it is.
-        isRevived: this.#saveDestroyed || !isLive(session),
-        since,
-        timeout: this.#commandTimeout,
-      }).begin();
-    if (this.#turns.isTaken(sid)) this.#turns.wait(sid, 'set', callback, begin);
+    const save = {
+      outbox: this.#outbox,
+      turns: this.#turns,
+      prefix: this.#prefix,
+      session,
+      record: record ?? this.#remember(session, sid, 0),
+      text,
+      ttl: this.#disableTTL ? 0 : ttl,
+      onConflict: this.#onConflict,
+      // An object of the app's own is stored as it is.
+      isRevived: this.#saveDestroyed || !isLive(session),
+      since: Date.now(),
+      timeout: this.#commandTimeout,
+    };
+    const begin = (settle) => new GuardedSave(this, settle, save).begin();
+    if (this.#turns.isTaken(this.#prefix + sid)) this.#wait(sid, 'set', callback, begin);
     else begin(callback);
   }
 
@@ -463,12 +477,12 @@ class RedisStore extends Store {
     }
     if (failure) process.nextTick(callback, thrown(failure.error), null);
     else if (ttl <= 0) this.#expire(sid, callback, isPromised);
-    else if (this.#turns?.isTaken(sid)) this.#prolongLater(sid, record, callback, ttl);
+    else if (this.#turns?.isTaken(this.#prefix + sid)) this.#prolongLater(sid, record, callback, ttl);
     else this.#prolong(sid, record, callback, ttl);
   }
 
   #prolongLater(sid, record, callback, ttl) {
-    this.#turns.wait(sid, 'touch', callback, (settle) => this.#prolong(sid, record, settle, ttl));
+    this.#wait(sid, 'touch', callback, (settle) => this.#prolong(sid, record, settle, ttl));
   }
 
   #prolong(sid, record, callback, ttl) {
@@ -502,12 +516,12 @@ class RedisStore extends Store {
   #destroy(sid, callback) {
     if (this.#refuses('destroy', sid, callback)) return;
     this.#memory.keepDestroyed(sid);
-    if (this.#turns?.isTaken(sid)) this.#destroyLater(sid, callback);
+    if (this.#turns?.isTaken(this.#prefix + sid)) this.#destroyLater(sid, callback);
     else this.#outbox.add(Operation.DESTROY, new Request(this, callback), sid);
   }
 
   #destroyLater(sid, callback) {
-    this.#turns.wait(sid, 'destroy', callback, (settle) =>
+    this.#wait(sid, 'destroy', callback, (settle) =>
       this.#outbox.add(Operation.DESTROY, new Request(this, settle), sid),
     );
   }
@@ -592,17 +606,12 @@ class RedisStore extends Store {
   }
 
   /**
-   * Whether a session under an id that was destroyed, and which was never saved, is the very one. Where it is that of
-   * its request still, as express-session has it, it is another one that was given the same id.
+   * Whether a session that was never saved, and whose id was destroyed, is the one that was meant: express-session
+   * has taken it from its request. That of a request that has it is another one, which was given the same id.
    */
   #isLeftOver(session) {
-    return (
-      !this.#saveDestroyed &&
-      session !== null &&
-      typeof session === 'object' &&
-      isLive(session) &&
-      session.req?.session !== session
-    );
+    const request = session?.req;
+    return request?.sessionStore !== undefined && request.session !== session && !this.#saveDestroyed;
   }
 
   #stringify(session) {

@@ -38,11 +38,11 @@ class Waiting extends AsyncResource {
 }
 
 /**
- * Whose turn it is, session by session, in a store that looks for conflicts. A save may take several attempts;
- * until it is over, what the app asks for after it waits, so that nothing overtakes it.
+ * Whose turn it is, key by key, in a store that looks for conflicts. A save may take several attempts; until it is
+ * over, what the app asks for after it waits, so that nothing overtakes it.
  */
 class Turns {
-  /** Those that wait, by the id of a session whose save is under way. */
+  /** Those that wait, by the key of a session whose save is under way. */
   #queues = new Map();
   #limit;
   #idle = [];
@@ -52,26 +52,26 @@ class Turns {
     this.#limit = limit;
   }
 
-  isTaken(id) {
-    return this.#queues.has(id);
+  isTaken(key) {
+    return this.#queues.has(key);
   }
 
-  take(id) {
-    this.#queues.set(id, []);
+  take(key) {
+    this.#queues.set(key, []);
   }
 
   /** @param begin gets the callback to be called, which is `callback` until the time is over */
-  wait(id, name, callback, begin) {
-    this.#queues.get(id).push(new Waiting(name, callback, begin, this.#limit));
+  wait(key, name, callback, begin) {
+    this.#queues.get(key).push(new Waiting(name, callback, begin, this.#limit));
   }
 
   /** The save is over. */
-  leave(id) {
-    const queue = this.#queues.get(id);
-    this.#queues.delete(id);
+  leave(key) {
+    const queue = this.#queues.get(key);
+    this.#queues.delete(key);
     while (queue.length > 0) {
       queue.shift().run();
-      const taken = this.#queues.get(id);
+      const taken = this.#queues.get(key);
       if (taken !== undefined) {
         taken.push(...queue);
         return;

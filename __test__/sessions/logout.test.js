@@ -202,6 +202,15 @@ describe.each(Object.entries(styles))('in %s style', (_style, call) => {
     expect(await redis.keys()).toEqual(['sess:a', 'sess:b']);
   });
 
+  test('an id may be used again by another object', async () => {
+    const store = await openStore('url', redis.port);
+    for (const session of [liveSession('abc'), new (class Visit {})()]) {
+      await call(store, 'destroy', 'abc');
+      await call(store, 'set', 'abc', session);
+      expect(await redis.keys()).toEqual(['sess:abc']);
+    }
+  });
+
   test('a session object stored under another id is new there', async () => {
     const store = await openStore('url', redis.port);
     const session = liveSession('abc');

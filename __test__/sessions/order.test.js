@@ -68,6 +68,34 @@ describe.each(Object.entries(rules))('onConflict: %s', (_name, onConflict) => {
     expect(await redis.command('EXISTS', 'sess:abc')).toBe(0);
   });
 
+  test('what has to wait goes where it was asked to go, whatever prefix is set meanwhile', async () => {
+    const store = await open({ onConflict, cache: true });
+    const session = await contested(store);
+    const first = store.set('abc', session).catch(() => {});
+    session.n = 3;
+    const second = store.set('abc', session).catch(() => {});
+    const seen = store.get('abc');
+    const touched = store.touch('abc', liveSession('abc', {}, { maxAge: 10_000 }));
+    store.prefix = 'other:';
+    const third = store.set('abc', liveSession('abc', { n: 4 }));
+    const seenElsewhere = store.get('abc');
+
+    await Promise.all([first, second, third, touched]);
+
+    const n = onConflict === 'reject' ? 99 : 3;
+    expect(await seen).toMatchObject({ n, theirs: 1 });
+    expect(await redis.stored('sess:abc')).toMatchObject({ n, theirs: 1 });
+    expect(await redis.lifetime('sess:abc')).toBeLessThanOrEqual(10_000);
+    expect(await seenElsewhere).toMatchObject({ n: 4 });
+    expect(await redis.stored('other:abc')).toMatchObject({ n: 4 });
+    expect(await redis.keys()).toEqual(['other:abc', 'sess:abc']);
+
+    const destroyed = [store.set('abc', session), store.destroy('abc')];
+    store.prefix = 'sess:';
+    await Promise.allSettled(destroyed);
+    expect(await redis.keys()).toEqual(['sess:abc']);
+  });
+
   test('all end by the deadline of their calls, when Redis is silent', async () => {
     const store = await open({ onConflict, commandTimeout: 1000 });
     const session = liveSession('abc');
