@@ -101,9 +101,17 @@ class GuardedSave extends Request {
 
   #setTimer() {
     this.#timer ??= setTimeout(
-      () => this.#giveUp(conflict(`nothing was decided within ${this.timeout} ms`)),
+      () => this.#giveUp(this.#undecided()),
       Math.max(0, this.#deadline - Date.now()),
     );
+  }
+
+  #isLate() {
+    return Date.now() >= this.#deadline;
+  }
+
+  #undecided() {
+    return conflict(`nothing was decided within ${this.timeout} ms`);
   }
 
   #conflict(answer) {
@@ -127,7 +135,8 @@ class GuardedSave extends Request {
       this.#setTimer();
       this.runInAsyncScope(() => this.#decide(reason, stored)).then(
         (text) => process.nextTick(() => this.#isOver || this.#send(stored, text)),
-        (error) => process.nextTick(() => this.#giveUp(error)),
+        // A function that waits for this very session fails when its own time is over: no sooner than ours.
+        (error) => process.nextTick(() => this.#giveUp(this.#isLate() ? this.#undecided() : error)),
       );
     }
   }
