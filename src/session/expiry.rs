@@ -8,22 +8,22 @@ use std::borrow::Cow;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since 1970.
-pub(crate) type Instant = u64;
+pub(crate) type Timestamp = u64;
 
 /// The end of what has none: no date that JavaScript can name comes later.
-pub(crate) const NEVER: Instant = (1 << 53) - 1;
+pub(crate) const NEVER: Timestamp = (1 << 53) - 1;
 
 /// The last moment that JavaScript's `Date` can hold.
-const LATEST: Instant = 8_640_000_000_000_000;
+const LATEST: Timestamp = 8_640_000_000_000_000;
 
 /// A difference that is none: cookies count in whole seconds, connect-redis rounds lifetimes up to them,
 /// and the way to Redis and back takes its time.
 const TOLERANCE: u64 = 1500;
 
 /// By the clock of this machine, as JavaScript's `Date.now()`.
-pub(crate) fn now() -> Instant {
+pub(crate) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| since.as_millis() as Instant)
+    since.map_or(0, |since| since.as_millis() as Timestamp)
 }
 
 /// The time to live of a key, as `PTTL` gives it.
@@ -44,7 +44,7 @@ impl Remaining {
     }
 
     /// When a key ends that has this left at `now`; [`None`] if nobody knows.
-    pub(crate) fn end(self, now: Instant) -> Option<Instant> {
+    pub(crate) fn end(self, now: Timestamp) -> Option<Timestamp> {
         match self {
             Self::Milliseconds(left) => Some(now.saturating_add(left).min(NEVER)),
             Self::Endless => Some(NEVER),
@@ -63,10 +63,10 @@ enum Expires<'text> {
 
 impl Expires<'_> {
     /// `None` if it is no date that can be read.
-    fn at(&self) -> Option<Instant> {
+    fn at(&self) -> Option<Timestamp> {
         match self {
             Self::Text(text) => parse_iso(text),
-            Self::Number(number) => (*number >= 0.0).then_some(*number as Instant),
+            Self::Number(number) => (*number >= 0.0).then_some(*number as Timestamp),
         }
     }
 }
@@ -95,8 +95,8 @@ impl Cookie<'_> {
 
 /// The expiry in force for a session stored as JSON, where the text says another: to be put in the place
 /// of `cookie.expires`. [`None`] if the text is right, has no expiry, or is nothing that can be read.
-pub(crate) fn in_force(text: &[u8], remaining: Remaining, now: Instant) -> Option<Instant> {
-    let is_right = |stored: Instant, end| stored > now && stored.abs_diff(end) <= TOLERANCE;
+pub(crate) fn in_force(text: &[u8], remaining: Remaining, now: Timestamp) -> Option<Timestamp> {
+    let is_right = |stored: Timestamp, end| stored > now && stored.abs_diff(end) <= TOLERANCE;
     match remaining {
         Remaining::Unknown => None,
         Remaining::Milliseconds(_) => {
@@ -122,7 +122,7 @@ pub(crate) fn in_force(text: &[u8], remaining: Remaining, now: Instant) -> Optio
 }
 
 /// The expiry of a cookie that begins as express-session writes most of them.
-fn usual_expires(text: &[u8]) -> Option<Instant> {
+fn usual_expires(text: &[u8]) -> Option<Timestamp> {
     let rest = text.strip_prefix(br#"{"cookie":{"originalMaxAge":"#)?;
     let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let rest = rest[digits..].strip_prefix(br#","expires":""#)?;
@@ -147,11 +147,11 @@ fn cookie(text: &[u8]) -> Option<Cookie<'_>> {
 
 /// A date as `Date.prototype.toJSON` writes it: `2026-01-31T23:59:59.999Z`. Others, such as those of
 /// years beyond 9999 or before 1970, are not read.
-fn parse_iso(text: &str) -> Option<Instant> {
+fn parse_iso(text: &str) -> Option<Timestamp> {
     parse_iso_bytes(text.as_bytes().try_into().ok()?)
 }
 
-fn parse_iso_bytes(bytes: &[u8; 24]) -> Option<Instant> {
+fn parse_iso_bytes(bytes: &[u8; 24]) -> Option<Timestamp> {
     for (at, expected) in [
         (4, b'-'),
         (7, b'-'),
@@ -204,7 +204,7 @@ fn days(year: u64, month: u64, day: u64) -> u64 {
 mod tests {
     use super::*;
 
-    const NOON: Instant = 1_769_860_800_000; // 2026-01-31T12:00:00.000Z
+    const NOON: Timestamp = 1_769_860_800_000; // 2026-01-31T12:00:00.000Z
 
     fn session(expires: &str) -> Vec<u8> {
         format!(

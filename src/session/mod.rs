@@ -26,7 +26,7 @@ mod value;
 
 pub(crate) use self::scan::{Listing, WalkId, Walks};
 
-use self::expiry::Instant;
+use self::expiry::Timestamp;
 use self::guarded::Dialect;
 use self::keys::Keys;
 use self::texts::Texts;
@@ -96,12 +96,12 @@ pub(crate) enum Answer {
     Done,
     Missing,
     /// The stored bytes of a session, and when it ends where that was asked for or is not what they say.
-    Session(Vec<u8>, Option<Instant>),
+    Session(Vec<u8>, Option<Timestamp>),
     Id(Vec<u8>),
+    /// The session of the `Id` before, as a `Session`.
+    Item(Vec<u8>, Option<Timestamp>),
     /// Ids without sessions, each an answer.
     Ids(Texts),
-    /// The same of the session of the `Id` before.
-    Item(Vec<u8>, Option<Instant>),
     /// The end of a page that is not the last.
     More,
     Count(u64),
