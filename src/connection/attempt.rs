@@ -3,7 +3,7 @@
 use super::link::{self, Failure, Link};
 use super::sentinel::Sentinels;
 use super::{Credentials, names, tls};
-use crate::options::{Address, ConnectionOptions, Node};
+use crate::options::{Address, ConnectionOptions, Node, TlsOptions};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use std::pin::pin;
@@ -21,14 +21,14 @@ type Outcome = Result<(Link, Address), Failure>;
 
 /// What one attempt to connect needs, and gives back for the next.
 #[derive(Clone)]
-pub(super) struct Place {
+pub(super) struct Connector {
     pub(super) options: ConnectionOptions,
     pub(super) tls: Option<tls::Client>,
     pub(super) sentinels: Option<Sentinels>,
     pub(super) credentials: Option<Credentials>,
 }
 
-impl Place {
+impl Connector {
     /// An attempt that hangs is joined by others, and the first one that ends counts: a network that lost the
     /// first one's bytes may be well again long before `limit`.
     pub(super) async fn connect(self, limit: Duration) -> (Self, Outcome) {
@@ -37,10 +37,10 @@ impl Place {
         let mut others = FuturesUnordered::new();
         loop {
             tokio::select! {
-                (place, outcome) = &mut first => {
-                    return (place, outcome.unwrap_or_else(|| Err(self.silent(limit))));
+                (connector, outcome) = &mut first => {
+                    return (connector, outcome.unwrap_or_else(|| Err(self.silent(limit))));
                 }
-                Some((place, Some(outcome))) = others.next() => return (place, outcome),
+                Some((connector, Some(outcome))) = others.next() => return (connector, outcome),
                 () = sleep(HANGING) => {}
             }
             let left = end.saturating_duration_since(Instant::now());
@@ -142,7 +142,7 @@ pub(super) async fn moved(sentinels: Option<&Sentinels>, address: &Address) -> F
 }
 
 /// TLS, ready to be used. Reading the system's roots blocks, so it is not done on the runtime's thread.
-async fn client(settings: crate::options::TlsOptions) -> Result<tls::Client, Failure> {
+async fn client(settings: TlsOptions) -> Result<tls::Client, Failure> {
     match tokio::task::spawn_blocking(move || tls::Client::new(&settings)).await {
         Ok(client) => client.map_err(Failure::refused),
         Err(_) => Err(Failure::lost("TLS could not be set up")),

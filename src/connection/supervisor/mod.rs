@@ -16,7 +16,7 @@ use self::answers::{Rule, answer};
 use self::in_flight::InFlight;
 use self::serving::Served;
 use self::window::Window;
-use super::attempt::Place;
+use super::attempt::Connector;
 use super::inbox::Inbox;
 use super::link::{Failure, FailureKind, Link};
 use super::sentinel::Sentinels;
@@ -296,18 +296,18 @@ impl Supervisor {
         {
             return Some(Err(failure));
         }
-        let place = Place {
+        let connector = Connector {
             options: self.options.clone(),
             tls: self.tls.take(),
             sentinels: self.sentinels.take(),
             credentials: self.credentials.take(),
         };
         let limit = limit.saturating_sub(begin.elapsed());
-        let attempt = place.connect(limit);
-        let (place, link) = self.wait(attempt).await?;
-        self.tls = place.tls;
-        self.sentinels = place.sentinels;
-        self.credentials = place.credentials;
+        let attempt = connector.connect(limit);
+        let (connector, link) = self.wait(attempt).await?;
+        self.tls = connector.tls;
+        self.sentinels = connector.sentinels;
+        self.credentials = connector.credentials;
         Some(link)
     }
 
