@@ -52,7 +52,7 @@ use self::status::{Down, Health};
 use self::tracking::Tracking;
 use crate::cache::Cache;
 use crate::error::Error;
-use crate::options::{Address, ConnectionOptions, Membership};
+use crate::options::{Address, ConnectionOptions, Membership, Secret};
 use redis::Value;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -152,7 +152,7 @@ pub(crate) struct Primaries {
 #[derive(Clone, Debug)]
 pub(crate) struct Credentials {
     pub(crate) username: Option<String>,
-    pub(crate) password: crate::options::Secret,
+    pub(crate) password: Secret,
     /// After this time they are not valid any more.
     pub(crate) expires_in: Option<Duration>,
 }

@@ -16,6 +16,8 @@ pub(crate) const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) const MAX_QUEUE: usize = 20_000;
 /// Redis's own default port.
 pub(crate) const DEFAULT_PORT: u16 = 6379;
+/// The port at which sentinels listen where nothing else is said.
+const SENTINEL_PORT: u16 = 26379;
 
 /// A text that never shows itself.
 #[derive(Clone, PartialEq, Eq, Hash)]

@@ -3,7 +3,8 @@
 //! both with `rediss`, too.
 
 use super::{
-    Address, Cluster, ConnectionOptions, DEFAULT_PORT, Node, Secret, Sentinel, TlsOptions,
+    Address, Cluster, ConnectionOptions, DEFAULT_PORT, Node, SENTINEL_PORT, Secret, Sentinel,
+    TlsOptions,
 };
 use crate::error::Error;
 use ::url::{Host, Url};
@@ -44,9 +45,6 @@ fn database(text: &str) -> Result<i64, Error> {
 fn non_empty(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
-
-/// The port at which sentinels listen where nothing else is said.
-const SENTINEL_PORT: u16 = 26379;
 
 /// # Errors
 /// [`Error::Option`], which names the part of the URL that cannot be used and never quotes it.
