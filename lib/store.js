@@ -601,6 +601,8 @@ class RedisStore extends Store {
     if (!isLive(session)) return undefined;
     if (record !== undefined) return record.since;
     if (this.generate !== undefined) return undefined;
+    // One that the app has made by hand, for no request, is new.
+    if (session instanceof Session && session.req?.sessionStore === undefined) return undefined;
     // Of a framework or a wrapper of this store that makes sessions by itself: the id is all to know them by.
     return this.#memory.loadedAt(sid);
   }
