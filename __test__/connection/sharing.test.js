@@ -1,8 +1,5 @@
 'use strict';
 
-const { spawn } = require('node:child_process');
-const { once } = require('node:events');
-const path = require('node:path');
 const { RedisStore } = require('../..');
 const { version } = require('../../package.json');
 const { useRedis } = require('../support/redis.js');
@@ -97,36 +94,4 @@ test('a store made while the last one closes has a connection', async () => {
     await Promise.all([closing, second.close()]);
   }
   await until(async () => (await count()) === 0);
-});
-
-/** Runs a program with two stores to its end; one that does not end is killed. */
-async function run(program) {
-  const face = JSON.stringify(path.join(__dirname, '..', '..'));
-  const source = `const { RedisStore } = require(${face});
-    const url = ${JSON.stringify(redis.server.url)};
-    const stores = [new RedisStore({ url, onUnavailable: 'sessionless' }), new RedisStore({ url })];
-    (async () => { ${program} })();`;
-  const child = spawn(process.execPath, ['-e', source], { timeout: 10_000, killSignal: 'SIGKILL' });
-  let output = '';
-  for (const stream of [child.stdout, child.stderr])
-    stream.setEncoding('utf8').on('data', (text) => {
-      output += text;
-    });
-  const [code, signal] = await once(child, 'close');
-  return { code, signal, output };
-}
-
-const ended = { code: 0, signal: null, output: '' };
-
-test.each([
-  ['idle stores', `await Promise.all(stores.map((store) => store.get('abc')));`],
-  ['stores that nobody used', ''],
-  ['closed stores', `await stores[0].get('abc'); await Promise.all(stores.map((store) => store.close()));`],
-  ['listeners', `for (const event of ['ready', 'error', 'disconnect']) stores[0].on(event, () => {});`],
-  [
-    'a store without a Redis',
-    `new RedisStore({ url: 'redis://127.0.0.1:1', onUnavailable: 'sessionless' }).on('error', () => {});`,
-  ],
-])('%s keep no process alive', async (_what, program) => {
-  expect(await run(program)).toEqual(ended);
 });

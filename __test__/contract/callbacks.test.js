@@ -1,10 +1,9 @@
 'use strict';
 
 const { AsyncLocalStorage } = require('node:async_hooks');
-const { spawn } = require('node:child_process');
-const { once } = require('node:events');
 const path = require('node:path');
 const { useRedis } = require('../support/redis.js');
+const { endedWith, runNode } = require('../support/run.js');
 const { closeAll, openStore } = require('../support/stores.js');
 const { liveSession } = require('../support/sessions.js');
 
@@ -12,23 +11,8 @@ const redis = useRedis();
 afterEach(closeAll);
 
 // In a process of its own, since an uncaught exception would end a worker of Jest.
-async function run(program, ...args) {
-  const child = spawn(process.execPath, [
-    path.join(__dirname, 'programs', program),
-    redis.server.url,
-    ...args,
-  ]);
-  let stdout = '';
-  let stderr = '';
-  child.stdout.setEncoding('utf8').on('data', (text) => {
-    stdout += text;
-  });
-  child.stderr.setEncoding('utf8').on('data', (text) => {
-    stderr += text;
-  });
-  const [code] = await once(child, 'close');
-  return { code, stdout, stderr };
-}
+const run = (program, ...args) =>
+  runNode(path.join(__dirname, 'programs', program), redis.server.url, ...args);
 
 describe('a callback that throws', () => {
   const methods = ['get', 'set', 'touch', 'destroy', 'all', 'ids', 'length', 'clear'];
@@ -62,7 +46,7 @@ describe('a callback that throws', () => {
   test('ends the process as any uncaught exception does', async () => {
     const { code, stdout, stderr } = await run('uncaught.js');
 
-    expect({ code, stdout }).toEqual({ code: 1, stdout: 'called\n' });
+    expect({ code, stdout }).toEqual({ code: 1, stdout: 'called' });
     expect(stderr).toContain('Error: thrown by the callback');
     expect(stderr).toContain('uncaught.js');
   });
@@ -72,8 +56,7 @@ describe('a callback that throws', () => {
 test('destroy(id, undefined) that fails does not end the process', async () => {
   await redis.command('CONFIG', 'SET', 'requirepass', 'secret');
   try {
-    const { code, stdout, stderr } = await run('ignored-promise.js');
-    expect({ code, stdout, stderr }).toEqual({ code: 0, stdout: 'alive\n', stderr: '' });
+    expect(await run('ignored-promise.js')).toEqual(endedWith('alive'));
   } finally {
     await redis.command('CONFIG', 'SET', 'requirepass', '');
   }

@@ -65,7 +65,7 @@ test('ends the connection', async () => {
       .split('\n').length;
   expect(await connections()).toBe(2); // with the one that asks
   await store.close();
-  while ((await connections()) > 1);
+  await until(async () => (await connections()) === 1);
 });
 
 test('ends the connections to the nodes of a cluster', async () => {

@@ -1,10 +1,11 @@
 'use strict';
 
+const path = require('node:path');
 const { setImmediate: nextTurn } = require('node:timers/promises');
 const { startRedis } = require('../../scripts/redis.js');
 const { askOnce, useRedis } = require('../support/redis.js');
 const { closeAll, openStore } = require('../support/stores.js');
-const { endedWith, runProgram } = require('../boundary/run-program.js');
+const { endedWith, runNode } = require('../support/run.js');
 const { until } = require('../support/until.js');
 const { startApp, stopAll } = require('./processes.js');
 
@@ -264,9 +265,8 @@ describe('scan', () => {
 
 test('a process whose walk was left half-way ends by itself', async () => {
   await fill(5000);
-  expect(await runProgram('../../sessions/programs/half-scan.js', [redis.server.url])).toEqual(
-    endedWith('one'),
-  );
+  const program = path.join(__dirname, 'programs', 'half-scan.js');
+  expect(await runNode(program, redis.server.url)).toEqual(endedWith('one'));
 });
 
 test('walks end, and see what is there all the while, though sessions come and go', async () => {

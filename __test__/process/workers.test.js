@@ -1,12 +1,13 @@
 'use strict';
 
+const path = require('node:path');
 const { useRedis } = require('../support/redis.js');
-const { endedWith, runProgram } = require('./run-program.js');
+const { endedWith, runNode } = require('../support/run.js');
 
 const redis = useRedis();
 
-const run = (end, count, atOnce, own) =>
-  runProgram('in-workers.js', [redis.server.url, end, String(count), String(atOnce), own]);
+const program = (name) => path.join(__dirname, 'programs', name);
+const run = (...args) => runNode(program('in-workers.js'), redis.server.url, ...args);
 
 describe.each([
   ['with a store in the main thread', 'own'],
@@ -33,5 +34,5 @@ describe.each([
 
 test('the connections of workers that were terminated with an answer under way end', async () => {
   const { url, pid } = redis.server;
-  expect(await runProgram('busy-workers.js', [url, String(pid)])).toEqual(endedWith('no connections'));
+  expect(await runNode(program('busy-workers.js'), url, pid)).toEqual(endedWith('no connections'));
 });

@@ -2,18 +2,13 @@
 
 const { spawn } = require('node:child_process');
 const { once } = require('node:events');
-const path = require('node:path');
 
 // A process that does not end is killed, so that the test fails by its signal rather than by a timeout.
 const LIMIT_MS = 25_000;
 
-/** Runs one of `programs` in a process of its own, and tells how it ended and what it printed. */
-async function runProgram(name, args, { flags = [] } = {}) {
-  const file = path.join(__dirname, 'programs', name);
-  const child = spawn(process.execPath, [...flags, file, ...args], {
-    timeout: LIMIT_MS,
-    killSignal: 'SIGKILL',
-  });
+/** Runs Node with these arguments in a process of its own, and tells how it ended and what it printed. */
+async function runNode(...args) {
+  const child = spawn(process.execPath, args.map(String), { timeout: LIMIT_MS, killSignal: 'SIGKILL' });
   let stdout = '';
   let stderr = '';
   child.stdout.setEncoding('utf8').on('data', (text) => {
@@ -31,4 +26,4 @@ function endedWith(stdout) {
   return { code: 0, signal: null, stdout, stderr: '' };
 }
 
-module.exports = { runProgram, endedWith };
+module.exports = { runNode, endedWith };
