@@ -1,7 +1,7 @@
 'use strict';
 
 // Finds programs of the operating system on PATH and installs missing ones. Uses nothing from npm, since
-// it runs before `npm ci`.
+// it runs before npm has installed anything.
 
 const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');

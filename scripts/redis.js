@@ -1,7 +1,7 @@
 'use strict';
 
-// Starts Redis servers for the tests, the demo and the benchmarks. Uses nothing from npm: it runs before
-// `npm ci`, and what it says about a server must not depend on the clients that are tested with it.
+// Starts Redis servers for the tests, the demo and the benchmarks. Uses nothing from npm: it runs before npm has
+// installed anything, and what it says about a server must not depend on the clients that are tested with it.
 
 const { spawn } = require('node:child_process');
 const { once } = require('node:events');
@@ -70,7 +70,7 @@ async function startRedis({ program = findServer(), port, dir, config, args = []
       ownDir,
       config,
       args,
-      unixSocket: typeof unixSocket === 'string' ? unixSocket : path.join(folder, 'redis.sock'),
+      unixSocket: unixSocket ?? path.join(folder, 'redis.sock'),
     });
     try {
       await server.start();

@@ -3,6 +3,7 @@
 const { chromium } = require('playwright-core');
 const { freePort, startRedis } = require('../../scripts/redis.js');
 const { connectRaw } = require('../support/redis.js');
+const { until } = require('../support/until.js');
 const { startDemo } = require('./demo-process.js');
 
 const CHROMIUM_ARGS = [
@@ -15,8 +16,6 @@ const CHROMIUM_ARGS = [
   '--disable-component-update',
   '--disable-sync',
 ];
-
-const WAIT_LIMIT_MS = 10_000;
 
 let browser;
 let redis;
@@ -249,7 +248,7 @@ describe('the session outlives', () => {
       // Reads are answered, writes wait: the request gets as far as storing the session.
       expect(await admin.command('CLIENT', 'PAUSE', 60_000, 'WRITE')).toBe('OK');
       const pressed = press(page, 'Add Bread');
-      await waitFor(async () => / flags=b .* cmd=set /.test(await admin.command('CLIENT', 'LIST')));
+      await until(async () => / flags=b .* cmd=set /.test(await admin.command('CLIENT', 'LIST')));
       expect(await admin.command('CLIENT', 'KILL', 'TYPE', 'normal')).toBeGreaterThan(0);
       expect(await admin.command('CLIENT', 'UNPAUSE')).toBe('OK');
       expect(await pressed).toBe(200);
@@ -271,11 +270,3 @@ describe('the session outlives', () => {
     expect(await user(page)).toBe('Ada');
   });
 });
-
-/** Polls until a condition holds, each time by a round trip. */
-async function waitFor(condition) {
-  const deadline = Date.now() + WAIT_LIMIT_MS;
-  while (!(await condition())) {
-    if (Date.now() > deadline) throw new Error(`Not within ${WAIT_LIMIT_MS} ms: ${condition}`);
-  }
-}

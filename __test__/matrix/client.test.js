@@ -6,8 +6,8 @@ const { useDeployment } = require('./deployments.js');
 const { describeStore } = require('./describe-store.js');
 
 // The app's own client as the transport: every client, also those that need not. What servers differ in is between
-// the client and them, so one server will do.
-const { program } = findServers().find(({ name }) => name === 'Redis 7.0');
+// the client and them, so the system's will do.
+const [{ program }] = findServers();
 
 /** They do not tell when they are closed. */
 const UNTOLD = ['redis 4 cluster', 'redis 5 sentinel'];

@@ -69,11 +69,7 @@ class SentinelGroup {
   async start(replicas, sentinels) {
     const primary = await this.#startServer();
     await Promise.all(Array.from({ length: replicas }, () => this.#startServer(primary)));
-    for (const replica of this.servers.slice(1))
-      await until(
-        async () => (await this.#replication(replica)).master_link_status === 'up',
-        SETTLE_LIMIT_MS,
-      );
+    for (const replica of this.servers.slice(1)) await this.#linked(replica);
     await Promise.all(Array.from({ length: sentinels }, () => this.#startSentinel(primary)));
     await this.settled();
   }
