@@ -100,6 +100,14 @@ describe.each(['redis5', 'redis'])('a credentialsProvider of %s', (name) => {
   });
 });
 
+test('a user and a password in a URL are decoded', async () => {
+  await raw.command('ACL', 'SETUSER', 'an:n', 'on', `>${PASSWORD}`, '~*', '+@all');
+  const account = ['an:n', PASSWORD].map(encodeURIComponent).join(':');
+  const store = keepStore(new RedisStore({ url: `redis://${account}@127.0.0.1:${server.port}` }));
+  await store.set('abc', { n: 1 });
+  expect(String(await raw.command('CLIENT', 'LIST'))).toContain('user=an:n');
+});
+
 test('a unix socket with a password and a database', async () => {
   const address = `redis+unix://${server.unixSocket}?db=2&pass=${encodeURIComponent(PASSWORD)}`;
   const store = keepStore(new RedisStore({ url: address }));

@@ -1,10 +1,9 @@
 'use strict';
 
-const { RedisStore } = require('../..');
-
 const Redis = require('ioredis');
-const redis5 = require('redis5');
 const redis6 = require('redis');
+const redis5 = require('redis5');
+const { RedisStore } = require('../..');
 
 function refusal(client) {
   try {
@@ -31,5 +30,13 @@ test.each(Object.keys(withoutSettings))('%s is refused, with what was expected',
   expect(error).toMatchObject({
     code: expect.stringMatching(/^ERR_INVALID_ARG_(TYPE|VALUE)$/),
     message: expect.stringMatching(/^The "client" option must be a client of redis/),
+  });
+});
+
+test('a cluster without a node is refused', () => {
+  expect(refusal(new Redis.Cluster([], { lazyConnect: true }))).toMatchObject({
+    name: 'TypeError',
+    code: 'ERR_INVALID_ARG_VALUE',
+    message: 'The "client" option must be one that names a server to begin with',
   });
 });

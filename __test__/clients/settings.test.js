@@ -1,0 +1,106 @@
+'use strict';
+
+const { inspect } = require('node:util');
+const { RedisStore } = require('../..');
+const { freePort } = require('../../scripts/redis.js');
+const { Certificates } = require('../support/certificates.js');
+const { connectRaw, startRedis } = require('../support/redis.js');
+const { clientKinds, closeAll, keepStore, openClient } = require('../support/stores.js');
+const { until } = require('../support/until.js');
+
+const PASSWORD = 'p:a%s/s@w€rd';
+
+let certificates;
+let server;
+let raw;
+let tlsPort;
+
+beforeAll(async () => {
+  certificates = new Certificates();
+  certificates.makeAuthority('ca');
+  certificates.makeCertificate('server', 'DNS:localhost,DNS:redis.example,IP:127.0.0.1');
+  tlsPort = await freePort();
+  server = await startRedis({
+    args: ['--tls-port', String(tlsPort), '--tls-auth-clients', 'optional'].concat(
+      ['--tls-cert-file', certificates.file('server.crt'), '--tls-key-file', certificates.file('server.key')],
+      ['--tls-ca-cert-file', certificates.file('ca.crt')],
+    ),
+  });
+  raw = await connectRaw(server.port);
+  await raw.command('ACL', 'SETUSER', 'ann', 'on', `>${PASSWORD}`, '~*', '&*', '+@all');
+});
+beforeEach(() => raw.command('FLUSHALL'));
+afterEach(closeAll);
+afterAll(async () => {
+  await raw?.close();
+  await server?.stop();
+  certificates?.remove();
+});
+
+/** The server's records of its connections, that of the one who asks among them. */
+async function connections() {
+  return String(await raw.command('CLIENT', 'LIST'))
+    .trim()
+    .split('\n');
+}
+
+// What the store takes over from a client that is connected with these settings, seen from the server.
+describe.each(clientKinds)('the settings of %s', (kind) => {
+  const isIoredis = kind.startsWith('io');
+  const inDatabase = (db) => (isIoredis ? { db } : { database: db });
+  const onSocket = (file) => (isIoredis ? { path: file } : { socket: { path: file, host: undefined } });
+  const overTls = (settings) => (isIoredis ? { tls: settings } : { socket: { tls: true, ...settings } });
+  const open = async (settings, port = server.port) =>
+    keepStore(new RedisStore({ client: await openClient(kind, port, settings) }));
+
+  test('address and database', async () => {
+    const store = await open(inDatabase(3));
+    await store.set('abc', { n: 1 });
+    expect(await raw.command('EXISTS', 'sess:abc')).toBe(0);
+    await raw.command('SELECT', '3');
+    const stored = await raw.command('GET', 'sess:abc');
+    await raw.command('SELECT', '0');
+    expect(String(stored)).toBe('{"n":1}');
+  });
+
+  test('unix socket', async () => {
+    const store = await open(onSocket(server.unixSocket));
+    await store.set('abc', { n: 1 });
+    expect(await store.get('abc')).toEqual({ n: 1 });
+    // The client's connection and the store's.
+    const bySocket = (await connections()).filter((line) => line.includes(`addr=${server.unixSocket}`));
+    expect(bySocket).toHaveLength(2);
+  });
+
+  test('user and password', async () => {
+    const store = await open({ username: 'ann', password: PASSWORD });
+    await store.set('abc', { n: 1 });
+    expect((await connections()).filter((line) => line.includes('user=ann'))).toHaveLength(2);
+    for (const text of [inspect(store, { depth: 9 }), JSON.stringify(store)])
+      expect(text).not.toContain(PASSWORD);
+  });
+
+  test('TLS, with a CA and a name', async () => {
+    const store = await open(
+      overTls({ ca: certificates.pem('ca.crt'), servername: 'redis.example' }),
+      tlsPort,
+    );
+    await store.set('abc', { n: 1 });
+    expect(await store.get('abc')).toEqual({ n: 1 });
+  });
+
+  test('TLS, unverified', async () => {
+    const store = await open(overTls({ rejectUnauthorized: false }), tlsPort);
+    expect(await store.get('abc')).toBeNull();
+  });
+
+  test('its end: of the store, too', async () => {
+    const client = await openClient(kind, server.port);
+    const store = keepStore(new RedisStore({ client }));
+    await store.get('abc');
+    expect(await connections()).toHaveLength(3);
+    await client.quit();
+    await until(async () => (await connections()).length === 1);
+    await expect(store.get('abc')).rejects.toMatchObject({ code: 'ERR_STORE_CLOSED' });
+  });
+});
