@@ -6,13 +6,6 @@ const { keyOf, useApps } = require('./apps.js');
 const apps = useApps();
 const { redis } = apps;
 
-/** How often Redis was given a command since the test began. */
-async function calls(command) {
-  const stats = String(await redis.command('INFO', 'commandstats'));
-  return Number(new RegExp(`^cmdstat_${command}:calls=(\\d+)`, 'm').exec(stats)?.[1] ?? 0);
-}
-beforeEach(() => redis.command('CONFIG', 'RESETSTAT'));
-
 describe.each(Object.entries(apps.stores))('an Express app on %s', (_name, open) => {
   const start = async (options, routes) => apps.visit(await open(), options, routes);
 
@@ -65,9 +58,9 @@ describe.each(Object.entries(apps.stores))('an Express app on %s', (_name, open)
       }),
     );
     await visitor.get('/count');
-    const before = await calls('set');
+    const before = await redis.calls('set');
     await visitor.get('/save');
-    expect((await calls('set')) - before).toBe(1);
+    expect((await redis.calls('set')) - before).toBe(1);
     expect((await visitor.get('/look')).body).toBe(10);
   });
 
@@ -114,7 +107,7 @@ describe.each(Object.entries(apps.stores))('an Express app on %s', (_name, open)
     expect((await visitor.get('/look')).body).toBeNull();
     expect(visitor.cookie).toBeUndefined();
     expect(await redis.keys()).toEqual([]);
-    expect(await calls('set')).toBe(0);
+    expect(await redis.calls('set')).toBe(0);
   });
 
   test('an unknown id in a signed cookie gets a new session', async () => {

@@ -25,13 +25,6 @@ async function fill(count, ttl = 60_000) {
   await redis.command('EVAL', script, 0);
 }
 
-/** How often Redis was given a command, and how many keys it has seen, since the test began. */
-async function calls(command) {
-  const stats = String(await redis.command('INFO', 'commandstats'));
-  return Number(new RegExp(`^cmdstat_${command}:calls=(\\d+)`, 'm').exec(stats)?.[1] ?? 0);
-}
-beforeEach(() => redis.command('CONFIG', 'RESETSTAT'));
-
 async function collect(iterator) {
   const entries = [];
   for await (const entry of iterator) entries.push(entry);
@@ -149,10 +142,10 @@ describe('scan', () => {
     await sessions.next();
     await nextTurn();
     await store.get('nobody');
-    const asked = await calls('get');
+    const asked = await redis.calls('get');
     expect(asked).toBeLessThan(300);
     for (let n = 0; n < 100; n++) await sessions.next();
-    expect(await calls('get')).toBe(asked);
+    expect(await redis.calls('get')).toBe(asked);
     await sessions.return();
   });
 
@@ -176,10 +169,10 @@ describe('scan', () => {
     await fill(5000);
     const sessions = store.scan();
     await leave(sessions);
-    const before = await calls('scan');
+    const before = await redis.calls('scan');
     expect(await sessions.next()).toEqual({ value: undefined, done: true });
     await store.get('nobody');
-    expect(await calls('scan')).toBe(before);
+    expect(await redis.calls('scan')).toBe(before);
   });
 
   test('a signal ends it: before, in the midst and while a page is on its way', async () => {
@@ -258,7 +251,7 @@ describe('scan', () => {
 
       expect(await collect(store.scan(options))).toHaveLength(300);
 
-      expect(await calls('scan')).toBe(1);
+      expect(await redis.calls('scan')).toBe(1);
     },
   );
 });
@@ -333,8 +326,8 @@ describe.each([OURS, 'connect-redis 8.1', 'connect-redis 10'])('two Express proc
     await until(async () => (await redis.keys()).length === 0);
 
     const longest = {
-      all: (await calls('mget')) > 0 ? COUNT / (await calls('mget')) : 1,
-      clear: COUNT / ((await calls('unlink')) + (await calls('del'))),
+      all: (await redis.calls('mget')) > 0 ? COUNT / (await redis.calls('mget')) : 1,
+      clear: COUNT / ((await redis.calls('unlink')) + (await redis.calls('del'))),
     };
     // Keys in one command, on the average of all.
     if (kind === OURS) {

@@ -131,6 +131,7 @@ function useRedis(options) {
   });
   beforeEach(async () => {
     expect(await raw.command('FLUSHALL')).toBe('OK');
+    expect(await raw.command('CONFIG', 'RESETSTAT')).toBe('OK');
   });
   afterAll(async () => {
     await raw?.close();
@@ -146,6 +147,11 @@ function useRedis(options) {
     },
     /** Sends a command by the raw connection. */
     command: (...args) => raw.command(...args),
+    /** How often Redis was given a command, or a script one, since the test began. */
+    async calls(command) {
+      const stats = String(await raw.command('INFO', 'commandstats'));
+      return Number(new RegExp(`^cmdstat_${command}:calls=(\\d+)`, 'm').exec(stats)?.[1] ?? 0);
+    },
     /** The keys in Redis, as the strings they were made of, sorted. */
     async keys() {
       return (await raw.command('KEYS', '*')).map(String).sort();
