@@ -20,7 +20,7 @@ const SOONEST_MS = 1e11;
 
 /** Milliseconds until credentials expire; undefined if they do not say. @throws if it is no time */
 function timeLeft(expiresAt) {
-  if (expiresAt === undefined || expiresAt === null) return undefined;
+  if (expiresAt == null) return undefined;
   const time = expiresAt instanceof Date ? expiresAt.getTime() : expiresAt;
   if (typeof time !== 'number' || !(time >= SOONEST_MS))
     throw new TypeError(
@@ -39,7 +39,7 @@ function checkedCredentials(given) {
   const { username, password, expiresAt } = given;
   if (typeof password !== 'string' || password === '')
     throw new TypeError(`"password" must be a string that is not empty; received ${describe(password)}`);
-  if (username !== undefined && username !== null && typeof username !== 'string')
+  if (username != null && typeof username !== 'string')
     throw new TypeError(`"username" must be a string; received ${describe(username)}`);
   return {
     username: username || undefined,

@@ -22,7 +22,7 @@ function takeFields(store, prototype) {
     if (!Object.hasOwn(store, field)) continue;
     const value = store[field];
     // One that is declared without a value leaves what the constructor was given.
-    if (value !== undefined && value !== null) Reflect.set(prototype, field, value, store);
+    if (value != null) Reflect.set(prototype, field, value, store);
     Reflect.deleteProperty(store, field);
   }
 }

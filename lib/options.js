@@ -18,14 +18,14 @@ const name = (option) => `The "${option}" option`;
 
 const check = {
   prefix(value) {
-    if (value === undefined || value === null) return DEFAULTS.prefix;
+    if (value == null) return DEFAULTS.prefix;
     if (typeof value !== 'string') throw wrongType(name('prefix'), 'a string', value);
     return value;
   },
 
   ttl(value) {
     // 0 is no lifetime but connect-redis's way of asking for the default.
-    if (value === undefined || value === null || value === 0) return DEFAULTS.ttl;
+    if (value == null || value === 0) return DEFAULTS.ttl;
     if (typeof value === 'function') return value;
     if (typeof value !== 'number')
       throw wrongType(name('ttl'), 'a number of seconds or a function that returns one', value);
@@ -41,7 +41,7 @@ const check = {
   scanCount: (value) => scanCount('scanCount', value) ?? DEFAULTS.scanCount,
 
   serializer(value) {
-    if (value === undefined || value === null) return JSON;
+    if (value == null) return JSON;
     if (typeof value?.parse !== 'function' || typeof value?.stringify !== 'function')
       throw wrongType(name('serializer'), 'an object with the functions "parse" and "stringify"', value);
     return value;
@@ -51,7 +51,7 @@ const check = {
   commandTimeout: (value) => milliseconds('commandTimeout', value),
 
   maxQueue(value) {
-    if (value === undefined || value === null) return undefined;
+    if (value == null) return undefined;
     if (typeof value !== 'number') throw wrongType(name('maxQueue'), 'a whole number', value);
     if (!Number.isInteger(value) || value < 0 || value > 0xffffffff)
       throw outOfRange(name('maxQueue'), 'a whole number from 0 to 4294967295', value);
@@ -59,7 +59,7 @@ const check = {
   },
 
   cache(value) {
-    if (value === undefined || value === null || value === false) return undefined;
+    if (value == null || value === false) return undefined;
     if (value === true) return { ...CACHE };
     if (typeof value !== 'object')
       throw wrongType(name('cache'), 'true, false or an object of settings', value);
@@ -72,7 +72,7 @@ const check = {
   },
 
   onUnavailable(value) {
-    if (value === undefined || value === null) return 'error';
+    if (value == null) return 'error';
     if (value !== 'error' && value !== 'sessionless')
       throw wrongValue(name('onUnavailable'), "'error' or 'sessionless'", value);
     return value;
@@ -81,28 +81,28 @@ const check = {
   tls: (value) => checkTls('tls', value),
 
   readFrom(value) {
-    if (value === undefined || value === null) return 'primary';
+    if (value == null) return 'primary';
     if (value !== 'primary' && value !== 'replica-preferred')
       throw wrongValue(name('readFrom'), "'primary' or 'replica-preferred'", value);
     return value;
   },
 
   transport(value) {
-    if (value === undefined || value === null) return undefined;
+    if (value == null) return undefined;
     if (value !== 'native' && value !== 'client')
       throw wrongValue(name('transport'), "'native' or 'client'", value);
     return value;
   },
 
   credentials(value) {
-    if (value === undefined || value === null) return undefined;
+    if (value == null) return undefined;
     if (typeof value !== 'function')
       throw wrongType(name('credentials'), 'a function that gives { username, password }', value);
     return value;
   },
 
   onConflict(value) {
-    if (value === undefined || value === null) return 'overwrite';
+    if (value == null) return 'overwrite';
     if (typeof value !== 'string' && typeof value !== 'function')
       throw wrongType(name('onConflict'), CONFLICT_RULES, value);
     if (typeof value === 'string' && !['overwrite', 'reject', 'merge'].includes(value))
@@ -120,7 +120,7 @@ const check = {
   },
 
   touchAfter(value) {
-    if (value === undefined || value === null) return 0;
+    if (value == null) return 0;
     if (typeof value !== 'number') throw wrongType(name('touchAfter'), 'a number of seconds', value);
     if (!(value >= 0 && value <= LONGEST_SECONDS))
       throw outOfRange(name('touchAfter'), 'a number of seconds from 0', value);
@@ -156,7 +156,7 @@ function whole(option, value, unit, most) {
 }
 
 function milliseconds(option, value) {
-  if (value === undefined || value === null) return undefined;
+  if (value == null) return undefined;
   if (typeof value !== 'number') throw wrongType(name(option), 'a number of milliseconds', value);
   if (!Number.isInteger(value) || value < 1 || value > LONGEST_MS)
     throw outOfRange(name(option), `a whole number of milliseconds from 1 to ${LONGEST_MS}`, value);
@@ -165,7 +165,7 @@ function milliseconds(option, value) {
 
 /** Undefined where the default is meant: 0 is connect-redis's way of asking for it. */
 function scanCount(option, value) {
-  if (value === undefined || value === null || value === 0) return undefined;
+  if (value == null || value === 0) return undefined;
   if (typeof value !== 'number') throw wrongType(name(option), 'a whole number', value);
   if (!Number.isInteger(value) || value < 1 || value > 0xffffffff)
     throw outOfRange(name(option), 'a whole number from 1 to 4294967295', value);
@@ -173,7 +173,7 @@ function scanCount(option, value) {
 }
 
 function flag(option, value) {
-  if (value === undefined || value === null) return false;
+  if (value == null) return false;
   if (typeof value !== 'boolean') throw wrongType(name(option), 'true or false', value);
   return value;
 }

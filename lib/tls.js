@@ -8,7 +8,7 @@ const NOT_CARRIED = ['checkServerIdentity', 'secureContext', 'pfx', 'passphrase'
 /** The option `option` as an object of TLS settings; undefined for a connection without TLS. */
 function checkTls(option, value) {
   const what = (field) => `The "${field}" option`;
-  if (value === undefined || value === null || value === false) return undefined;
+  if (value == null || value === false) return undefined;
   if (value === true) return {};
   if (typeof value !== 'object') throw wrongType(what(option), 'true or an object of TLS settings', value);
   const lost = NOT_CARRIED.find((field) => value[field] != null);
@@ -19,20 +19,16 @@ function checkTls(option, value) {
       if (typeof part !== 'string' && !ArrayBuffer.isView(part))
         throw wrongType(what(`${option}.${field}`), 'PEM, as a string or Buffer or an array of them', part);
   const { servername, rejectUnauthorized } = value;
-  if (servername !== undefined && servername !== null && typeof servername !== 'string')
+  if (servername != null && typeof servername !== 'string')
     throw wrongType(what(`${option}.servername`), 'a string', servername);
-  if (
-    rejectUnauthorized !== undefined &&
-    rejectUnauthorized !== null &&
-    typeof rejectUnauthorized !== 'boolean'
-  )
+  if (rejectUnauthorized != null && typeof rejectUnauthorized !== 'boolean')
     throw wrongType(what(`${option}.rejectUnauthorized`), 'true or false', rejectUnauthorized);
   return value;
 }
 
 /** Node takes a string, a Buffer or an array of either. */
 function pem(value) {
-  if (value === undefined || value === null) return undefined;
+  if (value == null) return undefined;
   const list = Array.isArray(value) ? value : [value];
   return list
     .map((part) => (typeof part === 'string' ? part : Buffer.from(part).toString('latin1')))

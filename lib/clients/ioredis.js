@@ -57,8 +57,7 @@ function sentinel(client) {
 }
 
 function common(client, options) {
-  if (options.Connector !== undefined && options.Connector !== null)
-    throw new NotCarried('it has a Connector of its own');
+  if (options.Connector != null) throw new NotCarried('it has a Connector of its own');
   return {
     // After a SELECT, `options.db` is out of date.
     database: Number(client.condition?.select ?? options.db ?? 0),

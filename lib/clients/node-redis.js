@@ -92,7 +92,7 @@ function tlsOf(socket) {
 
 /** A function that asks the provider; and the provider itself, if it tells of each new password as it comes. */
 function provided(provider) {
-  if (provider === undefined || provider === null) return {};
+  if (provider == null) return {};
   const streams = provider.type === 'streaming-credentials-provider';
   let ask = credentialsOf.get(provider);
   if (ask === undefined) {

@@ -29,19 +29,19 @@ function fromUrl(text) {
 
 /** A user counts only with a password, for Redis as for the clients. */
 function account({ username, password } = {}) {
-  if (password === undefined || password === null || password === '') return {};
+  if (password == null || password === '') return {};
   return { username: username || undefined, password: String(password) };
 }
 
 /** TLS settings in Node's words, of those that the client was given; undefined without TLS. */
 function tls(options) {
   if (!options) return undefined;
-  const lost = NOT_CARRIED.find((option) => options[option] !== undefined && options[option] !== null);
+  const lost = NOT_CARRIED.find((option) => options[option] != null);
   if (lost !== undefined) throw new NotCarried(`its TLS setting "${lost}" cannot be carried over`);
   const { ca, cert, key, servername, rejectUnauthorized } = options;
   const isPem = (part) => typeof part === 'string' || ArrayBuffer.isView(part);
   for (const [name, value] of Object.entries({ ca, cert, key }))
-    if (value !== undefined && value !== null && ![value].flat().every(isPem))
+    if (value != null && ![value].flat().every(isPem))
       throw new NotCarried(`its TLS setting "${name}" is more than PEM`);
   return { ca, cert, key, servername, rejectUnauthorized };
 }
@@ -55,13 +55,13 @@ function milliseconds(value, byDefault) {
 
 /** The table by which a client reaches nodes that name themselves by addresses of another network. */
 function natMap(map, name) {
-  if (map === undefined || map === null) return undefined;
+  if (map == null) return undefined;
   if (typeof map === 'function') throw new NotCarried(`its ${name} is a function`);
   return Object.fromEntries(Object.entries(map).map(([from, { host, port }]) => [from, node(host, port)]));
 }
 
 function keyPrefix(prefix) {
-  if (prefix === undefined || prefix === null || prefix === '') return undefined;
+  if (prefix == null || prefix === '') return undefined;
   if (typeof prefix !== 'string') throw new NotCarried('its keyPrefix is no string');
   return prefix;
 }
