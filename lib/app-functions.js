@@ -1,9 +1,7 @@
 'use strict';
 
 const { coded, describe } = require('./errors.js');
-
-/** The longest time that a timer can take, in ms. */
-const LONGEST = 2 ** 31 - 1;
+const { LONGEST_DELAY_MS } = require('./limits.js');
 
 function isThenable(value) {
   return typeof value?.then === 'function';
@@ -43,7 +41,7 @@ function unsettled(what) {
  */
 function inTime(promise, ms, what) {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(unsettled(what)), Math.min(Math.max(ms, 0), LONGEST));
+    const timer = setTimeout(() => reject(unsettled(what)), Math.min(Math.max(ms, 0), LONGEST_DELAY_MS));
     const settle = (end) => (value) => {
       clearTimeout(timer);
       end(value);

@@ -14,6 +14,11 @@ function describe(value) {
   return `a ${typeof value}`;
 }
 
+/** An option as errors name it, such as `tls.ca`. */
+function optionName(option) {
+  return `The "${option}" option`;
+}
+
 function coded(ErrorClass, code, message) {
   return Object.assign(new ErrorClass(message), { code });
 }
@@ -47,4 +52,4 @@ function fromNative(text) {
   return error;
 }
 
-module.exports = { describe, wrongType, wrongValue, outOfRange, storeClosed, fromNative, coded };
+module.exports = { describe, optionName, wrongType, wrongValue, outOfRange, storeClosed, fromNative, coded };

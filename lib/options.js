@@ -2,7 +2,8 @@
 
 const { adoptSettings, describeClient } = require('./client.js');
 const { numberOf } = require('./credentials.js');
-const { outOfRange, wrongType, wrongValue } = require('./errors.js');
+const { optionName: name, outOfRange, wrongType, wrongValue } = require('./errors.js');
+const { LARGEST_U32, LONGEST_DELAY_MS } = require('./limits.js');
 const { LONGEST_SECONDS } = require('./lifetime.js');
 const { checkTls, tlsSettings } = require('./tls.js');
 const { checkFields, serversOf } = require('./topology.js');
@@ -13,8 +14,6 @@ const CONFLICT_RULES = '"overwrite", "reject", "merge" or a function of three se
 
 /** What `cache: true` means. */
 const CACHE = { maxBytes: 64 * 1024 * 1024, maxEntries: 1_000_000, maxStaleness: 2000 };
-
-const name = (option) => `The "${option}" option`;
 
 const check = {
   prefix(value) {
@@ -50,13 +49,8 @@ const check = {
   connectTimeout: (value) => milliseconds('connectTimeout', value),
   commandTimeout: (value) => milliseconds('commandTimeout', value),
 
-  maxQueue(value) {
-    if (value == null) return undefined;
-    if (typeof value !== 'number') throw wrongType(name('maxQueue'), 'a whole number', value);
-    if (!Number.isInteger(value) || value < 0 || value > 0xffffffff)
-      throw outOfRange(name('maxQueue'), 'a whole number from 0 to 4294967295', value);
-    return value;
-  },
+  maxQueue: (value) =>
+    value == null ? undefined : whole('maxQueue', value, { least: 0, most: LARGEST_U32 }),
 
   cache(value) {
     if (value == null || value === false) return undefined;
@@ -64,10 +58,17 @@ const check = {
     if (typeof value !== 'object')
       throw wrongType(name('cache'), 'true, false or an object of settings', value);
     checkFields('cache', value, Object.keys(CACHE));
+    const { maxBytes, maxEntries, maxStaleness } = value;
     return {
-      maxBytes: whole('cache.maxBytes', value.maxBytes ?? CACHE.maxBytes, 'bytes', Number.MAX_SAFE_INTEGER),
-      maxEntries: whole('cache.maxEntries', value.maxEntries ?? CACHE.maxEntries, 'sessions', 0xffffffff),
-      maxStaleness: milliseconds('cache.maxStaleness', value.maxStaleness) ?? CACHE.maxStaleness,
+      maxBytes: whole('cache.maxBytes', maxBytes ?? CACHE.maxBytes, {
+        unit: 'bytes',
+        most: Number.MAX_SAFE_INTEGER,
+      }),
+      maxEntries: whole('cache.maxEntries', maxEntries ?? CACHE.maxEntries, {
+        unit: 'sessions',
+        most: LARGEST_U32,
+      }),
+      maxStaleness: milliseconds('cache.maxStaleness', maxStaleness) ?? CACHE.maxStaleness,
     };
   },
 
@@ -145,31 +146,22 @@ const check = {
   disableTouch: (value) => flag('disableTouch', value),
 };
 
-/** The longest delay of Node's own timers. */
-const LONGEST_MS = 2 ** 31 - 1;
-
-function whole(option, value, unit, most) {
-  if (typeof value !== 'number') throw wrongType(name(option), `a number of ${unit}`, value);
-  if (!Number.isInteger(value) || value < 1 || value > most)
-    throw outOfRange(name(option), `a whole number of ${unit} from 1 to ${most}`, value);
+/** @param {{ unit?: string, least?: number, most: number }} bounds */
+function whole(option, value, { unit, least = 1, most }) {
+  const expected = unit === undefined ? 'a whole number' : `a whole number of ${unit}`;
+  if (typeof value !== 'number') throw wrongType(name(option), expected, value);
+  if (!Number.isInteger(value) || value < least || value > most)
+    throw outOfRange(name(option), `${expected} from ${least} to ${most}`, value);
   return value;
 }
 
 function milliseconds(option, value) {
-  if (value == null) return undefined;
-  if (typeof value !== 'number') throw wrongType(name(option), 'a number of milliseconds', value);
-  if (!Number.isInteger(value) || value < 1 || value > LONGEST_MS)
-    throw outOfRange(name(option), `a whole number of milliseconds from 1 to ${LONGEST_MS}`, value);
-  return value;
+  return value == null ? undefined : whole(option, value, { unit: 'milliseconds', most: LONGEST_DELAY_MS });
 }
 
 /** Undefined where the default is meant: 0 is connect-redis's way of asking for it. */
 function scanCount(option, value) {
-  if (value == null || value === 0) return undefined;
-  if (typeof value !== 'number') throw wrongType(name(option), 'a whole number', value);
-  if (!Number.isInteger(value) || value < 1 || value > 0xffffffff)
-    throw outOfRange(name(option), 'a whole number from 1 to 4294967295', value);
-  return value;
+  return value == null || value === 0 ? undefined : whole(option, value, { most: LARGEST_U32 });
 }
 
 function flag(option, value) {

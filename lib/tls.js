@@ -1,28 +1,27 @@
 'use strict';
 
-const { wrongType, wrongValue } = require('./errors.js');
+const { optionName: name, wrongType, wrongValue } = require('./errors.js');
 
 /** TLS settings of Node that a connection of the addon cannot have: functions, or what is not PEM. */
 const NOT_CARRIED = ['checkServerIdentity', 'secureContext', 'pfx', 'passphrase', 'pskCallback', 'crl'];
 
 /** The option `option` as an object of TLS settings; undefined for a connection without TLS. */
 function checkTls(option, value) {
-  const what = (field) => `The "${field}" option`;
   if (value == null || value === false) return undefined;
   if (value === true) return {};
-  if (typeof value !== 'object') throw wrongType(what(option), 'true or an object of TLS settings', value);
+  if (typeof value !== 'object') throw wrongType(name(option), 'true or an object of TLS settings', value);
   const lost = NOT_CARRIED.find((field) => value[field] != null);
   if (lost !== undefined)
-    throw wrongValue(what(`${option}.${lost}`), 'left out: the connection cannot be made with it', undefined);
+    throw wrongValue(name(`${option}.${lost}`), 'left out: the connection cannot be made with it', undefined);
   for (const field of ['ca', 'cert', 'key'])
     for (const part of [value[field] ?? []].flat())
       if (typeof part !== 'string' && !ArrayBuffer.isView(part))
-        throw wrongType(what(`${option}.${field}`), 'PEM, as a string or Buffer or an array of them', part);
+        throw wrongType(name(`${option}.${field}`), 'PEM, as a string or Buffer or an array of them', part);
   const { servername, rejectUnauthorized } = value;
   if (servername != null && typeof servername !== 'string')
-    throw wrongType(what(`${option}.servername`), 'a string', servername);
+    throw wrongType(name(`${option}.servername`), 'a string', servername);
   if (rejectUnauthorized != null && typeof rejectUnauthorized !== 'boolean')
-    throw wrongType(what(`${option}.rejectUnauthorized`), 'true or false', rejectUnauthorized);
+    throw wrongType(name(`${option}.rejectUnauthorized`), 'true or false', rejectUnauthorized);
   return value;
 }
 

@@ -1,15 +1,11 @@
 'use strict';
 
-const { outOfRange, wrongType, wrongValue } = require('./errors.js');
+const { optionName: name, outOfRange, wrongType, wrongValue } = require('./errors.js');
+const { LARGEST_U32 } = require('./limits.js');
 const { checkTls, tlsSettings } = require('./tls.js');
 
 const REDIS_PORT = 6379;
 const SENTINEL_PORT = 26379;
-
-/** As the addon numbers them. */
-const LAST_DATABASE = 0xffffffff;
-
-const name = (option) => `The "${option}" option`;
 
 /** A host alone: errors show it, so it has no room for user and password. */
 const HOST = /^[^\s/@?#[\]]+$/;
@@ -115,11 +111,11 @@ function databaseNumber(database) {
   if (database == null) return 0;
   if (typeof database !== 'number') throw wrongType(name('database'), 'a whole number', database);
   if (!isDatabase(database))
-    throw outOfRange(name('database'), `a whole number from 0 to ${LAST_DATABASE}`, database);
+    throw outOfRange(name('database'), `a whole number from 0 to ${LARGEST_U32}`, database);
   return database;
 }
 
-const isDatabase = (number) => Number.isInteger(number) && number >= 0 && number <= LAST_DATABASE;
+const isDatabase = (number) => Number.isInteger(number) && number >= 0 && number <= LARGEST_U32;
 
 /**
  * What the options `sentinel` and `cluster` say, with the `username`, `password` and `database` beside them, in

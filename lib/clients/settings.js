@@ -2,10 +2,8 @@
 
 // The words in which every kind of client is described; `describeClient` says what they mean.
 
+const { LONGEST_DELAY_MS } = require('../limits.js');
 const { NOT_CARRIED } = require('../tls.js');
-
-/** The longest delay of Node's own timers. */
-const LONGEST_MS = 2 ** 31 - 1;
 
 /** Thrown where a client has a setting that a connection made elsewhere cannot have; the message says which. */
 class NotCarried extends Error {}
@@ -50,7 +48,7 @@ function tls(options) {
 function milliseconds(value, byDefault) {
   if (typeof value !== 'number' || value === byDefault) return undefined;
   const whole = Math.round(value);
-  return whole >= 1 && whole <= LONGEST_MS ? whole : undefined;
+  return whole >= 1 && whole <= LONGEST_DELAY_MS ? whole : undefined;
 }
 
 /** The table by which a client reaches nodes that name themselves by addresses of another network. */
