@@ -161,6 +161,21 @@ describe('in a cluster', () => {
     expect((await store.get('s0')).n).toBe(3);
   }, 30_000);
 
+  test('a replica that joins takes nothing away', async () => {
+    const store = await openWarm(openPlain(), 1);
+    const names = async ({ port }) => (await askOnce({ port }, 'CLUSTER', 'SLOTS')).flat().length;
+    const before = await Promise.all(cluster.nodes.map(names));
+    const known = [...cluster.nodes];
+    await cluster.addReplica((await cluster.primaries())[0]);
+    await until(async () => {
+      const after = await Promise.all(known.map(names));
+      return after.every((count, n) => count > before[n]);
+    }, 20_000);
+    // A walk asks for the slots.
+    expect(await store.length()).toBe(ids.length);
+    expect(ids.map((id) => hit(store, id))).toEqual(ids.map(() => 1));
+  }, 60_000);
+
   test('a primary that is made a replica, or dies, leaves nothing old behind', async () => {
     const plain = openPlain();
     const store = await openWarm(plain, 1);

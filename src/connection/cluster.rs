@@ -25,15 +25,23 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 /// How long one question for the slots may take.
 const ASK_LIMIT: Duration = Duration::from_secs(2);
+/// What other nodes may take longer than the first to answer it.
+const GRACE: Duration = Duration::from_millis(50);
 /// Pauses between questions for the slots: while something is wrong, and otherwise.
 const REPAIR_PAUSE: Duration = Duration::from_millis(100);
 const CALM_PAUSE: Duration = Duration::from_secs(30);
+/// A question that something new calls for comes after this time, when the last is long ago.
+const HURRY: Duration = Duration::from_millis(10);
 /// What a node puts off is tried again after this time.
 const LATER_PAUSE: Duration = Duration::from_millis(50);
+/// A replica that has put something off is not read from for this time.
+const REPLICA_PAUSE: Duration = Duration::from_secs(1);
+/// A command that was sent so often and is still sent on goes round among nodes that do not agree.
+const MOST_HOPS: u32 = 4;
 
 pub(super) async fn run(
     cluster: Cluster,
@@ -58,6 +66,8 @@ pub(super) async fn run(
         parked: Parked::default(),
         is_asking: false,
         ask_at: Instant::now(),
+        answered_at: None,
+        ignorance: None,
         watches: Watches::default(),
         walkers: Vec::new(),
         asked_walkers: Vec::new(),
@@ -107,8 +117,18 @@ struct Open {
 struct Member {
     connection: Connection,
     task: AbortHandle,
+    /// Why it does not serve, once it is known that it does not.
+    trouble: Option<Error>,
+    /// Until when it is not read from as a replica.
+    avoided_until: Option<Instant>,
     /// Held, since connections hold theirs weakly.
     _watch: Arc<MemberWatch>,
+}
+
+impl Member {
+    fn is_ready(&self) -> bool {
+        self.connection.shared.health.is_ready()
+    }
 }
 
 struct MemberWatch {
@@ -142,8 +162,11 @@ struct Router {
     under_way: Vec<u32>,
     parked: Parked,
     is_asking: bool,
-    /// When the nodes are next to be asked for the slots.
+    /// When the nodes are next to be asked for the slots, and when they last were.
     ask_at: Instant,
+    answered_at: Option<Instant>,
+    /// Why the last question was not answered.
+    ignorance: Option<Error>,
     watches: Watches,
     /// They wait for slots that are asked for from here on: what is known may be as old as the pauses
     /// between questions.
@@ -283,12 +306,24 @@ impl Router {
             },
         );
         let mut pieces = Pieces::default();
+        let mut is_refused = false;
         for (place, slot) in places {
             match self.target(slot, self.access(place)) {
                 Some(node) if !self.parked.has(slot) => {
                     self.add(&mut pieces, node, place, slot, false);
                 }
-                _ => self.park(slot, place, None, None),
+                target => {
+                    // What goes with a command shares its fate.
+                    if self.is_operation(place) {
+                        is_refused = target.is_none() && !self.has_room();
+                    }
+                    if is_refused {
+                        let error = self.full(slot);
+                        self.settle(id, vec![(place.at, Err(error))]);
+                    } else {
+                        self.park(slot, place, None, None);
+                    }
+                }
             }
         }
         self.send(pieces);
@@ -305,7 +340,8 @@ impl Router {
             News::Event(_, Event::CredentialsWanted) => {
                 self.watches.ask_for_credentials();
             }
-            News::Event(_, Event::Ready) => {
+            News::Event(node, Event::Ready) => {
+                self.note_trouble(&node, None);
                 self.parked.try_all();
                 self.note_health(None);
                 // A node that comes back may have become a replica.
@@ -322,22 +358,22 @@ impl Router {
                 if self.is_primary(&node) {
                     self.note_health(Some(&error));
                 }
-                if !self.slots.is_empty() {
-                    self.blame(&error);
+                self.note_trouble(&node, Some(error));
+                if self.parked.asks(&node) {
+                    self.parked.try_all();
                 }
             }
             News::Slots(Ok(slots)) => self.take_slots(slots),
             News::Slots(Err(error)) => {
-                self.is_asking = false;
+                self.note_answered();
                 self.ask_at = Instant::now() + REPAIR_PAUSE;
                 self.note_health(Some(&error));
                 self.watches.tell(&Event::Failed(error.clone()));
-                if error.is_loss() || error.is_passing() {
-                    self.blame(&error);
-                } else {
+                if !error.is_loss() && !error.is_passing() {
                     // A further question will not change it by itself.
                     self.fail_parked(&error);
                 }
+                self.ignorance = Some(error);
             }
         }
     }
@@ -376,21 +412,26 @@ impl Router {
                 continue;
             }
             work.trouble = Some(error);
+            let sent = work.open.get(place.at).copied().flatten();
+            let goes_round = sent.is_some_and(|open| open.sent > MOST_HOPS);
+            let later = Some(Instant::now() + LATER_PAUSE);
             match redirection {
                 Some(Redirection::Moved(owner)) => {
                     self.open(&owner);
                     self.slots.moved(slot, owner);
                     self.note_change();
                     self.hurry();
-                    self.park(slot, place, None, None);
+                    self.park(slot, place, None, later.filter(|_| goes_round));
                 }
                 Some(Redirection::Ask(owner)) => {
                     self.open(&owner);
-                    self.park(slot, place, Some(owner), None);
+                    let pause = later.filter(|_| goes_round || self.is_in_trouble(&owner));
+                    self.park(slot, place, Some(owner), pause);
                 }
                 None => {
                     self.hurry();
-                    let pause = is_later.then(|| Instant::now() + LATER_PAUSE);
+                    let is_avoided = is_later && self.avoid(node, slot);
+                    let pause = later.filter(|_| is_later && !is_avoided);
                     self.park(slot, place, None, pause);
                 }
             }
@@ -436,29 +477,32 @@ impl Router {
         work.map_or(Access::Read, |work| work.commands.access(place.at))
     }
 
+    /// Whether an operation begins with the command.
+    fn is_operation(&self, place: Place) -> bool {
+        let work = self.jobs.get(&place.job);
+        work.is_some_and(|work| work.commands.operations([place.at]) > 0)
+    }
+
     /// The node for a command, if its connection serves.
     fn target(&mut self, slot: u16, access: Access) -> Option<Node> {
-        let shard = self.slots.shard(slot)?;
-        let is_ready = |node: &Node| {
-            let member = self.members.get(node);
-            member.is_some_and(|member| member.connection.shared.health.is_ready())
+        let Some(shard) = self.slots.shard(slot) else {
+            // It may be some node's by now.
+            self.hurry();
+            return None;
         };
         if access == Access::Read && self.cluster.reads_from_replicas {
             self.turn = self.turn.wrapping_add(1);
             let count = shard.replicas.len();
             let mut replicas = (0..count).map(|n| &shard.replicas[(self.turn + n) % count]);
-            if let Some(replica) = replicas.find(|replica| is_ready(replica)) {
+            if let Some(replica) = replicas.find(|replica| self.is_readable(replica)) {
                 return Some(replica.clone());
             }
         }
-        is_ready(&shard.primary).then(|| shard.primary.clone())
+        self.is_ready(&shard.primary).then(|| shard.primary.clone())
     }
 
     fn park(&mut self, slot: u16, place: Place, ask: Option<Node>, not_before: Option<Instant>) {
-        let Some(work) = self.jobs.get(&place.job) else {
-            return;
-        };
-        let is_operation = work.commands.operations([place.at]) > 0;
+        let is_operation = self.is_operation(place);
         let waiting = Waiting { ask, is_operation };
         self.parked.add(slot, place, waiting, not_before);
     }
@@ -473,7 +517,8 @@ impl Router {
             }
             // One that cannot go yet holds up those behind it: they may be about the same key.
             while let Some((place, ask)) = self.parked.first(slot) {
-                let ask = ask.cloned();
+                // One that cannot be asked may not be the one to ask any more.
+                let ask = ask.filter(|node| !self.is_in_trouble(node)).cloned();
                 let target = match &ask {
                     Some(node) => self.is_ready(node).then(|| node.clone()),
                     None => self.target(slot, self.access(place)),
@@ -489,8 +534,31 @@ impl Router {
     }
 
     fn is_ready(&self, node: &Node) -> bool {
+        self.members.get(node).is_some_and(Member::is_ready)
+    }
+
+    fn is_in_trouble(&self, node: &Node) -> bool {
         let member = self.members.get(node);
-        member.is_some_and(|member| member.connection.shared.health.is_ready())
+        member.is_some_and(|member| member.trouble.is_some())
+    }
+
+    fn is_readable(&self, replica: &Node) -> bool {
+        let member = self.members.get(replica).filter(|member| member.is_ready());
+        member.is_some_and(|member| {
+            member
+                .avoided_until
+                .is_none_or(|time| time <= Instant::now())
+        })
+    }
+
+    /// Has a node that put something off not be read from for a while; whether it is a replica.
+    fn avoid(&mut self, node: &Node, slot: u16) -> bool {
+        let shard = self.slots.shard(slot);
+        let is_replica = shard.is_some_and(|shard| shard.replicas.contains(node));
+        if is_replica && let Some(member) = self.members.get_mut(node) {
+            member.avoided_until = Some(Instant::now() + REPLICA_PAUSE);
+        }
+        is_replica
     }
 
     fn add(&mut self, pieces: &mut Pieces, node: Node, place: Place, slot: u16, ask: bool) {
@@ -566,12 +634,15 @@ impl Router {
         let member = Member {
             connection,
             task,
+            trouble: None,
+            avoided_until: None,
             _watch: watch,
         };
         self.members.insert(node.clone(), member);
     }
 
-    /// Asks all nodes at once which slots are whose; the first answer counts.
+    /// Asks all nodes at once which slots are whose. Most of them decide: one that was cut off from the others,
+    /// or left by them, may still claim its own.
     fn ask_for_slots(&mut self) {
         self.is_asking = true;
         self.asked_walkers.append(&mut self.walkers);
@@ -596,37 +667,48 @@ impl Router {
                 .map(|(node, connection)| async move {
                     let words: [&[u8]; 2] = [b"CLUSTER", b"SLOTS"];
                     let reply = connection.ask(Access::Read, Expect::Array, None, &words);
-                    (node, timeout(ASK_LIMIT, reply).await)
+                    (node, reply.await)
                 })
                 .collect();
-            while let Some((node, reply)) = asked.next().await {
-                match reply {
-                    Ok(Ok(value)) => match Slots::parse(&value, &node, &nat_map) {
-                        Some(slots) if !slots.is_empty() => {
-                            // The router is gone only when nobody needs to know.
-                            let _ = news.send(News::Slots(Ok(slots)));
-                            return;
+            let mut views = Vec::new();
+            let begin = Instant::now();
+            let mut deadline = begin + ASK_LIMIT;
+            while let Ok(Some((node, reply))) = timeout_at(deadline, asked.next()).await {
+                let value = match reply {
+                    Ok(value) => value,
+                    Err(error) => {
+                        failure = error;
+                        continue;
+                    }
+                };
+                match Slots::parse(&value, &node, &nat_map) {
+                    Some(slots) if !slots.is_empty() => {
+                        if views.is_empty() {
+                            deadline = deadline.min(Instant::now() + begin.elapsed() + GRACE);
                         }
-                        _ => {
-                            failure = Error::Unreachable {
-                                server: server.clone(),
-                                cause: format!("{node} knows of no slots"),
-                            };
-                        }
-                    },
-                    Ok(Err(error)) => failure = error,
-                    Err(_) => {}
+                        views.push(slots);
+                    }
+                    _ => {
+                        failure = Error::Unreachable {
+                            server: server.clone(),
+                            cause: format!("{node} knows of no slots"),
+                        };
+                    }
                 }
             }
-            let _ = news.send(News::Slots(Err(failure)));
+            // The router is gone only when nobody needs to know.
+            let _ = news.send(News::Slots(Slots::of_most(views).ok_or(failure)));
         });
     }
 
     fn take_slots(&mut self, slots: Slots) {
-        self.is_asking = false;
+        self.note_answered();
+        self.ignorance = None;
         if self.slots != slots {
+            if !self.slots.has_same_primaries(&slots) {
+                self.note_change();
+            }
             self.slots = slots;
-            self.note_change();
             self.parked.try_all();
         }
         let mut needed: Vec<Node> = Vec::new();
@@ -685,9 +767,16 @@ impl Router {
         shards.any(|shard| shard.primary == *node)
     }
 
-    /// Has the nodes asked for the slots soon.
+    fn note_answered(&mut self) {
+        self.is_asking = false;
+        self.answered_at = Some(Instant::now());
+    }
+
+    /// Has the nodes asked for the slots soon, though not again and again at once.
     fn hurry(&mut self) {
-        self.ask_at = self.ask_at.min(Instant::now() + REPAIR_PAUSE / 10);
+        let soon = Instant::now() + HURRY;
+        let again = self.answered_at.map(|time| time + REPAIR_PAUSE);
+        self.ask_at = self.ask_at.min(again.map_or(soon, |again| again.max(soon)));
     }
 
     // ---- What is told ----
@@ -707,6 +796,7 @@ impl Router {
         if serves != self.shared.health.is_ready() {
             self.shared.health.set_ready(serves);
             if serves {
+                self.shared.health.attempted(0);
                 self.watches.tell(&Event::Ready);
             } else if let Some(error) = error {
                 self.watches.tell(&Event::Reconnecting(error.clone()));
@@ -723,16 +813,41 @@ impl Router {
         }
     }
 
+    fn note_trouble(&mut self, node: &Node, trouble: Option<Error>) {
+        if let Some(member) = self.members.get_mut(node) {
+            member.trouble = trouble;
+        }
+    }
+
+    /// Whether one more operation may wait for a connection. Those that follow a read wait as well.
+    fn has_room(&self) -> bool {
+        self.parked.operations() + self.shared.flights.followers() < self.options.max_queue
+    }
+
     // ---- What fails ----
 
-    /// The cause of whatever is parked, unless it has one of its own.
-    fn blame(&mut self, error: &Error) {
-        for place in self.parked.places() {
-            if let Some(work) = self.jobs.get_mut(&place.job)
-                && work.trouble.is_none()
-            {
-                work.trouble = Some(error.clone());
+    /// Why what waits in a slot cannot go, as far as that is known.
+    fn cause(&self, slot: u16) -> Option<String> {
+        let trouble = match self.slots.shard(slot) {
+            Some(shard) => self.members.get(&shard.primary)?.trouble.as_ref(),
+            None if self.ignorance.is_none() && !self.slots.is_empty() => {
+                return Some(format!("no node serves the slot {slot}"));
             }
+            None => self.ignorance.as_ref(),
+        };
+        trouble.map(Error::to_string)
+    }
+
+    /// The error of what would have to wait in a slot, where there is no room for it.
+    fn full(&self, slot: u16) -> Error {
+        let Down {
+            attempts, cause, ..
+        } = self.shared.health.down();
+        Error::QueueFull {
+            server: self.shared.server.to_string(),
+            most: self.options.max_queue,
+            attempts,
+            cause: self.cause(slot).unwrap_or(cause),
         }
     }
 
@@ -742,32 +857,41 @@ impl Router {
         }
     }
 
+    /// Why nothing came of it in time.
+    fn overdue(&self, work: &Work) -> Error {
+        let server = self.shared.server.to_string();
+        let waited = self.options.command_timeout;
+        let open = work.open.iter().flatten();
+        let sent = open.clone().map(|open| open.sent).max().unwrap_or(0);
+        if sent > 0 {
+            return match &work.trouble {
+                Some(trouble) => Error::Unserved {
+                    server,
+                    waited,
+                    sent,
+                    cause: trouble.to_string(),
+                },
+                None => Error::Timeout { server, waited },
+            };
+        }
+        match open.map(|open| self.cause(open.slot)).next().flatten() {
+            Some(cause) => Error::Unavailable {
+                server,
+                waited,
+                attempts: self.shared.health.down().attempts,
+                cause,
+            },
+            None => self.shared.unavailable(waited),
+        }
+    }
+
     fn expire(&mut self) {
         let now = Instant::now();
         while let Some(entry) = self.jobs.first_entry()
             && entry.get().deadline <= now
         {
             let (job, mut work) = entry.remove_entry();
-            let server = self.shared.server.to_string();
-            let waited = self.options.command_timeout;
-            let open = work.open.iter().flatten();
-            let sent = open.map(|open| open.sent).max().unwrap_or(0);
-            let error = match work.trouble {
-                Some(trouble) if sent > 0 => Error::Unserved {
-                    server,
-                    waited,
-                    sent,
-                    cause: trouble.to_string(),
-                },
-                Some(trouble) => Error::Unavailable {
-                    server,
-                    waited,
-                    attempts: self.shared.health.down().attempts,
-                    cause: trouble.to_string(),
-                },
-                None if sent == 0 => self.shared.unavailable(waited),
-                None => Error::Timeout { server, waited },
-            };
+            let error = self.overdue(&work);
             let mut replies = Vec::with_capacity(work.left);
             for (at, open) in work.open.iter().enumerate() {
                 if let Some(Open { slot, .. }) = *open {

@@ -171,6 +171,8 @@ struct Shared {
     server: Arc<str>,
     /// Keys are spread over several nodes.
     is_cluster: bool,
+    /// Some of what is sent may have to wait while the rest is served, and a router knows which.
+    is_routed: bool,
     takes_many_keys: bool,
     /// How long an operation may take, waiting for a connection included.
     command_timeout: Duration,
@@ -247,6 +249,7 @@ impl Connection {
         let shared = Arc::new(Shared {
             server: options.server().into(),
             is_cluster: options.is_cluster(),
+            is_routed: matches!(options.address, Address::Cluster(_)),
             takes_many_keys: match options.address {
                 Address::Cluster(_) | Address::Client(_) => false,
                 _ => options.membership == Membership::None,
@@ -339,7 +342,7 @@ impl Connection {
     /// How many of the commands may be sent: a queue without a bound would grow for as long as Redis is
     /// away.
     fn accepted(&self, commands: &Commands) -> usize {
-        if self.shared.health.is_ready() {
+        if self.shared.health.is_ready() || self.shared.is_routed {
             return commands.len();
         }
         commands.of_first(self.room())

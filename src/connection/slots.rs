@@ -80,6 +80,12 @@ impl Slots {
         let Value::Array(ranges) = reply else {
             return None;
         };
+        // Each node has an order of its own, and what says the same is to be equal.
+        let mut ranges: Vec<_> = ranges.iter().collect();
+        ranges.sort_by_key(|range| match range {
+            Value::Array(parts) => parts.first().and_then(as_int),
+            _ => None,
+        });
         let mut slots = Self::default();
         for range in ranges {
             let Value::Array(parts) = range else {
@@ -90,9 +96,11 @@ impl Slots {
                 return None;
             };
             let node = |value: &Value| Some(mapped(node(value, asked)?, nat_map));
+            let mut replicas: Vec<_> = replicas.iter().filter_map(node).collect();
+            replicas.sort_unstable();
             let shard = Shard {
                 primary: node(primary)?,
-                replicas: replicas.iter().filter_map(node).collect(),
+                replicas,
             };
             let known = slots.shards.iter().position(|other| *other == shard);
             let place = known.unwrap_or_else(|| {
@@ -107,9 +115,50 @@ impl Slots {
         Some(slots)
     }
 
+    /// Of several views, one that most share. Of these, that which names most replicas: a node gets to know of
+    /// them by and by.
+    pub(super) fn of_most(views: Vec<Self>) -> Option<Self> {
+        let mut groups: Vec<(Self, usize)> = Vec::new();
+        for view in views {
+            let same = |(other, _): &&mut (Self, usize)| other.has_same_primaries(&view);
+            match groups.iter_mut().find(same) {
+                Some((best, count)) => {
+                    *count += 1;
+                    if view.replicas() > best.replicas() {
+                        *best = view;
+                    }
+                }
+                None => groups.push((view, 1)),
+            }
+        }
+        let (view, _) = groups.into_iter().max_by_key(|(_, count)| *count)?;
+        Some(view)
+    }
+
+    /// Whether each slot is served by the same node. True of views only: where a slot has moved since, it may be
+    /// false although they are.
+    pub(super) fn has_same_primaries(&self, other: &Self) -> bool {
+        let primaries = |slots: &Self| -> Vec<_> {
+            let shards = slots.shards.iter();
+            shards.map(|shard| shard.primary.clone()).collect()
+        };
+        self.by_slot == other.by_slot && primaries(self) == primaries(other)
+    }
+
+    fn replicas(&self) -> usize {
+        self.shards.iter().map(|shard| shard.replicas.len()).sum()
+    }
+
     /// Whether some node serves something.
     pub(super) fn is_empty(&self) -> bool {
         self.shards.is_empty()
+    }
+}
+
+fn as_int(value: &Value) -> Option<i64> {
+    match value {
+        Value::Int(int) => Some(*int),
+        _ => None,
     }
 }
 
@@ -163,7 +212,7 @@ impl Redirection {
         let address = message.split(' ').nth(1)?;
         let (host, port) = address.rsplit_once(':')?;
         let host = match host.trim_matches(['[', ']']) {
-            "" => server.host.clone(),
+            "" | "?" => server.host.clone(),
             host => host.to_owned(),
         };
         let port = port.parse().ok()?;
@@ -215,6 +264,28 @@ mod tests {
     }
 
     #[test]
+    fn views_that_say_the_same_are_equal() {
+        let one = "*2 *5 :0 :8191 *2 $1 a :1 *2 $1 b :2 *2 $1 c :3 *3 :8192 :16383 *2 $1 d :4 ";
+        let other = "*2 *3 :8192 :16383 *2 $1 d :4 *5 :0 :8191 *2 $1 a :1 *2 $1 c :3 *2 $1 b :2 ";
+        let view = |text| Slots::parse(&reply(text), &at(1), &Vec::new()).expect("slots");
+        assert!(view(one) == view(other));
+        let fewer = view("*2 *3 :0 :8191 *2 $1 a :1 *3 :8192 :16383 *2 $1 d :4 ");
+        assert!(fewer != view(one) && fewer.has_same_primaries(&view(one)));
+        let stale = view("*1 *3 :0 :16383 *2 $1 a :1 ");
+        assert!(!stale.has_same_primaries(&fewer));
+        let most = Slots::of_most(vec![
+            stale.clone(),
+            fewer,
+            view(one),
+            stale.clone(),
+            view(other),
+        ]);
+        assert!(most == Some(view(one)));
+        assert!(Slots::of_most(vec![stale.clone()]) == Some(stale));
+        assert!(Slots::of_most(Vec::new()).is_none());
+    }
+
+    #[test]
     fn a_slot_can_move_to_a_node_nobody_knew() {
         let mut slots = Slots::default();
         slots.moved(3, at(7001));
@@ -233,6 +304,7 @@ mod tests {
             Some(Redirection::Moved(at(6381)))
         );
         assert_eq!(read("3999 :6381"), Some(Redirection::Moved(at(6381))));
+        assert_eq!(read("3999 ?:6381"), Some(Redirection::Moved(at(6381))));
         assert_eq!(read("nonsense"), None);
         let ask = Error::from_reply("redis://h", "ASK", Some("1 [::1]:6381"));
         assert_eq!(

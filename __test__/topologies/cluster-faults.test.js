@@ -1,0 +1,206 @@
+'use strict';
+
+const { RedisStore } = require('../..');
+const { startCluster } = require('../support/cluster.js');
+const { startProxy } = require('../support/proxy.js');
+const { askOnce } = require('../support/redis.js');
+const { closeAll, keepStore } = require('../support/stores.js');
+const { until } = require('../support/until.js');
+
+// What a cluster goes through beside the loss of a primary.
+
+const HOST = '127.0.0.1';
+const LIMIT_MS = 60_000;
+const DEADLINE_MS = 3000;
+/** Well below the deadline, and below the time between questions when all is well. */
+const SOON_MS = 1500;
+const PARTLY = ['--cluster-require-full-coverage', 'no'];
+
+let cluster;
+afterEach(async () => {
+  await closeAll();
+  await cluster?.stop();
+}, LIMIT_MS);
+
+function openStore(options) {
+  return keepStore(
+    new RedisStore({
+      cluster: cluster.addresses,
+      password: cluster.password,
+      commandTimeout: DEADLINE_MS,
+      ...options,
+    }),
+  );
+}
+
+const ask = (node, ...command) => askOnce({ port: node.port, password: cluster.password }, ...command);
+
+const failure = (promise) =>
+  promise.then(
+    () => {
+      throw new Error('It did not fail.');
+    },
+    (error) => error,
+  );
+
+const slotOf = (id) => cluster.slotOf(`sess:${id}`);
+
+/** An id of a session that the node has. */
+async function idAt(node, name = 'id') {
+  for (let n = 0; ; n++) {
+    const id = `${name}-${n}`;
+    if ((await cluster.ownerOf(await slotOf(id))) === node) return id;
+  }
+}
+
+test(
+  'a slot that no node serves is said, and served as soon as one does',
+  async () => {
+    cluster = await startCluster({ primaries: 3, replicas: 0, args: PARTLY });
+    const slot = await slotOf('abc');
+    const owner = await cluster.ownerOf(slot);
+    for (const node of cluster.nodes) await ask(node, 'CLUSTER', 'DELSLOTS', slot);
+    const store = openStore();
+    await store.get(await idAt(owner));
+
+    expect(await failure(store.get('abc'))).toMatchObject({
+      code: 'ERR_REDIS_UNAVAILABLE',
+      message: expect.stringContaining(`no node serves the slot ${slot}`),
+    });
+    const begin = Date.now();
+    const answer = store.get('abc');
+    await ask(owner, 'CLUSTER', 'ADDSLOTS', slot);
+    expect(await answer).toBeNull();
+    expect(Date.now() - begin).toBeLessThan(SOON_MS);
+  },
+  LIMIT_MS,
+);
+
+test(
+  'a replica that is cut off from its primary is not read from',
+  async () => {
+    cluster = await startCluster({
+      primaries: 1,
+      password: 'of-the-nodes',
+      args: ['--replica-serve-stale-data', 'no'],
+    });
+    const [primary, replica] = cluster.nodes;
+    const gets = async (node) =>
+      Number(/cmdstat_get:calls=(\d+)/.exec(String(await ask(node, 'INFO', 'commandstats')))?.[1] ?? 0);
+    const store = openStore({ readFrom: 'replica-preferred' });
+    await store.set('abc', { n: 1 });
+    await until(async () => (await store.get('abc')) !== null && (await gets(replica)) > 0);
+
+    await ask(replica, 'CONFIG', 'SET', 'masterauth', 'another');
+    await ask(primary, 'CLIENT', 'KILL', 'TYPE', 'replica');
+    await until(async () =>
+      /master_link_status:down/.test(String(await ask(replica, 'INFO', 'replication'))),
+    );
+    const before = await gets(primary);
+    for (let n = 0; n < 20; n++) expect(await store.get('abc')).toEqual({ n: 1 });
+    expect((await gets(primary)) - before).toBe(20);
+  },
+  LIMIT_MS,
+);
+
+test(
+  'nodes that send an operation to each other are given time to agree',
+  async () => {
+    cluster = await startCluster({ primaries: 2, replicas: 0 });
+    const slot = await slotOf('abc');
+    const owner = await cluster.ownerOf(slot);
+    const other = cluster.nodes.find((node) => node !== owner);
+    const store = openStore();
+    expect(await store.get('abc')).toBeNull();
+
+    // The other does not know of it.
+    await ask(owner, 'CLUSTER', 'SETSLOT', slot, 'NODE', other.id);
+    const { message } = await failure(store.get('abc'));
+    expect(message).toContain('answered MOVED');
+    expect(Number(/sent (\d+) times/.exec(message)[1])).toBeLessThan(200);
+  },
+  LIMIT_MS,
+);
+
+test(
+  'a slot whose move is taken back, as the node that it was to go to has died',
+  async () => {
+    cluster = await startCluster({ primaries: 3, replicas: 0, args: PARTLY });
+    const [source, target] = cluster.nodes;
+    const id = await idAt(source);
+    const slot = await slotOf(id);
+    const store = openStore();
+    expect(await store.get(id)).toBeNull();
+
+    await ask(target, 'CLUSTER', 'SETSLOT', slot, 'IMPORTING', source.id);
+    await ask(source, 'CLUSTER', 'SETSLOT', slot, 'MIGRATING', target.id);
+    await target.kill();
+    expect(await failure(store.set(id, { n: 1 }))).toMatchObject({
+      code: 'ERR_REDIS_UNAVAILABLE',
+      message: expect.stringContaining(`${target.port}`),
+    });
+    const begin = Date.now();
+    const answer = store.set(id, { n: 2 });
+    await ask(source, 'CLUSTER', 'SETSLOT', slot, 'STABLE');
+    await answer;
+    expect(Date.now() - begin).toBeLessThan(SOON_MS);
+  },
+  LIMIT_MS,
+);
+
+test(
+  'what waits for a node is bounded and says which, and others are not refused for it',
+  async () => {
+    cluster = await startCluster({ primaries: 5, replicas: 0, args: PARTLY });
+    const [one, two, well] = cluster.nodes;
+    const ids = await Promise.all([one, two, well].map((node) => idAt(node)));
+    const store = openStore({ maxQueue: 20 });
+    await Promise.all(ids.map((id) => store.get(id)));
+    await one.kill();
+    await until(() => store.status === 'reconnecting');
+    const waiting = failure(store.set(ids[0], { n: 1 }));
+    await two.kill();
+
+    const waits = Array.from({ length: 30 }, () => failure(store.set(ids[1], { n: 1 })));
+    expect(await Promise.all(Array.from({ length: 30 }, () => store.set(ids[2], { n: 1 })))).toHaveLength(30);
+    const errors = await Promise.all(waits);
+    expect(errors.filter(({ code }) => code === 'ERR_REDIS_QUEUE_FULL')).toHaveLength(11);
+    const last = errors.find(({ code }) => code === 'ERR_REDIS_UNAVAILABLE');
+    expect(last.message).toContain(`${HOST}:${two.port}: `);
+    expect((await waiting).message).toContain(`${HOST}:${one.port}: `);
+  },
+  LIMIT_MS,
+);
+
+test(
+  'a node that went its own way is outvoted, although it is the nearest',
+  async () => {
+    cluster = await startCluster({ primaries: 3, replicas: 0 });
+    const [lone, heir, other] = cluster.nodes;
+    const id = await idAt(lone);
+    const slots = Array.from({ length: 5462 }, (_, slot) => slot);
+    for (const node of [heir, other]) {
+      await ask(node, 'CLUSTER', 'FORGET', lone.id);
+      await ask(lone, 'CLUSTER', 'FORGET', node.id);
+    }
+    await ask(heir, 'CLUSTER', 'ADDSLOTS', ...slots);
+    for (const node of [heir, other])
+      await until(async () => /cluster_state:ok/.test(String(await ask(node, 'CLUSTER', 'INFO'))));
+
+    const far = await Promise.all([heir, other].map(({ port }) => startProxy(port)));
+    try {
+      for (const network of far) network.delay({ reply: 30 });
+      const natMap = Object.fromEntries(
+        [heir, other].map(({ port }, n) => [`${HOST}:${port}`, { host: HOST, port: far[n].port }]),
+      );
+      const addresses = [lone, ...far].map(({ port }) => ({ host: HOST, port }));
+      const store = openStore({ cluster: { addresses, natMap } });
+      await store.set(id, { n: 1 });
+      expect(await store.get(id)).toEqual({ n: 1 });
+      await closeAll();
+    } finally {
+      await Promise.all(far.map((network) => network.close()));
+    }
+  },
+  LIMIT_MS,
+);
