@@ -143,14 +143,21 @@ class GuardedSave extends Request {
 
   /** The text to store in the place of `stored`. */
   async #decide(reason, stored) {
-    const { store, session, onConflict, record } = this;
+    const { session, onConflict, record } = this;
     const theirs = await this.#parse(stored);
     const base = record.base === undefined ? null : await this.#parse(record.base);
     if (base !== null && isSameContent(base, theirs)) return this.text;
+    // This request has changed nothing.
+    if (base !== null && isSameContent(base, await this.#parse(this.text))) return this.#stringify(theirs);
     if (typeof onConflict !== 'function') throw conflict(reason, () => theirs, stored);
     const chosen = await onConflict(base, theirs, session);
     if (chosen === null || typeof chosen !== 'object')
       throw wrongType('What the "onConflict" function returns', 'a session', chosen);
+    return this.#stringify(chosen);
+  }
+
+  #stringify(chosen) {
+    const { store, session } = this;
     const text = store.serializer.stringify(
       // The cookie is that of this request.
       chosen === session ? session : { ...chosen, cookie: session.cookie },

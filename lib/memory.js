@@ -72,10 +72,10 @@ class Memory {
     return record;
   }
 
-  /** The live session that was made of what `get` gave has its record. */
+  /** The live session that was made of what `get` gave is known by the same. Others may be made of it as well. */
   adopt(session, loaded, id) {
     const record = this.recall(loaded, id);
-    if (record !== undefined) this.#records.set(session, record);
+    if (record !== undefined) this.#records.set(session, { ...record, other: undefined });
     return record;
   }
 

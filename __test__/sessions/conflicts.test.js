@@ -17,6 +17,12 @@ const OURS = 'connect-redis-native';
 const start = (kind, storeOptions, sessionOptions) =>
   Promise.all([1, 2].map(() => startApp({ kind, url: redis.server.url, storeOptions, sessionOptions })));
 
+/** A serializer whose texts are no JSON. */
+const reversed = {
+  stringify: (session) => [...JSON.stringify(session)].reverse().join(''),
+  parse: (text) => JSON.parse([...text].reverse().join('')),
+};
+
 /** A visitor with a session that holds `user` and `old`. */
 async function signIn(app) {
   const visitor = newVisitor();
@@ -269,6 +275,40 @@ describeServers('on %s', (_server, program) => {
         }
       },
     );
+  });
+
+  describe.each([
+    ['reject', { onConflict: 'reject' }],
+    ['merge', { onConflict: 'merge' }],
+    ['a function', { onConflict: () => Promise.reject(new Error('asked')) }],
+    ['reject beside a serializer', { onConflict: 'reject', serializer: reversed }],
+  ])('%s: a request that has changed nothing', (_name, options) => {
+    test('leaves the session as others have changed it, with its own cookie', async () => {
+      const store = open({ ...options, prefix: 'quiet:' });
+      const elsewhere = open({ ...options, onConflict: 'overwrite', prefix: 'quiet:' });
+      await store.set('abc', liveSession('abc', { n: 1, old: 1 }));
+      const session = await load(store, 'abc');
+      await elsewhere.set('abc', { cookie: {}, n: 2, theirs: 1 });
+      session.cookie.maxAge = 60_000;
+
+      for (let times = 0; times < 2; times++) {
+        await store.set('abc', session);
+        const { cookie, ...content } = await elsewhere.get('abc');
+        expect(cookie).toMatchObject({ originalMaxAge: 60_000 });
+        expect(content).toEqual({ n: 2, theirs: 1 });
+      }
+      await elsewhere.clear();
+    });
+  });
+
+  test('two live sessions of one object that get gave each have their own base', async () => {
+    const store = open({ onConflict: 'merge' });
+    await other.set('abc', { cookie: {} });
+    const loaded = await store.get('abc');
+    const [one, two] = [1, 2].map(() => store.createSession({ sessionID: 'abc' }, loaded));
+    await store.set('abc', Object.assign(one, { a: 1 }));
+    await store.set('abc', Object.assign(two, { b: 1 }));
+    expect(await other.get('abc')).toMatchObject({ a: 1, b: 1 });
   });
 
   describe.each([

@@ -36,7 +36,7 @@ pub(super) struct Dialect {
 pub(super) enum Rule {
     /// Nothing is stored.
     New,
-    /// The stored session is the base but for the cookie.
+    /// The stored session is the base but for the cookie, or what is saved is.
     Unchanged,
     /// None: what was stored since is merged.
     Merged,
@@ -226,14 +226,20 @@ impl Guarded {
             (Rule::Unchanged, Some(base)) => {
                 if same_content(theirs, base) || same_content(theirs, &self.mine) {
                     Next::Store(self.mine.clone())
+                } else if same_content(base, &self.mine) {
+                    self.merged(base, theirs)
                 } else {
                     Next::GiveUp("the stored session has changed since this request loaded it")
                 }
             }
-            (Rule::Merged, Some(base)) => match merge(base, theirs, &self.mine) {
-                Ok(merged) => Next::Store(merged),
-                Err(which) => Next::GiveUp(which.reason()),
-            },
+            (Rule::Merged, Some(base)) => self.merged(base, theirs),
+        }
+    }
+
+    fn merged(&self, base: &[u8], theirs: &[u8]) -> Next {
+        match merge(base, theirs, &self.mine) {
+            Ok(merged) => Next::Store(merged),
+            Err(which) => Next::GiveUp(which.reason()),
         }
     }
 }
@@ -354,6 +360,15 @@ mod tests {
             store(r#"{"a":2}"#)
         );
         assert!(matches!(rejecting.next(br#"{"a":3}"#), Next::GiveUp(_)));
+        let changing_nothing = save(
+            Rule::Unchanged,
+            Some(r#"{"cookie":1,"a":1}"#),
+            r#"{"cookie":2,"a":1}"#,
+        );
+        assert_eq!(
+            changing_nothing.next(br#"{"cookie":3,"a":3,"b":1}"#),
+            store(r#"{"cookie":2,"a":3,"b":1}"#)
+        );
         assert!(matches!(rejecting.next(b"binary"), Next::GiveUp(_)));
     }
 
