@@ -48,10 +48,10 @@ const COMMAND_TIMEOUT = 5000;
 /** Between the times that Redis and this process tell, in ms. */
 const CLOCK_TOLERANCE = 100;
 
-/** What is no plain object is a framework's session, made for one request. */
+/** What is no plain object, of whatever realm, is a framework's session, made for one request. */
 function isLive(session) {
   const prototype = Object.getPrototypeOf(session);
-  return prototype !== Object.prototype && prototype !== null;
+  return prototype !== null && Object.getPrototypeOf(prototype) !== null && !Array.isArray(session);
 }
 
 /** Without a callback, a promise. */

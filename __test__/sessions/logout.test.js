@@ -1,5 +1,6 @@
 'use strict';
 
+const vm = require('node:vm');
 const { serve } = require('../http/app.js');
 const { useRedis } = require('../support/redis.js');
 const { closeAll, openStore, recordCalls, styles } = require('../support/stores.js');
@@ -193,9 +194,13 @@ describe.each(Object.entries(styles))('in %s style', (_style, call) => {
     expect(await redis.keys()).toEqual(['sess:abc']);
   });
 
-  test('objects of the app may be stored again and again, under any id', async () => {
+  test.each([
+    ['objects of the app', { user: 'ann' }],
+    ['those of another realm', vm.runInNewContext('({ user: "ann" })')],
+    ['those without a prototype', Object.assign(Object.create(null), { user: 'ann' })],
+    ['lists', [1]],
+  ])('%s may be stored again and again, under any id', async (_what, session) => {
     const store = await openStore('url', redis.port);
-    const session = { user: 'ann' };
     for (const id of ['a', 'b']) await call(store, 'set', id, session);
     await call(store, 'destroy', 'a');
     await call(store, 'set', 'a', session);
