@@ -470,8 +470,8 @@ class RedisStore extends Store {
     let failure;
     try {
       ttl = this.#lifetime(session);
-      if (ttl <= 0 && record !== undefined && isLive(session))
-        ttl = this.#renewed(session, ttl, record.since);
+      const since = ttl <= 0 ? this.#aliveSince(sid, session, record) : undefined;
+      if (since !== undefined) ttl = this.#renewed(session, ttl, since);
     } catch (error) {
       failure = { error };
     }
@@ -604,7 +604,8 @@ class RedisStore extends Store {
     // One that the app has made by hand, for no request, is new.
     if (session instanceof Session && session.req?.sessionStore === undefined) return undefined;
     // Of a framework or a wrapper of this store that makes sessions by itself: the id is all to know them by.
-    return this.#memory.loadedAt(sid);
+    const loadedAt = this.#memory.loadedAt(sid);
+    return loadedAt !== undefined && session instanceof Session ? 0 : loadedAt;
   }
 
   /**

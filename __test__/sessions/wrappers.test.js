@@ -4,7 +4,8 @@ const { Store } = require('express-session');
 const { serve } = require('../http/app.js');
 const { keyOf } = require('../http/apps.js');
 const { useRedis } = require('../support/redis.js');
-const { closeAll, openStore } = require('../support/stores.js');
+const { liveSession } = require('../support/sessions.js');
+const { closeAll, openStore, styles } = require('../support/stores.js');
 
 const redis = useRedis();
 let app;
@@ -117,6 +118,23 @@ describe.each(Object.entries({ ...knowsIds, ...knowsSessions }))('a wrapper %s',
     // Whoever comes with the cookie begins anew.
     await visitor.get('/keep?user=cy');
     expect((await visitor.get('/look')).body).toBe('cy');
+  });
+});
+
+describe.each(Object.entries({ ...knowsIds, ...knowsSessions }))('a wrapper %s', (_way, wrap) => {
+  test('a session that has grown old while a request had it, and others visited, is not destroyed', async () => {
+    const store = await openStore('url', redis.port);
+    const load = styles.callback.bind(undefined, wrap(store), 'load');
+    await store.set('abc', liveSession('abc'));
+    const session = await load('abc');
+    const { originalMaxAge } = session.cookie;
+    session.cookie.expires = new Date(Date.now() - 1000);
+    session.cookie.originalMaxAge = originalMaxAge;
+    await load('abc');
+
+    await new Promise((resolve) => session.save(resolve));
+
+    expect(await store.get('abc')).not.toBeNull();
   });
 });
 
