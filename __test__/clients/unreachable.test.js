@@ -3,10 +3,12 @@
 const os = require('node:os');
 const path = require('node:path');
 const { RedisStore } = require('../..');
-const { freePort } = require('../../scripts/redis.js');
 const { startRedis } = require('../support/redis.js');
 const { closeAll, keepStore } = require('../support/stores.js');
 const { clients } = require('./unconnected.js');
+
+// Nobody listens there.
+const port = 1;
 
 afterEach(closeAll);
 
@@ -17,7 +19,6 @@ const failure = (options) =>
 
 // Every case at once, since each is tried until its operation's deadline.
 test('where no Redis is, the error says where, how often it was tried, and why in vain', async () => {
-  const port = await freePort();
   const socket = path.join(os.tmpdir(), 'no-redis-here.sock');
   const cases = [
     [{ url: `redis://127.0.0.1:${port}` }, `redis://127.0.0.1:${port}`, /refused/i],
@@ -71,7 +72,7 @@ const hasIpv6 = Object.values(os.networkInterfaces())
   });
 
   test('is named with brackets', async () => {
-    const message = (await failure({ url: `redis://[::1]:${await freePort()}` })).message;
+    const { message } = await failure({ url: `redis://[::1]:${port}` });
     expect(message).toContain('redis://[::1]:');
   });
 });

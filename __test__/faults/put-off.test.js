@@ -1,6 +1,5 @@
 'use strict';
 
-const { freePort } = require('../../scripts/redis.js');
 const { connectRaw, startRedis, useRedis } = require('../support/redis.js');
 const { closeAll, familySources, openStore } = require('../support/stores.js');
 const { until } = require('../support/until.js');
@@ -18,7 +17,7 @@ afterEach(async () => {
 });
 
 /** Makes the server the replica of one that is not there. */
-const demote = async () => redis.command('REPLICAOF', '127.0.0.1', await freePort());
+const demote = () => redis.command('REPLICAOF', '127.0.0.1', '1');
 
 /** The attempts to connect, or losses, that gave this reason. */
 function reasons(store, word) {
