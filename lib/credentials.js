@@ -1,19 +1,10 @@
 'use strict';
 
 const { describe } = require('./errors.js');
+const { numbering } = require('./numbering.js');
 
 /** Each function has a number, by which the addon knows it: stores with the same one can share a connection. */
-const numbers = new WeakMap();
-let last = 0;
-
-function numberOf(credentials) {
-  let number = numbers.get(credentials);
-  if (number === undefined) {
-    number = ++last;
-    numbers.set(credentials, number);
-  }
-  return number;
-}
+const numberOf = numbering();
 
 /** Numbers below are seconds since 1970, or nothing: in milliseconds they are before March 1973. */
 const SOONEST_MS = 1e11;
@@ -101,4 +92,4 @@ function followProvider(provider, store, give) {
   return leave;
 }
 
-module.exports = { numberOf, checkedCredentials, answerFor, followProvider };
+module.exports = { numberOf, answerFor, followProvider };

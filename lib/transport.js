@@ -5,6 +5,7 @@ const { endEvent } = require('./client.js');
 const { isGlide } = require('./clients/glide.js');
 const { isIoredis, isMock } = require('./clients/ioredis.js');
 const { isNodeRedis } = require('./clients/node-redis.js');
+const { numbering } = require('./numbering.js');
 const { Kind } = require('./request.js');
 const { ClientNodes } = require('./client-nodes.js');
 
@@ -39,17 +40,15 @@ const LONGEST_MESSAGE = 200;
 const SHORTEST_SECRET = 8;
 
 /** Each client has a number, by which the addon knows it: stores with the same client share a connection. */
-const numbers = new WeakMap();
-let last = 0;
+const numberOf = numbering();
 
 /** What the addon is to know of a client that runs the commands. */
 function clientSettings(client) {
-  let number = numbers.get(client);
-  if (number === undefined) {
-    number = ++last;
-    numbers.set(client, number);
-  }
-  return { number, name: `the app's ${nameOf(client)}client`, isCluster: ClientNodes.isCluster(client) };
+  return {
+    number: numberOf(client),
+    name: `the app's ${nameOf(client)}client`,
+    isCluster: ClientNodes.isCluster(client),
+  };
 }
 
 /** As errors name it, with a space after it. */
