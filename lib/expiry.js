@@ -9,6 +9,22 @@ const LATEST = 8_640_000_000_000_000;
 /** A difference that is none; src/session/expiry.rs has the same, and why. */
 const TOLERANCE = 1500;
 
+/** Puts the expiry in force into a session that was read. */
+function putExpiry(session, ends, isTimed, ttl) {
+  if (!isTimed) {
+    // The addon has found a cookie with another expiry. JSON may have two, of which the last counts here.
+    const cookie = session?.cookie;
+    if (cookie !== null && typeof cookie === 'object')
+      cookie.expires = typeof cookie.expires === 'number' ? ends : new Date(ends).toISOString();
+  } else {
+    try {
+      renewExpiry(session, ends, ttl);
+    } catch {
+      // An app's `ttl` or session that throws: what is stored has to do.
+    }
+  }
+}
+
 /**
  * Puts the expiry that is in force into a session that was read, where the stored one is another: `touch`
  * moves the end of the key and leaves the text alone. The addon does this for plain JSON; here are the
@@ -57,4 +73,4 @@ function renewed(session, expires) {
   return Object.assign(Object.create(Object.getPrototypeOf(session)), session, { cookie });
 }
 
-module.exports = { renewExpiry, NEVER };
+module.exports = { putExpiry, NEVER };

@@ -1,8 +1,8 @@
 'use strict';
 
 const { isDeepStrictEqual } = require('node:util');
+const { corrupt } = require('./corrupt.js');
 const { coded, wrongType } = require('./errors.js');
-const { corrupt } = require('./operations.js');
 const { Operation } = require('./outbox.js');
 const { Kind, Request } = require('./request.js');
 const { tellDiscarded } = require('./save.js');

@@ -1,37 +1,11 @@
 'use strict';
 
 const { inTime, isThenable, thrown } = require('./app-functions.js');
-const { jsonErrorPosition } = require('./native.js');
 const { ownCopy } = require('./copy.js');
-const { coded } = require('./errors.js');
-const { renewExpiry } = require('./expiry.js');
+const { corrupt } = require('./corrupt.js');
+const { putExpiry } = require('./expiry.js');
 const { Operation } = require('./outbox.js');
 const { Kind, Request } = require('./request.js');
-
-/**
- * A text that JSON.parse refused. V8's own message quotes the text, which is a session: this error
- * says where instead, and has no cause.
- */
-function corrupt(operation, prefix, text) {
-  const position = jsonErrorPosition(text) ?? undefined;
-  const error = coded(
-    Error,
-    'ERR_SESSION_CORRUPT',
-    `${operation}: a session under the prefix ${JSON.stringify(prefix)} is not valid JSON` +
-      (position === undefined ? '' : ` (at position ${position} of ${text.length})`),
-  );
-  if (position !== undefined) error.position = position;
-  return error;
-}
-
-/** What was stored, or what an app's `parse` made of it, is no object. */
-function noSession(operation, prefix) {
-  return coded(
-    Error,
-    'ERR_SESSION_CORRUPT',
-    `${operation}: a session under the prefix ${JSON.stringify(prefix)} is no object`,
-  );
-}
 
 /** Reads one session. */
 class Get extends Request {
@@ -122,22 +96,6 @@ function give(reader, session, text, ends) {
   if (expiry > 0) putExpiry(session, expiry, isTimed, store.ttl);
   if (memory !== undefined) memory.load(session, id, text, ends);
   reader.succeed(session);
-}
-
-/** Puts the expiry in force into a session that was read. */
-function putExpiry(session, ends, isTimed, ttl) {
-  if (!isTimed) {
-    // The addon has found a cookie with another expiry. JSON may have two, of which the last counts here.
-    const cookie = session?.cookie;
-    if (cookie !== null && typeof cookie === 'object')
-      cookie.expires = typeof cookie.expires === 'number' ? ends : new Date(ends).toISOString();
-  } else {
-    try {
-      renewExpiry(session, ends, ttl);
-    } catch {
-      // An app's `ttl` or session that throws: what is stored has to do.
-    }
-  }
 }
 
 /**
@@ -262,4 +220,4 @@ class All extends Listing {
   }
 }
 
-module.exports = { Get, Hit, Ids, Length, All, Listing, corrupt, noSession, putExpiry };
+module.exports = { Get, Hit, Ids, Length, All };

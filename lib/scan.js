@@ -2,9 +2,9 @@
 
 const { inTime, isThenable, thrown } = require('./app-functions.js');
 const { ownCopy } = require('./copy.js');
+const { corrupt, noSession } = require('./corrupt.js');
 const { storeClosed } = require('./errors.js');
-const { NEVER } = require('./expiry.js');
-const { corrupt, noSession, putExpiry } = require('./operations.js');
+const { NEVER, putExpiry } = require('./expiry.js');
 const { Operation } = require('./outbox.js');
 const { Kind, Request } = require('./request.js');
 

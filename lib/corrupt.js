@@ -1,0 +1,31 @@
+'use strict';
+
+const { coded } = require('./errors.js');
+const { jsonErrorPosition } = require('./native.js');
+
+/**
+ * A text that JSON.parse refused. V8's own message quotes the text, which is a session: this error
+ * says where instead, and has no cause.
+ */
+function corrupt(operation, prefix, text) {
+  const position = jsonErrorPosition(text) ?? undefined;
+  const error = coded(
+    Error,
+    'ERR_SESSION_CORRUPT',
+    `${operation}: a session under the prefix ${JSON.stringify(prefix)} is not valid JSON` +
+      (position === undefined ? '' : ` (at position ${position} of ${text.length})`),
+  );
+  if (position !== undefined) error.position = position;
+  return error;
+}
+
+/** What was stored, or what an app's `parse` made of it, is no object. */
+function noSession(operation, prefix) {
+  return coded(
+    Error,
+    'ERR_SESSION_CORRUPT',
+    `${operation}: a session under the prefix ${JSON.stringify(prefix)} is no object`,
+  );
+}
+
+module.exports = { corrupt, noSession };
