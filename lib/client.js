@@ -1,7 +1,7 @@
 'use strict';
 
 const { describeGlide, isGlide } = require('./clients/glide.js');
-const { describeIoredis, isIoredis, isMock } = require('./clients/ioredis.js');
+const { describeIoredis, isGivenUp, isIoredis, isMock } = require('./clients/ioredis.js');
 const { commandForm, describeNodeRedis, isNodeRedis } = require('./clients/node-redis.js');
 const { NotCarried } = require('./clients/settings.js');
 const { numberOf } = require('./credentials.js');
@@ -124,6 +124,11 @@ function endEvent(client) {
   return Array.isArray(client.masters) ? 'disconnect' : 'end';
 }
 
+/** Whether the app has ended a client that did not say so. */
+function hasEnded(client) {
+  return isIoredis(client) && isGivenUp(client);
+}
+
 /**
  * Closes the store when the client ends. The store is held weakly: an app may forget it while the client
  * lives on.
@@ -155,4 +160,4 @@ function closeWithClient(store, client) {
   return leave;
 }
 
-module.exports = { describeClient, adoptSettings, endEvent, closeWithClient };
+module.exports = { describeClient, adoptSettings, endEvent, hasEnded, closeWithClient };

@@ -4,7 +4,7 @@ const { Session, Store } = require('express-session');
 const { thrown } = require('./app-functions.js');
 const { Availability } = require('./availability.js');
 const { Near } = require('./cache.js');
-const { closeWithClient } = require('./client.js');
+const { closeWithClient, hasEnded } = require('./client.js');
 const { answerFor, followProvider } = require('./credentials.js');
 const { coded, storeClosed, wrongType } = require('./errors.js');
 const { takeFields } = require('./fields.js');
@@ -319,6 +319,10 @@ class RedisStore extends Store {
   /** Takes an event of the connection. Static, since it must not hold a store. */
   static #take(store, event, error) {
     if (store.#closed !== undefined) return;
+    if (store.client && hasEnded(store.client)) {
+      store.close();
+      return;
+    }
     if (event === 'credentials') {
       store.#giveCredentials();
       return;

@@ -1,7 +1,7 @@
 'use strict';
 
 const { errorMonitor } = require('node:events');
-const { endEvent } = require('./client.js');
+const { endEvent, hasEnded } = require('./client.js');
 const { isGlide } = require('./clients/glide.js');
 const { isIoredis, isMock } = require('./clients/ioredis.js');
 const { isNodeRedis } = require('./clients/node-redis.js');
@@ -111,10 +111,9 @@ class Transport {
 
   #tellState = () => {
     this.#listen();
-    const { isOpen } = this.#client;
-    const wasOpen = this.#wasOpen;
-    this.#wasOpen = isOpen === true;
-    if (wasOpen && isOpen === false) {
+    const isClosed = this.#isClosed;
+    this.#wasOpen = this.#client.isOpen === true;
+    if (isClosed) {
       this.#port.ended();
       return;
     }
@@ -122,6 +121,11 @@ class Transport {
     if (cause === undefined) this.#port.connected();
     else this.#port.away(cause);
   };
+
+  /** The app has ended it, whether or not it told. */
+  get #isClosed() {
+    return (this.#wasOpen && this.#client.isOpen === false) || hasEnded(this.#client);
+  }
 
   #tellError = (error) => this.#port.failed(messageOf(error));
 
@@ -204,6 +208,8 @@ class Transport {
   #fail(number, error, words) {
     const message = messageOf(error);
     if (isReply(error, message)) this.#answer(number, REPLY, `-${withoutSecrets(message, words)}\r\n`);
+    // Some do not say that they are closed, and break.
+    else if (this.#isClosed) this.#tellState();
     else this.#answer(number, isMistake(error) ? FAILED : LOST, bulk(withoutSecrets(message, words)));
   }
 

@@ -21,6 +21,14 @@ function isMock(client) {
   return isOne && typeof client.get === 'function' && typeof client.set === 'function';
 }
 
+/**
+ * Between two connections, a client that is disconnected has none whose end it could tell: it stays as it is for
+ * good. The field is not documented, and the same in all versions.
+ */
+function isGivenUp(client) {
+  return client.manuallyClosing === true && ['reconnecting', 'disconnecting'].includes(client.status);
+}
+
 function describeIoredis(client) {
   if (client.isCluster === true) return cluster(client);
   return client.options.sentinels?.length > 0 ? sentinel(client) : standalone(client);
@@ -124,4 +132,4 @@ function limits({ connectTimeout, commandTimeout }) {
   };
 }
 
-module.exports = { isIoredis, isMock, describeIoredis };
+module.exports = { isIoredis, isMock, isGivenUp, describeIoredis };

@@ -13,7 +13,8 @@ use std::thread::JoinHandle;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
-const MOST_BLOCKING: usize = 16;
+/// Such as those of a large cluster, when nobody answers for them.
+const MOST_BLOCKING: usize = 128;
 
 #[derive(Debug)]
 pub(crate) struct Runtime {
