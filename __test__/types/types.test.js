@@ -90,6 +90,15 @@ test('the declarations are sound in themselves', async () => {
   expect(await check('sound', files, { module: 'nodenext', skipLibCheck: false })).toEqual(clean);
 }, 60_000);
 
+test('the example in TypeScript fits them', async () => {
+  const example = path.join(root, 'examples', 'typescript', 'app.ts');
+  const files = { 'app.mts': fs.readFileSync(example, 'utf8') };
+  // `process.env` gives strings that may be undefined, which few apps have told apart from options left out.
+  const options = { module: 'nodenext', exactOptionalPropertyTypes: false };
+
+  expect(await check('example', files, options)).toEqual(clean);
+}, 60_000);
+
 test('every mistake is one, and found where it is expected', async () => {
   const text = fs.readFileSync(path.join(__dirname, 'mistakes.ts'), 'utf8');
   const directive = /^ *\/\/ @ts-expect-error.*$/gm;
