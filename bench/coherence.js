@@ -44,7 +44,7 @@ async function checkCoherence({ seed, quick = false, node, log = true, plan = qu
   const children = [];
   const cache = { maxStaleness: MAX_STALENESS_MS };
   try {
-    const url = `redis://127.0.0.1:${redis.port}`;
+    const { url } = redis;
     const writers = [];
     for (let index = 0; index < plan.writers; index++) {
       const child = startChild(require.resolve('./coherence-process.js'), [], { node });

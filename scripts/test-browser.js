@@ -3,7 +3,7 @@
 // npm run test:browser: set-up, Chromium, and the tests that use the demo in it. Arguments go to jest.
 
 const { findChromium, installChromium } = require('./chromium.js');
-const { runJest } = require('./jest.js');
+const { report, runJest } = require('./jest.js');
 const { setUp } = require('./setup.js');
 
 const CONFIG = '__test__/browser/jest.config.js';
@@ -11,11 +11,7 @@ const CONFIG = '__test__/browser/jest.config.js';
 async function main() {
   await setUp();
   const CHROMIUM = findChromium() ?? installChromium();
-  const { passed, failed, skipped } = runJest(['--config', CONFIG, ...process.argv.slice(2)], {
-    env: { CHROMIUM },
-  });
-  console.log(`browser: ${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`);
-  if (failed > 0) process.exitCode = 1;
+  report([runJest(['--config', CONFIG, ...process.argv.slice(2)], { env: { CHROMIUM } })]);
 }
 
 main().catch((error) => {

@@ -2,8 +2,7 @@
 
 const { setTimeout: sleep } = require('node:timers/promises');
 const { RedisStore } = require('../..');
-const { serve } = require('../http/app.js');
-const { count } = require('../http/apps.js');
+const { count, serve } = require('../support/app.js');
 const { connectRaw, startRedis } = require('../support/redis.js');
 const { closeAll, keepStore } = require('../support/stores.js');
 const { until } = require('../support/until.js');

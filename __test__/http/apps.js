@@ -2,9 +2,9 @@
 
 const { RedisStore: Predecessor } = require('connect-redis10');
 const { RedisStore } = require('../..');
+const { count, serve } = require('../support/app.js');
 const { useRedis } = require('../support/redis.js');
 const { closeAll, keepStore, openClient } = require('../support/stores.js');
-const { serve } = require('./app.js');
 
 /**
  * For the tests of a suite: Express apps on a Redis of their own, closed after each test.
@@ -58,13 +58,4 @@ function useApps() {
   };
 }
 
-/** A handler. */
-function count(request, response) {
-  request.session.count = (request.session.count ?? 0) + 1;
-  response.json(request.session.count);
-}
-
-/** The key of a visitor's session. */
-const keyOf = (visitor) => `sess:${visitor.id}`;
-
-module.exports = { count, keyOf, useApps };
+module.exports = { useApps };

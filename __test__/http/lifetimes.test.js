@@ -1,7 +1,8 @@
 'use strict';
 
 const { until } = require('../support/until.js');
-const { keyOf, useApps } = require('./apps.js');
+const { keyOf } = require('../support/app.js');
+const { useApps } = require('./apps.js');
 
 const apps = useApps();
 const { redis } = apps;

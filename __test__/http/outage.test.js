@@ -2,10 +2,9 @@
 
 const { AsyncLocalStorage } = require('node:async_hooks');
 const { RedisStore } = require('../..');
+const { count, serve } = require('../support/app.js');
 const { startRedis } = require('../support/redis.js');
 const { closeAll, keepStore } = require('../support/stores.js');
-const { serve } = require('./app.js');
-const { count } = require('./apps.js');
 
 let server;
 let store;

@@ -1,7 +1,7 @@
 'use strict';
 
 const vm = require('node:vm');
-const { serve } = require('../http/app.js');
+const { serve } = require('../support/app.js');
 const { useRedis } = require('../support/redis.js');
 const { closeAll, openStore, recordCalls, styles } = require('../support/stores.js');
 const { liveSession } = require('../support/sessions.js');

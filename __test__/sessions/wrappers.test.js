@@ -1,8 +1,7 @@
 'use strict';
 
 const { Store } = require('express-session');
-const { serve } = require('../http/app.js');
-const { keyOf } = require('../http/apps.js');
+const { keyOf, serve } = require('../support/app.js');
 const { useRedis } = require('../support/redis.js');
 const { liveSession } = require('../support/sessions.js');
 const { closeAll, openStore, styles } = require('../support/stores.js');

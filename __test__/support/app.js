@@ -51,4 +51,13 @@ async function serve(store, options, routes) {
   };
 }
 
-module.exports = { serve };
+/** A handler that counts the visits of a session, and tells the count. */
+function count(request, response) {
+  request.session.count = (request.session.count ?? 0) + 1;
+  response.json(request.session.count);
+}
+
+/** The key of a visitor's session, where the prefix is the default. */
+const keyOf = (visitor) => `sess:${visitor.id}`;
+
+module.exports = { serve, count, keyOf };
