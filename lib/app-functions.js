@@ -2,6 +2,7 @@
 
 const { coded, describe } = require('./errors.js');
 const { LONGEST_DELAY_MS } = require('./limits.js');
+const { clearTimeout, setTimeout } = require('./timers.js');
 
 function isThenable(value) {
   return typeof value?.then === 'function';

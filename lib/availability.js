@@ -1,5 +1,7 @@
 'use strict';
 
+const { clearTimeout, setTimeout } = require('./timers.js');
+
 /** How long Redis may be away before requests go on without sessions, in ms. */
 const GRACE_MS = 1000;
 

@@ -2,6 +2,7 @@
 
 const { Hit } = require('./operations.js');
 const { flushWrites } = require('./outbox.js');
+const { setImmediate } = require('./timers.js');
 
 /**
  * Callbacks of hits that may run within one another. An app that reads from within its callback, again and

@@ -6,6 +6,7 @@ const { coded, wrongType } = require('./errors.js');
 const { Operation } = require('./outbox.js');
 const { Kind, Request } = require('./request.js');
 const { tellDiscarded } = require('./save.js');
+const { clearTimeout, nextTick, setTimeout } = require('./timers.js');
 
 /**
  * Saves a session unless others have changed it since it was loaded: then `onConflict` decides. What
@@ -134,9 +135,9 @@ class GuardedSave extends Request {
     else {
       this.#setTimer();
       this.runInAsyncScope(() => this.#decide(reason, stored)).then(
-        (text) => process.nextTick(() => this.#isOver || this.#send(stored, text)),
+        (text) => nextTick(() => this.#isOver || this.#send(stored, text)),
         // A function that waits for this very session fails when its own time is over: no sooner than ours.
-        (error) => process.nextTick(() => this.#giveUp(this.#isLate() ? this.#undecided() : error)),
+        (error) => nextTick(() => this.#giveUp(this.#isLate() ? this.#undecided() : error)),
       );
     }
   }

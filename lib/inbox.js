@@ -3,6 +3,7 @@
 const { AsyncResource } = require('node:async_hooks');
 const { Completions } = require('./native.js');
 const { Kind } = require('./request.js');
+const { nextTick, setImmediate } = require('./timers.js');
 
 /** The layout of a slice; src/store/completions.rs writes it. */
 const HEAD = 3;
@@ -65,7 +66,7 @@ class Inbox {
     this.#draining = true;
     if (!this.#guarded) {
       this.#guarded = true;
-      process.nextTick(this.#guard);
+      nextTick(this.#guard);
     }
     do {
       while (this.#cursor < this.#count) this.#giveOut();

@@ -6,6 +6,7 @@ const { corrupt } = require('./corrupt.js');
 const { putExpiry } = require('./expiry.js');
 const { Operation } = require('./outbox.js');
 const { Kind, Request } = require('./request.js');
+const { nextTick, setImmediate } = require('./timers.js');
 
 /** Reads one session. */
 class Get extends Request {
@@ -79,8 +80,8 @@ function read(reader, text, ends) {
   else if (isThenable(session))
     inTime(session, timeLeft(reader), 'get: serializer.parse').then(
       // Out of the promise's chain, where an error of the callback would be a rejection.
-      (parsed) => process.nextTick(give, reader, parsed, text, ends),
-      (error) => process.nextTick(() => reader.fail(error)),
+      (parsed) => nextTick(give, reader, parsed, text, ends),
+      (error) => nextTick(() => reader.fail(error)),
     );
   else give(reader, session, text, ends);
 }
@@ -208,8 +209,8 @@ class All extends Listing {
       this.#settleAll = resolve;
     });
     inTime(settled, this.timeout, 'all: serializer.parse').then(
-      () => process.nextTick(() => this.#give()),
-      (error) => process.nextTick(() => this.fail(error)),
+      () => nextTick(() => this.#give()),
+      (error) => nextTick(() => this.fail(error)),
     );
   }
 

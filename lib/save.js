@@ -2,13 +2,14 @@
 
 const { fromNative } = require('./errors.js');
 const { Kind, Request } = require('./request.js');
+const { nextTick } = require('./timers.js');
 
 /**
  * Tells those who want to know that a save did nothing, since the session had been destroyed meanwhile.
  * After the callback: what a listener throws is its own affair.
  */
 function tellDiscarded(store, id) {
-  process.nextTick(() => store.emit('discarded', { operation: 'set', id }));
+  nextTick(() => store.emit('discarded', { operation: 'set', id }));
 }
 
 /** Saves a session without a look at what others saved. */

@@ -19,6 +19,7 @@ const { Operation, Outbox } = require('./outbox.js');
 const { Request } = require('./request.js');
 const { Save, Touch, tellDiscarded } = require('./save.js');
 const { scan } = require('./scan.js');
+const { nextTick } = require('./timers.js');
 const { Transport } = require('./transport.js');
 const { Turns } = require('./turns.js');
 const { Watch } = require('./watch.js');
@@ -402,7 +403,7 @@ class RedisStore extends Store {
     if (this.#refuses('set', sid, callback)) return;
     const record = this.#memory.recall(session, sid);
     if (record === undefined && this.#memory.wasDestroyed(sid) && this.#isLeftOver(session)) {
-      process.nextTick(callback, null, null);
+      nextTick(callback, null, null);
       tellDiscarded(this, sid);
       return;
     }
@@ -419,7 +420,7 @@ class RedisStore extends Store {
     } catch (error) {
       failure = { error };
     }
-    if (failure) process.nextTick(callback, thrown(failure.error), null);
+    if (failure) nextTick(callback, thrown(failure.error), null);
     else if (ttl <= 0) this.#expire(sid, callback, isPromised);
     else if (this.#isGuarded) this.#saveGuarded(sid, session, callback, record, text, ttl);
     else this.#save(sid, session, callback, record, isKnown, text, ttl);
@@ -479,7 +480,7 @@ class RedisStore extends Store {
     } catch (error) {
       failure = { error };
     }
-    if (failure) process.nextTick(callback, thrown(failure.error), null);
+    if (failure) nextTick(callback, thrown(failure.error), null);
     else if (ttl <= 0) this.#expire(sid, callback, isPromised);
     else if (this.#turns?.isTaken(this.#prefix + sid)) this.#prolongLater(sid, record, callback, ttl);
     else this.#prolong(sid, record, callback, ttl);
@@ -534,7 +535,7 @@ class RedisStore extends Store {
     if (callback == null) return promised((settle) => this.#walk(operation, Walk, name, settle));
     checked(callback);
     const hindrance = this.#hindrance(name);
-    if (hindrance) process.nextTick(callback, hindrance, null);
+    if (hindrance) nextTick(callback, hindrance, null);
     else this.#outbox.add(operation, new Walk(this, callback));
   }
 
@@ -542,7 +543,7 @@ class RedisStore extends Store {
     if (callback == null) return promised((settle) => this.#list(what, Listing, name, settle));
     checked(callback);
     const hindrance = this.#hindrance(name);
-    if (hindrance) process.nextTick(callback, hindrance, null);
+    if (hindrance) nextTick(callback, hindrance, null);
     else {
       const walk = this.#native.list(what, '*');
       new Listing(this, callback, this.#outbox, walk, this.#isTimed, this.#commandTimeout).begin();
@@ -555,7 +556,7 @@ class RedisStore extends Store {
     let error = this.#hindrance(name);
     if (typeof sid !== 'string') error ??= wrongType(`${name}: the session id`, 'a string', sid);
     if (error === undefined) return false;
-    process.nextTick(callback, error, null);
+    nextTick(callback, error, null);
     return true;
   }
 

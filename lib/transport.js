@@ -7,6 +7,7 @@ const { isIoredis, isMock } = require('./clients/ioredis.js');
 const { isNodeRedis } = require('./clients/node-redis.js');
 const { numbering } = require('./numbering.js');
 const { Kind } = require('./request.js');
+const { nextTick } = require('./timers.js');
 const { ClientNodes } = require('./client-nodes.js');
 
 /** What became of a command; src/connection/client.rs knows the same numbers. */
@@ -215,7 +216,7 @@ class Transport {
 
   /** What comes in one tick is handed over together, after it. */
   #answer(number, kind, encoded) {
-    if (this.#count++ === 0) process.nextTick(this.#flush);
+    if (this.#count++ === 0) nextTick(this.#flush);
     this.#replies += `:${number}\r\n:${kind}\r\n${encoded}`;
   }
 

@@ -2,6 +2,7 @@
 
 const { AsyncResource } = require('node:async_hooks');
 const { coded } = require('./errors.js');
+const { clearTimeout, nextTick, setTimeout } = require('./timers.js');
 
 /** An operation that waits for its turn, and ends by the deadline of its call in any case. */
 class Waiting extends AsyncResource {
@@ -32,7 +33,7 @@ class Waiting extends AsyncResource {
     this.#isOver = true;
     clearTimeout(this.#timer);
     // What is answered at once must not hold up, by a throw, those who wait behind it.
-    if (this.#isBeginning) process.nextTick(this.#callback, error, result);
+    if (this.#isBeginning) nextTick(this.#callback, error, result);
     else this.#callback(error, result);
   }
 }

@@ -1,0 +1,49 @@
+'use strict';
+
+const { useRedis } = require('../support/redis.js');
+const { closeAll, openStore } = require('../support/stores.js');
+
+const redis = useRedis();
+
+// An app's tests have time stand still, for the app: what Redis answers comes all the same.
+beforeEach(() => jest.useFakeTimers());
+afterEach(() => jest.useRealTimers());
+afterEach(closeAll);
+
+const coded = (code) => expect.objectContaining({ code });
+
+test('sessions are stored and read, by the thousand', async () => {
+  const store = await openStore('url', redis.port);
+  const ids = Array.from({ length: 3000 }, (_, n) => `abc${n}`);
+
+  await Promise.all(ids.map((id, n) => store.set(id, { n, text: 'x'.repeat(500) })));
+
+  expect((await Promise.all(ids.map((id) => store.get(id)))).map(({ n }) => n)).toEqual(ids.map((_, n) => n));
+  expect(await store.all()).toHaveLength(3000);
+  expect(await store.ids()).toHaveLength(3000);
+});
+
+test('what fails is told', async () => {
+  const store = await openStore('url', redis.port, { ttl: () => 'long' });
+
+  await expect(store.get(17)).rejects.toEqual(coded('ERR_INVALID_ARG_TYPE'));
+  await expect(store.set('abc', {})).rejects.toEqual(coded('ERR_INVALID_ARG_TYPE'));
+  await store.close();
+  await expect(store.get('abc')).rejects.toEqual(coded('ERR_STORE_CLOSED'));
+});
+
+test("an app's functions have their time", async () => {
+  let parse = async (text) => JSON.parse(text);
+  const serializer = { parse: (text) => parse(text), stringify: JSON.stringify };
+  const onConflict = async (_base, theirs, mine) => ({ ...theirs, ...mine });
+  const store = await openStore('url', redis.port, { serializer, onConflict, commandTimeout: 500 });
+  await store.set('abc', { a: 1 });
+
+  const loaded = await store.get('abc');
+  await redis.command('SET', 'sess:abc', '{"b":2}');
+  await store.set('abc', loaded);
+  expect(await store.get('abc')).toEqual({ a: 1, b: 2 });
+
+  parse = () => new Promise(() => {});
+  await expect(store.get('abc')).rejects.toEqual(coded('ERR_APP_FUNCTION'));
+});
