@@ -25,11 +25,11 @@ export type RedisClient = any;
 /** Bounds of what is kept in this process; whole numbers above 0. */
 export interface CacheOptions {
   /** Bytes of all that is kept, keys and overhead included. @default 67108864 */
-  maxBytes?: number;
+  maxBytes?: number | undefined;
   /** Sessions. @default 1000000 */
-  maxEntries?: number;
+  maxEntries?: number | undefined;
   /** Milliseconds for which a server that is not heard is taken at its last word. @default 2000 */
-  maxStaleness?: number;
+  maxStaleness?: number | undefined;
 }
 
 /** Counted since the connection was made, for all stores that share it. */
@@ -50,6 +50,7 @@ export interface CacheStats {
   distrusted: number;
 }
 
+/** An option that is `undefined` counts as left out, as in `url: process.env.REDIS_URL`. */
 export interface RedisStoreOptions {
   /**
    * The Redis client of the app. Its settings are read when the store is made, so select the database
@@ -66,88 +67,88 @@ export interface RedisStoreOptions {
    * - `redis[s]+cluster://[[user][:password]@]host[:port],host[:port]`: the cluster of these nodes
    * @default 'redis://127.0.0.1:6379'
    */
-  url?: string | URL;
+  url?: string | URL | undefined;
   /** The primary that sentinels watch; it is followed when they make another. Instead of `url`. */
-  sentinel?: SentinelOptions;
+  sentinel?: SentinelOptions | undefined;
   /** Some nodes of a cluster, from which the others are learnt. Instead of `url`. */
-  cluster?: Address[] | ClusterOptions;
+  cluster?: Address[] | ClusterOptions | undefined;
   /** The ACL user of the servers, beside `sentinel` or `cluster`. @default Redis's `default` user */
-  username?: string;
+  username?: string | undefined;
   /** The password of the servers, beside `sentinel` or `cluster`. */
-  password?: string;
+  password?: string | undefined;
   /** The database, beside `sentinel`; from 0 to 4294967295. A `url` has its own. @default 0 */
-  database?: number;
+  database?: number | undefined;
   /**
    * Where sessions are read in a cluster. `'replica-preferred'`: from a replica, where one is connected. A
    * replica is behind its primary by the replication's delay: a request that follows another closely
    * may see the session as it was before. Refused with a TypeError where Redis is no cluster. @default 'primary'
    */
-  readFrom?: 'primary' | 'replica-preferred';
+  readFrom?: 'primary' | 'replica-preferred' | undefined;
   /**
    * By what commands are run: `'native'`, a connection of the store's own with the client's settings; or
    * `'client'`, the client itself, by its `sendCommand`, `call` or `customCommand`. A `TypeError` if that
    * cannot be: settings that cannot be carried over, or no client.
    * @default 'native' where the client's settings can be carried over, else 'client'
    */
-  transport?: 'native' | 'client';
+  transport?: 'native' | 'client' | undefined;
   /**
    * TLS settings in the words of Node's `tls.connect`, for any server but a `client`'s; `true` for the defaults, as
    * does `rediss://`. The system's roots are trusted where `ca` is left out.
    */
-  tls?: boolean | TlsOptions;
+  tls?: boolean | TlsOptions | undefined;
   /**
    * Called for each attempt to connect, in place of `username` and `password`: for passwords that change. What it
    * throws or rejects with, or nothing within `connectTimeout`, fails the attempt (`ERR_CREDENTIALS`); another follows.
    */
-  credentials?: () => Credentials | Promise<Credentials>;
+  credentials?: (() => Credentials | Promise<Credentials>) | undefined;
   /**
    * How long one attempt to connect may take, in milliseconds. Beside an attempt that hangs for a second, another
    * one is begun. @default the client's own, else 5000
    */
-  connectTimeout?: number;
+  connectTimeout?: number | undefined;
   /**
    * How long an operation may take, in milliseconds: waiting for a connection and being sent again after
    * a lost one included. @default the client's own, else 5000
    */
-  commandTimeout?: number;
+  commandTimeout?: number | undefined;
   /**
    * How many operations may wait while there is no connection; more fail at once with
    * `ERR_REDIS_QUEUE_FULL`. @default 20000
    */
-  maxQueue?: number;
+  maxQueue?: number | undefined;
   /**
    * What becomes of requests while Redis is away. `'error'`: they wait and fail by `commandTimeout`.
    * `'sessionless'`: once the connection has been away for one second, express-session runs them without
    * `req.session`, by its events `disconnect` and `connect`. @default 'error'
    */
-  onUnavailable?: 'error' | 'sessionless';
+  onUnavailable?: 'error' | 'sessionless' | undefined;
   /**
    * Whether sessions that were read are kept in this process, coherent with all others by Redis's client tracking
    * (RESP3). A session that is kept is given in the same tick: the callback runs before `get` returns. Where the
    * server cannot tell of changes, the store works without, and an 'error' event says `ERR_CACHE_OFF`. Refused with a
    * TypeError where a cluster's replicas are read. @default false
    */
-  cache?: boolean | CacheOptions;
+  cache?: boolean | CacheOptions | undefined;
   /** What the keys of sessions start with; taken literally, whatever characters it has. @default 'sess:' */
-  prefix?: string;
+  prefix?: string | undefined;
   /**
    * The lifetime, in seconds, of sessions whose cookie has no expiry; may be fractional. Or a
    * function that gives the lifetime of a session in seconds, which then rules alone. A lifetime of
    * 0 or less destroys the session. `0` as the option means the default.
    * @default 86400
    */
-  ttl?: number | ((session: SessionData) => number);
+  ttl?: number | ((session: SessionData) => number) | undefined;
   /** Leaves the lifetime as the last `set` made it: `touch` does nothing. @default false */
-  disableTouch?: boolean;
+  disableTouch?: boolean | undefined;
   /** Stores sessions without a lifetime; `touch` does nothing. @default false */
-  disableTTL?: boolean;
+  disableTTL?: boolean | undefined;
   /** @default JSON */
-  serializer?: Serializer;
+  serializer?: Serializer | undefined;
   /**
    * The `COUNT` of the `SCAN` commands behind `ids`, `all`, `length`, `clear` and `scan`. Left out, it is
    * 1000, though the field says 100 as connect-redis's does. @default 100
    */
-  scanCount?: number;
+  scanCount?: number | undefined;
   /**
    * What a save does if the stored session has changed since this request loaded it; see
    * docs/sessions.md. `'overwrite'`: nothing, the last save wins. `'reject'`: it fails with
@@ -155,17 +156,17 @@ export interface RedisStoreOptions {
    * not change keep their stored value; needs the default `serializer`. Or a function that gives the
    * session to store. In any case the cookie is that of this request. @default 'overwrite'
    */
-  onConflict?: 'overwrite' | 'reject' | 'merge' | ResolveConflict;
+  onConflict?: 'overwrite' | 'reject' | 'merge' | ResolveConflict | undefined;
   /**
    * Touches of a session that come closer together than this, in seconds, are answered at once and not
    * sent. Never more than half of a session's lifetime, which may so end that much earlier. @default 0
    */
-  touchAfter?: number;
+  touchAfter?: number | undefined;
   /**
    * Lets a save bring back a session that was destroyed since it was loaded, as connect-redis does. By
    * default such a save does nothing but emit `discarded`. @default false
    */
-  saveDestroyed?: boolean;
+  saveDestroyed?: boolean | undefined;
 }
 
 /**
@@ -178,8 +179,20 @@ export type ResolveConflict = (
   mine: SessionData,
 ) => SessionData | Promise<SessionData>;
 
+/**
+ * An error of this package's own, as events have it. An operation also fails with what an app's function threw: hence
+ * its `unknown`.
+ */
+export interface RedisStoreError extends Error {
+  code: ErrorCode;
+  /** The first word of the server's answer, with `ERR_REDIS_REPLY`. */
+  reply?: string;
+  /** Where a text is not JSON, with `ERR_SESSION_CORRUPT`. */
+  position?: number;
+}
+
 /** What `onConflict: 'reject'` fails with, and `'merge'` where there is nothing to merge. */
-export interface SessionConflictError extends Error {
+export interface SessionConflictError extends RedisStoreError {
   code: 'ERR_SESSION_CONFLICT';
   /** The session that is stored, if it can be read. Not enumerable, so that it gets into no log. */
   stored?: SessionData;
@@ -187,11 +200,11 @@ export interface SessionConflictError extends Error {
 
 export interface ScanOptions {
   /** The `COUNT` of the `SCAN` commands; 0 means the default. @default the store's `scanCount` */
-  count?: number;
+  count?: number | undefined;
   /** A glob that ids must match, as Redis's `MATCH`. @default '*' */
-  match?: string;
+  match?: string | undefined;
   /** Ends the iteration with the signal's reason. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 /** What `scan` gives for each session. */
@@ -209,7 +222,7 @@ export type ScanEntry =
 /**
  * `'host:port'` or its parts, without a scheme, user and password. The port defaults to 6379, of sentinels to 26379.
  */
-export type Address = string | { host: string; port?: number };
+export type Address = string | { host: string; port?: number | undefined };
 
 /** From `'host:port'` as the servers announce themselves to where this process reaches them. */
 export type NatMap = Record<string, Address>;
@@ -220,27 +233,27 @@ export interface SentinelOptions {
   /** Some sentinels; the others are learnt from them. */
   addresses: Address[];
   /** The sentinels' own ACL user, password and TLS settings: those of the servers do not count here. */
-  username?: string;
-  password?: string;
-  tls?: boolean | TlsOptions;
-  natMap?: NatMap;
+  username?: string | undefined;
+  password?: string | undefined;
+  tls?: boolean | TlsOptions | undefined;
+  natMap?: NatMap | undefined;
 }
 
 export interface ClusterOptions {
   addresses: Address[];
-  natMap?: NatMap;
+  natMap?: NatMap | undefined;
 }
 
 /** The settings of Node's `tls.connect` that are taken over. PEM, as strings or Buffers. */
 export interface TlsOptions {
-  ca?: Pem | Pem[];
-  cert?: Pem | Pem[];
+  ca?: Pem | Pem[] | undefined;
+  cert?: Pem | Pem[] | undefined;
   /** The key of `cert`, not encrypted. */
-  key?: Pem | Pem[];
+  key?: Pem | Pem[] | undefined;
   /** The name that the server's certificate must have. @default the host */
-  servername?: string;
+  servername?: string | undefined;
   /** @default true */
-  rejectUnauthorized?: boolean;
+  rejectUnauthorized?: boolean | undefined;
 }
 
 type Pem = string | Uint8Array;
@@ -248,14 +261,14 @@ type Pem = string | Uint8Array;
 /** Who to be for Redis. */
 export interface Credentials {
   /** An ACL user. @default Redis's `default` user */
-  username?: string;
+  username?: string | undefined;
   password: string;
   /**
    * When they cease to be valid (a Date, or milliseconds since 1970): shortly before, the function is
    * called again and the connection authenticates anew; five seconds later, if they have ceased already.
    * `Infinity` is for ever.
    */
-  expiresAt?: Date | number;
+  expiresAt?: Date | number | undefined;
 }
 
 /** See `store.status`. */
@@ -321,9 +334,9 @@ export class RedisStore extends Store {
   /** The connection serves, for the first time or again. */
   on(event: 'ready', listener: () => void): this;
   /** The connection was lost (why), and is being made again. */
-  on(event: 'reconnecting', listener: (reason: Error) => void): this;
+  on(event: 'reconnecting', listener: (reason: RedisStoreError) => void): this;
   /** An attempt to connect failed; another follows. Never thrown when nobody listens. */
-  on(event: 'error', listener: (error: Error) => void): this;
+  on(event: 'error', listener: (error: RedisStoreError) => void): this;
   /** With `onUnavailable: 'sessionless'`: Redis has been away for a while; and: it is back. */
   on(event: 'disconnect' | 'connect', listener: () => void): this;
   /** A save did nothing, since the session had been destroyed since it was loaded. */

@@ -49,6 +49,16 @@ resolving.on('discarded', ({ operation, id }) => {
   expectType<'set'>()(operation);
   expectType<string>()(id);
 });
+resolving.on('error', ({ code }) => expectType<ErrorCode>()(code));
+resolving.on('reconnecting', (reason: Error) => reason.message);
+
+export const fromEnvironment = new RedisStore({
+  url: process.env.REDIS_URL,
+  ttl: undefined,
+  cache: { maxBytes: undefined },
+  credentials: undefined,
+  tls: { ca: process.env.REDIS_CA },
+});
 
 expectType<void>()(
   store.get('abc', (error, found) => {
