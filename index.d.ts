@@ -302,6 +302,8 @@ export type ErrorCode =
   | 'ERR_CACHE_OFF'
   /** The store was closed, or its client ended. */
   | 'ERR_STORE_CLOSED'
+  /** When the package is loaded: its binary is not there, or cannot be loaded. */
+  | 'ERR_DLOPEN_FAILED'
   /** A defect of this package. */
   | 'ERR_INTERNAL';
 

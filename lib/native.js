@@ -1,5 +1,9 @@
 'use strict';
 
+const { coded } = require('./errors.js');
+
+const platform = `${process.platform}-${process.arch}`;
+
 /**
  * Loads the addon: the binary of this platform's package, or one built in place.
  */
@@ -7,15 +11,29 @@ function load() {
   try {
     return require('./binding.js');
   } catch (cause) {
-    const platform = `${process.platform}-${process.arch}`;
-    throw new Error(
-      `connect-redis-native has no binary for ${platform} here. ` +
-        'If npm left out optional dependencies, install again without --omit=optional. ' +
-        'To build it, with a Rust toolchain (https://rustup.rs): ' +
-        'cd node_modules/connect-redis-native && npx -y @napi-rs/cli@3 build --platform --release --output-dir lib --js binding.js',
-      { cause },
-    );
+    const error = coded(Error, 'ERR_DLOPEN_FAILED', whyNot(cause));
+    error.cause = cause;
+    throw error;
   }
+}
+
+/** @param error of the generated loader, with the failures of all its attempts in the chain of its causes */
+function whyNot(error) {
+  for (let { cause } = error; cause; cause = cause.cause)
+    if (!/^(Cannot find module|Unsupported) /.test(cause.message))
+      return `connect-redis-native cannot load its binary for ${platform}: ${cause.message}${hint(cause.message)}`;
+  return (
+    `connect-redis-native has no binary for ${platform} here. ` +
+    'If npm left out optional dependencies, install again without --omit=optional. ' +
+    'To build it, with a Rust toolchain (https://rustup.rs): ' +
+    'cd node_modules/connect-redis-native && npx -y @napi-rs/cli@3 build --platform --release --output-dir lib --js binding.js'
+  );
+}
+
+function hint(message) {
+  return /addons is disabled/.test(message)
+    ? ' It needs Node without --no-addons, and with --allow-addons beside --permission.'
+    : '';
 }
 
 module.exports = load();

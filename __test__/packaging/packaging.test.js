@@ -121,3 +121,20 @@ test('without a binary for the platform, the error says so and how to build one'
   expect(stderr).toContain(`connect-redis-native has no binary for ${process.platform}-${process.arch}`);
   expect(stderr).toMatch(/To build it, with a Rust toolchain/);
 });
+
+test('where the binary cannot be loaded, the error says why, and has a code', () => {
+  const load =
+    "try { require('connect-redis-native') } catch (error) { console.log(error.code, error.message) }";
+  const cannot = `ERR_DLOPEN_FAILED connect-redis-native cannot load its binary for ${process.platform}-${process.arch}: `;
+
+  const { stdout } = run(app, '--no-addons', '-e', load);
+  expect(stdout).toContain(cannot);
+  expect(stdout).toContain('loading addons is disabled. It needs Node without --no-addons');
+
+  const broken = path.join(bareApp, 'node_modules', 'connect-redis-native', 'lib');
+  const [binary] = fs.readdirSync(path.join(ROOT, 'lib')).filter((file) => file.endsWith('.node'));
+  fs.writeFileSync(path.join(broken, binary), 'no binary');
+  const refused = run(bareApp, '-e', load).stdout;
+  expect(refused).toContain(cannot);
+  expect(refused).toContain(binary);
+});

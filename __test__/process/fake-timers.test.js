@@ -40,9 +40,10 @@ test("an app's functions have their time", async () => {
   await store.set('abc', { a: 1 });
 
   const loaded = await store.get('abc');
+  loaded.a = 3;
   await redis.command('SET', 'sess:abc', '{"b":2}');
   await store.set('abc', loaded);
-  expect(await store.get('abc')).toEqual({ a: 1, b: 2 });
+  expect(await store.get('abc')).toEqual({ a: 3, b: 2 });
 
   parse = () => new Promise(() => {});
   await expect(store.get('abc')).rejects.toEqual(coded('ERR_APP_FUNCTION'));
