@@ -98,7 +98,7 @@ impl Guarded {
         let ttl = self.ttl.unwrap_or(0).to_string();
         let key = self.key.as_slice();
         let mut words: Vec<&[u8]> = Vec::with_capacity(8);
-        let key_at = match means {
+        let (key_at, expect) = match means {
             Means::Native => {
                 words.extend([b"SET", key, value]);
                 match expected {
@@ -109,7 +109,7 @@ impl Guarded {
                 if self.ttl.is_some() {
                     words.extend([b"PX", ttl.as_bytes()]);
                 }
-                1
+                (1, Expect::Text)
             }
             Means::Named | Means::Whole => {
                 match means {
@@ -118,10 +118,10 @@ impl Guarded {
                 }
                 words.extend([b"1", key, value, ttl.as_bytes()]);
                 words.extend(expected);
-                3
+                (3, Expect::Any)
             }
         };
-        commands.add(Access::Write, Expect::Any, Some(key_at), &words);
+        commands.add(Access::Write, expect, Some(key_at), &words);
     }
 
     /// The answer to the first attempt, if that is the end of it.
