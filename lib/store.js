@@ -402,7 +402,7 @@ class RedisStore extends Store {
   #set(sid, session, callback, isPromised) {
     if (this.#refuses('set', sid, callback)) return;
     const record = this.#memory.recall(session, sid);
-    if (record === undefined && this.#memory.wasDestroyed(sid) && this.#isLeftOver(session)) {
+    if (record === undefined && this.#isLeftOver(sid, session)) {
       nextTick(callback, null, null);
       tellDiscarded(this, sid);
       return;
@@ -614,12 +614,13 @@ class RedisStore extends Store {
   }
 
   /**
-   * Whether a session that was never saved, and whose id was destroyed, is the one that was meant: express-session
-   * has taken it from its request. That of a request that has it is another one, which was given the same id.
+   * Whether a session that was never saved was destroyed by this process: express-session then takes it from its
+   * request. That of a request that has it is another one, which was given the same id.
    */
-  #isLeftOver(session) {
+  #isLeftOver(sid, session) {
     const request = session?.req;
-    return request?.sessionStore !== undefined && request.session !== session && !this.#saveDestroyed;
+    if (request?.sessionStore === undefined || request.session === session) return false;
+    return this.#memory.wasDestroyed(sid) && !this.#saveDestroyed;
   }
 
   #stringify(session) {
