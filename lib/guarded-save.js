@@ -146,7 +146,7 @@ class GuardedSave extends Request {
   async #decide(reason, stored) {
     const { session, onConflict, record } = this;
     const theirs = await this.#parse(stored);
-    const base = record.base === undefined ? null : await this.#parse(record.base);
+    const base = record.base ? await this.#parse(record.base) : null;
     if (base !== null && isSameContent(base, theirs)) return this.text;
     // This request has changed nothing.
     if (base !== null && isSameContent(base, await this.#parse(this.text))) return this.#stringify(theirs);

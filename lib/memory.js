@@ -28,7 +28,8 @@ class Recent {
  * session object itself lives, so that nothing piles up; a request that loaded a session is told from one
  * that made it, and each has its own base to compare with.
  *
- * A record: `id`; `base`, the text that was loaded or last saved (only where conflicts are looked for);
+ * A record: `id`; `base`, the text that was loaded or last saved (only where conflicts are looked for), empty if it
+ * was loaded by somebody else;
  * `unsure`, the text of a save that failed, and may be stored; `failure`, of the first save; `ends`, when the
  * stored session ends, and `since`, when it was alive, in ms since 1970 (0: not known); `other`, the record of the
  * same object under another id.

@@ -422,7 +422,7 @@ class RedisStore extends Store {
     }
     if (failure) nextTick(callback, thrown(failure.error), null);
     else if (ttl <= 0) this.#expire(sid, callback, isPromised);
-    else if (this.#isGuarded) this.#saveGuarded(sid, session, callback, record, text, ttl);
+    else if (this.#isGuarded) this.#saveGuarded(sid, session, callback, record, isKnown, text, ttl);
     else this.#save(sid, session, callback, record, isKnown, text, ttl);
   }
 
@@ -444,13 +444,16 @@ class RedisStore extends Store {
     return record;
   }
 
-  #saveGuarded(sid, session, callback, record, text, ttl) {
+  #saveGuarded(sid, session, callback, record, isKnown, text, ttl) {
+    const kept = record ?? this.#remember(session, sid, 0);
+    // Loaded, but not by `createSession`: nobody has told which text this object was made of.
+    if (record === undefined && isKnown) kept.base = '';
     const save = {
       outbox: this.#outbox,
       turns: this.#turns,
       prefix: this.#prefix,
       session,
-      record: record ?? this.#remember(session, sid, 0),
+      record: kept,
       text,
       ttl: this.#disableTTL ? 0 : ttl,
       onConflict: this.#onConflict,

@@ -127,13 +127,15 @@ describe.each(['overwrite', 'reject', 'merge'])(
 );
 
 describe('with @fastify/session, which makes sessions of its own', () => {
-  const startFastify = () => Promise.all([1, 2].map(() => startApp({ url: redis.server.url }, 'fastify.js')));
+  const startFastify = (storeOptions) =>
+    Promise.all([1, 2].map(() => startApp({ url: redis.server.url, storeOptions }, 'fastify.js')));
 
   test.each([
-    ['another', 1],
-    ['the same', 0],
-  ])('a logout in %s process', async (_which, process) => {
-    const apps = await startFastify();
+    ['another', 'overwrite', 1],
+    ['the same', 'overwrite', 0],
+    ['another', 'merge', 1],
+  ])('a logout in %s process, onConflict: %s', async (_which, onConflict, process) => {
+    const apps = await startFastify({ onConflict });
     const visitor = newVisitor();
     await apps[1].get('/keep?user=ann', visitor);
     const slow = await apps[0].begin('/slow/gate?seen=1', 'gate', visitor);

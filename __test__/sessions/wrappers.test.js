@@ -137,6 +137,33 @@ describe.each(Object.entries({ ...knowsIds, ...knowsSessions }))('a wrapper %s',
   });
 });
 
+describe.each(Object.entries(knowsIds))('a wrapper %s', (_way, wrap) => {
+  test.each(['reject', 'merge', (_base, _theirs, mine) => mine])(
+    'a logout sticks where conflicts are looked for, too: %p',
+    async (onConflict) => {
+      const { visitor } = await visit(wrap, { onConflict });
+      await visitor.get('/keep?user=ann');
+
+      const answer = await visitor.get(`/keep?seen=1&${meanwhile('DEL', keyOf(visitor))}`);
+
+      expect(answer).toMatchObject({ status: 200, body: 'saved' });
+      expect(await redis.keys()).toEqual([]);
+    },
+  );
+
+  test('a save of what is stored, whatever the base, is no conflict; another one is', async () => {
+    const { visitor } = await visit(wrap, { onConflict: 'reject' });
+    await visitor.get('/keep?user=ann');
+
+    expect(await visitor.get('/keep?user=ann')).toMatchObject({ status: 200, body: 'saved' });
+    expect(await visitor.get('/keep?user=bob')).toMatchObject({
+      status: 500,
+      body: { code: 'ERR_SESSION_CONFLICT', message: expect.stringContaining('createSession') },
+    });
+    expect((await visitor.get('/look')).body).toBe('ann');
+  });
+});
+
 describe.each(Object.entries(knowsSessions))('a wrapper %s', (_way, wrap) => {
   test('what others have changed while a request ran is merged', async () => {
     const { visitor } = await visit(wrap, { onConflict: 'merge' });

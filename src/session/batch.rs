@@ -10,7 +10,6 @@ use crate::cache::{Ticket, Writing};
 use crate::connection::{Access, Commands, Expect, Flying, Reply, Settle};
 use redis::Value;
 use std::future::Future;
-use std::ops::Range;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Instant as StdInstant;
@@ -52,7 +51,7 @@ impl Sessions {
                     let session = Stored {
                         key: &key,
                         value: &bytes[value.clone()],
-                        base: base_of(bytes, base),
+                        base: base_of(*operation, &bytes[base.clone()]),
                         ttl: *ttl,
                     };
                     let timed = match operation {
@@ -165,9 +164,10 @@ fn begin(walk: impl Future<Output = ()> + Send + 'static, under_way: UnderWay, t
     }
 }
 
-fn base_of<'a>(bytes: &'a [u8], base: &Range<usize>) -> Option<&'a [u8]> {
-    // No session is an empty text.
-    (!base.is_empty()).then(|| &bytes[base.clone()])
+/// What a save is compared with. No session is an empty text: of one that was loaded, but by whom is not
+/// known, that is the base, since it is equal to nothing.
+fn base_of(operation: Operation, base: &[u8]) -> Option<&[u8]> {
+    matches!(operation, Operation::SetUnchanged | Operation::SetMerged).then_some(base)
 }
 
 /// What a request is about.

@@ -24,6 +24,8 @@ return {}";
 /// By this name a server knows the script once it has run it.
 const SCRIPT_SHA1: &str = "995f2c552b430d9883a34c6acc8877fa929bf6bd";
 
+const UNKNOWN: &str = "what this request loaded is not known, since its session was not made by the store's createSession";
+
 /// How the server compares and sets. Found out by trying, and kept: a server that is replaced by one of
 /// another version is served as well, if not by its best way.
 #[derive(Debug, Default)]
@@ -56,7 +58,7 @@ pub(super) enum Means {
 pub(super) struct Guarded {
     pub(super) rule: Rule,
     pub(super) key: Vec<u8>,
-    /// The text that this request loaded; nothing for a new session.
+    /// The text that this request loaded, empty if it is not known; nothing for a new session.
     pub(super) base: Option<Vec<u8>>,
     /// The text that it saves.
     pub(super) mine: Vec<u8>,
@@ -219,9 +221,16 @@ impl Guarded {
         if theirs == self.mine {
             return Next::Store(self.mine.clone());
         }
-        match (self.rule, &self.base) {
+        match (self.rule, self.base.as_deref()) {
             (Rule::New, _) | (_, None) => {
                 Next::GiveUp("a session is stored under its id, which this request has not loaded")
+            }
+            (_, Some([])) => {
+                if same_content(theirs, &self.mine) {
+                    Next::Store(self.mine.clone())
+                } else {
+                    Next::GiveUp(UNKNOWN)
+                }
             }
             (Rule::Unchanged, Some(base)) => {
                 if same_content(theirs, base) || same_content(theirs, &self.mine) {
@@ -370,6 +379,23 @@ mod tests {
             store(r#"{"cookie":2,"a":3,"b":1}"#)
         );
         assert!(matches!(rejecting.next(b"binary"), Next::GiveUp(_)));
+    }
+
+    #[test]
+    fn what_is_compared_with_a_base_that_is_not_known() {
+        for rule in [Rule::Unchanged, Rule::Merged] {
+            let unknown = save(rule, Some(""), r#"{"cookie":1,"a":1}"#);
+            assert_eq!(
+                words(&unknown, Means::Native)[3..5],
+                ["IFEQ", "GET"],
+                "an empty word"
+            );
+            assert_eq!(
+                unknown.next(br#"{"cookie":2,"a":1}"#),
+                Next::Store(unknown.mine.clone())
+            );
+            assert_eq!(unknown.next(br#"{"a":2}"#), Next::GiveUp(UNKNOWN));
+        }
     }
 
     #[test]
