@@ -1,7 +1,7 @@
 'use strict';
 
 const { RedisStore } = require('../..');
-const { freePort, startRedis } = require('../../scripts/redis.js');
+const { startRedis } = require('../../scripts/redis.js');
 const { clients } = require('../matrix/clients.js');
 const { startCluster } = require('../support/cluster.js');
 const { startSentinel } = require('../support/sentinel.js');
@@ -9,6 +9,9 @@ const { closeAll, keepStore } = require('../support/stores.js');
 const { until } = require('../support/until.js');
 
 // Clients whose end no event tells.
+
+/** Nobody listens there, nor does any test's server. */
+const NOBODYS_PORT = 1;
 
 afterEach(closeAll);
 
@@ -32,7 +35,7 @@ const kinds = ['ioredis4', 'ioredis5', 'ioredis', 'iovalkey'].flatMap((name) => 
 
 describe.each(kinds)('%s, disconnected while it reconnects', (name, make, packageName = name) => {
   test.each(['native', 'client'])('closes the store (transport: %s)', async (transport) => {
-    const client = await waiting(make(require(packageName), await freePort()));
+    const client = await waiting(make(require(packageName), NOBODYS_PORT));
     const store = keepStore(new RedisStore({ client, transport, commandTimeout: 300 }));
     await expect(store.get('abc')).rejects.toMatchObject({ code: 'ERR_REDIS_UNAVAILABLE' });
     expect(store.status).not.toBe('closed');
