@@ -204,3 +204,17 @@ test(
   },
   LIMIT_MS,
 );
+
+test(
+  'a wrong password is said at once, by listings too',
+  async () => {
+    cluster = await startCluster({ primaries: 3, replicas: 0, password: 'of-the-nodes' });
+    const store = openStore({ password: 'another', commandTimeout: 20_000 });
+    for (const method of ['get', 'ids', 'length', 'clear'])
+      expect(await failure(store[method](...(method === 'get' ? ['abc'] : [])))).toMatchObject({
+        code: 'ERR_REDIS_REPLY',
+        reply: 'WRONGPASS',
+      });
+  },
+  LIMIT_MS,
+);

@@ -13,7 +13,7 @@ use super::commands::{Access, Commands, Expect};
 use super::inbox::Inbox;
 use super::status::{Down, Event, Watches};
 use super::supervisor::longest_silence;
-use super::{Connection, Job, Message, Reply, Settle, Shared};
+use super::{Connection, Job, Message, Reply, Settle, Shared, Walker};
 use crate::error::Error;
 use crate::options::ConnectionOptions;
 use redis::Value;
@@ -22,7 +22,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 /// Commands and bytes of a batch, so that the event loop gets to other work in between.
@@ -181,7 +181,7 @@ struct Driver {
     /// For how long the client may keep silent while it owes an answer.
     silence: Duration,
     watches: Watches,
-    walkers: Vec<oneshot::Sender<Vec<Connection>>>,
+    walkers: Vec<Walker>,
     /// When the client is asked for its nodes, if somebody waits for them.
     nodes_at: Instant,
 }
@@ -617,7 +617,7 @@ impl Driver {
                 node,
             });
             // The receiver may have stopped waiting.
-            let _ = walker.send(nodes.collect());
+            let _ = walker.send(Ok(nodes.collect()));
         }
     }
 }

@@ -12,7 +12,7 @@ use super::slots::{Redirection, SLOTS, Slots, slot};
 use super::status::{Down, Event, Watch, Watches};
 use super::supervisor::window::MOST_HANG_UPS;
 use super::tracking::Tracking;
-use super::{Connection, Job, Message, Reply, Settle, Shared};
+use super::{Connection, Job, Message, Reply, Settle, Shared, Walker};
 use crate::cache::Invalidation;
 use crate::error::Error;
 use crate::options::{Address, Cluster, ConnectionOptions, Membership, Node};
@@ -23,7 +23,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -170,9 +170,9 @@ struct Router {
     watches: Watches,
     /// They wait for slots that are asked for from here on: what is known may be as old as the pauses
     /// between questions.
-    walkers: Vec<oneshot::Sender<Vec<Connection>>>,
+    walkers: Vec<Walker>,
     /// They wait for the answer to the question that is under way.
-    asked_walkers: Vec<oneshot::Sender<Vec<Connection>>>,
+    asked_walkers: Vec<Walker>,
     /// Takes replicas in turn.
     turn: usize,
 }
@@ -371,7 +371,7 @@ impl Router {
                 self.watches.tell(&Event::Failed(error.clone()));
                 if !error.is_loss() && !error.is_passing() {
                     // A further question will not change it by itself.
-                    self.fail_parked(&error);
+                    self.fail_waiting(&error);
                 }
                 self.ignorance = Some(error);
             }
@@ -742,7 +742,7 @@ impl Router {
             };
         for walker in mem::take(&mut self.asked_walkers) {
             // The receiver may have stopped waiting.
-            let _ = walker.send(self.primaries());
+            let _ = walker.send(Ok(self.primaries()));
         }
         if !self.walkers.is_empty() {
             self.ask_at = Instant::now();
@@ -851,7 +851,12 @@ impl Router {
         }
     }
 
-    fn fail_parked(&mut self, error: &Error) {
+    /// Of all that waits for an answer which will not come.
+    fn fail_waiting(&mut self, error: &Error) {
+        for walker in mem::take(&mut self.asked_walkers) {
+            // The receiver may have stopped waiting.
+            let _ = walker.send(Err(error.clone()));
+        }
         for place in mem::take(&mut self.parked).places() {
             self.settle(place.job, vec![(place.at, Err(error.clone()))]);
         }

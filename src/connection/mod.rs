@@ -126,11 +126,14 @@ impl Job {
     }
 }
 
+/// Waits for the nodes that hold keys.
+type Walker = oneshot::Sender<Result<Vec<Connection>, Error>>;
+
 /// What a handle tells the task behind it.
 enum Message {
     Job(Job),
     /// Which nodes hold keys; asked of clusters only.
-    Primaries(oneshot::Sender<Vec<Connection>>),
+    Primaries(Walker),
     Watch(Weak<dyn Watch>),
     Credentials(Result<Credentials, String>),
     /// Of the app's client only: it, and what it says.
@@ -413,7 +416,7 @@ impl Connection {
             // The receiver tells if nobody is there to answer.
             let _ = self.messages.send(Message::Primaries(sender));
             let nodes = match timeout(self.shared.command_timeout, receiver).await {
-                Ok(Ok(nodes)) => nodes,
+                Ok(Ok(nodes)) => nodes?,
                 Ok(Err(_)) => return Err(Error::Closed),
                 Err(_) => return Err(self.shared.unavailable(self.shared.command_timeout)),
             };
