@@ -124,6 +124,36 @@ test(
   LIMIT_MS,
 );
 
+test(
+  'sentinels that are learnt are not reached where they say they are, but by natMap',
+  async () => {
+    group = await startSentinel({ sentinels: 2, replicas: 0 });
+    const [known, other] = group.sentinels;
+    const announced = { host: '127.0.0.9', port: other.port };
+    await askOnce(other, 'SENTINEL', 'CONFIG', 'SET', 'announce-ip', announced.host);
+    await askOnce(other, 'SENTINEL', 'CONFIG', 'SET', 'announce-port', announced.port);
+    await until(
+      async () => String(await askOnce(known, 'SENTINEL', 'SENTINELS', group.name)).includes(announced.host),
+      LIMIT_MS,
+    );
+    const store = keepStore(
+      new RedisStore({
+        sentinel: {
+          name: group.name,
+          addresses: [{ host: '127.0.0.1', port: known.port }],
+          natMap: { [`${announced.host}:${announced.port}`]: { host: '127.0.0.1', port: other.port } },
+        },
+      }),
+    );
+    expect(await store.get('abc')).toBeNull();
+
+    await known.kill();
+    await group.servers[0].restart();
+    expect(await store.get('abc')).toBeNull();
+  },
+  LIMIT_MS,
+);
+
 test('a name that the sentinels do not know is said', async () => {
   group = await startSentinel({ sentinels: 1, replicas: 0 });
   const store = keepStore(

@@ -30,7 +30,8 @@ pub(super) struct Sentinels {
 
 struct Answer {
     primary: Node,
-    others: Vec<Node>,
+    /// The one that answers, which names all but itself, and those.
+    sentinels: Vec<Node>,
 }
 
 impl Sentinels {
@@ -74,9 +75,9 @@ impl Sentinels {
             return Err(failure);
         };
         let mut known = self.options.nodes.clone();
-        for node in answers.iter().flat_map(|answer| &answer.others) {
-            if !known.contains(node) {
-                known.push(node.clone());
+        for node in answers.into_iter().flat_map(|answer| answer.sentinels) {
+            if !known.contains(&node) {
+                known.push(node);
             }
         }
         self.known = known;
@@ -144,11 +145,12 @@ impl Sentinels {
                 self.options.name
             )));
         };
-        let others = match replies.next() {
-            Some(Value::Array(sentinels)) => sentinels.iter().filter_map(described).collect(),
-            _ => Vec::new(),
-        };
-        Ok(Answer { primary, others })
+        let mut sentinels = vec![node.clone()];
+        if let Some(Value::Array(others)) = replies.next() {
+            let others = others.iter().filter_map(described);
+            sentinels.extend(others.map(|other| mapped(other, &self.options.nat_map)));
+        }
+        Ok(Answer { primary, sentinels })
     }
 }
 
