@@ -164,7 +164,9 @@ class RedisStore extends Store {
   }
 
   set prefix(value) {
-    this.#prefix = check.prefix(value);
+    const prefix = check.prefix(value);
+    if (prefix === this.#prefix) return;
+    this.#prefix = prefix;
     this.#outbox.setPrefix(this.#prefix);
     this.#memory.clear();
     this.#near?.renew();

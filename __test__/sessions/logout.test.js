@@ -165,6 +165,16 @@ describe.each(Object.entries(styles))('in %s style', (_style, call) => {
     expect(await redis.keys()).toEqual([]);
   });
 
+  test('setting the prefix that is set already makes nothing forgotten', async () => {
+    const store = await openStore('url', redis.port);
+    await call(store, 'set', 'abc', { cookie: {}, user: 'ann' });
+    const session = await load(store, 'abc');
+    await redis.command('DEL', 'sess:abc');
+    store.prefix = 'sess:';
+    await call(store, 'set', 'abc', session);
+    expect(await redis.keys()).toEqual([]);
+  });
+
   test('a session that is alive is saved like any other', async () => {
     const store = await openStore('url', redis.port);
     await call(store, 'set', 'abc', { cookie: {}, user: 'ann' });
