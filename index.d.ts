@@ -79,8 +79,8 @@ export interface RedisStoreOptions {
   /** The database, beside `sentinel`; from 0 to 4294967295. A `url` has its own. @default 0 */
   database?: number | undefined;
   /**
-   * Where sessions are read in a cluster. `'replica-preferred'`: from a replica, where one is connected. A
-   * replica is behind its primary by the replication's delay: a request that follows another closely
+   * Where sessions are read in a cluster. `'replica-preferred'`: from a replica, where one is connected and
+   * does not put reads off, as one does that loads its data. A replica is behind its primary by the replication's delay: a request that follows another closely
    * may see the session as it was before. Refused with a TypeError where Redis is no cluster. @default 'primary'
    */
   readFrom?: 'primary' | 'replica-preferred' | undefined;
@@ -113,7 +113,7 @@ export interface RedisStoreOptions {
   commandTimeout?: number | undefined;
   /**
    * How many operations may wait while there is no connection; more fail at once with
-   * `ERR_REDIS_QUEUE_FULL`. @default 20000
+   * `ERR_REDIS_QUEUE_FULL`. In a cluster: those that a node which is away would have to serve. @default 20000
    */
   maxQueue?: number | undefined;
   /**
