@@ -362,14 +362,19 @@ mod tests {
     use tokio::runtime::Handle;
     use tokio::time::timeout;
 
-    /// Lets a client in, and answers the first command with `head`, and then `text` over and over.
-    fn flood(mut client: TcpStream, head: &str, text: &str) -> std::io::Result<()> {
+    /// Lets a client in, with `more` behind the reply to its HELLO.
+    fn let_in(client: &mut TcpStream, more: &str) -> std::io::Result<()> {
         let mut bytes = vec![0; 64 * 1024];
         let count = client.read(&mut bytes)?;
         let set_up = String::from_utf8_lossy(&bytes[..count]).into_owned();
         let oks = "+OK\r\n".repeat(set_up.matches("CLIENT\r\n").count());
-        client.write_all(format!("%1\r\n$5\r\nproto\r\n:3\r\n{oks}").as_bytes())?;
-        client.read_exact(&mut bytes[..1])?;
+        client.write_all(format!("%1\r\n$5\r\nproto\r\n:3\r\n{more}{oks}").as_bytes())
+    }
+
+    /// Lets a client in, and answers the first command with `head`, and then `text` over and over.
+    fn flood(mut client: TcpStream, head: &str, text: &str) -> std::io::Result<()> {
+        let_in(&mut client, "")?;
+        client.read_exact(&mut [0])?;
         client.write_all(head.as_bytes())?;
         let text = text.repeat(4_000_000 / text.len());
         loop {
@@ -402,6 +407,29 @@ mod tests {
             // It was left.
             assert!(server.join().expect("no panic").is_err());
         }
+    }
+
+    #[tokio::test]
+    async fn a_reply_too_many_in_the_set_up_answers_no_command() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        // Ends with the process: it accepts for as long as it is connected to.
+        std::thread::spawn(move || {
+            for mut client in listener.incoming().flatten() {
+                // A client that leaves has what it was asked for.
+                let _ = let_in(&mut client, "$1\r\nx\r\n");
+                let _ = client.read_to_end(&mut Vec::new());
+            }
+        });
+        let mut options =
+            crate::options::parse_url(&format!("redis://127.0.0.1:{port}")).expect("a URL");
+        options.command_timeout = Duration::from_millis(500);
+        let connection = Connection::open(&Handle::current(), options);
+        let set: [&[u8]; 3] = [b"SET", b"k", b"v"];
+        let reply = connection
+            .ask(Access::Write, Expect::Okay, None, &set)
+            .await;
+        assert!(reply.is_err(), "{reply:?}");
     }
 
     #[test]
