@@ -80,8 +80,9 @@ export interface RedisStoreOptions {
   database?: number | undefined;
   /**
    * Where sessions are read in a cluster. `'replica-preferred'`: from a replica, where one is connected and
-   * does not put reads off, as one does that loads its data. A replica is behind its primary by the replication's delay: a request that follows another closely
-   * may see the session as it was before. Refused with a TypeError where Redis is no cluster. @default 'primary'
+   * does not put reads off, as one does that loads its data. A replica is behind its primary by the replication's
+   * delay: a request that follows another closely may see the session as it was before. Refused with a TypeError
+   * where Redis is no cluster. @default 'primary'
    */
   readFrom?: 'primary' | 'replica-preferred' | undefined;
   /**

@@ -318,7 +318,7 @@ impl Router {
                         is_refused = target.is_none() && !self.has_room();
                     }
                     if is_refused {
-                        let error = self.full(slot);
+                        let error = self.shared.full(self.cause(slot));
                         self.settle(id, vec![(place.at, Err(error))]);
                     } else {
                         self.park(slot, place, None, None);
@@ -836,19 +836,6 @@ impl Router {
             None => self.ignorance.as_ref(),
         };
         trouble.map(Error::to_string)
-    }
-
-    /// The error of what would have to wait in a slot, where there is no room for it.
-    fn full(&self, slot: u16) -> Error {
-        let Down {
-            attempts, cause, ..
-        } = self.shared.health.down();
-        Error::QueueFull {
-            server: self.shared.server.to_string(),
-            most: self.options.max_queue,
-            attempts,
-            cause: self.cause(slot).unwrap_or(cause),
-        }
     }
 
     /// Of all that waits for an answer which will not come.

@@ -190,6 +190,18 @@ struct Shared {
 }
 
 impl Shared {
+    /// The error of what finds no room to wait for a connection. `cause` is why, where more is known of it than that
+    /// the last attempt to connect failed.
+    fn full(&self, cause: Option<String>) -> Error {
+        let down = self.health.down();
+        Error::QueueFull {
+            server: self.server.to_string(),
+            most: self.max_queue,
+            attempts: down.attempts,
+            cause: cause.unwrap_or(down.cause),
+        }
+    }
+
     /// The error of what waited for a connection in vain.
     fn unavailable(&self, waited: Duration) -> Error {
         let Down {
@@ -319,7 +331,7 @@ impl Connection {
         }
         let accepted = self.accepted(&commands);
         if accepted < commands.len() {
-            let error = self.full();
+            let error = self.shared.full(None);
             settle.settle(
                 (accepted..commands.len())
                     .map(|at| (at, Err(error.clone())))
@@ -360,18 +372,6 @@ impl Connection {
     /// Whether one more operation may wait for the answer to a read, beside those that are about to be sent.
     pub(crate) fn may_follow(&self, unsent: usize) -> bool {
         self.shared.health.is_ready() || unsent < self.room()
-    }
-
-    fn full(&self) -> Error {
-        let Down {
-            attempts, cause, ..
-        } = self.shared.health.down();
-        Error::QueueFull {
-            server: self.shared.server.to_string(),
-            most: self.shared.max_queue,
-            attempts,
-            cause,
-        }
     }
 
     /// The same for callers that can wait: a reply per command, in order.

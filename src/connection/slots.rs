@@ -138,11 +138,11 @@ impl Slots {
     /// Whether each slot is served by the same node. True of views only: where a slot has moved since, it may be
     /// false although they are.
     pub(super) fn has_same_primaries(&self, other: &Self) -> bool {
-        let primaries = |slots: &Self| -> Vec<_> {
-            let shards = slots.shards.iter();
-            shards.map(|shard| shard.primary.clone()).collect()
-        };
-        self.by_slot == other.by_slot && primaries(self) == primaries(other)
+        self.by_slot == other.by_slot && self.primaries().eq(other.primaries())
+    }
+
+    fn primaries(&self) -> impl Iterator<Item = &Node> {
+        self.shards.iter().map(|shard| &shard.primary)
     }
 
     fn replicas(&self) -> usize {

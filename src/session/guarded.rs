@@ -24,7 +24,8 @@ return {}";
 /// By this name a server knows the script once it has run it.
 const SCRIPT_SHA1: &str = "995f2c552b430d9883a34c6acc8877fa929bf6bd";
 
-const UNKNOWN: &str = "what this request loaded is not known, since its session was not made by the store's createSession";
+const UNKNOWN: &str = "what this request loaded is not known, since its session was not made by the store's \
+    createSession";
 
 /// How the server compares and sets. Found out by trying, and kept: a server that is replaced by one of
 /// another version is served as well, if not by its best way.
