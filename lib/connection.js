@@ -1,0 +1,108 @@
+'use strict';
+
+const { Availability } = require('./availability.js');
+const { closeWithClient, hasEnded } = require('./client.js');
+const { answerFor, followProvider } = require('./credentials.js');
+const { coded } = require('./errors.js');
+const { Inbox } = require('./inbox.js');
+const { RedisStore: Native } = require('./native.js');
+const { Transport } = require('./transport.js');
+const { Watch } = require('./watch.js');
+
+/** One for all stores of this module: one wake-up serves them all. */
+let inbox;
+
+/** What the addon says of an option is a TypeError, like every other complaint about one. */
+function connect(options) {
+  inbox ??= new Inbox();
+  try {
+    return new Native(options, inbox.native);
+  } catch (error) {
+    throw coded(TypeError, error.code, error.message);
+  }
+}
+
+/**
+ * A store's connection: opened by the addon, or the app's own client behind the addon. Tells the store how it is, and
+ * ends with the app's client.
+ */
+class Connection {
+  #store;
+  #client;
+  #availability;
+  #askForCredentials;
+  #leaveClient = () => {};
+  #leaveProvider = () => {};
+  status = 'connecting';
+
+  /**
+   * @param client the app's, if there is one
+   * @param where what `address` gave
+   * @param keys which of them the store has: `prefix` and `scanCount`
+   * @param isOptional requests are to go on without sessions while Redis is away
+   */
+  constructor(store, client, where, keys, isOptional) {
+    this.#store = store;
+    this.#client = client;
+    this.#askForCredentials = where.askForCredentials;
+    this.native = connect({ ...where, ...keys });
+    this.inbox = inbox;
+    if (isOptional) {
+      this.#availability = new Availability((event) => store.emit(event));
+      this.#availability.lost();
+    }
+    this.transport = where.client ? 'client' : 'native';
+    if (where.client) {
+      const transport = new Transport(client, where);
+      transport.begin(this.native.serve(inbox.admit(transport)));
+    }
+    // A store that the app has forgotten is to be collected, and this with it: others hold it weakly.
+    this.native.watch(inbox.admit(new Watch(this, Connection.#take)));
+    if (where.renewals) this.#leaveProvider = followProvider(where.renewals, this, Connection.#renew);
+    // The app ends its client when it shuts down; our connection goes with it.
+    if (client) this.#leaveClient = closeWithClient(store, client);
+  }
+
+  /** Nothing is to be told any more. */
+  leave() {
+    this.#leaveClient();
+    this.#leaveProvider();
+    this.status = 'closed';
+    this.#availability?.stop();
+    this.native.unwatch();
+  }
+
+  /** Takes an event. Static, as it must hold no store. */
+  static #take(connection, event, error) {
+    const store = connection.#store;
+    if (connection.status === 'closed') return;
+    if (connection.#client && hasEnded(connection.#client)) {
+      store.close();
+      return;
+    }
+    if (event === 'credentials') {
+      connection.#giveCredentials();
+      return;
+    }
+    if (event === 'ready') {
+      connection.status = 'ready';
+      connection.#availability?.ready();
+    } else if (event === 'reconnecting') {
+      connection.status = 'reconnecting';
+      connection.#availability?.lost();
+    }
+    // EventEmitter throws an 'error' that nobody listens to.
+    if (event !== 'error' || store.listenerCount('error') > 0) store.emit(event, error);
+  }
+
+  static #renew(connection, credentials) {
+    connection.native.giveCredentials(credentials);
+  }
+
+  async #giveCredentials() {
+    const { given, refusal } = await answerFor(this.#askForCredentials);
+    this.native.giveCredentials(given, refusal);
+  }
+}
+
+module.exports = { Connection };
