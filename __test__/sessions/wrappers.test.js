@@ -79,6 +79,8 @@ const knowsSessions = {
   'that calls the store for promises': (store) => new Awaiting(store),
   'that replaces a method': replacing,
   'that is a Proxy and binds methods': binding,
+  'that is a Proxy and binds nothing': (store) => new Proxy(store, {}),
+  'that has the store as its prototype': (store) => Object.create(store),
 };
 
 async function visit(wrap, options) {
