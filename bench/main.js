@@ -57,12 +57,18 @@ async function compare({ node, quick, stores, out }) {
   const plan = quick ? QUICK : FULL;
   const redis = await startRedis();
   try {
-    const { measured, floors, threadClock, nodeVersion } = await measureStores(plan, stores, redis.url, node);
+    const { measured, floors, exchange, threadClock, nodeVersion } = await measureStores(
+      plan,
+      stores,
+      redis.url,
+      node,
+    );
     const express = await measureExpress(plan.express, stores, redis.url, node);
     const results = {
       about: about(nodeVersion, threadClock, plan),
       stores: measured,
       floors,
+      exchange,
       express,
       ratios: ratios(measured),
     };
@@ -90,6 +96,7 @@ async function measureStores(plan, stores, redisUrl, node) {
     const floors = kinds.flatMap((kind) =>
       ['parse', 'stringify'].map((operation) => ({ operation, kind, rounds: [] })),
     );
+    const exchanges = [];
     // The first round makes the code hot and is not counted.
     for (let round = 0; round <= plan.rounds; round++) {
       process.stderr.write(`Operations, round ${round} of ${plan.rounds}\n`);
@@ -104,6 +111,8 @@ async function measureStores(plan, stores, redisUrl, node) {
         const result = await children.get(EMPTY).call('floor', { ...task, ms });
         if (round > 0) rounds.push(result);
       }
+      const exchange = await children.get(EMPTY).call('exchange', { ms });
+      if (round > 0) exchanges.push(exchange);
     }
     for (const child of children.values()) await child.call('close');
     return {
@@ -111,6 +120,7 @@ async function measureStores(plan, stores, redisUrl, node) {
         names.map((store, index) => ({ store, ...task, ...summarise(rounds[index]) })),
       ),
       floors: floors.map(({ rounds, ...task }) => ({ ...task, ...summarise(rounds) })),
+      exchange: summarise(exchanges),
       threadClock: facts.threadClock,
       nodeVersion: facts.node,
     };

@@ -7,6 +7,7 @@ const session = require('express-session');
 const { serve } = require('./children.js');
 const { startClocks, threadClockName } = require('./clocks.js');
 const { runClosedLoop } = require('./closed-loop.js');
+const { exchangeAlone } = require('./exchange.js');
 const { KINDS, contentOf, newSession, storeAndLoad } = require('./sessions.js');
 const { openStore } = require('./stores.js');
 
@@ -50,6 +51,10 @@ serve({
       for (const stop = count + 20; count < stop; count++) work(count);
     }
     return { thread: stopClocks().thread / count };
+  },
+
+  exchange({ ms }) {
+    return exchangeAlone(new URL(redisUrl), ms);
   },
 
   close() {

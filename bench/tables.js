@@ -11,7 +11,11 @@ const FIGURES = [
   {
     figure: 'thread',
     title: 'Event-loop time, µs per operation (CPU time of the main thread)',
-    floors: true,
+    floors: [
+      { label: 'JSON.parse alone', work: 'parse', operation: 'get' },
+      { label: 'JSON.stringify alone', work: 'stringify', operation: 'set' },
+    ],
+    exchange: true,
     digits: 2,
   },
   {
@@ -21,7 +25,7 @@ const FIGURES = [
   },
   { figure: 'cpu', title: 'CPU time of the process, all threads, µs per operation', digits: 2 },
   { figure: 'perSecond', title: 'Operations per second', digits: 0 },
-  { figure: 'p50', title: 'Latency, p50, µs', digits: 0 },
+  { figure: 'p50', title: 'Latency, p50, µs', exchange: true, digits: 0 },
   { figure: 'p99', title: 'Latency, p99, µs', digits: 0 },
 ];
 
@@ -56,9 +60,9 @@ function tables(results) {
     '# Benchmark',
     about(results.about),
     `## Operations on sessions of ${SMALL}`,
-    ...FIGURES.map((figure) => operationsTable(figure, small, results.floors)),
+    ...FIGURES.map((figure) => operationsTable(figure, small, results)),
     '## Operations on other sessions',
-    ...OTHER_FIGURES.map((figure) => operationsTable(figure, others, results.floors)),
+    ...OTHER_FIGURES.map((figure) => operationsTable(figure, others, results)),
     '## Express: requests of signed-in visitors (one get and one touch each)',
     expressTable(results.express),
     '## Against the faster of connect-redis 10 and 8.1',
@@ -77,32 +81,33 @@ function about({ date, cpu, cores, system, node, redis, packages, threadClock, r
   ].join('\n');
 }
 
-function operationsTable({ figure, title, floors: withFloors, digits }, measured, floors) {
+function operationsTable({ figure, title, floors = [], exchange, digits }, measured, results) {
   const columns = unique(measured.map(columnOf));
-  const heads = ['', ...columns];
+  const entriesOf = (name) =>
+    columns.map((column) => measured.find((entry) => entry.store === name && columnOf(entry) === column));
   const names = unique(measured.map(({ store }) => store));
-  const rows = names.map((name) => {
-    const cells = columns.map((column) => {
-      const cell = measured.find((entry) => entry.store === name && columnOf(entry) === column);
-      return format(cell[figure], digits);
-    });
-    return [labelOf(name), ...cells];
-  });
-  if (withFloors) {
-    for (const [work, operation] of [
-      ['parse', 'get'],
-      ['stringify', 'set'],
-    ]) {
-      const cells = columns.map((column) => {
-        const entry = measured.find((one) => columnOf(one) === column);
-        if (entry.operation !== operation) return '';
-        const floor = floors.find((one) => one.operation === work && one.kind === entry.kind);
-        return format(floor.thread, digits);
-      });
-      rows.push([`JSON.${work} alone`, ...cells]);
-    }
+  const row = (label, entries, figureOf) => [
+    label,
+    ...entries.map((entry) => {
+      const value = figureOf(entry);
+      return value === undefined ? '' : format(value, digits);
+    }),
+  ];
+  const rows = names.map((name) => row(labelOf(name), entriesOf(name), (entry) => entry[figure]));
+  const tasks = entriesOf(names[0]);
+  for (const { label, work, operation } of floors) {
+    const floorOf = ({ kind }) => results.floors.find((one) => one.operation === work && one.kind === kind);
+    rows.push(
+      row(label, tasks, (task) => (task.operation === operation ? floorOf(task)[figure] : undefined)),
+    );
   }
-  return `### ${title}\n\n${table(heads, rows)}`;
+  if (exchange && tasks.some(({ inFlight }) => inFlight === 1))
+    rows.push(
+      row('PING on a bare socket of Node', tasks, ({ inFlight }) =>
+        inFlight === 1 ? results.exchange[figure] : undefined,
+      ),
+    );
+  return `### ${title}\n\n${table(['', ...columns], rows)}`;
 }
 
 function columnOf({ kind, operation, inFlight }) {
