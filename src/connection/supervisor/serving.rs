@@ -402,12 +402,14 @@ impl Supervisor {
 
     /// Asks an idle server for a sign of life; gives up one that is silent while an answer is due.
     fn probe(&mut self, link: &mut Link) -> Option<Failure> {
+        let patience = self.patience(link);
+        // Read last: what is due at once is due by now.
         let now = Instant::now();
         if self.renew.is_some_and(|time| time <= now) {
             self.renew = None;
             self.watches.ask_for_credentials();
         }
-        if self.patience(link) > now {
+        if patience > now {
             return None;
         }
         if !self.in_flight.is_empty() {
