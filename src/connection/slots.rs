@@ -4,9 +4,12 @@
 
 use crate::error::Error;
 use crate::options::{NatMap, Node};
+use crc::{CRC_16_XMODEM, Crc};
 use redis::Value;
 
 pub(super) const SLOTS: u16 = 16384;
+
+static CRC: Crc<u16> = Crc::<u16>::new(&CRC_16_XMODEM);
 
 /// The slot of a key: of its hash tag, if it has one.
 pub(super) fn slot(key: &[u8]) -> u16 {
@@ -19,7 +22,7 @@ pub(super) fn slot(key: &[u8]) -> u16 {
             (length > 0).then(|| &rest[..length])
         })
         .unwrap_or(key);
-    crc16::State::<crc16::XMODEM>::calculate(tag) % SLOTS
+    CRC.checksum(tag) % SLOTS
 }
 
 /// A primary and its replicas.
@@ -234,6 +237,11 @@ mod tests {
     #[test]
     fn keys_have_the_slots_of_the_specification() {
         assert_eq!(slot(b"123456789"), 0x31c3);
+        // Redis's own examples, of CLUSTER KEYSLOT.
+        assert_eq!(slot(b"somekey"), 11058);
+        assert_eq!(slot(b"foo{hash_tag}"), 2515);
+        assert_eq!(slot(b"bar{hash_tag}"), 2515);
+        assert_eq!(slot(b""), 0);
         assert_eq!(slot(b"{user1000}.following"), slot(b"{user1000}.followers"));
         assert_eq!(slot(b"foo{}{bar}"), 8363, "of the whole key");
         assert_eq!(slot(b"foo{{bar}}zap"), slot(b"{bar"));
