@@ -6,6 +6,7 @@ const { startCluster } = require('../support/cluster.js');
 const { startProxy } = require('../support/proxy.js');
 const { askOnce } = require('../support/redis.js');
 const { closeAll, keepStore } = require('../support/stores.js');
+const { until } = require('../support/until.js');
 
 // What waits for a node of a cluster costs nothing while it waits.
 
@@ -49,6 +50,29 @@ test('a slot that a node puts off, while it still owes an answer in it', async (
   await network.heal();
   await askOnce({ port }, 'CLUSTER', 'ADDSLOTS', slot);
   expect(await Promise.all([first, second])).toEqual([null, null]);
+});
+
+test('a node that is gone for good, of which the others are asked ever less', async () => {
+  const cluster = await startCluster({ primaries: 3, replicas: 0 });
+  stops = [() => cluster.stop()];
+  const [gone, { port }] = cluster.nodes;
+  const store = keepStore(new RedisStore({ cluster: cluster.addresses }));
+  const ids = Array.from({ length: 10 }, (_, n) => `id-${n}`);
+  await Promise.all(ids.map((id) => store.get(id)));
+  const questions = async () => {
+    const stats = String(await askOnce({ port }, 'INFO', 'commandstats'));
+    return Number(/cmdstat_cluster(?:\|slots)?:calls=(\d+)/.exec(stats)?.[1]);
+  };
+  await gone.kill();
+  const waiting = ids.map((id) => store.get(id).catch(() => {}));
+
+  // Seven times in a second at first; at last, half a second and more goes by without one.
+  await until(async () => {
+    const before = await questions();
+    await sleep(400);
+    return (await questions()) === before;
+  }, LIMIT_MS / 2);
+  await Promise.all(waiting);
 });
 
 test('ten thousand operations, while others come', async () => {

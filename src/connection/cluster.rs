@@ -8,6 +8,7 @@
 use super::commands::{Access, Commands, Expect};
 use super::inbox::Inbox;
 use super::parked::{Parked, Waiting};
+use super::questions::Questions;
 use super::slots::{Redirection, SLOTS, Slots, slot};
 use super::status::{Down, Event, Watch, Watches};
 use super::supervisor::window::MOST_HANG_UPS;
@@ -31,11 +32,8 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 const ASK_LIMIT: Duration = Duration::from_secs(2);
 /// What other nodes may take longer than the first to answer it.
 const GRACE: Duration = Duration::from_millis(50);
-/// Pauses between questions for the slots: while something is wrong, and otherwise.
-const REPAIR_PAUSE: Duration = Duration::from_millis(100);
-const CALM_PAUSE: Duration = Duration::from_secs(30);
-/// A question that something new calls for comes after this time, when the last is long ago.
-const HURRY: Duration = Duration::from_millis(10);
+/// How long nothing has to be done if nothing happens.
+const CALM: Duration = Duration::from_secs(60);
 /// What a node puts off is tried again after this time.
 const LATER_PAUSE: Duration = Duration::from_millis(50);
 /// A replica that has put something off is not read from for this time.
@@ -64,9 +62,7 @@ pub(super) async fn run(
         last_job: 0,
         under_way: vec![0; SLOTS.into()],
         parked: Parked::default(),
-        is_asking: false,
-        ask_at: Instant::now(),
-        answered_at: None,
+        questions: Questions::new(Instant::now()),
         ignorance: None,
         watches: Watches::default(),
         walkers: Vec::new(),
@@ -161,10 +157,7 @@ struct Router {
     /// Commands at nodes, per slot.
     under_way: Vec<u32>,
     parked: Parked,
-    is_asking: bool,
-    /// When the nodes are next to be asked for the slots, and when they last were.
-    ask_at: Instant,
-    answered_at: Option<Instant>,
+    questions: Questions,
     /// Why the last question was not answered.
     ignorance: Option<Error>,
     watches: Watches,
@@ -186,7 +179,7 @@ impl Router {
             if self.inbox.is_closing() && self.jobs.is_empty() {
                 return;
             }
-            if self.ask_at <= Instant::now() && !self.is_asking {
+            if self.questions.is_due(Instant::now()) {
                 self.ask_for_slots();
             }
             let alarm = self.alarm();
@@ -225,12 +218,11 @@ impl Router {
 
     fn alarm(&self) -> Instant {
         let deadline = self.jobs.values().next().map(|work| work.deadline);
-        let ask = (!self.is_asking).then_some(self.ask_at);
-        [deadline, self.parked.alarm(), ask]
+        [deadline, self.parked.alarm(), self.questions.alarm()]
             .into_iter()
             .flatten()
             .min()
-            .unwrap_or_else(|| Instant::now() + CALM_PAUSE)
+            .unwrap_or_else(|| Instant::now() + CALM)
     }
 
     // ---- What comes in ----
@@ -249,7 +241,7 @@ impl Router {
             }
             Message::Primaries(walker) => {
                 self.walkers.push(walker);
-                self.ask_at = Instant::now();
+                self.questions.demand(Instant::now());
             }
             Message::Watch(watch) => {
                 if self
@@ -346,6 +338,7 @@ impl Router {
                 self.note_health(None);
                 // A node that comes back may have become a replica.
                 if !self.parked.is_empty() || self.slots.is_empty() {
+                    self.questions.begin_anew(Instant::now());
                     self.hurry();
                 }
             }
@@ -353,20 +346,14 @@ impl Router {
             News::Event(_, Event::Failed(error @ Error::CacheOff { .. })) => {
                 self.watches.set_amiss(Some(error));
             }
-            News::Event(node, Event::Reconnecting(error) | Event::Failed(error)) => {
-                self.hurry();
-                if self.is_primary(&node) {
-                    self.note_health(Some(&error));
-                }
-                self.note_trouble(&node, Some(error));
-                if self.parked.asks(&node) {
-                    self.parked.try_all();
-                }
+            News::Event(node, Event::Reconnecting(error)) => {
+                self.questions.begin_anew(Instant::now());
+                self.take_trouble(&node, error);
             }
+            News::Event(node, Event::Failed(error)) => self.take_trouble(&node, error),
             News::Slots(Ok(slots)) => self.take_slots(slots),
             News::Slots(Err(error)) => {
-                self.note_answered();
-                self.ask_at = Instant::now() + REPAIR_PAUSE;
+                self.note_answered(false);
                 self.note_health(Some(&error));
                 self.watches.tell(&Event::Failed(error.clone()));
                 if !error.is_loss() && !error.is_passing() {
@@ -375,6 +362,17 @@ impl Router {
                 }
                 self.ignorance = Some(error);
             }
+        }
+    }
+
+    fn take_trouble(&mut self, node: &Node, error: Error) {
+        self.hurry();
+        if self.is_primary(node) {
+            self.note_health(Some(&error));
+        }
+        self.note_trouble(node, Some(error));
+        if self.parked.asks(node) {
+            self.parked.try_all();
         }
     }
 
@@ -644,7 +642,7 @@ impl Router {
     /// Asks all nodes at once which slots are whose. Most of them decide: one that was cut off from the others,
     /// or left by them, may still claim its own.
     fn ask_for_slots(&mut self) {
-        self.is_asking = true;
+        self.questions.begin();
         self.asked_walkers.append(&mut self.walkers);
         for node in self.cluster.nodes.clone() {
             self.open(&node);
@@ -702,9 +700,9 @@ impl Router {
     }
 
     fn take_slots(&mut self, slots: Slots) {
-        self.note_answered();
         self.ignorance = None;
         if self.slots != slots {
+            self.questions.begin_anew(Instant::now());
             if !self.slots.has_same_primaries(&slots) {
                 self.note_change();
             }
@@ -734,18 +732,10 @@ impl Router {
             self.members.remove(&node);
         }
         self.note_health(None);
-        self.ask_at = Instant::now()
-            + if self.parked.is_empty() && self.shared.health.is_ready() {
-                CALM_PAUSE
-            } else {
-                REPAIR_PAUSE
-            };
+        self.note_answered(self.parked.is_empty() && self.shared.health.is_ready());
         for walker in mem::take(&mut self.asked_walkers) {
             // The receiver may have stopped waiting.
             let _ = walker.send(Ok(self.primaries()));
-        }
-        if !self.walkers.is_empty() {
-            self.ask_at = Instant::now();
         }
     }
 
@@ -767,16 +757,17 @@ impl Router {
         shards.any(|shard| shard.primary == *node)
     }
 
-    fn note_answered(&mut self) {
-        self.is_asking = false;
-        self.answered_at = Some(Instant::now());
+    fn note_answered(&mut self, is_calm: bool) {
+        let now = Instant::now();
+        self.questions.end(now, is_calm);
+        if !self.walkers.is_empty() {
+            self.questions.demand(now);
+        }
     }
 
-    /// Has the nodes asked for the slots soon, though not again and again at once.
+    /// Has the nodes asked for the slots soon.
     fn hurry(&mut self) {
-        let soon = Instant::now() + HURRY;
-        let again = self.answered_at.map(|time| time + REPAIR_PAUSE);
-        self.ask_at = self.ask_at.min(again.map_or(soon, |again| again.max(soon)));
+        self.questions.hurry(Instant::now());
     }
 
     // ---- What is told ----

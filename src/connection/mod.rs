@@ -6,8 +6,8 @@
 //! - [`commands`]: what is sent; [`codec`]: what comes back.
 //! - [`registry`]: which stores share a connection.
 //! - [`client`]: the app's own JavaScript client in place of all that follows.
-//! - [`cluster`]: many connections behind one handle; [`slots`]: which node has which keys,
-//!   [`parked`]: what waits for its node, [`views`]: whether keys stay where they are.
+//! - [`cluster`]: many connections behind one handle; [`slots`]: which node has which keys, [`questions`]: when
+//!   they are asked for that, [`parked`]: what waits for its node, [`views`]: whether keys stay where they are.
 //! - [`sentinel`]: which server is the primary.
 //! - [`supervisor`]: connect, serve, notice the loss, back off, connect again. Its rooms: an open connection in
 //!   use (`serving`), what is in its socket (`in_flight`), how much may be after a loss (`window`), what of a job
@@ -30,6 +30,7 @@ mod inbox;
 mod link;
 mod names;
 mod parked;
+mod questions;
 mod registry;
 pub(crate) mod runtime;
 mod sentinel;

@@ -345,7 +345,7 @@ async fn at(time: Option<Instant>) {
 }
 
 /// Between half and the whole of `pause`, so that many processes do not come back in step.
-fn jittered(pause: Duration) -> Duration {
+pub(super) fn jittered(pause: Duration) -> Duration {
     use std::hash::{BuildHasher, RandomState};
     // A fresh `RandomState` hashes differently each time: enough randomness for this.
     let fraction = (RandomState::new().hash_one(0) % 1024) as u32;
