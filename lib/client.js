@@ -65,10 +65,14 @@ function cannot(reason) {
   };
 }
 
-/** What clients make that has their generic call, but gathers commands, or answers by callbacks alone. */
+/**
+ * What has the generic call of a client, but gathers commands, or answers by callbacks alone: parts of clients, and
+ * redis before version 4.
+ */
 function isNoClient(object) {
   return (
     object.isPipeline === true ||
+    typeof object.internal_send_command === 'function' ||
     typeof object.execAsPipeline === 'function' ||
     object.constructor?.name === 'RedisLegacyClient'
   );

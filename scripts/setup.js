@@ -36,8 +36,8 @@ function run(program, args) {
 function installPackages() {
   // npm writes this copy of the lock file when it has installed what that says.
   if (changed('node_modules/.package-lock.json') < changed('package-lock.json'))
-    // Not `npm ci`: it refuses a lock file that was made where the registry lacks the optional packages of
-    // other platforms. The versions are those of the lock file all the same, which stays as it is.
+    // The versions are those of the lock file, which stays as it is. Not `npm ci`, which would begin by throwing
+    // away what is installed already.
     run('npm', ['install', '--no-save', '--include=dev']);
 }
 

@@ -2,6 +2,7 @@
 
 const Redis = require('ioredis');
 const redis6 = require('redis');
+const redis3 = require('redis3');
 const redis5 = require('redis5');
 const { RedisStore } = require('../..');
 
@@ -17,6 +18,8 @@ function refusal(client) {
 // Each can send commands or makes clients that can, but has no settings to read: taken for a client, it would
 // be a store on localhost:6379, whosever Redis that is.
 const withoutSettings = {
+  'a client of redis3': () =>
+    redis3.createClient({ port: 1, retry_strategy: () => undefined }).on('error', () => {}),
   'the legacy face of redis5': () => redis5.createClient().legacy(),
   'the legacy face of redis6': () => redis6.createClient().legacy(),
   'a transaction of redis6': () => redis6.createClient().multi(),
