@@ -19,7 +19,7 @@ const EXPECTED =
  * come from another copy of their package.
  *
  * The description has `command`, the form in which the client runs any command: `'call(command, ...args)'`,
- * `'sendCommand(args)'`, `'sendCommand(isReadonly, args)'`, `'sendCommand(key, isReadonly, args)'`,
+ * `'sendCommand(args)'`, `'v4.sendCommand(args)'`, `'sendCommand(isReadonly, args)'`, `'sendCommand(key, isReadonly, args)'`,
  * `'customCommand(args)'` or, where there is no such call, `'command(...args)'`: a method for each command. And
  *
  * - where a connection of our own can have its settings, `transport: 'native'`, `topology` (`'standalone'`,

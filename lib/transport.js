@@ -20,6 +20,8 @@ const forms = {
   // ioredis 4 and iovalkey know by names in small letters alone where the key is.
   'call(command, ...args)': (client, [command, ...args]) => client.call(command.toLowerCase(), ...args),
   'sendCommand(args)': (client, words) => client.sendCommand(words),
+  // redis 4 in its legacyMode answers by callbacks elsewhere.
+  'v4.sendCommand(args)': (client, words) => client.v4.sendCommand(words),
   'sendCommand(isReadonly, args)': (client, words, isReadonly) => client.sendCommand(isReadonly, words),
   'sendCommand(key, isReadonly, args)': (client, words, isReadonly, key) =>
     client.sendCommand(key, isReadonly, words),

@@ -3,6 +3,7 @@
 const { inspect } = require('node:util');
 const Mock = require('ioredis-mock');
 const redis6 = require('redis');
+const { createClient: createClient4 } = require('redis4');
 const { RedisStore } = require('../..');
 const { connectRaw, startRedis } = require('../support/redis.js');
 const { closeAll, keepStore, openClient } = require('../support/stores.js');
@@ -93,6 +94,22 @@ describe('ioredis-mock', () => {
     });
     expect(await store.get('abc')).toEqual({ user: 'ann', n: 1 });
   });
+});
+
+test('redis 4 in its legacyMode, whose commands are answered by callbacks', async () => {
+  const client = createClient4({ url: server.url, legacyMode: true });
+  client.on('error', () => {});
+  await client.connect();
+  try {
+    const store = open(client, { transport: 'client' });
+    await store.set('abc', { n: 1 });
+    expect(await store.get('abc')).toEqual({ n: 1 });
+    expect(await store.ids()).toEqual(['abc']);
+    expect(await store.destroy('abc')).toBeNull();
+    expect(await store.length()).toBe(0);
+  } finally {
+    await client.disconnect();
+  }
 });
 
 describe('a wrapper of the app', () => {

@@ -16,6 +16,7 @@ function isNodeRedis(client) {
 /** The arguments of `sendCommand`: see `describeClient`. */
 function commandForm(client) {
   if (isCluster(client)) return 'sendCommand(key, isReadonly, args)';
+  if (client.options?.legacyMode === true) return 'v4.sendCommand(args)';
   return isSentinel(client) ? 'sendCommand(isReadonly, args)' : 'sendCommand(args)';
 }
 
