@@ -16,7 +16,7 @@ beforeAll(() => {
   const installed = path.join(app, 'node_modules');
   fs.mkdirSync(installed);
   fs.symlinkSync(root, path.join(installed, 'connect-redis-native'), 'junction');
-  for (const name of ['@types', 'ioredis', 'ioredis5', 'redis', 'redis5']) {
+  for (const name of ['@fastify', '@types', 'fastify', 'ioredis', 'ioredis5', 'redis', 'redis5']) {
     fs.symlinkSync(path.join(root, 'node_modules', name), path.join(installed, name), 'junction');
   }
 });
@@ -95,6 +95,21 @@ test('the example in TypeScript fits them', async () => {
   const files = { 'app.mts': fs.readFileSync(example, 'utf8') };
 
   expect(await check('example', files, { module: 'nodenext' })).toEqual(clean);
+}, 60_000);
+
+test('the store is one for @fastify/session, too', async () => {
+  const text = `
+    import fastifyCookie from '@fastify/cookie';
+    import fastifySession from '@fastify/session';
+    import { RedisStore } from 'connect-redis-native';
+    import fastify from 'fastify';
+
+    const app = fastify();
+    app.register(fastifyCookie);
+    app.register(fastifySession, { secret: 'a secret of 32 letters at least!', store: new RedisStore() });
+  `;
+
+  expect(await check('fastify', { 'app.mts': text }, { module: 'nodenext' })).toEqual(clean);
 }, 60_000);
 
 test('every mistake is one, and found where it is expected', async () => {
