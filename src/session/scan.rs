@@ -272,7 +272,7 @@ impl Steps {
     /// The same without the keys that it gave before.
     async fn next_new(&mut self) -> Result<Vec<Vec<u8>>, Error> {
         let mut keys = self.next().await?;
-        keys.retain(|key| self.seen.insert(key));
+        self.seen.retain_new(&mut keys);
         Ok(keys)
     }
 
