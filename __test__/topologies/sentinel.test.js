@@ -154,6 +154,35 @@ test(
   LIMIT_MS,
 );
 
+test(
+  'a sentinel that is given by name and known to the others by address is asked once',
+  async () => {
+    group = await startSentinel({ replicas: 0 });
+    const connections = async ({ port }) => {
+      const stats = String(await askOnce({ port }, 'INFO', 'stats'));
+      return Number(/total_connections_received:(\d+)/.exec(stats)[1]);
+    };
+    const [named, other] = group.sentinels;
+    const store = openStore([{ host: 'localhost', port: named.port }]);
+    expect(await store.get('abc')).toBeNull();
+    const before = await Promise.all([connections(named), connections(other)]);
+    const asked = async () => {
+      const after = await Promise.all([connections(named), connections(other)]);
+      return after.map((count, n) => count - before[n]);
+    };
+    // The connections that ask here count as well: one at each, each time.
+    let times = 0;
+    let counts;
+    await until(async () => {
+      times++;
+      counts = await asked();
+      return counts[1] - times >= 8;
+    }, LIMIT_MS);
+    expect(counts[0] - counts[1]).toBeLessThan(3);
+  },
+  LIMIT_MS,
+);
+
 test('a name that the sentinels do not know is said', async () => {
   group = await startSentinel({ sentinels: 1, replicas: 0 });
   const store = keepStore(

@@ -28,10 +28,25 @@ pub(super) struct Sentinels {
     tls: Option<tls::Client>,
 }
 
+/// A sentinel, and its own name for itself, by which it is known under whatever address; `None` if it does not say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Peer {
+    node: Node,
+    id: Option<String>,
+}
+
+impl Peer {
+    fn is(&self, other: &Self) -> bool {
+        self.node == other.node || (self.id.is_some() && self.id == other.id)
+    }
+}
+
 struct Answer {
     primary: Node,
-    /// The one that answers, which names all but itself, and those.
-    sentinels: Vec<Node>,
+    /// Who answers.
+    from: Peer,
+    /// The others that it names.
+    others: Vec<Peer>,
 }
 
 impl Sentinels {
@@ -59,7 +74,10 @@ impl Sentinels {
                         if answers.is_empty() {
                             deadline = deadline.min(Instant::now() + begin.elapsed() + GRACE);
                         }
-                        answers.push(answer);
+                        // One that is known by two addresses has one vote.
+                        if !answers.iter().any(|other| other.from.is(&answer.from)) {
+                            answers.push(answer);
+                        }
                     }
                     Err(reason) => failure = reason,
                 }
@@ -74,14 +92,28 @@ impl Sentinels {
         else {
             return Err(failure);
         };
-        let mut known = self.options.nodes.clone();
-        for node in answers.into_iter().flat_map(|answer| answer.sentinels) {
-            if !known.contains(&node) {
-                known.push(node);
+        self.known = self.to_ask(answers);
+        Ok(mapped(primary, &self.options.nat_map))
+    }
+
+    /// The sentinels of the options, and all others that have answered or were named, each by one address.
+    fn to_ask(&self, answers: Vec<Answer>) -> Vec<Node> {
+        let given = self.options.nodes.iter().map(|node| {
+            let answer = answers.iter().find(|answer| answer.from.node == *node);
+            Peer {
+                node: node.clone(),
+                id: answer.and_then(|answer| answer.from.id.clone()),
+            }
+        });
+        let mut peers: Vec<_> = given.collect();
+        for answer in answers {
+            for peer in [answer.from].into_iter().chain(answer.others) {
+                if !peers.iter().any(|other| other.is(&peer)) {
+                    peers.push(peer);
+                }
             }
         }
-        self.known = known;
-        Ok(mapped(primary, &self.options.nat_map))
+        peers.into_iter().map(|peer| peer.node).collect()
     }
 
     /// Resolves when the sentinels name another primary than this one.
@@ -121,13 +153,14 @@ impl Sentinels {
         let mut commands = user.authentication();
         let authentications = commands.len();
         let name = self.options.name.as_bytes();
-        for question in [&b"GET-MASTER-ADDR-BY-NAME"[..], b"SENTINELS"] {
-            commands.add(
-                Access::Read,
-                Expect::Any,
-                None,
-                &[b"SENTINEL", question, name],
-            );
+        let questions: [&[&[u8]]; 3] = [
+            &[b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", name],
+            &[b"SENTINEL", b"SENTINELS", name],
+            // Sentinels before 6.2 do not know this, and an ACL may forbid it.
+            &[b"SENTINEL", b"MYID"],
+        ];
+        for question in questions {
+            commands.add(Access::Read, Expect::Any, None, question);
         }
         let replies = link.exchange(&commands).await.map_err(at)?;
         for reply in replies.iter().take(authentications + 1) {
@@ -145,12 +178,22 @@ impl Sentinels {
                 self.options.name
             )));
         };
-        let mut sentinels = vec![node.clone()];
-        if let Some(Value::Array(others)) = replies.next() {
-            let others = others.iter().filter_map(described);
-            sentinels.extend(others.map(|other| mapped(other, &self.options.nat_map)));
+        let mut others = Vec::new();
+        if let Some(Value::Array(descriptions)) = replies.next() {
+            others.extend(descriptions.iter().filter_map(described));
         }
-        Ok(Answer { primary, sentinels })
+        for other in &mut others {
+            other.node = mapped(other.node.clone(), &self.options.nat_map);
+        }
+        let from = Peer {
+            node: node.clone(),
+            id: replies.next().as_ref().and_then(text).map(str::to_owned),
+        };
+        Ok(Answer {
+            primary,
+            from,
+            others,
+        })
     }
 }
 
@@ -175,8 +218,8 @@ fn pair(reply: &Value) -> Option<Node> {
     })
 }
 
-/// `[field, value, field, value, …]` with `ip` and `port`.
-fn described(reply: &Value) -> Option<Node> {
+/// `[field, value, field, value, …]` with `ip`, `port` and `runid`.
+fn described(reply: &Value) -> Option<Peer> {
     let Value::Array(parts) = reply else {
         return None;
     };
@@ -185,9 +228,15 @@ fn described(reply: &Value) -> Option<Node> {
         let found = pairs.find(|pair| text(&pair[0]) == Some(name))?;
         text(&found[1])
     };
-    Some(Node {
+    let node = Node {
         host: field("ip")?.to_owned(),
         port: field("port")?.parse().ok()?,
+    };
+    // Empty, as long as it is not known.
+    let id = field("runid").filter(|id| !id.is_empty());
+    Some(Peer {
+        node,
+        id: id.map(str::to_owned),
     })
 }
 
@@ -209,9 +258,55 @@ mod tests {
 
     #[test]
     fn sentinels_are_read_from_their_descriptions() {
-        let text = "*6 $4 name $1 x $2 ip $3 ::1 $4 port $5 26379 ";
-        let node = described(&reply(text)).expect("a node");
-        assert_eq!(node.to_string(), "[::1]:26379");
+        let text = "*8 $4 name $1 x $2 ip $3 ::1 $4 port $5 26379 $5 runid $2 ab ";
+        let peer = described(&reply(text)).expect("a sentinel");
+        assert_eq!(peer.node.to_string(), "[::1]:26379");
+        assert_eq!(peer.id.as_deref(), Some("ab"));
         assert_eq!(described(&reply("*1 $4 name ")), None);
+    }
+
+    fn peer(host: &str, id: Option<&str>) -> Peer {
+        let node = Node {
+            host: host.into(),
+            port: 26379,
+        };
+        let id = id.map(str::to_owned);
+        Peer { node, id }
+    }
+
+    #[test]
+    fn each_sentinel_is_asked_by_one_address() {
+        let sentinels = |hosts: &[&str]| {
+            let options = Sentinel {
+                name: "m".into(),
+                nodes: hosts.iter().map(|host| peer(host, None).node).collect(),
+                username: None,
+                password: None,
+                tls: None,
+                nat_map: Vec::new(),
+            };
+            Sentinels::new(options, None)
+        };
+        let answer = |from, others| Answer {
+            primary: peer("p", None).node,
+            from,
+            others,
+        };
+        let hosts = |known: Vec<Node>| known.into_iter().map(|node| node.host).collect::<Vec<_>>();
+        let told = || {
+            vec![
+                answer(peer("a.example", Some("a")), vec![peer("::2", Some("b"))]),
+                answer(peer("::2", Some("b")), vec![peer("::1", Some("a"))]),
+                answer(peer("::3", None), vec![peer("::4", None)]),
+            ]
+        };
+        let known = sentinels(&["a.example"]).to_ask(told());
+        assert_eq!(hosts(known), ["a.example", "::2", "::3", "::4"]);
+        // One that does not answer by its name is asked by what others call it.
+        let known = sentinels(&["a.example", "b.example"]).to_ask(told());
+        assert_eq!(
+            hosts(known),
+            ["a.example", "b.example", "::2", "::3", "::4"]
+        );
     }
 }
