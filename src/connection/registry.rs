@@ -8,8 +8,9 @@ use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+/// A connection and how many share it.
 #[derive(Debug)]
-struct Shared {
+struct Leased {
     connection: Connection,
     leases: usize,
 }
@@ -17,7 +18,7 @@ struct Shared {
 /// The open connections of one runtime.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
-    connections: Mutex<HashMap<ConnectionOptions, Shared>>,
+    connections: Mutex<HashMap<ConnectionOptions, Leased>>,
 }
 
 /// A store's share in a connection. The last one that is given back, or dropped, ends it.
@@ -40,7 +41,7 @@ impl Lease {
             }
             Entry::Vacant(entry) => {
                 let connection = Connection::open(&runtime.spawner(), options.clone());
-                entry.insert(Shared {
+                entry.insert(Leased {
                     connection: connection.clone(),
                     leases: 1,
                 });
@@ -89,7 +90,7 @@ impl Drop for Lease {
 }
 
 impl Registry {
-    fn lock(&self) -> MutexGuard<'_, HashMap<ConnectionOptions, Shared>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ConnectionOptions, Leased>> {
         // A poisoned lock still holds a usable map: each change is one step.
         self.connections
             .lock()
