@@ -54,8 +54,11 @@ function installServer() {
  * @param {string[]} [options.args] further arguments, such as `['--appendonly', 'yes']`; without any, nothing
  *   is kept on disk
  * @param {string} [options.unixSocket] the socket to listen on as well; by default `redis.sock` in the folder
+ * @param {object} [options.tls] has it listen with TLS as well, on its `tlsPort`
+ * @param {string} options.tls.cert the file of its certificate; `key` and `ca` beside it
+ * @param {string} [options.tls.clients] whether clients are to have certificates: `yes`, `no` or `optional`
  */
-async function startRedis({ program = findServer(), port, dir, config, args = [], unixSocket } = {}) {
+async function startRedis({ program = findServer(), port, dir, config, args = [], unixSocket, tls } = {}) {
   if (!program)
     throw new Error('There is no redis-server or valkey-server on PATH; run `node scripts/setup.js`.');
 
@@ -66,6 +69,8 @@ async function startRedis({ program = findServer(), port, dir, config, args = []
   for (let attempt = 1; ; attempt++) {
     const server = new RedisServer(program, {
       port: port ?? (await freePort()),
+      tlsPort: tls && (await freePort()),
+      tls,
       dir: folder,
       ownDir,
       config,
@@ -93,8 +98,9 @@ class RedisServer {
   /** The server's child process; another one after `restart`. */
   process;
 
-  constructor(program, { port, dir, ownDir, config, args, unixSocket }) {
+  constructor(program, { port, tlsPort, tls, dir, ownDir, config, args, unixSocket }) {
     this.port = port;
+    this.tlsPort = tlsPort;
     this.dir = dir;
     this.unixSocket = unixSocket;
     this.url = `redis://${HOST}:${port}`;
@@ -102,7 +108,7 @@ class RedisServer {
     this.#ownDir = ownDir;
     const address = ['--port', String(port), '--bind', HOST, '--unixsocket', unixSocket];
     const files = ['--dir', dir, '--save', '', '--appendonly', 'no'];
-    this.#args = [...address, ...files, ...args];
+    this.#args = [...address, ...files, ...(tls ? tlsArgs(tlsPort, tls) : []), ...args];
     if (config !== undefined) {
       const file = path.join(dir, 'server.conf');
       fs.writeFileSync(file, config);
@@ -175,6 +181,11 @@ class RedisServer {
     clearTimeout(force);
     this.#watchdog.kill('SIGKILL');
   }
+}
+
+function tlsArgs(port, { cert, key, ca, clients = 'no' }) {
+  const files = ['--tls-cert-file', cert, '--tls-key-file', key, '--tls-ca-cert-file', ca];
+  return ['--tls-port', String(port), '--tls-auth-clients', clients, ...files];
 }
 
 /**

@@ -2,7 +2,6 @@
 
 const { inspect } = require('node:util');
 const { RedisStore } = require('../..');
-const { freePort } = require('../../scripts/redis.js');
 const { Certificates } = require('../support/certificates.js');
 const { connectRaw, startRedis } = require('../support/redis.js');
 const { clientKinds, closeAll, keepStore, openClient } = require('../support/stores.js');
@@ -13,19 +12,12 @@ const PASSWORD = 'p:a%s/s@w€rd';
 let certificates;
 let server;
 let raw;
-let tlsPort;
 
 beforeAll(async () => {
   certificates = new Certificates();
   certificates.makeAuthority('ca');
   certificates.makeCertificate('server', 'DNS:localhost,DNS:redis.example,IP:127.0.0.1');
-  tlsPort = await freePort();
-  server = await startRedis({
-    args: ['--tls-port', String(tlsPort), '--tls-auth-clients', 'optional'].concat(
-      ['--tls-cert-file', certificates.file('server.crt'), '--tls-key-file', certificates.file('server.key')],
-      ['--tls-ca-cert-file', certificates.file('ca.crt')],
-    ),
-  });
+  server = await startRedis({ tls: { ...certificates.ofServer('server'), clients: 'optional' } });
   raw = await connectRaw(server.port);
   await raw.command('ACL', 'SETUSER', 'ann', 'on', `>${PASSWORD}`, '~*', '&*', '+@all');
 });
@@ -83,14 +75,14 @@ describe.each(clientKinds)('the settings of %s', (kind) => {
   test('TLS, with a CA and a name', async () => {
     const store = await open(
       overTls({ ca: certificates.pem('ca.crt'), servername: 'redis.example' }),
-      tlsPort,
+      server.tlsPort,
     );
     await store.set('abc', { n: 1 });
     expect(await store.get('abc')).toEqual({ n: 1 });
   });
 
   test('TLS, unverified', async () => {
-    const store = await open(overTls({ rejectUnauthorized: false }), tlsPort);
+    const store = await open(overTls({ rejectUnauthorized: false }), server.tlsPort);
     expect(await store.get('abc')).toBeNull();
   });
 

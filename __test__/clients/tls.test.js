@@ -1,7 +1,6 @@
 'use strict';
 
 const { RedisStore } = require('../..');
-const { freePort } = require('../../scripts/redis.js');
 const { Certificates } = require('../support/certificates.js');
 const { startRedis } = require('../support/redis.js');
 const { closeAll, keepStore } = require('../support/stores.js');
@@ -9,7 +8,6 @@ const { clients } = require('./unconnected.js');
 
 let certificates;
 let server;
-let port;
 
 beforeAll(async () => {
   certificates = new Certificates();
@@ -17,14 +15,8 @@ beforeAll(async () => {
   certificates.makeAuthority('stranger');
   certificates.makeCertificate('server', 'DNS:localhost');
   certificates.makeCertificate('app', 'DNS:app.example');
-  port = await freePort();
-  server = await startRedis({
-    // The server wants a certificate of its clients, too.
-    args: ['--tls-port', String(port), '--tls-auth-clients', 'yes'].concat(
-      ['--tls-cert-file', file('server.crt'), '--tls-key-file', file('server.key')],
-      ['--tls-ca-cert-file', file('ca.crt')],
-    ),
-  });
+  // The server wants a certificate of its clients, too.
+  server = await startRedis({ tls: { ...certificates.ofServer('server'), clients: 'yes' } });
 });
 afterEach(closeAll);
 afterAll(async () => {
@@ -32,13 +24,12 @@ afterAll(async () => {
   certificates?.remove();
 });
 
-const file = (name) => certificates.file(name);
 const pem = (name) => certificates.pem(name);
 const own = () => ({ cert: pem('app.crt'), key: pem('app.key') });
 
 function open(kind, settings, host = 'localhost') {
   const options = kind.startsWith('io') ? { tls: settings } : { socket: { tls: true, ...settings } };
-  return keepStore(new RedisStore({ client: clients[kind](`rediss://${host}:${port}`, options) }));
+  return keepStore(new RedisStore({ client: clients[kind](`rediss://${host}:${server.tlsPort}`, options) }));
 }
 
 describe.each(Object.keys(clients))('TLS as %s has it', (kind) => {

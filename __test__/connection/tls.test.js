@@ -2,7 +2,6 @@
 
 const { inspect } = require('node:util');
 const { RedisStore } = require('../..');
-const { freePort } = require('../../scripts/redis.js');
 const { Certificates } = require('../support/certificates.js');
 const { connectRaw, startRedis } = require('../support/redis.js');
 const { closeAll, keepStore } = require('../support/stores.js');
@@ -12,7 +11,6 @@ const limits = { commandTimeout: 1000, connectTimeout: 400 };
 let certificates;
 let server;
 let raw;
-let port;
 
 beforeAll(async () => {
   certificates = new Certificates();
@@ -21,17 +19,7 @@ beforeAll(async () => {
   certificates.makeCertificate('server', 'DNS:localhost,DNS:redis.example');
   certificates.makeCertificate('expired', 'DNS:localhost', { days: -1 });
   certificates.makeCertificate('app', 'DNS:app.example');
-  port = await freePort();
-  server = await startRedis({
-    args: [
-      '--tls-port',
-      String(port),
-      '--tls-auth-clients',
-      'no',
-      '--tls-ca-cert-file',
-      file('ca.crt'),
-    ].concat(['--tls-cert-file', file('server.crt')], ['--tls-key-file', file('server.key')]),
-  });
+  server = await startRedis({ tls: certificates.ofServer('server') });
   raw = await connectRaw(server.port);
 });
 afterEach(async () => {
@@ -56,7 +44,7 @@ async function configure(settings) {
   expect(await raw.command('CONFIG', 'SET', ...Object.entries(settings).flat())).toBe('OK');
 }
 
-const open = (tls, { host = 'localhost', scheme = 'rediss', at = port } = {}) =>
+const open = (tls, { host = 'localhost', scheme = 'rediss', at = server.tlsPort } = {}) =>
   keepStore(new RedisStore({ url: `${scheme}://${host}:${at}`, tls, ...limits }));
 
 const failure = (...args) =>
@@ -126,7 +114,7 @@ test('a port without TLS is named as one', async () => {
 test('a port with TLS, spoken to without, fails by the deadline and names the server', async () => {
   const error = await failure(undefined, { scheme: 'redis' });
   expect(error.code).toMatch(/^ERR_REDIS_(UNAVAILABLE|TIMEOUT)$/);
-  expect(error.message).toContain(`redis://localhost:${port}`);
+  expect(error.message).toContain(`redis://localhost:${server.tlsPort}`);
 });
 
 describe('a server that wants a certificate of its clients', () => {
@@ -157,7 +145,7 @@ describe('settings that cannot be used are refused when the store is made, by th
   const refusal = (tls) => {
     let store;
     try {
-      store = new RedisStore({ url: `rediss://localhost:${port}`, tls });
+      store = new RedisStore({ url: `rediss://localhost:${server.tlsPort}`, tls });
     } catch (error) {
       return error;
     }

@@ -16,6 +16,11 @@ class Certificates {
     return path.join(this.#dir, name);
   }
 
+  /** What `startRedis` takes for TLS with a certificate. */
+  ofServer(name) {
+    return { cert: this.file(`${name}.crt`), key: this.file(`${name}.key`), ca: this.file('ca.crt') };
+  }
+
   pem(name) {
     return fs.readFileSync(this.file(name));
   }
