@@ -48,3 +48,14 @@ test('where a reply swallows others to the end of a line, no session reaches who
   expect(third).toEqual({ name: 'third' });
   expect(await store.get('first')).toEqual(sessionOf(123));
 });
+
+test('where the answer to a save that looks for conflicts is none, it is asked for again', async () => {
+  const guarded = await openStore('url', network.port, { commandTimeout: 400, onConflict: 'reject' });
+  expect(await guarded.get('abc')).toBeNull();
+  const { accepted } = network;
+  // That nothing was stored before.
+  network.damage('_\r\n', '+\r\n');
+  await guarded.set('abc', { n: 1 });
+  expect(await guarded.get('abc')).toEqual({ n: 1 });
+  expect(network.accepted).toBe(accepted + 1);
+});
