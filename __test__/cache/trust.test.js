@@ -7,6 +7,7 @@ const { hit } = require('../support/hits.js');
 const { liveSession } = require('../support/sessions.js');
 const { closeAll, keepStore, openStore } = require('../support/stores.js');
 const { startCluster } = require('../support/cluster.js');
+const { describeServers } = require('../support/servers.js');
 const { startProxy } = require('../support/proxy.js');
 const { until } = require('../support/until.js');
 
@@ -226,6 +227,38 @@ describe('in a cluster', () => {
       expect.objectContaining({ code: 'ERR_INVALID_ARG_VALUE', message: expect.stringMatching(/replica/) }),
     );
   });
+});
+
+// Redis has no means to have a node hear no others.
+describeServers('%s', (name, program) => {
+  if (!name.startsWith('Valkey')) return;
+  let cluster;
+  afterEach(() => cluster?.stop());
+
+  test('a primary that is cut off from the others is not trusted for longer than it serves', async () => {
+    cluster = await startCluster({ program, args: ['--enable-debug-command', 'yes'] });
+    const owner = await cluster.ownerOf(await cluster.slotOf('sess:s0'));
+    const url = `redis+cluster://127.0.0.1:${owner.port}`;
+    const store = keepStore(new RedisStore({ url, cache: { maxStaleness: 500 } }));
+    store.on('error', () => {});
+    await store.set('s0', numbered(1));
+    await until(() => hit(store, 's0') === 1);
+    // What came about when it was opened is over: nobody asks for the slots meanwhile.
+    const { reads, hits } = await readFor(1000, store, 's0');
+    expect(hits).toBeGreaterThan(reads / 2);
+
+    const roles = await Promise.all(cluster.nodes.map((node) => askOnce(node, 'ROLE')));
+    const heir = cluster.nodes[roles.findIndex(([, , port]) => port === owner.port)];
+    await askOnce(owner, 'DEBUG', 'DROP-CLUSTER-PACKET-FILTER', '-2');
+    await askOnce(heir, 'CLUSTER', 'FAILOVER', 'TAKEOVER');
+    await until(async () => String((await askOnce(heir, 'ROLE'))[0]) === 'master');
+    await askOnce(heir, 'SET', 'sess:s0', JSON.stringify(numbered(2)));
+
+    // A second after it lost the others, it serves nobody any more, and says that it is a primary all the same.
+    await until(() => hit(store, 's0') !== 1);
+    expect(String((await askOnce(owner, 'ROLE'))[0])).toBe('master');
+    await until(async () => (await store.get('s0').catch(() => null))?.n === 2, 20_000);
+  }, 60_000);
 });
 
 describe('the option', () => {

@@ -473,9 +473,13 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// What was sent at this moment has been answered.
-    pub(crate) fn answered(&self, sent: Moment) {
-        self.heard.set(sent);
+    /// That what was sent at this moment has been answered. To be counted when the messages about changes that
+    /// came before the answer have been given to [`Cache::invalidate`].
+    pub(crate) fn proof(&self, sent: Moment) -> Proof {
+        Proof {
+            heard: Arc::clone(&self.heard),
+            sent,
+        }
     }
 
     /// When the connection, if it is idle, is to be asked for a sign of life.
@@ -483,6 +487,19 @@ impl Line {
         let pause = self.cache.probe_pause().filter(|_| self.hears)?;
         let age = self.heard.get().before(Moment::now());
         Some(Instant::now() + pause.saturating_sub(age))
+    }
+}
+
+/// Up to when a connection has told of all changes.
+#[derive(Debug)]
+pub(crate) struct Proof {
+    heard: Arc<Stamp>,
+    sent: Moment,
+}
+
+impl Proof {
+    pub(crate) fn count(self) {
+        self.heard.set(self.sent);
     }
 }
 
@@ -625,12 +642,12 @@ mod tests {
         assert_eq!(text(&cache, b"k"), None);
         let long_ago = Moment::now();
         std::thread::sleep(Duration::from_millis(60));
-        line.answered(Moment::now());
+        line.proof(Moment::now()).count();
         assert_eq!(text(&cache, b"k"), None, "the other one is still silent");
-        quiet.answered(Moment::now());
+        quiet.proof(Moment::now()).count();
         assert!(text(&cache, b"k").is_some());
         // An answer tells nothing of what came after its command was sent.
-        line.answered(long_ago);
+        line.proof(long_ago).count();
         assert_eq!(text(&cache, b"k"), None);
         let stats = cache.stats();
         assert_eq!((stats.hits, stats.misses), (2, 0));

@@ -12,9 +12,8 @@ use super::questions::Questions;
 use super::slots::{Redirection, SLOTS, Slots, slot};
 use super::status::{Down, Event, Watch, Watches};
 use super::supervisor::window::MOST_HANG_UPS;
-use super::tracking::Tracking;
+use super::tracking::{Told, Tracking};
 use super::{Connection, Job, Message, Reply, Settle, Shared, Walker};
-use crate::cache::Invalidation;
 use crate::error::Error;
 use crate::options::{Address, Cluster, ConnectionOptions, Membership, Node};
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -85,7 +84,7 @@ enum News {
     Replies(Node, Vec<((Place, u16), Reply)>),
     Event(Node, Event),
     /// In its place among the replies.
-    Invalidation(Invalidation),
+    Told(Told),
     Slots(Result<Slots, Error>),
 }
 
@@ -324,9 +323,9 @@ impl Router {
     fn take(&mut self, news: News) {
         match news {
             News::Replies(node, replies) => self.take_replies(&node, replies),
-            News::Invalidation(invalidation) => {
+            News::Told(told) => {
                 if let Some(cache) = &self.shared.cache {
-                    cache.invalidate(&invalidation);
+                    told.reach(cache);
                 }
             }
             News::Event(_, Event::CredentialsWanted) => {
@@ -616,9 +615,9 @@ impl Router {
         };
         let tracking = self.shared.cache.clone().map(|cache| {
             let news = self.sender.clone();
-            let relay = move |invalidation| {
+            let relay = move |told| {
                 // The router is gone only when nobody needs to know.
-                let _ = news.send(News::Invalidation(invalidation));
+                let _ = news.send(News::Told(told));
             };
             Tracking::new(cache, Some(Box::new(relay)))
         });

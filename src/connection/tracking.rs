@@ -7,23 +7,37 @@
 //! here for ever, as it forgets whom to tell.
 
 use super::link::Link;
-use crate::cache::{Cache, Invalidation, Line, Moment};
+use crate::cache::{Cache, Invalidation, Line, Moment, Proof};
 use crate::error::Error;
 use redis::{PushKind, Value};
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// Takes a message, in its place among the replies.
-type Relay = Box<dyn Fn(Invalidation) + Send>;
+/// What a connection tells the cache, in its place among the replies.
+pub(super) enum Told {
+    Changed(Invalidation),
+    Answered(Proof),
+}
+
+impl Told {
+    pub(super) fn reach(self, cache: &Cache) {
+        match self {
+            Self::Changed(invalidation) => cache.invalidate(&invalidation),
+            Self::Answered(proof) => proof.count(),
+        }
+    }
+}
+
+type Relay = Box<dyn Fn(Told) + Send>;
 
 pub(super) struct Tracking {
     cache: Arc<Cache>,
-    /// Where replies take another way, the messages must take it, too.
+    /// Of a node of a cluster, whose replies take another way: what the cache is told must take it, too.
     relay: Option<Relay>,
     /// For as long as a link is open.
     line: Option<Line>,
-    /// The server has said that it is a replica.
-    is_replica: bool,
+    /// A key that the node was asked about since it last refused to serve one.
+    witness: Option<Vec<u8>>,
 }
 
 impl Tracking {
@@ -32,7 +46,7 @@ impl Tracking {
             cache,
             relay,
             line: None,
-            is_replica: false,
+            witness: None,
         }
     }
 
@@ -40,7 +54,7 @@ impl Tracking {
     pub(super) fn begin(&mut self, link: &Link, server: &str) -> Result<(), Error> {
         let cause = link.deafness();
         self.line = Some(self.cache.begin(cause.is_none()));
-        self.is_replica = false;
+        self.witness = None;
         match cause {
             None => Ok(()),
             Some(cause) => Err(Error::CacheOff {
@@ -60,34 +74,60 @@ impl Tracking {
         if *kind != PushKind::Invalidate || self.line.is_none() {
             return;
         }
-        let invalidation = read(data);
+        self.tell(Told::Changed(read(data)));
+    }
+
+    fn tell(&self, told: Told) {
         match &self.relay {
-            Some(relay) => relay(invalidation),
-            None => self.cache.invalidate(&invalidation),
+            Some(relay) => relay(told),
+            None => told.reach(&self.cache),
+        }
+    }
+
+    /// Something is sent; `key` is that of the first command, if it has one. When that was, if an answer is proof
+    /// that the messages of before have come.
+    ///
+    /// A node of a cluster that is cut off from the others, or has become a replica, is well otherwise and hears
+    /// of no changes: what it says of other things than keys proves nothing.
+    pub(super) fn note_sent(&mut self, key: Option<&[u8]>) -> Option<Moment> {
+        if self.relay.is_some() {
+            match key {
+                Some(key) => {
+                    let witness = self.witness.get_or_insert_default();
+                    witness.clear();
+                    witness.extend_from_slice(key);
+                }
+                None if self.witness.is_some() => return None,
+                // Nothing that is kept is from it.
+                None => {}
+            }
+        }
+        Some(Moment::now())
+    }
+
+    /// A reply has come. A node that does not serve a key has nothing to say of those that were read from it.
+    pub(super) fn note_reply(&mut self, value: &Value) {
+        if let Value::ServerError(error) = value
+            && matches!(
+                error.code(),
+                "MOVED" | "CLUSTERDOWN" | "MASTERDOWN" | "LOADING"
+            )
+            && self.witness.take().is_some()
+        {
+            self.cache.clear();
         }
     }
 
     /// What was sent at this moment has been answered.
     pub(super) fn answered(&self, sent: Option<Moment>) {
         if let (Some(line), Some(sent)) = (&self.line, sent) {
-            line.answered(sent);
+            self.tell(Told::Answered(line.proof(sent)));
         }
     }
 
-    /// The question by which a node of a cluster gives a sign of life: one that has become a replica, and
-    /// is cut off from its primary, tells of no changes and is well otherwise.
-    pub(super) const ROLE: &[u8] = b"ROLE";
-
-    /// Takes the answer. One that is refused tells nothing.
-    pub(super) fn note_role(&mut self, answer: &Value) {
-        let is_replica = match answer {
-            Value::Array(parts) => parts.first() == Some(&Value::BulkString(b"slave".to_vec())),
-            _ => false,
-        };
-        if is_replica && !self.is_replica {
-            self.cache.clear();
-        }
-        self.is_replica = is_replica;
+    /// By a question about which key a node of a cluster is to give a sign of life.
+    pub(super) fn witness(&self) -> Option<&[u8]> {
+        self.witness.as_deref()
     }
 
     /// When to ask an idle server for a sign of life.
@@ -115,6 +155,68 @@ fn read(data: Vec<Value>) -> Invalidation {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::{CacheOptions, Entry};
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    fn reply(bytes: &[u8]) -> Value {
+        redis::parse_redis_value(bytes).expect("a reply")
+    }
+
+    /// A node of a cluster, its cache, and what it has told.
+    fn node() -> (Tracking, Arc<Cache>, mpsc::Receiver<Told>) {
+        let cache = Arc::new(Cache::new(CacheOptions {
+            max_bytes: 1 << 20,
+            max_entries: 10,
+            max_staleness: Duration::from_millis(50),
+        }));
+        let (sender, told) = mpsc::channel();
+        let relay = Box::new(move |told| sender.send(told).expect("somebody listens"));
+        let mut tracking = Tracking::new(Arc::clone(&cache), Some(relay));
+        tracking.line = Some(cache.begin(true));
+        let entry = Entry {
+            text: b"{}"[..].into(),
+            ends: None,
+            until: None,
+            in_force: None,
+        };
+        cache.keep(cache.ticket(), b"k", entry);
+        (tracking, cache, told)
+    }
+
+    #[test]
+    fn what_a_node_tells_reaches_the_cache_in_its_place() {
+        let (mut tracking, cache, told) = node();
+        std::thread::sleep(Duration::from_millis(60));
+        let sent = tracking.note_sent(Some(b"k"));
+        tracking.take(&PushKind::Invalidate, vec![reply(b"*1\r\n$5\r\nother\r\n")]);
+        tracking.answered(sent);
+        assert!(
+            cache.look_up(b"k").is_none(),
+            "it is proof of a message that is on its way"
+        );
+        let (changed, answered) = (told.recv().expect("told"), told.recv().expect("told"));
+        changed.reach(&cache);
+        assert!(cache.look_up(b"k").is_none());
+        answered.reach(&cache);
+        assert!(cache.look_up(b"k").is_some());
+    }
+
+    #[test]
+    fn a_node_is_trusted_for_what_it_says_of_keys() {
+        let (mut tracking, cache, _told) = node();
+        assert!(tracking.note_sent(None).is_some(), "nothing was read there");
+        assert!(tracking.note_sent(Some(b"k")).is_some());
+        assert_eq!(tracking.witness(), Some(&b"k"[..]));
+        assert!(tracking.note_sent(None).is_none());
+        for fine in [&b"$2\r\n{}\r\n"[..], b"-ASK 1 h:1\r\n", b"-OOM no\r\n"] {
+            tracking.note_reply(&reply(fine));
+            assert!(cache.look_up(b"k").is_some());
+        }
+        tracking.note_reply(&reply(b"-CLUSTERDOWN The cluster is down\r\n"));
+        assert!(cache.look_up(b"k").is_none());
+        assert_eq!(tracking.witness(), None);
+    }
 
     #[test]
     fn messages_name_keys_or_mean_all() {

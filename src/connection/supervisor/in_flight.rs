@@ -15,8 +15,8 @@ pub(super) enum Asked {
     Expired,
     /// By ourselves: whether it lives, and whether commands and replies are in step.
     Ping,
-    /// The same of a node of a cluster, and whether it is a primary.
-    Role,
+    /// The same of a node of a cluster, and whether it serves a key.
+    Key,
 }
 
 impl Asked {
@@ -38,7 +38,7 @@ impl Asked {
                 .is_some_and(|&command| job.commands.expects(command, value)),
             Self::Expired => !is_pong,
             Self::Ping => is_pong || matches!(value, Value::ServerError(_)),
-            Self::Role => matches!(value, Value::Array(_) | Value::ServerError(_)),
+            Self::Key => matches!(value, Value::Int(_) | Value::ServerError(_)),
         }
     }
 }
@@ -53,7 +53,7 @@ pub(super) struct Sent {
     pub(super) replies: Vec<Value>,
     /// When it was queued for the socket.
     sent: Instant,
-    /// The same by the clocks of the cache, where there is one.
+    /// The same by the clocks of the cache, where an answer is proof for it.
     pub(super) moment: Option<Moment>,
     /// The position of its end in the bytes sent.
     end: u64,
@@ -196,14 +196,14 @@ mod tests {
         let replies = [
             reply(b"+PONG\r\n"),
             reply(b"$1\r\nx\r\n"),
-            reply(b"*0\r\n"),
+            reply(b":-2\r\n"),
             reply(b"-NOPERM no\r\n"),
         ];
         let fits = |asked: &Asked| replies.each_ref().map(|reply| asked.expects(0, reply));
         assert_eq!(fits(&job(Instant::now())), [false, true, false, true]);
         assert_eq!(fits(&Asked::Expired), [false, true, true, true]);
         assert_eq!(fits(&Asked::Ping), [true, false, false, true]);
-        assert_eq!(fits(&Asked::Role), [false, false, true, true]);
+        assert_eq!(fits(&Asked::Key), [false, false, true, true]);
     }
 
     #[test]

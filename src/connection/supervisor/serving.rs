@@ -194,7 +194,7 @@ impl Supervisor {
             if is_due {
                 if self.expire() {
                     // What is sent from here on must not be given the replies that are missing.
-                    self.ask(link, Asked::Ping);
+                    self.ask_for_pong(link);
                 }
                 if let Some(failure) = self.probe(link) {
                     return Some(failure);
@@ -240,14 +240,15 @@ impl Supervisor {
                     end = link.send(job.commands.bytes(command));
                 }
             }
-            self.note_sent(Asked::Job(job), due, end);
+            let first = job.pending.first();
+            let moment = self.note_sent(first.and_then(|&first| job.commands.key(first)));
+            self.in_flight.push(Asked::Job(job), due, end, moment);
         }
     }
 
-    /// So many replies are due, to what ends at this position in the bytes sent.
-    fn note_sent(&mut self, asked: Asked, due: usize, end: u64) {
-        let moment = self.tracking.as_ref().map(|_| Moment::now());
-        self.in_flight.push(asked, due, end, moment);
+    /// Something is sent whose first command has this key. When, if its answer is proof for the cache.
+    fn note_sent(&mut self, key: Option<&[u8]>) -> Option<Moment> {
+        self.tracking.as_mut()?.note_sent(key)
     }
 
     /// Gives a reply, which came at `heard`, to the command that it answers.
@@ -283,10 +284,11 @@ impl Supervisor {
         }
         // Our own question after a loss is no service.
         self.served |= sent.asked.job().is_some() || self.window.is_open();
-        match (&sent.asked, &mut self.tracking) {
-            (Asked::Job(_), _) => sent.replies.push(value),
-            (Asked::Role, Some(tracking)) => tracking.note_role(&value),
-            _ => {}
+        if let Some(tracking) = &mut self.tracking {
+            tracking.note_reply(&value);
+        }
+        if let Asked::Job(_) = &sent.asked {
+            sent.replies.push(value);
         }
         self.window.prove();
         self.replied = heard;
@@ -427,18 +429,25 @@ impl Supervisor {
 
     /// Asks a question that any server answers.
     fn ask_for_life(&mut self, link: &mut Link) {
-        let is_node = self.options.membership == Membership::Member && self.tracking.is_some();
-        self.ask(link, if is_node { Asked::Role } else { Asked::Ping });
+        match self.tracking.as_ref().and_then(Tracking::witness) {
+            Some(key) => {
+                let words: [&[u8]; 2] = [b"PTTL", key];
+                let command = Commands::of(Access::Read, Expect::Integer, Some(1), &words);
+                self.ask(link, Asked::Key, &command);
+            }
+            None => self.ask_for_pong(link),
+        }
+    }
+
+    fn ask_for_pong(&mut self, link: &mut Link) {
+        let command = Commands::of(Access::Read, Expect::Any, None, &[b"PING"]);
+        self.ask(link, Asked::Ping, &command);
     }
 
     /// Asks a question of our own.
-    fn ask(&mut self, link: &mut Link, question: Asked) {
-        let word = match question {
-            Asked::Role => Tracking::ROLE,
-            _ => b"PING",
-        };
-        let command = Commands::of(Access::Read, Expect::Any, None, &[word]);
+    fn ask(&mut self, link: &mut Link, question: Asked, command: &Commands) {
         let end = link.send(command.bytes(0));
-        self.note_sent(question, 1, end);
+        let moment = self.note_sent(command.key(0));
+        self.in_flight.push(question, 1, end, moment);
     }
 }
