@@ -6,8 +6,8 @@
 //!
 //! - **In the server's order.** A value is put in, and taken out again, in the order in which the server
 //!   sent the reply and the message about the change. So a message finds the value that it is about.
-//! - **Not across our own writes.** The value is gone when a write is issued, and a read that was issued
-//!   before the write puts nothing in ([`Ticket::serial`]).
+//! - **Not across our own writes.** The value is gone when a write is issued, and again when it is answered. A
+//!   read that was sent before the write puts nothing in ([`Ticket::serial`]).
 //! - **On one connection.** What a lost connection had read is forgotten, and a read that was issued
 //!   before the loss puts nothing in ([`Ticket::epoch`]).
 //! - **With a server that is there.** A value is given out only if a command that was sent less than
@@ -132,10 +132,13 @@ impl fmt::Debug for State {
     }
 }
 
+#[derive(Default)]
 struct Write {
-    /// The number of the last of them.
+    /// The number of the last of them that was sent.
     serial: u64,
     count: usize,
+    /// How many of them are still to be sent: another thread may send a read before them that it issued after.
+    unsent: usize,
 }
 
 type Entries = unsync::Cache<Box<[u8]>, Arc<Entry>, Weight, RandomState, Evictions>;
@@ -281,7 +284,7 @@ impl Cache {
             && state
                 .writes
                 .get(key)
-                .is_some_and(|write| write.serial > ticket.serial);
+                .is_some_and(|write| write.unsent > 0 || write.serial > ticket.serial);
         if is_of_now && !is_overtaken && state.can_hear() {
             state
                 .entries
@@ -301,20 +304,16 @@ impl Cache {
     /// before is not to be kept.
     pub(crate) fn write(self: &Arc<Self>, key: &[u8]) -> Writing {
         let mut state = self.lock();
-        let serial = self.next_serial();
-        let write = state
-            .writes
-            .entry(key.into())
-            .or_insert(Write { serial, count: 0 });
-        write.serial = serial;
+        let write = state.writes.entry(key.into()).or_default();
         write.count += 1;
+        write.unsent += 1;
         let removed = state.remove(key);
         drop(state);
         drop(removed);
         Writing {
             cache: Arc::clone(self),
             key: key.into(),
-            serial,
+            is_sent: false,
         }
     }
 
@@ -427,28 +426,21 @@ impl State {
 pub(crate) struct Writing {
     cache: Arc<Cache>,
     key: Box<[u8]>,
-    serial: u64,
+    is_sent: bool,
 }
 
 impl Writing {
-    /// Of a read that is sent right after the write.
-    pub(crate) fn ticket(&self) -> Ticket {
-        Ticket {
-            serial: self.serial,
-            ..self.cache.ticket()
-        }
-    }
-
-    /// The write was done by a later command than those that were sent at first.
-    pub(crate) fn again(&mut self) {
+    /// It is sent, in its place among the reads. The ticket is that of one that is sent right after it.
+    pub(crate) fn send(&mut self) -> Ticket {
         let mut state = self.cache.lock();
-        self.serial = self.cache.next_serial();
+        let serial = self.cache.next_serial();
         if let Some(write) = state.writes.get_mut(&self.key) {
-            write.serial = self.serial;
+            write.serial = serial;
+            write.unsent -= usize::from(!self.is_sent);
         }
-        let removed = state.remove(&self.key);
         drop(state);
-        drop(removed);
+        self.is_sent = true;
+        self.cache.ticket()
     }
 }
 
@@ -457,10 +449,15 @@ impl Drop for Writing {
         let mut state = self.cache.lock();
         if let Some(write) = state.writes.get_mut(&self.key) {
             write.count -= 1;
+            write.unsent -= usize::from(!self.is_sent);
             if write.count == 0 {
                 state.writes.remove(&self.key);
             }
         }
+        // Read after it was sent, but before it was done: the server may have put it off.
+        let removed = state.remove(&self.key);
+        drop(state);
+        drop(removed);
     }
 }
 
@@ -573,33 +570,33 @@ mod tests {
         let _line = cache.begin(true);
         let before = cache.ticket();
         cache.keep(before, b"k", entry("old"));
-        let writing = cache.write(b"k");
+        let mut writing = cache.write(b"k");
         assert_eq!(text(&cache, b"k"), None, "gone when the write is issued");
         cache.keep(before, b"k", entry("old"));
         assert_eq!(text(&cache, b"k"), None, "read before the write");
         cache.keep(before, b"other", entry("other"));
         assert!(text(&cache, b"other").is_some());
-        cache.keep(writing.ticket(), b"k", entry("new"));
-        assert_eq!(
-            text(&cache, b"k").as_deref(),
-            Some("new"),
-            "read after the write"
-        );
+        let overtaking = cache.ticket();
+        cache.keep(overtaking, b"k", entry("old"));
+        assert_eq!(text(&cache, b"k"), None, "issued after it, but sent before");
+        let after = writing.send();
+        cache.keep(overtaking, b"k", entry("old"));
+        assert_eq!(text(&cache, b"k"), None, "answered when it is sent");
+        cache.keep(after, b"k", entry("new"));
+        let kept = text(&cache, b"k");
+        assert_eq!(kept.as_deref(), Some("new"), "read after the write");
         let mut second = cache.write(b"k");
-        cache.keep(writing.ticket(), b"k", entry("new"));
-        assert_eq!(text(&cache, b"k"), None, "read before the second write");
-        cache.keep(second.ticket(), b"k", entry("newer"));
-        let between = cache.ticket();
-        second.again();
-        assert_eq!(text(&cache, b"k"), None, "written later than it seemed");
-        cache.keep(between, b"k", entry("newer"));
-        assert_eq!(text(&cache, b"k"), None);
         drop(writing);
-        cache.keep(between, b"k", entry("newer"));
+        cache.keep(after, b"k", entry("new"));
         assert_eq!(text(&cache, b"k"), None, "one of the writes is under way");
+        cache.keep(second.send(), b"k", entry("put off"));
         drop(second);
+        assert_eq!(text(&cache, b"k"), None, "done later than the read");
         cache.keep(cache.ticket(), b"k", entry("newest"));
         assert_eq!(text(&cache, b"k").as_deref(), Some("newest"));
+        drop(cache.write(b"k"));
+        cache.keep(cache.ticket(), b"k", entry("kept"));
+        assert!(text(&cache, b"k").is_some(), "a write that is never sent");
         assert!(cache.lock().writes.is_empty());
     }
 

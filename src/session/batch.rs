@@ -242,7 +242,7 @@ impl Piece {
         mark: Mark,
     ) {
         let request = Some((request, operation.name()));
-        let (ticket, writing) = match mark {
+        let (ticket, mut writing) = match mark {
             Mark::Read(ticket) => (Some(ticket), None),
             Mark::Write(writing) => (None, Some(writing)),
             Mark::None => (None, None),
@@ -253,12 +253,10 @@ impl Piece {
             return;
         }
         sessions.connection().flights().close(stored.key);
+        let after = writing.as_mut().map(Writing::send);
         // What is written is read again at once: that has the server tell of its next change, and what is
         // kept is what the server has, whoever wrote it.
-        let refill = match operation {
-            Operation::Destroy => None,
-            _ => writing.as_ref().map(Writing::ticket),
-        };
+        let refill = after.filter(|_| operation != Operation::Destroy);
         let before = self.commands.len();
         let pending = match operation {
             // Added above.

@@ -155,7 +155,7 @@ impl Guarded {
         self,
         sessions: Sessions,
         attempt: Attempt,
-        mut writing: Option<Writing>,
+        writing: Option<Writing>,
     ) -> Answer {
         let connection = sessions.connection();
         let waited = connection.command_timeout();
@@ -171,9 +171,7 @@ impl Guarded {
         });
         // Reads that followed the first attempt may have seen what was there before the last.
         connection.flights().close(&self.key);
-        if let Some(writing) = &mut writing {
-            writing.again();
-        }
+        drop(writing);
         answer
     }
 
