@@ -3,7 +3,9 @@
 //! One task routes; every node has a connection of its own, with a [`super::supervisor`] behind it, that
 //! gives back what it cannot do. Where a node sends a command on, is lost or puts it off, the command's
 //! slot is parked: what is under way in the slot comes back first, then all of it goes out again in the
-//! order in which it was sent. So order is kept per key, and slots that are well do not wait for others.
+//! order in which it was sent; a write, too, that was done although one before it was not. Where a slot gets
+//! another node, what is under way at the one before comes back first as well. So order is kept per key, and slots
+//! that are well do not wait for others.
 
 use super::commands::{Access, Commands, Expect};
 use super::inbox::Inbox;
@@ -381,12 +383,22 @@ impl Router {
             let under_way = &mut self.under_way[usize::from(slot)];
             *under_way -= 1;
             if *under_way == 0 {
-                self.parked.try_slot(slot);
+                self.parked.come_back(slot);
             }
             // Its time may have run out meanwhile.
             let Some(work) = self.jobs.get_mut(&place.job) else {
                 continue;
             };
+            // One before it is yet to be done: it would be undone by that.
+            if work.commands.access(place.at) == Access::Write
+                && self
+                    .parked
+                    .first(slot)
+                    .is_some_and(|(first, _)| first < place)
+            {
+                self.park(slot, place, None, None);
+                continue;
+            }
             let mut error = match reply {
                 Err(error) => error,
                 reply => {
@@ -416,6 +428,7 @@ impl Router {
                 Some(Redirection::Moved(owner)) => {
                     self.open(&owner);
                     self.slots.moved(slot, owner);
+                    self.hold(slot);
                     self.note_change();
                     self.hurry();
                     self.park(slot, place, None, later.filter(|_| goes_round));
@@ -502,6 +515,13 @@ impl Router {
         let is_operation = self.is_operation(place);
         let waiting = Waiting { ask, is_operation };
         self.parked.add(slot, place, waiting, not_before);
+    }
+
+    /// What is under way in a slot is at another node than what follows would go to: that waits.
+    fn hold(&mut self, slot: u16) {
+        if self.under_way[usize::from(slot)] > 0 {
+            self.parked.hold(slot);
+        }
     }
 
     /// Sends what is parked in slots where nothing is under way any more and whose nodes serve.
@@ -702,10 +722,15 @@ impl Router {
         self.ignorance = None;
         if self.slots != slots {
             self.questions.begin_anew(Instant::now());
-            if !self.slots.has_same_primaries(&slots) {
+            let former = mem::replace(&mut self.slots, slots);
+            if !former.has_same_primaries(&self.slots) {
                 self.note_change();
+                for slot in 0..SLOTS {
+                    if former.primary(slot) != self.slots.primary(slot) {
+                        self.hold(slot);
+                    }
+                }
             }
-            self.slots = slots;
             self.parked.try_all();
         }
         let mut needed: Vec<Node> = Vec::new();

@@ -5,7 +5,7 @@
 
 use super::cluster::Place;
 use crate::options::Node;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::mem;
 use tokio::time::Instant;
 
@@ -13,6 +13,8 @@ use tokio::time::Instant;
 pub(super) struct Parked {
     /// None of them is empty.
     slots: HashMap<u16, Slot>,
+    /// Slots where what is under way must come back before anything else goes out.
+    held: HashSet<u16>,
     /// How many operations begin with what is parked.
     operations: usize,
     /// Slots whose first command may be able to go.
@@ -39,8 +41,20 @@ impl Parked {
         self.slots.is_empty()
     }
 
+    /// Whether what comes for the slot has to wait.
     pub(super) fn has(&self, slot: u16) -> bool {
-        self.slots.contains_key(&slot)
+        self.slots.contains_key(&slot) || self.held.contains(&slot)
+    }
+
+    /// What comes for the slot waits until what is under way has come back.
+    pub(super) fn hold(&mut self, slot: u16) {
+        self.held.insert(slot);
+    }
+
+    /// Nothing is under way in the slot any more.
+    pub(super) fn come_back(&mut self, slot: u16) {
+        self.held.remove(&slot);
+        self.try_slot(slot);
     }
 
     pub(super) fn operations(&self) -> usize {
@@ -179,6 +193,29 @@ mod tests {
         assert_eq!(parked.alarm(), Some(later));
         assert_eq!(parked.take_due(later), [3]);
         assert_eq!(parked.alarm(), None, "whether or not it could go");
+    }
+
+    #[test]
+    fn what_comes_for_a_slot_waits_for_what_is_under_way_elsewhere() {
+        let now = Instant::now();
+        let mut parked = Parked::default();
+        assert!(!parked.has(3));
+        parked.hold(3);
+        assert!(parked.has(3) && !parked.has(4));
+        assert!(parked.is_empty(), "it waits for nothing by itself");
+        parked.come_back(3);
+        assert!(!parked.has(3));
+        assert_eq!(parked.take_due(now), [0; 0]);
+        parked.hold(3);
+        add(&mut parked, 3, 1, None);
+        assert_eq!(
+            parked.take_due(now),
+            [3],
+            "the router knows what is under way"
+        );
+        parked.come_back(3);
+        assert_eq!(parked.take_due(now), [3]);
+        assert!(parked.has(3));
     }
 
     #[test]

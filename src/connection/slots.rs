@@ -55,6 +55,10 @@ impl Slots {
         self.shards.get(usize::from(place))
     }
 
+    pub(super) fn primary(&self, slot: u16) -> Option<&Node> {
+        self.shard(slot).map(|shard| &shard.primary)
+    }
+
     pub(super) fn shards(&self) -> &[Shard] {
         &self.shards
     }

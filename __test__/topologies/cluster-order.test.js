@@ -1,0 +1,90 @@
+'use strict';
+
+const { RedisStore } = require('../..');
+const { startCluster } = require('../support/cluster.js');
+const { startProxy } = require('../support/proxy.js');
+const { askOnce } = require('../support/redis.js');
+const { closeAll, keepStore } = require('../support/stores.js');
+const { until } = require('../support/until.js');
+
+// The writes to one session take effect in the order in which they were asked for, whatever becomes of its node.
+
+const LIMIT_MS = 60_000;
+const HOST = '127.0.0.1';
+const DEADLINE_MS = 8000;
+
+const stops = [];
+afterEach(async () => {
+  await closeAll();
+  for (const stop of stops.splice(0)) await stop();
+}, LIMIT_MS);
+
+async function start(options) {
+  const cluster = await startCluster(options);
+  stops.push(() => cluster.stop());
+  return cluster;
+}
+
+const ask = (node, ...command) => askOnce({ port: node.port }, ...command);
+
+test(
+  'a write that was put off is not repeated after a later one that was done',
+  async () => {
+    const cluster = await start({ primaries: 1, replicas: 0 });
+    const [node] = cluster.nodes;
+    const network = await startProxy(node.port);
+    stops.unshift(() => network.close());
+    const natMap = { [`${HOST}:${node.port}`]: { host: HOST, port: network.port } };
+    const store = keepStore(
+      new RedisStore({ cluster: { addresses: cluster.addresses, natMap }, commandTimeout: DEADLINE_MS }),
+    );
+    await store.set('abc', { n: 0 });
+
+    // Without one of its slots, a cluster serves none.
+    const slot = (await cluster.slotOf('sess:abc')) + 1;
+    await ask(node, 'CLUSTER', 'DELSLOTS', slot);
+    network.delay({ reply: 500 });
+    const first = store.set('abc', { n: 1 });
+    await until(async () =>
+      /cmdstat_set:.*rejected_calls=1,/.test(String(await ask(node, 'INFO', 'commandstats'))),
+    );
+    await ask(node, 'CLUSTER', 'ADDSLOTS', slot);
+    await until(async () => /cluster_state:ok/.test(String(await ask(node, 'CLUSTER', 'INFO'))));
+    const second = store.set('abc', { n: 2 });
+    await Promise.all([first, second]);
+    expect(await store.get('abc')).toEqual({ n: 2 });
+  },
+  LIMIT_MS,
+);
+
+test(
+  'a write that waits at a primary that hangs is not repeated at its successor after a later one',
+  async () => {
+    const cluster = await start({ primaries: 3, replicas: 1 });
+    const store = keepStore(
+      new RedisStore({ cluster: cluster.addresses, commandTimeout: DEADLINE_MS, prefix: '' }),
+    );
+    await store.set('abc', { n: 0 });
+    const slot = await cluster.slotOf('abc');
+    const former = await cluster.ownerOf(slot);
+    const heir = cluster.nodes[cluster.nodes.indexOf(former) + 3];
+    const others = cluster.nodes.filter((node) => node !== former && node !== heir);
+
+    former.pause();
+    const first = store.set('abc', { n: 1 });
+    await ask(heir, 'CLUSTER', 'FAILOVER', 'TAKEOVER');
+    for (const node of others)
+      await until(async () => {
+        const { message } = await ask(node, 'GET', 'abc').catch((error) => error);
+        return message.endsWith(`:${heir.port}`);
+      });
+    // A listing has the nodes asked for the slots, and it comes to the successor only once they are known.
+    const listing = store.length().catch(() => {});
+    await until(async () => /cmdstat_scan/.test(String(await ask(heir, 'INFO', 'commandstats'))));
+    const second = store.set('abc', { n: 2 });
+    await Promise.all([first, second, listing]);
+    expect(await store.get('abc')).toEqual({ n: 2 });
+    former.resume();
+  },
+  LIMIT_MS,
+);
