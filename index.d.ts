@@ -63,7 +63,8 @@ export interface RedisStoreOptions {
    * - `redis[s]://[[user][:password]@]host[:port][/database]`
    * - `redis+unix:///path/to/socket[?db=N&user=U&pass=P]`
    * - `redis[s]+sentinel://[[user][:password]@]host[:port],host[:port]/name[/database]`: the primary that
-   *   these sentinels watch under that name; user and password are the primary's
+   *   these sentinels watch under that name; user, password and TLS are the primary's (for those of the sentinels,
+   *   there is `sentinel`)
    * - `redis[s]+cluster://[[user][:password]@]host[:port],host[:port]`: the cluster of these nodes
    * @default 'redis://127.0.0.1:6379'
    */

@@ -182,6 +182,9 @@ const BESIDE_CLIENT = [
   'database',
 ];
 
+/** By which clients run any command. */
+const COMMAND_CALLS = ['sendCommand', 'call', 'customCommand'];
+
 /** Options of which one at most says where Redis is, where no client does. */
 const PLACES = ['url', 'sentinel', 'cluster'];
 /** What stands beside `sentinel` and `cluster`; a URL has it in itself. */
@@ -191,6 +194,12 @@ const BESIDE_SERVERS = ['username', 'password', 'database'];
  * `cluster`. Beside a client they mean nothing, as in connect-redis.
  */
 const FORMER = { host: '', port: '', socket: '', db: 'database', pass: 'password' };
+
+/** Refuses a client in the place of the options: it would be a store on localhost:6379, whosever Redis that is. */
+function checkNoClient(options) {
+  if (COMMAND_CALLS.some((call) => typeof options[call] === 'function'))
+    throw wrongType('The argument of RedisStore', 'an object of options, such as { client }', options);
+}
 
 /** Refuses what would be ignored. */
 function checkPlace(options) {
@@ -216,6 +225,7 @@ function checkPlace(options) {
 
 /** Where Redis is and how to use it: the part of the addon's options that the connection needs. */
 function address(options) {
+  checkNoClient(options);
   const given = {
     connectTimeout: check.connectTimeout(options.connectTimeout),
     commandTimeout: check.commandTimeout(options.commandTimeout),

@@ -127,7 +127,8 @@ class Transport {
 
   /** The app has ended it, whether or not it told. */
   get #isClosed() {
-    return (this.#wasOpen && this.#client.isOpen === false) || hasEnded(this.#client);
+    const client = this.#client;
+    return (this.#wasOpen && client.isOpen === false) || client.status === 'end' || hasEnded(client);
   }
 
   #tellError = (error) => this.#port.failed(messageOf(error));

@@ -43,3 +43,16 @@ test('a cluster without a node is refused', () => {
     message: 'The "client" option must be one that names a server to begin with',
   });
 });
+
+test.each([
+  ['redis', () => redis6.createClient()],
+  ['ioredis', () => new Redis({ lazyConnect: true })],
+])('a client of %s in the place of the options is refused', (_name, make) => {
+  expect(() => new RedisStore(make())).toThrow(
+    expect.objectContaining({
+      name: 'TypeError',
+      code: 'ERR_INVALID_ARG_TYPE',
+      message: expect.stringMatching(/^The argument of RedisStore must be .* such as \{ client \}; received/),
+    }),
+  );
+});

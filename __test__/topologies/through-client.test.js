@@ -66,7 +66,7 @@ test(
 );
 
 // redis 4 and 5 do not follow.
-test.each(['redis 6', 'ioredis 6'])(
+test.each(['redis 6', 'ioredis 6', 'valkey-glide 2'])(
   'a primary of a cluster dies under %s',
   async (name) => {
     servers = await startCluster({ password: PASSWORDS.password });

@@ -1,5 +1,6 @@
 'use strict';
 
+const { once } = require('node:events');
 const { inspect } = require('node:util');
 const Mock = require('ioredis-mock');
 const redis6 = require('redis');
@@ -311,6 +312,22 @@ describe('the end', () => {
     expect(error.message).toMatch(
       /^get: no connection to Redis through the app's redis client: the app has closed it/,
     );
+  });
+
+  test('of a client before the store is made is said at once, and taken back when it connects', async () => {
+    const client = await openClient('ioredis6', server.port);
+    const ended = once(client, 'end');
+    client.disconnect();
+    await ended;
+    const store = open(client, { transport: 'client' });
+    expect(await failure(store.get('abc'))).toMatchObject({
+      code: 'ERR_REDIS_UNAVAILABLE',
+      message: expect.stringContaining('the app has closed it'),
+    });
+
+    await client.connect();
+    await until(() => store.status === 'ready');
+    expect(await store.get('abc')).toBeNull();
   });
 
   test('of the store comes after what it was given, and leaves the client as it was', async () => {

@@ -1,0 +1,118 @@
+'use strict';
+
+const Redis = require('ioredis');
+const redis6 = require('redis');
+const { RedisStore } = require('../..');
+const { Certificates } = require('../support/certificates.js');
+const { askOnce, startRedis } = require('../support/redis.js');
+const { closeAll, keepStore } = require('../support/stores.js');
+const { until } = require('../support/until.js');
+
+// Sentinels, the primary that they watch, and the nodes of a cluster, by TLS alone: what they name each other by is
+// the port with TLS.
+
+const password = 'of-the-servers';
+
+let certificates;
+let tls;
+const servers = [];
+
+beforeAll(() => {
+  certificates = new Certificates();
+  certificates.makeAuthority('ca');
+  certificates.makeCertificate('server', 'IP:127.0.0.1');
+  tls = { ca: certificates.pem('ca.crt') };
+});
+afterEach(closeAll);
+afterAll(async () => {
+  await Promise.all(servers.map((server) => server.stop()));
+  certificates?.remove();
+});
+
+/** Starts a server with TLS on its `tlsPort`; the other port is for the test. */
+async function start(options) {
+  const server = await startRedis({ tls: certificates.ofServer('server'), ...options });
+  servers.push(server);
+  return server;
+}
+
+const place = ({ tlsPort: port }) => ({ host: '127.0.0.1', port });
+
+async function serves(options, transport = 'native') {
+  const store = keepStore(new RedisStore(options));
+  expect(store.transport).toBe(transport);
+  const ids = Array.from({ length: 10 }, (_, n) => `id-${n}`);
+  await Promise.all(ids.map((id, n) => store.set(id, { n })));
+  expect(await store.get('id-7')).toEqual({ n: 7 });
+  expect((await store.ids()).sort()).toEqual(ids);
+  await store.clear();
+  expect(await store.length()).toBe(0);
+}
+
+/** A client of ioredis for one store. */
+async function withIoredis(client, check) {
+  try {
+    await check(client.on('error', () => {}));
+  } finally {
+    await closeAll();
+    client.disconnect();
+  }
+}
+
+describe('sentinels', () => {
+  const name = 'sessions';
+  let sentinel;
+  beforeAll(async () => {
+    const primary = await start({ args: ['--requirepass', password] });
+    sentinel = await start({
+      config: `sentinel monitor ${name} 127.0.0.1 ${primary.tlsPort} 1\nsentinel auth-pass ${name} ${password}\n`,
+      args: ['--sentinel', '--tls-replication', 'yes'],
+    });
+  });
+
+  test('that have TLS of their own', () =>
+    serves({ sentinel: { name, addresses: [place(sentinel)], tls }, password, tls }));
+
+  test('that have none, by a URL, whose "rediss" means the servers', () =>
+    serves({ url: `rediss+sentinel://:${password}@127.0.0.1:${sentinel.port}/${name}`, tls }));
+
+  test.each(['native', 'client'])('of an ioredis client (transport: %s)', (transport) =>
+    withIoredis(
+      new Redis({
+        ...{ name, sentinels: [place(sentinel)], password, lazyConnect: true },
+        ...{ tls, sentinelTLS: tls, enableTLSForSentinelMode: true },
+      }),
+      (client) => serves({ client, transport }, transport),
+    ),
+  );
+});
+
+describe('a cluster', () => {
+  let nodes;
+  beforeAll(async () => {
+    const args = ['--cluster-enabled', 'yes', '--tls-cluster', 'yes', '--requirepass', password];
+    nodes = await Promise.all([start({ args }), start({ args })]);
+    const ask = (node, ...words) => askOnce({ port: node.port, password }, 'CLUSTER', ...words);
+    for (const [index, node] of nodes.entries())
+      await ask(node, 'ADDSLOTS', ...Array.from({ length: 8192 }, (_, slot) => index * 8192 + slot));
+    await ask(nodes[0], 'MEET', '127.0.0.1', nodes[1].tlsPort);
+    for (const node of nodes)
+      await until(async () => String(await ask(node, 'INFO')).includes('cluster_state:ok'));
+  });
+
+  test('by a URL', () => serves({ url: `rediss+cluster://:${password}@127.0.0.1:${nodes[0].tlsPort}`, tls }));
+
+  test('of an ioredis client', () =>
+    withIoredis(
+      new Redis.Cluster([place(nodes[0])], { redisOptions: { password, tls }, lazyConnect: true }),
+      (client) => serves({ client }),
+    ));
+
+  test('of a redis client', () =>
+    serves({
+      client: redis6.createCluster({
+        rootNodes: [{ url: `rediss://127.0.0.1:${nodes[0].tlsPort}` }],
+        defaults: { password, socket: tls },
+      }),
+    }));
+});
