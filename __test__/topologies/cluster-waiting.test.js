@@ -52,6 +52,32 @@ test('a slot that a node puts off, while it still owes an answer in it', async (
   expect(await Promise.all([first, second])).toEqual([null, null]);
 });
 
+test('what a node puts off is tried by one operation of its slot, ever less', async () => {
+  const cluster = await startCluster({ primaries: 1, replicas: 0 });
+  stops = [() => cluster.stop()];
+  const [{ port }] = cluster.nodes;
+  const store = keepStore(new RedisStore({ cluster: cluster.addresses, commandTimeout: 3000 }));
+  const ids = Array.from({ length: 200 }, (_, n) => `{tag}${n}`);
+  await store.get(ids[0]);
+  const slot = (await cluster.slotOf('{tag}')) + 1;
+  await askOnce({ port }, 'CLUSTER', 'DELSLOTS', slot);
+
+  const errors = await Promise.all(ids.map((id) => store.get(id).catch((error) => error)));
+  for (const error of errors)
+    expect(error).toMatchObject({
+      code: 'ERR_REDIS_UNAVAILABLE',
+      message: expect.stringContaining('answered CLUSTERDOWN'),
+    });
+  const stats = String(await askOnce({ port }, 'INFO', 'commandstats'));
+  const tries = Number(/cmdstat_get:.*rejected_calls=(\d+)/.exec(stats)[1]);
+  expect(tries - ids.length).toBeGreaterThan(3);
+  expect(tries - ids.length).toBeLessThan(30);
+
+  const late = ids.map((id) => store.get(id).catch((error) => error.message));
+  await askOnce({ port }, 'CLUSTER', 'ADDSLOTS', slot);
+  expect(new Set(await Promise.all(late))).toEqual(new Set([null]));
+});
+
 test('a node that is gone for good, of which the others are asked ever less', async () => {
   const cluster = await startCluster({ primaries: 3, replicas: 0 });
   stops = [() => cluster.stop()];

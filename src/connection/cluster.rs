@@ -35,8 +35,6 @@ const ASK_LIMIT: Duration = Duration::from_secs(2);
 const GRACE: Duration = Duration::from_millis(50);
 /// How long nothing has to be done if nothing happens.
 const CALM: Duration = Duration::from_secs(60);
-/// What a node puts off is tried again after this time.
-const LATER_PAUSE: Duration = Duration::from_millis(50);
 /// A replica that has put something off is not read from for this time.
 const REPLICA_PAUSE: Duration = Duration::from_secs(1);
 /// A command that was sent so often and is still sent on goes round among nodes that do not agree.
@@ -314,7 +312,7 @@ impl Router {
                         let error = self.shared.full(self.cause(slot));
                         self.settle(id, vec![(place.at, Err(error))]);
                     } else {
-                        self.park(slot, place, None, None);
+                        self.park(slot, place, None);
                     }
                 }
             }
@@ -335,7 +333,7 @@ impl Router {
             }
             News::Event(node, Event::Ready) => {
                 self.note_trouble(&node, None);
-                self.parked.try_all();
+                self.parked.try_all(Instant::now());
                 self.note_health(None);
                 // A node that comes back may have become a replica.
                 if !self.parked.is_empty() || self.slots.is_empty() {
@@ -373,7 +371,7 @@ impl Router {
         }
         self.note_trouble(node, Some(error));
         if self.parked.asks(node) {
-            self.parked.try_all();
+            self.parked.try_all(Instant::now());
         }
     }
 
@@ -396,12 +394,13 @@ impl Router {
                     .first(slot)
                     .is_some_and(|(first, _)| first < place)
             {
-                self.park(slot, place, None, None);
+                self.park(slot, place, None);
                 continue;
             }
             let mut error = match reply {
                 Err(error) => error,
                 reply => {
+                    self.parked.note_served(slot);
                     self.answer(place, reply, &mut answers);
                     continue;
                 }
@@ -417,33 +416,37 @@ impl Router {
                 is_final = open.hang_ups >= MOST_HANG_UPS;
             }
             if is_final {
+                self.parked.note_served(slot);
                 self.answer(place, Err(error), &mut answers);
                 continue;
             }
-            work.trouble = Some(error);
+            work.trouble = Some(error.clone());
             let sent = work.open.get(place.at).copied().flatten();
             let goes_round = sent.is_some_and(|open| open.sent > MOST_HOPS);
-            let later = Some(Instant::now() + LATER_PAUSE);
-            match redirection {
+            let (ask, is_put_off) = match redirection {
                 Some(Redirection::Moved(owner)) => {
                     self.open(&owner);
                     self.slots.moved(slot, owner);
                     self.hold(slot);
                     self.note_change();
                     self.hurry();
-                    self.park(slot, place, None, later.filter(|_| goes_round));
+                    (None, goes_round)
                 }
                 Some(Redirection::Ask(owner)) => {
                     self.open(&owner);
-                    let pause = later.filter(|_| goes_round || self.is_in_trouble(&owner));
-                    self.park(slot, place, Some(owner), pause);
+                    let is_put_off = goes_round || self.is_in_trouble(&owner);
+                    (Some(owner), is_put_off)
                 }
                 None => {
                     self.hurry();
-                    let is_avoided = is_later && self.avoid(node, slot);
-                    let pause = later.filter(|_| is_later && !is_avoided);
-                    self.park(slot, place, None, pause);
+                    (None, is_later && !self.avoid(node, slot))
                 }
+            };
+            self.park(slot, place, ask);
+            if is_put_off {
+                self.parked.put_off(slot, error, Instant::now());
+            } else {
+                self.parked.note_served(slot);
             }
         }
         for (job, replies) in answers {
@@ -511,10 +514,10 @@ impl Router {
         self.is_ready(&shard.primary).then(|| shard.primary.clone())
     }
 
-    fn park(&mut self, slot: u16, place: Place, ask: Option<Node>, not_before: Option<Instant>) {
+    fn park(&mut self, slot: u16, place: Place, ask: Option<Node>) {
         let is_operation = self.is_operation(place);
         let waiting = Waiting { ask, is_operation };
-        self.parked.add(slot, place, waiting, not_before);
+        self.parked.add(slot, place, waiting);
     }
 
     /// What is under way in a slot is at another node than what follows would go to: that waits.
@@ -545,6 +548,11 @@ impl Router {
                 };
                 self.parked.remove(slot, place);
                 self.add(&mut pieces, node, place, slot, ask.is_some());
+                // One is enough to find out whether the node still puts it off.
+                if self.parked.reason(slot).is_some() {
+                    self.parked.hold(slot);
+                    break;
+                }
             }
         }
         self.send(pieces);
@@ -731,7 +739,7 @@ impl Router {
                     }
                 }
             }
-            self.parked.try_all();
+            self.parked.try_all(Instant::now());
         }
         let mut needed: Vec<Node> = Vec::new();
         for shard in self.slots.shards() {
@@ -881,6 +889,15 @@ impl Router {
                 None => Error::Timeout { server, waited },
             };
         }
+        let reason = open.clone().find_map(|open| self.parked.reason(open.slot));
+        if let Some(reason) = reason {
+            return Error::Unserved {
+                server,
+                waited,
+                sent,
+                cause: reason.to_string(),
+            };
+        }
         match open.map(|open| self.cause(open.slot)).next().flatten() {
             Some(cause) => Error::Unavailable {
                 server,
@@ -888,6 +905,7 @@ impl Router {
                 attempts: self.shared.health.down().attempts,
                 cause,
             },
+            None if self.shared.health.is_ready() => Error::Timeout { server, waited },
             None => self.shared.unavailable(waited),
         }
     }

@@ -4,29 +4,40 @@
 //! grow with it.
 
 use super::cluster::Place;
+use crate::error::Error;
 use crate::options::Node;
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::mem;
+use std::time::Duration;
 use tokio::time::Instant;
+
+/// Pauses before what was put off is tried again grow from the first to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 #[derive(Default)]
 pub(super) struct Parked {
     /// None of them is empty.
-    slots: HashMap<u16, Slot>,
+    slots: HashMap<u16, Places>,
     /// Slots where what is under way must come back before anything else goes out.
     held: HashSet<u16>,
     /// How many operations begin with what is parked.
     operations: usize,
     /// Slots whose first command may be able to go.
     due: Vec<u16>,
-    /// Slots that were put off, and until when. Times never decrease, since all are put off for equally long.
-    put_off: VecDeque<(Instant, u16)>,
+    /// Slots in which the last that was sent was put off.
+    put_off: HashMap<u16, PutOff>,
+    /// When these are worth a try.
+    alarms: BTreeSet<(Instant, u16)>,
 }
 
-#[derive(Default)]
-struct Slot {
-    places: BTreeMap<Place, Waiting>,
-    not_before: Option<Instant>,
+/// What waits in a slot.
+type Places = BTreeMap<Place, Waiting>;
+
+struct PutOff {
+    until: Instant,
+    pause: Duration,
+    reason: Error,
 }
 
 pub(super) struct Waiting {
@@ -53,7 +64,9 @@ impl Parked {
 
     /// Nothing is under way in the slot any more.
     pub(super) fn come_back(&mut self, slot: u16) {
-        self.held.remove(&slot);
+        if !self.held.is_empty() {
+            self.held.remove(&slot);
+        }
         self.try_slot(slot);
     }
 
@@ -62,23 +75,44 @@ impl Parked {
     }
 
     /// Each command is in one slot, once.
-    pub(super) fn add(
-        &mut self,
-        slot: u16,
-        place: Place,
-        waiting: Waiting,
-        not_before: Option<Instant>,
-    ) {
-        let parked = self.slots.entry(slot).or_default();
+    pub(super) fn add(&mut self, slot: u16, place: Place, waiting: Waiting) {
+        let places = self.slots.entry(slot).or_default();
         self.operations += usize::from(waiting.is_operation);
-        parked.places.insert(place, waiting);
-        parked.not_before = parked.not_before.max(not_before);
-        match not_before {
-            Some(time) => self.put_off.push_back((time, slot)),
-            // One that waits behind others changes nothing.
-            None if parked.places.len() == 1 => self.due.push(slot),
-            None => {}
+        places.insert(place, waiting);
+        // One that waits behind others changes nothing.
+        if places.len() == 1 {
+            self.due.push(slot);
         }
+    }
+
+    /// What was sent in the slot is to be done later: it is tried again after a pause, by a single command.
+    pub(super) fn put_off(&mut self, slot: u16, reason: Error, now: Instant) {
+        let pause = match self.put_off.get(&slot) {
+            // Together with others.
+            Some(put_off) if put_off.until > now => return,
+            Some(put_off) => (2 * put_off.pause).clamp(FIRST_PAUSE, LONGEST_PAUSE),
+            None => FIRST_PAUSE,
+        };
+        let until = now + pause;
+        let put_off = PutOff {
+            until,
+            pause,
+            reason,
+        };
+        self.put_off.insert(slot, put_off);
+        self.alarms.insert((until, slot));
+    }
+
+    /// What was sent in the slot was not put off.
+    pub(super) fn note_served(&mut self, slot: u16) {
+        if !self.put_off.is_empty() {
+            self.put_off.remove(&slot);
+        }
+    }
+
+    /// Why the last that was sent in the slot was put off, if it was.
+    pub(super) fn reason(&self, slot: u16) -> Option<&Error> {
+        self.put_off.get(&slot).map(|put_off| &put_off.reason)
     }
 
     /// Something has changed for a slot.
@@ -89,110 +123,130 @@ impl Parked {
     }
 
     /// Something has changed for any slot. Those that have waited longest come first.
-    pub(super) fn try_all(&mut self) {
+    pub(super) fn try_all(&mut self, now: Instant) {
+        for put_off in self.put_off.values_mut() {
+            put_off.until = now;
+            put_off.pause = Duration::ZERO;
+        }
         let mut slots: Vec<_> = self.slots.iter().collect();
-        slots.sort_unstable_by_key(|(_, parked)| parked.places.keys().next());
+        slots.sort_unstable_by_key(|(_, places)| places.keys().next());
         self.due = slots.into_iter().map(|(&slot, _)| slot).collect();
     }
 
     /// The slots that are worth a try, each until something changes again.
     pub(super) fn take_due(&mut self, now: Instant) -> Vec<u16> {
-        while let Some(&(time, slot)) = self.put_off.front()
+        while let Some(&(time, slot)) = self.alarms.first()
             && time <= now
         {
-            self.put_off.pop_front();
+            self.alarms.pop_first();
             self.try_slot(slot);
         }
         let mut due = mem::take(&mut self.due);
         due.retain(|slot| {
-            let parked = self.slots.get(slot);
-            parked.is_some_and(|parked| parked.not_before.is_none_or(|time| time <= now))
+            let put_off = self.put_off.get(slot);
+            self.slots.contains_key(slot) && put_off.is_none_or(|put_off| put_off.until <= now)
         });
         due
     }
 
     /// When a slot that was put off is worth a try.
     pub(super) fn alarm(&self) -> Option<Instant> {
-        self.put_off.front().map(|(time, _)| *time)
+        self.alarms.first().map(|(time, _)| *time)
     }
 
     pub(super) fn first(&self, slot: u16) -> Option<(Place, Option<&Node>)> {
-        let (place, waiting) = self.slots.get(&slot)?.places.first_key_value()?;
+        let (place, waiting) = self.slots.get(&slot)?.first_key_value()?;
         Some((*place, waiting.ask.as_ref()))
     }
 
     pub(super) fn remove(&mut self, slot: u16, place: Place) {
-        let Some(parked) = self.slots.get_mut(&slot) else {
+        let Some(places) = self.slots.get_mut(&slot) else {
             return;
         };
-        let Some(waiting) = parked.places.remove(&place) else {
+        let Some(waiting) = places.remove(&place) else {
             return;
         };
         self.operations -= usize::from(waiting.is_operation);
-        if parked.places.is_empty() {
+        if places.is_empty() {
             self.slots.remove(&slot);
         }
     }
 
     /// Whether something is to be sent to the node, this once.
     pub(super) fn asks(&self, node: &Node) -> bool {
-        let mut waiting = self.slots.values().flat_map(|slot| slot.places.values());
+        let mut waiting = self.slots.values().flat_map(Places::values);
         waiting.any(|waiting| waiting.ask.as_ref() == Some(node))
     }
 
     pub(super) fn places(&self) -> impl Iterator<Item = Place> {
         let slots = self.slots.values();
-        slots.flat_map(|slot| slot.places.keys().copied())
+        slots.flat_map(|slot| slot.keys().copied())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn place(job: u64) -> Place {
         Place { job, at: 0 }
     }
 
-    fn add(parked: &mut Parked, slot: u16, job: u64, not_before: Option<Instant>) {
+    fn add(parked: &mut Parked, slot: u16, job: u64) {
         let waiting = Waiting {
             ask: None,
             is_operation: true,
         };
-        parked.add(slot, place(job), waiting, not_before);
+        parked.add(slot, place(job), waiting);
     }
 
     #[test]
     fn a_slot_is_tried_once_for_each_change() {
         let now = Instant::now();
         let mut parked = Parked::default();
-        add(&mut parked, 3, 1, None);
+        add(&mut parked, 3, 1);
         assert_eq!(parked.take_due(now), [3]);
-        add(&mut parked, 3, 2, None);
+        add(&mut parked, 3, 2);
         assert_eq!(parked.take_due(now), [0; 0], "behind another");
         parked.try_slot(4);
         assert_eq!(parked.take_due(now), [0; 0], "nothing waits in it");
         parked.try_slot(3);
         assert_eq!(parked.take_due(now), [3]);
-        add(&mut parked, 5, 0, None);
-        parked.try_all();
+        add(&mut parked, 5, 0);
+        parked.try_all(now);
         assert_eq!(parked.take_due(now), [5, 3], "the oldest first");
         assert_eq!(parked.take_due(now), [0; 0]);
     }
 
     #[test]
-    fn a_time_that_has_passed_is_no_alarm() {
-        let now = Instant::now();
-        let later = now + Duration::from_millis(50);
+    fn what_is_put_off_is_tried_after_pauses_that_grow() {
+        let mut now = Instant::now();
         let mut parked = Parked::default();
-        add(&mut parked, 3, 1, Some(later));
-        add(&mut parked, 3, 2, None);
-        parked.try_slot(3);
-        assert_eq!(parked.take_due(now), [0; 0], "put off");
-        assert_eq!(parked.alarm(), Some(later));
-        assert_eq!(parked.take_due(later), [3]);
-        assert_eq!(parked.alarm(), None, "whether or not it could go");
+        let mut pauses = Vec::new();
+        for _ in 0..6 {
+            add(&mut parked, 3, 1);
+            add(&mut parked, 3, 2);
+            for _ in 1..=2 {
+                parked.put_off(3, Error::Closed, now);
+            }
+            parked.try_slot(3);
+            assert_eq!(parked.take_due(now), [0; 0], "put off");
+            let until = parked.alarm().expect("a time");
+            pauses.push((until - now).as_millis());
+            now = until;
+            assert_eq!(parked.take_due(now), [3]);
+            assert_eq!(parked.alarm(), None, "whether or not it could go");
+            assert!(parked.reason(3).is_some());
+            parked.remove(3, place(1));
+        }
+        assert_eq!(pauses, [50, 100, 200, 400, 500, 500]);
+        parked.put_off(3, Error::Closed, now);
+        parked.try_all(now);
+        assert_eq!(parked.take_due(now), [3], "something has changed");
+        parked.put_off(3, Error::Closed, now);
+        assert_eq!(parked.alarm(), Some(now + FIRST_PAUSE));
+        parked.note_served(3);
+        assert!(parked.reason(3).is_none());
     }
 
     #[test]
@@ -207,7 +261,7 @@ mod tests {
         assert!(!parked.has(3));
         assert_eq!(parked.take_due(now), [0; 0]);
         parked.hold(3);
-        add(&mut parked, 3, 1, None);
+        add(&mut parked, 3, 1);
         assert_eq!(
             parked.take_due(now),
             [3],
@@ -222,13 +276,13 @@ mod tests {
     fn what_is_parked_is_counted() {
         let mut parked = Parked::default();
         for job in 0..3 {
-            add(&mut parked, 3, job, None);
+            add(&mut parked, 3, job);
         }
         let companion = Waiting {
             ask: None,
             is_operation: false,
         };
-        parked.add(3, Place { job: 0, at: 1 }, companion, None);
+        parked.add(3, Place { job: 0, at: 1 }, companion);
         assert_eq!(parked.operations(), 3);
         assert_eq!(parked.first(3), Some((place(0), None)));
         parked.remove(3, place(0));
