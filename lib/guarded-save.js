@@ -3,6 +3,7 @@
 const { isDeepStrictEqual } = require('node:util');
 const { corrupt } = require('./corrupt.js');
 const { coded, wrongType } = require('./errors.js');
+const { UNKNOWN } = require('./memory.js');
 const { Operation } = require('./outbox.js');
 const { Kind, Request } = require('./request.js');
 const { tellDiscarded } = require('./save.js');
@@ -48,7 +49,10 @@ class GuardedSave extends Request {
 
   begin() {
     this.turns.take(this.key);
-    this.#send(this.record.base);
+    const { base, unsure } = this.record;
+    // Whether a save that was not answered has succeeded is to be seen before anything is merged: what this request
+    // has changed back since would count as left alone.
+    this.#send(base !== undefined && unsure !== undefined ? UNKNOWN : base);
   }
 
   #send(base, text = this.text) {
@@ -130,7 +134,8 @@ class GuardedSave extends Request {
       // There again meanwhile, and for what is there, there is a base.
       this.#isReviving = false;
       this.#send(record.base);
-    } else if (stored === '' || (store.serializer === JSON && typeof onConflict !== 'function'))
+    } else if (this.#expected === UNKNOWN && record.base) this.#send(record.base);
+    else if (stored === '' || (store.serializer === JSON && typeof onConflict !== 'function'))
       this.#giveUp(conflict(reason, JSON.parse, stored));
     else {
       this.#setTimer();

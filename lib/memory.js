@@ -5,6 +5,9 @@ const { ownCopy } = require('./copy.js');
 /** Ids in one of the two generations: about a megabyte. */
 const GENERATION = 8192;
 
+/** The base of a session that was loaded by somebody else: what is stored is a conflict unless it is what is saved. */
+const UNKNOWN = '';
+
 /** Ids and when they were kept. The older ones are forgotten when there are many. */
 class Recent {
   #young = new Map();
@@ -28,8 +31,7 @@ class Recent {
  * session object itself lives, so that nothing piles up; a request that loaded a session is told from one
  * that made it, and each has its own base to compare with.
  *
- * A record: `id`; `base`, the text that was loaded or last saved (only where conflicts are looked for), empty if it
- * was loaded by somebody else;
+ * A record: `id`; `base`, the text that was loaded or last saved (only where conflicts are looked for), or `UNKNOWN`;
  * `unsure`, the text of a save that failed, and may be stored; `failure`, of the first save; `ends`, when the
  * stored session ends, and `since`, when it was alive, in ms since 1970 (0: not known); `other`, the record of the
  * same object under another id.
@@ -113,4 +115,4 @@ class Memory {
   }
 }
 
-module.exports = { Memory };
+module.exports = { Memory, UNKNOWN };

@@ -5,7 +5,7 @@ const { thrown } = require('./app-functions.js');
 const { wrongType } = require('./errors.js');
 const { GuardedSave } = require('./guarded-save.js');
 const { lifetime, time } = require('./lifetime.js');
-const { Memory } = require('./memory.js');
+const { Memory, UNKNOWN } = require('./memory.js');
 const { Get } = require('./operations.js');
 const { Operation } = require('./outbox.js');
 const { Request } = require('./request.js');
@@ -157,7 +157,7 @@ class Sessions {
   #saveGuarded(sid, session, callback, record, isKnown, text, ttl) {
     const kept = record ?? this.#remember(session, sid, 0);
     // Loaded, but not by `createSession`: nobody has told which text this object was made of.
-    if (record === undefined && isKnown) kept.base = '';
+    if (record === undefined && isKnown) kept.base = UNKNOWN;
     const save = {
       outbox: this.#outbox,
       turns: this.#turns,

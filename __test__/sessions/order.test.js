@@ -172,6 +172,36 @@ describe.each(Object.entries(rules))('onConflict: %s', (_name, onConflict) => {
     expect(await redis.stored('sess:abc')).toMatchObject({ n: 2 });
   });
 
+  test('a save whose answer was lost can be undone by the next', async () => {
+    const store = await open({ onConflict, commandTimeout: 400 });
+    await put('abc', { cookie: {}, n: 1 });
+    const session = await load(store, 'abc');
+    const save = async (n) => {
+      session.n = n;
+      redis.server.pause();
+      await expect(store.set('abc', session)).rejects.toMatchObject({ code: /^ERR_REDIS_/ });
+      const text = JSON.stringify(session);
+      redis.server.resume();
+      return text;
+    };
+
+    await redis.command('SET', 'sess:abc', await save(2));
+    session.n = 1;
+    await store.set('abc', session);
+    expect(await redis.stored('sess:abc')).toMatchObject({ n: 1 });
+
+    // One that never arrived is made up for, and one of a session that others destroyed is not.
+    const before = JSON.stringify(await redis.stored('sess:abc'));
+    await save(3);
+    await redis.command('SET', 'sess:abc', before);
+    await store.set('abc', session);
+    expect(await redis.stored('sess:abc')).toMatchObject({ n: 3 });
+    await save(4);
+    await redis.command('DEL', 'sess:abc');
+    await store.set('abc', session);
+    expect(await redis.keys()).toEqual([]);
+  });
+
   test('objects of the app are stored as they are', async () => {
     const store = await open({ onConflict });
     await put('abc', { cookie: { originalMaxAge: 60_000, expires: '2099-01-01T00:00:00.000Z' }, n: 1 });
