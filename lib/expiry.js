@@ -73,4 +73,4 @@ function renewed(session, expires) {
   return Object.assign(Object.create(Object.getPrototypeOf(session)), session, { cookie });
 }
 
-module.exports = { putExpiry, NEVER };
+module.exports = { putExpiry, NEVER, TOLERANCE };

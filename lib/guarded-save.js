@@ -67,11 +67,15 @@ class GuardedSave extends Request {
   complete(kind, text) {
     if (this.#isOver) return;
     if (kind === Kind.CONFLICT) this.#conflict(text);
-    else if (kind === Kind.MISSING && this.isRevived && !this.#isReviving) {
+    else if (kind === Kind.MISSING && this.#mayRevive) {
       this.#isReviving = true;
       this.#setTimer();
       this.#send(undefined);
     } else this.#end(kind, text);
+  }
+
+  get #mayRevive() {
+    return !this.#isReviving && (this.isRevived || this.record.since === undefined);
   }
 
   #end(kind, text) {
@@ -80,6 +84,7 @@ class GuardedSave extends Request {
       // What this request knows, not what was merged into it.
       record.base = this.text;
       record.unsure = undefined;
+      record.since ??= 0;
       record.ends = this.ttl > 0 ? Date.now() + this.ttl : 0;
     } else {
       record.ends = 0;

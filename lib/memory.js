@@ -33,13 +33,15 @@ class Recent {
  *
  * A record: `id`; `base`, the text that was loaded or last saved (only where conflicts are looked for), or `UNKNOWN`;
  * `unsure`, the text of a save that failed, and may be stored; `failure`, of the first save; `ends`, when the
- * stored session ends, and `since`, when it was alive, in ms since 1970 (0: not known); `other`, the record of the
+ * stored session ends, and `since`, when it was alive, in ms since 1970 (0: not known); `since` is undefined once the
+ * session was ended by a save or touch of this very object; `other`, the record of the
  * same object under another id.
  */
 class Memory {
   #records = new WeakMap();
   #loaded = new Recent();
   #destroyed = new Recent();
+  #abandoned = new WeakSet();
   #keepsBases;
 
   /** @param keeps what is to be known of a session besides that it was loaded */
@@ -105,6 +107,15 @@ class Memory {
 
   wasDestroyed(id) {
     return this.#destroyed.time(id) !== undefined;
+  }
+
+  /** The session object is about to be replaced. */
+  keepAbandoned(session) {
+    this.#abandoned.add(session);
+  }
+
+  wasAbandoned(session) {
+    return this.#abandoned.has(session);
   }
 
   /** Forgets all, as when other keys are meant by the same ids. */

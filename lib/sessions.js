@@ -3,6 +3,7 @@
 const { Session } = require('express-session');
 const { thrown } = require('./app-functions.js');
 const { wrongType } = require('./errors.js');
+const { TOLERANCE } = require('./expiry.js');
 const { GuardedSave } = require('./guarded-save.js');
 const { lifetime, time } = require('./lifetime.js');
 const { Memory, UNKNOWN } = require('./memory.js');
@@ -20,6 +21,15 @@ const CLOCK_TOLERANCE = 100;
 function isLive(session) {
   const prototype = Object.getPrototypeOf(session);
   return prototype !== null && Object.getPrototypeOf(prototype) !== null && !Array.isArray(session);
+}
+
+/**
+ * The expiry that was loaded, which @fastify/session keeps beside the one that it gives the session at that time. This
+ * one is no earlier, unless an app has ended the session by it. In ms since 1970.
+ */
+function loadedExpiry({ cookie }) {
+  const expires = cookie?.originalExpires;
+  return expires instanceof Date ? expires.getTime() - TOLERANCE : undefined;
 }
 
 /** What a store does with a single session: what is to be sent for it, and in which order. */
@@ -71,6 +81,11 @@ class Sessions {
     const session = create();
     if (this.#memory.adopt(session, loaded, id) === undefined) this.#memory.keep(session, id, undefined, 0);
     return session;
+  }
+
+  /** The session of a request is about to be replaced, by one that may have the same id. */
+  abandon(session) {
+    if (session !== null && typeof session === 'object') this.#memory.keepAbandoned(session);
   }
 
   get(sid, callback) {
@@ -131,16 +146,19 @@ class Sessions {
       failure = { error };
     }
     if (failure) nextTick(callback, thrown(failure.error), null);
-    else if (ttl <= 0) this.#expire(sid, callback, isPromised);
+    else if (ttl <= 0) this.#expire(sid, record, callback, isPromised);
     else if (this.#settings.isGuarded) this.#saveGuarded(sid, session, callback, record, isKnown, text, ttl);
     else this.#save(sid, session, callback, record, isKnown, text, ttl);
   }
 
   #save(sid, session, callback, record, isKnown, text, ttl) {
-    const isFirst = record === undefined;
+    const isFirst = record?.since === undefined;
     const ends = this.#settings.touchAfter > 0 ? Date.now() + ttl : 0;
     let kept = record;
-    if (!isFirst) record.ends = ends;
+    if (record !== undefined) {
+      record.ends = ends;
+      record.since ??= 0;
+    }
     // An object of the app's own may be any number of sessions in turn.
     else if (isLive(session)) kept = this.#remember(session, sid, ends);
     const operation = isKnown && !this.#settings.saveDestroyed ? Operation.SET_EXISTING : Operation.SET;
@@ -194,7 +212,7 @@ class Sessions {
       failure = { error };
     }
     if (failure) nextTick(callback, thrown(failure.error), null);
-    else if (ttl <= 0) this.#expire(sid, callback, isPromised);
+    else if (ttl <= 0) this.#expire(sid, record, callback, isPromised);
     else if (this.#turns?.isTaken(this.#settings.prefix + sid))
       this.#prolongLater(sid, record, callback, ttl);
     else this.#prolong(sid, record, callback, ttl);
@@ -223,7 +241,9 @@ class Sessions {
   }
 
   /** A lifetime of 0 or less. Through the public method, since apps override it, some without a callback. */
-  #expire(sid, callback, isPromised) {
+  #expire(sid, record, callback, isPromised) {
+    // Who has ended it may give it a lifetime after all: it is stored then.
+    if (record !== undefined) record.since = undefined;
     if (isPromised)
       Promise.resolve(this.#store.destroy(sid)).then(
         (result) => callback(null, result),
@@ -267,17 +287,26 @@ class Sessions {
    * leaves no `originalMaxAge` above 0 there; elsewhere, an expiry that was over when the session was alive.
    */
   #renewed(session, ttl, since) {
-    const maxAge = session.cookie?.originalMaxAge;
-    if (typeof this.#settings.ttl === 'function' || typeof maxAge !== 'number' || !(maxAge > 0)) return ttl;
-    if (time(session.cookie.expires) < since) return ttl;
-    session.cookie.expires = new Date(Date.now() + maxAge);
-    session.cookie.originalMaxAge = maxAge;
-    return Math.ceil(maxAge);
+    const { cookie } = session;
+    const maxAge = cookie?.originalMaxAge;
+    if (typeof maxAge !== 'number' || !(maxAge > 0) || !cookie.expires) return ttl;
+    const { expires } = cookie;
+    const now = Date.now();
+    if (time(expires) < since || time(expires) > now) return ttl;
+    cookie.expires = new Date(now + maxAge);
+    cookie.originalMaxAge = maxAge;
+    if (typeof this.#settings.ttl !== 'function') return Math.ceil(maxAge);
+    const anew = this.#lifetime(session);
+    if (anew > 0) return anew;
+    // Not for the sake of its cookie.
+    cookie.expires = expires;
+    cookie.originalMaxAge = maxAge;
+    return ttl;
   }
 
   /**
    * Whether the store has loaded or saved a session, and so does not bring it back: then when it was alive (0 where
-   * that does not matter). Objects of the app's own are stored as they are.
+   * that does not matter). Objects of the app's own are stored as they are, and so is what was ended by its own save.
    */
   #aliveSince(sid, session, record) {
     if (!isLive(session)) return undefined;
@@ -287,17 +316,19 @@ class Sessions {
     if (session instanceof Session && session.req?.sessionStore === undefined) return undefined;
     // Of a framework or a wrapper of this store that makes sessions by itself: the id is all to know them by.
     const loadedAt = this.#memory.loadedAt(sid);
-    return loadedAt !== undefined && session instanceof Session ? 0 : loadedAt;
+    if (loadedAt === undefined) return undefined;
+    return session instanceof Session ? 0 : (loadedExpiry(session) ?? loadedAt);
   }
 
   /**
-   * Whether a session that was never saved was destroyed by this process: express-session then takes it from its
-   * request. That of a request that has it is another one, which was given the same id.
+   * Whether a session that was never saved was replaced, or destroyed by this process: express-session then takes it
+   * from its request. That of a request that has it is another one, which was given the same id.
    */
   #isLeftOver(sid, session) {
     const request = session?.req;
-    if (request?.sessionStore === undefined || request.session === session) return false;
-    return this.#memory.wasDestroyed(sid) && !this.#settings.saveDestroyed;
+    if (request?.sessionStore === undefined || this.#settings.saveDestroyed) return false;
+    if (this.#memory.wasAbandoned(session)) return true;
+    return request.session !== session && this.#memory.wasDestroyed(sid);
   }
 
   #stringify(session) {

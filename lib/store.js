@@ -140,6 +140,11 @@ class RedisStore extends Store {
     return this[PARTS].sessions.begin(request.sessionID, loaded, () => super.createSession(request, loaded));
   }
 
+  regenerate(request, callback) {
+    this[PARTS].sessions.abandon(request.session);
+    super.regenerate(request, callback);
+  }
+
   get(sid, callback) {
     const { sessions } = this[PARTS];
     if (callback == null) return promised((settle) => sessions.get(sid, settle));

@@ -92,9 +92,10 @@ describe.each(['overwrite', 'reject', 'merge'])(
     }
 
     test.each([
-      ['destroyed', (session) => new Promise((resolve) => session.destroy(resolve))],
-      ['replaced', (session) => new Promise((resolve) => session.regenerate(resolve))],
-    ])('stays away once it was %s', async (_how, end) => {
+      ['was destroyed', (session) => new Promise((resolve) => session.destroy(resolve))],
+      ['was replaced', (session) => new Promise((resolve) => session.regenerate(resolve))],
+      ['is being replaced', (session) => void session.regenerate(() => {})],
+    ])('stays away once it %s', async (_how, end) => {
       let id;
       const answer = await visit(async ({ session }, response) => {
         id = session.id;

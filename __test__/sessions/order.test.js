@@ -305,11 +305,14 @@ describe('a framework that makes sessions by itself', () => {
     }
   }
 
-  test('a session that the app ends by its cookie is destroyed', async () => {
+  test.each([
+    ['it keeps no more than the cookie', {}],
+    ['it keeps the expiry that was loaded', { originalExpires: new Date(Date.now() + 60_000) }],
+  ])('a session that the app ends by its cookie is destroyed: %s', async (_what, more) => {
     const store = await open();
     await put('abc', { cookie: { originalMaxAge: 60_000, expires: '2099-01-01T00:00:00.000Z' } });
     const session = new Loaded(await store.get('abc'));
-    session.cookie.expires = new Date(0);
+    Object.assign(session.cookie, more, { expires: new Date(0) });
     await store.set('abc', session);
     expect(await redis.keys()).toEqual([]);
   });

@@ -233,8 +233,13 @@ describe('a session that has grown old while a request had it', () => {
       store.load('abc', (error, session) => (error ? reject(error) : resolve(session)));
     });
 
-  test.each(['set', 'touch'])('is not destroyed by %s: its time begins anew', async (method) => {
-    const store = await openStore('url', redis.port);
+  test.each([
+    ['set', {}],
+    ['touch', {}],
+    ['set', { ttl: ({ cookie }) => cookie.maxAge / 1000 }],
+    ['touch', { ttl: ({ cookie }) => cookie.maxAge / 1000 }],
+  ])('is not destroyed by %s: its time begins anew, %p', async (method, options) => {
+    const store = await openStore('url', redis.port, options);
     await put('abc', { saved: MINUTE, left: MINUTE });
     const session = await load(store);
     session.cookie.expires = new Date(Date.now() - 1000);
@@ -261,6 +266,28 @@ describe('a session that has grown old while a request had it', () => {
     expect(await redis.keys()).toEqual([]);
   });
 
+  test.each(['overwrite', 'merge'])(
+    'is stored again if the app that ended it by its cookie gives it a lifetime after all, onConflict: %s',
+    async (onConflict) => {
+      const store = await openStore('url', redis.port, { onConflict });
+      await put('abc', { saved: MINUTE, left: MINUTE });
+      const session = await load(store);
+      for (const method of ['set', 'touch']) {
+        session.cookie.maxAge = 0;
+        await store[method]('abc', session);
+        expect(await redis.keys()).toEqual([]);
+
+        session.cookie.maxAge = MINUTE;
+        await store.set('abc', session);
+        expect(await redis.lifetime('sess:abc')).toEqual(about(MINUTE));
+      }
+      // Whoever else destroys it has the last word, as ever.
+      await redis.command('DEL', 'sess:abc');
+      await store.set('abc', session);
+      expect(await redis.keys()).toEqual([]);
+    },
+  );
+
   test('is destroyed if the store did not load it', async () => {
     const store = await openStore('url', redis.port);
     const session = liveSession('abc', {}, { maxAge: MINUTE });
@@ -284,4 +311,17 @@ test('with @fastify/session a session kept alive in Redis is not taken for an ol
   await redis.command('SET', key, JSON.stringify(session), 'PX', MINUTE);
 
   expect(await app.body('/look', visitor)).toMatchObject({ user: 'ann' });
+});
+
+test('with @fastify/session a request that takes longer than a lifetime does not destroy what others have kept alive', async () => {
+  const sessionOptions = { cookie: { secure: false, maxAge: 1000 } };
+  const app = await startApp({ url: redis.server.url, sessionOptions }, 'fastify.js');
+  const visitor = newVisitor();
+  await app.get('/keep?user=ann', visitor);
+  const slow = await app.begin('/slow/gate?seen=1', 'gate', visitor);
+  await visitBeyond(new Date(Date.now() + 1000), app, { ...visitor });
+
+  await slow.finish();
+
+  expect(await app.body('/look', visitor)).toMatchObject({ user: 'ann', seen: '1' });
 });
