@@ -2,8 +2,8 @@
 
 const { ownCopy } = require('./copy.js');
 
-/** Ids in one of the two generations: about a megabyte. */
-const GENERATION = 8192;
+/** Ids that are kept at least: about a megabyte. */
+const MOST_IDS = 8192;
 
 /** The base of a session that was loaded by somebody else: what is stored is a conflict unless it is what is saved. */
 const UNKNOWN = '';
@@ -15,7 +15,7 @@ class Recent {
 
   keep(id) {
     this.#young.set(id, Date.now());
-    if (this.#young.size < GENERATION) return;
+    if (this.#young.size < MOST_IDS) return;
     this.#old = this.#young;
     this.#young = new Map();
   }
@@ -23,6 +23,21 @@ class Recent {
   /** In ms since 1970; undefined if the id is not known. */
   time(id) {
     return this.#young.get(id) ?? this.#old.get(id);
+  }
+}
+
+/** The last ids. To keep one costs next to nothing; to look for one means to go through all. */
+class Last {
+  #ids = [];
+  #at = 0;
+
+  keep(id) {
+    this.#ids[this.#at] = id;
+    this.#at = (this.#at + 1) % MOST_IDS;
+  }
+
+  has(id) {
+    return this.#ids.includes(id);
   }
 }
 
@@ -40,7 +55,7 @@ class Recent {
 class Memory {
   #records = new WeakMap();
   #loaded = new Recent();
-  #destroyed = new Recent();
+  #destroyed = new Last();
   #abandoned = new WeakSet();
   #keepsBases;
 
@@ -105,8 +120,9 @@ class Memory {
     this.#destroyed.keep(id);
   }
 
+  /** Dear, and seldom to be asked: of a session that was never saved and that its request has lost. */
   wasDestroyed(id) {
-    return this.#destroyed.time(id) !== undefined;
+    return this.#destroyed.has(id);
   }
 
   /** The session object is about to be replaced. */
@@ -122,7 +138,7 @@ class Memory {
   clear() {
     this.#records = new WeakMap();
     this.#loaded = new Recent();
-    this.#destroyed = new Recent();
+    this.#destroyed = new Last();
   }
 }
 
