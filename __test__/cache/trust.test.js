@@ -160,6 +160,15 @@ describe('in a cluster', () => {
     expect(hits).toBeGreaterThan(reads * 0.75);
   });
 
+  test('after a while without reads, all nodes are asked again at the first one', async () => {
+    const store = await openWarm(openPlain(), 1);
+    // For ten seconds after the last read, signs of life are still asked for.
+    await delay(11_000);
+    await store.get('s0');
+    const { reads, hits } = await readFor(1000, store, 's0');
+    expect(hits).toBeGreaterThan(reads * 0.75);
+  }, 30_000);
+
   test('a slot that moves takes nothing old with it', async () => {
     const plain = openPlain();
     const store = await openWarm(plain, 1);

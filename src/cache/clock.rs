@@ -26,6 +26,14 @@ impl Moment {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn minus(self, time: Duration) -> Self {
+        Self {
+            steady: self.steady,
+            wall: self.wall - time.as_millis() as u64,
+        }
+    }
+
     /// Whether this moment is at the instant or later, by the steady clock.
     pub(super) fn is_past(self, instant: Instant) -> bool {
         let since = instant.saturating_duration_since(*START).as_micros();

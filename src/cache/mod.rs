@@ -29,6 +29,7 @@ use std::hash::RandomState;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 
 /// For how long after the last look-up an idle connection is kept fresh.
 const LINGER: Duration = Duration::from_secs(10);
@@ -107,6 +108,8 @@ pub(crate) struct Cache {
     serial: AtomicU64,
     /// When something was last looked up.
     used: Stamp,
+    /// Something is looked up again, after idle connections have ceased to be asked.
+    resumed: Notify,
     hits: AtomicU64,
     misses: AtomicU64,
     distrusted: AtomicU64,
@@ -218,6 +221,7 @@ impl Cache {
             epoch: AtomicU64::new(0),
             serial: AtomicU64::new(0),
             used: Stamp::new(Moment::now()),
+            resumed: Notify::new(),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
             distrusted: AtomicU64::new(0),
@@ -242,7 +246,11 @@ impl Cache {
         drop(state);
         // Read last: a process that was stopped in between must not take itself for fresh.
         let now = Moment::now();
+        let unused = self.used.get().before(now);
         self.used.set(now);
+        if unused >= self.linger() {
+            self.resumed.notify_waiters();
+        }
         let Some(entry) = found else {
             self.misses.fetch_add(1, Ordering::Relaxed);
             return None;
@@ -376,7 +384,16 @@ impl Cache {
     /// When an idle connection is to be asked for a sign of life; `None` while nobody reads.
     fn probe_pause(&self) -> Option<Duration> {
         let unused = self.used.get().before(Moment::now());
-        (unused < LINGER.max(self.options.max_staleness)).then_some(self.options.max_staleness / 4)
+        (unused < self.linger()).then_some(self.options.max_staleness / 4)
+    }
+
+    fn linger(&self) -> Duration {
+        LINGER.max(self.options.max_staleness)
+    }
+
+    /// Resolves when somebody reads again after a while: idle connections are to be asked anew.
+    pub(crate) async fn resumed(&self) {
+        self.resumed.notified().await;
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -516,6 +533,8 @@ impl Drop for Line {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::future::Future;
+    use std::task::{Context, Waker};
 
     fn cache(max_bytes: u64, max_entries: u64, max_staleness: Duration) -> Arc<Cache> {
         Arc::new(Cache::new(CacheOptions {
@@ -754,5 +773,21 @@ mod tests {
         let due = line.probe_at().expect("just made");
         assert!(due <= Instant::now() + Duration::from_millis(50));
         assert!(cache.begin(false).probe_at().is_none());
+    }
+
+    #[test]
+    fn idle_connections_learn_that_somebody_reads_again() {
+        let cache = usual();
+        let line = cache.begin(true);
+        let mut resumed = std::pin::pin!(cache.resumed());
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(resumed.as_mut().poll(&mut context).is_pending());
+        cache.look_up(b"k");
+        assert!(resumed.as_mut().poll(&mut context).is_pending());
+        cache.used.set(Moment::now().minus(LINGER));
+        assert!(line.probe_at().is_none());
+        cache.look_up(b"k");
+        assert!(resumed.as_mut().poll(&mut context).is_ready());
+        assert!(line.probe_at().is_some());
     }
 }

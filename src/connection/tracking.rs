@@ -130,6 +130,10 @@ impl Tracking {
         self.witness.as_deref()
     }
 
+    pub(super) fn cache(&self) -> &Arc<Cache> {
+        &self.cache
+    }
+
     /// When to ask an idle server for a sign of life.
     pub(super) fn probe_at(&self) -> Option<Instant> {
         self.line.as_ref()?.probe_at().map(Into::into)

@@ -4,7 +4,7 @@ use super::Supervisor;
 use super::answers::{Rule, answer, reply};
 use super::in_flight::Asked;
 use super::window::MOST_HANG_UPS;
-use crate::cache::Moment;
+use crate::cache::{Cache, Moment};
 use crate::connection::attempt::moved;
 use crate::connection::commands::{Access, Commands, Expect};
 use crate::connection::link::{Failure, FailureKind, Link};
@@ -14,8 +14,9 @@ use crate::connection::{Job, Message};
 use crate::error::Error;
 use crate::options::{Address, Membership};
 use redis::{PushKind, Value};
-use std::future::Future;
+use std::future::{Future, pending};
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
@@ -149,6 +150,11 @@ impl Supervisor {
     ) -> Option<Failure> {
         let mut moved = pin!(moved);
         let mut alarm = pin!(sleep_until(Instant::now() + IDLE));
+        let cache = self
+            .tracking
+            .as_ref()
+            .map(|tracking| Arc::clone(tracking.cache()));
+        let mut read_again = pin!(resumed(cache.as_deref()));
         loop {
             if self.later.is_none() {
                 self.send_waiting(link);
@@ -190,6 +196,10 @@ impl Supervisor {
                 next = self.inbox.next() => self.accept_all(next),
                 failure = &mut moved => return Some(failure),
                 () = &mut alarm => is_due = true,
+                () = &mut read_again => {
+                    read_again.set(resumed(cache.as_deref()));
+                    is_due = true;
+                }
             }
             if is_due {
                 if self.expire() {
@@ -449,5 +459,13 @@ impl Supervisor {
         let end = link.send(command.bytes(0));
         let moment = self.note_sent(command.key(0));
         self.in_flight.push(question, 1, end, moment);
+    }
+}
+
+/// When idle connections are to be asked anew; never where nothing is kept.
+async fn resumed(cache: Option<&Cache>) {
+    match cache {
+        Some(cache) => cache.resumed().await,
+        None => pending().await,
     }
 }
