@@ -1,6 +1,6 @@
 'use strict';
 
-const { describeGlide, isGlide } = require('./clients/glide.js');
+const { describeGlide, falsifies, isGlide } = require('./clients/glide.js');
 const { describeIoredis, isGivenUp, isIoredis, isMock } = require('./clients/ioredis.js');
 const { commandForm, describeNodeRedis, isNodeRedis } = require('./clients/node-redis.js');
 const { NotCarried } = require('./clients/settings.js');
@@ -76,6 +76,13 @@ function isNoClient(object) {
     typeof object.execAsPipeline === 'function' ||
     object.constructor?.name === 'RedisLegacyClient'
   );
+}
+
+/** Refuses a client that cannot run commands for others, though it has the call. @throws {TypeError} */
+function checkTransport(client) {
+  const setting = isGlide(client) ? falsifies(client) : undefined;
+  if (setting !== undefined)
+    throw wrongValue(CLIENT, `one without "${setting}" where it runs the commands itself`, undefined);
 }
 
 /**
@@ -164,4 +171,4 @@ function closeWithClient(store, client) {
   return leave;
 }
 
-module.exports = { describeClient, adoptSettings, endEvent, hasEnded, closeWithClient };
+module.exports = { describeClient, checkTransport, adoptSettings, endEvent, hasEnded, closeWithClient };

@@ -26,7 +26,7 @@ function whyNot(error) {
     `connect-redis-native has no binary for ${platform} here. ` +
     'If npm left out optional dependencies, install again without --omit=optional. ' +
     'To build it, with a Rust toolchain (https://rustup.rs): ' +
-    'cd node_modules/connect-redis-native && npx -y @napi-rs/cli@3 build --platform --release --output-dir lib --js binding.js'
+    'cd node_modules/connect-redis-native && npx -y -p @napi-rs/cli@3 napi build --platform --release --output-dir lib --js binding.js'
   );
 }
 

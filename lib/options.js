@@ -1,6 +1,6 @@
 'use strict';
 
-const { adoptSettings, describeClient } = require('./client.js');
+const { adoptSettings, checkTransport, describeClient } = require('./client.js');
 const { numberOf } = require('./credentials.js');
 const { optionName: name, outOfRange, wrongType, wrongValue } = require('./errors.js');
 const { LARGEST_U32, LONGEST_DELAY_MS } = require('./limits.js');
@@ -241,6 +241,7 @@ function address(options) {
       throw wrongValue(name(beside), 'left out beside "client", which says where Redis is', undefined);
     const description = describeClient(client);
     if (transportOf(transport, description) === 'client') {
+      checkTransport(client);
       if (given.cache)
         throw wrongValue(
           name('cache'),

@@ -1,7 +1,7 @@
 'use strict';
 
 const dns = require('node:dns');
-const { GlideClient, GlideClusterClient } = require('@valkey/valkey-glide');
+const { GlideClient, GlideClusterClient, NodeDiscoveryMode } = require('@valkey/valkey-glide');
 const Mock = require('ioredis-mock');
 const { describeClient } = require('../../lib/client.js');
 
@@ -411,6 +411,7 @@ describe('valkey-glide', () => {
   test.each([
     ['several addresses', GlideClient, { addresses: [...addresses, { host: 'h2' }] }],
     ['addressResolver', GlideClient, { addresses, addressResolver: (host, port) => [host, port] }],
+    ['all nodes', GlideClient, { addresses, nodeDiscoveryMode: NodeDiscoveryMode.DiscoverAll }],
     ['database', GlideClusterClient, { addresses, databaseId: 3 }],
   ])('a client whose settings stay with it: %s', async (reason, Client, config) => {
     expect(described(await make(Client, config))).toEqual(viaClient('customCommand(args)', reason));

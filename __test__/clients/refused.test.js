@@ -1,10 +1,14 @@
 'use strict';
 
+const { ClientSideCache, GlideClient } = require('@valkey/valkey-glide');
 const Redis = require('ioredis');
 const redis6 = require('redis');
 const redis3 = require('redis3');
 const redis5 = require('redis5');
 const { RedisStore } = require('../..');
+const { closeAll, keepStore } = require('../support/stores.js');
+
+afterEach(closeAll);
 
 function refusal(client) {
   try {
@@ -55,4 +59,22 @@ test.each([
       message: expect.stringMatching(/^The argument of RedisStore must be .* such as \{ client \}; received/),
     }),
   );
+});
+
+// Its cache gives sessions that were destroyed; what it compresses is nothing to compare with.
+test.each([
+  ['clientSideCache', { clientSideCache: ClientSideCache.create(1024, 60_000) }],
+  ['compression', { compression: { enabled: true } }],
+])('a valkey-glide client with %s is refused as the transport alone', async (setting, config) => {
+  const addresses = [{ host: '127.0.0.1', port: 1 }];
+  const client = await GlideClient.createClient({ addresses, lazyConnect: true, ...config });
+  expect(() => new RedisStore({ client, transport: 'client' })).toThrow(
+    expect.objectContaining({
+      name: 'TypeError',
+      code: 'ERR_INVALID_ARG_VALUE',
+      message: `The "client" option must be one without "${setting}" where it runs the commands itself`,
+    }),
+  );
+  expect(keepStore(new RedisStore({ client })).transport).toBe('native');
+  client.close();
 });

@@ -9,6 +9,9 @@ function isGlide(client) {
   return typeof client.customCommand === 'function' && Array.isArray(client.config?.addresses);
 }
 
+/** `NodeDiscoveryMode.DiscoverAll`: an address is that of any node. */
+const DISCOVER_ALL = 2;
+
 /** Sharded channels are a cluster's. */
 const isCluster = (client) => typeof client.ssubscribe === 'function';
 
@@ -20,6 +23,7 @@ function describeGlide(client) {
   if (typeof config.addressResolver === 'function') throw new NotCarried('its addressResolver is a function');
   if (topology === 'standalone' && addresses.length > 1)
     throw new NotCarried('it finds the primary among several addresses');
+  if (config.nodeDiscoveryMode === DISCOVER_ALL) throw new NotCarried('it finds all nodes by one of them');
   if (topology === 'cluster' && databaseId) throw new NotCarried('it uses a database of a cluster');
   return {
     topology,
@@ -32,8 +36,17 @@ function describeGlide(client) {
   };
 }
 
+/**
+ * The setting by which the client's commands do not do what they say, if there is one: it gives what was read once and
+ * is gone since, or stores other texts than it was given, so that what is stored cannot be compared.
+ */
+function falsifies({ config: { clientSideCache, compression } }) {
+  if (clientSideCache != null) return 'clientSideCache';
+  return compression?.enabled ? 'compression' : undefined;
+}
+
 function tls({ rootCertificates, insecure } = {}) {
   return settings.tls({ ca: rootCertificates, rejectUnauthorized: !insecure });
 }
 
-module.exports = { isGlide, describeGlide };
+module.exports = { isGlide, describeGlide, falsifies };
