@@ -128,7 +128,7 @@ export interface RedisStoreOptions {
    * Whether sessions that were read are kept in this process, coherent with all others by Redis's client tracking
    * (RESP3). A session that is kept is given in the same tick: the callback runs before `get` returns. Where the
    * server cannot tell of changes, the store works without, and an 'error' event says `ERR_CACHE_OFF`. Refused with a
-   * TypeError where a cluster's replicas are read. @default false
+   * TypeError where a cluster's replicas are read, or the client itself runs the commands. @default false
    */
   cache?: boolean | CacheOptions | undefined;
   /** What the keys of sessions start with; taken literally, whatever characters it has. @default 'sess:' */

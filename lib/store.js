@@ -146,8 +146,8 @@ class RedisStore extends Store {
   }
 
   get(sid, callback) {
-    const { sessions } = this[PARTS];
-    if (callback == null) return promised((settle) => sessions.get(sid, settle));
+    const { sessions, near } = this[PARTS];
+    if (callback == null) return promised((settle) => sessions.get(sid, near?.paced(settle) ?? settle));
     sessions.get(sid, checked(callback));
   }
 

@@ -284,6 +284,21 @@ describe('callbacks of hits', () => {
     expect(turns).toBeGreaterThan(1);
   });
 
+  test('promises awaited again and again do not starve the event loop', async () => {
+    const store = await openWarm();
+    let hasTurned = false;
+    setImmediate(() => {
+      hasTurned = true;
+    });
+    let reads = 0;
+    while (!hasTurned && reads < 1000) {
+      expect((await store.get('abc')).n).toBe(1);
+      reads++;
+    }
+    expect(reads).toBeLessThan(1000);
+    expect(store.cacheStats().hits).toBeGreaterThanOrEqual(reads);
+  });
+
   test('corrupt sessions and asynchronous serializers are as with a miss', async () => {
     const store = await openWarm();
     await redis.command('SET', 'sess:bad', '{x');
