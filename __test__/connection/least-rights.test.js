@@ -7,6 +7,7 @@ const { startSentinel } = require('../support/sentinel.js');
 const { describeServers } = require('../support/servers.js');
 const { liveSession } = require('../support/sessions.js');
 const { closeAll, keepStore } = require('../support/stores.js');
+const { until } = require('../support/until.js');
 
 // The commands that the README says an ACL must allow are enough.
 
@@ -36,7 +37,12 @@ async function use(options) {
   const amiss = [];
   store.on('error', (error) => amiss.push(error.message));
   await store.set('abc', liveSession('abc', { n: 1 }));
-  const session = await store.get('abc');
+  let session;
+  // A replica may be behind.
+  await until(async () => {
+    session = await store.get('abc');
+    return session !== null;
+  });
   session.n = 2;
   await store.set('abc', session);
   await store.touch('abc', session);
