@@ -96,7 +96,7 @@ class Connection {
   }
 
   static #renew(connection, credentials) {
-    connection.native.giveCredentials(credentials);
+    connection.native.renewCredentials(credentials);
   }
 
   async #giveCredentials() {

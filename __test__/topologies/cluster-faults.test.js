@@ -3,7 +3,7 @@
 const { RedisStore } = require('../..');
 const { startCluster } = require('../support/cluster.js');
 const { startProxy } = require('../support/proxy.js');
-const { askOnce } = require('../support/redis.js');
+const { askOnce, connectRaw } = require('../support/redis.js');
 const { closeAll, keepStore } = require('../support/stores.js');
 const { until } = require('../support/until.js');
 
@@ -201,6 +201,39 @@ test(
     } finally {
       await Promise.all(far.map((network) => network.close()));
     }
+  },
+  LIMIT_MS,
+);
+
+test(
+  'a node that is gone has the credentials function asked, and the others are not told of that',
+  async () => {
+    const password = 'of-the-nodes';
+    cluster = await startCluster({ primaries: 3, replicas: 0, password });
+    let calls = 0;
+    const credentials = () => {
+      calls++;
+      return { password };
+    };
+    const store = openStore({ password: undefined, credentials });
+    const [gone, well] = cluster.nodes;
+    await until(async () => store.status === 'ready');
+    expect(calls).toBeLessThanOrEqual(3);
+
+    const authentications = async () => {
+      const raw = await connectRaw(well.port);
+      try {
+        await raw.command('AUTH', password);
+        const stats = String(await raw.command('INFO', 'commandstats'));
+        return Number(/cmdstat_auth:calls=(\d+)/.exec(stats)[1]);
+      } finally {
+        await raw.close();
+      }
+    };
+    await gone.kill();
+    const [before, callsBefore] = [await authentications(), calls];
+    await until(() => calls - callsBefore > 3);
+    expect((await authentications()) - before).toBe(1);
   },
   LIMIT_MS,
 );

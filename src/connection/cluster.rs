@@ -19,7 +19,7 @@ use super::{Connection, Job, Message, Reply, Settle, Shared, Walker};
 use crate::error::Error;
 use crate::options::{Address, Cluster, ConnectionOptions, Membership, Node};
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::mem;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
@@ -64,6 +64,7 @@ pub(super) async fn run(
         questions: Questions::new(Instant::now()),
         ignorance: None,
         watches: Watches::default(),
+        wanting: HashSet::new(),
         walkers: Vec::new(),
         asked_walkers: Vec::new(),
         turn: 0,
@@ -160,6 +161,8 @@ struct Router {
     /// Why the last question was not answered.
     ignorance: Option<Error>,
     watches: Watches,
+    /// The nodes that wait for credentials, once these have been asked for.
+    wanting: HashSet<Node>,
     /// They wait for slots that are asked for from here on: what is known may be as old as the pauses
     /// between questions.
     walkers: Vec<Walker>,
@@ -251,14 +254,24 @@ impl Router {
                 {
                     self.watches.set_amiss(None);
                 }
+                if !self.wanting.is_empty()
+                    && let Some(watch) = watch.upgrade()
+                {
+                    // When they were wanted, nobody may have been there to be asked.
+                    watch.event(&Event::CredentialsWanted);
+                }
                 self.watches.add(watch, self.shared.health.is_ready());
             }
             Message::Credentials(given) => {
+                for node in mem::take(&mut self.wanting) {
+                    if let Some(member) = self.members.get(&node) {
+                        member.connection.give_credentials(given.clone());
+                    }
+                }
+            }
+            Message::Renewal(credentials) => {
                 for member in self.members.values() {
-                    member.connection.give_credentials(match &given {
-                        Ok(credentials) => Ok(credentials.clone()),
-                        Err(reason) => Err(reason.clone()),
-                    });
+                    member.connection.renew_credentials(credentials.clone());
                 }
             }
             // Said by the app's client only, and taken note of by the inbox.
@@ -328,8 +341,12 @@ impl Router {
                     told.reach(cache);
                 }
             }
-            News::Event(_, Event::CredentialsWanted) => {
-                self.watches.ask_for_credentials();
+            News::Event(node, Event::CredentialsWanted) => {
+                let is_asked = !self.wanting.is_empty();
+                // One that wants them again has waited in vain.
+                if !self.wanting.insert(node) || !is_asked {
+                    self.watches.ask_for_credentials();
+                }
             }
             News::Event(node, Event::Ready) => {
                 self.note_trouble(&node, None);

@@ -136,7 +136,10 @@ enum Message {
     /// Which nodes hold keys; asked of clusters only.
     Primaries(Walker),
     Watch(Weak<dyn Watch>),
+    /// What was asked for, or why it is not to be had.
     Credentials(Result<Credentials, String>),
+    /// What takes the place of the credentials so far.
+    Renewal(Credentials),
     /// Of the app's client only: it, and what it says.
     Executor(Arc<dyn Executor>),
     Said(Said),
@@ -436,10 +439,16 @@ impl Connection {
         let _ = self.messages.send(Message::Watch(watch));
     }
 
-    /// Who to be for the server from here on, or why that could not be found out.
+    /// Who to be for the server, as was asked for, or why that could not be found out.
     pub(crate) fn give_credentials(&self, credentials: Result<Credentials, String>) {
         // A connection that has ended needs none.
         let _ = self.messages.send(Message::Credentials(credentials));
+    }
+
+    /// Who to be for the server from here on.
+    pub(crate) fn renew_credentials(&self, credentials: Credentials) {
+        // A connection that has ended needs none.
+        let _ = self.messages.send(Message::Renewal(credentials));
     }
 
     /// Has the app's client run the commands; the port is for its answers. The first one offered counts.

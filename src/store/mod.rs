@@ -104,6 +104,12 @@ impl RedisStore {
         self.sessions.connection().give_credentials(credentials);
     }
 
+    /// Credentials that nobody asked for, such as those that take the place of others before these expire.
+    #[napi(catch_unwind)]
+    pub fn renew_credentials(&self, given: GivenCredentials) {
+        self.sessions.connection().renew_credentials(given.into());
+    }
+
     /// Requests that come later use this prefix.
     #[napi(catch_unwind)]
     pub fn set_prefix(&mut self, prefix: String) {

@@ -123,6 +123,7 @@ impl Supervisor {
             }
             Message::Watch(watch) => self.begin_watch(watch),
             Message::Credentials(credentials) => self.take_credentials(credentials),
+            Message::Renewal(credentials) => self.take_credentials(Ok(credentials)),
         }
     }
 
