@@ -40,6 +40,18 @@ describeServers('%s', (_name, program) => {
     expect(store.cacheStats()).toMatchObject({ entries: 1, evictions: 0, distrusted: 0 });
     expect(store.cacheStats().bytes).toBeGreaterThan(500);
     expect(plain.cacheStats()).toBeNull();
+    const sharing = await open({ prefix: 'other:' });
+    expect(sharing.cacheStats()).toEqual(store.cacheStats());
+  });
+
+  test('listings neither use nor fill it', async () => {
+    const store = await open();
+    const plain = await openPlain();
+    await plain.set('abc', numbered(1));
+    const before = store.cacheStats();
+    expect(await store.all()).toHaveLength(1);
+    for await (const { session } of store.scan()) expect(session.n).toBe(1);
+    expect(store.cacheStats()).toEqual(before);
   });
 
   test('a prefix that is set later is that of what is kept, too', async () => {
