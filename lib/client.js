@@ -163,7 +163,8 @@ function closeWithClient(store, client) {
   stores.add(reference);
   const leave = () => {
     stores.delete(reference);
-    if (stores.size > 0 || storesOf.get(client) !== entry) return;
+    // A wrapper may not take listeners back: the one that it has then serves the client's next store.
+    if (stores.size > 0 || storesOf.get(client) !== entry || typeof client.off !== 'function') return;
     storesOf.delete(client);
     client.off(event, listener);
   };

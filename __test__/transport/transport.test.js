@@ -140,6 +140,22 @@ describe('a wrapper of the app', () => {
 
     expect(await open({ call: () => '{"n":1}' }).get('abc')).toEqual({ n: 1 });
   });
+
+  test('whose listeners cannot be taken back', async () => {
+    const client = await openClient('ioredis6', server.port);
+    const ends = [];
+    const on = (_event, listener) => ends.push(listener);
+    const wrapper = { call: (...words) => client.call(...words), on };
+    for (const n of [1, 2]) {
+      const store = open(wrapper);
+      await store.set('abc', { n });
+      await store.close();
+    }
+    const store = open(wrapper);
+    expect(ends).toHaveLength(1);
+    for (const end of ends) end();
+    expect(store.status).toBe('closed');
+  });
 });
 
 describe('errors', () => {
