@@ -271,6 +271,31 @@ describe('losses', () => {
     expect(sent.slice(0, 6)).toEqual([...texts, ...texts]);
   });
 
+  test('of a client that tells nothing of them are noticed by what fails', async () => {
+    const own = await startRedis();
+    try {
+      const client = await openClient('ioredis6', own.port, { enableOfflineQueue: false });
+      const call = (...words) => client.call(...words);
+      const store = open({ call }, { onUnavailable: 'sessionless', commandTimeout: 20_000 });
+      const events = [];
+      for (const event of ['ready', 'reconnecting', 'disconnect', 'connect'])
+        store.on(event, () => events.push(event));
+      await store.set('abc', { n: 1 });
+      await own.kill();
+      const answers = Promise.all([2, 3].map((n) => store.set('abc', { n })));
+      await until(() => events.includes('disconnect'));
+      expect(store.status).toBe('reconnecting');
+      await own.start();
+      await answers;
+      expect(store.status).toBe('ready');
+      expect(await store.get('abc')).toEqual({ n: 3 });
+      expect(events).toEqual(['ready', 'reconnecting', 'disconnect', 'connect', 'ready']);
+      await closeAll();
+    } finally {
+      await own.stop();
+    }
+  });
+
   test('a server that comes back', async () => {
     const own = await startRedis();
     try {

@@ -6,6 +6,9 @@
 //! sent. A command that was cut off by a lost connection, or that the server puts off, is repeated with
 //! the writes that were handed over after it, in order, once nothing else is under way.
 //!
+//! A client may tell nothing of a lost connection but that commands fail. Where nothing else comes of them for a
+//! while, it counts as not connected, and is tried by one command, or by `PING`, until the server answers.
+//!
 //! What no client can promise is order among commands that it sends over several connections, as pools
 //! do.
 
@@ -36,6 +39,10 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// A client that is not connected, or does not answer, is tried this often while commands wait: its
 /// events may not tell all.
 const TRY_PAUSE: Duration = Duration::from_millis(250);
+/// The same where no command waits, by `PING`.
+const CALM_TRY_PAUSE: Duration = Duration::from_secs(1);
+/// For how long commands may fail, with no answer of the server among them, until that means that it is away.
+const LONGEST_FAILING: Duration = Duration::from_millis(500);
 const CLOSED: &str = "the app has closed it";
 /// How long nothing has to be done if nothing happens.
 const CALM: Duration = Duration::from_secs(60);
@@ -108,6 +115,7 @@ pub(super) async fn run(
         given: BTreeMap::new(),
         last_given: 0,
         heard: Instant::now(),
+        failing: None,
         failure: None,
         resume_at: Instant::now(),
         pause: FIRST_PAUSE,
@@ -151,6 +159,8 @@ enum State {
     Away,
     /// Connected, but it answers nothing.
     Silent,
+    /// Connected, as far as it tells, but all that it is given fails.
+    Failing,
     Ended,
 }
 
@@ -164,7 +174,7 @@ struct Driver {
     state: State,
     /// The client's failures since it was connected.
     failures: u32,
-    /// When a client that is away is asked, or one that is silent is given a command.
+    /// When a client that is away is asked, or one that is silent or failing is given a command.
     try_at: Instant,
     jobs: BTreeMap<u64, Work>,
     last_job: u64,
@@ -174,6 +184,9 @@ struct Driver {
     last_given: u64,
     /// When the client last answered, or was given the first that it owes an answer to.
     heard: Instant,
+    /// Since when the connection fails what is given to the client, and the last cause, if the server has not answered
+    /// since.
+    failing: Option<(Instant, String)>,
     /// The first number that is to be repeated: nothing is given until nothing is under way.
     failure: Option<u64>,
     resume_at: Instant,
@@ -236,6 +249,9 @@ impl Driver {
         }
         if !self.walkers.is_empty() && self.executor.is_some() {
             alarm = alarm.min(self.nodes_at);
+        }
+        if self.state == State::Failing {
+            alarm = alarm.min(self.try_at);
         }
         if !self.waiting.is_empty() && self.executor.is_some() {
             match self.state {
@@ -302,14 +318,12 @@ impl Driver {
 
     fn hear(&mut self, said: Said) {
         match said {
-            // One that keeps silent is connected, as far as it knows.
-            Said::Connected if self.state == State::Silent => {}
+            // One that keeps silent, or fails, is connected, as far as it knows.
+            Said::Connected if matches!(self.state, State::Silent | State::Failing) => {}
             Said::Connected => self.set_connected(),
             Said::Away(cause) => self.set_away(State::Away, cause),
             Said::Failed(cause) if matches!(self.state, State::Away | State::Silent) => {
-                self.failures += 1;
-                self.note_down(cause.clone());
-                self.watches.tell(&Event::Failed(self.unreachable(cause)));
+                self.fail_again(cause);
             }
             // What that means for commands, they say themselves.
             Said::Failed(_) => {}
@@ -346,6 +360,7 @@ impl Driver {
             let Ok(number) = u64::try_from(number) else {
                 return;
             };
+            self.notice_failing(kind, &value);
             // Else it has run out of time.
             if let Some(place) = self.given.remove(&number)
                 && let Some(reply) = self.take_reply(number, place, kind, value)
@@ -380,7 +395,7 @@ impl Driver {
             }
             (0, value) => (Ok(as_sent(value, work.commands.expect(place.at))), None),
             (kind, message) => {
-                let cause = text(message);
+                let cause = text(&message);
                 let error = Error::Client {
                     server,
                     cause: cause.clone(),
@@ -408,6 +423,7 @@ impl Driver {
     /// Once nothing is under way, what failed can be repeated.
     fn end_failure(&mut self) {
         if self.given.is_empty() && self.failure.take().is_some() {
+            self.end_failing();
             self.resume_at = Instant::now() + self.pause;
             self.pause = (self.pause * 2).min(LONGEST_PAUSE);
             // The failure may be the first that one hears of a lost connection.
@@ -420,6 +436,10 @@ impl Driver {
     // ---- How the client is ----
 
     fn set_connected(&mut self) {
+        // That it says so once more proves nothing.
+        if self.state != State::Connected {
+            self.failing = None;
+        }
         self.state = State::Connected;
         self.failures = 0;
         self.heard = Instant::now();
@@ -454,6 +474,41 @@ impl Driver {
         });
     }
 
+    fn fail_again(&mut self, cause: String) {
+        self.failures += 1;
+        self.note_down(cause.clone());
+        self.watches.tell(&Event::Failed(self.unreachable(cause)));
+    }
+
+    /// Whether the server is there, as a reply or failure has it.
+    fn notice_failing(&mut self, kind: i64, value: &Value) {
+        match (kind, self.state) {
+            (0, State::Failing) => self.set_connected(),
+            (0, _) => self.failing = None,
+            (1, State::Failing) => self.fail_again(text(value)),
+            (1, _) => {
+                let since = self
+                    .failing
+                    .take()
+                    .map_or_else(Instant::now, |(since, _)| since);
+                self.failing = Some((since, text(value)));
+            }
+            _ => {}
+        }
+    }
+
+    /// In a cluster, it may be one of the nodes that is away.
+    fn end_failing(&mut self) {
+        if self.state == State::Connected
+            && !self.shared.is_cluster
+            && let Some((since, cause)) = &self.failing
+            && *since + LONGEST_FAILING <= Instant::now()
+        {
+            let cause = cause.clone();
+            self.set_away(State::Failing, cause);
+        }
+    }
+
     fn unreachable(&self, cause: String) -> Error {
         Error::Unreachable {
             server: self.shared.server.to_string(),
@@ -480,6 +535,8 @@ impl Driver {
         let now = Instant::now();
         let most = match self.state {
             State::Ended => return,
+            State::Failing if self.try_at > now => return,
+            State::Failing if self.waiting.is_empty() => return self.ping(&executor, now),
             _ if self.waiting.is_empty() => return,
             State::Connected if self.failure.is_some() || self.resume_at > now => return,
             State::Connected => usize::MAX,
@@ -489,8 +546,11 @@ impl Driver {
                 return executor.ask_state();
             }
             // One is enough to find out whether it answers again.
-            State::Silent => {
+            State::Silent | State::Failing => {
                 self.try_at = now + TRY_PAUSE;
+                if self.state == State::Failing && self.failure.is_some() {
+                    return;
+                }
                 executor.ask_state();
                 1
             }
@@ -512,6 +572,18 @@ impl Driver {
                 executor.run(batch.finish());
             }
         }
+    }
+
+    /// Asks a client whose commands fail, and that is given none, whether the server is there again. The number is
+    /// nobody's.
+    fn ping(&mut self, executor: &Arc<dyn Executor>, now: Instant) {
+        self.try_at = now + CALM_TRY_PAUSE;
+        self.last_given += 1;
+        let mut batch = Batch::default();
+        let command = Commands::of(Access::Read, Expect::Any, None, &[b"PING"]);
+        batch.add(self.last_given, &command, 0);
+        executor.ask_state();
+        executor.run(batch.finish());
     }
 
     fn add(&mut self, batch: &mut Batch, place: Place) {
@@ -557,13 +629,13 @@ impl Driver {
         let server = self.shared.server.to_string();
         let waited = self.shared.command_timeout;
         match (&work.trouble, self.state) {
-            (Some(cause), State::Connected | State::Away) => Error::Unavailable {
+            (Some(cause), State::Connected | State::Away | State::Failing) => Error::Unavailable {
                 server,
                 waited,
                 attempts: work.attempts,
                 cause: cause.clone(),
             },
-            (_, State::Away | State::Ended) => self.shared.unavailable(waited),
+            (_, State::Away | State::Failing | State::Ended) => self.shared.unavailable(waited),
             _ => Error::Timeout { server, waited },
         }
     }
@@ -679,9 +751,9 @@ fn as_sent(value: Value, expect: Expect) -> Value {
     }
 }
 
-fn text(value: Value) -> String {
+fn text(value: &Value) -> String {
     match value {
-        Value::BulkString(text) => String::from_utf8_lossy(&text).into_owned(),
+        Value::BulkString(text) => String::from_utf8_lossy(text).into_owned(),
         _ => "it gave no reason".into(),
     }
 }
