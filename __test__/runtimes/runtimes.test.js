@@ -7,6 +7,7 @@ const { runtimeBinary } = require('../../scripts/runtime-binary.js');
 const { useRedis } = require('../support/redis.js');
 
 const PROGRAM = path.join(__dirname, 'programs', 'smoke.cjs');
+const IMPORTS = path.join(__dirname, '..', 'contract', 'programs', 'imports.mjs');
 // One that does not end is killed, which fails its test.
 const LIMIT_MS = 25_000;
 
@@ -20,11 +21,20 @@ const runtimes = {
 
 for (const [name, { binary, args }] of Object.entries(runtimes)) {
   // npm does not carry every runtime for every platform.
-  (binary === null ? test.skip : test)(`an Express app under ${name}`, async () => {
-    const { stdout } = await promisify(execFile)(binary, [...args, PROGRAM, redis.server.url], {
+  const testOf = binary === null ? test.skip : test;
+  const run = async (...program) => {
+    const { stdout } = await promisify(execFile)(binary, [...args, ...program], {
       timeout: LIMIT_MS,
       killSignal: 'SIGKILL',
     });
-    expect(stdout.trim()).toBe('closed');
+    return stdout.trim();
+  };
+
+  testOf(`an Express app under ${name}`, async () => {
+    expect(await run(PROGRAM, redis.server.url)).toBe('closed');
+  });
+
+  testOf(`an ES module under ${name} gets the same class by every name`, async () => {
+    expect(await run(IMPORTS)).toBe('one class');
   });
 }
