@@ -124,14 +124,14 @@ impl Error {
         }
     }
 
-    /// Whether a server that answers so will answer otherwise soon: it loads its data, looks for its
-    /// primary, was made a replica, has too many clients.
+    /// Whether a server that answers so will answer otherwise soon: it loads its data, runs somebody's script,
+    /// looks for its primary, was made a replica, has too many clients.
     pub(crate) fn is_passing(&self) -> bool {
         match self {
             Self::Reply { reply, message, .. } => {
                 matches!(
                     reply.as_str(),
-                    "LOADING" | "TRYAGAIN" | "CLUSTERDOWN" | "MASTERDOWN" | "READONLY"
+                    "LOADING" | "BUSY" | "TRYAGAIN" | "CLUSTERDOWN" | "MASTERDOWN" | "READONLY"
                 ) || message.starts_with("max number of clients")
             }
             _ => false,

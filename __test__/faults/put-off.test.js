@@ -67,6 +67,32 @@ describe.each(familySources)('a server that was made a replica, by %s,', (source
   });
 });
 
+describe.each([{}, { cache: true }])('with %p', (more) => {
+  test('a server that is busy with a script is waited for', async () => {
+    const store = await openStore('url', redis.port, { ...options, ...more });
+    const seen = reasons(store, 'BUSY');
+    const amiss = [];
+    store.on('error', ({ code }) => amiss.push(code));
+    await store.set('abc', { n: 1 });
+    await redis.command('CONFIG', 'SET', 'lua-time-limit', 50);
+    const busy = await connectRaw(redis.port);
+    try {
+      const script = busy.command('EVAL', 'while true do end', 0);
+      await until(async () => String((await redis.command('PING')).message).startsWith('BUSY'));
+      const answers = [store.set('abc', { n: 2 }), store.get('other')];
+      await until(() => seen.length > 1);
+      await redis.command('SCRIPT', 'KILL');
+      expect(await Promise.all(answers)).toEqual([null, null]);
+      expect((await script).message).toMatch(/kill/i);
+      expect(await store.get('abc')).toEqual({ n: 2 });
+      expect(amiss).not.toContain('ERR_CACHE_OFF');
+    } finally {
+      await redis.command('SCRIPT', 'KILL');
+      await busy.close();
+    }
+  });
+});
+
 test('a server that loads its data is waited for', async () => {
   const KEYS = 1000;
   // A millisecond for each key, in which it answers.

@@ -337,6 +337,9 @@ pub(super) async fn establish(
 
     if let Some(Value::ServerError(error)) = set_up.tracking.and_then(|at| own.get(at)) {
         let refusal = Error::from_reply(&options.server(), error.code(), error.details());
+        if refusal.is_passing() {
+            return Err(Failure::lost(refusal));
+        }
         link.deafness.get_or_insert_with(|| refusal.to_string());
     }
     if let Some(Value::Array(role)) = set_up.role.and_then(|at| own.get(at))
