@@ -169,18 +169,19 @@ fn as_int(value: &Value) -> Option<i64> {
     }
 }
 
-/// `[host, port, id, …]`. A host that is nil or empty is that of the node that was asked.
+/// `[host, port, id, more]`. A host that is nil or empty is that of the node that was asked. Of one that has no name,
+/// where nodes are to be called by name, `more` tells the address.
 fn node(value: &Value, asked: &Node) -> Option<Node> {
     let Value::Array(parts) = value else {
         return None;
     };
     let host = match parts.first()? {
-        Value::BulkString(host) if !host.is_empty() && host != b"?" => {
-            String::from_utf8(host.clone()).ok()?
-        }
-        Value::Nil | Value::BulkString(_) => asked.host.clone(),
+        Value::BulkString(host) if host == b"?" => parts.get(3).and_then(ip),
+        Value::BulkString(host) if !host.is_empty() => Some(String::from_utf8(host.clone()).ok()?),
+        Value::Nil | Value::BulkString(_) => None,
         _ => return None,
     };
+    let host = host.unwrap_or_else(|| asked.host.clone());
     let Value::Int(port) = parts.get(1)? else {
         return None;
     };
@@ -188,6 +189,26 @@ fn node(value: &Value, asked: &Node) -> Option<Node> {
         host,
         port: u16::try_from(*port).ok()?,
     })
+}
+
+/// Of `{ip: …}`, which RESP2 gives as an array.
+fn ip(more: &Value) -> Option<String> {
+    let is_ip = |name: &Value| *name == Value::BulkString(b"ip".to_vec());
+    let value = match more {
+        Value::Map(pairs) => pairs
+            .iter()
+            .find(|(name, _)| is_ip(name))
+            .map(|(_, value)| value),
+        Value::Array(parts) => parts
+            .chunks_exact(2)
+            .find(|pair| is_ip(&pair[0]))
+            .map(|pair| &pair[1]),
+        _ => None,
+    };
+    match value {
+        Some(Value::BulkString(ip)) if !ip.is_empty() => String::from_utf8(ip.clone()).ok(),
+        _ => None,
+    }
 }
 
 /// The node at the address at which we reach it.
@@ -273,6 +294,20 @@ mod tests {
         );
         assert!(Slots::parse(&Value::Nil, &at(7001), &Vec::new()).is_none());
         assert!(Slots::parse(&reply("*1 *3 :0 :99999 *2 $1 h :1 "), &at(1), &Vec::new()).is_none());
+    }
+
+    #[test]
+    fn nodes_without_the_names_that_they_are_to_be_called_by_have_addresses() {
+        for more in ["%1 $2 ip $3 ::2 ", "*4 $4 port $1 1 $2 ip $3 ::2 "] {
+            let text = format!(
+                "*2 *3 :0 :8191 *4 $1 ? :1 $2 id {more}*3 :8192 :16383 *4 $1 h :1 $2 id *0 "
+            );
+            let slots = Slots::parse(&reply(&text), &at(1), &Vec::new()).expect("slots");
+            let hosts = [0, 8192].map(|slot| slots.primary(slot).map(|node| node.host.as_str()));
+            assert_eq!(hosts, [Some("::2"), Some("h")]);
+        }
+        let slots = Slots::parse(&reply("*1 *3 :0 :1 *2 $1 ? :1 "), &at(1), &Vec::new());
+        assert_eq!(slots.expect("slots").primary(0), Some(&at(1)));
     }
 
     #[test]
