@@ -30,6 +30,11 @@ class Near {
     this.#lookup = this.#native.lookup(this.#ends);
   }
 
+  /** Nothing is looked up any more. The function holds its array for good, and with that what test runners have made. */
+  end() {
+    this.#lookup = undefined;
+  }
+
   /**
    * False if the session is not there, or not to be trusted.
    *

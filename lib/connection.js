@@ -9,12 +9,12 @@ const { RedisStore: Native } = require('./native.js');
 const { Transport } = require('./transport.js');
 const { Watch } = require('./watch.js');
 
-/** One for all stores of this module: one wake-up serves them all. */
+/** One for all stores of this module that are there at a time: one wake-up serves them all. */
 let inbox;
 
 /** What the addon says of an option is a TypeError, like every other complaint about one. */
 function connect(options) {
-  inbox ??= new Inbox();
+  if (inbox === undefined || inbox.isOver) inbox = new Inbox();
   try {
     return new Native(options, inbox.native);
   } catch (error) {
@@ -69,6 +69,10 @@ class Connection {
     this.#leaveProvider();
     this.status = 'closed';
     this.#availability?.stop();
+  }
+
+  /** Nothing is under way any more. Until then its place keeps the inbox, for what has to be asked yet. */
+  end() {
     this.native.unwatch();
   }
 

@@ -12,17 +12,22 @@ const FIELDS = 3;
 const CONTINUED = (1 << Kind.ITEM) | (1 << Kind.ID) | (1 << Kind.EVENT) | (1 << Kind.COMMANDS);
 
 /**
- * In the async context in which this module was loaded. The addon's way to the event loop keeps the context it was made
- * in, for good: that of the request which makes the first store is to end with it.
+ * The async context in which this module was loaded. The addon's way to the event loop keeps the context it was made
+ * in: that of the request which makes the first store is to end with it. Destroyed at once, so that nobody who looks
+ * for what was left open takes it for that.
  */
-const makeCompletions = AsyncResource.bind((drain) => new Completions(drain));
+const outside = new AsyncResource('RedisStore', { requireManualDestroy: true });
+outside.emitDestroy();
 
 /**
  * The completions of all stores: takes slices from the addon and gives each completion to its request.
  * Requests are known to the addon by their place in a table.
+ *
+ * It is over when the last place is free, as every store has one for what happens to its connection. The addon then lets
+ * go of it, and with that of all that a test runner wants to be rid of when it has done with a file.
  */
 class Inbox {
-  #native = makeCompletions(() => this.#drain());
+  #native = outside.runInAsyncScope(() => new Completions(() => this.#drain()));
   #slice = new Uint32Array(this.#native.capacity);
   #requests = [];
   #free = [];
@@ -40,6 +45,7 @@ class Inbox {
   #more = false;
   /** The guard of `#drain` is waiting for its tick. */
   #guarded = false;
+  isOver = false;
 
   get native() {
     return this.#native;
@@ -73,6 +79,13 @@ class Inbox {
     } while (this.#takeSlice());
     this.#draining = false;
     this.#flushAll();
+    if (this.#free.length === this.#requests.length) this.#end();
+  }
+
+  #end() {
+    if (this.isOver) return;
+    this.isOver = true;
+    this.#native.end();
   }
 
   #guard = () => {

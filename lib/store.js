@@ -223,10 +223,15 @@ class RedisStore extends Store {
   }
 }
 
-function end({ store, outbox }) {
+async function end({ store, connection, outbox, near }) {
   const ended = promised((settle) => outbox.add(Operation.CLOSE, new Request(store, settle)));
   outbox.flush();
-  return ended.then(() => undefined);
+  try {
+    await ended;
+  } finally {
+    connection.end();
+    near?.end();
+  }
 }
 
 module.exports = { RedisStore };

@@ -20,6 +20,15 @@ test('the request in which the first store was made is kept by nothing', async (
   expect(await run('first-context.js', redis.server.url)).toEqual(endedWith('no contexts'));
 });
 
+// What is left is held as well by the realm of a test runner's file, and holds it: nothing of it would ever end.
+test('of a closed store, nothing is left open', async () => {
+  expect(await run('closed.js', redis.server.url)).toEqual(endedWith('nothing open closed,closed'));
+});
+
+test('of walks that are forgotten half-way, nothing is kept', async () => {
+  expect(await run('abandoned-scans.js', redis.server.url)).toEqual(endedWith('3 walks gone'));
+});
+
 // Node would warn of a leak on the console if each store were one more listener of its client.
 test('many stores on one client are nothing to be warned of', async () => {
   expect(await run('many-stores.js', redis.server.url)).toEqual(

@@ -333,6 +333,12 @@ impl Completions {
         (HEAD + (SLICE_RECORDS + 1) * FIELDS) as u32
     }
 
+    /// Lets go of `drain`, once nobody is answered any more.
+    #[napi(catch_unwind)]
+    pub fn end(&self) {
+        self.queue.wake.end();
+    }
+
     /// Writes the next slice's records and returns its narrow text. No records: nothing is waiting,
     /// and `drain` will be called again when something is.
     #[napi(catch_unwind)]

@@ -9,13 +9,14 @@ use napi::bindgen_prelude::{Function, FunctionRef};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi::{Env, Result, Status, check_status, sys};
 use std::fmt;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 type Drain = ThreadsafeFunction<(), (), (), Status, false, true>;
 
-/// The one threadsafe function of an env's completions. Weak: by itself it does not keep the event
+/// The one threadsafe function of some completions, until they are over. Weak: by itself it does not keep the event
 /// loop alive.
 pub(super) struct Wake {
-    drain: Drain,
+    drain: RwLock<Option<Drain>>,
 }
 
 impl fmt::Debug for Wake {
@@ -28,29 +29,50 @@ impl Wake {
     pub(super) fn new(env: &Env, drain: &FunctionRef<(), ()>) -> Result<Self> {
         let drain: Function<(), ()> = drain.borrow_back(env)?;
         Ok(Self {
-            drain: drain
-                .build_threadsafe_function()
-                .callee_handled::<false>()
-                .weak::<true>()
-                .build()?,
+            drain: RwLock::new(Some(
+                drain
+                    .build_threadsafe_function()
+                    .callee_handled::<false>()
+                    .weak::<true>()
+                    .build()?,
+            )),
         })
     }
 
     /// Has the drain called soon. From any thread.
     pub(super) fn wake(&self) {
-        // An error means that the env is being torn down: nobody is left to wake.
-        let _ = self.drain.call((), ThreadsafeFunctionCallMode::NonBlocking);
+        if let Some(drain) = &*self.read() {
+            // An error means that the env is being torn down: nobody is left to wake.
+            let _ = drain.call((), ThreadsafeFunctionCallMode::NonBlocking);
+        }
     }
 
     /// Keeps the event loop alive. On the JavaScript thread of `env` only.
     pub(super) fn hold(&self, env: &Env) -> Result<()> {
-        // SAFETY: `raw` lives as long as `self.drain` does, and `env` is the env it was made in.
-        check_status!(unsafe { sys::napi_ref_threadsafe_function(env.raw(), self.drain.raw()) })
+        let Some(drain) = &*self.read() else {
+            return Ok(());
+        };
+        // SAFETY: `raw` lives as long as `drain` does, and `env` is the env it was made in.
+        check_status!(unsafe { sys::napi_ref_threadsafe_function(env.raw(), drain.raw()) })
     }
 
     /// Undoes `hold`.
     pub(super) fn release(&self, env: &Env) -> Result<()> {
+        let Some(drain) = &*self.read() else {
+            return Ok(());
+        };
         // SAFETY: as in `hold`.
-        check_status!(unsafe { sys::napi_unref_threadsafe_function(env.raw(), self.drain.raw()) })
+        check_status!(unsafe { sys::napi_unref_threadsafe_function(env.raw(), drain.raw()) })
+    }
+
+    /// Lets go of the drain: nobody is woken any more.
+    pub(super) fn end(&self) {
+        let mut drain = self.drain.write().unwrap_or_else(PoisonError::into_inner);
+        *drain = None;
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Option<Drain>> {
+        // Poisoned or not, there is a drain or none.
+        self.drain.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
