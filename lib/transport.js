@@ -301,9 +301,12 @@ function withoutSecrets(message, words) {
   return message.slice(0, LONGEST_MESSAGE);
 }
 
-/** An error that the server replied with begins with a word in capitals; those of the system do, too. */
+/**
+ * An error that the server replied with begins with a word in capitals; those of the system do, too, and the code of
+ * one that has no message.
+ */
 function isReply(error, message) {
-  return error?.syscall === undefined && /^[A-Z][A-Z0-9_]+( |$)/.test(message);
+  return Boolean(error?.message) && error.syscall === undefined && /^[A-Z][A-Z0-9_]+( |$)/.test(message);
 }
 
 /** What would fail the next time as well. */

@@ -271,6 +271,17 @@ describe('losses', () => {
     expect(sent.slice(0, 6)).toEqual([...texts, ...texts]);
   });
 
+  test("are known by the codes of Node's errors, some of which have no message", async () => {
+    const client = await openClient('ioredis6', server.port);
+    // As Node has it for a name with several addresses.
+    const refused = Object.assign(new AggregateError([new Error('connect ECONNREFUSED ::1:1')]), {
+      code: 'ECONNREFUSED',
+    });
+    let losses = 1;
+    const call = (...words) => (losses-- > 0 ? Promise.reject(refused) : client.call(...words));
+    expect(await open({ call }).set('abc', { n: 1 })).toBeNull();
+  });
+
   test('of a client that tells nothing of them are noticed by what fails', async () => {
     const own = await startRedis();
     try {
