@@ -128,7 +128,8 @@ class Transport {
   /** The app has ended it, whether or not it told. */
   get #isClosed() {
     const client = this.#client;
-    return (this.#wasOpen && client.isOpen === false) || client.status === 'end' || hasEnded(client);
+    const isOver = client.status === 'end' || client.isClosed === true; // of ioredis, and of valkey-glide
+    return isOver || (this.#wasOpen && client.isOpen === false) || hasEnded(client);
   }
 
   #tellError = (error) => this.#port.failed(messageOf(error));

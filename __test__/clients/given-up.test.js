@@ -48,11 +48,14 @@ describe.each(kinds)('%s, disconnected while it reconnects', (name, make, packag
   });
 });
 
+const startOne = async () => {
+  const server = await startRedis();
+  return { server, place: { places: [{ host: '127.0.0.1', port: server.port }] } };
+};
+
 const starts = {
-  pool: async () => {
-    const server = await startRedis();
-    return { server, place: { places: [{ host: '127.0.0.1', port: server.port }] } };
-  },
+  standalone: startOne,
+  pool: startOne,
   sentinel: async () => {
     const server = await startSentinel({ replicas: 0, sentinels: 1 });
     return { server, place: { name: server.name, places: server.addresses } };
@@ -68,11 +71,12 @@ test.each([
   ['redis 5', 'sentinel'],
   ['redis 5', 'pool'],
   ['redis 6', 'pool'],
+  ['valkey-glide 2', 'standalone'],
 ])('%s, %s: the next operation says it', async (name, topology) => {
   const { server, place } = await starts[topology]();
   try {
     const { make, connect, end } = clients[name];
-    const client = make[topology](place);
+    const client = await make[topology](place);
     await connect(client);
     const store = keepStore(new RedisStore({ client, transport: 'client' }));
     expect(await store.get('abc')).toBeNull();
