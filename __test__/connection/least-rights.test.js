@@ -15,7 +15,7 @@ const LIMIT_MS = 60_000;
 const COMMANDS = ['get', 'pttl', 'set', 'pexpire', 'del', 'scan', 'unlink'];
 const OF_CONFLICTS = ['evalsha', 'eval'];
 const OF_CONNECTIONS = ['hello', 'auth', 'select', 'ping', 'client|setname'];
-const OF_CLUSTERS = ['cluster|slots', 'cluster|nodes', 'asking', 'readonly', 'role'];
+const OF_CLUSTERS = ['cluster|slots', 'cluster|nodes', 'asking', 'readonly'];
 const TRACKING = 'client|tracking';
 const ACCOUNT = { username: 'app', password: 'of-the-app' };
 
