@@ -75,6 +75,17 @@ describeServers('%s', (_name, program) => {
     expect(hit(store, 'abc')).toBe('é😀\u0000');
   });
 
+  test('ids of any length and width are told apart', async () => {
+    const store = await open();
+    const starts = ['x'.repeat(126), `${'x'.repeat(121)}é`, 'é'.repeat(300), '\u0000'];
+    for (const start of starts) {
+      await store.set(`${start}1`, numbered(1));
+      await store.set(`${start}2`, numbered(2));
+      await until(() => hit(store, `${start}1`) === 1 && hit(store, `${start}2`) === 2);
+      expect(hit(store, start)).toBe('later');
+    }
+  });
+
   test('after an own set or touch, the next read is a hit', async () => {
     const store = await open();
     await store.set('abc', numbered(1));
@@ -269,7 +280,8 @@ describe('callbacks of hits', () => {
         calls++;
         throw new Error('the app');
       });
-    for (let n = 1; n <= 12; n++) {
+    // As many as may be within one another: none of them is taken to be so.
+    for (let n = 1; n <= 16; n++) {
       try {
         fail();
       } catch (error) {
@@ -277,6 +289,8 @@ describe('callbacks of hits', () => {
       }
       expect(calls).toBe(n);
     }
+    expect(hit(store, 'abc')).toBe('later');
+    await until(() => hit(store, 'abc') === 1);
   });
 
   test('one that reads again and again neither overflows the stack nor starves the event loop', async () => {

@@ -432,6 +432,11 @@ mod tests {
         assert!(text(&cache, b"k").is_some());
         std::thread::sleep(Duration::from_millis(30));
         assert_eq!(text(&cache, b"k"), None);
+        let mut by_wall_clock = entry("one");
+        by_wall_clock.until = Some(Instant::now() + Duration::from_secs(60));
+        by_wall_clock.ends = Some(Moment::now().wall);
+        cache.keep(cache.ticket(), b"k", by_wall_clock);
+        assert_eq!(text(&cache, b"k"), None, "the machine has slept");
     }
 
     #[test]

@@ -132,3 +132,50 @@ fn shown(entry: &Entry, now: u64) -> Option<u64> {
     };
     in_force(&entry.text, remaining, now)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOON: u64 = 1_769_860_800_000; // 2026-01-31T12:00:00.000Z
+
+    fn entry(expires: &str, ends: Option<u64>) -> Entry {
+        let text = format!(r#"{{"cookie":{{"originalMaxAge":60000,"expires":"{expires}"}}}}"#);
+        let remaining = ends.map_or(Remaining::Endless, |ends| {
+            Remaining::Milliseconds(ends - NOON)
+        });
+        Entry {
+            in_force: in_force(text.as_bytes(), remaining, NOON),
+            text: text.into_bytes().into(),
+            ends,
+            until: None,
+        }
+    }
+
+    #[test]
+    fn an_expiry_that_is_passed_while_the_session_is_kept_is_put_right() {
+        let end = NOON + 31_000;
+        let kept = entry("2026-01-31T12:00:30.000Z", Some(end));
+        assert_eq!(shown(&kept, NOON), None, "as good as right");
+        assert_eq!(shown(&kept, NOON + 29_999), None);
+        assert_eq!(shown(&kept, NOON + 30_000), Some(end));
+    }
+
+    #[test]
+    fn an_expiry_that_a_touch_has_moved_is_that_of_the_key() {
+        let end = NOON + 60_000;
+        let kept = entry("2026-01-31T12:00:30.000Z", Some(end));
+        for later in [0, 40_000, 59_999] {
+            assert_eq!(shown(&kept, NOON + later), Some(end));
+        }
+    }
+
+    #[test]
+    fn a_session_without_an_end_begins_anew_at_each_read() {
+        let kept = entry("2026-01-31T12:00:30.000Z", None);
+        assert_eq!(shown(&kept, NOON), None);
+        for now in [NOON + 30_000, NOON + 90_000] {
+            assert_eq!(shown(&kept, now), Some(now + 60_000));
+        }
+    }
+}
