@@ -39,8 +39,10 @@ async fn view(primary: &Connection) -> Option<String> {
 
 /// The node's id, the epoch of its slots and the slots themselves; `None` while one of them is moving.
 fn settled(nodes: &str) -> Option<String> {
-    let own = nodes.lines().find(|line| line.contains("myself"))?;
-    let words: Vec<_> = own.split(' ').collect();
+    // Among a node's flags, not in its name.
+    let is_own = |words: &Vec<&str>| words.get(2).is_some_and(|flags| flags.contains("myself"));
+    let mut lines = nodes.lines().map(|line| line.split(' ').collect());
+    let words: Vec<_> = lines.find(is_own)?;
     let [id, _, _, _, _, _, epoch, _, slots @ ..] = words.as_slice() else {
         return None;
     };
@@ -53,8 +55,7 @@ fn settled(nodes: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    const OTHER: &str =
-        "67ed 127.0.0.1:7002@17002 master - 0 1700000000000 2 connected 5461-10922\n";
+    const OTHER: &str = "67ed 127.0.0.1:7002@17002,myself.example master - 0 1700000000000 2 connected 5461-10922\n";
 
     fn nodes(pong: u32, epoch: u32, slots: &str) -> String {
         format!(
