@@ -19,6 +19,11 @@ beforeAll(async () => {
   certificates.makeCertificate('server', 'DNS:localhost,DNS:redis.example');
   certificates.makeCertificate('expired', 'DNS:localhost', { days: -1 });
   certificates.makeCertificate('app', 'DNS:app.example');
+  certificates.makeSelfSigned('itself', 'DNS:localhost');
+  certificates.makeSelfSigned('itself-expired', 'DNS:localhost', { days: -1 });
+  certificates.makeCertificate('named', undefined, { commonName: 'localhost' });
+  certificates.makeCertificate('named-in-vain', 'DNS:redis.example', { commonName: 'localhost' });
+  certificates.makeOld('old', 'localhost');
   server = await startRedis({ tls: certificates.ofServer('server') });
   raw = await connectRaw(server.port);
 });
@@ -68,6 +73,21 @@ describe('a server is trusted', () => {
     await isUsed(open(tls()));
   });
 
+  test('by its own certificate, which is its own authority', async () => {
+    await configure(serverCertificate('itself'));
+    await isUsed(open({ ca: pem('itself.crt') }));
+  });
+
+  test('by the common name of a certificate that has no others', async () => {
+    await configure(serverCertificate('named'));
+    await isUsed(open({ ca: pem('ca.crt') }));
+  });
+
+  test('whatever its certificate is, if that is asked for', async () => {
+    await configure(serverCertificate('old'));
+    await isUsed(open({ rejectUnauthorized: false }));
+  });
+
   test('under another name than the host', async () => {
     await isUsed(open({ ca: pem('ca.crt'), servername: 'redis.example' }, { host: '127.0.0.1' }));
   });
@@ -92,6 +112,41 @@ describe('a server that is not to be trusted is not used, and the error says why
 
   test('another name', () =>
     untrusted(/not valid for name/i, { ca: pem('ca.crt'), servername: 'other.example' }));
+
+  test('another name than the common name', async () => {
+    await configure(serverCertificate('named'));
+    await untrusted(/not valid for name/i, { ca: pem('ca.crt'), servername: 'redis.example' });
+  });
+
+  test('an address in the place of a common name', async () => {
+    await configure(serverCertificate('named'));
+    await untrusted(/not valid for name/i, { ca: pem('ca.crt') }, { host: '127.0.0.1' });
+  });
+
+  test('a common name beside other names', async () => {
+    await configure(serverCertificate('named-in-vain'));
+    await untrusted(/not valid for name/i, { ca: pem('ca.crt') });
+  });
+
+  test('its own authority, which the app did not give', async () => {
+    await configure(serverCertificate('itself'));
+    await untrusted(/UnknownIssuer|CaUsedAsEndEntity/i, { ca: pem('ca.crt') });
+  });
+
+  test('its own authority under another name', async () => {
+    await configure(serverCertificate('itself'));
+    await untrusted(/not valid for name/i, { ca: pem('itself.crt'), servername: 'redis.example' });
+  });
+
+  test('its own authority that has expired', async () => {
+    await configure(serverCertificate('itself-expired'));
+    await untrusted(/expired/i, { ca: pem('itself-expired.crt') });
+  });
+
+  test('a certificate of an old version', async () => {
+    await configure(serverCertificate('old'));
+    await untrusted(/X\.509/, { ca: pem('ca.crt') });
+  });
 
   test('a certificate that has expired, until it is replaced', async () => {
     await configure(serverCertificate('expired'));

@@ -30,10 +30,41 @@ class Certificates {
     this.#openssl('req', '-x509', ...NEW_KEY, '-subj', `/CN=${name}`, ...out);
   }
 
-  /** A certificate of the authority `ca` for `subject`, such as `DNS:localhost`; with negative `days`, it has expired. */
-  makeCertificate(name, subject, { days = 2 } = {}) {
-    this.#openssl('req', ...NEW_KEY, '-subj', `/CN=${name}`, '-keyout', `${name}.key`, '-out', `${name}.csr`);
-    fs.writeFileSync(this.file(`${name}.ext`), `subjectAltName=${subject}`);
+  /** A certificate that is its own authority, for `subject`, such as `DNS:localhost`; with negative `days`, expired. */
+  makeSelfSigned(name, subject, { days = 2 } = {}) {
+    const extensions = ['-addext', `subjectAltName=${subject}`];
+    const out = ['-keyout', `${name}.key`, '-out', `${name}.crt`];
+    this.#openssl('req', '-x509', ...NEW_KEY, '-subj', `/CN=${name}`, '-days', '2', ...extensions, ...out);
+    if (days > 0) return;
+    // Not to be had in one go: it is signed anew.
+    const itself = ['-in', `${name}.crt`, '-signkey', `${name}.key`, '-days', String(days)];
+    this.#openssl('x509', ...itself, '-out', `${name}.crt`);
+  }
+
+  /** A certificate of X.509 version 1, as OpenSSL made them by default before 3.2, and its own authority. */
+  makeOld(name, commonName) {
+    const request = [...NEW_KEY, '-subj', `/CN=${commonName}`, '-keyout', `${name}.key`, '-out'];
+    try {
+      this.#openssl('req', '-x509', '-x509v1', ...request, `${name}.crt`);
+    } catch {
+      this.#openssl('req', ...request, `${name}.csr`);
+      this.#openssl('x509', '-req', '-in', `${name}.csr`, '-signkey', `${name}.key`, '-out', `${name}.crt`);
+    }
+  }
+
+  /**
+   * A certificate of the authority `ca` for `subject`, such as `DNS:localhost`; with negative `days`, it has expired.
+   *
+   * @param {string} [subject] without one, the common name alone tells whom it is for
+   * @param {string} [commonName] by default `name`
+   */
+  makeCertificate(name, subject, { days = 2, commonName = name } = {}) {
+    const request = ['-subj', `/O=Tests/CN=${commonName}`, '-keyout', `${name}.key`, '-out', `${name}.csr`];
+    this.#openssl('req', ...NEW_KEY, ...request);
+    fs.writeFileSync(
+      this.file(`${name}.ext`),
+      subject ? `subjectAltName=${subject}` : 'keyUsage=digitalSignature',
+    );
     const authority = ['-CA', 'ca.crt', '-CAkey', 'ca.key', '-CAcreateserial'];
     this.#openssl(
       ...['x509', '-req', '-in', `${name}.csr`, ...authority],

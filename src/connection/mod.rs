@@ -15,7 +15,8 @@
 //! - [`attempt`]: one attempt to connect.
 //! - [`inbox`]: what the handles say to whatever is behind them.
 //! - [`link`]: an open connection: set-up, replies in order, silence.
-//! - [`socket`] and [`tls`]: from an address to a byte stream; [`names`]: from a host's name to addresses.
+//! - [`socket`] and [`tls`]: from an address to a byte stream; [`names`]: from a host's name to addresses,
+//!   [`trust`]: whether the server is the one that is meant.
 //! - [`flights`]: reads that share a command.
 //! - [`tracking`]: what the server tells of keys that were read.
 //! - [`status`]: what a connection tells those who watch it.
@@ -40,6 +41,7 @@ mod status;
 mod supervisor;
 pub(crate) mod tls;
 mod tracking;
+mod trust;
 mod views;
 
 pub(crate) use self::client::{Executor, Port, Said};

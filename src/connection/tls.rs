@@ -1,23 +1,17 @@
 //! TLS with the settings that Node's `tls.connect` takes.
 
 use super::socket::{Socket, Stream};
+use super::trust::{Roots, Verifier, objection};
 use crate::error::Error;
 use crate::options::TlsOptions;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::client::danger::{
-    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
-};
-use tokio_rustls::rustls::crypto::{
-    CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature,
-};
+use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use tokio_rustls::rustls::{
-    self, ClientConfig, DigitallySignedStruct, InvalidMessage, RootCertStore, SignatureScheme,
-};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::{self, ClientConfig, InvalidMessage, RootCertStore};
 
 fn unusable(field: &'static str, expected: impl Into<String>) -> Error {
     Error::Option {
@@ -40,17 +34,18 @@ fn certificates(field: &'static str, pem: &[u8]) -> Result<Vec<CertificateDer<'s
 }
 
 /// The roots of `ca`; `None` for the system's.
-fn own_roots(options: &TlsOptions) -> Result<Option<RootCertStore>, Error> {
+fn own_roots(options: &TlsOptions) -> Result<Option<Roots>, Error> {
     let Some(pem) = &options.ca else {
         return Ok(None);
     };
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates("tls.ca", pem)? {
-        roots
-            .add(certificate)
+    let mut store = RootCertStore::empty();
+    let given = certificates("tls.ca", pem)?;
+    for certificate in &given {
+        store
+            .add(certificate.clone())
             .map_err(|reason| unusable("tls.ca", format!("usable certificates ({reason})")))?;
     }
-    Ok(Some(roots))
+    Ok(Some(Roots { store, given }))
 }
 
 fn system_roots() -> RootCertStore {
@@ -90,13 +85,15 @@ impl Client {
             .with_safe_default_protocol_versions()
             .map_err(|reason| unusable("tls", format!("usable ({reason})")))?;
         let roots = own_roots(options)?;
-        let builder = if options.reject_unauthorized {
-            builder.with_root_certificates(roots.unwrap_or_else(system_roots))
-        } else {
-            builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(AcceptAnyServer(provider)))
-        };
+        let roots = options.reject_unauthorized.then(|| {
+            roots.unwrap_or_else(|| Roots {
+                store: system_roots(),
+                given: Vec::new(),
+            })
+        });
+        let builder = builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Verifier { roots, provider }));
         let config = match (&options.cert, &options.key) {
             (Some(cert), Some(key)) => {
                 let key = PrivateKeyDer::from_pem_slice(key.reveal().as_bytes())
@@ -162,6 +159,12 @@ pub(super) fn explain(error: &io::Error) -> String {
         Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
             format!("the server does not speak TLS on this port ({error})")
         }
+        Some(certificate)
+            if objection(certificate) == Some(&webpki::Error::UnsupportedCertVersion) =>
+        {
+            "the server's certificate was not accepted: it is of another version of X.509 than 3"
+                .into()
+        }
         Some(rustls::Error::InvalidCertificate(_)) => {
             format!("the server's certificate was not accepted: {error}")
         }
@@ -169,54 +172,5 @@ pub(super) fn explain(error: &io::Error) -> String {
             format!("the server ended the TLS handshake: {error}")
         }
         _ => error.to_string(),
-    }
-}
-
-/// `rejectUnauthorized: false`: encrypted, but to whoever answers.
-#[derive(Debug)]
-struct AcceptAnyServer(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AcceptAnyServer {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(
-            message,
-            cert,
-            signature,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(
-            message,
-            cert,
-            signature,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }

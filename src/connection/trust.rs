@@ -1,0 +1,240 @@
+//! Whether a server is the one that is meant, decided as Node does it.
+//!
+//! webpki is stricter than Node in two points that certificates made for a company's own use run into: it takes no
+//! certificate of an authority for that of a server, not even a self-signed one that the app itself has given as
+//! `ca`; and it knows a server by its `subjectAltName` alone.
+
+use std::sync::Arc;
+use tokio_rustls::rustls::client::danger::{
+    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
+};
+use tokio_rustls::rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
+use tokio_rustls::rustls::crypto::{
+    CryptoProvider, verify_tls12_signature, verify_tls13_signature,
+};
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio_rustls::rustls::server::ParsedCertificate;
+use tokio_rustls::rustls::{
+    CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+};
+
+/// Those whom a server may be certified by.
+#[derive(Debug)]
+pub(super) struct Roots {
+    pub(super) store: RootCertStore,
+    /// The certificates that the app gave.
+    pub(super) given: Vec<CertificateDer<'static>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Verifier {
+    /// `None` for `rejectUnauthorized: false`: encrypted, but to whoever answers.
+    pub(super) roots: Option<Roots>,
+    pub(super) provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let Some(roots) = &self.roots else {
+            return Ok(ServerCertVerified::assertion());
+        };
+        let certificate = ParsedCertificate::try_from(end_entity)?;
+        let algorithms = self.provider.signature_verification_algorithms.all;
+        let signed = verify_server_cert_signed_by_trust_anchor(
+            &certificate,
+            &roots.store,
+            intermediates,
+            now,
+            algorithms,
+        );
+        match signed {
+            // What webpki looks at before, its time, is in order.
+            Err(error)
+                if objection(&error) == Some(&webpki::Error::CaUsedAsEndEntity)
+                    && roots.given.contains(end_entity) => {}
+            signed => signed?,
+        }
+        match verify_server_name(&certificate, server_name) {
+            Err(_) if has_common_name(end_entity, server_name) => {}
+            named => named?,
+        }
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        if self.roots.is_none() {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, cert, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        if self.roots.is_none() {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, cert, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
+
+/// Why webpki does not accept a certificate, where rustls has no word of its own for it.
+pub(super) fn objection(error: &Error) -> Option<&webpki::Error> {
+    match error {
+        Error::InvalidCertificate(CertificateError::Other(other)) => other.0.downcast_ref(),
+        _ => None,
+    }
+}
+
+/// Whether a certificate that has no names of hosts beside is for a host by its subject's common name.
+fn has_common_name(certificate: &CertificateDer<'_>, server_name: &ServerName<'_>) -> bool {
+    let (ServerName::DnsName(host), Ok(certificate)) =
+        (server_name, webpki::EndEntityCert::try_from(certificate))
+    else {
+        return false;
+    };
+    let host = host.as_ref().trim_end_matches('.');
+    certificate.valid_dns_names().next().is_none()
+        && common_names(certificate.subject()).any(|name| is_for(name, host))
+}
+
+/// Whether a name, which may begin with `*.` in the place of a label, is that of a host.
+fn is_for(name: &str, host: &str) -> bool {
+    match name.strip_prefix("*.") {
+        Some(domain) => host.split_once('.').is_some_and(|(label, rest)| {
+            !label.is_empty() && domain.contains('.') && rest.eq_ignore_ascii_case(domain)
+        }),
+        None => name.eq_ignore_ascii_case(host),
+    }
+}
+
+const SET: u8 = 0x31;
+const SEQUENCE: u8 = 0x30;
+const OBJECT_IDENTIFIER: u8 = 0x06;
+const TEXTS: [u8; 3] = [0x0c, 0x13, 0x16];
+/// 2.5.4.3
+const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
+
+/// The common names in a subject: a sequence of sets of pairs of type and value, in DER.
+fn common_names(subject: &[u8]) -> impl Iterator<Item = &str> {
+    let sets = elements(subject).filter(|(tag, _)| *tag == SET);
+    let pairs = sets
+        .flat_map(|(_, set)| elements(set))
+        .filter(|(tag, _)| *tag == SEQUENCE);
+    pairs.filter_map(|(_, pair)| {
+        let mut parts = elements(pair);
+        let is_name = parts.next() == Some((OBJECT_IDENTIFIER, COMMON_NAME));
+        let (tag, value) = parts.next()?;
+        (is_name && TEXTS.contains(&tag)).then_some(std::str::from_utf8(value).ok()?)
+    })
+}
+
+/// The elements of a sequence in DER, by tag and content, as far as they can be read.
+fn elements(mut bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    std::iter::from_fn(move || {
+        let (&[tag, length], mut rest) = bytes.split_first_chunk()?;
+        let length = match length {
+            // None is longer than two bytes can say.
+            0x81 => usize::from(*rest.split_off_first()?),
+            0x82 => usize::from(u16::from_be_bytes([
+                *rest.split_off_first()?,
+                *rest.split_off_first()?,
+            ])),
+            length if length < 0x80 => usize::from(length),
+            _ => return None,
+        };
+        let content;
+        (content, bytes) = rest.split_at_checked(length)?;
+        Some((tag, content))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn element(tag: u8, content: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![tag];
+        match u8::try_from(content.len()) {
+            Ok(length) if length < 0x80 => bytes.push(length),
+            Ok(length) => bytes.extend([0x81, length]),
+            Err(_) => {
+                let length = u16::try_from(content.len()).expect("short");
+                bytes.push(0x82);
+                bytes.extend(length.to_be_bytes());
+            }
+        }
+        bytes.extend(content);
+        bytes
+    }
+
+    fn named(kind: &[u8], tag: u8, text: &str) -> Vec<u8> {
+        let pair = [
+            element(OBJECT_IDENTIFIER, kind),
+            element(tag, text.as_bytes()),
+        ]
+        .concat();
+        element(SET, &element(SEQUENCE, &pair))
+    }
+
+    #[test]
+    fn the_common_names_of_a_subject_are_read() {
+        let long = "n".repeat(300);
+        let subject = [
+            named(&[0x55, 0x04, 0x0a], 0x0c, "an organization"),
+            named(COMMON_NAME, 0x0c, "a.example"),
+            named(COMMON_NAME, 0x13, &"m".repeat(200)),
+            named(COMMON_NAME, 0x16, &long),
+            // In UTF-16.
+            named(COMMON_NAME, 0x1e, "\0x"),
+        ]
+        .concat();
+        let names: Vec<_> = common_names(&subject).collect();
+        assert_eq!(names, ["a.example", &"m".repeat(200), &long]);
+        // A damaged one is read as far as it goes.
+        for end in 0..subject.len() {
+            assert!(common_names(&subject[..end]).count() <= 3);
+        }
+        assert_eq!(common_names(&[SET, 0x84, 1, 0, 0, 0]).count(), 0);
+    }
+
+    #[test]
+    fn names_may_have_a_star_in_the_place_of_a_label() {
+        assert!(is_for("Redis.example", "redis.Example"));
+        assert!(!is_for("redis.example", "x.redis.example"));
+        assert!(is_for("*.redis.example", "a.redis.example"));
+        for (name, host) in [
+            ("*.redis.example", "redis.example"),
+            ("*.redis.example", "a.b.redis.example"),
+            ("*.redis.example", ".redis.example"),
+            ("*.example", "redis.example"),
+            ("*", "redis"),
+            ("", "redis"),
+        ] {
+            assert!(!is_for(name, host), "{name} {host}");
+        }
+    }
+}
