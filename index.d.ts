@@ -95,7 +95,8 @@ export interface RedisStoreOptions {
   transport?: 'native' | 'client' | undefined;
   /**
    * TLS settings in the words of Node's `tls.connect`, for any server but a `client`'s; `true` for the defaults, as
-   * does `rediss://`. The system's roots are trusted where `ca` is left out.
+   * does `rediss://`. Where `ca` is left out, the system's roots are trusted, and what Node trusts: its own roots, and
+   * those of `NODE_EXTRA_CA_CERTS`.
    */
   tls?: boolean | TlsOptions | undefined;
   /**

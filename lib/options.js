@@ -262,16 +262,20 @@ function address(options) {
   if (transport === 'client')
     throw wrongValue(name('transport'), 'left out without "client", which it would use', transport);
   checkPlace(options);
-  const tls = check.tls(options.tls);
+  const url = serverUrl(options);
+  const tls = check.tls(options.tls ?? (url && SECURE.test(url.text)));
   const credentials = check.credentials(options.credentials);
   return {
     ...given,
-    ...(serversOf(options) ?? { url: serverUrl(options) }),
+    ...(serversOf(options) ?? { url }),
     tls: tls && tlsSettings(tls),
     credentials: credentials && numberOf(credentials),
     askForCredentials: credentials,
   };
 }
+
+/** URLs that mean TLS. */
+const SECURE = /^\s*rediss/i;
 
 /** By what to run commands, for a client that is described so. */
 function transportOf(wanted, { transport, reason }) {
@@ -288,7 +292,7 @@ function serverUrl(options) {
   if (typeof url !== 'string' && !(url instanceof URL))
     throw wrongType(name('url'), 'a string or a URL', url);
   const text = String(url);
-  if (options.tls === false && /^\s*rediss/i.test(text))
+  if (options.tls === false && SECURE.test(text))
     throw wrongValue(name('tls'), 'left out, true or TLS settings beside a "rediss:" url', false);
   return { text };
 }

@@ -1,5 +1,6 @@
 'use strict';
 
+const fs = require('node:fs');
 const { optionName: name, wrongType, wrongValue } = require('./errors.js');
 
 /** TLS settings of Node that a connection of the addon cannot have: functions, or what is not PEM. */
@@ -34,11 +35,34 @@ function pem(value) {
     .join('\n');
 }
 
+/**
+ * The certificates that Node's own connections trust, in PEM: a client of the app gets on by them alone, and a system may
+ * have none.
+ */
+function trustedByNode() {
+  // Loading it takes a while, and most apps are without TLS.
+  const tls = require('node:tls');
+  // Since Node 22.15.
+  if (tls.getCACertificates !== undefined) return tls.getCACertificates('default').join('\n');
+  return [...(tls.rootCertificates ?? []), extraCertificates()].join('\n');
+}
+
+function extraCertificates() {
+  try {
+    return fs.readFileSync(process.env.NODE_EXTRA_CA_CERTS, 'latin1');
+  } catch {
+    // Node does without them, too.
+    return '';
+  }
+}
+
 /** TLS settings in Node's words, in the form that the addon takes. */
 function tlsSettings({ ca, cert, key, servername, rejectUnauthorized }) {
   const keyText = pem(key);
+  const isTrusting = ca == null && rejectUnauthorized !== false;
   return {
     ca: pem(ca),
+    roots: isTrusting ? trustedByNode() : undefined,
     cert: pem(cert),
     key: keyText === undefined ? undefined : { text: keyText },
     servername: servername || undefined,

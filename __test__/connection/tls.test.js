@@ -1,11 +1,14 @@
 'use strict';
 
-const { inspect } = require('node:util');
+const { execFile } = require('node:child_process');
+const path = require('node:path');
+const { inspect, promisify } = require('node:util');
 const { RedisStore } = require('../..');
 const { Certificates } = require('../support/certificates.js');
 const { connectRaw, startRedis } = require('../support/redis.js');
 const { closeAll, keepStore } = require('../support/stores.js');
 
+const TRUSTING = path.join(__dirname, 'programs', 'trusting.js');
 const limits = { commandTimeout: 1000, connectTimeout: 400 };
 
 let certificates;
@@ -86,6 +89,13 @@ describe('a server is trusted', () => {
   test('whatever its certificate is, if that is asked for', async () => {
     await configure(serverCertificate('old'));
     await isUsed(open({ rejectUnauthorized: false }));
+  });
+
+  test.each(['url', 'redis', 'ioredis'])('by what Node trusts beside its own roots (%s)', async (source) => {
+    const env = { ...process.env, NODE_EXTRA_CA_CERTS: file('ca.crt') };
+    const url = `rediss://localhost:${server.tlsPort}`;
+    const { stdout } = await promisify(execFile)(process.execPath, [TRUSTING, source, url], { env });
+    expect(stdout.trim()).toBe('native');
   });
 
   test('under another name than the host', async () => {

@@ -48,10 +48,14 @@ fn own_roots(options: &TlsOptions) -> Result<Option<Roots>, Error> {
     Ok(Some(Roots { store, given }))
 }
 
-fn system_roots() -> RootCertStore {
+/// The system's roots and those of `roots`.
+fn known_roots(options: &TlsOptions) -> RootCertStore {
     let mut roots = RootCertStore::empty();
-    // Some of a system's certificates may be unreadable; the others still count.
+    // Some certificates may be unreadable; the others still count.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if let Some(pem) = &options.roots {
+        roots.add_parsable_certificates(CertificateDer::pem_slice_iter(pem).flatten());
+    }
     roots
 }
 
@@ -63,22 +67,22 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Reads the system's roots from files where the options give none.
+    /// Reads the system's roots from files where the options give no `ca`.
     ///
     /// # Errors
     /// [`Error::Option`], which names the setting.
     pub(crate) fn new(options: &TlsOptions) -> Result<Self, Error> {
-        Self::with_roots(options, system_roots)
+        Self::with_roots(options, known_roots)
     }
 
     /// What `new` would say of the options, without reading files.
     pub(crate) fn check(options: &TlsOptions) -> Result<(), Error> {
-        Self::with_roots(options, RootCertStore::empty).map(drop)
+        Self::with_roots(options, |_| RootCertStore::empty()).map(drop)
     }
 
     fn with_roots(
         options: &TlsOptions,
-        system_roots: impl FnOnce() -> RootCertStore,
+        known_roots: impl FnOnce(&TlsOptions) -> RootCertStore,
     ) -> Result<Self, Error> {
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -87,7 +91,7 @@ impl Client {
         let roots = own_roots(options)?;
         let roots = options.reject_unauthorized.then(|| {
             roots.unwrap_or_else(|| Roots {
-                store: system_roots(),
+                store: known_roots(options),
                 given: Vec::new(),
             })
         });

@@ -6,6 +6,7 @@ pub(crate) use self::url::parse_url;
 
 use crate::cache::CacheOptions;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long one attempt to connect may take, TLS and authentication included.
@@ -124,6 +125,8 @@ pub(crate) enum Membership {
 pub(crate) struct TlsOptions {
     /// PEM; replaces the system's roots.
     pub(crate) ca: Option<Vec<u8>>,
+    /// PEM; adds to the system's roots.
+    pub(crate) roots: Option<Arc<[u8]>>,
     /// PEM; the client's own certificate chain.
     pub(crate) cert: Option<Vec<u8>>,
     /// PEM; the key of `cert`.
@@ -137,6 +140,7 @@ impl Default for TlsOptions {
     fn default() -> Self {
         Self {
             ca: None,
+            roots: None,
             cert: None,
             key: None,
             servername: None,

@@ -110,6 +110,8 @@ pub struct ClusterSettings {
 #[derive(Debug)]
 pub struct Tls {
     pub ca: Option<String>,
+    /// What is trusted beside the system's roots, without `ca`.
+    pub roots: Option<String>,
     pub cert: Option<String>,
     pub key: Option<Redacted>,
     pub servername: Option<String>,
@@ -297,6 +299,7 @@ impl From<Tls> for TlsOptions {
     fn from(tls: Tls) -> Self {
         Self {
             ca: tls.ca.map(String::into_bytes),
+            roots: tls.roots.map(|roots| roots.into_bytes().into()),
             cert: tls.cert.map(String::into_bytes),
             key: tls.key.map(|key| Secret::new(key.text)),
             servername: tls.servername,
