@@ -7,7 +7,7 @@ const { UNKNOWN } = require('./memory.js');
 const { Operation } = require('./outbox.js');
 const { Kind, Request } = require('./request.js');
 const { tellDiscarded } = require('./save.js');
-const { clearTimeout, nextTick, setTimeout } = require('./timers.js');
+const { clearTimeout, elapsed, nextTick, setTimeout } = require('./timers.js');
 
 /**
  * Saves a session unless others have changed it since it was loaded: then `onConflict` decides. What
@@ -26,7 +26,7 @@ class GuardedSave extends Request {
   /** The attempt under way is for a session that was destroyed and is to come back. */
   #isReviving = false;
 
-  /** @param since when the app asked for it, in ms since 1970 */
+  /** @param since when the app asked for it, as `elapsed` gives it */
   constructor(
     store,
     callback,
@@ -112,12 +112,12 @@ class GuardedSave extends Request {
   #setTimer() {
     this.#timer ??= setTimeout(
       () => this.#giveUp(this.#undecided()),
-      Math.max(0, this.#deadline - Date.now()),
+      Math.max(0, this.#deadline - elapsed()),
     );
   }
 
   #isLate() {
-    return Date.now() >= this.#deadline;
+    return elapsed() >= this.#deadline;
   }
 
   #undecided() {

@@ -6,7 +6,7 @@ const { corrupt } = require('./corrupt.js');
 const { putExpiry } = require('./expiry.js');
 const { Operation } = require('./outbox.js');
 const { Kind, Request } = require('./request.js');
-const { nextTick, setImmediate } = require('./timers.js');
+const { elapsed, nextTick, setImmediate } = require('./timers.js');
 
 /** Reads one session. */
 class Get extends Request {
@@ -22,7 +22,7 @@ class Get extends Request {
     this.isTimed = isTimed;
     this.timeout = timeout;
     /** When it was called, where a function of the app may read the session. */
-    this.began = isTimed ? Date.now() : 0;
+    this.began = isTimed ? elapsed() : 0;
   }
 
   complete(kind, text, ends) {
@@ -88,7 +88,7 @@ function read(reader, text, ends) {
 
 /** Of an operation, in ms. A hit has all of its time. */
 function timeLeft({ began, timeout }) {
-  return began > 0 ? Math.min(began + timeout - Date.now(), timeout) : timeout;
+  return began > 0 ? began + timeout - elapsed() : timeout;
 }
 
 function give(reader, session, text, ends) {

@@ -11,7 +11,7 @@ const { Get } = require('./operations.js');
 const { Operation } = require('./outbox.js');
 const { Request } = require('./request.js');
 const { Save, Touch, tellDiscarded } = require('./save.js');
-const { nextTick } = require('./timers.js');
+const { elapsed, nextTick } = require('./timers.js');
 const { Turns } = require('./turns.js');
 
 /** Between the times that Redis and this process tell, in ms. */
@@ -187,7 +187,7 @@ class Sessions {
       onConflict: this.#settings.onConflict,
       // An object of the app's own is stored as it is.
       isRevived: this.#settings.saveDestroyed || !isLive(session),
-      since: Date.now(),
+      since: elapsed(),
       timeout: this.#timeout,
     };
     const begin = (settle) => new GuardedSave(this.#store, settle, save).begin();

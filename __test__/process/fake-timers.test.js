@@ -48,3 +48,13 @@ test("an app's functions have their time", async () => {
   parse = () => new Promise(() => {});
   await expect(store.get('abc')).rejects.toEqual(coded('ERR_APP_FUNCTION'));
 });
+
+test('a clock that is set back makes no deadline later', async () => {
+  const onConflict = () => new Promise(() => {});
+  const store = await openStore('url', redis.port, { onConflict, commandTimeout: 500 });
+  await redis.command('SET', 'sess:abc', '{"b":2}');
+  const saved = store.set('abc', { a: 1 });
+  jest.setSystemTime(Date.now() - 3_600_000);
+
+  await expect(saved).rejects.toEqual(coded('ERR_SESSION_CONFLICT'));
+});
