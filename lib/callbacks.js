@@ -1,6 +1,6 @@
 'use strict';
 
-const { wrongType } = require('./errors.js');
+const { wrongType } = require('./common/errors.js');
 
 /** Without a callback, a promise. */
 function promised(run) {

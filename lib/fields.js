@@ -1,6 +1,6 @@
 'use strict';
 
-const { wrongValue } = require('./errors.js');
+const { wrongValue } = require('./common/errors.js');
 
 /** What an app may set at any time. */
 const SETTABLE = ['prefix', 'ttl', 'scanCount', 'serializer', 'disableTTL', 'disableTouch'];

@@ -1,6 +1,6 @@
 'use strict';
 
-const { storeClosed } = require('./errors.js');
+const { storeClosed } = require('./common/errors.js');
 
 /** Whether operations can be tried: from the first one on, which has to prepare the store, until it is closed. */
 class Gate {

@@ -1,13 +1,13 @@
 'use strict';
 
-const { adoptSettings, checkTransport, describeClient } = require('./client.js');
-const { numberOf } = require('./credentials.js');
-const { optionName: name, outOfRange, wrongType, wrongValue } = require('./errors.js');
-const { LARGEST_U32, LONGEST_DELAY_MS } = require('./limits.js');
-const { LONGEST_SECONDS } = require('./lifetime.js');
-const { checkTls, tlsSettings } = require('./tls.js');
-const { checkFields, serversOf } = require('./topology.js');
-const { clientSettings, keyPrefixOf } = require('./transport.js');
+const { adoptSettings, checkTransport, describeClient } = require('./clients/client.js');
+const { numberOf } = require('./connection/credentials.js');
+const { optionName: name, outOfRange, wrongType, wrongValue } = require('./common/errors.js');
+const { LARGEST_U32, LONGEST_DELAY_MS } = require('./common/limits.js');
+const { LONGEST_SECONDS } = require('./session/lifetime.js');
+const { checkTls, tlsSettings } = require('./connection/tls.js');
+const { checkFields, serversOf } = require('./connection/topology.js');
+const { clientSettings, keyPrefixOf } = require('./connection/transport.js');
 
 const DEFAULTS = { prefix: 'sess:', ttl: 86400, scanCount: 100 };
 const CONFLICT_RULES = '"overwrite", "reject", "merge" or a function of three sessions that returns one';

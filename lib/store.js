@@ -1,17 +1,17 @@
 'use strict';
 
 const { Store } = require('express-session');
-const { Near } = require('./cache.js');
+const { Near } = require('./session/cache.js');
 const { checked, forgettable, promised } = require('./callbacks.js');
-const { Connection } = require('./connection.js');
-const { wrongType } = require('./errors.js');
+const { Connection } = require('./connection/connection.js');
+const { wrongType } = require('./common/errors.js');
 const { takeFields } = require('./fields.js');
 const { Gate } = require('./gate.js');
-const { Listings } = require('./listings.js');
+const { Listings } = require('./session/listings.js');
 const { address, check } = require('./options.js');
-const { Operation, Outbox } = require('./outbox.js');
-const { Request } = require('./request.js');
-const { Sessions } = require('./sessions.js');
+const { Operation, Outbox } = require('./boundary/outbox.js');
+const { Request } = require('./boundary/request.js');
+const { Sessions } = require('./session/sessions.js');
 const { Settings } = require('./settings.js');
 
 /** `SCAN`'s `COUNT` where the app has not set it: a millisecond's work for Redis. */

@@ -2,8 +2,8 @@
 
 // The words in which every kind of client is described; `describeClient` says what they mean.
 
-const { LONGEST_DELAY_MS } = require('../limits.js');
-const { NOT_CARRIED } = require('../tls.js');
+const { LONGEST_DELAY_MS } = require('../common/limits.js');
+const { NOT_CARRIED } = require('../connection/tls.js');
 
 /** Thrown where a client has a setting that a connection made elsewhere cannot have; the message says which. */
 class NotCarried extends Error {}

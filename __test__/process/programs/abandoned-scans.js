@@ -3,7 +3,7 @@
 // Takes the first session of several walks and forgets them: what the addon keeps of each goes with its object.
 
 const { RedisStore } = require('../../..');
-const { RedisStore: Native } = require('../../../lib/native.js');
+const { RedisStore: Native } = require('../../../lib/boundary/native.js');
 const { until } = require('../../support/until.js');
 
 const walks = [];

@@ -12,7 +12,7 @@ createHook({
 }).enable();
 
 const { RedisStore } = require('../../..');
-const { RedisStore: Native } = require('../../../lib/native.js');
+const { RedisStore: Native } = require('../../../lib/boundary/native.js');
 
 const functions = [];
 const { lookup } = Native.prototype;

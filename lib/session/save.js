@@ -1,8 +1,8 @@
 'use strict';
 
-const { fromNative } = require('./errors.js');
-const { Kind, Request } = require('./request.js');
-const { nextTick } = require('./timers.js');
+const { fromNative } = require('../common/errors.js');
+const { Kind, Request } = require('../boundary/request.js');
+const { nextTick } = require('../common/timers.js');
 
 /**
  * Tells those who want to know that a save did nothing, since the session had been destroyed meanwhile.

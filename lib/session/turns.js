@@ -1,8 +1,8 @@
 'use strict';
 
 const { AsyncResource } = require('node:async_hooks');
-const { coded } = require('./errors.js');
-const { clearTimeout, nextTick, setTimeout } = require('./timers.js');
+const { coded } = require('../common/errors.js');
+const { clearTimeout, nextTick, setTimeout } = require('../common/timers.js');
 
 /** An operation that waits for its turn, and ends by the deadline of its call in any case. */
 class Waiting extends AsyncResource {

@@ -1,6 +1,6 @@
 'use strict';
 
-const { outOfRange, wrongType, wrongValue } = require('./errors.js');
+const { outOfRange, wrongType, wrongValue } = require('../common/errors.js');
 
 /** Beyond it, milliseconds are no longer exact: about 285,000 years. Redis's own bound is higher. */
 const LONGEST_SECONDS = Number.MAX_SAFE_INTEGER / 1000;

@@ -1,6 +1,6 @@
 'use strict';
 
-const { coded } = require('./errors.js');
+const { coded } = require('../common/errors.js');
 
 const platform = `${process.platform}-${process.arch}`;
 
@@ -9,7 +9,7 @@ const platform = `${process.platform}-${process.arch}`;
  */
 function load() {
   try {
-    return require('./binding.js');
+    return require('../binding.js');
   } catch (cause) {
     const error = coded(Error, 'ERR_DLOPEN_FAILED', whyNot(cause));
     error.cause = cause;

@@ -1,12 +1,12 @@
 'use strict';
 
-const { inTime, isThenable, thrown } = require('./app-functions.js');
+const { inTime, isThenable, thrown } = require('../common/app-functions.js');
 const { ownCopy } = require('./copy.js');
 const { corrupt, noSession } = require('./corrupt.js');
-const { storeClosed } = require('./errors.js');
+const { storeClosed } = require('../common/errors.js');
 const { NEVER, putExpiry } = require('./expiry.js');
-const { Operation } = require('./outbox.js');
-const { Kind, Request } = require('./request.js');
+const { Operation } = require('../boundary/outbox.js');
+const { Kind, Request } = require('../boundary/request.js');
 
 /** Collects the records of one page. */
 class Page extends Request {

@@ -3,7 +3,7 @@
 const { AsyncResource } = require('node:async_hooks');
 const { Completions } = require('./native.js');
 const { Kind } = require('./request.js');
-const { nextTick, setImmediate } = require('./timers.js');
+const { nextTick, setImmediate } = require('../common/timers.js');
 
 /** The layout of a slice; src/store/completions.rs writes it. */
 const HEAD = 3;

@@ -1,12 +1,12 @@
 'use strict';
 
-const { inTime, isThenable, thrown } = require('./app-functions.js');
+const { inTime, isThenable, thrown } = require('../common/app-functions.js');
 const { ownCopy } = require('./copy.js');
 const { corrupt } = require('./corrupt.js');
 const { putExpiry } = require('./expiry.js');
-const { Operation } = require('./outbox.js');
-const { Kind, Request } = require('./request.js');
-const { elapsed, nextTick, setImmediate } = require('./timers.js');
+const { Operation } = require('../boundary/outbox.js');
+const { Kind, Request } = require('../boundary/request.js');
+const { elapsed, nextTick, setImmediate } = require('../common/timers.js');
 
 /** Reads one session. */
 class Get extends Request {

@@ -1,13 +1,13 @@
 'use strict';
 
-const { describeGlide, falsifies, isGlide } = require('./clients/glide.js');
-const { describeIoredis, isGivenUp, isIoredis, isMock } = require('./clients/ioredis.js');
-const { commandForm, describeNodeRedis, isNodeRedis } = require('./clients/node-redis.js');
-const { NotCarried } = require('./clients/settings.js');
-const { numberOf } = require('./credentials.js');
-const { wrongType, wrongValue } = require('./errors.js');
-const { tlsSettings } = require('./tls.js');
-const { isDatabase, natMap: natMapOf } = require('./topology.js');
+const { describeGlide, falsifies, isGlide } = require('./glide.js');
+const { describeIoredis, isGivenUp, isIoredis, isMock } = require('./ioredis.js');
+const { commandForm, describeNodeRedis, isNodeRedis } = require('./node-redis.js');
+const { NotCarried } = require('./settings.js');
+const { numberOf } = require('../connection/credentials.js');
+const { wrongType, wrongValue } = require('../common/errors.js');
+const { tlsSettings } = require('../connection/tls.js');
+const { isDatabase, natMap: natMapOf } = require('../connection/topology.js');
 
 const CLIENT = 'The "client" option';
 const EXPECTED =

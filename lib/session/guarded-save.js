@@ -2,12 +2,12 @@
 
 const { isDeepStrictEqual } = require('node:util');
 const { corrupt } = require('./corrupt.js');
-const { coded, wrongType } = require('./errors.js');
+const { coded, wrongType } = require('../common/errors.js');
 const { UNKNOWN } = require('./memory.js');
-const { Operation } = require('./outbox.js');
-const { Kind, Request } = require('./request.js');
+const { Operation } = require('../boundary/outbox.js');
+const { Kind, Request } = require('../boundary/request.js');
 const { tellDiscarded } = require('./save.js');
-const { clearTimeout, elapsed, nextTick, setTimeout } = require('./timers.js');
+const { clearTimeout, elapsed, nextTick, setTimeout } = require('../common/timers.js');
 
 /**
  * Saves a session unless others have changed it since it was loaded: then `onConflict` decides. What

@@ -1,6 +1,6 @@
 'use strict';
 
-const { clearTimeout, setTimeout } = require('./timers.js');
+const { clearTimeout, setTimeout } = require('../common/timers.js');
 
 /** How long Redis may be away before requests go on without sessions, in ms. */
 const GRACE_MS = 1000;

@@ -1,8 +1,8 @@
 'use strict';
 
 const { AsyncResource } = require('node:async_hooks');
-const { thrown } = require('./app-functions.js');
-const { fromNative } = require('./errors.js');
+const { thrown } = require('../common/app-functions.js');
+const { fromNative } = require('../common/errors.js');
 
 /**
  * The kinds of completions, and what is added to them: the text is wide; the time it ends follows.

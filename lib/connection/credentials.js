@@ -1,7 +1,7 @@
 'use strict';
 
-const { describe } = require('./errors.js');
-const { numbering } = require('./numbering.js');
+const { describe } = require('../common/errors.js');
+const { numbering } = require('../common/numbering.js');
 
 /** Each function has a number, by which the addon knows it: stores with the same one can share a connection. */
 const numberOf = numbering();

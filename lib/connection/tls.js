@@ -1,7 +1,7 @@
 'use strict';
 
 const fs = require('node:fs');
-const { optionName: name, wrongType, wrongValue } = require('./errors.js');
+const { optionName: name, wrongType, wrongValue } = require('../common/errors.js');
 
 /** TLS settings of Node that a connection of the addon cannot have: functions, or what is not PEM. */
 const NOT_CARRIED = ['checkServerIdentity', 'secureContext', 'pfx', 'passphrase', 'pskCallback', 'crl'];

@@ -1,7 +1,7 @@
 'use strict';
 
-const { optionName: name, outOfRange, wrongType, wrongValue } = require('./errors.js');
-const { LARGEST_U32 } = require('./limits.js');
+const { optionName: name, outOfRange, wrongType, wrongValue } = require('../common/errors.js');
+const { LARGEST_U32 } = require('../common/limits.js');
 const { checkTls, tlsSettings } = require('./tls.js');
 
 const REDIS_PORT = 6379;

@@ -1,6 +1,6 @@
 'use strict';
 
-const { isGlide } = require('./clients/glide.js');
+const { isGlide } = require('./glide.js');
 
 /** The three ways in which cluster clients give their nodes: each with a `name` and `run(words)`. */
 const kinds = {
