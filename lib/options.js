@@ -1,13 +1,10 @@
 'use strict';
 
-const { adoptSettings, checkTransport, describeClient } = require('./clients/client.js');
-const { numberOf } = require('./connection/credentials.js');
 const { optionName: name, outOfRange, wrongType, wrongValue } = require('./common/errors.js');
 const { LARGEST_U32, LONGEST_DELAY_MS } = require('./common/limits.js');
+const { checkTls } = require('./connection/tls.js');
+const { checkFields } = require('./connection/topology.js');
 const { LONGEST_SECONDS } = require('./session/lifetime.js');
-const { checkTls, tlsSettings } = require('./connection/tls.js');
-const { checkFields, serversOf } = require('./connection/topology.js');
-const { clientSettings, keyPrefixOf } = require('./connection/transport.js');
 
 const DEFAULTS = { prefix: 'sess:', ttl: 86400, scanCount: 100 };
 const CONFLICT_RULES = '"overwrite", "reject", "merge" or a function of three sessions that returns one';
@@ -170,131 +167,4 @@ function flag(option, value) {
   return value;
 }
 
-/** Options that say where Redis is and how to be let in; a client says it itself. */
-const BESIDE_CLIENT = [
-  'url',
-  'sentinel',
-  'cluster',
-  'tls',
-  'credentials',
-  'username',
-  'password',
-  'database',
-];
-
-/** By which clients run any command. */
-const COMMAND_CALLS = ['sendCommand', 'call', 'customCommand'];
-
-/** Options of which one at most says where Redis is, where no client does. */
-const PLACES = ['url', 'sentinel', 'cluster'];
-/** What stands beside `sentinel` and `cluster`; a URL has it in itself. */
-const BESIDE_SERVERS = ['username', 'password', 'database'];
-/**
- * Options by which old versions of connect-redis were told where Redis is, and what says it beside `sentinel` and
- * `cluster`. Beside a client they mean nothing, as in connect-redis.
- */
-const FORMER = { host: '', port: '', socket: '', db: 'database', pass: 'password' };
-
-/** Refuses a client in the place of the options: it would be a store on localhost:6379, whosever Redis that is. */
-function checkNoClient(options) {
-  if (COMMAND_CALLS.some((call) => typeof options[call] === 'function'))
-    throw wrongType('The argument of RedisStore', 'an object of options, such as { client }', options);
-}
-
-/** Refuses what would be ignored. */
-function checkPlace(options) {
-  const given = (option) => options[option] != null;
-  const [place, another] = PLACES.filter(given);
-  if (another !== undefined)
-    throw wrongValue(name(another), `left out beside "${place}": either says where Redis is`, undefined);
-  const hasServers = place === 'sentinel' || place === 'cluster';
-  const former = Object.keys(FORMER).find(given);
-  if (former !== undefined && hasServers)
-    throw wrongValue(name(former), `left out: "${FORMER[former] || place}" says it`, undefined);
-  const beside = former ?? (hasServers ? undefined : BESIDE_SERVERS.find(given));
-  if (beside !== undefined)
-    throw wrongValue(
-      name(beside),
-      'left out: a "url" says it, such as redis://user:password@host:6379/5 or redis+unix:///run/redis.sock?db=5',
-      undefined,
-    );
-  const account = ['username', 'password'].find(given);
-  if (account !== undefined && given('credentials'))
-    throw wrongValue(name(account), 'left out beside "credentials", which gives it', undefined);
-}
-
-/** Where Redis is and how to use it: the part of the addon's options that the connection needs. */
-function address(options) {
-  checkNoClient(options);
-  const given = {
-    connectTimeout: check.connectTimeout(options.connectTimeout),
-    commandTimeout: check.commandTimeout(options.commandTimeout),
-    maxQueue: check.maxQueue(options.maxQueue),
-    cache: check.cache(options.cache),
-    readsFromReplicas: check.readFrom(options.readFrom) === 'replica-preferred',
-  };
-  const { client } = options;
-  const transport = check.transport(options.transport);
-  if (client != null) {
-    const beside = BESIDE_CLIENT.find((option) => options[option] != null);
-    if (beside !== undefined)
-      throw wrongValue(name(beside), 'left out beside "client", which says where Redis is', undefined);
-    const description = describeClient(client);
-    if (transportOf(transport, description) === 'client') {
-      checkTransport(client);
-      if (given.cache)
-        throw wrongValue(
-          name('cache'),
-          `left out where the client itself runs the commands, which is not told of changes${why(description)}`,
-          undefined,
-        );
-      return {
-        ...given,
-        client: clientSettings(client),
-        command: description.command,
-        keyPrefix: keyPrefixOf(client),
-      };
-    }
-    const adopted = adoptSettings(description);
-    for (const limit of ['connectTimeout', 'commandTimeout']) given[limit] ??= adopted[limit];
-    return { ...adopted, ...given };
-  }
-  if (transport === 'client')
-    throw wrongValue(name('transport'), 'left out without "client", which it would use', transport);
-  checkPlace(options);
-  const url = serverUrl(options);
-  const tls = check.tls(options.tls ?? (url && SECURE.test(url.text)));
-  const credentials = check.credentials(options.credentials);
-  return {
-    ...given,
-    ...(serversOf(options) ?? { url }),
-    tls: tls && tlsSettings(tls),
-    credentials: credentials && numberOf(credentials),
-    askForCredentials: credentials,
-  };
-}
-
-/** URLs that mean TLS. */
-const SECURE = /^\s*rediss/i;
-
-/** By what to run commands, for a client that is described so. */
-function transportOf(wanted, { transport, reason }) {
-  if (wanted === 'native' && transport === 'client')
-    throw wrongValue(name('transport'), `'client' or left out with this client: ${reason}`, wanted);
-  return wanted ?? transport;
-}
-
-const why = ({ reason }) => (reason === undefined ? '' : ` (${reason})`);
-
-function serverUrl(options) {
-  const { url } = options;
-  if (url == null) return undefined;
-  if (typeof url !== 'string' && !(url instanceof URL))
-    throw wrongType(name('url'), 'a string or a URL', url);
-  const text = String(url);
-  if (options.tls === false && SECURE.test(text))
-    throw wrongValue(name('tls'), 'left out, true or TLS settings beside a "rediss:" url', false);
-  return { text };
-}
-
-module.exports = { address, check };
+module.exports = { check };

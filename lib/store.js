@@ -1,16 +1,17 @@
 'use strict';
 
 const { Store } = require('express-session');
-const { Near } = require('./session/cache.js');
-const { checked, forgettable, promised } = require('./callbacks.js');
-const { Connection } = require('./connection/connection.js');
-const { wrongType } = require('./common/errors.js');
-const { takeFields } = require('./fields.js');
-const { Gate } = require('./gate.js');
-const { Listings } = require('./session/listings.js');
-const { address, check } = require('./options.js');
 const { Operation, Outbox } = require('./boundary/outbox.js');
 const { Request } = require('./boundary/request.js');
+const { checked, forgettable, promised } = require('./callbacks.js');
+const { wrongType } = require('./common/errors.js');
+const { address } = require('./connection/address.js');
+const { Connection } = require('./connection/connection.js');
+const { takeFields } = require('./fields.js');
+const { Gate } = require('./gate.js');
+const { check } = require('./options.js');
+const { Near } = require('./session/cache.js');
+const { Listings } = require('./session/listings.js');
 const { Sessions } = require('./session/sessions.js');
 const { Settings } = require('./settings.js');
 

@@ -1,9 +1,9 @@
 'use strict';
 
 const { AsyncResource } = require('node:async_hooks');
+const { nextTick, setImmediate } = require('../common/timers.js');
 const { Completions } = require('./native.js');
 const { Kind } = require('./request.js');
-const { nextTick, setImmediate } = require('../common/timers.js');
 
 /** The layout of a slice; src/store/completions.rs writes it. */
 const HEAD = 3;

@@ -1,13 +1,10 @@
 'use strict';
 
+const { wrongType, wrongValue } = require('../common/errors.js');
 const { describeGlide, falsifies, isGlide } = require('./glide.js');
-const { describeIoredis, isGivenUp, isIoredis, isMock } = require('./ioredis.js');
+const { describeIoredis, isIoredis, isMock } = require('./ioredis.js');
 const { commandForm, describeNodeRedis, isNodeRedis } = require('./node-redis.js');
 const { NotCarried } = require('./settings.js');
-const { numberOf } = require('../connection/credentials.js');
-const { wrongType, wrongValue } = require('../common/errors.js');
-const { tlsSettings } = require('../connection/tls.js');
-const { isDatabase, natMap: natMapOf } = require('../connection/topology.js');
 
 const CLIENT = 'The "client" option';
 const EXPECTED =
@@ -19,8 +16,8 @@ const EXPECTED =
  * come from another copy of their package.
  *
  * The description has `command`, the form in which the client runs any command: `'call(command, ...args)'`,
- * `'sendCommand(args)'`, `'v4.sendCommand(args)'`, `'sendCommand(isReadonly, args)'`, `'sendCommand(key, isReadonly, args)'`,
- * `'customCommand(args)'` or, where there is no such call, `'command(...args)'`: a method for each command. And
+ * `'sendCommand(args)'`, `'v4.sendCommand(args)'`, `'sendCommand(isReadonly, args)'`,
+ * `'sendCommand(key, isReadonly, args)'`, `'customCommand(args)'` or, where there is no such call, `'command(...args)'`: a method for each command. And
  *
  * - where a connection of our own can have its settings, `transport: 'native'`, `topology` (`'standalone'`,
  *   `'sentinel'` or `'cluster'`), `nodes` (each with `host` and `port` or with `path`; of a sentinel group, in
@@ -85,91 +82,4 @@ function checkTransport(client) {
     throw wrongValue(CLIENT, `one without "${setting}" where it runs the commands itself`, undefined);
 }
 
-/**
- * A live client's settings as `describeClient` gave them, in the form that the addon takes.
- * @throws {TypeError} if they cannot be used.
- */
-function adoptSettings({ topology, ...found }) {
-  if ((found.nodes ?? found.sentinel.nodes).length === 0)
-    throw wrongValue(CLIENT, 'one that names a server to begin with', undefined);
-  const { database, username, password, credentials, tls } = found;
-  if (database !== undefined && !isDatabase(database))
-    throw wrongValue(CLIENT, 'one whose database is a whole number from 0', undefined);
-  return {
-    keyPrefix: found.keyPrefix,
-    ...servers(topology, found),
-    settings: {
-      ...(topology === 'standalone' ? found.nodes[0] : {}),
-      database,
-      username,
-      password: secret(password),
-      tls: tls && tlsSettings(tls),
-    },
-    credentials: credentials && numberOf(credentials),
-    askForCredentials: credentials,
-    renewals: found.renewals,
-    connectTimeout: found.connectTimeout,
-    commandTimeout: found.commandTimeout,
-  };
-}
-
-const secret = (text) => (text === undefined ? undefined : { text });
-
-/** Where to find more than one server. */
-function servers(topology, { nodes, sentinel, natMap }) {
-  const nat = natMapOf('client', natMap);
-  if (topology === 'cluster') return { cluster: { nodes, natMap: nat } };
-  if (topology !== 'sentinel') return {};
-  const { tls, password, ...rest } = sentinel;
-  return {
-    sentinel: { ...rest, password: secret(password), tls: tls && tlsSettings(tls), natMap: nat },
-  };
-}
-
-/** The stores of each client: one listener per client, however many stores share it. */
-const storesOf = new WeakMap();
-const forgotten = new FinalizationRegistry((leave) => leave());
-
-/** By which a client says that the app has ended it; a cluster of redis has a name of its own. */
-function endEvent(client) {
-  return Array.isArray(client.masters) ? 'disconnect' : 'end';
-}
-
-/** Whether the app has ended a client that did not say so. */
-function hasEnded(client) {
-  return isIoredis(client) && isGivenUp(client);
-}
-
-/**
- * Closes the store when the client ends. The store is held weakly: an app may forget it while the client
- * lives on.
- * @returns a function that takes this back
- */
-function closeWithClient(store, client) {
-  if (typeof client.on !== 'function') return () => {};
-  const event = endEvent(client);
-  let entry = storesOf.get(client);
-  if (entry === undefined) {
-    const stores = new Set();
-    const listener = () => {
-      for (const reference of [...stores]) reference.deref()?.close();
-    };
-    entry = { stores, listener };
-    storesOf.set(client, entry);
-    client.on(event, listener);
-  }
-  const { stores, listener } = entry;
-  const reference = new WeakRef(store);
-  stores.add(reference);
-  const leave = () => {
-    stores.delete(reference);
-    // A wrapper may not take listeners back: the one that it has then serves the client's next store.
-    if (stores.size > 0 || storesOf.get(client) !== entry || typeof client.off !== 'function') return;
-    storesOf.delete(client);
-    client.off(event, listener);
-  };
-  forgotten.register(store, leave);
-  return leave;
-}
-
-module.exports = { describeClient, checkTransport, adoptSettings, endEvent, hasEnded, closeWithClient };
+module.exports = { describeClient, checkTransport };

@@ -1,11 +1,11 @@
 'use strict';
 
-const { Availability } = require('./availability.js');
-const { closeWithClient, hasEnded } = require('../clients/client.js');
-const { answerFor, followProvider } = require('./credentials.js');
-const { coded } = require('../common/errors.js');
 const { Inbox } = require('../boundary/inbox.js');
 const { RedisStore: Native } = require('../boundary/native.js');
+const { closeWithClient, hasEnded } = require('../clients/closing.js');
+const { coded } = require('../common/errors.js');
+const { Availability } = require('./availability.js');
+const { answerFor, followProvider } = require('./credentials.js');
 const { Transport } = require('./transport.js');
 const { Watch } = require('./watch.js');
 

@@ -1,14 +1,14 @@
 'use strict';
 
 const { errorMonitor } = require('node:events');
-const { endEvent, hasEnded } = require('../clients/client.js');
+const { Kind } = require('../boundary/request.js');
+const { endEvent, hasEnded } = require('../clients/closing.js');
 const { isGlide } = require('../clients/glide.js');
 const { isIoredis, isMock } = require('../clients/ioredis.js');
 const { isNodeRedis } = require('../clients/node-redis.js');
-const { numbering } = require('../common/numbering.js');
-const { Kind } = require('../boundary/request.js');
-const { nextTick } = require('../common/timers.js');
 const { ClientNodes } = require('../clients/nodes.js');
+const { numbering } = require('../common/numbering.js');
+const { nextTick } = require('../common/timers.js');
 
 /** What became of a command; src/connection/client.rs knows the same numbers. */
 const REPLY = 0;

@@ -1,7 +1,7 @@
 'use strict';
 
-const { fromNative } = require('../common/errors.js');
 const { Kind } = require('../boundary/request.js');
+const { fromNative } = require('../common/errors.js');
 
 /**
  * Takes the events of a store's connection. Holds its store weakly: one that the app has forgotten is to

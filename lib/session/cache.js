@@ -1,8 +1,8 @@
 'use strict';
 
-const { Hit } = require('./operations.js');
 const { flushWrites } = require('../boundary/outbox.js');
 const { setImmediate } = require('../common/timers.js');
+const { Hit } = require('./operations.js');
 
 /**
  * Callbacks of hits that may run within one another. An app that reads from within its callback, again and

@@ -1,7 +1,7 @@
 'use strict';
 
-const { coded } = require('../common/errors.js');
 const { jsonErrorPosition } = require('../boundary/native.js');
+const { coded } = require('../common/errors.js');
 
 /**
  * A text that JSON.parse refused. V8's own message quotes the text, which is a session: this error

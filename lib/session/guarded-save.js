@@ -1,13 +1,13 @@
 'use strict';
 
 const { isDeepStrictEqual } = require('node:util');
-const { corrupt } = require('./corrupt.js');
-const { coded, wrongType } = require('../common/errors.js');
-const { UNKNOWN } = require('./memory.js');
 const { Operation } = require('../boundary/outbox.js');
 const { Kind, Request } = require('../boundary/request.js');
-const { tellDiscarded } = require('./save.js');
+const { coded, wrongType } = require('../common/errors.js');
 const { clearTimeout, elapsed, nextTick, setTimeout } = require('../common/timers.js');
+const { corrupt } = require('./corrupt.js');
+const { UNKNOWN } = require('./memory.js');
+const { tellDiscarded } = require('./save.js');
 
 /**
  * Saves a session unless others have changed it since it was loaded: then `onConflict` decides. What

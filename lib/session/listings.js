@@ -1,10 +1,10 @@
 'use strict';
 
-const { All, Ids, Length } = require('./operations.js');
 const { Operation } = require('../boundary/outbox.js');
 const { Request } = require('../boundary/request.js');
-const { scan } = require('./scan.js');
 const { nextTick } = require('../common/timers.js');
+const { All, Ids, Length } = require('./operations.js');
+const { scan } = require('./scan.js');
 
 /** What `native.list` gives. */
 const List = { IDS: 0, SESSIONS: 1, SESSIONS_TIMED: 2 };

@@ -1,12 +1,12 @@
 'use strict';
 
+const { Operation } = require('../boundary/outbox.js');
+const { Kind, Request } = require('../boundary/request.js');
 const { inTime, isThenable, thrown } = require('../common/app-functions.js');
+const { elapsed, nextTick, setImmediate } = require('../common/timers.js');
 const { ownCopy } = require('./copy.js');
 const { corrupt } = require('./corrupt.js');
 const { putExpiry } = require('./expiry.js');
-const { Operation } = require('../boundary/outbox.js');
-const { Kind, Request } = require('../boundary/request.js');
-const { elapsed, nextTick, setImmediate } = require('../common/timers.js');
 
 /** Reads one session. */
 class Get extends Request {

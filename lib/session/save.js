@@ -1,7 +1,7 @@
 'use strict';
 
-const { fromNative } = require('../common/errors.js');
 const { Kind, Request } = require('../boundary/request.js');
+const { fromNative } = require('../common/errors.js');
 const { nextTick } = require('../common/timers.js');
 
 /**

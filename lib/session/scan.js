@@ -1,12 +1,12 @@
 'use strict';
 
-const { inTime, isThenable, thrown } = require('../common/app-functions.js');
-const { ownCopy } = require('./copy.js');
-const { corrupt, noSession } = require('./corrupt.js');
-const { storeClosed } = require('../common/errors.js');
-const { NEVER, putExpiry } = require('./expiry.js');
 const { Operation } = require('../boundary/outbox.js');
 const { Kind, Request } = require('../boundary/request.js');
+const { inTime, isThenable, thrown } = require('../common/app-functions.js');
+const { storeClosed } = require('../common/errors.js');
+const { ownCopy } = require('./copy.js');
+const { corrupt, noSession } = require('./corrupt.js');
+const { NEVER, putExpiry } = require('./expiry.js');
 
 /** Collects the records of one page. */
 class Page extends Request {

@@ -1,17 +1,17 @@
 'use strict';
 
 const { Session } = require('express-session');
+const { Operation } = require('../boundary/outbox.js');
+const { Request } = require('../boundary/request.js');
 const { thrown } = require('../common/app-functions.js');
 const { wrongType } = require('../common/errors.js');
+const { elapsed, nextTick } = require('../common/timers.js');
 const { TOLERANCE } = require('./expiry.js');
 const { GuardedSave } = require('./guarded-save.js');
 const { lifetime, time } = require('./lifetime.js');
 const { Memory, UNKNOWN } = require('./memory.js');
 const { Get } = require('./operations.js');
-const { Operation } = require('../boundary/outbox.js');
-const { Request } = require('../boundary/request.js');
 const { Save, Touch, tellDiscarded } = require('./save.js');
-const { elapsed, nextTick } = require('../common/timers.js');
 const { Turns } = require('./turns.js');
 
 /** Between the times that Redis and this process tell, in ms. */

@@ -44,7 +44,7 @@ impl Drop for Client {
     }
 }
 
-/// By which `lib/transport.js` answers. Does not keep the connection open.
+/// By which `lib/connection/transport.js` answers. Does not keep the connection open.
 #[napi]
 #[derive(Debug)]
 pub struct ClientPort {

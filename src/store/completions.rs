@@ -27,7 +27,7 @@ const SPARE_SLICES: usize = 4;
 /// V8 makes no longer strings (2^29 - 24 units).
 const LONGEST_TEXT: usize = (1 << 29) - 24;
 
-/// The kinds of records; `lib/request.js` knows the same numbers.
+/// The kinds of records; `lib/boundary/request.js` knows the same numbers.
 const DONE: u32 = 0;
 const MISSING: u32 = 1;
 const SESSION: u32 = 2;

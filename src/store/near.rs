@@ -77,6 +77,6 @@ fn short_text<'a>(env: &Env, text: &JsString, room: &'a mut [u8; SHORT_ID]) -> O
 )]
 fn lend(numbers: &mut Float64Array) -> &mut [f64] {
     // SAFETY: called on the event loop, so no JavaScript touches the array while it is lent. Its buffer stays
-    // where it is: `lib/cache.js` gives it to nobody else.
+    // where it is: `lib/session/cache.js` gives it to nobody else.
     unsafe { numbers.as_mut() }
 }

@@ -1,4 +1,4 @@
-//! What JavaScript passes to a new store. `lib/options.js` and `lib/client.js` have checked the types.
+//! What JavaScript passes to a new store. `lib/options.js` and `lib/clients/` have checked the types.
 
 use crate::cache::CacheOptions;
 use crate::connection::{Credentials, tls};

@@ -1,4 +1,4 @@
-//! The layout of a batch of requests, written by `lib/outbox.js`.
+//! The layout of a batch of requests, written by `lib/boundary/outbox.js`.
 
 use crate::session::{Bulk, Operation, Request, RequestId, WalkId};
 

@@ -1,0 +1,51 @@
+'use strict';
+
+const { wrongValue } = require('../common/errors.js');
+const { numberOf } = require('../connection/credentials.js');
+const { tlsSettings } = require('../connection/tls.js');
+const { isDatabase, natMap: natMapOf } = require('../connection/topology.js');
+
+const CLIENT = 'The "client" option';
+
+/**
+ * A live client's settings as `describeClient` gave them, in the form that the addon takes.
+ * @throws {TypeError} if they cannot be used.
+ */
+function adoptSettings({ topology, ...found }) {
+  if ((found.nodes ?? found.sentinel.nodes).length === 0)
+    throw wrongValue(CLIENT, 'one that names a server to begin with', undefined);
+  const { database, username, password, credentials, tls } = found;
+  if (database !== undefined && !isDatabase(database))
+    throw wrongValue(CLIENT, 'one whose database is a whole number from 0', undefined);
+  return {
+    keyPrefix: found.keyPrefix,
+    ...servers(topology, found),
+    settings: {
+      ...(topology === 'standalone' ? found.nodes[0] : {}),
+      database,
+      username,
+      password: secret(password),
+      tls: tls && tlsSettings(tls),
+    },
+    credentials: credentials && numberOf(credentials),
+    askForCredentials: credentials,
+    renewals: found.renewals,
+    connectTimeout: found.connectTimeout,
+    commandTimeout: found.commandTimeout,
+  };
+}
+
+const secret = (text) => (text === undefined ? undefined : { text });
+
+/** Where to find more than one server. */
+function servers(topology, { nodes, sentinel, natMap }) {
+  const nat = natMapOf('client', natMap);
+  if (topology === 'cluster') return { cluster: { nodes, natMap: nat } };
+  if (topology !== 'sentinel') return {};
+  const { tls, password, ...rest } = sentinel;
+  return {
+    sentinel: { ...rest, password: secret(password), tls: tls && tlsSettings(tls), natMap: nat },
+  };
+}
+
+module.exports = { adoptSettings };
