@@ -2,7 +2,7 @@
 
 const { flushWrites } = require('../boundary/outbox.js');
 const { setImmediate } = require('../common/timers.js');
-const { Hit } = require('./operations.js');
+const { Hit } = require('./get.js');
 
 /**
  * Callbacks of hits that may run within one another. An app that reads from within its callback, again and

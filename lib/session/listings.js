@@ -3,7 +3,7 @@
 const { Operation } = require('../boundary/outbox.js');
 const { Request } = require('../boundary/request.js');
 const { nextTick } = require('../common/timers.js');
-const { All, Ids, Length } = require('./operations.js');
+const { All, Ids, Length } = require('./all.js');
 const { scan } = require('./scan.js');
 
 /** What `native.list` gives. */

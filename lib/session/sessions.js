@@ -7,10 +7,10 @@ const { thrown } = require('../common/app-functions.js');
 const { wrongType } = require('../common/errors.js');
 const { elapsed, nextTick } = require('../common/timers.js');
 const { TOLERANCE } = require('./expiry.js');
+const { Get } = require('./get.js');
 const { GuardedSave } = require('./guarded-save.js');
 const { lifetime, time } = require('./lifetime.js');
 const { Memory, UNKNOWN } = require('./memory.js');
-const { Get } = require('./operations.js');
 const { Save, Touch, tellDiscarded } = require('./save.js');
 const { Turns } = require('./turns.js');
 
