@@ -66,7 +66,7 @@ beforeAll(() => {
 afterAll(() => fs.rmSync(work, { recursive: true, force: true }));
 
 test('the package holds what it needs, to be used and to be built, and nothing else', () => {
-  const folders = ['lib', 'src'];
+  const folders = ['lib', 'src', 'docs'];
   const beside = tarball.files.filter((file) => !folders.includes(file.split('/')[0]));
   expect(beside).toEqual(
     [
@@ -76,9 +76,11 @@ test('the package holds what it needs, to be used and to be built, and nothing e
   );
   expect(tarball.files).toContain('lib/binding.js');
   expect(tarball.files).toContain('src/lib.rs');
+  // To which the types refer.
+  expect(tarball.files).toContain('docs/sessions.md');
   // No binary, which is the platform's package; nothing but what is run, typed or built from.
   for (const file of tarball.files.filter((name) => folders.includes(name.split('/')[0])))
-    expect(file).toMatch(/^lib\/([\w-]+\/)*[\w-]+\.(js|d\.ts)$|^src\/([\w-]+\/)*[\w-]+\.rs$/);
+    expect(file).toMatch(/^lib\/([\w-]+\/)*[\w-]+\.(js|d\.ts)$|^src\/([\w-]+\/)*[\w-]+\.rs$|^docs\/\w+\.md$/);
 });
 
 const use = `
