@@ -61,7 +61,7 @@ export interface RedisStoreOptions {
   /**
    * Where Redis is, for apps that need no JavaScript client:
    * - `redis[s]://[[user][:password]@]host[:port][/database]`
-   * - `redis+unix:///path/to/socket[?db=N&user=U&pass=P]`
+   * - `redis+unix:///path/to/socket[?db=N&user=U&pass=P]`, or `unix:` for short
    * - `redis[s]+sentinel://[[user][:password]@]host[:port],host[:port]/name[/database]`: the primary that
    *   these sentinels watch under that name; user, password and TLS are the primary's (for those of the sentinels,
    *   there is `sentinel`)
@@ -111,7 +111,8 @@ export interface RedisStoreOptions {
   connectTimeout?: number | undefined;
   /**
    * How long an operation may take, in milliseconds: waiting for a connection and being sent again after
-   * a lost one included. @default the client's own, else 5000
+   * a lost one included. Those on all sessions take as long as they need; this is for each of their steps.
+   * @default the client's own, else 5000
    */
   commandTimeout?: number | undefined;
   /**
@@ -285,9 +286,12 @@ export type ErrorCode =
   | 'ERR_INVALID_ARG_VALUE'
   /** A number is out of its range (a `RangeError`). */
   | 'ERR_OUT_OF_RANGE'
-  /** There was no connection to Redis by the operation's deadline. */
+  /**
+   * There was no connection to Redis by the operation's deadline, or what was sent was put off or hung up on again
+   * and again; or the app's client, where it runs the commands, failed.
+   */
   | 'ERR_REDIS_UNAVAILABLE'
-  /** Redis did not answer by the operation's deadline. */
+  /** Redis, or an earlier save of the session with `onConflict`, did not answer by the operation's deadline. */
   | 'ERR_REDIS_TIMEOUT'
   /** There was no connection to Redis, and `maxQueue` operations waited for one already. */
   | 'ERR_REDIS_QUEUE_FULL'
@@ -340,7 +344,10 @@ export class RedisStore extends Store {
   on(event: 'ready', listener: () => void): this;
   /** The connection was lost (why), and is being made again. */
   on(event: 'reconnecting', listener: (reason: RedisStoreError) => void): this;
-  /** An attempt to connect failed; another follows. Never thrown when nobody listens. */
+  /**
+   * An attempt to connect failed; another follows. Or, on a connection that serves: nothing can be cached
+   * (`ERR_CACHE_OFF`), or new credentials were refused. Never thrown when nobody listens.
+   */
   on(event: 'error', listener: (error: RedisStoreError) => void): this;
   /** With `onUnavailable: 'sessionless'`: Redis has been away for a while; and: it is back. */
   on(event: 'disconnect' | 'connect', listener: () => void): this;
