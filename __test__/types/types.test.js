@@ -91,7 +91,7 @@ test('the declarations are sound in themselves', async () => {
 }, 60_000);
 
 test('the example in TypeScript fits them', async () => {
-  const example = path.join(root, 'examples', 'typescript', 'app.ts');
+  const example = path.join(root, 'examples', 'typescript', 'app.mts');
   const files = { 'app.mts': fs.readFileSync(example, 'utf8') };
 
   expect(await check('example', files, { module: 'nodenext' })).toEqual(clean);
