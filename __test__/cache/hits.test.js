@@ -185,6 +185,28 @@ describeServers('%s', (_name, program) => {
     }
   });
 
+  test('of more keys than the server remembers, no reader gets an old session', async () => {
+    const ids = Array.from({ length: 50 }, (_, n) => `s${n}`);
+    const store = await open();
+    const plain = await openPlain();
+    await redis.command('CONFIG', 'SET', 'tracking-table-max-keys', '10');
+    try {
+      for (const round of [1, 2, 3]) {
+        await Promise.all(ids.map((id) => plain.set(id, numbered(round))));
+        // The messages about these changes may be under way yet.
+        await until(async () => {
+          const sessions = await Promise.all(ids.map((id) => store.get(id)));
+          return sessions.every(({ n }) => n === round);
+        });
+        for (const id of ids) await store.get(id);
+      }
+      // It forgets keys from time to time, and says so.
+      await until(() => store.cacheStats().entries <= 10);
+    } finally {
+      await redis.command('CONFIG', 'SET', 'tracking-table-max-keys', '1000000');
+    }
+  });
+
   test('a lost connection empties it', async () => {
     const store = await open();
     store.on('error', () => {});

@@ -3,6 +3,7 @@
 const { setTimeout: sleep } = require('node:timers/promises');
 const { RedisStore } = require('../..');
 const { count, serve } = require('../support/app.js');
+const { startProxy } = require('../support/proxy.js');
 const { connectRaw, startRedis } = require('../support/redis.js');
 const { closeAll, keepStore } = require('../support/stores.js');
 const { until } = require('../support/until.js');
@@ -36,6 +37,9 @@ function open(options) {
   return { store, seen, errors };
 }
 
+/** Within this time, in ms, a server is missed that vanishes without a word, whoever asks for something or nobody. */
+const SILENCE_LIMIT_MS = 8000;
+
 const without = (seen, event) => seen.filter((text) => !text.startsWith(event));
 
 test('the status goes from connecting by ready and reconnecting to ready again, and ends closed', async () => {
@@ -58,6 +62,21 @@ test('the status goes from connecting by ready and reconnecting to ready again, 
     expect(error.message).toContain(`127.0.0.1:${server.port}`);
   }
 });
+
+test('a server that vanishes without a word is missed, though nobody asks it for anything', async () => {
+  const network = await startProxy(server.port);
+  try {
+    const { store } = open({ url: network.url, commandTimeout: 2000 });
+    await until(() => store.status === 'ready');
+    network.silence();
+    await until(() => store.status === 'reconnecting', SILENCE_LIMIT_MS);
+    await network.heal();
+    await until(() => store.status === 'ready');
+    await closeAll();
+  } finally {
+    await network.close();
+  }
+}, 20_000);
 
 test('a store whose Redis is not there at first is connecting, until it is', async () => {
   await server.kill();

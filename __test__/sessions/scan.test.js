@@ -3,6 +3,7 @@
 const path = require('node:path');
 const { setImmediate: nextTurn } = require('node:timers/promises');
 const { startRedis } = require('../../scripts/redis.js');
+const { startProxy } = require('../support/proxy.js');
 const { askOnce, useRedis } = require('../support/redis.js');
 const { closeAll, openStore } = require('../support/stores.js');
 const { endedWith, runNode } = require('../support/run.js');
@@ -287,6 +288,29 @@ test('walks end, and see what is there all the while, though sessions come and g
     expect(seen.filter((id) => /^s\d/.test(id))).toHaveLength(5000);
   }
   expect(length).toBeGreaterThanOrEqual(5000);
+});
+
+test('the deadline is that of each step, and not of all of them', async () => {
+  const limit = 300;
+  await fill(200);
+  const network = await startProxy(redis.port);
+  try {
+    const store = await openStore('url', network.port, { scanCount: 5, commandTimeout: limit });
+    network.delay({ request: 20 });
+    for (const [listing, expected] of [
+      [() => store.length(), 200],
+      [async () => (await store.all()).length, 200],
+      [async () => (await collect(store.scan())).length, 200],
+      [() => store.clear(), null],
+    ]) {
+      const began = performance.now();
+      expect(await listing()).toBe(expected);
+      expect(performance.now() - began).toBeGreaterThan(limit);
+    }
+    await closeAll();
+  } finally {
+    await network.close();
+  }
 });
 
 test('a node with all slots of a cluster, connected to by its url: keys of several slots', async () => {

@@ -20,7 +20,7 @@ const servers = [];
 beforeAll(() => {
   certificates = new Certificates();
   certificates.makeAuthority('ca');
-  certificates.makeCertificate('server', 'IP:127.0.0.1');
+  certificates.makeCertificate('server', 'IP:127.0.0.1,DNS:redis.example');
   tls = { ca: certificates.pem('ca.crt') };
 });
 afterEach(closeAll);
@@ -101,6 +101,17 @@ describe('a cluster', () => {
   });
 
   test('by a URL', () => serves({ url: `rediss+cluster://:${password}@127.0.0.1:${nodes[0].tlsPort}`, tls }));
+
+  test('whose nodes are known by a name that is not what they call themselves', async () => {
+    const url = `rediss+cluster://:${password}@127.0.0.1:${nodes[0].tlsPort}`;
+    const known = (servername) => ({ url, tls: { ...tls, servername } });
+    await serves(known('redis.example'));
+    const store = keepStore(new RedisStore({ ...known('other.example'), commandTimeout: 500 }));
+    await expect(store.get('abc')).rejects.toMatchObject({
+      code: 'ERR_REDIS_UNAVAILABLE',
+      message: expect.stringMatching(/not valid for name/),
+    });
+  });
 
   test('of an ioredis client', () =>
     withIoredis(
