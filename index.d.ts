@@ -55,7 +55,8 @@ export interface RedisStoreOptions {
   /**
    * The Redis client of the app. Its settings are read when the store is made, so select the database
    * in the client's options rather than with a later `SELECT`. When the client ends (`quit`, `close`,
-   * `destroy`), so does the store; valkey-glide does not tell. Not to be combined with `url`.
+   * `destroy`), so does the store; valkey-glide and some others do not tell (docs/clients.md). Not to be combined
+   * with `url` and whatever else says where Redis is.
    */
   client?: RedisClient;
   /**
@@ -357,7 +358,7 @@ export class RedisStore extends Store {
 
   /** The client given as an option. */
   readonly client: RedisClient | undefined;
-  /** This and what follows may be class fields of a subclass, which count from its first operation on. */
+  /** This and the next five may be class fields of a subclass, which count from its first operation on. */
   prefix: string;
   ttl: number | ((session: SessionData) => number);
   scanCount: number;

@@ -1,7 +1,7 @@
 //! The native part of connect-redis-native. A request travels one way and its answer comes back by it:
 //!
 //! ```text
-//! lib/*.js -> store -> session -> connection -> Redis
+//! lib -> store -> session -> connection -> Redis
 //! ```
 //!
 //! - [`store`]: the napi classes. Batches of requests in, batches of completions out. The only rooms
