@@ -14,6 +14,10 @@
 //! - [`options`] and [`error`]: the ground floor.
 
 #![deny(unsafe_code)]
+#![allow(
+    rustdoc::private_intra_doc_links,
+    reason = "the map above is for those who work on the crate, and all of it is private"
+)]
 #![warn(missing_debug_implementations)]
 
 mod cache;

@@ -12,8 +12,8 @@ use redis::Value;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::time::{Instant, timeout_at};
 
-/// For servers without `SET … IFEQ`. Stores ARGV[1] for ARGV[2] ms (0: without an end) if ARGV[3] is
-/// stored or, without an ARGV[3], nothing is, and says so by an array, which no JavaScript client takes
+/// For servers without `SET … IFEQ`. Stores `ARGV[1]` for `ARGV[2]` ms (0: without an end) if `ARGV[3]` is
+/// stored or, without an `ARGV[3]`, nothing is, and says so by an array, which no JavaScript client takes
 /// for a text; else gives what is stored.
 const SCRIPT: &str = "\
 local stored = redis.call('GET', KEYS[1])
