@@ -1,7 +1,7 @@
 'use strict';
 
 const { useRedis } = require('../support/redis.js');
-const { closeAll, openStore } = require('../support/stores.js');
+const { closeAll, keepStore, openStore } = require('../support/stores.js');
 
 const redis = useRedis();
 
@@ -47,6 +47,21 @@ test("an app's functions have their time", async () => {
 
   parse = () => new Promise(() => {});
   await expect(store.get('abc')).rejects.toEqual(coded('ERR_APP_FUNCTION'));
+});
+
+test('the module may be loaded when time stands still already', async () => {
+  let RedisStore;
+  jest.isolateModules(() => {
+    ({ RedisStore } = require('../..'));
+  });
+  const onConflict = async (_base, theirs, mine) => ({ ...theirs, ...mine });
+  const store = keepStore(new RedisStore({ url: redis.server.url, onConflict }));
+
+  await expect(store.get(17)).rejects.toEqual(coded('ERR_INVALID_ARG_TYPE'));
+  await redis.command('SET', 'sess:abc', '{"a":1}');
+  await store.set('abc', { b: 2 });
+  expect(await store.get('abc')).toEqual({ a: 1, b: 2 });
+  expect(await store.all()).toHaveLength(1);
 });
 
 test('a clock that is set back makes no deadline later', async () => {

@@ -3,7 +3,11 @@
 const { performance } = require('node:perf_hooks');
 const { clearTimeout, setImmediate, setTimeout } = require('node:timers');
 
-const { nextTick } = process;
+/**
+ * A test runner may have put its own there already, as jest does with `enableGlobally`; it has a `clock`. There is no
+ * other way to Node's, so a turn of the event loop has to do.
+ */
+const nextTick = process.nextTick.clock === undefined ? process.nextTick : setImmediate;
 /** Milliseconds by a clock that nobody sets: for how long something takes. */
 const elapsed = performance.now.bind(performance);
 
