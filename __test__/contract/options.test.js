@@ -1,5 +1,8 @@
 'use strict';
 
+const fs = require('node:fs');
+const path = require('node:path');
+const { rootCertificates } = require('node:tls');
 const { inspect } = require('node:util');
 const Redis = require('ioredis');
 const { RedisStore } = require('../..');
@@ -319,6 +322,27 @@ describe('a url that can be used', () => {
       await redis.command('SELECT', 0);
     }
   });
+});
+
+test('what docs/clients.md shows of ways to say where Redis is can be used', () => {
+  const text = fs.readFileSync(path.join(__dirname, '..', '..', 'docs', 'clients.md'), 'utf8');
+  const [, code] = /## Without a client\n\n```js\n(.*?)```/s.exec(text);
+  let made = 0;
+  class Kept extends RedisStore {
+    constructor(options) {
+      super(options);
+      keepStore(this);
+      made++;
+    }
+  }
+  const given = {
+    ...{ RedisStore: Kept, username: 'app', password: SECRET },
+    ...{ ofTheSentinels: SECRET, ca: rootCertificates[0] },
+  };
+
+  new Function(...Object.keys(given), code)(...Object.values(given));
+
+  expect(made).toBe(code.split('new RedisStore(').length - 1);
 });
 
 test('good values of every option are taken', () => {
