@@ -61,12 +61,12 @@ export interface RedisStoreOptions {
   client?: RedisClient;
   /**
    * Where Redis is, for apps that need no JavaScript client:
-   * - `redis[s]://[[user][:password]@]host[:port][/database]`
+   * - `redis[s]://[[user]:password@]host[:port][/database]`
    * - `redis+unix:///path/to/socket[?db=N&user=U&pass=P]`, or `unix:` for short
-   * - `redis[s]+sentinel://[[user][:password]@]host[:port],host[:port]/name[/database]`: the primary that
+   * - `redis[s]+sentinel://[[user]:password@]host[:port],host[:port]/name[/database]`: the primary that
    *   these sentinels watch under that name; user, password and TLS are the primary's (for those of the sentinels,
    *   there is `sentinel`)
-   * - `redis[s]+cluster://[[user][:password]@]host[:port],host[:port]`: the cluster of these nodes
+   * - `redis[s]+cluster://[[user]:password@]host[:port],host[:port]`: the cluster of these nodes
    * @default 'redis://127.0.0.1:6379'
    */
   url?: string | URL | undefined;

@@ -58,11 +58,6 @@ describe.each(redisKinds)('%s', (kind) => {
       },
     ],
     [
-      'with a user alone, who is nobody',
-      () => createClient({ username: 'ann' }),
-      { nodes: [{ host: 'localhost', port: 6379 }], database: 0 },
-    ],
-    [
       'with a time limit',
       () => createClient({ socket: { connectTimeout: 1500 } }),
       { nodes: [{ host: 'localhost', port: 6379 }], database: 0, connectTimeout: 1500 },
@@ -122,6 +117,17 @@ describe.each(laterRedisKinds)('%s', (kind) => {
     expect(described(cluster)).toMatchObject({ topology: 'cluster', password: 'secret' });
   });
 
+  test('a cluster whose user has no password, which HELLO does not tell', () => {
+    const found = (options) =>
+      described(
+        createCluster({ rootNodes: [{ url: 'redis://h' }], defaults: { username: 'ann' }, ...options }),
+      );
+    const ann = { username: 'ann', password: '' };
+    expect(found({ RESP: 3 })).not.toHaveProperty('username');
+    expect(found({ RESP: kind === 'redis5' ? undefined : 2 })).toMatchObject(ann);
+    expect(found({ RESP: kind === 'redis5' ? 2 : undefined })).not.toHaveProperty('username');
+  });
+
   test('a cluster whose nodeAddressMap is a function', () => {
     const cluster = createCluster({ rootNodes: [{ url: 'redis://h' }], nodeAddressMap: () => undefined });
     expect(described(cluster)).toEqual(viaClient('sendCommand(key, isReadonly, args)', 'nodeAddressMap'));
@@ -176,6 +182,17 @@ describe.each(laterRedisKinds)('%s', (kind) => {
 
       expect(await credentials()).toEqual({ username: 'ann', password: 'secret' });
       expect(listeners.size).toBe(0);
+    });
+
+    test('that streams rules beside a user without a password', () => {
+      const credentialsProvider = {
+        type: 'streaming-credentials-provider',
+        subscribe: async () => [{ username: 'ann', password: 'secret' }, { dispose() {} }],
+        onReAuthenticationError() {},
+      };
+      const found = describeClient(createClient({ username: 'bob', credentialsProvider }));
+      expect(found).not.toHaveProperty('username');
+      expect(found.renewals).toBe(credentialsProvider);
     });
 
     test('that two clients share is one function, by which stores share a connection', () => {
@@ -328,6 +345,13 @@ describe.each(ioredisKinds)('%s', (kind) => {
       });
     });
 
+    test('whose user has no password', () => {
+      expect(described(cluster(['redis://h1'], { redisOptions: { username: 'ann' } }))).toMatchObject({
+        username: 'ann',
+        password: '',
+      });
+    });
+
     test("whose password is in a start node's URL", () => {
       expect(described(cluster(['redis://h1', 'redis://:secret@h2']))).toMatchObject({
         topology: 'cluster',
@@ -392,6 +416,11 @@ describe('valkey-glide', () => {
       ...{ username: 'ann', password: 'secret', tls: { rejectUnauthorized: false } },
       ...{ connectTimeout: 1500, commandTimeout: 700 },
     });
+  });
+
+  test('a client with a user alone, who is nobody', async () => {
+    const client = await make(GlideClient, { addresses, credentials: { username: 'ann' } });
+    expect(described(client)).not.toHaveProperty('username');
   });
 
   test('a client with a database', async () => {

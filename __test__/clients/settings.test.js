@@ -72,6 +72,22 @@ describe.each(clientKinds)('the settings of %s', (kind) => {
       expect(text).not.toContain(PASSWORD);
   });
 
+  // Some clients tell Redis a user who has no password; those of redis not where they begin with HELLO.
+  test.each(/^redis[56]$/.test(kind) ? [{}, { RESP: 2 }, { RESP: 3 }] : [{}])(
+    'a user without a password, with %j',
+    async (protocol) => {
+      await raw.command('ACL', 'SETUSER', 'guest', 'on', 'nopass', '~*', '+@all');
+      const client = await openClient(kind, server.port, { username: 'guest', ...protocol });
+      const store = keepStore(new RedisStore({ client }));
+      await store.get('abc');
+      const users = (await connections())
+        .filter((line) => !line.includes('cmd=client|list'))
+        .map((line) => /user=(\S+)/.exec(line)[1]);
+      const isTold = kind === 'redis6' ? protocol.RESP === 2 : protocol.RESP === undefined;
+      expect(users).toEqual(Array(2).fill(isTold ? 'guest' : 'default'));
+    },
+  );
+
   test('TLS, with a CA and a name', async () => {
     const store = await open(
       overTls({ ca: certificates.pem('ca.crt'), servername: 'redis.example' }),

@@ -29,7 +29,8 @@ function describeGlide(client) {
     topology,
     nodes: addresses.map(({ host, port }) => settings.node(host, port)),
     database: databaseId ?? 0,
-    ...settings.account(credentials),
+    // Without a password it is nobody, also for the client.
+    ...(credentials?.password ? settings.account(credentials) : {}),
     tls: config.useTLS ? tls(advancedConfiguration?.tlsAdvancedConfiguration) : undefined,
     connectTimeout: settings.milliseconds(advancedConfiguration?.connectionTimeout),
     commandTimeout: settings.milliseconds(requestTimeout),

@@ -88,7 +88,7 @@ function cluster(client) {
     natMap: settings.natMap(options.natMap, 'natMap'),
     database: 0,
     // A password in a start node's URL is that node's alone for ioredis; a cluster has one for all.
-    ...settings.account([shared, ...starts].find(({ password }) => password)),
+    ...settings.account([shared, ...starts].find(({ password }) => password) ?? shared),
     tls: tlsOf(shared.tls ?? starts.find((start) => typeof start.tls === 'object')?.tls),
     keyPrefix: settings.keyPrefix(options.keyPrefix ?? shared.keyPrefix),
     ...limits(shared),

@@ -31,17 +31,17 @@ function describeNodeRedis(client) {
   if (isCluster(client)) return cluster(client);
   // A client that was made without options may have none; a wrapper has not even the field.
   if (!('options' in client)) throw new NotCarried('its settings are not where those of redis are');
-  return standalone(client.options ?? {});
+  return standalone(client, client.options ?? {});
 }
 
 /** A URL is already decoded into the other fields; absent ones mean the defaults. */
-function standalone(options) {
+function standalone(client, options) {
   const socket = options.socket ?? {};
   return {
     topology: 'standalone',
     nodes: [socket.path ? { path: socket.path } : settings.node(socket.host, socket.port)],
     database: Number(options.database ?? 0),
-    ...common(options, options),
+    ...common(options, account(client, options, options)),
   };
 }
 
@@ -52,14 +52,17 @@ function cluster(client) {
   const starts = options.rootNodes.map(rootNode);
   const defaults = options.defaults ?? {};
   const withAccount = (each) => each.password || each.credentialsProvider;
-  const account = [defaults, ...starts].find(withAccount) ?? {};
+  const withUser = [defaults, ...starts].find(withAccount) ?? defaults;
   const socket = { ...starts.find(({ socket: { tls } }) => tls)?.socket, ...defaults.socket };
   return {
     topology: 'cluster',
     nodes: starts.map(({ socket: { host, port } }) => settings.node(host, port)),
     natMap: settings.natMap(options.nodeAddressMap, 'nodeAddressMap'),
     database: 0,
-    ...common({ ...defaults, socket, keyPrefix: options.keyPrefix ?? defaults.keyPrefix }, account),
+    ...common(
+      { ...defaults, socket, keyPrefix: options.keyPrefix ?? defaults.keyPrefix },
+      account(client, options, withUser),
+    ),
   };
 }
 
@@ -73,11 +76,8 @@ function rootNode({ url, ...options }) {
 function common(options, account) {
   const { socket = {}, commandOptions, keyPrefix } = options;
   if (typeof socket.lookup === 'function') throw new NotCarried('its socket.lookup is a function');
-  const fixed = settings.account(account);
   return {
-    ...fixed,
-    // Since version 5, a password brings a provider that gives it.
-    ...(fixed.password === undefined ? provided(account.credentialsProvider) : {}),
+    ...account,
     tls: tlsOf(socket),
     keyPrefix: settings.keyPrefix(keyPrefix),
     connectTimeout: settings.milliseconds(socket.connectTimeout, DEFAULT_CONNECT_TIMEOUT),
@@ -85,16 +85,33 @@ function common(options, account) {
   };
 }
 
+/** Who the client is for Redis, by those of its options that say it. */
+function account(client, { RESP }, { username, password, credentialsProvider }) {
+  const fixed = settings.account({ username, password });
+  // Since version 5, a user or a password brings a provider that gives them.
+  if (!fixed.password && (!username || isStreaming(credentialsProvider)))
+    return provided(credentialsProvider);
+  return fixed.password === '' && greets(client, RESP) ? {} : fixed;
+}
+
+/**
+ * Whether a client begins with HELLO, in which it does not name a user who has no password. Nothing but the fields that
+ * came with version 6 tells it from version 5, which does so only if it is told a protocol, whichever.
+ */
+const greets = (client, RESP) => ('_keyPrefix' in client ? RESP !== 2 : Boolean(RESP));
+
 /** The TLS settings stand among those of the socket; some put them into `tls` itself. */
 function tlsOf(socket) {
   if (!socket.tls) return undefined;
   return settings.tls(typeof socket.tls === 'object' ? { ...socket, ...socket.tls } : socket);
 }
 
+const isStreaming = (provider) => provider?.type === 'streaming-credentials-provider';
+
 /** A function that asks the provider; and the provider itself, if it tells of each new password as it comes. */
 function provided(provider) {
   if (provider == null) return {};
-  const streams = provider.type === 'streaming-credentials-provider';
+  const streams = isStreaming(provider);
   let ask = credentialsOf.get(provider);
   if (ask === undefined) {
     ask = streams ? currentOf(provider) : () => provider.credentials();

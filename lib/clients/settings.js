@@ -25,9 +25,9 @@ function fromUrl(text) {
   };
 }
 
-/** A user counts only with a password, for Redis as for the clients. */
+/** A user without a password is one that needs none, such as an ACL's `nopass`; Redis wants an empty one of it. */
 function account({ username, password } = {}) {
-  if (password == null || password === '') return {};
+  if (password == null || password === '') return username ? { username, password: '' } : {};
   return { username: username || undefined, password: String(password) };
 }
 

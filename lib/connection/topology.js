@@ -61,7 +61,7 @@ function secret(option, value) {
   return checked === undefined ? undefined : { text: checked };
 }
 
-/** A user counts only with a password, for Redis too. */
+/** A user alone is mostly one whose password was not set. */
 function account(usernameOption, passwordOption, options) {
   const username = text(usernameOption, options.username);
   const password = secret(passwordOption, options.password);
