@@ -108,6 +108,24 @@ describe('a ttl function', () => {
     expect(seen.every((each) => each === session)).toBe(true);
   });
 
+  test('is called as a method of the store, as connect-redis does', async () => {
+    const seen = new Set();
+    const ttl = function () {
+      seen.add(this);
+      return 600;
+    };
+    const store = await openStore('url', redis.port, { ttl });
+    const session = liveSession('abc', {}, { maxAge: HOUR });
+
+    await store.set('abc', session);
+    await store.touch('abc', session);
+    expect([...seen]).toEqual([store]);
+
+    seen.clear();
+    await store.get('abc');
+    expect([...seen]).toEqual([store]);
+  });
+
   test('also for a cookie whose expiry cannot be read', async () => {
     const store = await openStore('url', redis.port, { ttl: () => 600 });
     await store.set('abc', expiringAt('never'));

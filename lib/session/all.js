@@ -83,7 +83,7 @@ class All extends Listing {
       return;
     }
     if (!isThenable(session)) {
-      if (ends > 0) putExpiry(session, ends, this.isTimed, this.store.ttl);
+      if (ends > 0) putExpiry(session, ends, this.isTimed, this.store);
       this.#add(id, session);
       return;
     }
@@ -92,7 +92,7 @@ class All extends Listing {
     this.hasGaps = true;
     this.pending++;
     const settle = (value) => {
-      if (ends > 0) putExpiry(value, ends, this.isTimed, this.store.ttl);
+      if (ends > 0) putExpiry(value, ends, this.isTimed, this.store);
       this.#add(id, value, place);
       if (--this.pending === 0) this.#settleAll?.();
     };

@@ -10,7 +10,7 @@ const LATEST = 8_640_000_000_000_000;
 const TOLERANCE = 1500;
 
 /** Puts the expiry in force into a session that was read. */
-function putExpiry(session, ends, isTimed, ttl) {
+function putExpiry(session, ends, isTimed, store) {
   if (!isTimed) {
     // The addon has found a cookie with another expiry. JSON may have two, of which the last counts here.
     const cookie = session?.cookie;
@@ -18,7 +18,7 @@ function putExpiry(session, ends, isTimed, ttl) {
       cookie.expires = typeof cookie.expires === 'number' ? ends : new Date(ends).toISOString();
   } else {
     try {
-      renewExpiry(session, ends, ttl);
+      renewExpiry(session, ends, store);
     } catch {
       // An app's `ttl` or session that throws: what is stored has to do.
     }
@@ -32,12 +32,12 @@ function putExpiry(session, ends, isTimed, ttl) {
  *
  * @param ends when the key ends, ms since 1970
  */
-function renewExpiry(session, ends, ttl) {
+function renewExpiry(session, ends, store) {
   const cookie = session?.cookie;
   if (cookie === null || typeof cookie !== 'object' || !cookie.expires) return;
   const stored = new Date(cookie.expires).getTime();
   const now = Date.now();
-  const inForce = expiryInForce(session, stored, ends, ttl, now);
+  const inForce = expiryInForce(session, stored, ends, store, now);
   if (inForce === undefined || inForce > LATEST) return;
   if (stored > now && Math.abs(stored - inForce) <= TOLERANCE) return;
   const { originalMaxAge } = cookie;
@@ -49,17 +49,18 @@ function renewExpiry(session, ends, ttl) {
   if (cookie.originalMaxAge !== originalMaxAge) Reflect.set(cookie, 'originalMaxAge', originalMaxAge);
 }
 
-function expiryInForce(session, stored, ends, ttl, now) {
+function expiryInForce(session, stored, ends, store, now) {
   const maxAge = session.cookie.originalMaxAge;
   if (ends === NEVER) {
     // Alive without an end, and in use: its cookie's time begins anew.
     return stored <= now && maxAge > 0 ? now + maxAge : undefined;
   }
+  const { ttl } = store;
   if (typeof ttl !== 'function') return ends;
   // The key ends when the function said, the cookie when its own time is over. Both count from the last
   // touch: what the function says of a cookie just renewed tells when that was.
   if (!(maxAge > 0)) return undefined;
-  const seconds = ttl(renewed(session, now + maxAge));
+  const seconds = ttl.call(store, renewed(session, now + maxAge));
   if (!Number.isFinite(seconds)) return undefined;
   return Math.min(ends - seconds * 1000, now) + maxAge;
 }

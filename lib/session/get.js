@@ -92,7 +92,7 @@ function timeLeft({ began, timeout }) {
 function give(reader, session, text, ends) {
   const { store, id, memory, isTimed } = reader;
   const expiry = isTimed ? ends : (reader.shown ?? ends);
-  if (expiry > 0) putExpiry(session, expiry, isTimed, store.ttl);
+  if (expiry > 0) putExpiry(session, expiry, isTimed, store);
   if (memory !== undefined) memory.load(session, id, text, ends);
   reader.succeed(session);
 }

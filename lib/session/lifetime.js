@@ -12,12 +12,12 @@ function milliseconds(seconds) {
 
 /**
  * The lifetime of a session in milliseconds, by connect-redis's rules: the `ttl` function if there is
- * one; else the time to the cookie's expiry; else `ttl`.
+ * one, called as the method of the store that it is there; else the time to the cookie's expiry; else `ttl`.
  * @throws what the app's function throws; a TypeError or RangeError if there is no lifetime to be had.
  */
-function lifetime(session, ttl) {
+function lifetime(session, ttl, store) {
   if (typeof ttl === 'function') {
-    const seconds = ttl(session);
+    const seconds = ttl.call(store, session);
     if (typeof seconds !== 'number')
       throw wrongType('What the "ttl" function returns', 'a number of seconds', seconds);
     if (Number.isNaN(seconds) || seconds > LONGEST_SECONDS)

@@ -63,7 +63,7 @@ async function entryOf(store, { id, text, ends }, timeout, signal) {
   }
   if (session === null || typeof session !== 'object')
     return { id, session: null, ttl, error: noSession('scan', prefix) };
-  if (ends > 0) putExpiry(session, ends, true, store.ttl);
+  if (ends > 0) putExpiry(session, ends, true, store);
   return { id, session, ttl };
 }
 

@@ -278,7 +278,7 @@ class Sessions {
   /** Milliseconds. */
   #lifetime(session) {
     if (session === null || typeof session !== 'object') throw wrongType('The session', 'an object', session);
-    return lifetime(session, this.#settings.ttl);
+    return lifetime(session, this.#settings.ttl, this.#store);
   }
 
   /**
