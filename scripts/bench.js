@@ -6,7 +6,7 @@ const path = require('node:path');
 const { parseArgs } = require('node:util');
 
 const USAGE = `npm run bench -- [options]
-  --quick          a smoke test in less than a minute; its figures mean little, and it writes no files unless
+  --quick          a smoke test in about a minute; its figures mean little, and it writes no files unless
                    --out is given
   --node <which>   the Node of the measured processes: a version, such as 24, or the path of a binary
   --out <folder>   where to write results and charts (default: bench/results)
