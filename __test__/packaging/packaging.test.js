@@ -117,6 +117,17 @@ test('a client package is not needed', () => {
     expect(fs.existsSync(path.join(app, 'node_modules', client))).toBe(false);
 });
 
+test('an app can have clients that no store can use, for other things', () => {
+  const former = Object.entries({ redis: '3.1.2', ioredis: '3.2.2' }).map(([name, version]) => {
+    const folder = path.join(work, `${name}-${version}`);
+    fs.mkdirSync(folder);
+    fs.writeFileSync(path.join(folder, 'package.json'), JSON.stringify({ name, version }));
+    return pack(folder).file;
+  });
+  const older = makeApp('older-app', ...former, tarball.file);
+  expect(fs.existsSync(path.join(older, 'node_modules', 'connect-redis-native'))).toBe(true);
+}, 60_000);
+
 test('without a binary for the platform, the error says so and how to build one', () => {
   const { status, stderr } = run(bareApp, '-e', "require('connect-redis-native')");
   expect(status).toBe(1);
