@@ -140,6 +140,29 @@ describe.each(Object.entries({ ...knowsIds, ...knowsSessions }))('a wrapper %s',
 });
 
 describe.each(Object.entries(knowsIds))('a wrapper %s', (_way, wrap) => {
+  test('a logout sticks for each of the last 8,192 sessions that were loaded', async () => {
+    const store = await openStore('url', redis.port);
+    const load = styles.callback.bind(undefined, wrap(store), 'load');
+    const ids = Array.from({ length: 20_000 }, (_, number) => `s${number}`);
+    const text = JSON.stringify(liveSession('any'));
+    await redis.command('MSET', ...ids.flatMap((id) => [`sess:${id}`, text]));
+    const discarded = jest.fn();
+    store.on('discarded', discarded);
+
+    // One in so many, so that it does not matter at which of them the store begins to forget.
+    const kept = new Map();
+    for (const [number, id] of ids.entries()) {
+      const session = await load(id);
+      if (number % 97 === 0) kept.set(number + 8191, session);
+      const last = kept.get(number);
+      if (last === undefined) continue;
+      await redis.command('DEL', `sess:${last.id}`);
+      await new Promise((resolve) => last.save(resolve));
+      expect(discarded).toHaveBeenLastCalledWith({ operation: 'set', id: last.id });
+    }
+    expect(discarded).toHaveBeenCalledTimes(122);
+  });
+
   test.each(['reject', 'merge', (_base, _theirs, mine) => mine])(
     'a logout sticks where conflicts are looked for, too: %p',
     async (onConflict) => {
