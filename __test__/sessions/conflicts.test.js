@@ -1,5 +1,6 @@
 'use strict';
 
+const { startProxy } = require('../support/proxy.js');
 const { connectRaw, startRedis, useRedis } = require('../support/redis.js');
 const { describeServers } = require('../support/servers.js');
 const { closeAll, keepStore, openStore, styles } = require('../support/stores.js');
@@ -370,6 +371,76 @@ describeServers('on %s', (_server, program) => {
       expect(entry).toEqual({ id: 'abc', session: { n: 1 }, ttl: null });
     await timed.clear();
     await endless.clear();
+  });
+
+  test.each(['reject', () => ({ user: 'nobody' })])(
+    'what both have changed alike is no conflict beside a serializer, either: %p',
+    async (onConflict) => {
+      const store = open({ onConflict, serializer: reversed });
+      const other = open({ serializer: reversed });
+      await other.set('abc', { cookie: { path: '/' }, n: 1 });
+      const session = await load(store, 'abc');
+      session.n = 2;
+      await other.set('abc', { n: 2, cookie: { path: '/other' } });
+      await store.set('abc', session);
+      expect(await other.get('abc')).toEqual({ cookie: expect.objectContaining({ path: '/' }), n: 2 });
+    },
+  );
+
+  test('a function: what it gave, whose storing was not answered, is known again', async () => {
+    const bases = [];
+    let chosen;
+    const store = open({
+      commandTimeout: 400,
+      onConflict(base, theirs, mine) {
+        bases.push(base.n);
+        if (bases.length === 1) server.pause();
+        chosen = { ...theirs, ...mine, asked: bases.length };
+        return chosen;
+      },
+    });
+    await other.set('abc', { cookie: {}, n: 1 });
+    const session = await load(store, 'abc');
+    await other.set('abc', { cookie: {}, n: 1, theirs: 1 });
+    session.n = 2;
+    await expect(store.set('abc', session)).rejects.toMatchObject({ code: /^ERR_/ });
+    server.resume();
+    // As if it had arrived: whether it did, nobody here can know.
+    await other.set('abc', { ...chosen, cookie: session.cookie });
+    session.n = 1;
+    await store.set('abc', session);
+    expect(await other.get('abc')).toMatchObject({ n: 1, theirs: 1, asked: 2 });
+    expect(bases).toEqual([1, 2]);
+  });
+
+  test('merge: others who change the session faster than it can be saved are a conflict at the deadline', async () => {
+    const proxy = await startProxy(server.port);
+    const raw = await connectRaw(server.port);
+    const store = keepStore(new RedisStore({ url: proxy.url, onConflict: 'merge', commandTimeout: 700 }));
+    await other.set('abc', { cookie: {}, n: 0 });
+    const session = await load(store, 'abc');
+    proxy.delay({ request: 20, reply: 20 });
+    let isOver = false;
+    const change = async () => {
+      for (let n = 1; !isOver; n++)
+        expect(await raw.command('SET', 'sess:abc', `{"cookie":{},"n":${n}}`)).toBe('OK');
+    };
+    const changing = change();
+    session.mine = 1;
+    const begin = performance.now();
+    const error = await store.set('abc', session).catch((reason) => reason);
+    const took = performance.now() - begin;
+    isOver = true;
+    await changing;
+    expect(error).toMatchObject({ code: 'ERR_SESSION_CONFLICT' });
+    expect(error.message).toContain('700 ms');
+    expect(took).toBeGreaterThan(600);
+    expect(took).toBeLessThan(1500);
+    // Once they leave it alone, it is merged.
+    await store.set('abc', session);
+    expect(await other.get('abc')).toMatchObject({ mine: 1, n: expect.any(Number) });
+    await raw.close();
+    await proxy.close();
   });
 
   test('100 writers of 10 sessions at once: nothing is lost under merge, and every loss told under reject', async () => {

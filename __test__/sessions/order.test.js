@@ -202,6 +202,29 @@ describe.each(Object.entries(rules))('onConflict: %s', (_name, onConflict) => {
     expect(await redis.keys()).toEqual([]);
   });
 
+  test.each([true, false])(
+    'of two saves in a row whose answers were lost, the first may be the one that was stored, loaded %p',
+    async (isLoaded) => {
+      const store = await open({ onConflict, commandTimeout: 400 });
+      if (isLoaded) await put('abc', { cookie: {}, n: 1 });
+      const session = isLoaded ? await load(store, 'abc') : liveSession('abc', { n: 1 });
+      await store.get('abc');
+      const texts = [];
+      redis.server.pause();
+      for (const n of [2, 3]) {
+        session.n = n;
+        await expect(store.set('abc', session)).rejects.toMatchObject({ code: /^ERR_REDIS_/ });
+        texts.push(JSON.stringify(session));
+      }
+      redis.server.resume();
+      await store.get('abc');
+      await redis.command('SET', 'sess:abc', texts[0]);
+      session.n = 1;
+      await store.set('abc', session);
+      expect(await redis.stored('sess:abc')).toMatchObject({ n: 1 });
+    },
+  );
+
   test('objects of the app are stored as they are', async () => {
     const store = await open({ onConflict });
     await put('abc', { cookie: { originalMaxAge: 60_000, expires: '2099-01-01T00:00:00.000Z' }, n: 1 });

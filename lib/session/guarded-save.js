@@ -9,6 +9,9 @@ const { corrupt } = require('./corrupt.js');
 const { UNKNOWN } = require('./memory.js');
 const { tellDiscarded } = require('./save.js');
 
+/** Of the saves of a session object that were not answered, the last that are remembered. */
+const MOST_UNSURE = 16;
+
 /**
  * Saves a session unless others have changed it since it was loaded: then `onConflict` decides. What
  * plain JSON can tell is decided in the addon, and atomically applied in Redis; this goes on where an
@@ -21,8 +24,10 @@ class GuardedSave extends Request {
   /** Set once others than the addon have a say, who know of no deadline. */
   #timer;
   #isOver = false;
-  /** What the attempt under way is compared with. */
+  /** What the attempt under way is compared with, and what it stores, unless the addon merges. */
   #expected;
+  #sent;
+  #isUnderWay = false;
   /** The attempt under way is for a session that was destroyed and is to come back. */
   #isReviving = false;
 
@@ -58,6 +63,8 @@ class GuardedSave extends Request {
   #send(base, text = this.text) {
     const { outbox, prefix, record, ttl, onConflict } = this;
     this.#expected = base;
+    this.#sent = text;
+    this.#isUnderWay = true;
     let operation = Operation.SET_NEW;
     if (base !== undefined)
       operation = onConflict === 'merge' ? Operation.SET_MERGED : Operation.SET_UNCHANGED;
@@ -66,6 +73,7 @@ class GuardedSave extends Request {
 
   complete(kind, text) {
     if (this.#isOver) return;
+    this.#isUnderWay = kind === Kind.FAILED;
     if (kind === Kind.CONFLICT) this.#conflict(text);
     else if (kind === Kind.MISSING && this.#mayRevive) {
       this.#isReviving = true;
@@ -89,8 +97,6 @@ class GuardedSave extends Request {
     } else {
       record.ends = 0;
       if (kind === Kind.MISSING) this.runInAsyncScope(tellDiscarded, undefined, this.store, record.id);
-      // An attempt that was not answered may have succeeded.
-      else record.unsure = this.text;
     }
     this.#leave();
     turns.leave(key);
@@ -107,6 +113,15 @@ class GuardedSave extends Request {
   #leave() {
     this.#isOver = true;
     clearTimeout(this.#timer);
+    // An attempt that was not answered may have succeeded.
+    if (this.#isUnderWay) this.#beUnsure();
+  }
+
+  #beUnsure() {
+    const { record, text } = this;
+    record.unsure ??= [];
+    record.unsure.push({ stored: this.#sent, known: text });
+    if (record.unsure.length > MOST_UNSURE) record.unsure.shift();
   }
 
   #setTimer() {
@@ -132,9 +147,9 @@ class GuardedSave extends Request {
     if (stored === this.#expected) {
       // Texts come here as JavaScript has them, so what is compared is never what is stored.
       this.#giveUp(conflict('what is stored is not UTF-8', JSON.parse, stored));
-    } else if (stored !== '' && stored === record.unsure) {
+    } else if (stored !== '' && this.#knows(stored)) {
       // A save of this very object, whose answer was lost.
-      this.#send(stored);
+      this.#send(record.base);
     } else if (this.#isReviving && record.base !== undefined) {
       // There again meanwhile, and for what is there, there is a base.
       this.#isReviving = false;
@@ -152,14 +167,26 @@ class GuardedSave extends Request {
     }
   }
 
+  /** Whether what is stored is of a save that was not answered: what that one knew is the base from here on. */
+  #knows(stored) {
+    const { record } = this;
+    const save = record.unsure?.find((unsure) => unsure.stored === stored);
+    if (save === undefined) return false;
+    record.base = save.known;
+    record.unsure = undefined;
+    return true;
+  }
+
   /** The text to store in the place of `stored`. */
   async #decide(reason, stored) {
     const { session, onConflict, record } = this;
     const theirs = await this.#parse(stored);
     const base = record.base ? await this.#parse(record.base) : null;
-    if (base !== null && isSameContent(base, theirs)) return this.text;
+    const mine = await this.#parse(this.text);
+    // Others have changed nothing, or the same.
+    if ((base !== null && isSameContent(base, theirs)) || isSameContent(mine, theirs)) return this.text;
     // This request has changed nothing.
-    if (base !== null && isSameContent(base, await this.#parse(this.text))) return this.#stringify(theirs);
+    if (base !== null && isSameContent(base, mine)) return this.#stringify(theirs);
     if (typeof onConflict !== 'function') throw conflict(reason, () => theirs, stored);
     const chosen = await onConflict(base, theirs, session);
     if (chosen === null || typeof chosen !== 'object')

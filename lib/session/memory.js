@@ -47,7 +47,7 @@ class Last {
  * that made it, and each has its own base to compare with.
  *
  * A record: `id`; `base`, the text that was loaded or last saved (only where conflicts are looked for), or `UNKNOWN`;
- * `unsure`, the text of a save that failed, and may be stored; `failure`, of the first save; `ends`, when the
+ * `unsure`, what saves that failed may have stored, and what they knew; `failure`, of the first save; `ends`, when the
  * stored session ends, and `since`, when it was alive, in ms since 1970 (0: not known); `since` is undefined once the
  * session was ended by a save or touch of this very object; `other`, the record of the
  * same object under another id.
