@@ -36,6 +36,19 @@ function demoted({ port }) {
   return until(async () => String(await role()).startsWith('slave'), LIMIT_MS);
 }
 
+/** How many connections a sentinel has had, that of this question included. */
+async function connections({ port }) {
+  const stats = String(await askOnce({ port, password: group.sentinelPassword }, 'INFO', 'stats'));
+  return Number(/total_connections_received:(\d+)/.exec(stats)[1]);
+}
+
+/** Resolves when the store asks a sentinel again and again; the other sentinels connect to it once. */
+async function asked(sentinel) {
+  const before = await connections(sentinel);
+  let times = 0;
+  await until(async () => (await connections(sentinel)) - before - ++times >= 3, LIMIT_MS);
+}
+
 const read = (key) => group.command('GET', key);
 
 describeServers('%s', (name, program) => {
@@ -92,6 +105,24 @@ test(
 
     await throughChange(store, 'primary and the known sentinel killed', read, async () => {
       await group.addSentinel();
+      await known.kill();
+      await group.failOver();
+    });
+  },
+  LIMIT_MS,
+);
+
+test(
+  'sentinels that appear while the store is served are learnt',
+  async () => {
+    group = await startSentinel({ ...PASSWORDS, sentinels: 1 });
+    const [known] = group.sentinels;
+    const store = openStore();
+
+    await throughChange(store, 'primary and the first sentinel killed', read, async () => {
+      const added = await group.addSentinel();
+      await group.addSentinel();
+      await asked(added);
       await known.kill();
       await group.failOver();
     });
@@ -158,15 +189,11 @@ test(
   'a sentinel that is given by name and known to the others by address is asked once',
   async () => {
     group = await startSentinel({ replicas: 0 });
-    const connections = async ({ port }) => {
-      const stats = String(await askOnce({ port }, 'INFO', 'stats'));
-      return Number(/total_connections_received:(\d+)/.exec(stats)[1]);
-    };
     const [named, other] = group.sentinels;
     const store = openStore([{ host: 'localhost', port: named.port }]);
     expect(await store.get('abc')).toBeNull();
     const before = await Promise.all([connections(named), connections(other)]);
-    const asked = async () => {
+    const askedSince = async () => {
       const after = await Promise.all([connections(named), connections(other)]);
       return after.map((count, n) => count - before[n]);
     };
@@ -175,7 +202,7 @@ test(
     let counts;
     await until(async () => {
       times++;
-      counts = await asked();
+      counts = await askedSince();
       return counts[1] - times >= 8;
     }, LIMIT_MS);
     expect(counts[0] - counts[1]).toBeLessThan(3);

@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::options::{Address, Node, Sentinel};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use redis::Value;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
@@ -24,7 +25,8 @@ const GRACE: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug)]
 pub(super) struct Sentinels {
     options: Sentinel,
-    known: Vec<Node>,
+    /// Of all clones: what the one that watches a connection learns, the next attempt to connect is to know.
+    known: Arc<Mutex<Vec<Node>>>,
     tls: Option<tls::Client>,
 }
 
@@ -52,22 +54,27 @@ struct Answer {
 impl Sentinels {
     pub(super) fn new(options: Sentinel, tls: Option<tls::Client>) -> Self {
         Self {
-            known: options.nodes.clone(),
+            known: Arc::new(Mutex::new(options.nodes.clone())),
             options,
             tls,
         }
     }
 
+    fn known(&self) -> MutexGuard<'_, Vec<Node>> {
+        // A list is replaced as a whole, so it is sound whatever has panicked.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Where the primary is. All sentinels are asked at once, and most of them decide: one that was cut
     /// off may still name yesterday's.
-    pub(super) async fn primary(&mut self) -> Result<Node, Failure> {
+    pub(super) async fn primary(&self) -> Result<Node, Failure> {
         let mut answers: Vec<Answer> = Vec::new();
         let mut failure = Failure::lost("there is no sentinel to ask");
         {
             let begin = Instant::now();
             let mut deadline = begin + LIMIT;
-            let mut asked: FuturesUnordered<_> =
-                self.known.iter().map(|node| self.ask(node)).collect();
+            let known = self.known().clone();
+            let mut asked: FuturesUnordered<_> = known.iter().map(|node| self.ask(node)).collect();
             while let Ok(Some(result)) = timeout_at(deadline, asked.next()).await {
                 match result {
                     Ok(answer) => {
@@ -92,7 +99,8 @@ impl Sentinels {
         else {
             return Err(failure);
         };
-        self.known = self.to_ask(answers);
+        let known = self.to_ask(answers);
+        *self.known() = known;
         Ok(mapped(primary, &self.options.nat_map))
     }
 
@@ -117,7 +125,7 @@ impl Sentinels {
     }
 
     /// Resolves when the sentinels name another primary than this one.
-    pub(super) async fn moved(mut self, primary: Node) -> Failure {
+    pub(super) async fn moved(self, primary: Node) -> Failure {
         loop {
             sleep(WATCH).await;
             if let Ok(now) = self.primary().await
