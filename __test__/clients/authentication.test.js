@@ -100,6 +100,33 @@ describe.each(['redis5', 'redis'])('a credentialsProvider of %s', (name) => {
   });
 });
 
+describe.each([
+  ['redis5', undefined, 3],
+  ['redis', 2, 3],
+])('a credentialsProvider of %s that gives no password', (name, without, withHello) => {
+  const { createClient } = require(name);
+  const open = (RESP, given) => {
+    const credentialsProvider = { type: 'async-credentials-provider', credentials: async () => given };
+    const socket = { host: '127.0.0.1', port: server.port };
+    const client = createClient({ socket, credentialsProvider, ...(RESP && { RESP }) });
+    return keepStore(new RedisStore({ client }));
+  };
+
+  test('stands for its user, where the client says who that is', async () => {
+    await raw.command('ACL', 'SETUSER', 'guest', 'on', 'nopass', '~*', '+@all');
+    const store = open(without, { username: 'guest' });
+    expect(await store.get('abc')).toBeNull();
+    expect(String(await raw.command('CLIENT', 'LIST'))).toContain('user=guest');
+  });
+
+  test('stands for nobody elsewhere', async () => {
+    const noauth = { code: 'ERR_REDIS_REPLY', reply: 'NOAUTH' };
+    expect(await failure(open(withHello, { username: 'guest' }))).toMatchObject(noauth);
+    expect(await failure(open(without, {}))).toMatchObject(noauth);
+    expect(await failure(open(without, { username: undefined, password: '' }))).toMatchObject(noauth);
+  });
+});
+
 test('a user and a password in a URL are decoded', async () => {
   await raw.command('ACL', 'SETUSER', 'an:n', 'on', `>${PASSWORD}`, '~*', '+@all');
   const account = ['an:n', PASSWORD].map(encodeURIComponent).join(':');

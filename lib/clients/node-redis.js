@@ -1,12 +1,13 @@
 'use strict';
 
+const { Passwordless } = require('../connection/credentials.js');
 const settings = require('./settings.js');
 
 const { NotCarried } = settings;
 const DEFAULT_CONNECT_TIMEOUT = 5000;
 
-/** A function for each provider, as the same function means the same connection. */
-const credentialsOf = new WeakMap();
+/** A function for each provider, and beginning, as the same function means the same connection. */
+const credentialsOf = { greeting: new WeakMap(), other: new WeakMap() };
 
 /** node-redis 4 to 6: a client, a pool, a cluster or a sentinel. */
 function isNodeRedis(client) {
@@ -90,7 +91,7 @@ function account(client, { RESP }, { username, password, credentialsProvider }) 
   const fixed = settings.account({ username, password });
   // Since version 5, a user or a password brings a provider that gives them.
   if (!fixed.password && (!username || isStreaming(credentialsProvider)))
-    return provided(credentialsProvider);
+    return provided(credentialsProvider, greets(client, RESP));
   return fixed.password === '' && greets(client, RESP) ? {} : fixed;
 }
 
@@ -109,15 +110,23 @@ function tlsOf(socket) {
 const isStreaming = (provider) => provider?.type === 'streaming-credentials-provider';
 
 /** A function that asks the provider; and the provider itself, if it tells of each new password as it comes. */
-function provided(provider) {
+function provided(provider, isGreeting) {
   if (provider == null) return {};
   const streams = isStreaming(provider);
-  let ask = credentialsOf.get(provider);
+  const known = isGreeting ? credentialsOf.greeting : credentialsOf.other;
+  let ask = known.get(provider);
   if (ask === undefined) {
-    ask = streams ? currentOf(provider) : () => provider.credentials();
-    credentialsOf.set(provider, ask);
+    const current = streams ? currentOf(provider) : () => provider.credentials();
+    ask = async () => taken(await current(), isGreeting);
+    known.set(provider, ask);
   }
   return { credentials: ask, renewals: streams ? provider : undefined };
+}
+
+/** What a provider gives, as the client takes it, who connects without a password as well. */
+function taken(given, isGreeting) {
+  if (given === null || typeof given !== 'object' || given.password) return given;
+  return new Passwordless(isGreeting ? undefined : given.username || undefined);
 }
 
 /** What a streaming provider gives at the moment. */

@@ -20,11 +20,22 @@ function timeLeft(expiresAt) {
   return time - Date.now();
 }
 
+/** In the place of credentials: a user who has no password or, without a user, nobody. */
+class Passwordless {
+  constructor(username) {
+    this.username = username;
+  }
+}
+
 /**
  * What a `credentials` function gave, in the form that the addon takes.
  * @throws {TypeError} if it is not what such a function should give
  */
 function checkedCredentials(given) {
+  if (given instanceof Passwordless) {
+    const { username } = given;
+    return username === undefined ? {} : { username, password: { text: '' } };
+  }
   if (given === null || typeof given !== 'object')
     throw new TypeError(`it must give an object with a "password"; received ${describe(given)}`);
   const { username, password, expiresAt } = given;
@@ -92,4 +103,4 @@ function followProvider(provider, store, give) {
   return leave;
 }
 
-module.exports = { numberOf, answerFor, followProvider };
+module.exports = { Passwordless, numberOf, answerFor, followProvider };

@@ -443,7 +443,7 @@ impl<'a> User<'a> {
         credentials: Option<&'a Credentials>,
     ) -> Self {
         match credentials {
-            Some(given) => Self::of(given.username.as_deref(), Some(&given.password)),
+            Some(given) => Self::of(given.username.as_deref(), given.password.as_ref()),
             None => Self::of(options.username.as_deref(), options.password.as_ref()),
         }
     }
@@ -506,7 +506,7 @@ mod tests {
         let options = crate::options::parse_url("redis://ann:pw@h").expect("a URL");
         let given = Credentials {
             username: None,
-            password: Secret::new("other".into()),
+            password: Some(Secret::new("other".into())),
             expires_in: None,
         };
         let user = User::new(&options, Some(&given));

@@ -161,7 +161,8 @@ pub(crate) struct Primaries {
 #[derive(Clone, Debug)]
 pub(crate) struct Credentials {
     pub(crate) username: Option<String>,
-    pub(crate) password: Secret,
+    /// `None` for nobody.
+    pub(crate) password: Option<Secret>,
     /// After this time they are not valid any more.
     pub(crate) expires_in: Option<Duration>,
 }

@@ -135,7 +135,7 @@ impl fmt::Debug for Redacted {
 #[derive(Debug)]
 pub struct GivenCredentials {
     pub username: Option<String>,
-    pub password: Redacted,
+    pub password: Option<Redacted>,
     /// Milliseconds.
     pub expires_in: Option<f64>,
 }
@@ -144,7 +144,7 @@ impl From<GivenCredentials> for Credentials {
     fn from(given: GivenCredentials) -> Self {
         Self {
             username: given.username,
-            password: Secret::new(given.password.text),
+            password: given.password.map(|password| Secret::new(password.text)),
             expires_in: given.expires_in.and_then(time_left),
         }
     }

@@ -67,7 +67,7 @@ impl Supervisor {
 
     /// On a connection that serves: a job of our own, in its order among the others.
     fn authenticate(&mut self, authentication: Commands) {
-        if !self.shared.health.is_ready() {
+        if !self.shared.health.is_ready() || authentication.is_empty() {
             return;
         }
         let watches = self.watches.clone();
