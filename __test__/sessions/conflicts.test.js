@@ -1,7 +1,8 @@
 'use strict';
 
 const { startProxy } = require('../support/proxy.js');
-const { connectRaw, startRedis, useRedis } = require('../support/redis.js');
+const { askOnce, connectRaw, startRedis, useRedis } = require('../support/redis.js');
+const { findServers } = require('../../scripts/servers.js');
 const { describeServers } = require('../support/servers.js');
 const { closeAll, keepStore, openStore, styles } = require('../support/stores.js');
 const { RedisStore } = require('../..');
@@ -496,6 +497,41 @@ describeServers('on %s', (_server, program) => {
     await store.set('abc', Object.assign(session, { n: 10 }));
     expect(await other.get('abc')).toMatchObject({ n: 10 });
     await raw.close();
+  });
+});
+
+// Such as in an update, or on the way back from one.
+describeServers('a server that is followed by another on its port, %s', (_server, program) => {
+  test.each(['merge', 'reject'])('%s', async (onConflict) => {
+    let server = await startRedis({ program });
+    const { port, url } = server;
+    const store = keepStore(new RedisStore({ url, onConflict }));
+    const check = async () => {
+      const put = (session) => askOnce(server, 'SET', 'sess:abc', JSON.stringify(session));
+      await put({ cookie: {}, n: 0 });
+      const session = await styles.callback(store, 'load', 'abc');
+      session.mine = 1;
+      await store.set('abc', session);
+      await put({ cookie: {}, n: 0, theirs: 1, mine: 1 });
+      session.mine = 2;
+      const error = await store.set('abc', session).catch((reason) => reason);
+      const stored = JSON.parse(await askOnce(server, 'GET', 'sess:abc'));
+      if (onConflict === 'merge') expect(stored).toMatchObject({ n: 0, mine: 2, theirs: 1 });
+      else {
+        expect(error).toMatchObject({ code: 'ERR_SESSION_CONFLICT', stored: { theirs: 1 } });
+        expect(stored).toMatchObject({ mine: 1, theirs: 1 });
+      }
+    };
+    try {
+      for (const next of findServers()) {
+        await check();
+        await server.stop();
+        server = await startRedis({ program: next.program ?? program, port });
+        await check();
+      }
+    } finally {
+      await server.stop();
+    }
   });
 });
 

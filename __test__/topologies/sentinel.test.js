@@ -18,12 +18,13 @@ afterEach(async () => {
 }, LIMIT_MS);
 
 /** A store that knows some of the sentinels. */
-function openStore(addresses = group.addresses, sentinel = {}) {
+function openStore(addresses = group.addresses, sentinel = {}, options = {}) {
   return keepStore(
     new RedisStore({
       sentinel: { name: group.name, addresses, password: group.sentinelPassword, ...sentinel },
       password: group.password,
       commandTimeout: DEADLINE_MS,
+      ...options,
     }),
   );
 }
@@ -58,6 +59,35 @@ describeServers('%s', (name, program) => {
       group = await startSentinel({ program, ...PASSWORDS });
 
       await throughChange(openStore(), `${name}: primary killed`, read, () => group.failOver());
+    },
+    LIMIT_MS,
+  );
+
+  test(
+    'a save that looks for conflicts finds them on the next primary, too, which knows none of our scripts',
+    async () => {
+      group = await startSentinel({ program, ...PASSWORDS });
+      const store = openStore(group.addresses, {}, { onConflict: 'merge' });
+      await store.set('abc', { cookie: {}, n: 0 });
+      const change = async (n) => {
+        const session = await store.get('abc');
+        const stored = JSON.parse(await read('sess:abc'));
+        await group.command('SET', 'sess:abc', JSON.stringify({ ...stored, [`theirs${n}`]: n }));
+        session[`mine${n}`] = n;
+        await store.set('abc', session);
+      };
+
+      await change(1);
+      await until(async () => (await group.command('WAIT', '1', '1000')) >= 1, LIMIT_MS);
+      await group.failOver();
+      await change(2);
+
+      expect(JSON.parse(await read('sess:abc'))).toMatchObject({
+        mine1: 1,
+        theirs1: 1,
+        mine2: 2,
+        theirs2: 2,
+      });
     },
     LIMIT_MS,
   );
