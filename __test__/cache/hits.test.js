@@ -128,6 +128,23 @@ describeServers('%s', (_name, program) => {
     ['shortens its life', () => redis.command('PEXPIRE', 'sess:abc', '60000'), 1],
     ['lets it end', () => redis.command('PEXPIREAT', 'sess:abc', '1'), null],
     ['empties the database', () => redis.command('FLUSHDB'), null],
+    ['empties the server', () => redis.command('FLUSHALL', 'ASYNC'), null],
+    ['takes its end away', () => redis.command('PERSIST', 'sess:abc'), 1],
+    ['takes it', () => redis.command('GETDEL', 'sess:abc'), null],
+    [
+      'changes it by a script',
+      () =>
+        redis.command('EVAL', "redis.call('SET', KEYS[1], ARGV[1])", '1', 'sess:abc', '{"cookie":{},"n":3}'),
+      3,
+    ],
+    [
+      'copies another over it',
+      async () => {
+        await redis.command('SET', 'sess:other', '{"cookie":{},"n":4}');
+        await redis.command('COPY', 'sess:other', 'sess:abc', 'REPLACE');
+      },
+      4,
+    ],
     ['deletes it directly', () => redis.command('DEL', 'sess:abc'), null],
     ['renames it', () => redis.command('RENAME', 'sess:abc', 'sess:other'), null],
   ])('what is kept is forgotten when somebody else %s', async (_what, change, expected) => {

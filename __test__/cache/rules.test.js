@@ -60,6 +60,31 @@ describeServers('%s', (_name, program) => {
     expect(body).toMatchObject({ code: 'ERR_SESSION_CONFLICT', stored: { user: 'ann', theirs: '1' } });
   });
 
+  test('with @fastify/session: what is done in one process is seen in the other, and a logout sticks', async () => {
+    const settings = { url: redis.server.url, storeOptions: { cache: true } };
+    const [one, other] = await Promise.all([1, 2].map(() => startApp(settings, 'fastify.js')));
+    const visitor = newVisitor();
+    await one.get('/keep?user=ann', visitor);
+    for (const [app, name] of [
+      [other, 'first'],
+      [one, 'second'],
+    ]) {
+      await app.get(`/keep?${name}=1`, { ...visitor });
+      // Told of it, and then from what is kept.
+      for (const reader of [one, other])
+        await until(async () => (await reader.body('/look', { ...visitor }))[name] === '1');
+    }
+    expect(await other.body('/look', { ...visitor })).toMatchObject({ user: 'ann', first: '1', second: '1' });
+
+    const slow = await one.begin('/slow/gate?seen=1', 'gate', visitor);
+    await other.get('/logout', { ...visitor });
+    expect((await slow.finish()).status).toBe(200);
+    expect(await redis.keys()).toEqual([]);
+    expect(await one.body('/discarded')).toContainEqual({ operation: 'set', id: visitor.id });
+    for (const reader of [one, other])
+      await until(async () => (await reader.body('/look', { ...visitor })).user === undefined);
+  });
+
   describe('read from the cache while the message about its change is on its way', () => {
     let proxy;
     beforeEach(async () => {
