@@ -102,6 +102,19 @@ describe('merge', () => {
   });
 });
 
+test.each(['merge', 'reject'])(
+  '%s: keys that express-session does not take over are saved no more, and are no conflict',
+  async (onConflict) => {
+    const store = keepStore(new RedisStore({ url: redis.server.url, onConflict }));
+    const stored = { cookie: {}, id: 'mine', toString: 'text', n: 0 };
+    await redis.command('SET', 'sess:abc', JSON.stringify(stored));
+    const session = await styles.callback(store, 'load', 'abc');
+    session.n = 1;
+    await store.set('abc', session);
+    expect(Object.keys(await redis.stored('sess:abc')).sort()).toEqual(['cookie', 'n']);
+  },
+);
+
 describe('reject', () => {
   test('the second of two that change a session is told, with what is stored', async () => {
     const [one, other] = await start(OURS, { onConflict: 'reject' });

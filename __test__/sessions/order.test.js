@@ -225,6 +225,30 @@ describe.each(Object.entries(rules))('onConflict: %s', (_name, onConflict) => {
     },
   );
 
+  test('a save whose answer was lost, and what it stored changed by others: what was loaded counts', async () => {
+    const store = await open({ onConflict, commandTimeout: 400 });
+    await put('abc', { cookie: {}, n: 1, m: 1 });
+    const session = await load(store, 'abc');
+    redis.server.pause();
+    Object.assign(session, { n: 2, m: 2 });
+    await expect(store.set('abc', session)).rejects.toMatchObject({ code: /^ERR_REDIS_/ });
+    redis.server.resume();
+    await store.get('abc');
+    const theirs = { ...JSON.parse(JSON.stringify(session)), theirs: 1 };
+    await put('abc', theirs);
+    session.n = 1;
+    if (onConflict === 'reject') {
+      await expect(store.set('abc', session)).rejects.toMatchObject({
+        code: 'ERR_SESSION_CONFLICT',
+        stored: { n: 2, theirs: 1 },
+      });
+      return;
+    }
+    await store.set('abc', session);
+    const expected = { n: onConflict === 'merge' ? 2 : 1, m: 2, theirs: 1 };
+    expect(await redis.stored('sess:abc')).toMatchObject(expected);
+  });
+
   test('objects of the app are stored as they are', async () => {
     const store = await open({ onConflict });
     await put('abc', { cookie: { originalMaxAge: 60_000, expires: '2099-01-01T00:00:00.000Z' }, n: 1 });
