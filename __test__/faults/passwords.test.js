@@ -131,6 +131,14 @@ describe('a function that gives the credentials', () => {
     expect(String(await command('CLIENT', 'LIST'))).toContain('user=shop');
   });
 
+  test('is asked for what is under way when the store is closed', async () => {
+    const store = openAt();
+    const saved = store.set('abc', { n: 1 });
+    await store.close();
+    await saved;
+    expect(String(await command('GET', 'sess:abc'))).toBe('{"n":1}');
+  });
+
   test('is asked again before what it gave expires, and the connection stays', async () => {
     await command('ACL', 'SETUSER', 'shop', 'on', '>one', '>two', '~*', '+@all');
     const given = [];

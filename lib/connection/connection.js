@@ -79,15 +79,14 @@ class Connection {
   /** Takes an event. Static, as it must hold no store. */
   static #take(connection, event, error) {
     const store = connection.#store;
+    // By a closed store as well: what is under way may wait for a connection.
+    if (event === 'credentials') connection.#giveCredentials();
     if (connection.status === 'closed') return;
     if (connection.#client && hasEnded(connection.#client)) {
       store.close();
       return;
     }
-    if (event === 'credentials') {
-      connection.#giveCredentials();
-      return;
-    }
+    if (event === 'credentials') return;
     if (event === 'ready') {
       connection.status = 'ready';
       connection.#availability?.ready();
