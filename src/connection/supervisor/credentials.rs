@@ -1,7 +1,6 @@
 //! Credentials that the app's function gives: for an attempt to connect, and anew before they expire.
 
 use super::Supervisor;
-use crate::connection::commands::Commands;
 use crate::connection::link::{self, Failure};
 use crate::connection::status::{Event, Watches};
 use crate::connection::{Credentials, Job, Reply, Settle};
@@ -52,10 +51,11 @@ impl Supervisor {
         match credentials {
             Ok(credentials) => {
                 self.schedule_renewal(&credentials);
-                let user = link::User::new(&self.options, Some(&credentials));
-                let authentication = user.authentication();
-                self.credentials = Some(credentials);
-                self.authenticate(authentication);
+                if self.shared.health.is_ready() {
+                    self.authenticate(credentials);
+                } else {
+                    self.credentials = Some(credentials);
+                }
             }
             Err(cause) => {
                 self.renew = Some(Instant::now() + RENEWAL_PAUSE);
@@ -65,9 +65,13 @@ impl Supervisor {
         }
     }
 
-    /// On a connection that serves: a job of our own, in its order among the others.
-    fn authenticate(&mut self, authentication: Commands) {
-        if !self.shared.health.is_ready() || authentication.is_empty() {
+    /// On an open connection: by a job of our own, in its order among the others.
+    pub(super) fn authenticate(&mut self, credentials: Credentials) {
+        let user = link::User::new(&self.options, Some(&credentials));
+        let authentication = user.authentication();
+        self.credentials = Some(credentials);
+        // There may be nobody to be.
+        if authentication.is_empty() {
             return;
         }
         let watches = self.watches.clone();

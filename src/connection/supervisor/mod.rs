@@ -308,7 +308,12 @@ impl Supervisor {
         let (connector, link) = self.wait(attempt).await?;
         self.tls = connector.tls;
         self.sentinels = connector.sentinels;
-        self.credentials = connector.credentials;
+        match self.credentials.take() {
+            None => self.credentials = connector.credentials,
+            // They came while the link was being made with those before them.
+            Some(renewed) if link.is_ok() => self.authenticate(renewed),
+            Some(renewed) => self.credentials = Some(renewed),
+        }
         Some(link)
     }
 
@@ -358,18 +363,30 @@ mod tests {
     use super::*;
     use crate::connection::Connection;
     use crate::connection::commands::{Access, Expect};
+    use crate::options::Secret;
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
     use tokio::runtime::Handle;
+    use tokio::sync::mpsc;
     use tokio::time::timeout;
+
+    /// What a client sends at once.
+    fn received(client: &mut TcpStream) -> std::io::Result<String> {
+        let mut bytes = vec![0; 64 * 1024];
+        let count = client.read(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes[..count]).into_owned())
+    }
+
+    /// The replies to the set-up of a client, with `more` behind the one to its HELLO.
+    fn welcome(set_up: &str, more: &str) -> String {
+        let oks = "+OK\r\n".repeat(set_up.matches("CLIENT\r\n").count());
+        format!("%1\r\n$5\r\nproto\r\n:3\r\n{more}{oks}")
+    }
 
     /// Lets a client in, with `more` behind the reply to its HELLO.
     fn let_in(client: &mut TcpStream, more: &str) -> std::io::Result<()> {
-        let mut bytes = vec![0; 64 * 1024];
-        let count = client.read(&mut bytes)?;
-        let set_up = String::from_utf8_lossy(&bytes[..count]).into_owned();
-        let oks = "+OK\r\n".repeat(set_up.matches("CLIENT\r\n").count());
-        client.write_all(format!("%1\r\n$5\r\nproto\r\n:3\r\n{more}{oks}").as_bytes())
+        let set_up = received(client)?;
+        client.write_all(welcome(&set_up, more).as_bytes())
     }
 
     /// Lets a client in, and answers the first command with `head`, and then `text` over and over.
@@ -431,6 +448,62 @@ mod tests {
             .ask(Access::Write, Expect::Okay, None, &set)
             .await;
         assert!(reply.is_err(), "{reply:?}");
+    }
+
+    /// Tells when credentials are wanted.
+    struct Wanting(mpsc::UnboundedSender<()>);
+
+    impl Watch for Wanting {
+        fn event(&self, event: &Event) {
+            if let Event::CredentialsWanted = event {
+                // The test may be over.
+                let _ = self.0.send(());
+            }
+        }
+    }
+
+    fn password(text: &str) -> Credentials {
+        Credentials {
+            username: None,
+            password: Some(Secret::new(text.into())),
+            expires_in: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn credentials_that_are_renewed_while_it_connects_come_into_force() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let (tell, mut told) = mpsc::unbounded_channel();
+        let (go, goes) = std::sync::mpsc::channel::<()>();
+        // Lets the client in when told to, and tells what it says.
+        let server = std::thread::spawn(move || -> std::io::Result<()> {
+            let (mut client, _) = listener.accept()?;
+            let set_up = received(&mut client)?;
+            let replies = welcome(&set_up, "");
+            // The test may be over.
+            let _ = tell.send(set_up);
+            let _ = goes.recv();
+            client.write_all(replies.as_bytes())?;
+            let _ = tell.send(received(&mut client)?);
+            client.write_all(b"+OK\r\n")
+        });
+        let mut options =
+            crate::options::parse_url(&format!("redis://127.0.0.1:{port}")).expect("a URL");
+        options.credentials = Some(1);
+        let connection = Connection::open(&Handle::current(), options);
+        let (want, mut wanted) = mpsc::unbounded_channel();
+        let watch: Arc<dyn Watch> = Arc::new(Wanting(want));
+        connection.watch(Arc::downgrade(&watch));
+        wanted.recv().await.expect("asked for");
+        connection.give_credentials(Ok(password("old")));
+        assert!(told.recv().await.expect("a client").contains("old"));
+        connection.renew_credentials(password("new"));
+        tokio::task::yield_now().await;
+        go.send(()).expect("a server");
+        let next = timeout(Duration::from_secs(5), told.recv()).await;
+        assert!(matches!(next, Ok(Some(text)) if text.contains("new")));
+        assert!(server.join().expect("no panic").is_ok());
     }
 
     #[test]
