@@ -252,6 +252,24 @@ describe('deadlines', () => {
     expect(await store.get('abc')).toBeNull();
     await client.close();
   });
+
+  test('maxQueue bounds the operations that wait, however many commands they are', async () => {
+    const client = redis6.createClient({ url: server.url });
+    const store = open(client, { transport: 'client', commandTimeout: SHORT_MS, maxQueue: 20 });
+    const codes = {};
+    const gets = [];
+    for (let tick = 0; tick < 10; tick++) {
+      for (let n = 0; n < 5; n++) {
+        const count = ({ code }) => {
+          codes[code] = (codes[code] ?? 0) + 1;
+        };
+        gets.push(store.get(`session-${5 * tick + n}`).catch(count));
+      }
+      await new Promise(setImmediate);
+    }
+    await Promise.all(gets);
+    expect(codes).toEqual({ ERR_REDIS_QUEUE_FULL: 30, ERR_REDIS_UNAVAILABLE: 20 });
+  });
 });
 
 describe('losses', () => {

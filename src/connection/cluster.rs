@@ -510,7 +510,7 @@ impl Router {
     /// Whether an operation begins with the command.
     fn is_operation(&self, place: Place) -> bool {
         let work = self.jobs.get(&place.job);
-        work.is_some_and(|work| work.commands.operations([place.at]) > 0)
+        work.is_some_and(|work| work.commands.is_operation(place.at))
     }
 
     /// The node for a command, if its connection serves.

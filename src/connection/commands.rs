@@ -111,16 +111,16 @@ impl Commands {
         }
     }
 
+    /// Whether an operation begins with the command.
+    pub(super) fn is_operation(&self, command: usize) -> bool {
+        let command = self.list.get(command);
+        command.is_some_and(|command| !command.is_companion)
+    }
+
     /// How many operations begin with these commands.
     pub(super) fn operations(&self, commands: impl IntoIterator<Item = usize>) -> usize {
-        commands
-            .into_iter()
-            .filter(|&at| {
-                self.list
-                    .get(at)
-                    .is_some_and(|command| !command.is_companion)
-            })
-            .count()
+        let commands = commands.into_iter();
+        commands.filter(|&at| self.is_operation(at)).count()
     }
 
     /// How many commands make up the first of the operations.

@@ -12,6 +12,9 @@
 //! What no client can promise is order among commands that it sends over several connections, as pools
 //! do.
 
+mod queue;
+
+use self::queue::Queue;
 use super::commands::{Access, Commands, Expect};
 use super::inbox::Inbox;
 use super::status::{Down, Event, Watches};
@@ -20,7 +23,7 @@ use super::{Connection, Job, Message, Reply, Settle, Shared, Walker};
 use crate::error::Error;
 use crate::options::ConnectionOptions;
 use redis::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -111,7 +114,7 @@ pub(super) async fn run(
         try_at: Instant::now(),
         jobs: BTreeMap::new(),
         last_job: 0,
-        waiting: BTreeSet::new(),
+        waiting: Queue::default(),
         given: BTreeMap::new(),
         last_given: 0,
         heard: Instant::now(),
@@ -178,7 +181,7 @@ struct Driver {
     try_at: Instant,
     jobs: BTreeMap<u64, Work>,
     last_job: u64,
-    waiting: BTreeSet<Place>,
+    waiting: Queue,
     /// What the client has not answered. Numbers grow.
     given: BTreeMap<u64, Place>,
     last_given: u64,
@@ -208,7 +211,7 @@ impl Driver {
             self.seek();
             self.shared
                 .queued
-                .store(self.waiting.len(), Ordering::Relaxed);
+                .store(self.waiting.operations(), Ordering::Relaxed);
             if self.inbox.is_closing() && self.jobs.is_empty() {
                 return;
             }
@@ -304,7 +307,8 @@ impl Driver {
         };
         for at in job.pending {
             work.stages[at] = Stage::Waiting;
-            self.waiting.insert(Place { job: id, at });
+            self.waiting
+                .add(Place { job: id, at }, work.commands.is_operation(at));
         }
         self.jobs.insert(id, work);
         if self.state == State::Ended {
@@ -416,7 +420,8 @@ impl Driver {
             return Some(reply);
         }
         work.stages[place.at] = Stage::Waiting;
-        self.waiting.insert(place);
+        self.waiting
+            .add(place, work.commands.is_operation(place.at));
         None
     }
 
@@ -652,7 +657,7 @@ impl Driver {
             match stage {
                 Stage::Done => continue,
                 Stage::Waiting => {
-                    self.waiting.remove(&Place { job: id, at });
+                    self.waiting.remove(Place { job: id, at });
                 }
                 Stage::Given(number) => {
                     self.given.remove(number);
