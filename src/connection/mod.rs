@@ -6,8 +6,7 @@
 //! - [`commands`]: what is sent; [`codec`]: what comes back.
 //! - [`registry`]: which stores share a connection.
 //! - [`client`]: the app's own JavaScript client in place of all that follows.
-//! - [`cluster`]: many connections behind one handle; [`slots`]: which node has which keys, [`questions`]: when
-//!   they are asked for that, [`parked`]: what waits for its node, [`views`]: whether keys stay where they are.
+//! - [`cluster`]: many connections behind one handle.
 //! - [`sentinel`]: which server is the primary.
 //! - [`supervisor`]: connect, serve, notice the loss, back off, connect again. Its rooms: an open connection in
 //!   use (`serving`), what is in its socket (`in_flight`), how much may be after a loss (`window`), what of a job
@@ -30,19 +29,15 @@ mod flights;
 mod inbox;
 mod link;
 mod names;
-mod parked;
-mod questions;
 mod registry;
 pub(crate) mod runtime;
 mod sentinel;
-mod slots;
 mod socket;
 mod status;
 mod supervisor;
 pub(crate) mod tls;
 mod tracking;
 mod trust;
-mod views;
 
 pub(crate) use self::client::{Executor, Port, Said};
 pub(crate) use self::commands::{Access, Commands, Expect};
@@ -427,7 +422,7 @@ impl Connection {
                 Ok(Err(_)) => return Err(Error::Closed),
                 Err(_) => return Err(self.shared.unavailable(self.shared.command_timeout)),
             };
-            let version = views::version(&nodes).await;
+            let version = cluster::views::version(&nodes).await;
             return Ok(Primaries { nodes, version });
         }
         Ok(Primaries {

@@ -4,7 +4,6 @@
 
 use super::commands::{Access, Expect};
 use super::link::{Failure, Link, User};
-use super::slots::mapped;
 use super::tls;
 use crate::error::Error;
 use crate::options::{Address, Node, Sentinel};
@@ -101,7 +100,7 @@ impl Sentinels {
         };
         let known = self.to_ask(answers);
         *self.known() = known;
-        Ok(mapped(primary, &self.options.nat_map))
+        Ok(primary.reached(&self.options.nat_map))
     }
 
     /// The sentinels of the options, and all others that have answered or were named, each by one address.
@@ -191,7 +190,7 @@ impl Sentinels {
             others.extend(descriptions.iter().filter_map(described));
         }
         for other in &mut others {
-            other.node = mapped(other.node.clone(), &self.options.nat_map);
+            other.node = other.node.clone().reached(&self.options.nat_map);
         }
         let from = Peer {
             node: node.clone(),

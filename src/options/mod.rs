@@ -64,6 +64,14 @@ pub(crate) struct Node {
     pub(crate) port: u16,
 }
 
+impl Node {
+    /// At the address at which we reach it, where servers announce another.
+    pub(crate) fn reached(self, nat_map: &NatMap) -> Self {
+        let mapped = nat_map.iter().find(|(announced, _)| *announced == self);
+        mapped.map(|(_, reached)| reached.clone()).unwrap_or(self)
+    }
+}
+
 impl fmt::Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // An IPv6 address needs brackets beside a port.

@@ -63,6 +63,10 @@ impl Slots {
         &self.shards
     }
 
+    pub(super) fn is_primary(&self, node: &Node) -> bool {
+        self.primaries().any(|primary| primary == node)
+    }
+
     /// A slot has moved to the node. Its replicas are known with the next whole view only.
     pub(super) fn moved(&mut self, slot: u16, primary: Node) {
         let known = self
@@ -102,7 +106,7 @@ impl Slots {
             else {
                 return None;
             };
-            let node = |value: &Value| Some(mapped(node(value, asked)?, nat_map));
+            let node = |value: &Value| Some(node(value, asked)?.reached(nat_map));
             let mut replicas: Vec<_> = replicas.iter().filter_map(node).collect();
             replicas.sort_unstable();
             let shard = Shard {
@@ -211,12 +215,6 @@ fn ip(more: &Value) -> Option<String> {
     }
 }
 
-/// The node at the address at which we reach it.
-pub(super) fn mapped(node: Node, nat_map: &NatMap) -> Node {
-    let mapped = nat_map.iter().find(|(announced, _)| *announced == node);
-    mapped.map(|(_, reached)| reached.clone()).unwrap_or(node)
-}
-
 /// Where a server sends a command instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Redirection {
@@ -244,7 +242,7 @@ impl Redirection {
             host => host.to_owned(),
         };
         let port = port.parse().ok()?;
-        Some(make(mapped(Node { host, port }, nat_map)))
+        Some(make(Node { host, port }.reached(nat_map)))
     }
 }
 

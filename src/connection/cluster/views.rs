@@ -2,14 +2,14 @@
 //!
 //! Each node knows this of itself at once, of others only by and by; so each is asked.
 
-use super::{Access, Connection, Expect};
+use crate::connection::{Access, Connection, Expect};
 use futures_util::future::join_all;
 use redis::Value;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A number that is the same twice only if no key has moved from node to node in between.
-pub(super) async fn version(primaries: &[Connection]) -> u64 {
+pub(in crate::connection) async fn version(primaries: &[Connection]) -> u64 {
     let views = join_all(primaries.iter().map(view)).await;
     // What is moving, or could not be asked, is never the same.
     let Some(mut views) = views.into_iter().collect::<Option<Vec<_>>>() else {

@@ -3,7 +3,7 @@
 //! While a cluster is away, all that is sent waits here: nothing that is done per turn of the router's loop may
 //! grow with it.
 
-use super::cluster::Place;
+use super::jobs::Place;
 use crate::error::Error;
 use crate::options::Node;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};

@@ -4,7 +4,7 @@
 //! been so: what is mended is noticed later by that part at most, and a node that is gone for good costs the others
 //! little.
 
-use super::supervisor::jittered;
+use crate::connection::supervisor::jittered;
 use std::time::Duration;
 use tokio::time::Instant;
 

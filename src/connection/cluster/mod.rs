@@ -1,0 +1,313 @@
+//! A cluster behind one handle: each command goes to the node that has its key.
+//!
+//! One task routes; every node has a connection of its own, with a [`super::supervisor`] behind it, that
+//! gives back what it cannot do. Where a node sends a command on, is lost or puts it off, the command's
+//! slot is parked: what is under way in the slot comes back first, then all of it goes out again in the
+//! order in which it was sent; a write, too, that was done although one before it was not. Where a slot gets
+//! another node, what is under way at the one before comes back first as well. So order is kept per key, and slots
+//! that are well do not wait for others.
+//!
+//! - [`jobs`]: what is to be answered; [`routing`]: where it goes, and when; [`parked`]: what waits, and for what.
+//! - [`errand`]: what goes to a node at once; [`replies`]: what becomes of what comes back; [`overdue`]: of what
+//!   does not.
+//! - [`members`]: a connection to each node, and how it is.
+//! - [`slots`]: which node has which keys; [`questions`]: when the nodes are asked for that, [`survey`]: how they
+//!   are asked, [`topology`]: what follows from the answer.
+//! - [`views`]: whether keys stay where they are.
+
+mod errand;
+mod jobs;
+mod members;
+mod overdue;
+mod parked;
+mod questions;
+mod replies;
+mod routing;
+mod slots;
+mod survey;
+mod topology;
+pub(super) mod views;
+
+use self::jobs::{Jobs, Routed};
+use self::members::Members;
+use self::parked::Parked;
+use self::questions::Questions;
+use self::slots::{SLOTS, Slots};
+use super::inbox::Inbox;
+use super::status::{Down, Event, Watch, Watches};
+use super::tracking::Told;
+use super::{Message, Reply, Shared, Walker};
+use crate::error::Error;
+use crate::options::{Cluster, ConnectionOptions, Membership, Node};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+/// How long nothing has to be done if nothing happens.
+const CALM: Duration = Duration::from_secs(60);
+
+pub(super) async fn run(
+    cluster: Cluster,
+    options: ConnectionOptions,
+    shared: Arc<Shared>,
+    inbox: Inbox,
+) {
+    let (sender, news) = mpsc::unbounded_channel();
+    let membership = if cluster.reads_from_replicas {
+        Membership::Reader
+    } else {
+        Membership::Member
+    };
+    let cache = shared.cache.clone();
+    let members = Members::new(
+        Handle::current(),
+        options,
+        membership,
+        cache,
+        sender.clone(),
+    );
+    let mut router = Router {
+        cluster,
+        shared,
+        inbox,
+        sender,
+        news,
+        members,
+        slots: Slots::default(),
+        jobs: Jobs::default(),
+        under_way: vec![0; SLOTS.into()],
+        parked: Parked::default(),
+        questions: Questions::new(Instant::now()),
+        ignorance: None,
+        watches: Watches::default(),
+        walkers: Vec::new(),
+        asked_walkers: Vec::new(),
+        turn: 0,
+    };
+    router.run().await;
+    router.finish();
+}
+
+/// What the nodes' connections and the router's own questions bring.
+enum News {
+    Replies(Node, Vec<(Routed, Reply)>),
+    Event(Node, Event),
+    /// In its place among the replies.
+    Told(Told),
+    Slots(Result<Slots, Error>),
+}
+
+struct Router {
+    cluster: Cluster,
+    shared: Arc<Shared>,
+    inbox: Inbox,
+    sender: mpsc::UnboundedSender<News>,
+    news: mpsc::UnboundedReceiver<News>,
+    members: Members,
+    slots: Slots,
+    jobs: Jobs,
+    /// Commands at nodes, per slot.
+    under_way: Vec<u32>,
+    parked: Parked,
+    questions: Questions,
+    /// Why the last question was not answered.
+    ignorance: Option<Error>,
+    watches: Watches,
+    /// They wait for slots that are asked for from here on: what is known may be as old as the pauses
+    /// between questions.
+    walkers: Vec<Walker>,
+    /// They wait for the answer to the question that is under way.
+    asked_walkers: Vec<Walker>,
+    /// Takes replicas in turn.
+    turn: usize,
+}
+
+impl Router {
+    async fn run(&mut self) {
+        loop {
+            self.expire();
+            self.release();
+            self.note_queue();
+            if self.inbox.is_closing() && self.jobs.is_empty() {
+                return;
+            }
+            if self.questions.is_due(Instant::now()) {
+                self.ask_for_slots();
+            }
+            let alarm = self.alarm();
+            tokio::select! {
+                biased;
+                Some(news) = self.news.recv() => {
+                    self.take(news);
+                    while let Ok(news) = self.news.try_recv() {
+                        self.take(news);
+                    }
+                }
+                message = self.inbox.next() => {
+                    let mut next = message;
+                    while let Some(message) = next {
+                        self.accept(message);
+                        next = self.inbox.try_next();
+                    }
+                }
+                () = sleep_until(alarm) => {}
+            }
+        }
+    }
+
+    /// Ends the nodes' connections, then tells everybody that it is over.
+    fn finish(mut self) {
+        self.inbox.shut();
+        while let Some(message) = self.inbox.try_next() {
+            self.accept(message);
+        }
+        // Nobody waits for what they still have: our own questions, and what has run out of time.
+        self.members.abort();
+        self.inbox.tell_ended();
+    }
+
+    /// When something has to be done, if nothing happens before.
+    fn alarm(&self) -> Instant {
+        [
+            self.jobs.deadline(),
+            self.parked.alarm(),
+            self.questions.alarm(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        .unwrap_or_else(|| Instant::now() + CALM)
+    }
+
+    // ---- What comes in ----
+
+    fn accept(&mut self, message: Message) {
+        match message {
+            Message::Job(job) => {
+                self.shared
+                    .queued
+                    .fetch_sub(job.operations(), Ordering::Relaxed);
+                if self.inbox.is_closing() {
+                    job.fail(&Error::Closed);
+                } else {
+                    self.begin(job);
+                }
+            }
+            Message::Primaries(walker) => {
+                self.walkers.push(walker);
+                self.questions.demand(Instant::now());
+            }
+            Message::Watch(watch) => self.begin_watch(watch),
+            Message::Credentials(given) => self.members.give_credentials(&given),
+            Message::Renewal(credentials) => self.members.renew_credentials(&credentials),
+            // Said by the app's client only, and taken note of by the inbox.
+            Message::Executor(_) | Message::Said(_) | Message::Close(_) => {}
+        }
+    }
+
+    fn begin_watch(&mut self, watch: Weak<dyn Watch>) {
+        let cache = self.shared.cache.as_ref();
+        if cache.is_some_and(|cache| cache.hears()) {
+            self.watches.set_amiss(None);
+        }
+        if self.members.want_credentials()
+            && let Some(watch) = watch.upgrade()
+        {
+            // When they were wanted, nobody may have been there to be asked.
+            watch.event(&Event::CredentialsWanted);
+        }
+        self.watches.add(watch, self.shared.health.is_ready());
+    }
+
+    fn take(&mut self, news: News) {
+        match news {
+            News::Replies(node, replies) => self.take_replies(&node, replies),
+            News::Told(told) => {
+                if let Some(cache) = &self.shared.cache {
+                    told.reach(cache);
+                }
+            }
+            News::Event(node, event) => self.take_event(node, event),
+            News::Slots(Ok(slots)) => self.take_slots(slots),
+            News::Slots(Err(error)) => self.take_ignorance(error),
+        }
+    }
+
+    fn take_event(&mut self, node: Node, event: Event) {
+        match event {
+            Event::CredentialsWanted => {
+                if self.members.note_wanting(node) {
+                    self.watches.ask_for_credentials();
+                }
+            }
+            Event::Ready => {
+                self.members.note_trouble(&node, None);
+                self.parked.try_all(Instant::now());
+                self.note_health(None);
+                // A node that comes back may have become a replica.
+                if !self.parked.is_empty() || self.slots.is_empty() {
+                    self.questions.begin_anew(Instant::now());
+                    self.hurry();
+                }
+            }
+            // The node serves all the same.
+            Event::Failed(error @ Error::CacheOff { .. }) => {
+                self.watches.set_amiss(Some(error));
+            }
+            Event::Reconnecting(error) => {
+                self.questions.begin_anew(Instant::now());
+                self.take_trouble(&node, error);
+            }
+            Event::Failed(error) => self.take_trouble(&node, error),
+        }
+    }
+
+    fn take_trouble(&mut self, node: &Node, error: Error) {
+        self.hurry();
+        if self.slots.is_primary(node) {
+            self.note_health(Some(&error));
+        }
+        self.members.note_trouble(node, Some(error));
+        if self.parked.asks(node) {
+            self.parked.try_all(Instant::now());
+        }
+    }
+
+    // ---- What is told ----
+
+    /// The cluster serves when every primary does.
+    fn note_health(&mut self, error: Option<&Error>) {
+        let shards = self.slots.shards();
+        let is_ready = |node| self.members.is_ready(node);
+        let serves = !shards.is_empty() && shards.iter().all(|shard| is_ready(&shard.primary));
+        if let Some(error) = error {
+            let attempts = self.shared.health.down().attempts.saturating_add(1);
+            self.shared.health.set_down(Down {
+                attempts,
+                cause: error.to_string(),
+                silent: false,
+            });
+        }
+        if serves != self.shared.health.is_ready() {
+            self.shared.health.set_ready(serves);
+            if serves {
+                self.shared.health.attempted(0);
+                self.watches.tell(&Event::Ready);
+            } else if let Some(error) = error {
+                self.watches.tell(&Event::Reconnecting(error.clone()));
+            }
+        }
+    }
+
+    /// What is parked counts for the bound of the queue.
+    fn note_queue(&mut self) {
+        // What handles have sent since is taken off when it is accepted.
+        if self.inbox.len() == 0 {
+            let parked = self.parked.operations();
+            self.shared.queued.store(parked, Ordering::Relaxed);
+        }
+    }
+}
