@@ -1,6 +1,6 @@
 //! Commands that wait until the client can be given them, in the order in which the app issued them.
 
-use super::Place;
+use super::jobs::Place;
 use std::collections::BTreeMap;
 
 #[derive(Default)]

@@ -1,0 +1,63 @@
+//! What the client has yet to answer: jobs, and where each of their commands is.
+
+use crate::connection::commands::Commands;
+use crate::connection::{Job, Reply, Settle};
+use tokio::time::Instant;
+
+/// A command of a job. Their order is that in which the app issued them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    pub(super) job: u64,
+    pub(super) at: usize,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Stage {
+    Waiting,
+    /// Under this number.
+    Given(u64),
+    Done,
+}
+
+/// A job.
+pub(super) struct Work {
+    pub(super) commands: Commands,
+    pub(super) stages: Vec<Stage>,
+    left: usize,
+    pub(super) deadline: Instant,
+    settle: Box<dyn Settle>,
+    /// Why the last attempt came to nothing, and how many did.
+    pub(super) trouble: Option<String>,
+    pub(super) attempts: u32,
+}
+
+impl Work {
+    pub(super) fn of(job: Job) -> Self {
+        let mut stages = vec![Stage::Done; job.commands.len()];
+        for &at in &job.pending {
+            stages[at] = Stage::Waiting;
+        }
+        Self {
+            stages,
+            commands: job.commands,
+            left: job.pending.len(),
+            deadline: job.deadline,
+            settle: job.settle,
+            trouble: None,
+            attempts: 0,
+        }
+    }
+
+    /// Answers some of its commands.
+    pub(super) fn answer(&mut self, replies: Vec<(usize, Reply)>) {
+        for (at, _) in &replies {
+            self.stages[*at] = Stage::Done;
+        }
+        self.left -= replies.len();
+        self.settle.settle(replies);
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.left == 0
+    }
+}
