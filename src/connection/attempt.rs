@@ -1,8 +1,9 @@
 //! One attempt to connect: from the options to a connection on which we are known.
 
-use super::link::{self, Failure, Link};
+use super::failure::Failure;
+use super::link::Link;
 use super::sentinel::Sentinels;
-use super::{Credentials, names, tls};
+use super::{Credentials, handshake, names, tls};
 use crate::options::{Address, ConnectionOptions, Node, TlsOptions};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -79,7 +80,7 @@ impl Connector {
             self.tls = Some(client(settings.clone()).await?);
         }
         let address = self.resolve().await?;
-        let link = link::establish(
+        let link = handshake::establish(
             &self.options,
             &address,
             self.tls.as_ref(),

@@ -149,6 +149,15 @@ impl Commands {
         });
     }
 
+    /// These, and then those of `other`.
+    pub(super) fn followed_by(&self, other: &Self) -> Self {
+        let mut all = self.clone();
+        for command in 0..other.len() {
+            all.copy(other, command);
+        }
+        all
+    }
+
     /// The key of a command; `None` if it has none.
     pub(super) fn key(&self, command: usize) -> Option<&[u8]> {
         let key = self.list.get(command)?.key.clone();

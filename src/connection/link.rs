@@ -1,13 +1,12 @@
 //! An open connection: bytes out, replies in, in the order in which the server sent them.
 
 use super::codec::Codec;
-use super::commands::{Access, Commands, Expect};
-use super::tls;
-use super::{Credentials, socket};
-use crate::error::Error;
-use crate::options::{Address, ConnectionOptions, Membership, Secret};
+use super::commands::Commands;
+use super::failure::Failure;
+use super::{socket, tls};
+use crate::options::Address;
 use futures_util::{FutureExt, Stream};
-use redis::{RedisError, Value};
+use redis::Value;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -16,75 +15,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, ReadHalf, WriteHalf};
 use tokio::time::Instant;
 use tokio_util::bytes::{Buf, BytesMut};
 use tokio_util::codec::FramedRead;
-
-/// Why there is no connection, or none any more.
-#[derive(Debug)]
-pub(super) struct Failure {
-    pub(super) cause: String,
-    pub(super) kind: FailureKind,
-}
-
-#[derive(Debug)]
-pub(super) enum FailureKind {
-    /// The server could not be reached, or the connection was cut.
-    Lost,
-    /// The server did not answer in time.
-    Silent,
-    /// The server's answer, where a further attempt will not change it by itself.
-    Refused(Error),
-}
-
-impl Failure {
-    pub(super) fn lost(cause: impl ToString) -> Self {
-        Self {
-            cause: cause.to_string(),
-            kind: FailureKind::Lost,
-        }
-    }
-
-    pub(super) fn silent(cause: impl ToString) -> Self {
-        Self {
-            cause: cause.to_string(),
-            kind: FailureKind::Silent,
-        }
-    }
-
-    pub(super) fn refused(refusal: Error) -> Self {
-        Self {
-            cause: refusal.to_string(),
-            kind: FailureKind::Refused(refusal),
-        }
-    }
-
-    /// The same, with who it was that failed.
-    pub(super) fn of(self, who: &str) -> Self {
-        Self {
-            cause: format!("{who}: {}", self.cause),
-            kind: self.kind,
-        }
-    }
-
-    /// Commands and replies are out of step: a later reply would reach another's request.
-    pub(super) fn out_of_step() -> Self {
-        Self::lost("the server sent a reply that does not fit")
-    }
-
-    fn closed() -> Self {
-        Self::lost("the server closed the connection")
-    }
-}
-
-impl From<RedisError> for Failure {
-    /// Of the codec: either the socket's error, or bytes that are not Redis's protocol.
-    fn from(error: RedisError) -> Self {
-        if error.is_io_error() {
-            Self::lost(error)
-        } else {
-            // The codec's own words quote what it read.
-            Self::lost("the server sent what is not Redis's protocol")
-        }
-    }
-}
 
 /// The reading half, which knows when it last heard from the server.
 #[derive(Debug)]
@@ -186,6 +116,11 @@ impl Link {
 
     pub(super) fn deafness(&self) -> Option<&str> {
         self.deafness.as_deref()
+    }
+
+    /// The server does not tell what changes. The first cause counts.
+    pub(super) fn note_deaf(&mut self, cause: impl FnOnce() -> String) {
+        self.deafness.get_or_insert_with(cause);
     }
 
     /// Queues bytes for the socket; `next` moves them. Gives the position of their end, to be
@@ -297,222 +232,5 @@ impl Link {
             }
         }
         Ok(replies)
-    }
-}
-
-/// Connects, says who we are, selects the database.
-pub(super) async fn establish(
-    options: &ConnectionOptions,
-    address: &Address,
-    tls: Option<&tls::Client>,
-    credentials: Option<&Credentials>,
-) -> Result<Link, Failure> {
-    let mut link = Link::open(address, tls).await?;
-    let user = User::new(options, credentials);
-
-    let set_up = SetUp::new(options);
-
-    // All in one go: each further exchange would cost the network's time once more. RESP3, where the
-    // server has it.
-    let hello = user.hello();
-    let mut replies = link.exchange(&set_up.after(&hello)).await?;
-    let mut own = replies.split_off(hello.len());
-    if let Some(Value::ServerError(error)) = replies.first() {
-        let refusal = Error::from_reply(&options.server(), error.code(), error.details());
-        if refusal.is_about_credentials() {
-            return Err(Failure::refused(refusal));
-        }
-        if refusal.is_passing() {
-            return Err(Failure::lost(refusal));
-        }
-        if options.cache.is_some() {
-            link.deafness = Some(format!("it has no RESP3 ({refusal})"));
-        }
-        // A server or a proxy that has no HELLO.
-        let authentication = user.authentication();
-        let mut replies = link.exchange(&set_up.after(&authentication)).await?;
-        own = replies.split_off(authentication.len());
-        check(options, replies)?;
-    }
-
-    if let Some(Value::ServerError(error)) = set_up.tracking.and_then(|at| own.get(at)) {
-        let refusal = Error::from_reply(&options.server(), error.code(), error.details());
-        if refusal.is_passing() {
-            return Err(Failure::lost(refusal));
-        }
-        link.deafness.get_or_insert_with(|| refusal.to_string());
-    }
-    if let Some(Value::Array(role)) = set_up.role.and_then(|at| own.get(at))
-        && role.first() != Some(&Value::BulkString(b"master".to_vec()))
-    {
-        return Err(Failure::lost("it is not a primary, or not yet"));
-    }
-    own.truncate(set_up.required);
-    check(options, own)?;
-    Ok(link)
-}
-
-/// What is said on a connection after who we are.
-struct SetUp {
-    commands: Commands,
-    /// How many of them, from the first, must succeed.
-    required: usize,
-    /// The places of those whose replies tell something.
-    tracking: Option<usize>,
-    role: Option<usize>,
-}
-
-impl SetUp {
-    fn new(options: &ConnectionOptions) -> Self {
-        let mut commands = Commands::default();
-        let mut ask = |expect, words: &[&[u8]]| {
-            commands.add(Access::Write, expect, None, words);
-            commands.len()
-        };
-        let mut say = |words: &[&[u8]]| ask(Expect::Okay, words);
-        let mut required = 0;
-        if options.database != 0 {
-            required = say(&[b"SELECT", options.database.to_string().as_bytes()]);
-        }
-        if options.membership == Membership::Reader {
-            required = say(&[b"READONLY"]);
-        }
-        // For whoever reads CLIENT LIST. Servers before 7.2 do not know SETINFO, and an ACL may forbid
-        // both: the connection is as good without.
-        say(&[b"CLIENT", b"SETNAME", CLIENT_NAME.as_bytes()]);
-        for (attribute, value) in [
-            ("LIB-NAME", env!("CARGO_PKG_NAME")),
-            ("LIB-VER", env!("CARGO_PKG_VERSION")),
-        ] {
-            say(&[
-                b"CLIENT",
-                b"SETINFO",
-                attribute.as_bytes(),
-                value.as_bytes(),
-            ]);
-        }
-        let tracks = options.cache.is_some();
-        let tracking = tracks.then(|| say(&[b"CLIENT", b"TRACKING", b"ON"]) - 1);
-        // The sentinels may be ahead of the server, or behind.
-        let is_watched = matches!(options.address, Address::Sentinel(_));
-        let role = is_watched.then(|| ask(Expect::Array, &[b"ROLE"]) - 1);
-        Self {
-            commands,
-            required,
-            tracking,
-            role,
-        }
-    }
-
-    fn after(&self, first: &Commands) -> Commands {
-        let mut all = first.clone();
-        for command in 0..self.commands.len() {
-            all.copy(&self.commands, command);
-        }
-        all
-    }
-}
-
-const CLIENT_NAME: &str = concat!(env!("CARGO_PKG_NAME"), ":", env!("CARGO_PKG_VERSION"));
-
-/// The first error among the replies.
-fn check(options: &ConnectionOptions, replies: Vec<Value>) -> Result<(), Failure> {
-    for reply in replies {
-        if let Value::ServerError(error) = reply {
-            let refusal = Error::from_reply(&options.server(), error.code(), error.details());
-            return Err(if refusal.is_passing() {
-                Failure::lost(refusal)
-            } else {
-                Failure::refused(refusal)
-            });
-        }
-    }
-    Ok(())
-}
-
-/// Who to be for the server.
-pub(super) struct User<'a> {
-    username: Option<&'a str>,
-    password: Option<&'a Secret>,
-}
-
-impl<'a> User<'a> {
-    /// What a function of the app gave goes before what the options say.
-    pub(super) fn new(
-        options: &'a ConnectionOptions,
-        credentials: Option<&'a Credentials>,
-    ) -> Self {
-        match credentials {
-            Some(given) => Self::of(given.username.as_deref(), given.password.as_ref()),
-            None => Self::of(options.username.as_deref(), options.password.as_ref()),
-        }
-    }
-
-    pub(super) fn of(username: Option<&'a str>, password: Option<&'a Secret>) -> Self {
-        Self { username, password }
-    }
-
-    fn hello(&self) -> Commands {
-        let mut words: Vec<&[u8]> = vec![b"HELLO", b"3"];
-        if let Some(password) = self.password {
-            // The user that a password alone is for.
-            let username = self.username.unwrap_or("default");
-            words.extend([
-                &b"AUTH"[..],
-                username.as_bytes(),
-                password.reveal().as_bytes(),
-            ]);
-        }
-        Commands::of(Access::Write, Expect::Any, None, &words)
-    }
-
-    /// Empty where there is nobody to be.
-    pub(super) fn authentication(&self) -> Commands {
-        let Some(password) = self.password else {
-            return Commands::default();
-        };
-        let mut words: Vec<&[u8]> = vec![b"AUTH"];
-        words.extend(self.username.map(str::as_bytes));
-        words.push(password.reveal().as_bytes());
-        Commands::of(Access::Write, Expect::Okay, None, &words)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_connection_begins_with_who_we_are() {
-        let text = |commands: &Commands| String::from_utf8_lossy(commands.bytes(0)).into_owned();
-        let options = crate::options::parse_url("redis://ann:pw@h/3").expect("a URL");
-        let user = User::new(&options, None);
-        assert_eq!(
-            text(&user.hello()),
-            "*5\r\n$5\r\nHELLO\r\n$1\r\n3\r\n$4\r\nAUTH\r\n$3\r\nann\r\n$2\r\npw\r\n"
-        );
-        assert_eq!(
-            text(&user.authentication()),
-            "*3\r\n$4\r\nAUTH\r\n$3\r\nann\r\n$2\r\npw\r\n"
-        );
-        let options = crate::options::parse_url("redis://h").expect("a URL");
-        let user = User::new(&options, None);
-        assert_eq!(text(&user.hello()), "*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n");
-        assert!(user.authentication().is_empty());
-    }
-
-    #[test]
-    fn given_credentials_go_first() {
-        let options = crate::options::parse_url("redis://ann:pw@h").expect("a URL");
-        let given = Credentials {
-            username: None,
-            password: Some(Secret::new("other".into())),
-            expires_in: None,
-        };
-        let user = User::new(&options, Some(&given));
-        assert_eq!(
-            user.authentication().bytes(0),
-            b"*2\r\n$4\r\nAUTH\r\n$5\r\nother\r\n"
-        );
     }
 }

@@ -13,7 +13,8 @@
 //!   is left to be sent again (`answers`), and `credentials`.
 //! - [`attempt`]: one attempt to connect.
 //! - [`inbox`]: what the handles say to whatever is behind them.
-//! - [`link`]: an open connection: set-up, replies in order, silence.
+//! - [`link`]: an open connection: bytes out, replies in; [`handshake`]: what is said on it first; [`failure`]: why
+//!   there is none, or none any more.
 //! - [`socket`] and [`tls`]: from an address to a byte stream; [`names`]: from a host's name to addresses,
 //!   [`trust`]: whether the server is the one that is meant.
 //! - [`flights`]: reads that share a command.
@@ -25,7 +26,9 @@ mod client;
 mod cluster;
 mod codec;
 mod commands;
+mod failure;
 mod flights;
+mod handshake;
 mod inbox;
 mod link;
 mod names;

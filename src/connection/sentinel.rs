@@ -3,7 +3,9 @@
 //! See <https://redis.io/docs/latest/develop/reference/sentinel-clients/>.
 
 use super::commands::{Access, Expect};
-use super::link::{Failure, Link, User};
+use super::failure::Failure;
+use super::handshake::User;
+use super::link::Link;
 use super::tls;
 use crate::error::Error;
 use crate::options::{Address, Node, Sentinel};

@@ -1,7 +1,7 @@
 //! Replies to the commands of a job: which are its answers, and what is left of it for the next connection.
 
 use crate::connection::commands::Access;
-use crate::connection::link::Failure;
+use crate::connection::failure::Failure;
 use crate::connection::{Job, Reply};
 use crate::error::Error;
 use redis::Value;

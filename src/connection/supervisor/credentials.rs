@@ -1,7 +1,8 @@
 //! Credentials that the app's function gives: for an attempt to connect, and anew before they expire.
 
 use super::Supervisor;
-use crate::connection::link::{self, Failure};
+use crate::connection::failure::Failure;
+use crate::connection::handshake::User;
 use crate::connection::status::{Event, Watches};
 use crate::connection::{Credentials, Job, Reply, Settle};
 use crate::error::Error;
@@ -67,7 +68,7 @@ impl Supervisor {
 
     /// On an open connection: by a job of our own, in its order among the others.
     pub(super) fn authenticate(&mut self, credentials: Credentials) {
-        let user = link::User::new(&self.options, Some(&credentials));
+        let user = User::new(&self.options, Some(&credentials));
         let authentication = user.authentication();
         self.credentials = Some(credentials);
         // There may be nobody to be.
