@@ -53,6 +53,25 @@ impl Remaining {
     }
 }
 
+/// Of which sessions it is told when they end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TellEnd {
+    /// Of those whose text, which is JSON, says otherwise.
+    WhereOther,
+    /// Of all, whatever their text is.
+    Always,
+}
+
+impl TellEnd {
+    /// What is told of a session whose key has this left at `now`.
+    pub(super) fn of(self, text: &[u8], left: Remaining, now: Timestamp) -> Option<Timestamp> {
+        match self {
+            Self::WhereOther => in_force(text, left, now),
+            Self::Always => left.end(now),
+        }
+    }
+}
+
 /// As express-session writes it or, in milliseconds since 1970, as others do.
 #[derive(Deserialize)]
 #[serde(untagged)]

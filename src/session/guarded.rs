@@ -36,7 +36,7 @@ pub(super) struct Dialect {
 
 /// What has to hold for a save.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rule {
+pub(crate) enum Rule {
     /// Nothing is stored.
     New,
     /// The stored session is the base but for the cookie, or what is saved is.

@@ -14,16 +14,22 @@
 //! | clear | `SCAN`, and `UNLINK` of many sessions at once, of each by itself in a cluster |
 
 mod batch;
+mod eager;
 mod expiry;
 mod guarded;
 mod keys;
 mod merge;
 mod near;
+mod piece;
 mod scan;
 mod seen;
+mod sent;
 mod texts;
+mod unanswered;
 mod value;
 
+pub(crate) use self::expiry::TellEnd;
+pub(crate) use self::guarded::Rule;
 pub(crate) use self::scan::{Listing, WalkId, Walks};
 
 use self::expiry::Timestamp;
@@ -43,19 +49,17 @@ pub(crate) type RequestId = u32;
 /// The operations on one session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
-    /// Says when the session ends where its text, which is JSON, says otherwise.
-    Get,
-    /// Says so in any case, whatever the text is.
-    GetTimed,
+    Get(TellEnd),
+    Write(Write),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Write {
     Set,
     /// Only if there is still one: what was destroyed stays so.
     SetExisting,
-    /// Only if there is none.
-    SetNew,
-    /// Only if nothing but the cookie has changed since the `base`.
-    SetUnchanged,
-    /// Together with what has changed since the `base`.
-    SetMerged,
+    /// Only if what is stored is as the rule has it.
+    SetGuarded(Rule),
     Touch,
     Destroy,
 }
@@ -67,26 +71,30 @@ pub(crate) enum Bulk {
     Clear,
 }
 
-/// One request of a batch; ranges are places in the batch's bytes.
+/// One request of a batch.
 #[derive(Clone, Debug)]
 pub(crate) enum Request {
-    One {
-        request: RequestId,
-        operation: Operation,
-        /// The session's id, UTF-8.
-        id: Range<usize>,
-        /// Of a set: the text to store, UTF-8.
-        value: Range<usize>,
-        /// Of a set with conflicts: the text that was loaded, UTF-8.
-        base: Range<usize>,
-        /// Of a set or touch: the lifetime in milliseconds; `None` for no expiry.
-        ttl: Option<u64>,
-    },
+    One(One),
     Walk(RequestId, Bulk),
     /// The next page of a listing.
     Page(RequestId, WalkId),
     /// Ends the connection once everything before it is done.
     Close(RequestId),
+}
+
+/// A request about one session; ranges are places in the batch's bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct One {
+    pub(crate) request: RequestId,
+    pub(crate) operation: Operation,
+    /// The session's id, UTF-8.
+    pub(crate) id: Range<usize>,
+    /// Of a set: the text to store, UTF-8.
+    pub(crate) value: Range<usize>,
+    /// Of a set that is compared with it: the text that was loaded, UTF-8.
+    pub(crate) base: Range<usize>,
+    /// Of a set or touch: the lifetime in milliseconds; `None` for no expiry.
+    pub(crate) ttl: Option<u64>,
 }
 
 /// What a request is answered with. `Id` and `Item` come any number of times before the last answer of a
@@ -189,10 +197,16 @@ impl Operation {
     /// The name in errors.
     fn name(self) -> &'static str {
         match self {
-            Self::Get | Self::GetTimed => "get",
-            Self::Set | Self::SetExisting | Self::SetNew | Self::SetUnchanged | Self::SetMerged => {
-                "set"
-            }
+            Self::Get(_) => "get",
+            Self::Write(write) => write.name(),
+        }
+    }
+}
+
+impl Write {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Set | Self::SetExisting | Self::SetGuarded(_) => "set",
             Self::Touch => "touch",
             Self::Destroy => "destroy",
         }
@@ -205,83 +219,6 @@ impl Bulk {
             Self::Length => "length",
             Self::Clear => "clear",
         }
-    }
-}
-
-/// Requests that are still to be answered. Whatever happens to the task that holds it — a panic, the
-/// end of the runtime — each is answered exactly once.
-pub(crate) struct Unanswered<A: Answers> {
-    answers: Arc<A>,
-    /// `None` once answered.
-    requests: Vec<Option<(RequestId, &'static str)>>,
-}
-
-impl<A: Answers> Unanswered<A> {
-    fn new(answers: Arc<A>, requests: Vec<(RequestId, &'static str)>) -> Self {
-        Self {
-            answers,
-            requests: requests.into_iter().map(Some).collect(),
-        }
-    }
-
-    fn one(answers: &Arc<A>, request: RequestId, name: &'static str) -> Self {
-        Self::new(Arc::clone(answers), vec![(request, name)])
-    }
-
-    /// Answers that are not the last of a request.
-    fn continue_with(&self, items: Vec<(RequestId, Answer)>) {
-        self.answers.answer(items);
-    }
-
-    /// The last answers of the requests at these places.
-    fn settle(&mut self, answers: Vec<(usize, Answer)>) {
-        let requests = &mut self.requests;
-        let answers: Vec<_> = answers
-            .into_iter()
-            .filter_map(|(at, answer)| {
-                let (request, _) = requests.get_mut(at)?.take()?;
-                Some((request, answer))
-            })
-            .collect();
-        if !answers.is_empty() {
-            self.answers.answer(answers);
-        }
-    }
-
-    /// The last answer of the only request.
-    fn finish_one(mut self, answer: Answer) {
-        self.settle(vec![(0, answer)]);
-    }
-
-    /// Leaves the request at a place to somebody else.
-    fn hand_over(&mut self, at: usize) -> Option<Self> {
-        let request = self.requests.get_mut(at)?.take()?;
-        Some(Self {
-            answers: Arc::clone(&self.answers),
-            requests: vec![Some(request)],
-        })
-    }
-
-    /// The last answers: `answer` is asked for each request, in order.
-    fn finish(mut self, mut answer: impl FnMut(&'static str) -> Answer) {
-        self.finish_with(&mut answer);
-    }
-
-    fn finish_with(&mut self, answer: &mut impl FnMut(&'static str) -> Answer) {
-        let answers: Vec<_> = std::mem::take(&mut self.requests)
-            .into_iter()
-            .flatten()
-            .map(|(request, name)| (request, answer(name)))
-            .collect();
-        if !answers.is_empty() {
-            self.answers.answer(answers);
-        }
-    }
-}
-
-impl<A: Answers> Drop for Unanswered<A> {
-    fn drop(&mut self) {
-        self.finish_with(&mut |name| Answer::Failed(name, Error::Abandoned));
     }
 }
 

@@ -1,8 +1,8 @@
 //! Sessions that are kept near: what may be answered from the cache, and what goes into it.
 
-use super::batch::remaining_of;
 use super::expiry::{NEVER, Remaining, in_force};
-use super::{Bulk, Operation, Request, Sessions};
+use super::sent::remaining_of;
+use super::{Bulk, One, Operation, Request, Sessions};
 use crate::cache::{Entry, Stats, Ticket, Writing};
 use crate::connection::Reply;
 use redis::Value;
@@ -50,9 +50,9 @@ impl Sessions {
             return Vec::new();
         };
         let mark = |request: &Request| match request {
-            Request::One { operation, id, .. } => match operation {
-                Operation::Get | Operation::GetTimed => Mark::Read(cache.ticket()),
-                _ => Mark::Write(cache.write(&self.keys.key(&bytes[id.clone()]))),
+            Request::One(One { operation, id, .. }) => match operation {
+                Operation::Get(_) => Mark::Read(cache.ticket()),
+                Operation::Write(_) => Mark::Write(cache.write(&self.keys.key(&bytes[id.clone()]))),
             },
             Request::Walk(_, Bulk::Clear) => {
                 cache.clear();

@@ -4,11 +4,13 @@
 //! keys. Listings are given page by page, and the next page is begun when it is asked for: who reads slowly
 //! is not overrun.
 
-use super::batch::remaining_of;
-use super::expiry::now;
+use super::eager::begun;
+use super::expiry::{TellEnd, now};
 use super::seen::Seen;
+use super::sent::remaining_of;
 use super::texts::Texts;
-use super::{Answer, Answers, Bulk, Keys, RequestId, Sessions, Unanswered, UnderWay, unexpected};
+use super::unanswered::Unanswered;
+use super::{Answer, Answers, Bulk, Keys, RequestId, Sessions, UnderWay, unexpected};
 use crate::connection::{Access, Commands, Connection, Expect, Reply};
 use crate::error::Error;
 use redis::Value;
@@ -20,7 +22,6 @@ use std::mem;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Waker};
 
 /// Sessions whose values are on their way at a time.
 const CHUNK_KEYS: usize = 128;
@@ -124,13 +125,9 @@ struct Page {
 struct Ahead(Pin<Box<dyn Future<Output = Reply> + Send>>);
 
 impl Ahead {
-    /// Sends it. Whoever awaits it polls again, which registers the waker.
+    /// Sends it. None if it failed at once, which the next attempt will tell.
     fn begin(reply: impl Future<Output = Reply> + Send + 'static) -> Option<Self> {
-        let mut reply = Box::pin(reply);
-        let mut context = Context::from_waker(Waker::noop());
-        // Ready at once only if it failed, which the next attempt will tell.
-        let poll = reply.as_mut().poll(&mut context);
-        poll.is_pending().then_some(Self(reply))
+        begun(reply).map(|reply| Self(reply))
     }
 }
 
@@ -294,7 +291,7 @@ impl Sessions {
                 result
             }
         };
-        unanswered.finish_one(result.unwrap_or_else(|error| Answer::Failed(bulk.name(), error)));
+        unanswered.finish(result.unwrap_or_else(|error| Answer::Failed(bulk.name(), error)));
     }
 
     fn steps(&self, ids: Vec<u8>, count: u32) -> Steps {
@@ -391,7 +388,7 @@ impl Sessions {
         let open = self.walks.lock().get(&walk).map(Arc::clone);
         let Some(open) = open else {
             // It is asked for again only by mistake, once it has ended.
-            Unanswered::one(&answers, request, "scan").finish(|_| Answer::Done);
+            Unanswered::one(&answers, request, "scan").finish(Answer::Done);
             return;
         };
         let mut position = open.lock().await;
@@ -407,7 +404,7 @@ impl Sessions {
         }
         let items = page.items.into_iter().map(|item| (request, item));
         unanswered.continue_with(items.collect());
-        unanswered.finish_one(page.last);
+        unanswered.finish(page.last);
         // A scan may be left half-way: there, what nobody has asked for yet is not fetched.
         if goes_on && position.listing != Listing::Scan {
             position.ready = Some(self.prepare(&mut position).await);
@@ -446,6 +443,10 @@ impl Sessions {
         });
         let mut replies = replies.await.into_iter();
         let now = now();
+        let tell_end = match walk.listing {
+            Listing::Scan => TellEnd::Always,
+            Listing::Ids | Listing::All => TellEnd::WhereOther,
+        };
         let mut items = Vec::with_capacity(2 * keys.len());
         for key in keys {
             let (text, left) = (replies.next(), replies.next());
@@ -459,10 +460,7 @@ impl Sessions {
                 None => return Err(Error::Abandoned),
             };
             let left = remaining_of(left.unwrap_or(Err(Error::Abandoned)));
-            let ends = match walk.listing {
-                Listing::Scan => left.end(now),
-                _ => super::expiry::in_force(&text, left, now),
-            };
+            let ends = tell_end.of(&text, left, now);
             items.push(walk.steps.id(key));
             items.push(Answer::Item(text, ends));
         }

@@ -1,6 +1,6 @@
 //! The layout of a batch of requests, written by `lib/boundary/outbox.js`.
 
-use crate::session::{Bulk, Operation, Request, RequestId, WalkId};
+use crate::session::{Bulk, One, Operation, Request, RequestId, Rule, TellEnd, WalkId, Write};
 
 /// Numbers per request: operation, request, bytes of the id, of the value and of the base, lifetime.
 const FIELDS: usize = 6;
@@ -28,15 +28,15 @@ pub(super) fn decode(heads: &[f64], available: usize, count: u32) -> Option<(Vec
         };
         let (id, value, base) = (take(id_bytes)?, take(value_bytes)?, take(base_bytes)?);
         let operation = match operation as u32 {
-            0 => Operation::Get,
-            1 => Operation::Set,
-            2 => Operation::Touch,
-            3 => Operation::Destroy,
-            4 => Operation::GetTimed,
-            5 => Operation::SetExisting,
-            6 => Operation::SetNew,
-            7 => Operation::SetUnchanged,
-            8 => Operation::SetMerged,
+            0 => Operation::Get(TellEnd::WhereOther),
+            1 => Operation::Write(Write::Set),
+            2 => Operation::Write(Write::Touch),
+            3 => Operation::Write(Write::Destroy),
+            4 => Operation::Get(TellEnd::Always),
+            5 => Operation::Write(Write::SetExisting),
+            6 => Operation::Write(Write::SetGuarded(Rule::New)),
+            7 => Operation::Write(Write::SetGuarded(Rule::Unchanged)),
+            8 => Operation::Write(Write::SetGuarded(Rule::Merged)),
             other => {
                 requests.push(match other {
                     9 => Request::Walk(request, Bulk::Length),
@@ -48,14 +48,14 @@ pub(super) fn decode(heads: &[f64], available: usize, count: u32) -> Option<(Vec
                 continue;
             }
         };
-        requests.push(Request::One {
+        requests.push(Request::One(One {
             request,
             operation,
             id,
             value,
             base,
             ttl: (ttl > 0.0).then_some(ttl as u64),
-        });
+        }));
     }
     Some((requests, used))
 }
@@ -77,16 +77,24 @@ mod tests {
         assert_eq!(used, 15);
         assert!(matches!(
             &requests[0],
-            Request::One { request: 7, operation: Operation::Get, id, ttl: None, .. } if *id == (0..3)
+            Request::One(One { request: 7, operation: Operation::Get(_), id, ttl: None, .. })
+                if *id == (0..3)
         ));
         assert!(matches!(
             &requests[1],
-            Request::One { request: 8, operation: Operation::Set, id, value, ttl: Some(150), .. }
+            Request::One(One { request: 8, operation: Operation::Write(Write::Set), id, value, ttl: Some(150), .. })
                 if *id == (3..5) && *value == (5..9)
         ));
         assert!(matches!(
             &requests[2],
-            Request::One { request: 9, operation: Operation::SetMerged, id, value, base, ttl: None }
+            Request::One(One {
+                request: 9,
+                operation: Operation::Write(Write::SetGuarded(Rule::Merged)),
+                id,
+                value,
+                base,
+                ttl: None,
+            })
                 if *id == (9..10) && *value == (10..12) && *base == (12..15)
         ));
         assert!(matches!(&requests[3], Request::Walk(10, Bulk::Length)));

@@ -1,0 +1,108 @@
+//! Requests that are still to be answered.
+
+use super::{Answer, Answers, RequestId};
+use crate::error::Error;
+use std::sync::Arc;
+
+/// A request, and the name of its operation in errors.
+pub(super) type Named = (RequestId, &'static str);
+
+/// Whatever happens to the task that holds them — a panic, the end of the runtime — each is answered exactly once.
+pub(super) struct Unanswered<A: Answers> {
+    answers: Arc<A>,
+    /// `None` once answered, or where nobody asked.
+    requests: Vec<Option<Named>>,
+}
+
+impl<A: Answers> Unanswered<A> {
+    pub(super) fn new(answers: &Arc<A>, requests: Vec<Option<Named>>) -> Self {
+        let answers = Arc::clone(answers);
+        Self { answers, requests }
+    }
+
+    pub(super) fn one(answers: &Arc<A>, request: RequestId, name: &'static str) -> Self {
+        Self::new(answers, vec![Some((request, name))])
+    }
+
+    /// Answers that are not the last of a request.
+    pub(super) fn continue_with(&self, items: Vec<(RequestId, Answer)>) {
+        self.answers.answer(items);
+    }
+
+    /// The last answers of the requests at these places.
+    pub(super) fn settle(&mut self, answers: Vec<(usize, Answer)>) {
+        let requests = &mut self.requests;
+        let answers: Vec<_> = answers
+            .into_iter()
+            .filter_map(|(at, answer)| {
+                let (request, _) = requests.get_mut(at)?.take()?;
+                Some((request, answer))
+            })
+            .collect();
+        if !answers.is_empty() {
+            self.answers.answer(answers);
+        }
+    }
+
+    /// The last answer of the only request.
+    pub(super) fn finish(mut self, answer: Answer) {
+        self.settle(vec![(0, answer)]);
+    }
+
+    /// Leaves the request at a place to somebody else.
+    pub(super) fn hand_over(&mut self, at: usize) -> Option<Self> {
+        let request = self.requests.get_mut(at)?.take()?;
+        Some(Self::new(&self.answers, vec![Some(request)]))
+    }
+}
+
+impl<A: Answers> Drop for Unanswered<A> {
+    fn drop(&mut self) {
+        let abandoned = |(request, name)| (request, Answer::Failed(name, Error::Abandoned));
+        let left = self.requests.drain(..).flatten();
+        let answers: Vec<_> = left.map(abandoned).collect();
+        if !answers.is_empty() {
+            self.answers.answer(answers);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    #[derive(Default)]
+    struct Record(Mutex<Vec<(RequestId, String)>>);
+
+    impl Answers for Record {
+        fn answer(&self, answers: Vec<(RequestId, Answer)>) {
+            let answers = answers
+                .iter()
+                .map(|(id, answer)| (*id, format!("{answer:?}")));
+            self.0.lock().expect("unpoisoned").extend(answers);
+        }
+    }
+
+    impl Record {
+        fn take(&self) -> Vec<(RequestId, String)> {
+            std::mem::take(&mut self.0.lock().expect("unpoisoned"))
+        }
+    }
+
+    #[test]
+    fn each_is_answered_once_whoever_drops_it() {
+        let record = Arc::<Record>::default();
+        let requests = vec![Some((7, "get")), None, Some((8, "set")), Some((9, "set"))];
+        let mut unanswered = Unanswered::new(&record, requests);
+        unanswered.settle(vec![(0, Answer::Done), (1, Answer::Done)]);
+        unanswered.settle(vec![(0, Answer::Missing)]);
+        assert_eq!(record.take(), [(7, "Done".into())]);
+        let handed = unanswered.hand_over(2).expect("not answered yet");
+        assert!(unanswered.hand_over(2).is_none());
+        drop(unanswered);
+        assert_eq!(record.take(), [(9, "Failed(\"set\", Abandoned)".into())]);
+        handed.finish(Answer::Missing);
+        assert_eq!(record.take(), [(8, "Missing".into())]);
+    }
+}
