@@ -12,12 +12,24 @@
 //! | all, scan | `SCAN`, and `GET`, `PTTL` per session |
 //! | … after a set or touch, where sessions are kept near: [`near`] | `GET`, `PTTL` |
 //! | clear | `SCAN`, and `UNLINK` of many sessions at once, of each by itself in a cluster |
+//!
+//! - [`batch`]: requests taken in their order; [`piece`]: their commands; [`sent`]: the answers that the replies make;
+//!   [`unanswered`]: each request answered once.
+//! - [`guarded`]: saves that look for conflicts; [`merge`]: three versions become one; [`value`]: whether two are the
+//!   same.
+//! - [`listing`]: sessions page by page; [`bulk`]: their number, and to clear them; [`scan`]: the keys of both, [`seen`]:
+//!   each once.
+//! - [`near`]: what the cache is told and asked.
+//! - [`keys`]: from ids to keys; [`expiry`]: when a session ends; [`texts`]: many short ones; [`eager`]: futures that
+//!   begin at once.
 
 mod batch;
+mod bulk;
 mod eager;
 mod expiry;
 mod guarded;
 mod keys;
+mod listing;
 mod merge;
 mod near;
 mod piece;
@@ -30,7 +42,7 @@ mod value;
 
 pub(crate) use self::expiry::TellEnd;
 pub(crate) use self::guarded::Rule;
-pub(crate) use self::scan::{Listing, WalkId, Walks};
+pub(crate) use self::listing::{Listing, WalkId, Walks};
 
 use self::expiry::Timestamp;
 use self::guarded::Dialect;
