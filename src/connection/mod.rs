@@ -8,9 +8,7 @@
 //! - [`client`]: the app's own JavaScript client in place of all that follows.
 //! - [`cluster`]: many connections behind one handle.
 //! - [`sentinel`]: which server is the primary.
-//! - [`supervisor`]: connect, serve, notice the loss, back off, connect again. Its rooms: an open connection in
-//!   use (`serving`), what is in its socket (`in_flight`), how much may be after a loss (`window`), what of a job
-//!   is left to be sent again (`answers`), and `credentials`.
+//! - [`supervisor`]: connect, serve, notice the loss, back off, connect again.
 //! - [`attempt`]: one attempt to connect.
 //! - [`inbox`]: what the handles say to whatever is behind them.
 //! - [`link`]: an open connection: bytes out, replies in; [`handshake`]: what is said on it first; [`failure`]: why

@@ -3,42 +3,42 @@
 //! One task per connection; it alone begins and ends sockets. While there is none, jobs wait in
 //! order, each until its own deadline. A server that refuses to let us in (wrong password, unknown
 //! database) fails them at once, and is asked again all the same: somebody may mend it.
+//!
+//! - [`connecting`]: attempts and pauses; [`credentials`]: those that the app's function gives.
+//! - [`serving`]: an open connection in use; [`in_flight`]: what is in its socket; [`replies`]: to whom its replies go,
+//!   [`answers`]: what of a job they leave to be done; [`liveness`]: whether the server lives.
+//! - [`loss`]: what is sent again; [`window`]: how much of it at once.
 
 mod answers;
+mod connecting;
 mod credentials;
 mod in_flight;
+mod liveness;
+mod loss;
+mod replies;
 mod serving;
 pub(super) mod window;
 
-pub(super) use self::serving::longest_silence;
+pub(super) use self::liveness::longest_silence;
 
 use self::answers::{Rule, answer};
 use self::in_flight::InFlight;
 use self::serving::Served;
 use self::window::Window;
-use super::attempt::Connector;
-use super::failure::{Failure, FailureKind};
+use super::failure::Failure;
 use super::inbox::Inbox;
-use super::link::Link;
 use super::sentinel::Sentinels;
-use super::status::{Down, Event, Watch, Watches};
+use super::status::{Event, Watch, Watches};
 use super::tracking::Tracking;
 use super::{Credentials, Job, Message, Shared, tls};
 use crate::error::Error;
-use crate::options::{Address, ConnectionOptions, Membership};
+use crate::options::ConnectionOptions;
 use std::collections::VecDeque;
-use std::future::Future;
-use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep, sleep_until};
-
-/// Pauses between attempts to connect grow from the first to the longest. The longest bounds how
-/// long a server that is back goes unnoticed.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+use tokio::time::Instant;
 
 pub(super) async fn run(
     options: ConnectionOptions,
@@ -110,8 +110,6 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    // ---- What comes in ----
-
     fn accept(&mut self, message: Message) {
         match message {
             Message::Job(job) if self.inbox.is_closing() => {
@@ -136,8 +134,6 @@ impl Supervisor {
         }
         self.watches.add(watch, self.shared.health.is_ready());
     }
-
-    // ---- What goes out without a reply ----
 
     /// The commands of a job leave the queue that `max_queue` bounds.
     fn unqueue(&self, job: &Job) {
@@ -229,126 +225,6 @@ impl Supervisor {
         }
         self.inbox.tell_ended();
     }
-
-    // ---- Connecting ----
-
-    /// Attempts until one succeeds; `None` when the connection is closed first.
-    async fn connect(&mut self) -> Option<(Link, Address)> {
-        let mut attempts = 0;
-        loop {
-            if !self.pause.is_zero() {
-                let pause = sleep(jittered(self.pause));
-                self.wait(pause).await?;
-            }
-            self.pause = (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
-            attempts += 1;
-            self.shared.health.attempted(attempts);
-            let failure = match self.attempt().await? {
-                Ok(link) => {
-                    let deaf = self.begin_tracking(&link.0);
-                    self.shared.health.set_ready(true);
-                    self.watches.tell(&Event::Ready);
-                    self.watches.set_amiss(deaf.err());
-                    return Some(link);
-                }
-                Err(failure) => failure,
-            };
-            self.shared.health.set_down(Down {
-                attempts,
-                cause: failure.cause.clone(),
-                silent: matches!(failure.kind, FailureKind::Silent),
-            });
-            let (error, is_final) = match failure.kind {
-                FailureKind::Refused(refusal) => (refusal, true),
-                _ => {
-                    let server = self.shared.server.to_string();
-                    let cause = failure.cause;
-                    let error = Error::Unreachable { server, cause };
-                    (error, self.options.membership != Membership::None)
-                }
-            };
-            if is_final {
-                self.fail_waiting(&error);
-            }
-            self.watches.tell(&Event::Failed(error));
-        }
-    }
-
-    /// An error tells why nothing can be kept of what is read over the link.
-    fn begin_tracking(&mut self, link: &Link) -> Result<(), Error> {
-        match &mut self.tracking {
-            Some(tracking) => tracking.begin(link, &self.shared.server),
-            None => Ok(()),
-        }
-    }
-
-    /// Nothing of what was read is to be trusted any more, and nothing of what is yet to be settled.
-    fn end_tracking(&mut self) {
-        if let Some(tracking) = &mut self.tracking {
-            tracking.end();
-        }
-    }
-
-    /// One attempt to connect; `None` when the connection is closed meanwhile.
-    async fn attempt(&mut self) -> Option<Result<(Link, Address), Failure>> {
-        let limit = self.options.connect_timeout;
-        let begin = Instant::now();
-        if self.options.credentials.is_some()
-            && let Err(failure) = self.obtain_credentials(limit).await?
-        {
-            return Some(Err(failure));
-        }
-        let connector = Connector {
-            options: self.options.clone(),
-            tls: self.tls.take(),
-            sentinels: self.sentinels.take(),
-            credentials: self.credentials.take(),
-        };
-        let limit = limit.saturating_sub(begin.elapsed());
-        let attempt = connector.connect(limit);
-        let (connector, link) = self.wait(attempt).await?;
-        self.tls = connector.tls;
-        self.sentinels = connector.sentinels;
-        match self.credentials.take() {
-            None => self.credentials = connector.credentials,
-            // They came while the link was being made with those before them.
-            Some(renewed) if link.is_ok() => self.authenticate(renewed),
-            Some(renewed) => self.credentials = Some(renewed),
-        }
-        Some(link)
-    }
-
-    /// Runs one step of connecting while jobs come in and run out of time.
-    /// `None` when there is nothing left to connect for.
-    async fn wait<T>(&mut self, step: impl Future<Output = T>) -> Option<T> {
-        let mut step = pin!(step);
-        loop {
-            if self.is_done() {
-                return None;
-            }
-            let deadline = self.waiting.front().map(|job| job.deadline);
-            tokio::select! {
-                biased;
-                result = &mut step => return Some(result),
-                () = at(deadline) => {
-                    self.expire();
-                }
-                message = self.inbox.next() => {
-                    if let Some(message) = message {
-                        self.accept(message);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Never, for no time.
-async fn at(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// Between half and the whole of `pause`, so that many processes do not come back in step.
@@ -370,6 +246,9 @@ mod tests {
     use tokio::runtime::Handle;
     use tokio::sync::mpsc;
     use tokio::time::timeout;
+
+    /// For what comes soon, if it ever does: the floods of servers leave a busy machine little time.
+    const ENOUGH: Duration = Duration::from_secs(30);
 
     /// What a client sends at once.
     fn received(client: &mut TcpStream) -> std::io::Result<String> {
@@ -415,13 +294,11 @@ mod tests {
                 crate::options::parse_url(&format!("redis://127.0.0.1:{port}")).expect("a URL");
             options.command_timeout = Duration::from_millis(500);
             let connection = Connection::open(&Handle::current(), options);
-            let begin = Instant::now();
             let get: [&[u8]; 2] = [b"GET", b"k"];
             let reply = connection.ask(Access::Read, Expect::Any, None, &get);
-            let reply = timeout(Duration::from_secs(5), reply).await;
+            let reply = timeout(ENOUGH, reply).await;
             assert!(matches!(reply, Ok(Err(Error::Timeout { .. }))), "{reply:?}");
-            assert!(begin.elapsed() < Duration::from_secs(2));
-            let end = timeout(Duration::from_secs(5), connection.close()).await;
+            let end = timeout(ENOUGH, connection.close()).await;
             assert!(end.is_ok());
             // It was left.
             assert!(server.join().expect("no panic").is_err());
@@ -502,7 +379,7 @@ mod tests {
         connection.renew_credentials(password("new"));
         tokio::task::yield_now().await;
         go.send(()).expect("a server");
-        let next = timeout(Duration::from_secs(5), told.recv()).await;
+        let next = timeout(ENOUGH, told.recv()).await;
         assert!(matches!(next, Ok(Some(text)) if text.contains("new")));
         assert!(server.join().expect("no panic").is_ok());
     }

@@ -1,43 +1,28 @@
-//! An open connection in use: jobs go out and their replies come, in one order; silence and lateness are noticed.
+//! An open connection in use: jobs go out, replies come, and what is due is done, one after the other.
 
 use super::Supervisor;
-use super::answers::{Rule, answer, reply};
 use super::in_flight::Asked;
-use super::window::MOST_HANG_UPS;
+use super::liveness::IDLE;
 use crate::cache::{Cache, Moment};
+use crate::connection::Message;
 use crate::connection::attempt::moved;
-use crate::connection::commands::{Access, Commands, Expect};
 use crate::connection::failure::{Failure, FailureKind};
 use crate::connection::link::Link;
 use crate::connection::status::{Down, Event};
-use crate::connection::tracking::Tracking;
-use crate::connection::{Job, Message};
 use crate::error::Error;
-use crate::options::{Address, Membership};
-use redis::{PushKind, Value};
+use crate::options::Address;
+use redis::Value;
 use std::future::{Future, pending};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
-/// How long an idle connection goes without being probed.
-const IDLE: Duration = Duration::from_secs(5);
-/// The lower bound spares slow networks, the upper one finds a dead peer in seconds.
-const SHORTEST_SILENCE: Duration = Duration::from_secs(1);
-const LONGEST_SILENCE: Duration = Duration::from_millis(2500);
 /// Replies that are taken before others have their turn: they may come without an end.
 const MOST_REPLIES: usize = 4096;
 /// Bytes that wait for the socket before further jobs wait themselves: a job is then dropped by its
 /// deadline without having been sent.
 const MOST_BACKLOG: usize = 1024 * 1024;
-
-/// For how long a peer may be silent that owes an answer: half the time that operations have, so that what a
-/// peer that is gone without a word left unanswered can still be asked again.
-pub(in crate::connection) fn longest_silence(command_timeout: Duration) -> Duration {
-    (command_timeout / 2).clamp(SHORTEST_SILENCE, LONGEST_SILENCE)
-}
 
 #[derive(PartialEq)]
 pub(super) enum Served {
@@ -82,67 +67,6 @@ impl Supervisor {
         Served::Lost
     }
 
-    /// Queues again, at its old place, what a lost connection cut off; or gives it back to the cluster.
-    /// `hang_up` is why the server ended the connection, if it was the server.
-    fn take_back(&mut self, error: &Error, hang_up: Option<String>) {
-        let owed = self.in_flight.owed();
-        let rule = self.rule();
-        let mut again = std::mem::take(&mut self.again);
-        for (job, replies) in self.in_flight.take() {
-            again.extend(answer(job, replies, &self.shared.server, rule).0);
-        }
-        for job in &mut again {
-            job.in_vain = job.in_vain.saturating_add(1);
-        }
-        if let Some(cause) = hang_up
-            && owed > 0
-        {
-            self.window.narrow();
-            if owed == 1
-                && self.window.is_proven()
-                && let Some(job) = again.pop_front()
-                && let Some(rest) = self.suspect(job, cause)
-            {
-                again.push_front(rest);
-            }
-        }
-        if self.options.membership != Membership::None {
-            for job in again {
-                job.fail(error);
-            }
-            self.fail_waiting(error);
-            return;
-        }
-        let count = again.iter().map(Job::operations).sum();
-        self.shared.queued.fetch_add(count, Ordering::Relaxed);
-        again.append(&mut self.waiting);
-        self.waiting = again;
-    }
-
-    /// The connection was lost under a single command, the first of the job. What is left of it.
-    fn suspect(&self, mut job: Job, cause: String) -> Option<Job> {
-        job.hang_ups += 1;
-        // In a cluster, whoever repeats it counts.
-        if job.hang_ups < MOST_HANG_UPS && self.options.membership == Membership::None {
-            return Some(job);
-        }
-        let error = Error::HungUp {
-            server: self.shared.server.to_string(),
-            count: job.hang_ups,
-            cause,
-        };
-        job.fail_first(error)
-    }
-
-    fn rule(&self) -> Rule {
-        match (self.options.membership, &self.later) {
-            (Membership::None, None) => Rule::PutOff,
-            (Membership::None, Some(_)) => Rule::Late,
-            // The cluster repeats.
-            (Membership::Member | Membership::Reader, _) => Rule::Plain,
-        }
-    }
-
     /// Serves until the connection is lost (why), or closed and nothing is left to do (`None`).
     async fn exchange(
         &mut self,
@@ -177,20 +101,8 @@ impl Supervisor {
             tokio::select! {
                 biased;
                 reply = link.next() => {
-                    let mut next = Some(reply);
-                    let mut left = MOST_REPLIES;
-                    while let Some(reply) = next {
-                        let taken = reply.and_then(|value| self.take_reply(value, link.heard()));
-                        if let Err(failure) = taken {
-                            return Some(failure);
-                        }
-                        left -= 1;
-                        next = if left > 0 { link.try_next() } else { None };
-                    }
-                    // A server that never stops must not keep the others from their turn.
-                    if left == 0 {
-                        let next = self.inbox.try_next();
-                        self.accept_all(next);
+                    if let Err(failure) = self.take_replies(reply, link) {
+                        return Some(failure);
                     }
                     is_due = link.heard() >= alarm.deadline();
                 }
@@ -203,11 +115,7 @@ impl Supervisor {
                 }
             }
             if is_due {
-                if self.expire() {
-                    // What is sent from here on must not be given the replies that are missing.
-                    self.ask_for_pong(link);
-                }
-                if let Some(failure) = self.probe(link) {
+                if let Some(failure) = self.do_due(link) {
                     return Some(failure);
                 }
                 let due = self.due(link);
@@ -215,6 +123,36 @@ impl Supervisor {
             }
             self.in_flight.note_written(link);
         }
+    }
+
+    /// Takes a reply and those that have come behind it.
+    fn take_replies(
+        &mut self,
+        first: Result<Value, Failure>,
+        link: &mut Link,
+    ) -> Result<(), Failure> {
+        let mut next = Some(first);
+        let mut left = MOST_REPLIES;
+        while let Some(reply) = next {
+            self.take_reply(reply?, link.heard())?;
+            left -= 1;
+            next = if left > 0 { link.try_next() } else { None };
+        }
+        // A server that never stops must not keep the others from their turn.
+        if left == 0 {
+            let next = self.inbox.try_next();
+            self.accept_all(next);
+        }
+        Ok(())
+    }
+
+    /// Does what its time has come for. Why the connection is to be given up, if it is.
+    fn do_due(&mut self, link: &mut Link) -> Option<Failure> {
+        if self.expire() {
+            // What is sent from here on must not be given the replies that are missing.
+            self.ask_for_pong(link);
+        }
+        self.probe(link)
     }
 
     /// Takes a message and those behind it.
@@ -258,208 +196,8 @@ impl Supervisor {
     }
 
     /// Something is sent whose first command has this key. When, if its answer is proof for the cache.
-    fn note_sent(&mut self, key: Option<&[u8]>) -> Option<Moment> {
+    pub(super) fn note_sent(&mut self, key: Option<&[u8]>) -> Option<Moment> {
         self.tracking.as_mut()?.note_sent(key)
-    }
-
-    /// Gives a reply, which came at `heard`, to the command that it answers.
-    fn take_reply(&mut self, value: Value, heard: Instant) -> Result<(), Failure> {
-        let value = match value {
-            // Of a kind that nobody asked for, it may be a damaged reply that swallowed another one.
-            Value::Push {
-                kind: PushKind::Other(_),
-                ..
-            } => return Err(Failure::lost("the server sent a push that is unknown")),
-            Value::Push { kind, data } => {
-                self.settle_come();
-                if let Some(tracking) = &self.tracking {
-                    tracking.take(&kind, data);
-                }
-                return Ok(());
-            }
-            value => value,
-        };
-        let Some(sent) = self.in_flight.first_mut() else {
-            return Err(match value {
-                // Such as the reason why it closes the connection.
-                Value::ServerError(error) => Failure::lost(Error::from_reply(
-                    &self.shared.server,
-                    error.code(),
-                    error.details(),
-                )),
-                _ => Failure::lost("the server sent a reply that nobody asked for"),
-            });
-        };
-        if !sent.expects(&value) {
-            return Err(Failure::out_of_step());
-        }
-        // Our own question after a loss is no service.
-        self.served |= sent.asked.job().is_some() || self.window.is_open();
-        if let Some(tracking) = &mut self.tracking {
-            tracking.note_reply(&value);
-        }
-        if let Asked::Job(_) = &sent.asked {
-            sent.replies.push(value);
-        }
-        self.window.prove();
-        self.replied = heard;
-        sent.come += 1;
-        let Some(answered) = self.in_flight.pop_answered() else {
-            return Ok(());
-        };
-        if let Asked::Job(job) = answered.asked {
-            if self.in_flight.is_empty() {
-                self.window.widen();
-            }
-            self.settle(job, answered.replies);
-        }
-        if let Some(tracking) = &self.tracking {
-            tracking.answered(answered.moment);
-        }
-        Ok(())
-    }
-
-    fn settle(&mut self, job: Job, replies: Vec<Value>) {
-        let rule = self.rule();
-        let (rest, later) = answer(job, replies, &self.shared.server, rule);
-        match rest {
-            // It was sent in part.
-            Some(rest) if self.later.is_none() && later.is_none() => {
-                self.shared
-                    .queued
-                    .fetch_add(rest.operations(), Ordering::Relaxed);
-                self.waiting.push_front(rest);
-            }
-            rest => self.again.extend(rest),
-        }
-        if self.later.is_none() && later.is_some() {
-            self.later = later;
-            // What is read from here on may be older than a write before it, which was put off.
-            self.end_tracking();
-        }
-    }
-
-    /// Settles those replies to the first job that have come. What the server tells of a key after them
-    /// must not be taken in before them: the cache would keep for ever what was changed by then.
-    fn settle_come(&mut self) {
-        if self.tracking.is_none() || cfg!(feature = "unsound-cache") {
-            return;
-        }
-        let rule = self.rule();
-        let Some(sent) = self.in_flight.first_mut() else {
-            return;
-        };
-        let Asked::Job(job) = &mut sent.asked else {
-            return;
-        };
-        // Once the server has put something off, nothing of what comes is kept.
-        if rule == Rule::Late || sent.replies.is_empty() {
-            return;
-        }
-        let is_put_off = |value: &Value| match value {
-            Value::ServerError(error) if rule == Rule::PutOff => {
-                Error::from_reply("", error.code(), error.details()).is_passing()
-            }
-            _ => false,
-        };
-        if sent.replies.iter().any(is_put_off) {
-            self.end_tracking();
-            return;
-        }
-        let replies = std::mem::take(&mut sent.replies);
-        let places: Vec<_> = job.pending.drain(..replies.len()).collect();
-        sent.due -= replies.len();
-        sent.come -= replies.len();
-        job.hang_ups = 0;
-        let server = &self.shared.server;
-        let replies = replies.into_iter().map(|value| reply(server, value));
-        job.settle.settle(places.into_iter().zip(replies).collect());
-    }
-
-    /// When something has to be done, if nothing happens before.
-    fn due(&self, link: &Link) -> Instant {
-        let deadline = |job: Option<&Job>| job.map(|job| job.deadline);
-        [
-            deadline(self.waiting.front()),
-            deadline(self.again.front()),
-            self.in_flight.deadline(),
-            self.renew,
-        ]
-        .into_iter()
-        .flatten()
-        .fold(self.patience(link), Instant::min)
-    }
-
-    /// For how long a reply may be on its way. A slow server is not given up sooner than a silent one.
-    fn longest_reply(&self) -> Duration {
-        self.options.command_timeout.max(self.silence)
-    }
-
-    /// Until when the server may be silent.
-    fn patience(&self, link: &Link) -> Instant {
-        match self.in_flight.first() {
-            None => {
-                let idle = link.heard() + IDLE;
-                let probe = self.tracking.as_ref().and_then(Tracking::probe_at);
-                probe.map_or(idle, |probe| probe.min(idle))
-            }
-            Some(sent) => {
-                // While the socket still takes what was sent, that is a sign of life, too.
-                let taken = sent.taken(link);
-                let silent = taken.max(link.heard()) + self.silence;
-                // Bytes without end that make no answer: a damaged reply that swallows all the others.
-                silent.min(taken.max(self.replied) + self.longest_reply())
-            }
-        }
-    }
-
-    /// Asks an idle server for a sign of life; gives up one that is silent while an answer is due.
-    fn probe(&mut self, link: &mut Link) -> Option<Failure> {
-        let patience = self.patience(link);
-        // Read last: what is due at once is due by now.
-        let now = Instant::now();
-        if self.renew.is_some_and(|time| time <= now) {
-            self.renew = None;
-            self.watches.ask_for_credentials();
-        }
-        if patience > now {
-            return None;
-        }
-        if !self.in_flight.is_empty() {
-            let cause = if link.heard() + self.silence > now {
-                let waited = self.longest_reply().as_millis();
-                format!("no whole answer for {waited} ms")
-            } else {
-                format!("no answer for {} ms", self.silence.as_millis())
-            };
-            return Some(Failure::silent(cause));
-        }
-        self.ask_for_life(link);
-        None
-    }
-
-    /// Asks a question that any server answers.
-    fn ask_for_life(&mut self, link: &mut Link) {
-        match self.tracking.as_ref().and_then(Tracking::witness) {
-            Some(key) => {
-                let words: [&[u8]; 2] = [b"PTTL", key];
-                let command = Commands::of(Access::Read, Expect::Integer, Some(1), &words);
-                self.ask(link, Asked::Key, &command);
-            }
-            None => self.ask_for_pong(link),
-        }
-    }
-
-    fn ask_for_pong(&mut self, link: &mut Link) {
-        let command = Commands::of(Access::Read, Expect::Any, None, &[b"PING"]);
-        self.ask(link, Asked::Ping, &command);
-    }
-
-    /// Asks a question of our own.
-    fn ask(&mut self, link: &mut Link, question: Asked, command: &Commands) {
-        let end = link.send(command.bytes(0));
-        let moment = self.note_sent(command.key(0));
-        self.in_flight.push(question, 1, end, moment);
     }
 }
 

@@ -1,0 +1,139 @@
+//! From no connection to one: attempts and pauses, while jobs come in and run out of time.
+
+use super::Supervisor;
+use super::jittered;
+use crate::connection::attempt::Connector;
+use crate::connection::failure::{Failure, FailureKind};
+use crate::connection::link::Link;
+use crate::connection::status::{Down, Event};
+use crate::error::Error;
+use crate::options::{Address, Membership};
+use std::future::Future;
+use std::pin::pin;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, sleep_until};
+
+/// Pauses between attempts to connect grow from the first to the longest. The longest bounds how
+/// long a server that is back goes unnoticed.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+impl Supervisor {
+    /// Attempts until one succeeds; `None` when the connection is closed first.
+    pub(super) async fn connect(&mut self) -> Option<(Link, Address)> {
+        let mut attempts = 0;
+        loop {
+            if !self.pause.is_zero() {
+                let pause = sleep(jittered(self.pause));
+                self.wait(pause).await?;
+            }
+            self.pause = (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+            attempts += 1;
+            self.shared.health.attempted(attempts);
+            let failure = match self.attempt().await? {
+                Ok(link) => {
+                    let deaf = self.begin_tracking(&link.0);
+                    self.shared.health.set_ready(true);
+                    self.watches.tell(&Event::Ready);
+                    self.watches.set_amiss(deaf.err());
+                    return Some(link);
+                }
+                Err(failure) => failure,
+            };
+            self.shared.health.set_down(Down {
+                attempts,
+                cause: failure.cause.clone(),
+                silent: matches!(failure.kind, FailureKind::Silent),
+            });
+            let (error, is_final) = match failure.kind {
+                FailureKind::Refused(refusal) => (refusal, true),
+                _ => {
+                    let server = self.shared.server.to_string();
+                    let cause = failure.cause;
+                    let error = Error::Unreachable { server, cause };
+                    (error, self.options.membership != Membership::None)
+                }
+            };
+            if is_final {
+                self.fail_waiting(&error);
+            }
+            self.watches.tell(&Event::Failed(error));
+        }
+    }
+
+    /// An error tells why nothing can be kept of what is read over the link.
+    fn begin_tracking(&mut self, link: &Link) -> Result<(), Error> {
+        match &mut self.tracking {
+            Some(tracking) => tracking.begin(link, &self.shared.server),
+            None => Ok(()),
+        }
+    }
+
+    /// Nothing of what was read is to be trusted any more, and nothing of what is yet to be settled.
+    pub(super) fn end_tracking(&mut self) {
+        if let Some(tracking) = &mut self.tracking {
+            tracking.end();
+        }
+    }
+
+    /// One attempt to connect; `None` when the connection is closed meanwhile.
+    async fn attempt(&mut self) -> Option<Result<(Link, Address), Failure>> {
+        let limit = self.options.connect_timeout;
+        let begin = Instant::now();
+        if self.options.credentials.is_some()
+            && let Err(failure) = self.obtain_credentials(limit).await?
+        {
+            return Some(Err(failure));
+        }
+        let connector = Connector {
+            options: self.options.clone(),
+            tls: self.tls.take(),
+            sentinels: self.sentinels.take(),
+            credentials: self.credentials.take(),
+        };
+        let limit = limit.saturating_sub(begin.elapsed());
+        let attempt = connector.connect(limit);
+        let (connector, link) = self.wait(attempt).await?;
+        self.tls = connector.tls;
+        self.sentinels = connector.sentinels;
+        match self.credentials.take() {
+            None => self.credentials = connector.credentials,
+            // They came while the link was being made with those before them.
+            Some(renewed) if link.is_ok() => self.authenticate(renewed),
+            Some(renewed) => self.credentials = Some(renewed),
+        }
+        Some(link)
+    }
+
+    /// Runs one step of connecting while jobs come in and run out of time.
+    /// `None` when there is nothing left to connect for.
+    pub(super) async fn wait<T>(&mut self, step: impl Future<Output = T>) -> Option<T> {
+        let mut step = pin!(step);
+        loop {
+            if self.is_done() {
+                return None;
+            }
+            let deadline = self.waiting.front().map(|job| job.deadline);
+            tokio::select! {
+                biased;
+                result = &mut step => return Some(result),
+                () = at(deadline) => {
+                    self.expire();
+                }
+                message = self.inbox.next() => {
+                    if let Some(message) = message {
+                        self.accept(message);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Never, for no time.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}

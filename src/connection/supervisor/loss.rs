@@ -1,0 +1,63 @@
+//! What becomes of what a lost connection cut off.
+
+use super::Supervisor;
+use super::answers::answer;
+use super::window::MOST_HANG_UPS;
+use crate::connection::Job;
+use crate::error::Error;
+use crate::options::Membership;
+use std::sync::atomic::Ordering;
+
+impl Supervisor {
+    /// Queues again, at its old place, what a lost connection cut off; or gives it back to the cluster.
+    /// `hang_up` is why the server ended the connection, if it was the server.
+    pub(super) fn take_back(&mut self, error: &Error, hang_up: Option<String>) {
+        let owed = self.in_flight.owed();
+        let rule = self.rule();
+        let mut again = std::mem::take(&mut self.again);
+        for (job, replies) in self.in_flight.take() {
+            again.extend(answer(job, replies, &self.shared.server, rule).0);
+        }
+        for job in &mut again {
+            job.in_vain = job.in_vain.saturating_add(1);
+        }
+        if let Some(cause) = hang_up
+            && owed > 0
+        {
+            self.window.narrow();
+            if owed == 1
+                && self.window.is_proven()
+                && let Some(job) = again.pop_front()
+                && let Some(rest) = self.suspect(job, cause)
+            {
+                again.push_front(rest);
+            }
+        }
+        if self.options.membership != Membership::None {
+            for job in again {
+                job.fail(error);
+            }
+            self.fail_waiting(error);
+            return;
+        }
+        let count = again.iter().map(Job::operations).sum();
+        self.shared.queued.fetch_add(count, Ordering::Relaxed);
+        again.append(&mut self.waiting);
+        self.waiting = again;
+    }
+
+    /// The connection was lost under a single command, the first of the job. What is left of it.
+    fn suspect(&self, mut job: Job, cause: String) -> Option<Job> {
+        job.hang_ups += 1;
+        // In a cluster, whoever repeats it counts.
+        if job.hang_ups < MOST_HANG_UPS && self.options.membership == Membership::None {
+            return Some(job);
+        }
+        let error = Error::HungUp {
+            server: self.shared.server.to_string(),
+            count: job.hang_ups,
+            cause,
+        };
+        job.fail_first(error)
+    }
+}
