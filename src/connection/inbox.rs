@@ -1,8 +1,45 @@
 //! What the task behind a connection is told by its handles, and whether it is to end.
 
-use super::Message;
+use super::client::{Executor, Said};
+use super::handle::Connection;
+use super::job::Job;
+use super::status::Watch;
+use crate::error::Error;
+use crate::options::Secret;
 use std::future::pending;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+
+/// Waits for the nodes that hold keys.
+pub(super) type Walker = oneshot::Sender<Result<Vec<Connection>, Error>>;
+
+/// What a handle tells the task behind it.
+pub(super) enum Message {
+    Job(Job),
+    /// Which nodes hold keys; asked of clusters only.
+    Primaries(Walker),
+    Watch(Weak<dyn Watch>),
+    /// What was asked for, or why it is not to be had.
+    Credentials(Result<Credentials, String>),
+    /// What takes the place of the credentials so far.
+    Renewal(Credentials),
+    /// Of the app's client only: it, and what it says.
+    Executor(Arc<dyn Executor>),
+    Said(Said),
+    /// Finish what came before, then end.
+    Close(oneshot::Sender<()>),
+}
+
+/// Who to be for the server, as a function of the app gave it.
+#[derive(Clone, Debug)]
+pub(crate) struct Credentials {
+    pub(crate) username: Option<String>,
+    /// `None` for nobody.
+    pub(crate) password: Option<Secret>,
+    /// After this time they are not valid any more.
+    pub(crate) expires_in: Option<Duration>,
+}
 
 pub(super) struct Inbox {
     messages: mpsc::UnboundedReceiver<Message>,

@@ -1,0 +1,86 @@
+//! What the handles of a connection and the task behind it both know.
+
+use super::flights::Flights;
+use super::status::{Down, Health};
+use crate::cache::Cache;
+use crate::error::Error;
+use crate::options::{Address, ConnectionOptions, Membership};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+pub(super) struct Shared {
+    pub(super) server: Arc<str>,
+    /// Keys are spread over several nodes.
+    pub(super) is_cluster: bool,
+    /// Some of what is sent may have to wait while the rest is served, and a router knows which.
+    pub(super) is_routed: bool,
+    pub(super) takes_many_keys: bool,
+    /// How long an operation may take, waiting for a connection included.
+    pub(super) command_timeout: Duration,
+    /// How many operations may wait for a connection.
+    pub(super) max_queue: usize,
+    /// Operations that were sent by a handle and are not in a socket yet.
+    pub(super) queued: AtomicUsize,
+    pub(super) health: Health,
+    /// What was read over the connection, where that is kept.
+    pub(super) cache: Option<Arc<Cache>>,
+    pub(super) flights: Arc<Flights>,
+}
+
+impl Shared {
+    pub(super) fn new(options: &ConnectionOptions, cache: Option<Arc<Cache>>) -> Self {
+        Self {
+            server: options.server().into(),
+            is_cluster: options.is_cluster(),
+            is_routed: matches!(options.address, Address::Cluster(_)),
+            takes_many_keys: match options.address {
+                Address::Cluster(_) | Address::Client(_) => false,
+                _ => options.membership == Membership::None,
+            },
+            command_timeout: options.command_timeout,
+            max_queue: options.max_queue,
+            queued: AtomicUsize::new(0),
+            health: Health::default(),
+            cache,
+            flights: Arc::default(),
+        }
+    }
+
+    /// The error of what finds no room to wait for a connection. `cause` is why, where more is known of it than that
+    /// the last attempt to connect failed.
+    pub(super) fn full(&self, cause: Option<String>) -> Error {
+        let down = self.health.down();
+        Error::QueueFull {
+            server: self.server.to_string(),
+            most: self.max_queue,
+            attempts: down.attempts,
+            cause: cause.unwrap_or(down.cause),
+        }
+    }
+
+    /// The error of what waited for a connection in vain.
+    pub(super) fn unavailable(&self, waited: Duration) -> Error {
+        let Down {
+            attempts,
+            cause,
+            silent,
+        } = self.health.down();
+        let server = self.server.to_string();
+        if silent {
+            Error::Silent {
+                server,
+                waited,
+                attempts,
+                cause,
+            }
+        } else {
+            Error::Unavailable {
+                server,
+                waited,
+                attempts,
+                cause,
+            }
+        }
+    }
+}
