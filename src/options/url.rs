@@ -58,56 +58,60 @@ pub(crate) fn parse_url(text: &str) -> Result<ConnectionOptions, Error> {
                 "a URL without \"?\" and \"#\", which are to be written as %3F and %23",
             ))
         }
-        "redis+sentinel" | "rediss+sentinel" => {
-            let (nodes, path, options) = several(scheme, rest, SENTINEL_PORT)?;
-            let (name, database_text) = path.split_once('/').unwrap_or((path, ""));
-            if name.is_empty() {
-                return Err(malformed(
-                    "a URL with the name of the primary, such as redis+sentinel://host:26379/mymaster",
-                ));
-            }
-            // Errors show the name, and a "/" in a password would begin it.
-            if name.contains('@') {
-                return Err(malformed(
-                    "a URL whose user, password and name of the primary are percent-encoded",
-                ));
-            }
-            let sentinel = Sentinel {
-                name: decode(name, "name of the primary")?,
-                nodes,
-                username: None,
-                password: None,
-                tls: None,
-                nat_map: Vec::new(),
-            };
-            Ok(ConnectionOptions {
-                address: Address::Sentinel(sentinel),
-                database: match database_text {
-                    "" => 0,
-                    text => database(text)?,
-                },
-                ..options
-            })
-        }
-        "redis+cluster" | "rediss+cluster" => {
-            let (nodes, path, options) = several(scheme, rest, DEFAULT_PORT)?;
-            if !path.is_empty() {
-                return Err(malformed(
-                    "a URL without a database, which clusters do not have",
-                ));
-            }
-            let cluster = Cluster {
-                nodes,
-                nat_map: Vec::new(),
-                reads_from_replicas: false,
-            };
-            Ok(ConnectionOptions {
-                address: Address::Cluster(cluster),
-                ..options
-            })
-        }
+        "redis+sentinel" | "rediss+sentinel" => parse_sentinel(scheme, rest),
+        "redis+cluster" | "rediss+cluster" => parse_cluster(scheme, rest),
         _ => parse_single(text),
     }
+}
+
+fn parse_sentinel(scheme: &str, rest: &str) -> Result<ConnectionOptions, Error> {
+    let (nodes, path, options) = several(scheme, rest, SENTINEL_PORT)?;
+    let (name, database_text) = path.split_once('/').unwrap_or((path, ""));
+    if name.is_empty() {
+        return Err(malformed(
+            "a URL with the name of the primary, such as redis+sentinel://host:26379/mymaster",
+        ));
+    }
+    // Errors show the name, and a "/" in a password would begin it.
+    if name.contains('@') {
+        return Err(malformed(
+            "a URL whose user, password and name of the primary are percent-encoded",
+        ));
+    }
+    let sentinel = Sentinel {
+        name: decode(name, "name of the primary")?,
+        nodes,
+        username: None,
+        password: None,
+        tls: None,
+        nat_map: Vec::new(),
+    };
+    Ok(ConnectionOptions {
+        address: Address::Sentinel(sentinel),
+        database: match database_text {
+            "" => 0,
+            text => database(text)?,
+        },
+        ..options
+    })
+}
+
+fn parse_cluster(scheme: &str, rest: &str) -> Result<ConnectionOptions, Error> {
+    let (nodes, path, options) = several(scheme, rest, DEFAULT_PORT)?;
+    if !path.is_empty() {
+        return Err(malformed(
+            "a URL without a database, which clusters do not have",
+        ));
+    }
+    let cluster = Cluster {
+        nodes,
+        nat_map: Vec::new(),
+        reads_from_replicas: false,
+    };
+    Ok(ConnectionOptions {
+        address: Address::Cluster(cluster),
+        ..options
+    })
 }
 
 /// `[user:password@]host[:port],host[:port]…[/path]`: the hosts, the path, and what else is said.
@@ -167,61 +171,8 @@ fn parse_single(text: &str) -> Result<ConnectionOptions, Error> {
         ));
     }
     match url.scheme() {
-        "redis" | "rediss" => {
-            if url.query().is_some_and(|query| !query.is_empty()) {
-                return Err(malformed(
-                    "a URL without parameters: the database is its path, such as redis://host:6379/5",
-                ));
-            }
-            if url.scheme() == "rediss" {
-                options.tls = Some(TlsOptions::default());
-            }
-            if let Some(host) = url.host() {
-                let host = match host {
-                    Host::Ipv6(address) => address.to_string(),
-                    Host::Ipv4(address) => address.to_string(),
-                    Host::Domain(name) => decode(name, "host")?,
-                };
-                if let (false, Address::Tcp { host: target, .. }) =
-                    (host.is_empty(), &mut options.address)
-                {
-                    *target = host;
-                }
-            }
-            let path = url.path().trim_matches('/');
-            if !path.is_empty() {
-                options.database = database(path)?;
-            }
-            if url.port() == Some(0) {
-                return Err(malformed("a URL whose port is from 1 to 65535"));
-            }
-        }
-        "redis+unix" | "unix" => {
-            if url.host_str().is_some_and(|host| !host.is_empty()) {
-                return Err(malformed(
-                    "a URL with an absolute path, such as redis+unix:///run/redis.sock",
-                ));
-            }
-            let path = decode(url.path(), "path")?;
-            if path.len() <= 1 {
-                return Err(malformed(
-                    "a URL with the path of a socket, such as redis+unix:///run/redis.sock",
-                ));
-            }
-            options.address = Address::Unix { path };
-            for (name, value) in url.query_pairs() {
-                match &*name {
-                    "db" => options.database = database(&value)?,
-                    "user" => options.username = non_empty(value.into_owned()),
-                    "pass" => options.password = non_empty(value.into_owned()).map(Secret::new),
-                    _ => {
-                        return Err(malformed(
-                            "a URL with no other parameters than db, user and pass",
-                        ));
-                    }
-                }
-            }
-        }
+        "redis" | "rediss" => read_tcp(&url, &mut options)?,
+        "redis+unix" | "unix" => read_unix(&url, &mut options)?,
         scheme => {
             // What stands before a mere colon may be the user of a URL that lacks its scheme.
             let found = match text.contains("://") {
@@ -238,6 +189,66 @@ fn parse_single(text: &str) -> Result<ConnectionOptions, Error> {
         return Err(malformed("a URL that has a password where it has a user"));
     }
     Ok(options)
+}
+
+/// Host, TLS and database.
+fn read_tcp(url: &Url, options: &mut ConnectionOptions) -> Result<(), Error> {
+    if url.query().is_some_and(|query| !query.is_empty()) {
+        return Err(malformed(
+            "a URL without parameters: the database is its path, such as redis://host:6379/5",
+        ));
+    }
+    if url.scheme() == "rediss" {
+        options.tls = Some(TlsOptions::default());
+    }
+    if let Some(host) = url.host() {
+        let host = match host {
+            Host::Ipv6(address) => address.to_string(),
+            Host::Ipv4(address) => address.to_string(),
+            Host::Domain(name) => decode(name, "host")?,
+        };
+        if let (false, Address::Tcp { host: target, .. }) = (host.is_empty(), &mut options.address)
+        {
+            *target = host;
+        }
+    }
+    let path = url.path().trim_matches('/');
+    if !path.is_empty() {
+        options.database = database(path)?;
+    }
+    if url.port() == Some(0) {
+        return Err(malformed("a URL whose port is from 1 to 65535"));
+    }
+    Ok(())
+}
+
+/// The path of a socket and what its parameters say.
+fn read_unix(url: &Url, options: &mut ConnectionOptions) -> Result<(), Error> {
+    if url.host_str().is_some_and(|host| !host.is_empty()) {
+        return Err(malformed(
+            "a URL with an absolute path, such as redis+unix:///run/redis.sock",
+        ));
+    }
+    let path = decode(url.path(), "path")?;
+    if path.len() <= 1 {
+        return Err(malformed(
+            "a URL with the path of a socket, such as redis+unix:///run/redis.sock",
+        ));
+    }
+    options.address = Address::Unix { path };
+    for (name, value) in url.query_pairs() {
+        match &*name {
+            "db" => options.database = database(&value)?,
+            "user" => options.username = non_empty(value.into_owned()),
+            "pass" => options.password = non_empty(value.into_owned()).map(Secret::new),
+            _ => {
+                return Err(malformed(
+                    "a URL with no other parameters than db, user and pass",
+                ));
+            }
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

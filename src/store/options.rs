@@ -178,19 +178,10 @@ impl StoreOptions {
                 is_cluster: client.is_cluster,
             });
         }
-        let reads_from_replicas = self.reads_from_replicas.unwrap_or(false);
-        match &mut options.address {
-            Address::Cluster(cluster) => cluster.reads_from_replicas = reads_from_replicas,
-            // What it reads from is the client's affair.
-            Address::Client(_) => {}
-            _ if reads_from_replicas => {
-                return Err(Error::Option {
-                    field: "readFrom",
-                    expected: "'primary' or left out where Redis is no cluster".to_owned(),
-                });
-            }
-            _ => {}
-        }
+        set_reads(
+            &mut options.address,
+            self.reads_from_replicas.unwrap_or(false),
+        )?;
         if let Address::Sentinel(Sentinel { tls: Some(tls), .. }) = &options.address {
             tls::Client::check(tls)?;
         }
@@ -201,7 +192,6 @@ impl StoreOptions {
             tls::Client::check(tls)?;
         }
         options.credentials = self.credentials.map(unique);
-        let ms = |ms: u32| Duration::from_millis(ms.into());
         if let Some(timeout) = self.connect_timeout {
             options.connect_timeout = ms(timeout);
         }
@@ -209,30 +199,58 @@ impl StoreOptions {
             options.command_timeout = ms(timeout);
         }
         if let Some(cache) = self.cache {
-            if let Address::Cluster(Cluster {
-                reads_from_replicas: true,
-                ..
-            }) = &options.address
-            {
-                return Err(Error::Option {
-                    field: "cache",
-                    expected:
-                        "left out where a cluster's replicas are read: a replica that is cut off \
-                               from its primary tells of no changes"
-                            .to_owned(),
-                });
-            }
-            options.cache = Some(CacheOptions {
-                // A cast from f64 saturates.
-                max_bytes: cache.max_bytes as u64,
-                max_entries: cache.max_entries.into(),
-                max_staleness: ms(cache.max_staleness),
-            });
+            options.cache = Some(cache.of(&options.address)?);
         }
         if let Some(most) = self.max_queue {
             options.max_queue = usize::try_from(most).unwrap_or(usize::MAX);
         }
         Ok(options)
+    }
+}
+
+fn ms(ms: u32) -> Duration {
+    Duration::from_millis(ms.into())
+}
+
+/// From which nodes there are reads.
+fn set_reads(address: &mut Address, from_replicas: bool) -> Result<(), Error> {
+    match address {
+        Address::Cluster(cluster) => cluster.reads_from_replicas = from_replicas,
+        // What it reads from is the client's affair.
+        Address::Client(_) => {}
+        _ if from_replicas => {
+            return Err(Error::Option {
+                field: "readFrom",
+                expected: "'primary' or left out where Redis is no cluster".to_owned(),
+            });
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+impl CacheSettings {
+    /// For what is read from an address.
+    fn of(self, address: &Address) -> Result<CacheOptions, Error> {
+        if let Address::Cluster(Cluster {
+            reads_from_replicas: true,
+            ..
+        }) = address
+        {
+            return Err(Error::Option {
+                field: "cache",
+                expected:
+                    "left out where a cluster's replicas are read: a replica that is cut off \
+                           from its primary tells of no changes"
+                        .to_owned(),
+            });
+        }
+        Ok(CacheOptions {
+            // A cast from f64 saturates.
+            max_bytes: self.max_bytes as u64,
+            max_entries: self.max_entries.into(),
+            max_staleness: ms(self.max_staleness),
+        })
     }
 }
 
