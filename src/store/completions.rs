@@ -24,8 +24,8 @@ const SLICE_TEXT: usize = 96 * 1024;
 /// How many empty slices are kept for their room. What one thread allocates and another one frees has both
 /// wait for the allocator.
 const SPARE_SLICES: usize = 4;
-/// V8 makes no longer strings (2^29 - 24 units).
-const LONGEST_TEXT: usize = (1 << 29) - 24;
+/// V8 makes no strings of more than 2^29 - 24 units, and others may come before it in its slice.
+const LONGEST_TEXT: usize = (1 << 29) - 24 - SLICE_TEXT;
 
 /// The kinds of records; `lib/boundary/request.js` knows the same numbers.
 const DONE: u32 = 0;
