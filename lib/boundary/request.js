@@ -6,7 +6,7 @@ const { fromNative } = require('../common/errors.js');
 
 /**
  * The kinds of completions, and what is added to them: the text is wide; the time it ends follows.
- * src/store/completions.rs knows the same numbers.
+ * src/store/slice.rs knows the same numbers.
  */
 const Kind = {
   DONE: 0,

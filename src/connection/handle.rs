@@ -27,7 +27,7 @@ pub(crate) struct Primaries {
     pub(crate) version: u64,
 }
 
-/// A handle; the connection ends when the last handle is gone, or by [`Lease`].
+/// A handle; the connection ends when the last handle is gone, or by [`super::Lease`].
 #[derive(Clone)]
 pub(crate) struct Connection {
     pub(super) messages: mpsc::UnboundedSender<Message>,

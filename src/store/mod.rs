@@ -1,7 +1,7 @@
 //! The boundary with JavaScript; the only rooms that know napi.
 //!
 //! Requests come in as batches ([`requests`] takes them apart), answers leave as batches
-//! ([`completions`]). Nothing is made per operation: no promise, no threadsafe function, no task.
+//! ([`completions`], in the form of [`mod@slice`]). Nothing is made per operation: no promise, no threadsafe function, no task.
 
 mod client;
 mod completions;
@@ -9,6 +9,7 @@ mod json;
 mod near;
 mod options;
 mod requests;
+mod slice;
 mod wake;
 mod watcher;
 

@@ -3,7 +3,6 @@
 //! It is called for every read, alone, so what a call costs counts. A function made of a closure is called at
 //! half the price of a method: nothing has to be found by `this` and checked, and no borrow is written down.
 
-use super::completions::text;
 use crate::connection::runtime::Runtime;
 use crate::session::Sessions;
 use napi::bindgen_prelude::{Env, Float64Array, FnArgs, Function, FunctionCallContext};
@@ -69,6 +68,16 @@ fn short_text<'a>(env: &Env, text: &JsString, room: &'a mut [u8; SHORT_ID]) -> O
     };
     // A zero byte follows the text. One that did not fit was cut off before a character of up to 4 bytes.
     (status == sys::Status::napi_ok && length + 5 <= SHORT_ID).then(|| &room[..length])
+}
+
+/// A text as a string. What is not UTF-8 becomes U+FFFD, as Node's own decoding has it.
+fn text<'env>(env: &'env Env, bytes: &[u8]) -> Result<JsString<'env>> {
+    if bytes.is_ascii() {
+        env.create_string_latin1(bytes)
+    } else {
+        let units: Vec<u16> = String::from_utf8_lossy(bytes).encode_utf16().collect();
+        env.create_string_utf16(units)
+    }
 }
 
 #[expect(
