@@ -70,7 +70,7 @@ impl Router {
             // The receiver may have stopped waiting.
             let _ = walker.send(Err(error.clone()));
         }
-        for place in mem::take(&mut self.parked).places() {
+        for place in self.parked.take_all() {
             self.jobs
                 .settle(place.job, vec![(place.at, Err(error.clone()))]);
         }

@@ -178,9 +178,14 @@ impl Parked {
         waiting.any(|waiting| waiting.ask.as_ref() == Some(node))
     }
 
-    pub(super) fn places(&self) -> impl Iterator<Item = Place> {
-        let slots = self.slots.values();
-        slots.flat_map(|slot| slot.keys().copied())
+    /// Takes out all that waits. What is under way elsewhere has still to come back before anything else goes out.
+    pub(super) fn take_all(&mut self) -> impl Iterator<Item = Place> + use<> {
+        let kept = Self {
+            held: mem::take(&mut self.held),
+            ..Self::default()
+        };
+        let taken = mem::replace(self, kept);
+        taken.slots.into_values().flat_map(Places::into_keys)
     }
 }
 
@@ -270,6 +275,22 @@ mod tests {
         parked.come_back(3);
         assert_eq!(parked.take_due(now), [3]);
         assert!(parked.has(3));
+    }
+
+    #[test]
+    fn what_is_given_up_is_not_overtaken_by_what_comes_after_it() {
+        let mut parked = Parked::default();
+        parked.hold(3);
+        add(&mut parked, 3, 1);
+        add(&mut parked, 4, 2);
+        let mut taken: Vec<_> = parked.take_all().collect();
+        taken.sort_unstable();
+        assert_eq!(taken, [place(1), place(2)]);
+        assert!(parked.is_empty());
+        assert_eq!(parked.operations(), 0);
+        assert!(parked.has(3), "what is under way has not come back");
+        parked.come_back(3);
+        assert!(!parked.has(3));
     }
 
     #[test]
