@@ -1,5 +1,6 @@
 'use strict';
 
+const { usesApp } = require('./common/app-functions.js');
 const { check } = require('./options.js');
 
 /** What a store was told of sessions: by its options, later by its fields. Each value is checked as it comes. */
@@ -96,7 +97,7 @@ class Settings {
 
   /** The addon cannot tell by itself whether a stored expiry is in force. */
   get decidesExpiry() {
-    return this.#serializer !== JSON || typeof this.#ttl === 'function';
+    return usesApp(this);
   }
 
   /** When a session ends is to be known in any case. */

@@ -2,6 +2,7 @@
 
 const { RedisStore } = require('../..');
 const { closeAll, keepStore } = require('../support/stores.js');
+const { failuresOfGetsInTicks } = require('../support/ticks.js');
 
 // Nobody listens there.
 const url = 'redis://127.0.0.1:1';
@@ -32,18 +33,9 @@ describe.each([
 
   test('ticks after one another are bounded together', async () => {
     const store = keepStore(new RedisStore({ url, maxQueue: 20, commandTimeout: 500 }));
-    const codes = {};
-    const gets = [];
-    for (let tick = 0; tick < 10; tick++) {
-      for (let n = 0; n < 5; n++) {
-        const count = ({ code }) => {
-          codes[code] = (codes[code] ?? 0) + 1;
-        };
-        gets.push(store.get(idOf(5 * tick + n)).catch(count));
-      }
-      await new Promise(setImmediate);
-    }
-    await Promise.all(gets);
-    expect(codes).toEqual({ ERR_REDIS_QUEUE_FULL: 30, ERR_REDIS_UNAVAILABLE: 20 });
+    expect(await failuresOfGetsInTicks(store, idOf)).toEqual({
+      ERR_REDIS_QUEUE_FULL: 30,
+      ERR_REDIS_UNAVAILABLE: 20,
+    });
   });
 });

@@ -1,11 +1,11 @@
 'use strict';
 
-const { wrongValue } = require('../common/errors.js');
+const { optionName, wrongValue } = require('../common/errors.js');
 const { numberOf } = require('../connection/credentials.js');
 const { tlsSettings } = require('../connection/tls.js');
 const { isDatabase, natMap: natMapOf } = require('../connection/topology.js');
 
-const CLIENT = 'The "client" option';
+const CLIENT = optionName('client');
 
 /**
  * A live client's settings as `describeClient` gave them, in the form that the addon takes.

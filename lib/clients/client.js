@@ -1,12 +1,12 @@
 'use strict';
 
-const { wrongType, wrongValue } = require('../common/errors.js');
+const { optionName, wrongType, wrongValue } = require('../common/errors.js');
 const { describeGlide, falsifies, isGlide } = require('./glide.js');
 const { describeIoredis, isIoredis, isMock } = require('./ioredis.js');
 const { commandForm, describeNodeRedis, isNodeRedis } = require('./node-redis.js');
 const { NotCarried } = require('./settings.js');
 
-const CLIENT = 'The "client" option';
+const CLIENT = optionName('client');
 const EXPECTED =
   'a client of redis (4 to 6), ioredis (4 to 6), iovalkey or valkey-glide (2), ' +
   'or another object that runs any command by "sendCommand(args)", "call(command, ...args)" or "customCommand(args)"';

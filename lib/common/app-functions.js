@@ -4,6 +4,11 @@ const { coded, describe } = require('./errors.js');
 const { LONGEST_DELAY_MS } = require('./limits.js');
 const { clearTimeout, setTimeout } = require('./timers.js');
 
+/** Functions of the app have a part in the reading of sessions. They are to run in the async context of the call. */
+function usesApp({ serializer, ttl }) {
+  return serializer !== JSON || typeof ttl === 'function';
+}
+
 function isThenable(value) {
   return typeof value?.then === 'function';
 }
@@ -51,4 +56,4 @@ function inTime(promise, ms, what) {
   });
 }
 
-module.exports = { inTime, isThenable, thrown };
+module.exports = { inTime, isThenable, thrown, usesApp };

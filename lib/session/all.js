@@ -2,11 +2,10 @@
 
 const { Operation } = require('../boundary/outbox.js');
 const { Kind, Request } = require('../boundary/request.js');
-const { inTime, isThenable } = require('../common/app-functions.js');
+const { inTime, isThenable, usesApp } = require('../common/app-functions.js');
 const { nextTick, setImmediate } = require('../common/timers.js');
 const { ownCopy } = require('./copy.js');
 const { putExpiry } = require('./expiry.js');
-const { usesApp } = require('./get.js');
 
 /**
  * What is given page by page: the next one is asked for when this one has been taken in and the event loop has

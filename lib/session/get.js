@@ -1,7 +1,7 @@
 'use strict';
 
 const { Kind, Request } = require('../boundary/request.js');
-const { inTime, isThenable, thrown } = require('../common/app-functions.js');
+const { inTime, isThenable, thrown, usesApp } = require('../common/app-functions.js');
 const { elapsed, nextTick } = require('../common/timers.js');
 const { corrupt } = require('./corrupt.js');
 const { putExpiry } = require('./expiry.js');
@@ -29,11 +29,6 @@ class Get extends Request {
     else if (this.isTimed && usesApp(this.store)) this.runInAsyncScope(read, undefined, this, text, ends);
     else read(this, text, ends);
   }
-}
-
-/** Functions of the app may have a part in the reading. They are to run in the async context of the call. */
-function usesApp({ serializer, ttl }) {
-  return serializer !== JSON || typeof ttl === 'function';
 }
 
 /** Reads one session that is there already: its callback runs where `get` was called. */
@@ -97,4 +92,4 @@ function give(reader, session, text, ends) {
   reader.succeed(session);
 }
 
-module.exports = { Get, Hit, usesApp };
+module.exports = { Get, Hit };

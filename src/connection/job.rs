@@ -16,6 +16,13 @@ pub(crate) trait Settle: Send {
     fn settle(&mut self, replies: Vec<(usize, Reply)>);
 }
 
+/// A command of a job that is known by a number. Their order is that in which the app issued them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    pub(super) job: u64,
+    pub(super) at: usize,
+}
+
 /// Commands on their way. They enter the socket in the order in which they were sent.
 ///
 /// What was cut off by a lost connection is sent again within the deadline. That is right since every

@@ -1,15 +1,9 @@
 //! What the client has yet to answer: jobs, and where each of their commands is.
 
 use crate::connection::commands::Commands;
+pub(super) use crate::connection::job::Place;
 use crate::connection::{Job, Reply, Settle};
 use tokio::time::Instant;
-
-/// A command of a job. Their order is that in which the app issued them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
-    pub(super) job: u64,
-    pub(super) at: usize,
-}
 
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Stage {

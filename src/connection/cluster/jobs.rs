@@ -2,17 +2,11 @@
 
 use super::slots::slot;
 use crate::connection::commands::{Access, Commands};
+pub(super) use crate::connection::job::Place;
 use crate::connection::{Job, Reply, Settle};
 use crate::error::Error;
 use std::collections::BTreeMap;
 use tokio::time::Instant;
-
-/// A command of a job. Their order is that in which the app issued them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
-    pub(super) job: u64,
-    pub(super) at: usize,
-}
 
 /// A command and its slot.
 pub(super) type Routed = (Place, u16);
