@@ -169,7 +169,7 @@ class TcpProxy {
   /** Ends every fault. */
   async heal() {
     this.#network = { ...WORKING };
-    for (const connection of this.#connections) connection.release();
+    for (const connection of this.#connections) connection.heal();
     if (this.#listener === undefined) await this.listen();
   }
 
@@ -204,6 +204,10 @@ class Connection {
   #lose;
   #hasGap = false;
   #release = () => {};
+  #patience = new AbortController();
+
+  /** When the network became well again: what had come by then is delayed no longer. */
+  healed = 0;
 
   /** Bytes of replies that the client was sent. */
   passed = 0;
@@ -241,6 +245,18 @@ class Connection {
 
   release() {
     this.#release();
+  }
+
+  heal() {
+    this.healed = performance.now();
+    this.#patience.abort();
+    this.#patience = new AbortController();
+    this.release();
+  }
+
+  /** Resolves when the time is over, or the network is well again. */
+  delayed(ms) {
+    return sleep(ms, undefined, { signal: this.#patience.signal }).catch(() => {});
   }
 
   reset() {
@@ -295,19 +311,20 @@ class Connection {
   }
 }
 
-/** Carries what `side` sends, in order, each chunk after the delay that held when it came. */
+/** Carries what `side` sends, in order, each chunk after the delay that held when it came, while it holds. */
 function carry(side, connection, { delay, deliver, end, endMayBeReset = false }) {
   const queue = [];
   let isCarrying = false;
   const add = (bytes) => {
-    queue.push({ bytes, due: performance.now() + delay() });
+    const came = performance.now();
+    queue.push({ bytes, came, due: came + delay() });
     if (!isCarrying) run();
   };
   async function run() {
     isCarrying = true;
     for (let first = queue.shift(); first !== undefined; first = queue.shift()) {
       const wait = first.due - performance.now();
-      if (wait > 0) await sleep(wait);
+      if (wait > 0 && first.came >= connection.healed) await connection.delayed(wait);
       await connection.released;
       // A reset forgets what is under way.
       if (side.destroyed && side.errored) break;
