@@ -75,6 +75,13 @@ pub(super) async fn run(
     supervisor.finish();
 }
 
+/// Whether a job was sent by the connection that there is.
+#[derive(Clone, Copy, PartialEq)]
+enum Sent {
+    Yes,
+    No,
+}
+
 struct Supervisor {
     options: ConnectionOptions,
     shared: Arc<Shared>,
@@ -160,17 +167,13 @@ impl Supervisor {
         while self.waiting.front().is_some_and(|job| job.deadline <= now) {
             if let Some(job) = self.waiting.pop_front() {
                 self.unqueue(&job);
-                let error = if self.shared.health.is_ready() {
-                    self.unanswered(job.in_vain)
-                } else {
-                    self.unavailable(job.in_vain)
-                };
+                let error = self.overdue(&job, Sent::No);
                 job.fail(&error);
             }
         }
         while self.again.front().is_some_and(|job| job.deadline <= now) {
             if let Some(job) = self.again.pop_front() {
-                let error = self.unanswered(job.in_vain);
+                let error = self.overdue(&job, Sent::Yes);
                 job.fail(&error);
             }
         }
@@ -178,43 +181,36 @@ impl Supervisor {
         let may_come = !expired.is_empty();
         for (job, replies) in expired {
             if let Some(rest) = answer(job, replies, &self.shared.server, Rule::Plain).0 {
-                let error = self.unanswered(rest.in_vain);
+                let error = self.overdue(&rest, Sent::Yes);
                 rest.fail(&error);
             }
         }
         may_come
     }
 
-    /// The error of what was sent and not answered in time, after it had been sent in vain so often.
-    fn unanswered(&self, in_vain: u32) -> Error {
-        match &self.later {
-            Some(failure) => Error::Unserved {
-                server: self.shared.server.to_string(),
-                waited: self.options.command_timeout,
-                sent: in_vain.saturating_add(1),
-                cause: failure.cause.clone(),
-            },
-            None => Error::Timeout {
-                server: self.shared.server.to_string(),
-                waited: self.options.command_timeout,
-            },
-        }
-    }
-
-    /// The error of what waited for a connection in vain, after it had been sent in vain so often.
-    fn unavailable(&self, in_vain: u32) -> Error {
+    /// Why nothing came of a job in time.
+    fn overdue(&self, job: &Job, sent: Sent) -> Error {
+        let server = self.shared.server.to_string();
         let waited = self.options.command_timeout;
         let down = self.shared.health.down();
-        // No attempt to connect has failed since it was sent.
-        if in_vain > 0 && down.attempts <= 1 && !down.silent {
-            return Error::Unserved {
-                server: self.shared.server.to_string(),
+        let cause = match &self.later {
+            Some(failure) => Some(failure.cause.clone()),
+            // No attempt to connect has failed since.
+            None if job.in_vain > 0 && down.attempts <= 1 && !down.silent => Some(down.cause),
+            None => None,
+        };
+        match cause {
+            Some(cause) => Error::Unserved {
+                server,
                 waited,
-                sent: in_vain,
-                cause: down.cause,
-            };
+                sent: job.in_vain.saturating_add((sent == Sent::Yes).into()),
+                cause,
+            },
+            None if sent == Sent::Yes || self.shared.health.is_ready() => {
+                Error::Timeout { server, waited }
+            }
+            None => self.shared.unavailable(waited),
         }
-        self.shared.unavailable(waited)
     }
 
     /// Tells everybody that it is over.
@@ -303,6 +299,36 @@ mod tests {
             // It was left.
             assert!(server.join().expect("no panic").is_err());
         }
+    }
+
+    #[tokio::test]
+    async fn what_was_put_off_and_has_no_answer_to_the_last_attempt_tells_why_it_was_put_off() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        // Ends with the process: it accepts for as long as it is connected to.
+        std::thread::spawn(move || -> std::io::Result<()> {
+            let mut reply: &[u8] = b"-READONLY not now\r\n";
+            for client in listener.incoming() {
+                let mut client = client?;
+                let_in(&mut client, "")?;
+                client.read_exact(&mut [0])?;
+                client.write_all(std::mem::take(&mut reply))?;
+                // A client that leaves has no more to say.
+                let _ = client.read_to_end(&mut Vec::new());
+            }
+            Ok(())
+        });
+        let mut options =
+            crate::options::parse_url(&format!("redis://127.0.0.1:{port}")).expect("a URL");
+        options.command_timeout = Duration::from_millis(500);
+        let connection = Connection::open(&Handle::current(), options);
+        let set: [&[u8]; 3] = [b"SET", b"k", b"v"];
+        let reply = connection.ask(Access::Write, Expect::Okay, None, &set);
+        let Ok(Err(Error::Unserved { sent, cause, .. })) = timeout(ENOUGH, reply).await else {
+            panic!("served, or of another cause");
+        };
+        assert_eq!(sent, 2);
+        assert!(cause.contains("READONLY"), "{cause}");
     }
 
     #[tokio::test]
