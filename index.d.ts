@@ -106,7 +106,7 @@ export interface RedisStoreOptions {
    */
   credentials?: (() => Credentials | Promise<Credentials>) | undefined;
   /**
-   * How long one attempt to connect may take, in milliseconds. Beside an attempt that hangs for a second, another
+   * How long one attempt to connect may take, in milliseconds. Beside an attempt that hangs for 750, another
    * one is begun. @default the client's own, else 5000
    */
   connectTimeout?: number | undefined;

@@ -183,6 +183,21 @@ test('an attempt to connect that hangs is not waited for: another one that is an
   expect(await found).toBeNull();
 });
 
+test('an attempt whose bytes are lost just before the network is well again: there is service within a second', async () => {
+  const store = await openStore('url', network.port, { commandTimeout: DEADLINE_MS });
+  const { failed } = await underTraffic(store, { deadline: DEADLINE_MS }, async () => {
+    const before = network.accepted;
+    let lost;
+    network.silence();
+    await until(() => {
+      if (network.accepted === before) lost = network.lost;
+      return network.accepted > before && network.lost > lost;
+    });
+    await network.heal();
+  });
+  expect(Object.keys(failed)).toEqual(['ERR_REDIS_TIMEOUT']);
+});
+
 test('attempts to connect that hang do not pile up', async () => {
   network.silence();
   const store = await openStore('url', network.port, { connectTimeout: 20_000, commandTimeout: 20_000 });

@@ -11,8 +11,9 @@ use std::pin::pin;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
-/// After so long without an end, an attempt counts as hanging.
-const HANGING: Duration = Duration::from_secs(1);
+/// After so long without an end, an attempt counts as hanging. It bounds how long a network that is well again goes
+/// unnoticed: less than a second, connecting included.
+const HANGING: Duration = Duration::from_millis(750);
 /// What those have that join it, so that there are never more than two of them: whoever answers at all, but
 /// slowly, has the first attempt's whole time.
 const JOINED: Duration = HANGING.saturating_mul(2);
