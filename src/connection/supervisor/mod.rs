@@ -75,13 +75,6 @@ pub(super) async fn run(
     supervisor.finish();
 }
 
-/// Whether a job was sent by the connection that there is.
-#[derive(Clone, Copy, PartialEq)]
-enum Sent {
-    Yes,
-    No,
-}
-
 struct Supervisor {
     options: ConnectionOptions,
     shared: Arc<Shared>,
@@ -167,13 +160,13 @@ impl Supervisor {
         while self.waiting.front().is_some_and(|job| job.deadline <= now) {
             if let Some(job) = self.waiting.pop_front() {
                 self.unqueue(&job);
-                let error = self.overdue(&job, Sent::No);
+                let error = self.overdue(&job, job.in_vain);
                 job.fail(&error);
             }
         }
         while self.again.front().is_some_and(|job| job.deadline <= now) {
             if let Some(job) = self.again.pop_front() {
-                let error = self.overdue(&job, Sent::Yes);
+                let error = self.overdue(&job, job.in_vain.saturating_add(1));
                 job.fail(&error);
             }
         }
@@ -181,15 +174,15 @@ impl Supervisor {
         let may_come = !expired.is_empty();
         for (job, replies) in expired {
             if let Some(rest) = answer(job, replies, &self.shared.server, Rule::Plain).0 {
-                let error = self.overdue(&rest, Sent::Yes);
+                let error = self.overdue(&rest, rest.in_vain.saturating_add(1));
                 rest.fail(&error);
             }
         }
         may_come
     }
 
-    /// Why nothing came of a job in time.
-    fn overdue(&self, job: &Job, sent: Sent) -> Error {
+    /// Why nothing came in time of a job that was sent so often: once more than in vain, if its last answer is still due.
+    fn overdue(&self, job: &Job, sent: u32) -> Error {
         let server = self.shared.server.to_string();
         let waited = self.options.command_timeout;
         let down = self.shared.health.down();
@@ -203,10 +196,10 @@ impl Supervisor {
             Some(cause) => Error::Unserved {
                 server,
                 waited,
-                sent: job.in_vain.saturating_add((sent == Sent::Yes).into()),
+                sent,
                 cause,
             },
-            None if sent == Sent::Yes || self.shared.health.is_ready() => {
+            None if sent > job.in_vain || self.shared.health.is_ready() => {
                 Error::Timeout { server, waited }
             }
             None => self.shared.unavailable(waited),
@@ -246,6 +239,15 @@ mod tests {
     /// For what comes soon, if it ever does: the floods of servers leave a busy machine little time.
     const ENOUGH: Duration = Duration::from_secs(30);
 
+    /// A server, and the settings of a connection to it.
+    fn listen() -> (TcpListener, ConnectionOptions) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let options =
+            crate::options::parse_url(&format!("redis://127.0.0.1:{port}")).expect("a URL");
+        (listener, options)
+    }
+
     /// What a client sends at once.
     fn received(client: &mut TcpStream) -> std::io::Result<String> {
         let mut bytes = vec![0; 64 * 1024];
@@ -280,14 +282,11 @@ mod tests {
     async fn a_server_that_never_stops_keeps_nobody_from_deadlines_and_the_end() {
         let push = ">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n";
         for (head, text) in [("", push), ("*500000000\r\n", ":1\r\n")] {
-            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-            let port = listener.local_addr().expect("an address").port();
+            let (listener, mut options) = listen();
             let server = std::thread::spawn(move || {
                 let (client, _) = listener.accept()?;
                 flood(client, head, text)
             });
-            let mut options =
-                crate::options::parse_url(&format!("redis://127.0.0.1:{port}")).expect("a URL");
             options.command_timeout = Duration::from_millis(500);
             let connection = Connection::open(&Handle::current(), options);
             let get: [&[u8]; 2] = [b"GET", b"k"];
@@ -303,8 +302,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_put_off_and_has_no_answer_to_the_last_attempt_tells_why_it_was_put_off() {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let port = listener.local_addr().expect("an address").port();
+        let (listener, mut options) = listen();
         // Ends with the process: it accepts for as long as it is connected to.
         std::thread::spawn(move || -> std::io::Result<()> {
             let mut reply: &[u8] = b"-READONLY not now\r\n";
@@ -318,8 +316,6 @@ mod tests {
             }
             Ok(())
         });
-        let mut options =
-            crate::options::parse_url(&format!("redis://127.0.0.1:{port}")).expect("a URL");
         options.command_timeout = Duration::from_millis(500);
         let connection = Connection::open(&Handle::current(), options);
         let set: [&[u8]; 3] = [b"SET", b"k", b"v"];
@@ -333,8 +329,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_reply_too_many_in_the_set_up_answers_no_command() {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let port = listener.local_addr().expect("an address").port();
+        let (listener, mut options) = listen();
         // Ends with the process: it accepts for as long as it is connected to.
         std::thread::spawn(move || {
             for mut client in listener.incoming().flatten() {
@@ -343,8 +338,6 @@ mod tests {
                 let _ = client.read_to_end(&mut Vec::new());
             }
         });
-        let mut options =
-            crate::options::parse_url(&format!("redis://127.0.0.1:{port}")).expect("a URL");
         options.command_timeout = Duration::from_millis(500);
         let connection = Connection::open(&Handle::current(), options);
         let set: [&[u8]; 3] = [b"SET", b"k", b"v"];
@@ -376,8 +369,7 @@ mod tests {
 
     #[tokio::test]
     async fn credentials_that_are_renewed_while_it_connects_come_into_force() {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let port = listener.local_addr().expect("an address").port();
+        let (listener, mut options) = listen();
         let (tell, mut told) = mpsc::unbounded_channel();
         let (go, goes) = std::sync::mpsc::channel::<()>();
         // Lets the client in when told to, and tells what it says.
@@ -392,8 +384,6 @@ mod tests {
             let _ = tell.send(received(&mut client)?);
             client.write_all(b"+OK\r\n")
         });
-        let mut options =
-            crate::options::parse_url(&format!("redis://127.0.0.1:{port}")).expect("a URL");
         options.credentials = Some(1);
         let connection = Connection::open(&Handle::current(), options);
         let (want, mut wanted) = mpsc::unbounded_channel();
