@@ -204,10 +204,7 @@ class Connection {
   #lose;
   #hasGap = false;
   #release = () => {};
-  #patience = new AbortController();
-
-  /** When the network became well again: what had come by then is delayed no longer. */
-  healed = 0;
+  #delays = new AbortController();
 
   /** Bytes of replies that the client was sent. */
   passed = 0;
@@ -247,16 +244,15 @@ class Connection {
     this.#release();
   }
 
-  heal() {
-    this.healed = performance.now();
-    this.#patience.abort();
-    this.#patience = new AbortController();
-    this.release();
+  /** Aborted when the network is well again: what has come by then is delayed no longer. */
+  get delays() {
+    return this.#delays.signal;
   }
 
-  /** Resolves when the time is over, or the network is well again. */
-  delayed(ms) {
-    return sleep(ms, undefined, { signal: this.#patience.signal }).catch(() => {});
+  heal() {
+    this.#delays.abort();
+    this.#delays = new AbortController();
+    this.release();
   }
 
   reset() {
@@ -316,15 +312,15 @@ function carry(side, connection, { delay, deliver, end, endMayBeReset = false })
   const queue = [];
   let isCarrying = false;
   const add = (bytes) => {
-    const came = performance.now();
-    queue.push({ bytes, came, due: came + delay() });
+    queue.push({ bytes, due: performance.now() + delay(), signal: connection.delays });
     if (!isCarrying) run();
   };
   async function run() {
     isCarrying = true;
     for (let first = queue.shift(); first !== undefined; first = queue.shift()) {
       const wait = first.due - performance.now();
-      if (wait > 0 && first.came >= connection.healed) await connection.delayed(wait);
+      // Only an abort rejects it.
+      if (wait > 0) await sleep(wait, undefined, { signal: first.signal }).catch(() => {});
       await connection.released;
       // A reset forgets what is under way.
       if (side.destroyed && side.errored) break;
