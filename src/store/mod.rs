@@ -5,6 +5,7 @@
 
 mod client;
 mod completions;
+mod environment;
 mod json;
 mod near;
 mod options;
