@@ -11,7 +11,7 @@
 //! - [`connection`]: one connection that comes back after every loss, with deadlines. The only rooms
 //!   that know sockets, TLS and the redis crate's connection types.
 //! - [`cache`]: sessions that were read and are kept in this process.
-//! - [`options`] and [`error`]: the ground floor.
+//! - [`options`], [`error`] and [`redaction`]: the ground floor.
 
 #![deny(unsafe_code)]
 #![allow(
@@ -24,5 +24,6 @@ mod cache;
 mod connection;
 mod error;
 mod options;
+mod redaction;
 mod session;
 mod store;

@@ -3,7 +3,7 @@
 use super::failure::Failure;
 use super::link::Link;
 use super::sentinel::Sentinels;
-use super::{Credentials, handshake, names, tls};
+use super::{Credentials, blocking, handshake, names, tls};
 use crate::options::{Address, ConnectionOptions, Node, TlsOptions};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -145,8 +145,8 @@ pub(super) async fn moved(sentinels: Option<&Sentinels>, address: &Address) -> F
 
 /// TLS, ready to be used. Reading the system's roots blocks, so it is not done on the runtime's thread.
 async fn client(settings: TlsOptions) -> Result<tls::Client, Failure> {
-    match tokio::task::spawn_blocking(move || tls::Client::new(&settings)).await {
+    match blocking::run(move || tls::Client::new(&settings)).await {
         Ok(client) => client.map_err(Failure::refused),
-        Err(_) => Err(Failure::lost("TLS could not be set up")),
+        Err(error) => Err(Failure::lost(format!("TLS could not be set up: {error}"))),
     }
 }

@@ -13,6 +13,8 @@ pub(super) struct Failure {
 pub(super) enum FailureKind {
     /// The server could not be reached, or the connection was cut.
     Lost,
+    /// The server's bytes make no reply, or not one to what it was asked.
+    Unreadable,
     /// The server did not answer in time.
     Silent,
     /// The server's answer, where a further attempt will not change it by itself.
@@ -24,6 +26,13 @@ impl Failure {
         Self {
             cause: cause.to_string(),
             kind: FailureKind::Lost,
+        }
+    }
+
+    pub(super) fn unreadable(cause: impl ToString) -> Self {
+        Self {
+            cause: cause.to_string(),
+            kind: FailureKind::Unreadable,
         }
     }
 
@@ -60,7 +69,7 @@ impl Failure {
 
     /// Commands and replies are out of step: a later reply would reach another's request.
     pub(super) fn out_of_step() -> Self {
-        Self::lost("the server sent a reply that does not fit")
+        Self::unreadable("the server sent a reply that does not fit")
     }
 
     pub(super) fn closed() -> Self {
@@ -75,7 +84,7 @@ impl From<RedisError> for Failure {
             Self::lost(error)
         } else {
             // The codec's own words quote what it read.
-            Self::lost("the server sent what is not Redis's protocol")
+            Self::unreadable("the server sent what is not Redis's protocol")
         }
     }
 }

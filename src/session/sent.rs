@@ -116,8 +116,8 @@ impl<A: Answers> Sent<A> {
         writing: Option<Writing>,
         reply: Reply,
     ) -> Option<Answer> {
-        let server = self.sessions.connection().server();
-        let attempt = match guarded.settle(&self.sessions.dialect, server, means, reply) {
+        let connection = self.sessions.connection();
+        let attempt = match guarded.settle(&self.sessions.dialect, connection, means, reply) {
             Ok(answer) => return Some(answer),
             Err(attempt) => attempt,
         };

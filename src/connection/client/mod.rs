@@ -28,6 +28,7 @@ pub(crate) use self::port::{Executor, Port, Said};
 use self::jobs::{Place, Stage, Work};
 use self::queue::Queue;
 use self::state::State;
+use super::clock;
 use super::inbox::Inbox;
 use super::status::{Down, Watches};
 use super::supervisor::longest_silence;
@@ -142,6 +143,10 @@ impl Driver {
                 }
                 () = sleep_until(alarm) => {}
             }
+            if clock::note_wake(alarm) {
+                // While the process was stopped, the client could not answer.
+                self.heard = Instant::now();
+            }
         }
     }
 
@@ -160,7 +165,7 @@ impl Driver {
         let now = Instant::now();
         let mut alarm = now + CALM;
         if let Some(work) = self.jobs.values().next() {
-            alarm = alarm.min(work.deadline);
+            alarm = alarm.min(clock::wake(work.deadline));
         }
         if self.state == State::Connected && !self.given.is_empty() {
             alarm = alarm.min(self.heard + self.silence);

@@ -7,6 +7,7 @@ use super::{FIRST_PAUSE, LONGEST_PAUSE};
 use crate::connection::Reply;
 use crate::connection::commands::{Access, Expect};
 use crate::error::Error;
+use crate::redaction::redact;
 use redis::Value;
 use std::collections::BTreeMap;
 use tokio::time::Instant;
@@ -48,7 +49,9 @@ impl Driver {
         let work = self.jobs.get_mut(&place.job)?;
         let (reply, cause) = match (kind, value) {
             (0, Value::ServerError(error)) => {
-                let error = Error::from_reply(&server, error.code(), error.details());
+                let arguments = work.commands.words(place.at).map(|(word, _)| word);
+                let (code, details) = (error.code(), error.details());
+                let error = Error::from_reply_to(&server, arguments, code, details);
                 let cause = error.is_passing().then(|| error.to_string());
                 (Err(error), cause)
             }
@@ -108,7 +111,7 @@ fn as_sent(value: Value, expect: Expect) -> Value {
 /// The client's message, where it has failed.
 pub(super) fn reason(value: &Value) -> String {
     match value {
-        Value::BulkString(text) => String::from_utf8_lossy(text).into_owned(),
+        Value::BulkString(text) => redact(&String::from_utf8_lossy(text)),
         _ => "it gave no reason".into(),
     }
 }

@@ -36,7 +36,7 @@ use self::slots::{SLOTS, Slots};
 use super::inbox::Inbox;
 use super::status::{Down, Event, Watch, Watches};
 use super::tracking::Told;
-use super::{Message, Reply, Shared, Walker};
+use super::{Message, Reply, Shared, Walker, clock};
 use crate::error::Error;
 use crate::options::{Cluster, ConnectionOptions, Membership, Node};
 use std::sync::atomic::Ordering;
@@ -155,6 +155,7 @@ impl Router {
                 }
                 () = sleep_until(alarm) => {}
             }
+            clock::note_wake(alarm);
         }
     }
 
@@ -172,7 +173,7 @@ impl Router {
     /// When something has to be done, if nothing happens before.
     fn alarm(&self) -> Instant {
         [
-            self.jobs.deadline(),
+            self.jobs.deadline().map(clock::wake),
             self.parked.alarm(),
             self.questions.alarm(),
         ]
@@ -244,6 +245,7 @@ impl Router {
                 }
             }
             Event::Ready => {
+                self.shared.health.note_connection();
                 self.members.note_trouble(&node, None);
                 self.parked.try_all(Instant::now());
                 self.note_health(None);

@@ -3,6 +3,7 @@
 use super::Supervisor;
 use super::jittered;
 use crate::connection::attempt::Connector;
+use crate::connection::clock;
 use crate::connection::failure::{Failure, FailureKind};
 use crate::connection::link::Link;
 use crate::connection::status::{Down, Event};
@@ -62,7 +63,7 @@ impl Supervisor {
     }
 
     /// An error tells why nothing can be kept of what is read over the link.
-    fn begin_tracking(&mut self, link: &Link) -> Result<(), Error> {
+    pub(super) fn begin_tracking(&mut self, link: &Link) -> Result<(), Error> {
         match &mut self.tracking {
             Some(tracking) => tracking.begin(link, &self.shared.server),
             None => Ok(()),
@@ -113,11 +114,12 @@ impl Supervisor {
             if self.is_done() {
                 return None;
             }
-            let deadline = self.waiting.front().map(|job| job.deadline);
+            let wake = self.waiting.front().map(|job| clock::wake(job.deadline));
             tokio::select! {
                 biased;
                 result = &mut step => return Some(result),
-                () = at(deadline) => {
+                wake = at(wake) => {
+                    clock::note_wake(wake);
                     self.expire();
                 }
                 message = self.inbox.next() => {
@@ -131,9 +133,12 @@ impl Supervisor {
 }
 
 /// Never, for no time.
-async fn at(time: Option<Instant>) {
+async fn at(time: Option<Instant>) -> Instant {
     match time {
-        Some(time) => sleep_until(time).await,
+        Some(time) => {
+            sleep_until(time).await;
+            time
+        }
         None => std::future::pending().await,
     }
 }

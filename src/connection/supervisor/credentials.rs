@@ -4,13 +4,14 @@ use super::Supervisor;
 use crate::connection::failure::Failure;
 use crate::connection::handshake::User;
 use crate::connection::status::{Event, Watches};
-use crate::connection::{Credentials, Job, Reply, Settle};
+use crate::connection::{Credentials, Job, Reply, Settle, clock};
 use crate::error::Error;
+use crate::redaction::redact;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 /// Credentials are asked for anew when this part of their time is left.
 const RENEWAL_DIVISOR: u32 = 10;
@@ -59,7 +60,7 @@ impl Supervisor {
                 }
             }
             Err(cause) => {
-                self.renew = Some(Instant::now() + RENEWAL_PAUSE);
+                self.renew = Some(clock::now() + RENEWAL_PAUSE);
                 let error = self.credentials_error(cause);
                 self.watches.tell(&Event::Failed(error));
             }
@@ -78,7 +79,7 @@ impl Supervisor {
         let watches = self.watches.clone();
         let server = Arc::clone(&self.shared.server);
         let count = authentication.len();
-        let deadline = Instant::now() + self.options.command_timeout;
+        let deadline = clock::now() + self.options.command_timeout;
         let settle = Box::new(Renewal { watches, server });
         self.waiting
             .push_back(Job::new(authentication, count, deadline, settle));
@@ -88,7 +89,8 @@ impl Supervisor {
     fn credentials_error(&self, cause: String) -> Error {
         Error::Credentials {
             server: self.shared.server.to_string(),
-            cause,
+            // May be a message of the app's own.
+            cause: redact(&cause),
         }
     }
 
@@ -96,7 +98,7 @@ impl Supervisor {
         // What outlives the clock does not expire.
         self.renew = credentials
             .expires_in
-            .and_then(|left| Instant::now().checked_add(renewal_after(left)));
+            .and_then(|left| clock::now().checked_add(renewal_after(left)));
     }
 }
 
@@ -139,7 +141,7 @@ mod tests {
         assert_eq!(after(1), 250);
         assert_eq!(after(0), 5000);
         assert!(
-            Instant::now()
+            clock::now()
                 .checked_add(renewal_after(Duration::MAX))
                 .is_none()
         );

@@ -2,11 +2,11 @@
 
 use super::Supervisor;
 use super::in_flight::Asked;
-use crate::connection::Job;
 use crate::connection::commands::{Access, Commands, Expect};
 use crate::connection::failure::Failure;
 use crate::connection::link::Link;
 use crate::connection::tracking::Tracking;
+use crate::connection::{Job, clock};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -48,7 +48,7 @@ impl Supervisor {
             None => {
                 let idle = link.heard() + IDLE;
                 let probe = self.tracking.as_ref().and_then(Tracking::probe_at);
-                probe.map_or(idle, |probe| probe.min(idle))
+                probe.map_or(idle, |probe| clock::running(probe).min(idle))
             }
             Some(sent) => {
                 // While the socket still takes what was sent, that is a sign of life, too.
@@ -64,7 +64,7 @@ impl Supervisor {
     pub(super) fn probe(&mut self, link: &mut Link) -> Option<Failure> {
         let patience = self.patience(link);
         // Read last: what is due at once is due by now.
-        let now = Instant::now();
+        let now = clock::now();
         if self.renew.is_some_and(|time| time <= now) {
             self.renew = None;
             self.watches.ask_for_credentials();

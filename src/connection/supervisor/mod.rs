@@ -28,12 +28,15 @@ use self::window::Window;
 use super::failure::Failure;
 use super::inbox::Inbox;
 use super::sentinel::Sentinels;
-use super::status::{Event, Watch, Watches};
+use super::status::{Down, Event, Watch, Watches};
+use super::substitutes::Denied;
 use super::tracking::Tracking;
-use super::{Credentials, Job, Message, Shared, tls};
+use super::{Credentials, Job, Message, Shared, clock, tls};
 use crate::error::Error;
 use crate::options::ConnectionOptions;
+use futures_util::FutureExt;
 use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -59,18 +62,21 @@ pub(super) async fn run(
         window: Window::default(),
         again: VecDeque::new(),
         later: None,
+        replays: false,
         watches: Watches::default(),
         credentials: None,
         wanted: None,
         renew: None,
         served: false,
-        replied: Instant::now(),
+        replied: clock::now(),
         pause: Duration::ZERO,
     };
-    while let Some((link, primary)) = supervisor.connect().await {
-        if supervisor.serve(link, primary).await == Served::Closed {
-            break;
-        }
+    while AssertUnwindSafe(supervisor.run())
+        .catch_unwind()
+        .await
+        .is_err()
+    {
+        supervisor.recover();
     }
     supervisor.finish();
 }
@@ -93,6 +99,9 @@ struct Supervisor {
     /// The server's answer that began this: no more is sent, replies to reads count, writes are
     /// repeated so that they keep their order.
     later: Option<Failure>,
+    /// A command was denied that has a substitute: no more is sent until what is in flight is answered, and then what
+    /// was denied, and the writes after it.
+    replays: bool,
     watches: Watches,
     credentials: Option<Credentials>,
     /// An attempt to connect waits for credentials.
@@ -110,6 +119,32 @@ struct Supervisor {
 }
 
 impl Supervisor {
+    /// Connects and serves until the connection is closed.
+    async fn run(&mut self) {
+        while let Some((link, primary)) = self.connect().await {
+            if self.serve(link, primary).await == Served::Closed {
+                break;
+            }
+        }
+    }
+
+    /// Goes on after a panic, which has lost the socket: what is in flight is sent again.
+    fn recover(&mut self) {
+        let server = self.shared.server.to_string();
+        let error = Error::Interrupted { server };
+        self.end_tracking();
+        self.shared.health.set_ready(false);
+        self.shared.health.set_down(Down {
+            attempts: 0,
+            cause: error.to_string(),
+            silent: false,
+        });
+        self.take_back(&error, None);
+        self.later = None;
+        self.wanted = None;
+        self.watches.tell(&Event::Failed(error));
+    }
+
     fn accept(&mut self, message: Message) {
         match message {
             Message::Job(job) if self.inbox.is_closing() => {
@@ -156,7 +191,7 @@ impl Supervisor {
 
     /// Fails what has run out of time; whether replies to some of it may still come.
     fn expire(&mut self) -> bool {
-        let now = Instant::now();
+        let now = clock::now();
         while self.waiting.front().is_some_and(|job| job.deadline <= now) {
             if let Some(job) = self.waiting.pop_front() {
                 self.unqueue(&job);
@@ -173,7 +208,8 @@ impl Supervisor {
         let expired = self.in_flight.expire(now);
         let may_come = !expired.is_empty();
         for (job, replies) in expired {
-            if let Some(rest) = answer(job, replies, &self.shared.server, Rule::Plain).0 {
+            let server = &self.shared.server;
+            if let Some(rest) = answer(job, replies, server, Rule::Plain, Denied::ALL).job {
                 let error = self.overdue(&rest, rest.in_vain.saturating_add(1));
                 rest.fail(&error);
             }
@@ -398,6 +434,63 @@ mod tests {
         let next = timeout(ENOUGH, told.recv()).await;
         assert!(matches!(next, Ok(Some(text)) if text.contains("new")));
         assert!(server.join().expect("no panic").is_ok());
+    }
+
+    /// Panics when it is given replies.
+    struct Panicking;
+
+    impl crate::connection::Settle for Panicking {
+        fn settle(&mut self, _: Vec<(usize, crate::connection::Reply)>) {
+            panic!("expected by this test");
+        }
+    }
+
+    /// Collects the messages of errors.
+    struct Errors(mpsc::UnboundedSender<String>);
+
+    impl Watch for Errors {
+        fn event(&self, event: &Event) {
+            if let Event::Failed(error) = event {
+                // The test may be over.
+                let _ = self.0.send(error.to_string());
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_task_that_panics_is_reported_and_restarted() {
+        let (listener, options) = listen();
+        // Ends with the process: it accepts for as long as it is connected to.
+        std::thread::spawn(move || {
+            for mut client in listener.incoming().flatten() {
+                std::thread::spawn(move || -> std::io::Result<()> {
+                    let_in(&mut client, "")?;
+                    loop {
+                        let commands = received(&mut client)?;
+                        if commands.is_empty() {
+                            return Ok(());
+                        }
+                        let pongs = commands.matches("PING").count();
+                        let gets = commands.matches("GET").count();
+                        client.write_all("+PONG\r\n".repeat(pongs).as_bytes())?;
+                        client.write_all("$1\r\nx\r\n".repeat(gets).as_bytes())?;
+                    }
+                });
+            }
+        });
+        let connection = Connection::open(&Handle::current(), options);
+        let (tell, mut errors) = mpsc::unbounded_channel();
+        let watch: Arc<dyn Watch> = Arc::new(Errors(tell));
+        connection.watch(Arc::downgrade(&watch));
+        let words: [&[u8]; 2] = [b"GET", b"k"];
+        let get = super::super::Commands::of(Access::Read, Expect::Text, Some(1), &words);
+        connection.send(get, Box::new(Panicking));
+        let error = timeout(ENOUGH, errors.recv()).await;
+        assert!(matches!(error, Ok(Some(error)) if error.contains("ended unexpectedly")));
+        let reply = connection.ask(Access::Read, Expect::Text, Some(1), &words);
+        let reply = timeout(ENOUGH, reply).await;
+        assert!(matches!(reply, Ok(Ok(_))), "{reply:?}");
+        assert!(timeout(ENOUGH, connection.close()).await.is_ok());
     }
 
     #[test]

@@ -3,23 +3,27 @@
 use super::Supervisor;
 use super::in_flight::Asked;
 use super::liveness::IDLE;
+use super::loss::HangUp;
 use crate::cache::{Cache, Moment};
-use crate::connection::Message;
 use crate::connection::attempt::moved;
 use crate::connection::failure::{Failure, FailureKind};
 use crate::connection::link::Link;
 use crate::connection::status::{Down, Event};
+use crate::connection::{Job, Message, clock};
 use crate::error::Error;
 use crate::options::Address;
 use redis::Value;
 use std::future::{Future, pending};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 /// Replies that are taken before others have their turn: they may come without an end.
 const MOST_REPLIES: usize = 4096;
+/// How often the socket is read before time is judged. Each round is bounded by the link.
+const MOST_ROUNDS: usize = 64;
 /// Bytes that wait for the socket before further jobs wait themselves: a job is then dropped by its
 /// deadline without having been sent.
 const MOST_BACKLOG: usize = 1024 * 1024;
@@ -34,7 +38,7 @@ impl Supervisor {
     pub(super) async fn serve(&mut self, mut link: Link, address: Address) -> Served {
         self.served = false;
         self.window.begin();
-        self.replied = Instant::now();
+        self.replied = clock::now();
         let sentinels = self.sentinels.clone();
         let moved = moved(sentinels.as_ref(), &address);
         let failure = self.exchange(&mut link, moved).await;
@@ -43,8 +47,17 @@ impl Supervisor {
             None => return Served::Closed,
             Some(failure) => failure,
         };
-        let is_hang_up = matches!(failure.kind, FailureKind::Lost) && self.later.is_none();
-        let hang_up = is_hang_up.then(|| failure.cause.clone());
+        let hang_up = match failure.kind {
+            FailureKind::Lost if self.later.is_none() => Some(HangUp {
+                cause: failure.cause.clone(),
+                is_unreadable: false,
+            }),
+            FailureKind::Unreadable => Some(HangUp {
+                cause: failure.cause.clone(),
+                is_unreadable: true,
+            }),
+            _ => None,
+        };
         // Whatever the server said last came before: what is in flight now goes unanswered, and is sent
         // again. It must not arrive twice.
         link.abort();
@@ -81,7 +94,10 @@ impl Supervisor {
             .map(|tracking| Arc::clone(tracking.cache()));
         let mut read_again = pin!(resumed(cache.as_deref()));
         loop {
-            if self.later.is_none() {
+            if self.replays && self.later.is_none() && !self.in_flight.is_wanted() {
+                self.replay(link);
+            }
+            if self.later.is_none() && !self.replays {
                 self.send_waiting(link);
             }
             if !self.in_flight.is_wanted() {
@@ -93,9 +109,9 @@ impl Supervisor {
                 }
             }
             // Set to the earliest time at which something may have to be done; it may ring early.
-            let due = self.due(link);
-            if due < alarm.deadline() {
-                alarm.as_mut().reset(due);
+            let wake = self.wake(link);
+            if wake < alarm.deadline() {
+                alarm.as_mut().reset(wake);
             }
             let mut is_due = false;
             tokio::select! {
@@ -104,7 +120,7 @@ impl Supervisor {
                     if let Err(failure) = self.take_replies(reply, link) {
                         return Some(failure);
                     }
-                    is_due = link.heard() >= alarm.deadline();
+                    is_due = clock::system(link.heard()) >= alarm.deadline();
                 }
                 next = self.inbox.next() => self.accept_all(next),
                 failure = &mut moved => return Some(failure),
@@ -115,11 +131,20 @@ impl Supervisor {
                 }
             }
             if is_due {
+                if clock::note_wake(alarm.deadline()) {
+                    link.note_stop();
+                    self.replied = self.replied.min(clock::now());
+                }
+                if self.is_overdue(link)
+                    && let Err(failure) = self.take_pending(link).await
+                {
+                    return Some(failure);
+                }
                 if let Some(failure) = self.do_due(link) {
                     return Some(failure);
                 }
-                let due = self.due(link);
-                alarm.as_mut().reset(due);
+                let wake = self.wake(link);
+                alarm.as_mut().reset(wake);
             }
             self.in_flight.note_written(link);
         }
@@ -146,6 +171,42 @@ impl Supervisor {
         Ok(())
     }
 
+    /// Returns the system time at which something may have to be done.
+    fn wake(&self, link: &Link) -> Instant {
+        let due = self.due(link);
+        if self.in_flight.is_wanted() || !self.waiting.is_empty() {
+            clock::wake(due)
+        } else {
+            clock::system(due)
+        }
+    }
+
+    fn is_overdue(&self, link: &Link) -> bool {
+        !self.in_flight.is_empty() && self.due(link) <= clock::now()
+    }
+
+    /// Takes the replies that have come by now, before time is judged: after a stop of the process, the runtime may
+    /// not have looked into the socket yet.
+    async fn take_pending(&mut self, link: &mut Link) -> Result<(), Failure> {
+        // A server that never stops must not keep the others from their turn.
+        let mut left = self.in_flight.owed() + MOST_REPLIES;
+        for _ in 0..MOST_ROUNDS {
+            // Has the runtime look, and others have their turn.
+            tokio::task::yield_now().await;
+            let received = link.received();
+            while left > 0
+                && let Some(reply) = link.try_next()
+            {
+                self.take_reply(reply?, link.heard())?;
+                left -= 1;
+            }
+            if left == 0 || link.received() == received {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Does what its time has come for. Why the connection is to be given up, if it is.
     fn do_due(&mut self, link: &mut Link) -> Option<Failure> {
         if self.expire() {
@@ -161,6 +222,17 @@ impl Supervisor {
             self.accept(message);
             next = self.inbox.try_next();
         }
+    }
+
+    /// Queues again, before what waits, what was denied and can be sent as a substitute.
+    fn replay(&mut self, link: &Link) {
+        self.replays = false;
+        let count = self.again.iter().map(Job::operations).sum();
+        self.shared.queued.fetch_add(count, Ordering::Relaxed);
+        self.again.append(&mut self.waiting);
+        self.waiting = std::mem::take(&mut self.again);
+        // An error was reported when the link was opened.
+        let _ = self.begin_tracking(link);
     }
 
     fn send_waiting(&mut self, link: &mut Link) {
@@ -182,11 +254,15 @@ impl Supervisor {
             let due = job.pending.len().min(room);
             room -= due;
             let mut end = 0;
-            if due == job.commands.len() {
+            let denied = self.in_flight.denied;
+            if due == job.commands.len() && denied.is_empty() {
                 end = link.send(job.commands.all_bytes());
             } else {
                 for &command in &job.pending[..due] {
-                    end = link.send(job.commands.bytes(command));
+                    end = match denied.replace(&job.commands, command) {
+                        Some(substitute) => link.send(substitute.all_bytes()),
+                        None => link.send(job.commands.bytes(command)),
+                    };
                 }
             }
             let first = job.pending.first();
