@@ -59,6 +59,7 @@ pub(super) async fn run(
         window: Window::default(),
         again: VecDeque::new(),
         later: None,
+        links: 0,
         watches: Watches::default(),
         credentials: None,
         wanted: None,
@@ -93,6 +94,8 @@ struct Supervisor {
     /// The server's answer that began this: no more is sent, replies to reads count, writes are
     /// repeated so that they keep their order.
     later: Option<Failure>,
+    /// How many links have served, the present one included.
+    links: u64,
     watches: Watches,
     credentials: Option<Credentials>,
     /// An attempt to connect waits for credentials.
