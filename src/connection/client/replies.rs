@@ -55,6 +55,10 @@ impl Driver {
                 let cause = error.is_passing().then(|| error.to_string());
                 (Err(error), cause)
             }
+            // The client sent it again, or read it, over another connection.
+            (0, _) if !work.commands.may_use(self.links) => {
+                (Err(Error::LinkReplaced { server }), None)
+            }
             (0, value) => (Ok(as_sent(value, work.commands.expect(place.at))), None),
             (kind, message) => {
                 let cause = reason(&message);
@@ -66,6 +70,7 @@ impl Driver {
             }
         };
         if let Some(cause) = cause {
+            self.links += u64::from(kind == 1);
             work.trouble = Some(cause);
             work.attempts += 1;
             let first = self.failure.unwrap_or(number);

@@ -63,6 +63,7 @@ pub(super) async fn run(
         again: VecDeque::new(),
         later: None,
         replays: false,
+        links: 0,
         watches: Watches::default(),
         credentials: None,
         wanted: None,
@@ -102,6 +103,8 @@ struct Supervisor {
     /// A command was denied that has a substitute: no more is sent until what is in flight is answered, and then what
     /// was denied, and the writes after it.
     replays: bool,
+    /// How many links have served, the present one included.
+    links: u64,
     watches: Watches,
     credentials: Option<Credentials>,
     /// An attempt to connect waits for credentials.
