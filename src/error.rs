@@ -157,19 +157,27 @@ impl Error {
     /// looks for its primary, was made a replica, has too many clients; or a proxy has lost its server.
     pub(crate) fn is_passing(&self) -> bool {
         match self {
-            Self::Reply { reply, message, .. } => match (reply.as_str(), message.as_str()) {
-                (
-                    "LOADING" | "BUSY" | "TRYAGAIN" | "CLUSTERDOWN" | "MASTERDOWN" | "READONLY",
-                    _,
-                ) => true,
-                // Envoy.
-                ("upstream", "failure") | ("no", "upstream host") => true,
-                ("ERR", message) => {
-                    message.starts_with("max number of clients")
-                        || UPSTREAM_ERRORS.contains(&message)
-                }
-                _ => false,
-            },
+            Self::Reply { reply, message, .. } => {
+                matches!(
+                    reply.as_str(),
+                    "LOADING" | "BUSY" | "TRYAGAIN" | "CLUSTERDOWN" | "MASTERDOWN" | "READONLY"
+                ) || message.starts_with("max number of clients")
+                    || self.is_upstream()
+            }
+            _ => false,
+        }
+    }
+
+    /// Returns true for the errors of proxies that cannot reach a server.
+    pub(crate) fn is_upstream(&self) -> bool {
+        let Self::Reply { reply, message, .. } = self else {
+            return false;
+        };
+        match reply.as_str() {
+            // Envoy.
+            "upstream" => message == "failure",
+            "no" => message == "upstream host",
+            "ERR" => UPSTREAM_ERRORS.contains(&message.as_str()),
             _ => false,
         }
     }

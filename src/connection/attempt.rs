@@ -1,6 +1,7 @@
 //! One attempt to connect: from the options to a connection on which we are known.
 
 use super::failure::Failure;
+use super::handshake::Greeting;
 use super::link::Link;
 use super::sentinel::Sentinels;
 use super::{Credentials, blocking, handshake, names, tls};
@@ -28,6 +29,8 @@ pub(super) struct Connector {
     pub(super) tls: Option<tls::Client>,
     pub(super) sentinels: Option<Sentinels>,
     pub(super) credentials: Option<Credentials>,
+    /// What the server let us say last.
+    pub(super) greeting: Greeting,
 }
 
 impl Connector {
@@ -86,6 +89,7 @@ impl Connector {
             &address,
             self.tls.as_ref(),
             self.credentials.as_ref(),
+            &mut self.greeting,
         );
         // A primary that hangs while its sentinels make another one is not to be waited for.
         let link = tokio::select! {

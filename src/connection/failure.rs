@@ -13,6 +13,10 @@ pub(super) struct Failure {
 pub(super) enum FailureKind {
     /// The server could not be reached, or the connection was cut.
     Lost,
+    /// The server ended a connection on which it was greeted. It may not know a command of the greeting.
+    HungUp,
+    /// A proxy has lost its server, or one of several.
+    Upstream,
     /// The server's bytes make no reply, or not one to what it was asked.
     Unreadable,
     /// The server did not answer in time.
@@ -33,6 +37,20 @@ impl Failure {
         Self {
             cause: cause.to_string(),
             kind: FailureKind::Unreadable,
+        }
+    }
+
+    pub(super) fn hung_up(cause: impl ToString) -> Self {
+        Self {
+            cause: cause.to_string(),
+            kind: FailureKind::HungUp,
+        }
+    }
+
+    pub(super) fn upstream(cause: impl ToString) -> Self {
+        Self {
+            cause: cause.to_string(),
+            kind: FailureKind::Upstream,
         }
     }
 

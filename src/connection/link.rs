@@ -3,7 +3,7 @@
 use super::clock;
 use super::codec::Codec;
 use super::commands::Commands;
-use super::failure::Failure;
+use super::failure::{Failure, FailureKind};
 use super::{socket, tls};
 use crate::error::Error;
 use crate::options::Address;
@@ -238,12 +238,17 @@ impl Link {
                 Ok(value) => replies.push(value),
                 // What the server said last is why it hung up.
                 Err(failure) => {
-                    return Err(match replies.pop() {
-                        Some(Value::ServerError(error)) => {
-                            let error =
-                                Error::from_reply("the server", error.code(), error.details());
-                            Failure::lost(format!("{error}, and closed the connection"))
+                    return Err(match (replies.pop(), &failure.kind) {
+                        (Some(Value::ServerError(error)), _) => {
+                            let (code, details) = (error.code(), error.details());
+                            let error = Error::from_reply("the server", code, details);
+                            let cause = format!("{error}, and closed the connection");
+                            match error.is_passing() || error.reply() == "WRONGPASS" {
+                                true => Failure::lost(cause),
+                                false => Failure::hung_up(cause),
+                            }
                         }
+                        (_, FailureKind::Lost) => Failure::hung_up(failure.cause),
                         _ => failure,
                     });
                 }

@@ -88,6 +88,14 @@ impl Denied {
         self.0 |= other.0;
     }
 
+    /// Returns true if a connection that was lost under the command was lost because of it. Under a read or a deletion of
+    /// a long value, it may be lost for its length.
+    pub(super) fn may_be_hung_up_on(self) -> bool {
+        let names = [&b"PTTL"[..], b"PEXPIRE", b"UNLINK"];
+        let mut denied = (0..TABLE.len()).filter(|&place| self.contains(place));
+        denied.any(|place| names.contains(&TABLE[place].name))
+    }
+
     fn contains(self, place: usize) -> bool {
         self.0 & (1 << place) != 0
     }

@@ -1,5 +1,6 @@
 //! Replies to the commands of a job: which are its answers, and what is left of it for the next connection.
 
+use super::held::Held;
 use crate::connection::commands::{Access, Commands};
 use crate::connection::failure::Failure;
 use crate::connection::substitutes::Denied;
@@ -12,12 +13,8 @@ use redis::Value;
 pub(super) enum Rule {
     /// They are answers like others: nothing can be repeated here.
     Plain,
-    /// What they answer is repeated, and so are the writes after it.
+    /// What they answer is repeated.
     PutOff,
-    /// One has come before: writes are repeated, whatever the answer.
-    Late,
-    /// Writes are repeated, whatever the answer; transient errors are answers.
-    Replay,
 }
 
 /// What is left of a job.
@@ -31,7 +28,8 @@ pub(super) struct Rest {
 }
 
 /// Gives a job the replies to the first of its pending commands. What is left of it: what was not
-/// answered, what the server will do later, what is denied and has a substitute, and, from then on, writes.
+/// answered, what the server will do later, what is denied and has a substitute, and writes to
+/// the keys of those. All but the first are added to `held`.
 /// `denied` are the commands that were sent as their substitutes.
 pub(super) fn answer(
     mut job: Job,
@@ -39,6 +37,7 @@ pub(super) fn answer(
     server: &str,
     rule: Rule,
     denied: Denied,
+    held: &mut Held,
 ) -> Rest {
     let mut replies = replies.into_iter();
     let mut later = None;
@@ -53,19 +52,21 @@ pub(super) fn answer(
         let reply = reply(server, &job.commands, at, value);
         if let Some(command) = untried(&reply, denied, &job.commands, at) {
             refused.add(command);
+            held.add(&job.commands, at);
             rest.push(at);
             continue;
         }
         match reply {
-            Err(error) if matches!(rule, Rule::PutOff | Rule::Late) && error.is_passing() => {
-                later.get_or_insert_with(|| Failure::lost(error));
+            Err(error) if rule == Rule::PutOff && error.is_passing() => {
+                later.get_or_insert_with(|| match error.is_upstream() {
+                    true => Failure::upstream(error),
+                    false => Failure::lost(error),
+                });
+                held.add(&job.commands, at);
                 rest.push(at);
             }
-            _ if (matches!(rule, Rule::Late | Rule::Replay)
-                || later.is_some()
-                || !refused.is_empty())
-                && job.commands.access(at) == Access::Write =>
-            {
+            _ if job.commands.access(at) == Access::Write && held.holds(&job.commands, at) => {
+                held.add(&job.commands, at);
                 rest.push(at);
             }
             reply => answers.push((at, reply)),
@@ -150,6 +151,7 @@ mod tests {
             "redis://h",
             Rule::PutOff,
             Denied::default(),
+            &mut Held::default(),
         );
         assert_eq!(job.expect("a rest").pending, [1, 2]);
         assert!(later.is_none());
@@ -165,8 +167,14 @@ mod tests {
             error("READONLY You can't write against a read only replica."),
             Value::Okay,
         ];
-        let Rest { job, later, .. } =
-            answer(job, replies, "redis://h", Rule::PutOff, Denied::default());
+        let Rest { job, later, .. } = answer(
+            job,
+            replies,
+            "redis://h",
+            Rule::PutOff,
+            Denied::default(),
+            &mut Held::default(),
+        );
         assert_eq!(job.expect("a rest").pending, [2, 3]);
         assert!(later.expect("put off").cause.contains("READONLY"));
         assert_eq!(
@@ -179,8 +187,14 @@ mod tests {
     fn answers_that_mean_no_are_answers() {
         let (job, record) = job(&[Access::Write]);
         let replies = vec![error("OOM command not allowed")];
-        let Rest { job, later, .. } =
-            answer(job, replies, "redis://h", Rule::PutOff, Denied::default());
+        let Rest { job, later, .. } = answer(
+            job,
+            replies,
+            "redis://h",
+            Rule::PutOff,
+            Denied::default(),
+            &mut Held::default(),
+        );
         assert!(job.is_none() && later.is_none());
         assert_eq!(*record.0.lock().expect("unpoisoned"), [(0, false)]);
     }

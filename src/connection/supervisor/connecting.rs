@@ -91,12 +91,14 @@ impl Supervisor {
             tls: self.tls.take(),
             sentinels: self.sentinels.take(),
             credentials: self.credentials.take(),
+            greeting: self.greeting,
         };
         let limit = limit.saturating_sub(begin.elapsed());
         let attempt = connector.connect(limit);
         let (connector, link) = self.wait(attempt).await?;
         self.tls = connector.tls;
         self.sentinels = connector.sentinels;
+        self.greeting = connector.greeting;
         match self.credentials.take() {
             None => self.credentials = connector.credentials,
             // They came while the link was being made with those before them.

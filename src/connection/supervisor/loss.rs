@@ -24,7 +24,8 @@ impl Supervisor {
         let mut again = std::mem::take(&mut self.again);
         self.replays = false;
         for (job, replies, denied) in self.in_flight.take() {
-            again.extend(answer(job, replies, &self.shared.server, rule, denied).job);
+            let server = &self.shared.server;
+            again.extend(answer(job, replies, server, rule, denied, &mut self.held).job);
         }
         for job in &mut again {
             job.in_vain = job.in_vain.saturating_add(1);
@@ -55,10 +56,19 @@ impl Supervisor {
     }
 
     /// The connection was lost under a single command, the first of the job. What is left of it.
-    fn suspect(&self, mut job: Job, hang_up: HangUp) -> Option<Job> {
+    fn suspect(&mut self, mut job: Job, hang_up: HangUp) -> Option<Job> {
         job.hang_ups += 1;
         // In a cluster, whoever repeats it counts.
         if job.hang_ups < MOST_HANG_UPS && self.options.membership == Membership::None {
+            return Some(job);
+        }
+        let first = job.pending.first();
+        let denied = first.and_then(|&at| self.hung_up.untried(&job.commands, at));
+        if let Some(denied) = denied.filter(|denied| denied.may_be_hung_up_on())
+            && self.options.membership == Membership::None
+        {
+            self.hung_up.add(denied);
+            job.hang_ups = 0;
             return Some(job);
         }
         let (count, cause) = (job.hang_ups, hang_up.cause);

@@ -7,11 +7,12 @@
 //! - [`connecting`]: attempts and pauses; [`credentials`]: those that the app's function gives.
 //! - [`serving`]: an open connection in use; [`in_flight`]: what is in its socket; [`replies`]: to whom its replies go,
 //!   [`answers`]: what of a job they leave to be done; [`liveness`]: whether the server lives.
-//! - [`loss`]: what is sent again; [`window`]: how much of it at once.
+//! - [`loss`]: what is sent again; [`held`]: what that holds up; [`window`]: how much of it at once.
 
 mod answers;
 mod connecting;
 mod credentials;
+mod held;
 mod in_flight;
 mod liveness;
 mod loss;
@@ -22,10 +23,12 @@ pub(super) mod window;
 pub(super) use self::liveness::longest_silence;
 
 use self::answers::{Rule, answer};
+use self::held::Held;
 use self::in_flight::InFlight;
 use self::serving::Served;
 use self::window::Window;
 use super::failure::Failure;
+use super::handshake::Greeting;
 use super::inbox::Inbox;
 use super::sentinel::Sentinels;
 use super::status::{Down, Event, Watch, Watches};
@@ -62,8 +65,11 @@ pub(super) async fn run(
         window: Window::default(),
         again: VecDeque::new(),
         later: None,
+        held: Held::default(),
         replays: false,
         links: 0,
+        hung_up: Denied::default(),
+        greeting: Greeting::default(),
         watches: Watches::default(),
         credentials: None,
         wanted: None,
@@ -100,11 +106,17 @@ struct Supervisor {
     /// The server's answer that began this: no more is sent, replies to reads count, writes are
     /// repeated so that they keep their order.
     later: Option<Failure>,
+    /// The keys of what is to be sent again.
+    held: Held,
     /// A command was denied that has a substitute: no more is sent until what is in flight is answered, and then what
     /// was denied, and the writes after it.
     replays: bool,
     /// How many links have served, the present one included.
     links: u64,
+    /// Commands on which a proxy hung up: each connection begins with their substitutes, for a while.
+    hung_up: Denied,
+    /// What the server let us say last at the begin of a connection, for as long.
+    greeting: Greeting,
     watches: Watches,
     credentials: Option<Credentials>,
     /// An attempt to connect waits for credentials.
@@ -212,7 +224,8 @@ impl Supervisor {
         let may_come = !expired.is_empty();
         for (job, replies) in expired {
             let server = &self.shared.server;
-            if let Some(rest) = answer(job, replies, server, Rule::Plain, Denied::ALL).job {
+            let held = &mut Held::default();
+            if let Some(rest) = answer(job, replies, server, Rule::Plain, Denied::ALL, held).job {
                 let error = self.overdue(&rest, rest.in_vain.saturating_add(1));
                 rest.fail(&error);
             }

@@ -83,7 +83,14 @@ impl Supervisor {
             job: rest,
             later,
             refused,
-        } = answer(job, replies, &self.shared.server, rule, denied);
+        } = answer(
+            job,
+            replies,
+            &self.shared.server,
+            rule,
+            denied,
+            &mut self.held,
+        );
         if !refused.is_empty() {
             self.in_flight.denied.add(refused);
             self.replays = true;
@@ -121,7 +128,7 @@ impl Supervisor {
             return;
         };
         // Once the server has put something off, nothing of what comes is kept.
-        if matches!(rule, Rule::Late | Rule::Replay) || sent.replies.is_empty() {
+        if !self.held.is_empty() || sent.replies.is_empty() {
             return;
         }
         let denied = sent.denied;
@@ -151,10 +158,8 @@ impl Supervisor {
     /// What is done about answers that mean "later".
     pub(super) fn rule(&self) -> Rule {
         match self.options.membership {
-            Membership::None if self.later.is_some() || self.replays => Rule::Late,
             Membership::None => Rule::PutOff,
             // The cluster repeats what is put off.
-            Membership::Member | Membership::Reader if self.replays => Rule::Replay,
             Membership::Member | Membership::Reader => Rule::Plain,
         }
     }

@@ -1,14 +1,17 @@
 //! An open connection in use: jobs go out, replies come, and what is due is done, one after the other.
 
 use super::Supervisor;
+use super::held::Held;
 use super::in_flight::Asked;
 use super::liveness::IDLE;
 use super::loss::HangUp;
 use crate::cache::{Cache, Moment};
 use crate::connection::attempt::moved;
 use crate::connection::failure::{Failure, FailureKind};
+use crate::connection::handshake::Greeting;
 use crate::connection::link::Link;
 use crate::connection::status::{Down, Event};
+use crate::connection::substitutes::Denied;
 use crate::connection::{Job, Message, clock};
 use crate::error::Error;
 use crate::options::Address;
@@ -28,6 +31,11 @@ const MOST_ROUNDS: usize = 64;
 /// deadline without having been sent.
 const MOST_BACKLOG: usize = 1024 * 1024;
 
+/// Before the next connection to a proxy that has lost a server.
+const UPSTREAM_PAUSE: Duration = Duration::from_millis(100);
+/// After a connection that lasted so long, it is tried again whether the server hangs up on a command.
+const REMEMBERED: Duration = Duration::from_secs(60);
+
 #[derive(PartialEq)]
 pub(super) enum Served {
     Lost,
@@ -38,12 +46,19 @@ impl Supervisor {
     pub(super) async fn serve(&mut self, mut link: Link, address: Address) -> Served {
         self.served = false;
         self.links += 1;
+        self.in_flight.denied = self.hung_up;
+        self.held = Held::default();
+        let begin = clock::now();
         self.window.begin();
         self.replied = clock::now();
         let sentinels = self.sentinels.clone();
         let moved = moved(sentinels.as_ref(), &address);
         let failure = self.exchange(&mut link, moved).await;
         self.end_tracking();
+        if begin + REMEMBERED < clock::now() {
+            self.hung_up = Denied::default();
+            self.greeting = Greeting::default();
+        }
         let failure = match failure {
             None => return Served::Closed,
             Some(failure) => failure,
@@ -74,8 +89,13 @@ impl Supervisor {
         };
         self.take_back(&error, hang_up);
         // A server that lets us in and then cuts us off, or puts us off, is not to be hammered.
-        if self.later.take().is_none() && self.served {
-            self.pause = Duration::ZERO;
+        match self.later.take() {
+            None if self.served => self.pause = Duration::ZERO,
+            // A proxy may have lost one of its servers: the sessions of the others wait for the next connection.
+            Some(later) if matches!(later.kind, FailureKind::Upstream) => {
+                self.pause = UPSTREAM_PAUSE;
+            }
+            _ => {}
         }
         self.watches.tell(&Event::Reconnecting(error));
         Served::Lost
@@ -228,6 +248,7 @@ impl Supervisor {
     /// Queues again, before what waits, what was denied and can be sent as a substitute.
     fn replay(&mut self, link: &Link) {
         self.replays = false;
+        self.held = Held::default();
         let count = self.again.iter().map(Job::operations).sum();
         self.shared.queued.fetch_add(count, Ordering::Relaxed);
         self.again.append(&mut self.waiting);
