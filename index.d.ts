@@ -66,7 +66,7 @@ export interface RedisStoreOptions {
    * - `redis[s]+sentinel://[[user]:password@]host[:port],host[:port]/name[/database]`: the primary that
    *   these sentinels watch under that name; user, password and TLS are the primary's (for those of the sentinels,
    *   there is `sentinel`)
-   * - `redis[s]+cluster://[[user]:password@]host[:port],host[:port]`: the cluster of these nodes
+   * - `redis[s]+cluster://[[user]:password@]host[:port],host[:port][/database]`: the cluster of these nodes
    * @default 'redis://127.0.0.1:6379'
    */
   url?: string | URL | undefined;
@@ -78,7 +78,7 @@ export interface RedisStoreOptions {
   username?: string | undefined;
   /** The password of the servers, beside `sentinel` or `cluster`. */
   password?: string | undefined;
-  /** The database, beside `sentinel`; from 0 to 4294967295. A `url` has its own. @default 0 */
+  /** The database, beside `sentinel` or `cluster` (Valkey 9 and later); from 0 to 4294967295. A `url` has its own. @default 0 */
   database?: number | undefined;
   /**
    * Where sessions are read in a cluster. `'replica-preferred'`: from a replica, where one is connected and

@@ -9,7 +9,8 @@ const { Kind } = require('./request.js');
 const HEAD = 3;
 const FIELDS = 3;
 /** Kinds that are not a request's last, a bit for each. */
-const CONTINUED = (1 << Kind.ITEM) | (1 << Kind.ID) | (1 << Kind.EVENT) | (1 << Kind.COMMANDS);
+const CONTINUED =
+  (1 << Kind.ITEM) | (1 << Kind.ID) | (1 << Kind.EVENT) | (1 << Kind.COMMANDS) | (1 << Kind.TOO_LONG);
 
 /**
  * The async context in which this module was loaded. The addon's way to the event loop keeps the context it was made
