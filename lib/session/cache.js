@@ -41,7 +41,7 @@ class Near {
    * @param decides whether only JavaScript can tell which expiry is in force
    * @param timeout of the operation, in ms
    */
-  get(store, id, callback, memory, decides, timeout) {
+  get(store, id, callback, memory, isKept, decides, timeout) {
     // What the app has written reaches the addon before what it reads.
     flushWrites();
     const lookup = this.#lookup;
@@ -49,7 +49,7 @@ class Near {
     if (text === null) return false;
     const shown = this.#ends[0];
     const ends = this.#ends[1];
-    const hit = new Hit(store, callback, id, memory, decides, timeout, shown);
+    const hit = new Hit(store, callback, id, memory, isKept, decides, timeout, shown);
     if (depth < DEEPEST) {
       // In no `try`: what the callback throws is the app's. It then leaves a level behind, which the next
       // deferred hit puts right.
