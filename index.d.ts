@@ -352,7 +352,7 @@ export class RedisStore extends Store {
   on(event: 'error', listener: (error: RedisStoreError) => void): this;
   /** With `onUnavailable: 'sessionless'`: Redis has been away for a while; and: it is back. */
   on(event: 'disconnect' | 'connect', listener: () => void): this;
-  /** A save did nothing, since the session had been destroyed since it was loaded. */
+  /** A save did nothing, since the session had been destroyed since it was loaded, or saved before. */
   on(event: 'discarded', listener: (event: { operation: 'set'; id: string }) => void): this;
   on(event: string | symbol, listener: (...args: never[]) => void): this;
 
@@ -377,11 +377,16 @@ export class RedisStore extends Store {
   get(sid: string, callback: (error: unknown, session?: SessionData | null) => void): void;
 
   /**
-   * Stores a session and its lifetime; destroys it if that is 0 or less. Leaves a session that this store
-   * has loaded or saved before, and that was destroyed since, as it is (`discarded`, `saveDestroyed`).
+   * Stores a session and its lifetime; destroys it if that is 0 or less. Discards the save of a session that was
+   * loaded from this id, or saved under it, and was destroyed or expired since: the result is `'discarded'` then, and
+   * the event of that name follows. With `saveDestroyed`, it is stored.
    */
-  set(sid: string, session: SessionData): Promise<null>;
-  set(sid: string, session: SessionData, callback?: (error?: unknown, result?: null) => void): void;
+  set(sid: string, session: SessionData): Promise<null | 'discarded'>;
+  set(
+    sid: string,
+    session: SessionData,
+    callback?: (error?: unknown, result?: null | 'discarded') => void,
+  ): void;
 
   /** Gives a stored session its lifetime anew, without changing the session. */
   touch(sid: string, session: SessionData): Promise<null>;

@@ -21,6 +21,9 @@ const SCAN_COUNT = 1000;
 /** In ms, where neither the app nor its client has said it; the addon has the same. */
 const COMMAND_TIMEOUT = 5000;
 
+/** As above, for operations that wait for a connection. */
+const MAX_QUEUE = 20_000;
+
 /**
  * What a store is made of. Found by a symbol, as private fields are out of reach where an app has wrapped its store
  * in a Proxy, or made it the prototype of another object.
@@ -39,13 +42,17 @@ function partsOf(store, options) {
   const { native, inbox } = connection;
   const outbox = new Outbox(native, inbox, where.keyPrefix ?? '', prefix);
   const near = native.isNear ? new Near(native) : undefined;
+  const maxQueue = where.maxQueue ?? MAX_QUEUE;
+  const isQueueFull = (count) => count >= maxQueue && connection.status !== 'ready';
   // The first operation finds a subclass's fields in place.
   const gate = new Gate(() => takeFields(store, RedisStore.prototype));
   const parts = { store, settings, gate, native, outbox, near, timeout };
+  const { get } = RedisStore.prototype;
+  const isGetOverridden = () => store.get !== get;
   return {
     ...parts,
     connection,
-    sessions: new Sessions(parts),
+    sessions: new Sessions({ ...parts, isGetOverridden, isQueueFull }),
     listings: new Listings(parts),
     /** A promise once `close` was called. */
     closed: undefined,
@@ -138,18 +145,21 @@ class RedisStore extends Store {
 
   /** By which express-session makes the live session of a request of what `get` gave. */
   createSession(request, loaded) {
-    return this[PARTS].sessions.begin(request.sessionID, loaded, () => super.createSession(request, loaded));
+    return this[PARTS].sessions.begin(request, loaded, () => super.createSession(request, loaded));
   }
 
   regenerate(request, callback) {
-    this[PARTS].sessions.abandon(request.session);
-    super.regenerate(request, callback);
+    const replaced = this[PARTS].sessions.replace(request.session);
+    super.regenerate(request, (error) => {
+      replaced(error);
+      callback(error);
+    });
   }
 
   get(sid, callback) {
     const { sessions, near } = this[PARTS];
-    if (callback == null) return promised((settle) => sessions.get(sid, near?.paced(settle) ?? settle));
-    sessions.get(sid, checked(callback));
+    if (callback == null) return promised((settle) => sessions.get(sid, near?.paced(settle) ?? settle, true));
+    sessions.get(sid, checked(callback), false);
   }
 
   set(sid, session, callback) {

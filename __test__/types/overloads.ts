@@ -18,7 +18,7 @@ declare const store: RedisStore;
 declare const session: SessionData;
 
 expectType<Promise<SessionData | null>>()(store.get('abc'));
-expectType<Promise<null>>()(store.set('abc', session));
+expectType<Promise<null | 'discarded'>>()(store.set('abc', session));
 expectType<Promise<null>>()(store.touch('abc', session));
 expectType<Promise<null>>()(store.destroy('abc'));
 expectType<Promise<Sessions>>()(store.all());
@@ -69,7 +69,7 @@ expectType<void>()(
 expectType<void>()(
   store.set('abc', session, (error, result) => {
     expectType<unknown>()(error);
-    expectType<null | undefined>()(result);
+    expectType<null | 'discarded' | undefined>()(result);
   }),
 );
 expectType<void>()(store.set('abc', session, (error?: unknown) => error));
