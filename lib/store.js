@@ -3,7 +3,7 @@
 const { Store } = require('express-session');
 const { Operation, Outbox } = require('./boundary/outbox.js');
 const { Request } = require('./boundary/request.js');
-const { checked, forgettable, promised } = require('./callbacks.js');
+const { forgettable, LazyPromise, promised } = require('./callbacks.js');
 const { wrongType } = require('./common/errors.js');
 const { address } = require('./connection/address.js');
 const { Connection } = require('./connection/connection.js');
@@ -159,51 +159,67 @@ class RedisStore extends Store {
   get(sid, callback) {
     const { sessions, near } = this[PARTS];
     if (callback == null) return promised((settle) => sessions.get(sid, near?.paced(settle) ?? settle, true));
-    sessions.get(sid, checked(callback), false);
+    const promise = new LazyPromise(callback);
+    sessions.get(sid, promise.settle, false);
+    return promise;
   }
 
   set(sid, session, callback) {
     const { sessions } = this[PARTS];
     if (callback == null)
       return forgettable(arguments.length > 2, (settle) => sessions.set(sid, session, settle, true));
-    sessions.set(sid, session, checked(callback), false);
+    const promise = new LazyPromise(callback);
+    sessions.set(sid, session, promise.settle, false);
+    return promise;
   }
 
   touch(sid, session, callback) {
     const { sessions } = this[PARTS];
     if (callback == null)
       return forgettable(arguments.length > 2, (settle) => sessions.touch(sid, session, settle, true));
-    sessions.touch(sid, session, checked(callback), false);
+    const promise = new LazyPromise(callback);
+    sessions.touch(sid, session, promise.settle, false);
+    return promise;
   }
 
   destroy(sid, callback) {
     const { sessions } = this[PARTS];
     if (callback == null) return forgettable(arguments.length > 1, (settle) => sessions.destroy(sid, settle));
-    sessions.destroy(sid, checked(callback));
+    const promise = new LazyPromise(callback);
+    sessions.destroy(sid, promise.settle);
+    return promise;
   }
 
   all(callback) {
     const { listings } = this[PARTS];
     if (callback == null) return promised((settle) => listings.all(settle));
-    listings.all(checked(callback));
+    const promise = new LazyPromise(callback);
+    listings.all(promise.settle);
+    return promise;
   }
 
   ids(callback) {
     const { listings } = this[PARTS];
     if (callback == null) return promised((settle) => listings.ids(settle));
-    listings.ids(checked(callback));
+    const promise = new LazyPromise(callback);
+    listings.ids(promise.settle);
+    return promise;
   }
 
   length(callback) {
     const { listings } = this[PARTS];
     if (callback == null) return promised((settle) => listings.length(settle));
-    listings.length(checked(callback));
+    const promise = new LazyPromise(callback);
+    listings.length(promise.settle);
+    return promise;
   }
 
   clear(callback) {
     const { listings } = this[PARTS];
     if (callback == null) return promised((settle) => listings.clear(settle));
-    listings.clear(checked(callback));
+    const promise = new LazyPromise(callback);
+    listings.clear(promise.settle);
+    return promise;
   }
 
   scan(options = {}) {
