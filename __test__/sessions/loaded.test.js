@@ -205,9 +205,9 @@ describe('an explicit set', () => {
     const visitor = await visit(store, {
       fail: async (request) => {
         const old = request.session;
-        await redis.command('ACL', 'SETUSER', 'default', '-del');
+        await redis.command('ACL', 'SETUSER', 'default', '-del', '-unlink');
         const error = await regenerate(old);
-        await redis.command('ACL', 'SETUSER', 'default', '+del');
+        await redis.command('ACL', 'SETUSER', 'default', '+del', '+unlink');
         expect(error).toMatchObject({ reply: 'NOPERM' });
         return (await store.set(old.id, old)) ?? 'stored';
       },
