@@ -37,9 +37,11 @@ pub(crate) fn system(running: Instant) -> Instant {
     running + stopped()
 }
 
-/// Returns the system time at which to look again whether `deadline` has passed.
+/// Returns the system time at which to look again whether `deadline` has passed: not before now, since a timer for the
+/// past would seem to fire late.
 pub(crate) fn wake(deadline: Instant) -> Instant {
-    system(deadline).min(Instant::now() + PULSE)
+    let now = Instant::now();
+    system(deadline).clamp(now, now + PULSE)
 }
 
 /// Takes note of a wake-up that was due at the system time `expected`. Returns true if the process was stopped.

@@ -31,12 +31,13 @@ use self::state::State;
 use super::clock;
 use super::inbox::Inbox;
 use super::status::{Down, Watches};
+use super::substitutes::Denied;
 use super::supervisor::longest_silence;
 use super::{Connection, Job, Message, Reply, Shared, Walker};
 use crate::error::Error;
 use crate::options::ConnectionOptions;
 use redis::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -70,6 +71,8 @@ pub(super) async fn run(
         waiting: Queue::default(),
         given: BTreeMap::new(),
         last_given: 0,
+        denied: Denied::default(),
+        substituted: HashSet::new(),
         heard: Instant::now(),
         failing: None,
         failure: None,
@@ -101,6 +104,10 @@ struct Driver {
     /// What the client has not answered. Numbers grow.
     given: BTreeMap<u64, Place>,
     last_given: u64,
+    /// The commands that the client's connection was found to deny.
+    denied: Denied,
+    /// The numbers of those that were given as their substitutes.
+    substituted: HashSet<u64>,
     /// When the client last answered, or was given the first that it owes an answer to.
     heard: Instant,
     /// Since when the connection fails what is given to the client, and the last cause, if the server has not answered
@@ -131,7 +138,7 @@ impl Driver {
             if self.inbox.is_closing() && self.jobs.is_empty() {
                 return;
             }
-            let alarm = self.alarm();
+            let alarm = self.alarm().max(Instant::now());
             tokio::select! {
                 biased;
                 message = self.inbox.next() => {

@@ -137,7 +137,7 @@ impl Router {
             if self.questions.is_due(Instant::now()) {
                 self.ask_for_slots();
             }
-            let alarm = self.alarm();
+            let alarm = self.alarm().max(Instant::now());
             tokio::select! {
                 biased;
                 Some(news) = self.news.recv() => {
