@@ -74,6 +74,17 @@ pub(crate) enum Error {
         attempts: u32,
         cause: String,
     },
+    /// A command that only the link before could send.
+    #[error("the connection to {server} was replaced")]
+    LinkReplaced { server: String },
+    #[error(
+        "the scan was interrupted before all keys were read ({server}; {restarts} restarts; last error: {cause})"
+    )]
+    ScanInterrupted {
+        server: String,
+        restarts: u32,
+        cause: String,
+    },
     /// A single attempt to connect, or a connection that was lost.
     #[error("no connection to {server}: {cause}")]
     Unreachable { server: String, cause: String },
@@ -118,6 +129,8 @@ impl Error {
             | Self::Unserved { .. }
             | Self::HungUp { .. }
             | Self::Unreachable { .. }
+            | Self::LinkReplaced { .. }
+            | Self::ScanInterrupted { .. }
             | Self::Client { .. } => "ERR_REDIS_UNAVAILABLE",
             Self::QueueFull { .. } => "ERR_REDIS_QUEUE_FULL",
             Self::Credentials { .. } => "ERR_CREDENTIALS",
@@ -196,6 +209,11 @@ impl Error {
                 | Self::UnreadableReply { .. }
                 | Self::Interrupted { .. }
         )
+    }
+
+    /// Returns true if a scan that fails by it may start over: with another link, or once the node serves again.
+    pub(crate) fn interrupts_scan(&self) -> bool {
+        matches!(self, Self::LinkReplaced { .. }) || self.is_loss() || self.is_passing()
     }
 
     /// Whether the server does not accept who we say we are.

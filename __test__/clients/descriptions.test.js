@@ -441,7 +441,6 @@ describe('valkey-glide', () => {
     ['several addresses', GlideClient, { addresses: [...addresses, { host: 'h2' }] }],
     ['addressResolver', GlideClient, { addresses, addressResolver: (host, port) => [host, port] }],
     ['all nodes', GlideClient, { addresses, nodeDiscoveryMode: NodeDiscoveryMode.DiscoverAll }],
-    ['database', GlideClusterClient, { addresses, databaseId: 3 }],
   ])('a client whose settings stay with it: %s', async (reason, Client, config) => {
     expect(described(await make(Client, config))).toEqual(viaClient('customCommand(args)', reason));
   });

@@ -174,7 +174,6 @@ describe('an option that would be ignored is refused by its name, with what to d
     ['db', { sentinel, db: 5 }, /"database"/],
     ['pass', { cluster, pass: 'pw' }, /"password"/],
     ['host', { sentinel, host: 'redis.example' }, /"sentinel"/],
-    ['database', { cluster, database: 1 }, /no databases/],
     ['sentinel', { url, sentinel }, /"url"/],
     ['cluster', { url, cluster }, /"url"/],
     ['cluster', { sentinel, cluster }, /"sentinel"/],

@@ -2,14 +2,15 @@
 
 const { AsyncResource } = require('node:async_hooks');
 const { nextTick, setImmediate } = require('../common/timers.js');
-const { Completions } = require('./native.js');
+const { Completions, isTornDown } = require('./native.js');
 const { Kind } = require('./request.js');
 
 /** The layout of a slice; src/store/slice.rs writes it. */
 const HEAD = 3;
 const FIELDS = 3;
 /** Kinds that are not a request's last, a bit for each. */
-const CONTINUED = (1 << Kind.ITEM) | (1 << Kind.ID) | (1 << Kind.EVENT) | (1 << Kind.COMMANDS);
+const CONTINUED =
+  (1 << Kind.ITEM) | (1 << Kind.ID) | (1 << Kind.EVENT) | (1 << Kind.COMMANDS) | (1 << Kind.TOO_LONG);
 
 /**
  * The async context in which this module was loaded. The addon's way to the event loop keeps the context it was made
@@ -69,6 +70,7 @@ class Inbox {
    * any event emitter. The guard then takes up, in the next tick, what the throw left undone.
    */
   #drain() {
+    if (isTornDown()) return;
     this.#draining = true;
     if (!this.#guarded) {
       this.#guarded = true;

@@ -21,6 +21,7 @@ const Kind = {
   MORE: 9,
   CONFLICT: 10,
   COMMANDS: 11,
+  TOO_LONG: 12,
   ALL: 15,
   WIDE: 16,
   TIMED: 32,

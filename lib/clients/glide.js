@@ -24,7 +24,6 @@ function describeGlide(client) {
   if (topology === 'standalone' && addresses.length > 1)
     throw new NotCarried('it finds the primary among several addresses');
   if (config.nodeDiscoveryMode === DISCOVER_ALL) throw new NotCarried('it finds all nodes by one of them');
-  if (topology === 'cluster' && databaseId) throw new NotCarried('it uses a database of a cluster');
   return {
     topology,
     nodes: addresses.map(({ host, port }) => settings.node(host, port)),

@@ -86,7 +86,7 @@ function cluster(client) {
     topology: 'cluster',
     nodes: starts.map(({ host, port }) => settings.node(host || '127.0.0.1', port)),
     natMap: settings.natMap(options.natMap, 'natMap'),
-    database: 0,
+    database: Number(shared.db ?? 0),
     // A password in a start node's URL is that node's alone for ioredis; a cluster has one for all.
     ...settings.account([shared, ...starts].find(({ password }) => password) ?? shared),
     tls: tlsOf(shared.tls ?? starts.find((start) => typeof start.tls === 'object')?.tls),

@@ -59,7 +59,7 @@ function cluster(client) {
     topology: 'cluster',
     nodes: starts.map(({ socket: { host, port } }) => settings.node(host, port)),
     natMap: settings.natMap(options.nodeAddressMap, 'nodeAddressMap'),
-    database: 0,
+    database: Number(defaults.database ?? 0),
     ...common(
       { ...defaults, socket, keyPrefix: options.keyPrefix ?? defaults.keyPrefix },
       account(client, options, withUser),

@@ -125,8 +125,6 @@ function serversOf(options) {
   const { sentinel, cluster } = options;
   if (sentinel == null && cluster == null) return undefined;
   const { username, password } = account('username', 'password', options);
-  if (cluster != null && options.database != null)
-    throw wrongValue(name('database'), 'left out beside "cluster", which has no databases', undefined);
   return {
     sentinel: sentinel == null ? undefined : sentinelSettings(sentinel),
     cluster: cluster == null ? undefined : clusterSettings(cluster),

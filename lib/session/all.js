@@ -68,7 +68,8 @@ class All extends Listing {
       if (text === '') return;
       if (this.isTimed && usesApp(this.store)) this.runInAsyncScope(this.#read, this, text, ends);
       else this.#read(text, ends);
-    } else if (kind === Kind.DONE) this.#end();
+    } else if (kind === Kind.TOO_LONG) this.corrupt++;
+    else if (kind === Kind.DONE) this.#end();
     else super.complete(kind, text);
   }
 

@@ -28,4 +28,13 @@ function noSession(operation, prefix) {
   );
 }
 
-module.exports = { corrupt, noSession };
+/** The stored text does not fit into a JavaScript string. */
+function tooLong(operation, prefix) {
+  return coded(
+    Error,
+    'ERR_SESSION_CORRUPT',
+    `${operation}: a session under the prefix ${JSON.stringify(prefix)} is longer than a JavaScript string`,
+  );
+}
+
+module.exports = { corrupt, noSession, tooLong };

@@ -5,7 +5,7 @@ const { Kind, Request } = require('../boundary/request.js');
 const { inTime, isThenable, thrown } = require('../common/app-functions.js');
 const { storeClosed } = require('../common/errors.js');
 const { ownCopy } = require('./copy.js');
-const { corrupt, noSession } = require('./corrupt.js');
+const { corrupt, noSession, tooLong } = require('./corrupt.js');
 const { NEVER, putExpiry } = require('./expiry.js');
 
 /** Collects the records of one page. */
@@ -16,6 +16,7 @@ class Page extends Request {
   complete(kind, text, ends) {
     if (kind === Kind.ID) this.id = ownCopy(text);
     else if (kind === Kind.ITEM) this.records.push({ id: this.id, text, ends });
+    else if (kind === Kind.TOO_LONG) this.records.push({ id: this.id, text: undefined, ends: 0 });
     else if (kind === Kind.FAILED) super.complete(kind, text);
     else this.succeed({ records: this.records, isLast: kind === Kind.DONE });
   }
@@ -45,6 +46,7 @@ async function entryOf(store, { id, text, ends }, timeout, signal) {
   // Read when it is wanted: by then some of the time may be over.
   const ttl = ends === NEVER || ends === 0 ? null : Math.max(0, ends - Date.now()) / 1000;
   const { serializer, prefix } = store;
+  if (text === undefined) return { id, session: null, ttl, error: tooLong('scan', prefix) };
   let session;
   try {
     session = serializer.parse(text);

@@ -1,5 +1,6 @@
 //! Commands on their way to Redis, encoded once, however often they are sent.
 
+use super::pin::LinkPin;
 use redis::Value;
 use std::fmt;
 use std::ops::Range;
@@ -44,6 +45,8 @@ pub(crate) struct Commands {
     list: Vec<Command>,
     /// The number of the node to send to, where the app's client sends; 0 for any.
     pub(super) node: u32,
+    /// Ties them to a link.
+    pin: Option<LinkPin>,
 }
 
 impl Commands {
@@ -53,7 +56,23 @@ impl Commands {
             bytes: Vec::with_capacity(bytes),
             list: Vec::with_capacity(commands),
             node: 0,
+            pin: None,
         }
+    }
+
+    /// Ties them to the link of `pin`. In a cluster, to be sent to a node's own connection.
+    pub(crate) fn pin_to(&mut self, pin: &LinkPin) {
+        self.pin = Some(pin.clone());
+    }
+
+    /// Returns true if they are tied to a link.
+    pub(super) fn is_pinned(&self) -> bool {
+        self.pin.is_some()
+    }
+
+    /// Returns true if this link may send them.
+    pub(super) fn may_use(&self, link: u64) -> bool {
+        self.pin.as_ref().is_none_or(|pin| pin.admits(link))
     }
 
     /// A single command.

@@ -50,6 +50,16 @@ impl Connection {
         Arc::as_ptr(&self.shared).addr()
     }
 
+    /// Returns true if both lead to the same node.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared) && self.node == other.node
+    }
+
+    /// Returns true if keys are spread over several nodes.
+    pub(crate) fn is_cluster(&self) -> bool {
+        self.shared.is_cluster
+    }
+
     /// Begins to connect in the background.
     pub(super) fn open(tasks: &Handle, options: ConnectionOptions) -> Self {
         let cache = options

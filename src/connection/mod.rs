@@ -4,6 +4,7 @@
 //! deadline. Behind it one [`supervisor`] owns the socket, from the first attempt to the last.
 //!
 //! - [`commands`]: what is sent; [`job`]: that with what is to be answered and by when; [`codec`]: what comes back.
+//! - [`pin`]: commands that no other link may send.
 //! - [`registry`]: which stores share a connection.
 //! - [`client`]: the app's own JavaScript client in place of all that follows.
 //! - [`cluster`]: many connections behind one handle.
@@ -37,6 +38,7 @@ mod inbox;
 mod job;
 mod link;
 mod names;
+mod pin;
 mod registry;
 pub(crate) mod runtime;
 mod sentinel;
@@ -55,6 +57,7 @@ pub(crate) use self::flights::Flying;
 pub(crate) use self::handle::Connection;
 pub(crate) use self::inbox::Credentials;
 pub(crate) use self::job::{Reply, Settle};
+pub(crate) use self::pin::LinkPin;
 pub(crate) use self::registry::Lease;
 pub(crate) use self::status::{Event, Watch};
 

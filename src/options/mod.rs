@@ -221,7 +221,7 @@ impl ConnectionOptions {
                 format!("redis{secure}+sentinel://{}/{name}{database}", list(nodes))
             }
             Address::Cluster(Cluster { nodes, .. }) => {
-                format!("redis{secure}+cluster://{}", list(nodes))
+                format!("redis{secure}+cluster://{}{database}", list(nodes))
             }
             Address::Client(Client { name, .. }) => format!("Redis through {name}"),
         }

@@ -64,6 +64,13 @@ pub(crate) fn parse_url(text: &str) -> Result<ConnectionOptions, Error> {
     }
 }
 
+fn optional_database(text: &str) -> Result<i64, Error> {
+    match text {
+        "" => Ok(0),
+        text => database(text),
+    }
+}
+
 fn parse_sentinel(scheme: &str, rest: &str) -> Result<ConnectionOptions, Error> {
     let (nodes, path, options) = several(scheme, rest, SENTINEL_PORT)?;
     let (name, database_text) = path.split_once('/').unwrap_or((path, ""));
@@ -88,21 +95,13 @@ fn parse_sentinel(scheme: &str, rest: &str) -> Result<ConnectionOptions, Error> 
     };
     Ok(ConnectionOptions {
         address: Address::Sentinel(sentinel),
-        database: match database_text {
-            "" => 0,
-            text => database(text)?,
-        },
+        database: optional_database(database_text)?,
         ..options
     })
 }
 
 fn parse_cluster(scheme: &str, rest: &str) -> Result<ConnectionOptions, Error> {
     let (nodes, path, options) = several(scheme, rest, DEFAULT_PORT)?;
-    if !path.is_empty() {
-        return Err(malformed(
-            "a URL without a database, which clusters do not have",
-        ));
-    }
     let cluster = Cluster {
         nodes,
         nat_map: Vec::new(),
@@ -110,6 +109,7 @@ fn parse_cluster(scheme: &str, rest: &str) -> Result<ConnectionOptions, Error> {
     };
     Ok(ConnectionOptions {
         address: Address::Cluster(cluster),
+        database: optional_database(path)?,
         ..options
     })
 }
@@ -323,7 +323,7 @@ mod tests {
             ("redis+sentinel://:hunter2@h:26379", "name"),
             ("redis+sentinel://:hunter2@h:26379/m/x", "database"),
             ("redis+cluster://:hunter2@h:99999", "port"),
-            ("redis+cluster://:hunter2@h/1", "database"),
+            ("redis+cluster://:hunter2@h/one", "database"),
             ("redis+cluster://:hunter2@h,,i", "host"),
             ("redis+unix://", "path"),
             ("redis+unix:///s?color=red", "parameters"),

@@ -14,8 +14,12 @@ const SLICE_RECORDS: usize = 512;
 pub(super) const MOST_RECORDS: usize = SLICE_RECORDS + 1;
 /// V8 keeps strings beyond 128 KB in a space of their own, which is dearer to collect.
 const SLICE_TEXT: usize = 96 * 1024;
-/// V8 makes no strings of more than 2^29 - 24 units, and others may come before it in its slice.
-const LONGEST_TEXT: usize = (1 << 29) - 24 - SLICE_TEXT;
+/// V8 makes no strings of more than 2^29 - 24 units, and others may come before it in its slice. Tests do with less.
+const LONGEST_TEXT: usize = if cfg!(test) {
+    1024
+} else {
+    (1 << 29) - 24 - SLICE_TEXT
+};
 
 /// The kinds of records; `lib/boundary/request.js` knows the same numbers.
 const DONE: u32 = 0;
@@ -30,6 +34,8 @@ const ENDED: u32 = 8;
 const MORE: u32 = 9;
 const CONFLICT: u32 = 10;
 const COMMANDS: u32 = 11;
+/// In the place of an item whose text is too long for a string.
+const TOO_LONG: u32 = 12;
 /// Added to a kind whose text is in the wide string.
 const WIDE: u32 = 16;
 /// Added to a kind whose record is followed by another of the time when a session ends: the lower and the
@@ -58,16 +64,21 @@ impl Slice {
                     .extend([request, COUNT, u32::try_from(count).unwrap_or(u32::MAX)])
             }
             Answer::More => self.records.extend([request, MORE, 0]),
+            Answer::Session(bytes, _) if is_too_long(&bytes) => self.refuse(request, "get"),
             Answer::Session(bytes, ends) => {
                 self.add_text(request, SESSION, &bytes);
                 self.add_end(ends);
+            }
+            Answer::Item(bytes, _) if is_too_long(&bytes) => {
+                self.records.extend([request, TOO_LONG, 0]);
             }
             Answer::Item(bytes, ends) => {
                 self.add_text(request, ITEM, &bytes);
                 self.add_end(ends);
             }
-            Answer::Id(bytes) => self.add_text(request, ID, &bytes),
+            Answer::Id(bytes) => self.add_id(request, &bytes),
             Answer::Ids(ids) => ids.iter().for_each(|id| self.add_id(request, id)),
+            Answer::Conflict(_, stored) if is_too_long(&stored) => self.refuse(request, "set"),
             Answer::Conflict(reason, stored) => {
                 let text = [reason.as_bytes(), b"\n", &stored].concat();
                 self.add_text(request, CONFLICT, &text);
@@ -90,15 +101,21 @@ impl Slice {
 
     /// An id of many.
     pub(super) fn add_id(&mut self, request: RequestId, id: &[u8]) {
+        // No JavaScript string is the id in so long a key.
+        let id = if is_too_long(id) { b"" } else { id };
         self.add_text(request, ID, id);
     }
 
+    /// Fails a request whose text is too long for a string.
+    fn refuse(&mut self, request: RequestId, name: &str) {
+        let text = format!(
+            "ERR_SESSION_CORRUPT\n\n{name}: the stored value is longer than a JavaScript string"
+        );
+        self.add_text(request, FAILED, text.as_bytes());
+    }
+
     fn add_text(&mut self, request: RequestId, kind: u32, bytes: &[u8]) {
-        if bytes.len() > LONGEST_TEXT {
-            let text = "ERR_SESSION_CORRUPT\n\nthe stored value is longer than a JavaScript string";
-            return self.add_text(request, FAILED, text.as_bytes());
-        }
-        // Both lengths fit: they are at most LONGEST_TEXT.
+        // Both lengths fit: they are at most a little more than LONGEST_TEXT.
         if bytes.is_ascii() {
             self.records.extend([request, kind, bytes.len() as u32]);
             self.narrow.extend_from_slice(bytes);
@@ -153,6 +170,10 @@ impl Slice {
     }
 }
 
+fn is_too_long(text: &[u8]) -> bool {
+    text.len() > LONGEST_TEXT
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,6 +203,35 @@ mod tests {
             [1, ITEM + TIMED, 3, u32::MAX, (1 << 21) - 1, 0]
         );
         assert_eq!(slice.finished, 0);
+    }
+
+    #[test]
+    fn a_text_that_is_too_long_is_one_failed_record() {
+        let text = || vec![b'x'; LONGEST_TEXT + 1];
+        let mut slice = Slice::default();
+        slice.add(1, Answer::Id(b"a".to_vec()));
+        slice.add(1, Answer::Item(text(), Some(1)));
+        slice.add(1, Answer::Item(b"{}".to_vec(), None));
+        assert_eq!(slice.finished, 0, "more of the page follows");
+        slice.add(1, Answer::Done);
+        assert_eq!(
+            slice.records,
+            [1, ID, 1, 1, TOO_LONG, 0, 1, ITEM, 2, 1, DONE, 0]
+        );
+        for (answer, name) in [
+            (Answer::Session(text(), Some(1)), "get"),
+            (Answer::Conflict("changed", text()), "set"),
+        ] {
+            let mut slice = Slice::default();
+            slice.add(2, answer);
+            assert_eq!(slice.records[..2], [2, FAILED]);
+            assert_eq!((slice.records.len(), slice.finished), (FIELDS, 1));
+            let text = String::from_utf8_lossy(&slice.narrow).into_owned();
+            assert!(
+                text.starts_with(&format!("ERR_SESSION_CORRUPT\n\n{name}: ")),
+                "{text}"
+            );
+        }
     }
 
     #[test]

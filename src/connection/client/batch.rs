@@ -32,7 +32,8 @@ impl Batch {
         }
         let separator = if self.count == 0 { "[" } else { "," };
         let node = commands.node;
-        let reads = u8::from(commands.access(at) == Access::Read);
+        // Replicas are several servers.
+        let reads = u8::from(commands.access(at) == Access::Read && !commands.is_pinned());
         let _ = write!(
             self.numbers,
             "{separator}{number},{node},{key},{reads},{count}{lengths}"

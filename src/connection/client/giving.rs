@@ -95,6 +95,12 @@ impl Driver {
             self.answer(place.job, vec![(place.at, Err(error))]);
             return;
         }
+        if !work.commands.may_use(self.links) {
+            let server = self.shared.server.to_string();
+            let error = Error::LinkReplaced { server };
+            self.answer(place.job, vec![(place.at, Err(error))]);
+            return;
+        }
         self.last_given += 1;
         let number = self.last_given;
         work.stages[place.at] = Stage::Given(number);

@@ -76,6 +76,7 @@ pub(super) async fn run(
         heard: Instant::now(),
         failing: None,
         failure: None,
+        links: 1,
         resume_at: Instant::now(),
         pause: FIRST_PAUSE,
         watches: Watches::default(),
@@ -115,6 +116,8 @@ struct Driver {
     failing: Option<(Instant, String)>,
     /// The first number that is to be repeated: nothing is given until nothing is under way.
     failure: Option<u64>,
+    /// Counts the client's connections, as far as its events and failures tell them apart.
+    links: u64,
     resume_at: Instant,
     pause: Duration,
     /// For how long the client may keep silent while it owes an answer.

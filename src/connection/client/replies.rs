@@ -66,6 +66,10 @@ impl Driver {
                 let cause = is_repeated.then(|| error.to_string());
                 (Err(error), cause)
             }
+            // The client sent it again, or read it, over another connection.
+            (0, _) if !work.commands.may_use(self.links) => {
+                (Err(Error::LinkReplaced { server }), None)
+            }
             (0, value) => {
                 let value = as_sent(value, work.commands.expect(place.at));
                 (Ok(denied.restore(&work.commands, place.at, value)), None)
@@ -80,6 +84,7 @@ impl Driver {
             }
         };
         if let Some(cause) = cause {
+            self.links += u64::from(kind == 1);
             work.trouble = Some(cause);
             work.attempts += 1;
             let first = self.failure.unwrap_or(number);

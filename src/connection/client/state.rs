@@ -52,6 +52,8 @@ impl Driver {
         if state == self.state && self.failures > 0 {
             return;
         }
+        // One that keeps silent has not reconnected yet.
+        self.links += u64::from(state != State::Silent);
         self.state = state;
         self.try_at = Instant::now() + TRY_PAUSE;
         self.failures += u32::from(was_connected);

@@ -79,7 +79,7 @@ impl Router {
         mut error: Error,
     ) -> Option<Error> {
         let work = self.jobs.of(place)?;
-        let redirection = Redirection::read(&error, node, &self.cluster.nat_map);
+        let redirection = Redirection::read(&error, node, &self.cluster.nat_map, &self.slots);
         let mut is_final = redirection.is_none() && !error.is_passing() && !error.is_loss();
         let open = work.open_at(place.at);
         let goes_round = open.as_ref().is_some_and(|open| open.sent > MOST_HOPS);
@@ -95,11 +95,18 @@ impl Router {
         }
         work.trouble = Some(error.clone());
         let (ask, is_put_off) = match redirection {
-            Some(Redirection::Moved(owner)) => {
+            Some(Redirection::Moved(Some(owner))) => {
                 self.note_moved(slot, owner);
                 (None, goes_round)
             }
-            Some(Redirection::Ask(owner)) => {
+            // The node that has it is found by asking for the slots.
+            Some(Redirection::Moved(None)) => {
+                self.note_change();
+                self.hurry();
+                (None, true)
+            }
+            Some(Redirection::Ask(None)) => (None, true),
+            Some(Redirection::Ask(Some(owner))) => {
                 self.members.open(&owner);
                 let is_put_off = goes_round || self.is_in_trouble(&owner);
                 (Some(owner), is_put_off)

@@ -32,6 +32,12 @@ pub(super) struct Shard {
     pub(super) replicas: Vec<Node>,
 }
 
+impl Shard {
+    fn nodes(&self) -> impl Iterator<Item = &Node> {
+        [&self.primary].into_iter().chain(&self.replicas)
+    }
+}
+
 /// Who serves each slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Slots {
@@ -109,10 +115,11 @@ impl Slots {
             let node = |value: &Value| Some(node(value, asked)?.reached(nat_map));
             let mut replicas: Vec<_> = replicas.iter().filter_map(node).collect();
             replicas.sort_unstable();
-            let shard = Shard {
-                primary: node(primary)?,
-                replicas,
+            // Another view may have the address.
+            let Some(primary) = node(primary) else {
+                continue;
             };
+            let shard = Shard { primary, replicas };
             let known = slots.shards.iter().position(|other| *other == shard);
             let place = known.unwrap_or_else(|| {
                 slots.shards.push(shard);
@@ -126,24 +133,32 @@ impl Slots {
         Some(slots)
     }
 
-    /// Of several views, one that most share. Of these, that which names most replicas: a node gets to know of
-    /// them by and by.
-    pub(super) fn of_most(views: Vec<Self>) -> Option<Self> {
-        let mut groups: Vec<(Self, usize)> = Vec::new();
-        for view in views {
-            let same = |(other, _): &&mut (Self, usize)| other.has_same_primaries(&view);
+    /// Groups views that agree on the primaries. A group is represented by the view that names most replicas: a node
+    /// learns of them little by little.
+    pub(super) fn grouped<V>(views: Vec<(Self, V)>) -> Vec<(Self, Vec<V>)> {
+        let mut groups: Vec<(Self, Vec<V>)> = Vec::new();
+        for (view, voter) in views {
+            let same = |(other, _): &&mut (Self, Vec<V>)| other.has_same_primaries(&view);
             match groups.iter_mut().find(same) {
-                Some((best, count)) => {
-                    *count += 1;
+                Some((best, voters)) => {
+                    voters.push(voter);
                     if view.replicas() > best.replicas() {
                         *best = view;
                     }
                 }
-                None => groups.push((view, 1)),
+                None => groups.push((view, vec![voter])),
             }
         }
-        let (view, _) = groups.into_iter().max_by_key(|(_, count)| *count)?;
-        Some(view)
+        groups
+    }
+
+    /// The only node that listens on this port, if exactly one of those known does.
+    fn only_node_at(&self, port: u16) -> Option<&Node> {
+        let mut nodes = self.shards.iter().flat_map(Shard::nodes);
+        let first = nodes.find(|node| node.port == port)?;
+        nodes
+            .all(|node| node.port != port || node == first)
+            .then_some(first)
     }
 
     /// Whether each slot is served by the same node. True of views only: where a slot has moved since, it may be
@@ -173,19 +188,21 @@ fn as_int(value: &Value) -> Option<i64> {
     }
 }
 
-/// `[host, port, id, more]`. A host that is nil or empty is that of the node that was asked. Of one that has no name,
-/// where nodes are to be called by name, `more` tells the address.
+/// `[host, port, id, more]`. A host that is nil or empty is that of the node that was asked. `?` stands for a name that
+/// the node should have, but has not: `more` may have its address, otherwise that is unknown.
 fn node(value: &Value, asked: &Node) -> Option<Node> {
     let Value::Array(parts) = value else {
         return None;
     };
     let host = match parts.first()? {
-        Value::BulkString(host) if host == b"?" => parts.get(3).and_then(ip),
-        Value::BulkString(host) if !host.is_empty() => Some(String::from_utf8(host.clone()).ok()?),
-        Value::Nil | Value::BulkString(_) => None,
+        Value::Nil => asked.host.clone(),
+        Value::BulkString(host) => match host.as_slice() {
+            b"" => asked.host.clone(),
+            b"?" => parts.get(3).and_then(ip)?,
+            host => String::from_utf8(host.to_vec()).ok()?,
+        },
         _ => return None,
     };
-    let host = host.unwrap_or_else(|| asked.host.clone());
     let Value::Int(port) = parts.get(1)? else {
         return None;
     };
@@ -215,34 +232,47 @@ fn ip(more: &Value) -> Option<String> {
     }
 }
 
-/// Where a server sends a command instead.
+/// Where a server sends a command instead. `None` if it does not say: then the slot map decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Redirection {
     /// For good.
-    Moved(Node),
+    Moved(Option<Node>),
     /// This once.
-    Ask(Node),
+    Ask(Option<Node>),
 }
 
 impl Redirection {
     /// `MOVED slot host:port` or `ASK slot host:port`, as `server` gave it.
-    pub(super) fn read(error: &Error, server: &Node, nat_map: &NatMap) -> Option<Self> {
+    pub(super) fn read(
+        error: &Error,
+        server: &Node,
+        nat_map: &NatMap,
+        slots: &Slots,
+    ) -> Option<Self> {
         let Error::Reply { reply, message, .. } = error else {
             return None;
         };
-        let make = match reply.as_str() {
-            "MOVED" => Self::Moved,
-            "ASK" => Self::Ask,
-            _ => return None,
-        };
+        if !matches!(reply.as_str(), "MOVED" | "ASK") {
+            return None;
+        }
         let address = message.split(' ').nth(1)?;
         let (host, port) = address.rsplit_once(':')?;
-        let host = match host.trim_matches(['[', ']']) {
-            "" | "?" => server.host.clone(),
-            host => host.to_owned(),
-        };
         let port = port.parse().ok()?;
-        Some(make(Node { host, port }.reached(nat_map)))
+        let at = |host: &str| {
+            let host = host.to_owned();
+            Some(Node { host, port }.reached(nat_map))
+        };
+        let node = match host.trim_matches(['[', ']']) {
+            "" => at(&server.host),
+            // Its name is unknown. Any host may have a server on that port, and not of this cluster.
+            "?" => None,
+            host => at(host),
+        };
+        Some(match reply.as_str() {
+            "MOVED" => Self::Moved(node),
+            // No slot map tells where a slot is on its way to. A node of the cluster that is the wrong one says so.
+            _ => Self::Ask(node.or_else(|| slots.only_node_at(port).cloned())),
+        })
     }
 }
 
@@ -304,8 +334,11 @@ mod tests {
             let hosts = [0, 8192].map(|slot| slots.primary(slot).map(|node| node.host.as_str()));
             assert_eq!(hosts, [Some("::2"), Some("h")]);
         }
-        let slots = Slots::parse(&reply("*1 *3 :0 :1 *2 $1 ? :1 "), &at(1), &Vec::new());
-        assert_eq!(slots.expect("slots").primary(0), Some(&at(1)));
+        // Whose address nobody tells is not taken for the one that was asked.
+        let text = "*2 *3 :0 :1 *2 $1 ? :1 *3 :2 :3 *2 $0  :2 ";
+        let slots = Slots::parse(&reply(text), &at(1), &Vec::new()).expect("slots");
+        assert_eq!(slots.primary(0), None);
+        assert_eq!(slots.primary(2), Some(&at(2)));
     }
 
     #[test]
@@ -318,16 +351,10 @@ mod tests {
         assert!(fewer != view(one) && fewer.has_same_primaries(&view(one)));
         let stale = view("*1 *3 :0 :16383 *2 $1 a :1 ");
         assert!(!stale.has_same_primaries(&fewer));
-        let most = Slots::of_most(vec![
-            stale.clone(),
-            fewer,
-            view(one),
-            stale.clone(),
-            view(other),
-        ]);
-        assert!(most == Some(view(one)));
-        assert!(Slots::of_most(vec![stale.clone()]) == Some(stale));
-        assert!(Slots::of_most(Vec::new()).is_none());
+        let views = [stale.clone(), fewer, view(one), stale.clone(), view(other)];
+        let views = views.into_iter().zip(1..).collect();
+        let groups = Slots::grouped(views);
+        assert!(groups == [(stale, vec![1, 4]), (view(one), vec![2, 3, 5])]);
     }
 
     #[test]
@@ -342,22 +369,31 @@ mod tests {
 
     #[test]
     fn redirections_are_read() {
-        let error = |text: &str| Error::from_reply("redis://h", "MOVED", Some(text));
-        let read = |text: &str| Redirection::read(&error(text), &at(1), &Vec::new());
+        let mut slots = Slots::default();
+        let error = |word: &str, text: &str| Error::from_reply("redis://h", word, Some(text));
+        let read = |slots: &Slots, word, text| {
+            Redirection::read(&error(word, text), &at(1), &Vec::new(), slots)
+        };
+        let moved = |slots: &Slots, text| read(slots, "MOVED", text);
+        let to = |node| Some(Redirection::Moved(node));
+        assert_eq!(moved(&slots, "3999 127.0.0.1:6381"), to(Some(at(6381))));
+        assert_eq!(moved(&slots, "3999 :6381"), to(Some(at(6381))));
+        assert_eq!(moved(&slots, "3999 ?:6381"), to(None));
+        assert_eq!(moved(&slots, "nonsense"), None);
+        let other = Node {
+            host: "::1".into(),
+            port: 6381,
+        };
+        let ask = |node| Some(Redirection::Ask(node));
         assert_eq!(
-            read("3999 127.0.0.1:6381"),
-            Some(Redirection::Moved(at(6381)))
+            read(&slots, "ASK", "1 [::1]:6381"),
+            ask(Some(other.clone()))
         );
-        assert_eq!(read("3999 :6381"), Some(Redirection::Moved(at(6381))));
-        assert_eq!(read("3999 ?:6381"), Some(Redirection::Moved(at(6381))));
-        assert_eq!(read("nonsense"), None);
-        let ask = Error::from_reply("redis://h", "ASK", Some("1 [::1]:6381"));
-        assert_eq!(
-            Redirection::read(&ask, &at(1), &Vec::new()),
-            Some(Redirection::Ask(Node {
-                host: "::1".into(),
-                port: 6381
-            }))
-        );
+        assert_eq!(read(&slots, "ASK", "1 ?:6381"), ask(None));
+        slots.moved(3, other.clone());
+        assert_eq!(read(&slots, "ASK", "1 ?:6381"), ask(Some(other)));
+        assert_eq!(moved(&slots, "1 ?:6381"), to(None));
+        slots.moved(4, at(6381));
+        assert_eq!(read(&slots, "ASK", "1 ?:6381"), ask(None), "one of two");
     }
 }

@@ -80,7 +80,7 @@ impl Router {
     }
 
     /// Keys may be at other nodes than those that told of their changes.
-    fn note_change(&self) {
+    pub(super) fn note_change(&self) {
         if let Some(cache) = &self.shared.cache {
             cache.clear();
         }

@@ -29,10 +29,16 @@ fn unique() -> u64 {
 
 async fn view(primary: &Connection) -> Option<String> {
     let words: [&[u8]; 2] = [b"CLUSTER", b"NODES"];
-    match primary.ask(Access::Read, Expect::Any, None, &words).await {
-        Ok(Value::BulkString(text)) => settled(std::str::from_utf8(&text).ok()?),
+    let reply = primary.ask(Access::Read, Expect::Any, None, &words).await;
+    settled(&text(reply.ok()?)?)
+}
+
+/// The text of a reply.
+pub(super) fn text(reply: Value) -> Option<String> {
+    match reply {
+        Value::BulkString(text) => String::from_utf8(text).ok(),
         // RESP3.
-        Ok(Value::VerbatimString { text, .. }) => settled(&text),
+        Value::VerbatimString { text, .. } => Some(text),
         _ => None,
     }
 }

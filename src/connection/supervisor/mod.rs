@@ -67,6 +67,7 @@ pub(super) async fn run(
         later: None,
         held: Held::default(),
         replays: false,
+        links: 0,
         hung_up: Denied::default(),
         greeting: Greeting::default(),
         watches: Watches::default(),
@@ -110,6 +111,8 @@ struct Supervisor {
     /// A command was denied that has a substitute: no more is sent until what is in flight is answered, and then what
     /// was denied, and the writes after it.
     replays: bool,
+    /// How many links have served, the present one included.
+    links: u64,
     /// Commands on which a proxy hung up: each connection begins with their substitutes, for a while.
     hung_up: Denied,
     /// What the server let us say last at the begin of a connection, for as long.

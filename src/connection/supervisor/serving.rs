@@ -45,6 +45,7 @@ pub(super) enum Served {
 impl Supervisor {
     pub(super) async fn serve(&mut self, mut link: Link, address: Address) -> Served {
         self.served = false;
+        self.links += 1;
         self.in_flight.denied = self.hung_up;
         self.held = Held::default();
         let begin = clock::now();
@@ -272,6 +273,11 @@ impl Supervisor {
             && let Some(job) = self.waiting.pop_front()
         {
             self.unqueue(&job);
+            if !job.commands.may_use(self.links) {
+                let server = self.shared.server.to_string();
+                job.fail(&Error::LinkReplaced { server });
+                continue;
+            }
             let due = job.pending.len().min(room);
             room -= due;
             let mut end = 0;

@@ -1,0 +1,51 @@
+'use strict';
+
+const { Kind } = require('../../lib/boundary/request.js');
+const { All } = require('../../lib/session/all.js');
+const { scan } = require('../../lib/session/scan.js');
+
+// A value of more than 512 MB less 96 KB fits into no string. Completions as the addon makes them, since a server
+// with such a value takes a gigabyte; src/store/slice.rs tests that these are they.
+
+const store = { serializer: JSON, prefix: 'sess:' };
+const walk = { number: 1, close() {} };
+
+function completePage(request) {
+  for (const [id, text] of [['a', '{"n":1}'], ['long'], ['b', '{"n":2}']]) {
+    request.complete(Kind.ID, id);
+    if (text === undefined) request.complete(Kind.TOO_LONG, '', 0);
+    else request.complete(Kind.ITEM, text, 0);
+  }
+  request.complete(Kind.DONE, '');
+}
+
+test('`all` counts a value that is too long as corrupt and returns the others', async () => {
+  const sessions = await new Promise((resolve, reject) => {
+    const callback = (error, result) => (error ? reject(error) : resolve(result));
+    completePage(new All(store, callback, undefined, walk, false, 1000));
+  });
+  expect(sessions).toEqual([
+    { id: 'a', n: 1 },
+    { id: 'b', n: 2 },
+  ]);
+  expect(sessions.corrupt).toBe(1);
+});
+
+test('`scan` returns a value that is too long without a session, with the reason', async () => {
+  const outbox = { add: (_operation, page) => completePage(page) };
+  const entries = [];
+  for await (const entry of scan(store, outbox, { open: () => walk, isClosed: () => false, timeout: 1000 }))
+    entries.push(entry);
+  expect(entries.map(({ id, session }) => [id, session?.n])).toEqual([
+    ['a', 1],
+    ['long', undefined],
+    ['b', 2],
+  ]);
+  expect(entries[1]).toMatchObject({
+    session: null,
+    error: {
+      code: 'ERR_SESSION_CORRUPT',
+      message: 'scan: a session under the prefix "sess:" is longer than a JavaScript string',
+    },
+  });
+});

@@ -1,0 +1,99 @@
+'use strict';
+
+const { RedisStore } = require('../..');
+const { clients } = require('../matrix/clients.js');
+const { findServers } = require('../../scripts/servers.js');
+const { startCluster } = require('../support/cluster.js');
+const { connectRaw, startRedis } = require('../support/redis.js');
+const { closeAll, keepStore } = require('../support/stores.js');
+
+// Valkey 9 has several databases in a cluster; other servers refuse them.
+
+const LIMIT_MS = 60_000;
+const DATABASE = 2;
+
+const cleanUps = [];
+const onEnd = (cleanUp) => cleanUps.unshift(cleanUp);
+afterEach(async () => {
+  await closeAll();
+  for (const cleanUp of cleanUps.splice(0)) await cleanUp();
+}, LIMIT_MS);
+
+/** A client for a cluster as an option, connected or not. */
+function byClient(name, options) {
+  return async (cluster) => {
+    const { make, end } = clients[name];
+    const client = make.cluster({ places: cluster.addresses }, options);
+    client.on?.('error', () => {});
+    onEnd(() => end(client));
+    return { client };
+  };
+}
+
+const url = ({ addresses }) =>
+  `redis+cluster://${addresses.map(({ host, port }) => `${host}:${port}`).join()}/${DATABASE}`;
+
+const sources = {
+  'the option "database"': (cluster) => ({ cluster: cluster.addresses, database: DATABASE }),
+  'a URL': (cluster) => ({ url: url(cluster) }),
+  'a cluster client of redis': byClient('redis 6', { defaults: { database: DATABASE } }),
+  'a cluster client of ioredis': async (cluster) => {
+    const { Cluster } = require('ioredis');
+    const client = new Cluster(cluster.addresses, {
+      redisOptions: { db: DATABASE },
+      lazyConnect: true,
+    });
+    onEnd(() => client.disconnect());
+    return { client };
+  },
+};
+
+const valkey = findServers().find(({ name }) => name === 'Valkey 9');
+const onValkey = valkey.program === null ? describe.skip : describe;
+
+onValkey('a cluster of Valkey 9', () => {
+  test.each(Object.keys(sources))(
+    'serves from the database that %s names',
+    async (source) => {
+      const cluster = await startCluster({
+        program: valkey.program,
+        primaries: 2,
+        replicas: 0,
+        args: ['--cluster-databases', '4'],
+      });
+      onEnd(() => cluster.stop());
+      const store = keepStore(new RedisStore(await sources[source](cluster)));
+      const ids = Array.from({ length: 20 }, (_, n) => `id-${n}`);
+      for (const id of ids) await store.set(id, { n: 1 });
+      expect((await store.ids()).sort()).toEqual(ids.toSorted());
+      expect(await store.get('id-7')).toEqual({ n: 1 });
+
+      const counts = [0, 0, 0];
+      for (const { port } of cluster.nodes) {
+        const raw = await connectRaw(port);
+        for (const database of counts.keys()) {
+          expect(await raw.command('SELECT', database)).toBe('OK');
+          counts[database] += await raw.command('DBSIZE');
+        }
+        await raw.close();
+      }
+      expect(counts).toEqual([0, 0, 20]);
+    },
+    LIMIT_MS,
+  );
+});
+
+test('a cluster without databases refuses one at once, by name', async () => {
+  const server = await startRedis({
+    args: ['--cluster-enabled', 'yes', '--cluster-config-file', 'nodes.conf'],
+  });
+  onEnd(() => server.stop());
+  const address = { host: '127.0.0.1', port: server.port };
+  const store = keepStore(new RedisStore({ url: url({ addresses: [address] }), commandTimeout: 20_000 }));
+  const began = performance.now();
+  await expect(store.get('abc')).rejects.toMatchObject({
+    code: 'ERR_REDIS_REPLY',
+    message: expect.stringMatching(/SELECT is not allowed in cluster mode/),
+  });
+  expect(performance.now() - began).toBeLessThan(5000);
+});
