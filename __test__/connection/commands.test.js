@@ -159,6 +159,22 @@ describeServers('%s', (_name, program) => {
       LIMIT_MS,
     );
 
+    test.each(['get', 'pttl', 'pexpire', 'del', 'unlink'])(
+      'without %s, when the app’s client runs the commands',
+      async (command) => {
+        await allow('+@all', `-${command}`);
+        const account = { username: 'app', password: PASSWORD };
+        const client = new Ioredis({ host: '127.0.0.1', port: server.port, ...account });
+        try {
+          const store = keepStore(new RedisStore({ client, transport: 'client', commandTimeout: 3000 }));
+          expect(await failing(store)).toEqual([]);
+          await store.close();
+        } finally {
+          client.disconnect();
+        }
+      },
+    );
+
     test('with neither of two substitutes', async () => {
       await allow('+@all', '-pexpire', '-expire', '-del', '-unlink', '-pttl', '-ttl');
       await expectFailing(['touch', 'destroy', 'clear'], true);

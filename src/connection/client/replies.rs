@@ -6,6 +6,7 @@ use super::state::State;
 use super::{FIRST_PAUSE, LONGEST_PAUSE};
 use crate::connection::Reply;
 use crate::connection::commands::{Access, Expect};
+use crate::connection::substitutes::Denied;
 use crate::error::Error;
 use crate::redaction::redact;
 use redis::Value;
@@ -47,19 +48,32 @@ impl Driver {
     fn take_reply(&mut self, number: u64, place: Place, kind: i64, value: Value) -> Option<Reply> {
         let server = self.shared.server.to_string();
         let work = self.jobs.get_mut(&place.job)?;
+        let denied = match self.substituted.remove(&number) {
+            true => self.denied,
+            false => Denied::default(),
+        };
         let (reply, cause) = match (kind, value) {
             (0, Value::ServerError(error)) => {
                 let arguments = work.commands.words(place.at).map(|(word, _)| word);
                 let (code, details) = (error.code(), error.details());
                 let error = Error::from_reply_to(&server, arguments, code, details);
-                let cause = error.is_passing().then(|| error.to_string());
+                let untried = match error.is_command_denied() {
+                    true => denied.untried(&work.commands, place.at),
+                    false => None,
+                };
+                self.denied.add(untried.unwrap_or_default());
+                let is_repeated = error.is_passing() || untried.is_some();
+                let cause = is_repeated.then(|| error.to_string());
                 (Err(error), cause)
             }
             // The client sent it again, or read it, over another connection.
             (0, _) if !work.commands.may_use(self.links) => {
                 (Err(Error::LinkReplaced { server }), None)
             }
-            (0, value) => (Ok(as_sent(value, work.commands.expect(place.at))), None),
+            (0, value) => {
+                let value = as_sent(value, work.commands.expect(place.at));
+                (Ok(denied.restore(&work.commands, place.at, value)), None)
+            }
             (kind, message) => {
                 let cause = reason(&message);
                 let error = Error::Client {
@@ -89,6 +103,9 @@ impl Driver {
 
     /// Once nothing is under way, what failed can be repeated.
     pub(super) fn end_failure(&mut self) {
+        if self.given.is_empty() {
+            self.substituted.clear();
+        }
         if self.given.is_empty() && self.failure.take().is_some() {
             self.end_failing();
             self.resume_at = Instant::now() + self.pause;

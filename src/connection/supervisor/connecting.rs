@@ -33,6 +33,8 @@ impl Supervisor {
             self.shared.health.attempted(attempts);
             let failure = match self.attempt().await? {
                 Ok(link) => {
+                    // What ran out of time while there was no connection fails for that reason.
+                    self.expire();
                     let deaf = self.begin_tracking(&link.0);
                     self.shared.health.set_ready(true);
                     self.watches.tell(&Event::Ready);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// Credentials are asked for anew when this part of their time is left.
 const RENEWAL_DIVISOR: u32 = 10;
@@ -60,7 +60,7 @@ impl Supervisor {
                 }
             }
             Err(cause) => {
-                self.renew = Some(clock::now() + RENEWAL_PAUSE);
+                self.renew = Some(Instant::now() + RENEWAL_PAUSE);
                 let error = self.credentials_error(cause);
                 self.watches.tell(&Event::Failed(error));
             }
@@ -98,7 +98,7 @@ impl Supervisor {
         // What outlives the clock does not expire.
         self.renew = credentials
             .expires_in
-            .and_then(|left| clock::now().checked_add(renewal_after(left)));
+            .and_then(|left| Instant::now().checked_add(renewal_after(left)));
     }
 }
 
@@ -141,7 +141,7 @@ mod tests {
         assert_eq!(after(1), 250);
         assert_eq!(after(0), 5000);
         assert!(
-            clock::now()
+            Instant::now()
                 .checked_add(renewal_after(Duration::MAX))
                 .is_none()
         );

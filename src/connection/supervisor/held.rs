@@ -28,9 +28,12 @@ impl Held {
 
     /// Returns true if a write must be sent again for the sake of one before it.
     pub(super) fn holds(&self, commands: &Commands, at: usize) -> bool {
+        if self.is_empty() {
+            return false;
+        }
         match single_key(commands, at) {
             Some(key) => self.all || self.keys.contains(key),
-            None => !self.is_empty(),
+            None => true,
         }
     }
 }

@@ -30,7 +30,8 @@ impl Supervisor {
             deadline(self.waiting.front()),
             deadline(self.again.front()),
             self.in_flight.deadline(),
-            self.renew,
+            // Credentials expire while the process is stopped as well.
+            self.renew.map(clock::running),
         ]
         .into_iter()
         .flatten()
@@ -65,7 +66,7 @@ impl Supervisor {
         let patience = self.patience(link);
         // Read last: what is due at once is due by now.
         let now = clock::now();
-        if self.renew.is_some_and(|time| time <= now) {
+        if self.renew.is_some_and(|time| clock::running(time) <= now) {
             self.renew = None;
             self.watches.ask_for_credentials();
         }

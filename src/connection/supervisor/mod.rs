@@ -121,7 +121,7 @@ struct Supervisor {
     credentials: Option<Credentials>,
     /// An attempt to connect waits for credentials.
     wanted: Option<oneshot::Sender<Result<Credentials, String>>>,
-    /// When credentials are to be asked for anew.
+    /// The system time when credentials are to be asked for anew.
     renew: Option<Instant>,
     /// For how long the server may keep silent while an answer is due.
     silence: Duration,

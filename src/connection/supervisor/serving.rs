@@ -198,7 +198,7 @@ impl Supervisor {
         if self.in_flight.is_wanted() || !self.waiting.is_empty() {
             clock::wake(due)
         } else {
-            clock::system(due)
+            clock::system(due).max(Instant::now())
         }
     }
 
