@@ -27,7 +27,7 @@ async function main(checkout) {
     const output = ['--reporter', 'json', '--reporter-option', `output=${path.resolve(report)}`];
     spawnSync(process.execPath, [mocha, ...options, ...output, 'test/'], {
       cwd: checkout,
-      env: { ...process.env, REDIS_URL: server.url },
+      env: { ...process.env, EXPRESS_SESSION: '.', REDIS_URL: server.url },
       stdio: ['ignore', 'ignore', 'inherit'],
     });
     const { passes, failures } = JSON.parse(fs.readFileSync(report, 'utf8'));

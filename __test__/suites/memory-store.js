@@ -3,19 +3,33 @@
 // Preloaded into express-session's own tests: puts this package's store in the place of MemoryStore.
 
 const Module = require('node:module');
-const { RedisStore } = require('../..');
+const path = require('node:path');
 
 const load = Module._load;
-let count = 0;
-let Store;
+/** The copy of express-session under test. */
+const folder = path.resolve(process.env.EXPRESS_SESSION);
 
-// express-session requires its MemoryStore by this name. The tests compare stores with the `Store` of their own copy.
-Module._load = function loadStore(request, parent, ...rest) {
-  if (request !== './session/memory') return load.call(this, request, parent, ...rest);
-  Store ??= class MemoryStore extends RedisStore {
+const part = (name) => require(path.join(folder, 'session', name));
+
+let count = 0;
+let MemoryStore;
+
+Module._load = function loadReplaced(request, ...rest) {
+  if (request === './session/memory') {
+    MemoryStore ??= makeStore();
+    return MemoryStore;
+  }
+  // The store builds on the copy under test, which is not complete yet when it asks for its MemoryStore.
+  if (request === 'express-session')
+    return { Store: part('store.js'), Cookie: part('cookie.js'), Session: part('session.js') };
+  return load.call(this, request, ...rest);
+};
+
+function makeStore() {
+  const { RedisStore } = require('../..');
+  return class extends RedisStore {
     constructor() {
       super({ url: process.env.REDIS_URL, prefix: `store-${process.pid}-${count++}:` });
     }
   };
-  return Store;
-};
+}
