@@ -83,6 +83,18 @@ describe.each(['overwrite', 'merge', 'reject'])('createSession, onConflict: %s',
     expect(await redis.stored('sess:def')).toMatchObject({ user: 'ann' });
   });
 
+  test('with other data makes a new session, also after a get of the id by the app', async () => {
+    const { store } = await open();
+    await put('abc', { cookie: {}, user: 'ann' });
+    store.generate = () => {};
+    const request = { sessionID: 'abc', sessionStore: store, headers: { cookie: 'connect.sid=s%3Aabc.x' } };
+    await store.get('abc');
+    const session = store.createSession(request, { cookie: {}, user: 'bob' });
+    await redis.command('DEL', 'sess:abc');
+    expect(await save(session)).toBeNull();
+    expect(await redis.stored('sess:abc')).toMatchObject({ user: 'bob' });
+  });
+
   test('after a destroy in the same request makes a session that is stored', async () => {
     const { store } = await open({ onConflict });
     const visitor = await visit(store, {
