@@ -354,6 +354,22 @@ test('what a store remembers of a session is visible to no one', async () => {
   expect(Object.keys(JSON.parse(JSON.stringify(session)))).toEqual(['cookie', 'user']);
 });
 
+test('a session of another copy of express-session, once saved, is not stored again after a logout', async () => {
+  const { store } = await open();
+  let other;
+  jest.isolateModules(() => {
+    other = require('express-session');
+  });
+  const session = new other.Session({ sessionID: 'abc', sessionStore: store }, { cookie: {}, user: 'ann' });
+  expect(session).not.toBeInstanceOf(Session);
+  expect(await save(session)).toBeNull();
+  expect(await save(session)).toBeNull();
+  await redis.command('DEL', 'sess:abc');
+  expect(await save(session)).toBe('discarded');
+  expect(await store.set('def', session)).toBeNull();
+  expect(await redis.keys()).toEqual(['sess:def']);
+});
+
 test('two stores remember a session each for itself', async () => {
   const { store: one } = await open();
   const { store: other } = await open({ prefix: 'other:' });

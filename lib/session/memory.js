@@ -130,7 +130,7 @@ class Memory {
    */
   hand(id, session, text, ends, keep, isNested) {
     const outer = isNested ? this.#handover : undefined;
-    const load = keep === Keep.ID ? this.#loads.add(id) : undefined;
+    const load = keep === Keep.ID && isObject(session) ? this.#loads.add(id) : undefined;
     const handover = new Handover(id, session, cookieOf(session), keep, load, text, ends, outer);
     this.#handover = handover;
     return handover;
