@@ -9,7 +9,7 @@ const { carriesId, fastifySession, isExpressSession, openIdData } = require('./f
 const { Get } = require('./get.js');
 const { GuardedSave } = require('./guarded-save.js');
 const { lifetime, time } = require('./lifetime.js');
-const { Memory, UNKNOWN } = require('./memory.js');
+const { Keep, Memory, UNKNOWN } = require('./memory.js');
 const { DISCARDED, Save, Touch, tellDiscarded } = require('./save.js');
 const { Turns } = require('./turns.js');
 
@@ -125,7 +125,7 @@ class Sessions {
     const prefix = this.#settings.prefix;
     this.#wait(sid, 'get', callback, (settle) => {
       if (prefix === this.#settings.prefix) this.#read(sid, settle, isPromised);
-      else this.#ask(sid, settle, undefined, false);
+      else this.#ask(sid, settle, undefined, Keep.NOTHING);
     });
   }
 
@@ -138,17 +138,19 @@ class Sessions {
   }
 
   #read(sid, callback, isPromised) {
-    // A plain callback of express-session's middleware calls `createSession` before it returns.
-    const isKept =
-      isPromised || this.#memory.keepsLoaded || this.#store.generate === undefined || this.#isGetOverridden();
+    let keep = Keep.NOTHING;
+    // Somebody else than express-session's middleware may create a session of a copy.
+    if (this.#store.generate === undefined || this.#isGetOverridden()) keep = Keep.ID;
+    // The middleware's callback calls `createSession` before it returns.
+    else if (isPromised || this.#memory.keepsLoaded) keep = Keep.OBJECT;
     const { decidesExpiry } = this.#settings;
-    if (!this.#near?.get(this.#store, sid, callback, this.#memory, isKept, decidesExpiry, this.#timeout))
-      this.#ask(sid, callback, this.#memory, isKept);
+    if (!this.#near?.get(this.#store, sid, callback, this.#memory, keep, decidesExpiry, this.#timeout))
+      this.#ask(sid, callback, this.#memory, keep);
   }
 
-  #ask(sid, callback, memory, isKept) {
+  #ask(sid, callback, memory, keep) {
     const isTimed = this.#settings.isTimed;
-    const request = new Get(this.#store, callback, sid, memory, isKept, isTimed, this.#timeout);
+    const request = new Get(this.#store, callback, sid, memory, keep, isTimed, this.#timeout);
     this.#outbox.add(isTimed ? Operation.GET_TIMED : Operation.GET, request, sid);
   }
 
