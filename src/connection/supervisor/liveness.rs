@@ -31,6 +31,7 @@ impl Supervisor {
             deadline(self.again.front()),
             self.in_flight.deadline(),
             self.renew,
+            self.tracking.as_ref().and_then(Tracking::slots_at),
         ]
         .into_iter()
         .flatten()
@@ -69,6 +70,7 @@ impl Supervisor {
             self.renew = None;
             self.watches.ask_for_credentials();
         }
+        self.check_slots(link);
         if patience > now {
             return None;
         }
@@ -83,6 +85,20 @@ impl Supervisor {
         }
         self.ask_for_life(link);
         None
+    }
+
+    /// Asks a node of a cluster for its slots, if the cache needs to know.
+    pub(super) fn check_slots(&mut self, link: &mut Link) {
+        let Some(tracking) = &mut self.tracking else {
+            return;
+        };
+        if tracking.slots_at().is_none_or(|at| at > Instant::now()) {
+            return;
+        }
+        let (question, moment) = tracking.ask_for_slots();
+        let end = link.send(question.all_bytes());
+        let due = question.len();
+        self.in_flight.push(Asked::Slots, due, end, Some(moment));
     }
 
     /// Asks a question that any server answers.
