@@ -361,7 +361,10 @@ export class RedisStore extends Store {
 
   /** The client given as an option. */
   readonly client: RedisClient | undefined;
-  /** This and the next five may be class fields of a subclass, which count from its first operation on. */
+  /**
+   * This and the next five are read for each operation, as in connect-redis: they may be class fields or accessors of a
+   * subclass, or accessors defined on the store, such as a prefix for the tenant of the request.
+   */
   prefix: string;
   ttl: number | ((session: SessionData) => number);
   scanCount: number;
@@ -371,6 +374,12 @@ export class RedisStore extends Store {
   readonly onConflict: 'overwrite' | 'reject' | 'merge' | ResolveConflict;
   readonly touchAfter: number;
   readonly saveDestroyed: boolean;
+
+  /**
+   * The lifetime of a session in seconds, by `ttl` and the cookie's expiry. An override of a subclass decides instead
+   * of them. `_getTTL`, its name in connect-redis up to version 8, works as well.
+   */
+  protected getTTL(session: SessionData): number;
 
   // With a callback, the promise fulfils with what that returns, as connect-redis's does. The type parameters of the
   // first overloads are never passed: TypeScript ignores them when it compares an override, so a subclass written for

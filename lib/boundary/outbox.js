@@ -88,15 +88,14 @@ class Outbox {
     this.#keyPrefix = this.#clientPrefix + prefix;
   }
 
-  /** What `add` adds goes out under this prefix, whichever is set. */
-  under(prefix, add) {
+  /** Returns what `run` returns. What that adds goes out under this prefix, whichever is set. */
+  under(prefix, run) {
     const present = this.#prefix;
-    if (prefix === present) add();
-    else {
-      this.setPrefix(prefix);
-      add();
-      this.setPrefix(present);
-    }
+    if (prefix === present) return run();
+    this.setPrefix(prefix);
+    const result = run();
+    this.setPrefix(present);
+    return result;
   }
 
   /**

@@ -133,13 +133,6 @@ class Memory {
   wasAbandoned(session) {
     return this.#abandoned.has(session);
   }
-
-  /** Forgets all, as when other keys are meant by the same ids. */
-  clear() {
-    this.#records = new WeakMap();
-    this.#loaded = new Recent();
-    this.#destroyed = new Last();
-  }
 }
 
 module.exports = { Memory, UNKNOWN };

@@ -11,6 +11,7 @@ const { Get } = require('./get.js');
 const { GuardedSave } = require('./guarded-save.js');
 const { lifetime, time } = require('./lifetime.js');
 const { Memory, UNKNOWN } = require('./memory.js');
+const { PerPrefix } = require('./per-prefix.js');
 const { Save, Touch, tellDiscarded } = require('./save.js');
 const { Turns } = require('./turns.js');
 
@@ -34,6 +35,7 @@ function loadedExpiry({ cookie }) {
 
 /** What a store does with a single session: what is to be sent for it, and in which order. */
 class Sessions {
+  /** For the requests, the settings stand for the store. */
   #store;
   #settings;
   #gate;
@@ -41,26 +43,34 @@ class Sessions {
   /** Only if sessions are kept in this process. */
   #near;
   #timeout;
+  #memories;
+  /** That of the prefix in force. */
   #memory;
   /** Only where conflicts are looked for. */
   #turns;
 
-  constructor({ store, settings, gate, outbox, near, timeout }) {
-    this.#store = store;
+  constructor({ settings, gate, outbox, near, timeout }) {
+    this.#store = settings;
     this.#settings = settings;
     this.#gate = gate;
     this.#outbox = outbox;
     this.#near = near;
     this.#timeout = timeout;
-    this.#memory = new Memory({ bases: settings.isGuarded, ends: settings.touchAfter > 0 });
+    const keeps = { bases: settings.isGuarded, ends: settings.touchAfter > 0 };
+    this.#memories = new PerPrefix(() => new Memory(keeps));
+    this.#memory = this.#memories.get(settings.prefix);
     if (settings.isGuarded) this.#turns = new Turns(timeout);
   }
 
-  /** The same ids mean other sessions. */
-  renew() {
-    this.#outbox.setPrefix(this.#settings.prefix);
-    this.#memory.clear();
-    this.#near?.renew();
+  /** Puts settings in force for the operations that follow. Under another prefix, the same ids mean other sessions. */
+  use(settings) {
+    const { prefix } = this.#settings;
+    this.#store = settings;
+    this.#settings = settings;
+    if (settings.prefix === prefix) return;
+    this.#outbox.setPrefix(settings.prefix);
+    this.#memory = this.#memories.get(settings.prefix);
+    this.#near?.use(settings.prefix);
   }
 
   /** Resolves when no save is under way and nothing waits; null if that is so. */
@@ -96,19 +106,18 @@ class Sessions {
 
   /** Apart, so that no closure costs those that need not wait. */
   #getLater(sid, callback) {
-    const prefix = this.#settings.prefix;
-    this.#wait(sid, 'get', callback, (settle) => {
-      if (prefix === this.#settings.prefix) this.#read(sid, settle);
-      else this.#ask(sid, settle, undefined);
-    });
+    this.#wait(sid, 'get', callback, (settle) => this.#read(sid, settle));
   }
 
-  /** What has to wait for its turn goes where it was asked to go, whatever prefix is set meanwhile. */
+  /** Has an operation wait for its turn. It begins with the settings that it was issued with. */
   #wait(sid, name, callback, begin) {
-    const prefix = this.#settings.prefix;
-    this.#turns.wait(prefix + sid, name, callback, (settle) =>
-      this.#outbox.under(prefix, () => begin(settle)),
-    );
+    const issuedWith = this.#settings;
+    this.#turns.wait(issuedWith.prefix + sid, name, callback, (settle) => {
+      const present = this.#settings;
+      this.use(issuedWith);
+      begin(settle);
+      this.use(present);
+    });
   }
 
   #read(sid, callback) {
