@@ -62,6 +62,15 @@ class Parts {
   }
 }
 
+/** The session id: a number counts as the string it is written as, as in connect-redis. Others are refused later. */
+function idOf(sid) {
+  return typeof sid === 'number' && Number.isFinite(sid)
+    ? String(sid)
+    : typeof sid === 'bigint'
+      ? `${sid}`
+      : sid;
+}
+
 /** @param face a store, a copy of one, or a Proxy */
 function partsOf(face) {
   const parts = face[PARTS];
@@ -188,35 +197,36 @@ class RedisStore extends Store {
 
   get(sid, callback) {
     const { sessions, near } = currentParts(this);
-    if (callback == null) return promised((settle) => sessions.get(sid, near?.paced(settle) ?? settle));
+    if (callback == null) return promised((settle) => sessions.get(idOf(sid), near?.paced(settle) ?? settle));
     const promise = new LazyPromise(callback);
-    sessions.get(sid, promise.settle);
+    sessions.get(idOf(sid), promise.settle);
     return promise;
   }
 
   set(sid, session, callback) {
     const { sessions } = currentParts(this);
     if (callback == null)
-      return forgettable(arguments.length > 2, (settle) => sessions.set(sid, session, settle, true));
+      return forgettable(arguments.length > 2, (settle) => sessions.set(idOf(sid), session, settle, true));
     const promise = new LazyPromise(callback);
-    sessions.set(sid, session, promise.settle, false);
+    sessions.set(idOf(sid), session, promise.settle, false);
     return promise;
   }
 
   touch(sid, session, callback) {
     const { sessions } = currentParts(this);
     if (callback == null)
-      return forgettable(arguments.length > 2, (settle) => sessions.touch(sid, session, settle, true));
+      return forgettable(arguments.length > 2, (settle) => sessions.touch(idOf(sid), session, settle, true));
     const promise = new LazyPromise(callback);
-    sessions.touch(sid, session, promise.settle, false);
+    sessions.touch(idOf(sid), session, promise.settle, false);
     return promise;
   }
 
   destroy(sid, callback) {
     const { sessions } = currentParts(this);
-    if (callback == null) return forgettable(arguments.length > 1, (settle) => sessions.destroy(sid, settle));
+    if (callback == null)
+      return forgettable(arguments.length > 1, (settle) => sessions.destroy(idOf(sid), settle));
     const promise = new LazyPromise(callback);
-    sessions.destroy(sid, promise.settle);
+    sessions.destroy(idOf(sid), promise.settle);
     return promise;
   }
 
