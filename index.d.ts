@@ -7,8 +7,11 @@ export interface Serializer {
    * the error of the operation that called it.
    */
   parse(text: string): SessionData | Promise<SessionData>;
-  /** Turns a session into the string to store; synchronous. */
-  stringify(session: SessionData): string;
+  /**
+   * Turns a session into what is stored, a string or bytes; synchronous. `parse` gets bytes as a string, decoded from
+   * UTF-8.
+   */
+  stringify(session: SessionData): string | Uint8Array;
 }
 
 /**

@@ -13,6 +13,7 @@ const { lifetime, time } = require('./lifetime.js');
 const { Memory, UNKNOWN } = require('./memory.js');
 const { PerPrefix } = require('./per-prefix.js');
 const { Save, Touch, tellDiscarded } = require('./save.js');
+const { stringify } = require('./stringify.js');
 const { Turns } = require('./turns.js');
 
 /** Between the times that Redis and this process tell, in ms. */
@@ -341,9 +342,7 @@ class Sessions {
   }
 
   #stringify(session) {
-    const text = this.#settings.serializer.stringify(session);
-    if (typeof text !== 'string') throw wrongType('What serializer.stringify returns', 'a string', text);
-    return text;
+    return stringify(this.#settings.serializer, session);
   }
 }
 
