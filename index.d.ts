@@ -330,10 +330,13 @@ export interface Sessions extends Array<SessionData & { id: string }> {
 /** A callback of an operation: gets an error, or `null` and the result. */
 export type Callback<Result> = (error?: unknown, result?: Result | null) => void;
 
+/** Returns the class, as `require('connect-redis')(session)` does up to version 6. */
+export function RedisStore(session: (...args: never[]) => unknown): typeof RedisStore;
 /**
  * A session store for express-session that keeps sessions in Redis, byte for byte as connect-redis
  * does. Every method takes a callback and returns a promise.
  */
+// biome-ignore lint/suspicious/noRedeclare: ambient functions and classes merge
 export class RedisStore extends Store {
   /**
    * Opens the connection in the background; operations wait for it.

@@ -313,4 +313,17 @@ async function end({ store, connection, outbox, near }) {
   }
 }
 
-module.exports = { RedisStore };
+/** The class, which can be called as connect-redis up to version 6 is: `require('connect-redis')(session)` returns it. */
+const callable = new Proxy(RedisStore, {
+  apply(_class, _receiver, [session]) {
+    if (typeof session?.Store === 'function') return callable;
+    throw wrongType(
+      'The argument of RedisStore called without "new"',
+      "express-session's function (to make a store, write new RedisStore({ client }))",
+      session,
+    );
+  },
+});
+RedisStore.prototype.constructor = callable;
+
+module.exports = { RedisStore: callable };
