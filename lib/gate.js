@@ -2,19 +2,24 @@
 
 const { storeClosed } = require('./common/errors.js');
 
-/** Whether operations can be tried: from the first one on, which has to prepare the store, until it is closed. */
+/** Whether operations can be tried: once the store is prepared for them, until it is closed. */
 class Gate {
   #prepare;
   #isShut = false;
   isOpen = false;
 
-  /** @param prepare what the first operation has to do; throws if it cannot be done */
+  /** @param prepare run by the next operation; throws if the store cannot be prepared */
   constructor(prepare) {
     this.#prepare = prepare;
   }
 
   get isShut() {
     return this.#isShut;
+  }
+
+  /** Has the next operation prepare the store. */
+  reset() {
+    this.isOpen = false;
   }
 
   /** Of no effect on one that is shut. @throws what the preparation throws */

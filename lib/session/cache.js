@@ -3,6 +3,7 @@
 const { flushWrites } = require('../boundary/outbox.js');
 const { setImmediate } = require('../common/timers.js');
 const { Hit } = require('./get.js');
+const { PerPrefix } = require('./per-prefix.js');
 
 /**
  * Callbacks of hits that may run within one another. An app that reads from within its callback, again and
@@ -19,21 +20,25 @@ class Near {
   #native;
   /** When a session ends, twice, as the addon writes it; and the time by JavaScript's clock, for the addon. */
   #times = new Float64Array(3);
+  #lookups = new PerPrefix(() => this.#native.lookup(this.#times));
+  /** That of the prefix in force. */
   #lookup;
 
-  constructor(native) {
+  /** @param prefix the one that `native` has */
+  constructor(native, prefix) {
     this.#native = native;
-    this.renew();
+    this.use(prefix);
   }
 
-  /** The prefix is another one. */
-  renew() {
-    this.#lookup = this.#native.lookup(this.#times);
+  /** Reads under another prefix, which `native` has by now. */
+  use(prefix) {
+    this.#lookup = this.#lookups?.get(prefix);
   }
 
   /** Nothing is looked up any more. The function holds its array for good, and with that what test runners have made. */
   end() {
     this.#lookup = undefined;
+    this.#lookups = undefined;
   }
 
   /**

@@ -287,13 +287,6 @@ class Memory {
   wasDestroyed(id) {
     return this.#destroyed.has(id);
   }
-
-  /** Other keys are meant by the same ids. */
-  renew(prefix) {
-    this.#prefix = prefix;
-    this.#loads = new Loads();
-    this.#destroyed = new Last();
-  }
 }
 
 module.exports = { Keep, Memory, UNKNOWN };

@@ -10,7 +10,9 @@ const { Get } = require('./get.js');
 const { GuardedSave } = require('./guarded-save.js');
 const { lifetime, time } = require('./lifetime.js');
 const { Keep, Memory, UNKNOWN } = require('./memory.js');
+const { PerPrefix } = require('./per-prefix.js');
 const { DISCARDED, Save, Touch, tellDiscarded } = require('./save.js');
+const { stringify } = require('./stringify.js');
 const { Turns } = require('./turns.js');
 
 /** Between the times that Redis and this process tell, in ms. */
@@ -41,6 +43,7 @@ function loadedExpiry({ cookie }) {
 
 /** What a store does with a single session: what is to be sent for it, and in which order. */
 class Sessions {
+  /** For the requests, the settings stand for the store. */
   #store;
   #settings;
   #gate;
@@ -49,12 +52,14 @@ class Sessions {
   #near;
   #timeout;
   #isGetOverridden;
+  #memories;
+  /** That of the prefix in force. */
   #memory;
   /** Only where conflicts are looked for. */
   #turns;
 
-  constructor({ store, settings, gate, outbox, near, timeout, isGetOverridden, isQueueFull }) {
-    this.#store = store;
+  constructor({ settings, gate, outbox, near, timeout, isGetOverridden, isQueueFull }) {
+    this.#store = settings;
     this.#settings = settings;
     this.#gate = gate;
     this.#outbox = outbox;
@@ -62,15 +67,20 @@ class Sessions {
     this.#timeout = timeout;
     this.#isGetOverridden = isGetOverridden;
     const keeps = { bases: settings.isGuarded, ends: settings.touchAfter > 0 };
-    this.#memory = new Memory(keeps, settings.prefix);
+    this.#memories = new PerPrefix((prefix) => new Memory(keeps, prefix));
+    this.#memory = this.#memories.get(settings.prefix);
     if (settings.isGuarded) this.#turns = new Turns(timeout, isQueueFull);
   }
 
-  /** The same ids mean other sessions. */
-  renew() {
-    this.#outbox.setPrefix(this.#settings.prefix);
-    this.#memory.renew(this.#settings.prefix);
-    this.#near?.renew();
+  /** Puts settings in force for the operations that follow. Under another prefix, the same ids mean other sessions. */
+  use(settings) {
+    const { prefix } = this.#settings;
+    this.#store = settings;
+    this.#settings = settings;
+    if (settings.prefix === prefix) return;
+    this.#outbox.setPrefix(settings.prefix);
+    this.#memory = this.#memories.get(settings.prefix);
+    this.#near?.use(settings.prefix);
   }
 
   /** Resolves when no save is under way and nothing waits; null if that is so. */
@@ -122,19 +132,18 @@ class Sessions {
 
   /** Apart, so that no closure costs those that need not wait. */
   #getLater(sid, callback, isPromised) {
-    const prefix = this.#settings.prefix;
-    this.#wait(sid, 'get', callback, (settle) => {
-      if (prefix === this.#settings.prefix) this.#read(sid, settle, isPromised);
-      else this.#ask(sid, settle, undefined, Keep.NOTHING);
-    });
+    this.#wait(sid, 'get', callback, (settle) => this.#read(sid, settle, isPromised));
   }
 
-  /** What has to wait for its turn goes where it was asked to go, whatever prefix is set meanwhile. */
+  /** Has an operation wait for its turn. It begins with the settings that it was issued with. */
   #wait(sid, name, callback, begin) {
-    const prefix = this.#settings.prefix;
-    this.#turns.wait(prefix + sid, name, callback, (settle) =>
-      this.#outbox.under(prefix, () => begin(settle)),
-    );
+    const issuedWith = this.#settings;
+    this.#turns.wait(issuedWith.prefix + sid, name, callback, (settle) => {
+      const present = this.#settings;
+      this.use(issuedWith);
+      begin(settle);
+      this.use(present);
+    });
   }
 
   #read(sid, callback, isPromised) {
@@ -400,9 +409,7 @@ class Sessions {
   }
 
   #stringify(session) {
-    const text = this.#settings.serializer.stringify(session);
-    if (typeof text !== 'string') throw wrongType('What serializer.stringify returns', 'a string', text);
-    return text;
+    return stringify(this.#settings.serializer, session);
   }
 }
 
