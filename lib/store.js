@@ -35,7 +35,7 @@ function partsOf(store, options) {
   const { prefix } = settings;
   const keys = { prefix, scanCount: options.scanCount ? settings.scanCount : SCAN_COUNT };
   const isOptional = onUnavailable === 'sessionless';
-  const connection = new Connection(store, options.client, where, keys, isOptional);
+  const connection = new Connection(store, options.client, where, keys, isOptional, LIFECYCLE);
   const { native, inbox } = connection;
   const outbox = new Outbox(native, inbox, where.keyPrefix ?? '', prefix);
   const near = native.isNear ? new Near(native) : undefined;
@@ -50,6 +50,39 @@ function partsOf(store, options) {
     /** A promise once `close` was called. */
     closed: undefined,
   };
+}
+
+/** Follows the app's client. Holds no store. */
+const LIFECYCLE = {
+  closed: (store) => suspend(store[PARTS]),
+  open: (store) => resume(store[PARTS]),
+};
+
+/** Refuses operations while the app's client is closed. The connection ends once those in flight are answered. */
+function suspend(parts) {
+  const { connection, gate, sessions } = parts;
+  if (gate.isShut) return;
+  gate.suspend(connection.clientName, () => {
+    if (connection.isClientOpen) resume(parts);
+  });
+  connection.suspend();
+  const endConnection = () => {
+    // Its failure would be that of a store that is closed meanwhile.
+    if (gate.isSuspended) closeNative(parts).catch(() => {});
+  };
+  // What waits for its turn is under way, too.
+  const idle = sessions.whenIdle();
+  if (idle) idle.then(endConnection);
+  else endConnection();
+}
+
+/** Serves again with the app's client. */
+function resume({ closed, gate, connection, outbox, near }) {
+  if (closed !== undefined || !gate.isSuspended) return;
+  gate.resume();
+  connection.resume();
+  outbox.renew();
+  near?.renew();
 }
 
 /** The public face: its options and fields, callbacks and promises. */
@@ -224,11 +257,17 @@ class RedisStore extends Store {
   }
 }
 
-async function end({ store, connection, outbox, near }) {
+/** Ends the connection once all operations so far are answered; resolves then. */
+function closeNative({ store, outbox }) {
   const ended = promised((settle) => outbox.add(Operation.CLOSE, new Request(store, settle)));
   outbox.flush();
+  return ended;
+}
+
+async function end(parts) {
+  const { connection, near } = parts;
   try {
-    await ended;
+    await closeNative(parts);
   } finally {
     connection.end();
     near?.end();
