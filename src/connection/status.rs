@@ -84,6 +84,8 @@ pub(super) struct Down {
 #[derive(Debug)]
 pub(super) struct Health {
     ready: AtomicBool,
+    /// An attempt to connect has failed, or the connection was lost, since it last served.
+    failed: AtomicBool,
     down: Mutex<Down>,
 }
 
@@ -91,6 +93,7 @@ impl Default for Health {
     fn default() -> Self {
         Self {
             ready: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
             down: Mutex::new(Down {
                 attempts: 0,
                 cause: "still connecting".into(),
@@ -107,6 +110,13 @@ impl Health {
 
     pub(super) fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Ordering::Relaxed);
+        if ready {
+            self.failed.store(false, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
     }
 
     pub(super) fn down(&self) -> Down {
@@ -114,6 +124,7 @@ impl Health {
     }
 
     pub(super) fn set_down(&self, down: Down) {
+        self.failed.store(true, Ordering::Relaxed);
         *self.lock() = down;
     }
 

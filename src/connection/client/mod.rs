@@ -57,6 +57,7 @@ pub(super) async fn run(
 ) {
     let mut driver = Driver {
         silence: longest_silence(options.command_timeout),
+        options,
         shared,
         connection,
         inbox,
@@ -83,6 +84,7 @@ pub(super) async fn run(
 }
 
 struct Driver {
+    options: ConnectionOptions,
     shared: Arc<Shared>,
     /// For the handles of nodes.
     connection: mpsc::WeakUnboundedSender<Message>,
