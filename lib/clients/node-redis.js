@@ -1,7 +1,7 @@
 'use strict';
 
 const { LARGEST_U32 } = require('../common/limits.js');
-const { Passwordless } = require('../connection/credentials.js');
+const { Passwordless, dispose } = require('../connection/credentials.js');
 const settings = require('./settings.js');
 
 const { NotCarried } = settings;
@@ -145,7 +145,7 @@ function currentOf(provider) {
   const listener = { onNext() {}, onError() {} };
   return async () => {
     const [current, subscription] = await provider.subscribe(listener);
-    subscription.dispose();
+    dispose(subscription);
     return current;
   };
 }
