@@ -311,7 +311,7 @@ export type ErrorCode =
   | 'ERR_SESSION_CONFLICT'
   /** In an `error` event: the server does not tell what changes, so nothing is cached. */
   | 'ERR_CACHE_OFF'
-  /** The store was closed, or its client ended. */
+  /** The store was closed, or its client is closed or has given up reconnecting; see the message. */
   | 'ERR_STORE_CLOSED'
   /** When the package is loaded: its binary is not there, or cannot be loaded. */
   | 'ERR_DLOPEN_FAILED'
@@ -344,7 +344,10 @@ export class RedisStore extends Store {
    */
   constructor(options?: RedisStoreOptions);
 
-  /** What the connection is doing: `'connecting'` for the first time, serving, or coming back after a loss. */
+  /**
+   * What the connection is doing: `'connecting'` for the first time, serving, or coming back after a loss. `'closed'`
+   * after `close()`, and while the app's client is closed.
+   */
   readonly status: Status;
 
   /** By what commands are run: see the option. */

@@ -45,7 +45,7 @@ class Parts {
     const { prefix, scanCount } = this.fields;
     const keys = { prefix, scanCount: options.scanCount ? scanCount : SCAN_COUNT };
     const isOptional = onUnavailable === 'sessionless';
-    this.connection = new Connection(store, options.client, where, keys, isOptional);
+    this.connection = new Connection(store, options.client, where, keys, isOptional, LIFECYCLE);
     const { native, inbox } = this.connection;
     this.native = native;
     this.timeout = where.commandTimeout ?? COMMAND_TIMEOUT;
@@ -157,6 +157,39 @@ const ACCESSORS = Object.getOwnPropertyDescriptors({
     setField(this, 'disableTouch', check.disableTouch(value));
   },
 });
+
+/** Follows the app's client. Holds no store. */
+const LIFECYCLE = {
+  closed: (store) => suspend(store[PARTS]),
+  open: (store) => resume(store[PARTS]),
+};
+
+/** Refuses operations while the app's client is closed. The connection ends once those in flight are answered. */
+function suspend(parts) {
+  const { connection, gate, sessions } = parts;
+  if (gate.isShut) return;
+  gate.suspend(connection.clientName, () => {
+    if (connection.isClientOpen) resume(parts);
+  });
+  connection.suspend();
+  const endConnection = () => {
+    // Its failure would be that of a store that is closed meanwhile.
+    if (gate.isSuspended) closeNative(parts).catch(() => {});
+  };
+  // What waits for its turn is under way, too.
+  const idle = sessions.whenIdle();
+  if (idle) idle.then(endConnection);
+  else endConnection();
+}
+
+/** Serves again with the app's client. */
+function resume({ closed, gate, connection, outbox, near, settings }) {
+  if (closed !== undefined || !gate.isSuspended) return;
+  gate.resume();
+  connection.resume();
+  outbox.renew();
+  near?.renew(settings.prefix);
+}
 
 /** The public face: its options and fields, callbacks and promises. */
 class RedisStore extends Store {
@@ -310,11 +343,17 @@ class RedisStore extends Store {
 for (const name of ['getTTL', '_getTTL'])
   Object.defineProperty(RedisStore.prototype, name, { value: getTTL, writable: true, configurable: true });
 
-async function end({ store, connection, outbox, near }) {
+/** Ends the connection once all operations so far are answered; resolves then. */
+function closeNative({ store, outbox }) {
   const ended = promised((settle) => outbox.add(Operation.CLOSE, new Request(store, settle)));
   outbox.flush();
+  return ended;
+}
+
+async function end(parts) {
+  const { connection, near } = parts;
   try {
-    await ended;
+    await closeNative(parts);
   } finally {
     connection.end();
     near?.end();

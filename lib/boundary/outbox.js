@@ -80,6 +80,11 @@ class Outbox {
     this.#tellsWrites = native.isNear;
   }
 
+  /** The addon's store has another connection. */
+  renew() {
+    this.#connection = this.#native.connection;
+  }
+
   /** Requests of this tick were issued under the old prefix. */
   setPrefix(prefix) {
     this.flush();

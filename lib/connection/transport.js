@@ -336,4 +336,4 @@ function isMistake(error) {
   return error instanceof TypeError || error instanceof RangeError || error instanceof ReferenceError;
 }
 
-module.exports = { Transport, clientSettings, keyPrefixOf };
+module.exports = { Transport, clientSettings, keyPrefixOf, nameOf };

@@ -20,13 +20,19 @@ class Near {
   #native;
   /** When a session ends, twice, as the addon writes it; and the time by JavaScript's clock, for the addon. */
   #times = new Float64Array(3);
-  #lookups = new PerPrefix(() => this.#native.lookup(this.#times));
+  #lookups;
   /** That of the prefix in force. */
   #lookup;
 
   /** @param prefix the one that `native` has */
   constructor(native, prefix) {
     this.#native = native;
+    this.renew(prefix);
+  }
+
+  /** Reads from the cache of the connection that `native` has now. */
+  renew(prefix) {
+    this.#lookups = new PerPrefix(() => this.#native.lookup(this.#times));
     this.use(prefix);
   }
 

@@ -48,6 +48,7 @@ use self::expiry::Timestamp;
 use self::guarded::Dialect;
 use self::keys::Keys;
 use self::texts::Texts;
+use crate::connection::runtime::Runtime;
 use crate::connection::{Connection, Lease};
 use crate::error::Error;
 use crate::worker::LONG;
@@ -250,6 +251,16 @@ impl Sessions {
 
     pub(crate) fn connection(&self) -> &Connection {
         self.lease.connection()
+    }
+
+    /// The same sessions on a renewed lease, after or while closing.
+    pub(crate) fn renewed(&self, runtime: &Runtime) -> Self {
+        Self {
+            lease: Arc::new(self.lease.renew(runtime)),
+            dialect: Arc::default(),
+            under_way: Arc::default(),
+            ..self.clone()
+        }
     }
 
     pub(crate) fn set_scan_count(&mut self, scan_count: u32) {
