@@ -158,8 +158,8 @@ class RedisStore extends Store {
 
   get(sid, callback) {
     const { sessions, near } = this[PARTS];
-    if (callback == null) return promised((settle) => sessions.get(sid, near?.paced(settle) ?? settle, true));
-    sessions.get(sid, checked(callback), false);
+    if (callback == null) return promised((settle) => sessions.get(sid, near?.paced(settle) ?? settle));
+    sessions.get(sid, checked(callback));
   }
 
   set(sid, session, callback) {

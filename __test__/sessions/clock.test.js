@@ -119,10 +119,10 @@ test('sessions kept in the cache follow a clock that is set while they are there
   await store.set('abc', liveSession('abc', { user: 'ann' }, { maxAge: MINUTE }));
   await redis.command('PEXPIRE', 'sess:abc', 30_000);
   await until(async () => {
-    await store.get('abc');
     const { hits } = store.cacheStats();
-    await store.get('abc');
-    return store.cacheStats().hits > hits;
+    const { cookie } = await store.get('abc');
+    // The one that was kept before the touch may still be given.
+    return store.cacheStats().hits > hits && Date.parse(cookie.expires) - Date.now() < 31_000;
   });
   setClock('2020-06-01T12:00:00.000Z');
   const { hits } = store.cacheStats();
