@@ -237,10 +237,9 @@ class RedisStore extends Store {
 
   get(sid, callback) {
     const { sessions, near } = currentParts(this);
-    if (callback == null)
-      return promised((settle) => sessions.get(idOf(sid), near?.paced(settle) ?? settle, true));
+    if (callback == null) return promised((settle) => sessions.get(idOf(sid), near?.paced(settle) ?? settle));
     const promise = new LazyPromise(callback);
-    sessions.get(idOf(sid), promise.settle, false);
+    sessions.get(idOf(sid), promise.settle);
     return promise;
   }
 

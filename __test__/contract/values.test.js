@@ -3,7 +3,7 @@
 const { RedisStore: ConnectRedis10 } = require('connect-redis10');
 const { useRedis } = require('../support/redis.js');
 const { closeAll, openClient, openStore, styles } = require('../support/stores.js');
-const { asStored, liveSession } = require('../support/sessions.js');
+const { asRead, liveSession } = require('../support/sessions.js');
 
 const redis = useRedis();
 afterEach(closeAll);
@@ -288,7 +288,7 @@ describe.each(Object.entries(styles))('a key that holds no string, in %s style',
     expect(await call(store, 'touch', 'id-of-ann', session)).toBeNull();
     expect(await redis.lifetime('sess:id-of-ann')).toBeLessThanOrEqual(20_000);
     expect(await call(store, 'set', 'id-of-ann', session)).toBeNull();
-    expect(await call(store, 'get', 'id-of-ann')).toEqual(asStored(session));
+    expect(await call(store, 'get', 'id-of-ann')).toEqual(asRead(session));
     await redis.command('DEL', 'sess:id-of-ann');
     await redis.command('LPUSH', 'sess:id-of-ann', 'a');
     expect(await call(store, 'destroy', 'id-of-ann')).toBeNull();

@@ -3,7 +3,7 @@
 const { AsyncLocalStorage } = require('node:async_hooks');
 const { RedisStore } = require('../..');
 const { clients } = require('./clients.js');
-const { asStored, liveSession, shopVisitor } = require('../support/sessions.js');
+const { asRead, liveSession, shopVisitor } = require('../support/sessions.js');
 const { styles } = require('../support/stores.js');
 const { until } = require('../support/until.js');
 
@@ -60,7 +60,7 @@ function describeStore({ client: name, redis, transport, tells = true }) {
       expect(await call(store, 'set', 'abc', session)).toBeNull();
       expect(await redis.keys()).toEqual(['sess:abc']);
       expect(await redis.text('sess:abc')).toBe(JSON.stringify(session));
-      expect(await call(store, 'get', 'abc')).toEqual(asStored(session));
+      expect(await call(store, 'get', 'abc')).toEqual(asRead(session));
 
       expect(await call(store, 'touch', 'abc', liveSession('abc', {}, { maxAge: 10 * MINUTE }))).toBeNull();
       expect(await redis.lifetime('sess:abc')).toBeLessThanOrEqual(10 * MINUTE);

@@ -53,7 +53,7 @@ class Near {
    * @param decides whether only JavaScript can tell which expiry is in force
    * @param timeout of the operation, in ms
    */
-  get(store, id, callback, memory, keep, decides, timeout) {
+  get(store, id, callback, memory, keepsId, decides, timeout) {
     // What the app has written reaches the addon before what it reads.
     flushWrites();
     this.#times[2] = Date.now();
@@ -62,7 +62,7 @@ class Near {
     if (text === null) return false;
     const shown = this.#times[0];
     const ends = this.#times[1];
-    const hit = new Hit(store, callback, id, memory, keep, decides, timeout, shown);
+    const hit = new Hit(store, callback, id, memory, keepsId, decides, timeout, shown);
     if (depth < DEEPEST) {
       // In no `try`: what the callback throws is the app's. It then leaves a level behind, which the next
       // deferred hit puts right.

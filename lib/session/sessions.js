@@ -9,7 +9,7 @@ const { carriesId, fastifySession, isExpressSession, openIdData } = require('./f
 const { Get } = require('./get.js');
 const { GuardedSave } = require('./guarded-save.js');
 const { lifetime, time } = require('./lifetime.js');
-const { Keep, Memory, UNKNOWN } = require('./memory.js');
+const { Memory, UNKNOWN } = require('./memory.js');
 const { PerPrefix } = require('./per-prefix.js');
 const { DISCARDED, Save, Touch, tellDiscarded } = require('./save.js');
 const { stringify } = require('./stringify.js');
@@ -66,8 +66,7 @@ class Sessions {
     this.#near = near;
     this.#timeout = timeout;
     this.#isGetOverridden = isGetOverridden;
-    const keeps = { bases: settings.isGuarded, ends: settings.touchAfter > 0 };
-    this.#memories = new PerPrefix((prefix) => new Memory(keeps, prefix));
+    this.#memories = new PerPrefix((prefix) => new Memory(settings.isGuarded, prefix));
     this.#memory = this.#memories.get(settings.prefix);
     if (settings.isGuarded) this.#turns = new Turns(timeout, isQueueFull);
   }
@@ -124,15 +123,15 @@ class Sessions {
     };
   }
 
-  get(sid, callback, isPromised) {
+  get(sid, callback) {
     if (this.#refuses('get', sid, callback)) return;
-    if (this.#turns?.isTaken(this.#settings.prefix + sid)) this.#getLater(sid, callback, isPromised);
-    else this.#read(sid, callback, isPromised);
+    if (this.#turns?.isTaken(this.#settings.prefix + sid)) this.#getLater(sid, callback);
+    else this.#read(sid, callback);
   }
 
   /** Apart, so that no closure costs those that need not wait. */
-  #getLater(sid, callback, isPromised) {
-    this.#wait(sid, 'get', callback, (settle) => this.#read(sid, settle, isPromised));
+  #getLater(sid, callback) {
+    this.#wait(sid, 'get', callback, (settle) => this.#read(sid, settle));
   }
 
   /** Has an operation wait for its turn. It begins with the settings that it was issued with. */
@@ -146,20 +145,17 @@ class Sessions {
     });
   }
 
-  #read(sid, callback, isPromised) {
-    let keep = Keep.NOTHING;
-    // Somebody else than express-session's middleware may create a session of a copy.
-    if (this.#store.generate === undefined || this.#isGetOverridden()) keep = Keep.ID;
-    // The middleware's callback calls `createSession` before it returns.
-    else if (isPromised || this.#memory.keepsLoaded) keep = Keep.OBJECT;
+  #read(sid, callback) {
+    // Somebody else than express-session's middleware may create a session of a copy of what is read.
+    const keepsId = this.#store.generate === undefined || this.#isGetOverridden();
     const { decidesExpiry } = this.#settings;
-    if (!this.#near?.get(this.#store, sid, callback, this.#memory, keep, decidesExpiry, this.#timeout))
-      this.#ask(sid, callback, this.#memory, keep);
+    if (!this.#near?.get(this.#store, sid, callback, this.#memory, keepsId, decidesExpiry, this.#timeout))
+      this.#ask(sid, callback, this.#memory, keepsId);
   }
 
-  #ask(sid, callback, memory, keep) {
+  #ask(sid, callback, memory, keepsId) {
     const isTimed = this.#settings.isTimed;
-    const request = new Get(this.#store, callback, sid, memory, keep, isTimed, this.#timeout);
+    const request = new Get(this.#store, callback, sid, memory, keepsId, isTimed, this.#timeout);
     this.#outbox.add(isTimed ? Operation.GET_TIMED : Operation.GET, request, sid);
   }
 
