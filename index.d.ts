@@ -7,8 +7,11 @@ export interface Serializer {
    * the error of the operation that called it.
    */
   parse(text: string): SessionData | Promise<SessionData>;
-  /** Turns a session into the string to store; synchronous. */
-  stringify(session: SessionData): string;
+  /**
+   * Turns a session into what is stored, a string or bytes; synchronous. `parse` gets bytes as a string, decoded from
+   * UTF-8.
+   */
+  stringify(session: SessionData): string | Uint8Array;
 }
 
 /**
@@ -308,7 +311,7 @@ export type ErrorCode =
   | 'ERR_SESSION_CONFLICT'
   /** In an `error` event: the server does not tell what changes, so nothing is cached. */
   | 'ERR_CACHE_OFF'
-  /** The store was closed, or its client ended. */
+  /** The store was closed, or its client is closed or has given up reconnecting; see the message. */
   | 'ERR_STORE_CLOSED'
   /** When the package is loaded: its binary is not there, or cannot be loaded. */
   | 'ERR_DLOPEN_FAILED'
@@ -327,10 +330,13 @@ export interface Sessions extends Array<SessionData & { id: string }> {
 /** A callback of an operation: gets an error, or `null` and the result. */
 export type Callback<Result> = (error?: unknown, result?: Result | null) => void;
 
+/** Returns the class, as `require('connect-redis')(session)` does up to version 6. */
+export function RedisStore(session: (...args: never[]) => unknown): typeof RedisStore;
 /**
  * A session store for express-session that keeps sessions in Redis, byte for byte as connect-redis
  * does. Every method takes a callback and returns a promise.
  */
+// biome-ignore lint/suspicious/noRedeclare: ambient functions and classes merge
 export class RedisStore extends Store {
   /**
    * Opens the connection in the background; operations wait for it.
@@ -338,7 +344,10 @@ export class RedisStore extends Store {
    */
   constructor(options?: RedisStoreOptions);
 
-  /** What the connection is doing: `'connecting'` for the first time, serving, or coming back after a loss. */
+  /**
+   * What the connection is doing: `'connecting'` for the first time, serving, or coming back after a loss. `'closed'`
+   * after `close()`, and while the app's client is closed.
+   */
   readonly status: Status;
 
   /** By what commands are run: see the option. */
@@ -361,7 +370,10 @@ export class RedisStore extends Store {
 
   /** The client given as an option. */
   readonly client: RedisClient | undefined;
-  /** This and the next five may be class fields of a subclass, which count from its first operation on. */
+  /**
+   * This and the next five are read for each operation, as in connect-redis: they may be class fields or accessors of a
+   * subclass, or accessors defined on the store, such as a prefix for the tenant of the request.
+   */
   prefix: string;
   ttl: number | ((session: SessionData) => number);
   scanCount: number;
@@ -371,6 +383,12 @@ export class RedisStore extends Store {
   readonly onConflict: 'overwrite' | 'reject' | 'merge' | ResolveConflict;
   readonly touchAfter: number;
   readonly saveDestroyed: boolean;
+
+  /**
+   * The lifetime of a session in seconds, by `ttl` and the cookie's expiry. An override of a subclass decides instead
+   * of them. `_getTTL`, its name in connect-redis up to version 8, works as well.
+   */
+  protected getTTL(session: SessionData): number;
 
   // With a callback, the promise fulfils with what that returns, as connect-redis's does. The type parameters of the
   // first overloads are never passed: TypeScript ignores them when it compares an override, so a subclass written for

@@ -2,6 +2,8 @@
 
 const { RedisStore } = require('./lib/store.js');
 
-// `require('connect-redis-native')` gives what `import` gives: the named and the default export.
-module.exports = { RedisStore, default: RedisStore };
-Object.defineProperty(module.exports, '__esModule', { value: true });
+// `require('connect-redis-native')` returns the class, which has what `import` gives: the named and the default export.
+// So `require('connect-redis-native')(session)` works, too.
+module.exports = RedisStore;
+Object.assign(RedisStore, { RedisStore, default: RedisStore });
+Object.defineProperty(RedisStore, '__esModule', { value: true });

@@ -1,6 +1,7 @@
 'use strict';
 
 const { optionName: name, outOfRange, wrongType, wrongValue } = require('./common/errors.js');
+const { fromEnvironment } = require('./common/environment.js');
 const { LARGEST_U32, LONGEST_DELAY_MS } = require('./common/limits.js');
 const { checkTls } = require('./connection/tls.js');
 const { checkFields } = require('./connection/topology.js');
@@ -19,7 +20,8 @@ const check = {
     return value;
   },
 
-  ttl(value) {
+  ttl(given) {
+    const value = fromEnvironment(given);
     // 0 is no lifetime but connect-redis's way of asking for the default.
     if (value == null || value === 0) return DEFAULTS.ttl;
     if (typeof value === 'function') return value;
@@ -46,10 +48,10 @@ const check = {
   connectTimeout: (value) => milliseconds('connectTimeout', value),
   commandTimeout: (value) => milliseconds('commandTimeout', value),
 
-  maxQueue: (value) =>
-    value == null ? undefined : whole('maxQueue', value, { least: 0, most: LARGEST_U32 }),
+  maxQueue: (value) => whole('maxQueue', value, { least: 0, most: LARGEST_U32 }),
 
-  cache(value) {
+  cache(given) {
+    const value = fromEnvironment(given);
     if (value == null || value === false) return undefined;
     if (value === true) return { ...CACHE };
     if (typeof value !== 'object')
@@ -57,14 +59,10 @@ const check = {
     checkFields('cache', value, Object.keys(CACHE));
     const { maxBytes, maxEntries, maxStaleness } = value;
     return {
-      maxBytes: whole('cache.maxBytes', maxBytes ?? CACHE.maxBytes, {
-        unit: 'bytes',
-        most: Number.MAX_SAFE_INTEGER,
-      }),
-      maxEntries: whole('cache.maxEntries', maxEntries ?? CACHE.maxEntries, {
-        unit: 'sessions',
-        most: LARGEST_U32,
-      }),
+      maxBytes:
+        whole('cache.maxBytes', maxBytes, { unit: 'bytes', most: Number.MAX_SAFE_INTEGER }) ?? CACHE.maxBytes,
+      maxEntries:
+        whole('cache.maxEntries', maxEntries, { unit: 'sessions', most: LARGEST_U32 }) ?? CACHE.maxEntries,
       maxStaleness: milliseconds('cache.maxStaleness', maxStaleness) ?? CACHE.maxStaleness,
     };
   },
@@ -76,7 +74,7 @@ const check = {
     return value;
   },
 
-  tls: (value) => checkTls('tls', value),
+  tls: (value) => checkTls('tls', fromEnvironment(value)),
 
   readFrom(value) {
     if (value == null) return 'primary';
@@ -117,7 +115,8 @@ const check = {
       );
   },
 
-  touchAfter(value) {
+  touchAfter(given) {
+    const value = fromEnvironment(given);
     if (value == null) return 0;
     if (typeof value !== 'number') throw wrongType(name('touchAfter'), 'a number of seconds', value);
     if (!(value >= 0 && value <= LONGEST_SECONDS))
@@ -144,7 +143,9 @@ const check = {
 };
 
 /** @param {{ unit?: string, least?: number, most: number }} bounds */
-function whole(option, value, { unit, least = 1, most }) {
+function whole(option, given, { unit, least = 1, most }) {
+  const value = fromEnvironment(given);
+  if (value == null) return undefined;
   const expected = unit === undefined ? 'a whole number' : `a whole number of ${unit}`;
   if (typeof value !== 'number') throw wrongType(name(option), expected, value);
   if (!Number.isInteger(value) || value < least || value > most)
@@ -153,16 +154,16 @@ function whole(option, value, { unit, least = 1, most }) {
 }
 
 function milliseconds(option, value) {
-  return value == null ? undefined : whole(option, value, { unit: 'milliseconds', most: LONGEST_DELAY_MS });
+  return whole(option, value, { unit: 'milliseconds', most: LONGEST_DELAY_MS });
 }
 
 /** Undefined where the default is meant: 0 is connect-redis's way of asking for it. */
 function scanCount(option, value) {
-  return value == null || value === 0 ? undefined : whole(option, value, { most: LARGEST_U32 });
+  return fromEnvironment(value) === 0 ? undefined : whole(option, value, { most: LARGEST_U32 });
 }
 
-function flag(option, value) {
-  if (value == null) return false;
+function flag(option, given) {
+  const value = fromEnvironment(given) ?? false;
   if (typeof value !== 'boolean') throw wrongType(name(option), 'true or false', value);
   return value;
 }

@@ -3,107 +3,85 @@
 const { usesApp } = require('./common/app-functions.js');
 const { check } = require('./options.js');
 
-/** What a store was told of sessions: by its options, later by its fields. Each value is checked as it comes. */
+/** The options that are fixed when a store is made, checked. */
+function fixedOptions(options) {
+  return {
+    onConflict: check.onConflict(options.onConflict),
+    touchAfter: check.touchAfter(options.touchAfter),
+    saveDestroyed: check.saveDestroyed(options.saveDestroyed),
+  };
+}
+
+/** The values of the fields that an app may change at any time, checked. */
+function checkedFields(values, { onConflict }) {
+  const serializer = check.serializer(values.serializer);
+  check.canMerge(onConflict, serializer);
+  return {
+    prefix: check.prefix(values.prefix),
+    ttl: check.ttl(values.ttl),
+    scanCount: check.scanCount(values.scanCount),
+    serializer,
+    disableTTL: check.disableTTL(values.disableTTL),
+    disableTouch: check.disableTouch(values.disableTouch),
+  };
+}
+
+/** connect-redis's method for the lifetime of a session in seconds, which subclasses call and override. */
+function getTTL(session) {
+  if (typeof this.ttl === 'function') return this.ttl(session);
+  const expires = session?.cookie?.expires;
+  return expires ? Math.ceil((Number(new Date(expires)) - Date.now()) / 1000) : this.ttl;
+}
+
+/** The number of seconds or the function that decides lifetimes: an override of `getTTL` (`_getTTL` up to 8), or `ttl`. */
+function lifetimeRule(face, ttl) {
+  if (face.getTTL !== getTTL) return (session) => face.getTTL(session);
+  if (face._getTTL !== getTTL) return (session) => face._getTTL(session);
+  return typeof ttl === 'function' ? (session) => ttl.call(face, session) : ttl;
+}
+
+/**
+ * The settings that an operation is issued with. They do not change: its reply is read with the same, whatever the
+ * fields of the store say by then. For a request, they stand for its store.
+ */
 class Settings {
-  #prefix;
-  #ttl;
-  #scanCount;
-  #serializer;
-  #disableTTL;
-  #disableTouch;
-  #onConflict;
-  #touchAfter;
-  #saveDestroyed;
+  #face;
 
-  constructor(options) {
-    this.prefix = options.prefix;
-    this.ttl = options.ttl;
-    this.scanCount = options.scanCount;
-    this.#serializer = check.serializer(options.serializer);
-    this.disableTTL = options.disableTTL;
-    this.disableTouch = options.disableTouch;
-    this.#onConflict = check.onConflict(options.onConflict);
-    this.#touchAfter = check.touchAfter(options.touchAfter);
-    this.#saveDestroyed = check.saveDestroyed(options.saveDestroyed);
-    check.canMerge(this.#onConflict, this.#serializer);
+  /**
+   * @param face the object that the method was called on: the store, a copy, or a Proxy of it
+   * @param fields as `checkedFields` returns them
+   * @param fixed as `fixedOptions` returns them
+   */
+  constructor(face, fields, fixed) {
+    this.#face = face;
+    this.prefix = fields.prefix;
+    this.ttl = lifetimeRule(face, fields.ttl);
+    this.scanCount = fields.scanCount;
+    this.serializer = fields.serializer;
+    this.disableTTL = fields.disableTTL;
+    this.disableTouch = fields.disableTouch;
+    this.onConflict = fixed.onConflict;
+    this.touchAfter = fixed.touchAfter;
+    this.saveDestroyed = fixed.saveDestroyed;
+    /** Conflicts are looked for. */
+    this.isGuarded = fixed.onConflict !== 'overwrite';
+    /** The addon cannot decide by itself whether a stored expiry is in force. */
+    this.decidesExpiry = usesApp(this);
+    /** The addon reports in any case when a session ends. */
+    this.isTimed = this.decidesExpiry || fixed.touchAfter > 0;
   }
 
-  get prefix() {
-    return this.#prefix;
+  get generate() {
+    return this.#face.generate;
   }
 
-  set prefix(value) {
-    this.#prefix = check.prefix(value);
+  destroy(...args) {
+    return this.#face.destroy(...args);
   }
 
-  get ttl() {
-    return this.#ttl;
-  }
-
-  set ttl(value) {
-    this.#ttl = check.ttl(value);
-  }
-
-  get scanCount() {
-    return this.#scanCount;
-  }
-
-  set scanCount(value) {
-    this.#scanCount = check.scanCount(value);
-  }
-
-  get serializer() {
-    return this.#serializer;
-  }
-
-  set serializer(value) {
-    const serializer = check.serializer(value);
-    check.canMerge(this.#onConflict, serializer);
-    this.#serializer = serializer;
-  }
-
-  get disableTTL() {
-    return this.#disableTTL;
-  }
-
-  set disableTTL(value) {
-    this.#disableTTL = check.disableTTL(value);
-  }
-
-  get disableTouch() {
-    return this.#disableTouch;
-  }
-
-  set disableTouch(value) {
-    this.#disableTouch = check.disableTouch(value);
-  }
-
-  get onConflict() {
-    return this.#onConflict;
-  }
-
-  get touchAfter() {
-    return this.#touchAfter;
-  }
-
-  get saveDestroyed() {
-    return this.#saveDestroyed;
-  }
-
-  /** Conflicts are looked for. */
-  get isGuarded() {
-    return this.#onConflict !== 'overwrite';
-  }
-
-  /** The addon cannot tell by itself whether a stored expiry is in force. */
-  get decidesExpiry() {
-    return usesApp(this);
-  }
-
-  /** When a session ends is to be known in any case. */
-  get isTimed() {
-    return this.decidesExpiry || this.#touchAfter > 0;
+  emit(...args) {
+    return this.#face.emit(...args);
   }
 }
 
-module.exports = { Settings };
+module.exports = { Settings, checkedFields, fixedOptions, getTTL };

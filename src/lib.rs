@@ -11,6 +11,7 @@
 //! - [`connection`]: one connection that comes back after every loss, with deadlines. The only rooms
 //!   that know sockets, TLS and the redis crate's connection types.
 //! - [`cache`]: sessions that were read and are kept in this process.
+//! - [`worker`]: a thread for long work.
 //! - [`options`], [`error`] and [`redaction`]: the ground floor.
 
 #![deny(unsafe_code)]
@@ -27,3 +28,4 @@ mod options;
 mod redaction;
 mod session;
 mod store;
+mod worker;

@@ -69,6 +69,12 @@ test('a promise that nobody awaits rejects in the open', async () => {
   expect(stderr).toContain('ERR_INVALID_ARG_TYPE');
 });
 
+test('a callback that throws within a domain is an error of the domain', async () => {
+  const methods = ['get', 'get', 'set', 'touch', 'destroy', 'all', 'ids', 'length', 'clear', 'get'];
+
+  expect(await run('domain.js')).toEqual(endedWith(methods.map((name) => `domain ${name} true`).join('\n')));
+});
+
 describe('the async context of the caller', () => {
   test.each(['get', 'set', 'touch', 'destroy', 'all', 'ids', 'length', 'clear'])(
     'is that of the callback of %s',

@@ -148,10 +148,10 @@ describe('a field that is changed on a live store rules from then on:', () => {
 
   test.each([
     ['prefix', 17, 'TypeError', 'ERR_INVALID_ARG_TYPE'],
-    ['ttl', '60', 'TypeError', 'ERR_INVALID_ARG_TYPE'],
+    ['ttl', '60 s', 'TypeError', 'ERR_INVALID_ARG_TYPE'],
     ['ttl', Number.NaN, 'RangeError', 'ERR_OUT_OF_RANGE'],
     ['serializer', {}, 'TypeError', 'ERR_INVALID_ARG_TYPE'],
-    ['scanCount', '100', 'TypeError', 'ERR_INVALID_ARG_TYPE'],
+    ['scanCount', '0x64', 'TypeError', 'ERR_INVALID_ARG_TYPE'],
     ['scanCount', -1, 'RangeError', 'ERR_OUT_OF_RANGE'],
     ['disableTouch', 'no', 'TypeError', 'ERR_INVALID_ARG_TYPE'],
     ['disableTTL', 1, 'TypeError', 'ERR_INVALID_ARG_TYPE'],

@@ -83,12 +83,29 @@ test('ids that differ in one unit, a form or a case are different sessions', asy
   expect(await store.length()).toBe(ids.length);
 });
 
+test.each([
+  [42, '42'],
+  [-1.5, '-1.5'],
+  [2n ** 64n, '18446744073709551616'],
+])('a number is the string it is written as, as in connect-redis: %p', async (id, key) => {
+  const predecessor = new ConnectRedis10({ client: await openClient('redis6', redis.port) });
+  const store = await openStore('url', redis.port);
+
+  await store.set(id, { user: 'ann' });
+  expect(await redis.keys()).toEqual([`sess:${key}`]);
+  expect(await predecessor.get(id)).toEqual({ user: 'ann' });
+  expect(await store.get(id)).toEqual({ user: 'ann' });
+  expect(await store.touch(id, { cookie: {} })).toBeNull();
+  await store.destroy(id);
+  expect(await redis.keys()).toEqual([]);
+});
+
 describe.each(Object.entries(styles))('what is no string is refused in %s style', (_style, call) => {
   test.each([
     undefined,
     null,
-    17,
-    17n,
+    Number.NaN,
+    Number.POSITIVE_INFINITY,
     true,
     {},
     ['abc'],

@@ -164,7 +164,7 @@ describe.each(Object.entries(styles))('a ttl function called for in %s style', (
     ['gives NaN', () => Number.NaN, 'ERR_OUT_OF_RANGE'],
     ['gives Infinity', () => Number.POSITIVE_INFINITY, 'ERR_OUT_OF_RANGE'],
     ['gives more than Redis can hold', () => 1e300, 'ERR_OUT_OF_RANGE'],
-    ['gives a string', () => '60', 'ERR_INVALID_ARG_TYPE'],
+    ['gives a string', () => 'an hour', 'ERR_INVALID_ARG_TYPE'],
     ['gives undefined', () => undefined, 'ERR_INVALID_ARG_TYPE'],
     ['gives null', () => null, 'ERR_INVALID_ARG_TYPE'],
     ['gives a bigint', () => 60n, 'ERR_INVALID_ARG_TYPE'],

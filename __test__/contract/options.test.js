@@ -44,7 +44,7 @@ describe('an option that cannot be used is refused with its name and what was ex
     ['prefix', () => 'sess:', wrongType, 'string'],
 
     ['ttl', 'abc', wrongType, 'number'],
-    ['ttl', '86400', wrongType, 'number'],
+    ['ttl', '86400s', wrongType, 'number'],
     ['ttl', true, wrongType, 'number'],
     ['ttl', false, wrongType, 'number'],
     ['ttl', 60n, wrongType, 'number'],
@@ -56,7 +56,7 @@ describe('an option that cannot be used is refused with its name and what was ex
     ['ttl', Number.NEGATIVE_INFINITY, outOfRange, 'number'],
     ['ttl', Number.MAX_VALUE, outOfRange, 'number'],
 
-    ['scanCount', '100', wrongType, 'number'],
+    ['scanCount', '1e2', wrongType, 'number'],
     ['scanCount', true, wrongType, 'number'],
     ['scanCount', 100n, wrongType, 'number'],
     ['scanCount', {}, wrongType, 'number'],
@@ -69,7 +69,7 @@ describe('an option that cannot be used is refused with its name and what was ex
     ['disableTTL', 'yes', wrongType, 'boolean|true or false'],
     ['disableTTL', 1, wrongType, 'boolean|true or false'],
     ['disableTTL', {}, wrongType, 'boolean|true or false'],
-    ['disableTouch', 'false', wrongType, 'boolean|true or false'],
+    ['disableTouch', 'no', wrongType, 'boolean|true or false'],
     ['disableTouch', 0, wrongType, 'boolean|true or false'],
     ['disableTouch', [], wrongType, 'boolean|true or false'],
 

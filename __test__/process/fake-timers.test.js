@@ -1,6 +1,8 @@
 'use strict';
 
+const path = require('node:path');
 const { useRedis } = require('../support/redis.js');
+const { endedWith, runNode } = require('../support/run.js');
 const { closeAll, keepStore, openStore } = require('../support/stores.js');
 
 const redis = useRedis();
@@ -26,7 +28,7 @@ test('sessions are stored and read, by the thousand', async () => {
 test('what fails is told', async () => {
   const store = await openStore('url', redis.port, { ttl: () => 'long' });
 
-  await expect(store.get(17)).rejects.toEqual(coded('ERR_INVALID_ARG_TYPE'));
+  await expect(store.get({})).rejects.toEqual(coded('ERR_INVALID_ARG_TYPE'));
   await expect(store.set('abc', {})).rejects.toEqual(coded('ERR_INVALID_ARG_TYPE'));
   await store.close();
   await expect(store.get('abc')).rejects.toEqual(coded('ERR_STORE_CLOSED'));
@@ -57,7 +59,7 @@ test('the module may be loaded when time stands still already', async () => {
   const onConflict = async (_base, theirs, mine) => ({ ...theirs, ...mine });
   const store = keepStore(new RedisStore({ url: redis.server.url, onConflict }));
 
-  await expect(store.get(17)).rejects.toEqual(coded('ERR_INVALID_ARG_TYPE'));
+  await expect(store.get({})).rejects.toEqual(coded('ERR_INVALID_ARG_TYPE'));
   await redis.command('SET', 'sess:abc', '{"a":1}');
   await store.set('abc', { b: 2 });
   expect(await store.get('abc')).toEqual({ a: 1, b: 2 });
@@ -72,4 +74,25 @@ test('a clock that is set back makes no deadline later', async () => {
   jest.setSystemTime(Date.now() - 3_600_000);
 
   await expect(saved).rejects.toEqual(coded('ERR_SESSION_CONFLICT'));
+});
+
+describe('in a process without jest,', () => {
+  const program = path.join(__dirname, 'programs', 'fake-timers.js');
+  const expected = endedWith(
+    '3000 3000 3000 3000 cookie,b,a,c ERR_APP_FUNCTION ERR_APP_FUNCTION ERR_STORE_CLOSED',
+  );
+
+  test.each(
+    ['sinon', 'sinon with nextTick', 'node:test', 'node:test, some'].flatMap((kind) => [
+      [kind, 'before'],
+      [kind, 'after'],
+    ]),
+  )('the fake timers of %s, installed %s the package is loaded, stop nothing', async (kind, when) => {
+    const { stderr, ...ended } = await runNode(program, kind, when, redis.server.url);
+    // Node 20 warns of its mock timers, which are experimental there.
+    expect({
+      ...ended,
+      stderr: stderr.replace(/^.*ExperimentalWarning.*\n.*--trace-warnings.*\n/m, ''),
+    }).toEqual(expected);
+  });
 });

@@ -83,6 +83,18 @@ describe.each(['overwrite', 'merge', 'reject'])('createSession, onConflict: %s',
     expect(await redis.stored('sess:def')).toMatchObject({ user: 'ann' });
   });
 
+  test('with other data makes a new session, also after a get of the id by the app', async () => {
+    const { store } = await open();
+    await put('abc', { cookie: {}, user: 'ann' });
+    store.generate = () => {};
+    const request = { sessionID: 'abc', sessionStore: store, headers: { cookie: 'connect.sid=s%3Aabc.x' } };
+    await store.get('abc');
+    const session = store.createSession(request, { cookie: {}, user: 'bob' });
+    await redis.command('DEL', 'sess:abc');
+    expect(await save(session)).toBeNull();
+    expect(await redis.stored('sess:abc')).toMatchObject({ user: 'bob' });
+  });
+
   test('after a destroy in the same request makes a session that is stored', async () => {
     const { store } = await open({ onConflict });
     const visitor = await visit(store, {
@@ -340,6 +352,22 @@ test('what a store remembers of a session is visible to no one', async () => {
   const session = await styles.callback(store, 'load', 'abc');
   expect(Reflect.ownKeys(Object.assign({}, session))).toEqual(['cookie', 'user']);
   expect(Object.keys(JSON.parse(JSON.stringify(session)))).toEqual(['cookie', 'user']);
+});
+
+test('a session of another copy of express-session, once saved, is not stored again after a logout', async () => {
+  const { store } = await open();
+  let other;
+  jest.isolateModules(() => {
+    other = require('express-session');
+  });
+  const session = new other.Session({ sessionID: 'abc', sessionStore: store }, { cookie: {}, user: 'ann' });
+  expect(session).not.toBeInstanceOf(Session);
+  expect(await save(session)).toBeNull();
+  expect(await save(session)).toBeNull();
+  await redis.command('DEL', 'sess:abc');
+  expect(await save(session)).toBe('discarded');
+  expect(await store.set('def', session)).toBeNull();
+  expect(await redis.keys()).toEqual(['sess:def']);
 });
 
 test('two stores remember a session each for itself', async () => {

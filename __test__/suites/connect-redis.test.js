@@ -14,6 +14,8 @@ const TSC = path.join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc');
 
 /** The one assertion that is changed: after `touch`, `all()` returns the current expiry, not the one of the last save. */
 const TOUCHED = ['expires: expires.toISOString()', 'expires: closeTo(expires2)'];
+/** Version 8 expects a thousand sessions that end after a second all to be there, which version 10 has corrected. */
+const LIFETIME = ['Date.now() + 1000)', 'Date.now() + 60_000)'];
 /** Redis counts from the arrival of a command. */
 const LATENCY_MS = 5_000;
 
@@ -35,7 +37,7 @@ function compile(names) {
           `The suite of ${name} does not have the assertion on a touched session exactly once.`,
         );
       const file = path.join(folder, `${name}.cts`);
-      fs.writeFileSync(file, text.replace(...TOUCHED));
+      fs.writeFileSync(file, text.replace(...TOUCHED).replace(...LIFETIME));
       return file;
     });
     const options = ['--noCheck', '--noResolve', '--module', 'commonjs', '--target', 'es2022', '--types', ''];

@@ -18,3 +18,8 @@ store.on('disconnect', () => {});
 store.get('abc', (_error, stored) => {
   if (stored) store.createSession({} as express.Request, stored).user.name satisfies string;
 });
+
+// As connect-redis up to version 6 is used.
+const Former = RedisStore(session);
+export const former: RedisStore = new Former({ prefix: 'former:' });
+export class FormerStore extends RedisStore(session) {}

@@ -9,7 +9,10 @@ const platform = `${process.platform}-${process.arch}`;
  */
 function load() {
   try {
-    return require('../binding.js');
+    const binding = require('../binding.js');
+    if (typeof binding.Completions === 'function') return binding;
+    // esbuild's loader "file" makes the path of a file of it.
+    throw new Error('a bundler has put something else in its place');
   } catch (cause) {
     const error = coded(Error, 'ERR_DLOPEN_FAILED', whyNot(cause));
     error.cause = cause;
@@ -19,7 +22,7 @@ function load() {
 
 /** @param error of the generated loader, with the failures of all its attempts in the chain of its causes */
 function whyNot(error) {
-  for (let { cause } = error; cause; cause = cause.cause)
+  for (let cause = error.cause ?? error; cause; cause = cause.cause)
     if (!/^(Cannot find module|Unsupported) /.test(cause.message))
       return `connect-redis-native cannot load its binary for ${platform}: ${cause.message}${hint(cause.message)}`;
   return (
@@ -31,6 +34,8 @@ function whyNot(error) {
 }
 
 function hint(message) {
+  if (/bundler/.test(message))
+    return '. Leave the package out of the bundle, such as by esbuild --external:connect-redis-native (docs/guide.md)';
   return /addons is disabled/.test(message)
     ? ' It needs Node without --no-addons, and with --allow-addons beside --permission.'
     : '';

@@ -80,6 +80,11 @@ class Outbox {
     this.#tellsWrites = native.isNear;
   }
 
+  /** The addon's store has another connection. */
+  renew() {
+    this.#connection = this.#native.connection;
+  }
+
   /** Requests of this tick were issued under the old prefix. */
   setPrefix(prefix) {
     this.flush();
@@ -88,18 +93,18 @@ class Outbox {
     this.#keyPrefix = this.#clientPrefix + prefix;
   }
 
-  /** What `add` adds goes out under this prefix, whichever is set. */
-  under(prefix, add) {
+  /** Returns what `run` returns. What that adds goes out under this prefix, whichever is set. */
+  under(prefix, run) {
     const present = this.#prefix;
-    if (prefix === present) add();
-    else {
-      this.setPrefix(prefix);
-      add();
-      this.setPrefix(present);
-    }
+    if (prefix === present) return run();
+    this.setPrefix(prefix);
+    const result = run();
+    this.setPrefix(present);
+    return result;
   }
 
   /**
+   * @param value a string or a Buffer, as is `base`
    * @param ttl milliseconds, 0 for none; or the number of a listing
    * @param base the text that was loaded, where it matters
    */
@@ -109,9 +114,9 @@ class Outbox {
     if (this.#count === 0) this.#open();
     const slot = this.#inbox.admit(request);
     const idBytes = id === '' ? 0 : this.#bytes.write(id, this.#used, 'utf8');
-    const valueBytes = value === '' ? 0 : this.#bytes.write(value, this.#used + idBytes, 'utf8');
+    const valueBytes = value === '' ? 0 : this.#write(value, this.#used + idBytes);
     this.#used += idBytes + valueBytes;
-    const baseBytes = base === '' ? 0 : this.#bytes.write(base, this.#used, 'utf8');
+    const baseBytes = base === '' ? 0 : this.#write(base, this.#used);
     this.#used += baseBytes;
     const at = this.#count++ * FIELDS;
     const heads = this.#heads;
@@ -129,6 +134,11 @@ class Outbox {
       // While completions are drained, the drain flushes at its end: sooner than a microtask would.
       if (!this.#inbox.flushAfterDrain(this.#flush)) resolved.then(this.#flush);
     }
+  }
+
+  /** Writes a string or a Buffer, and returns how many bytes that took. */
+  #write(value, at) {
+    return typeof value === 'string' ? this.#bytes.write(value, at, 'utf8') : value.copy(this.#bytes, at);
   }
 
   flush() {

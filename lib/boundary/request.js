@@ -3,6 +3,7 @@
 const { AsyncResource } = require('node:async_hooks');
 const { thrown } = require('../common/app-functions.js');
 const { fromNative } = require('../common/errors.js');
+const { nextTick } = require('../common/timers.js');
 
 /**
  * The kinds of completions, and what is added to them: the text is wide; the time it ends follows.
@@ -49,14 +50,20 @@ class Request extends AsyncResource {
     else this.succeed(null);
   }
 
-  // The callback is called here, in no `try` of ours: what it throws is the app's.
   succeed(result) {
-    this.runInAsyncScope(this.callback, undefined, null, result);
+    this.#settle(null, result);
   }
 
   /** @param reason an error, or what an app's own function threw */
   fail(reason) {
-    this.runInAsyncScope(this.callback, undefined, thrown(reason), null);
+    this.#settle(thrown(reason), null);
+  }
+
+  /** Calls the callback, in no `try` of ours: what it throws is the app's. */
+  #settle(error, result) {
+    // The scope would end, and leave the domain of `node:domain`, before the domain learns what the callback threw.
+    if (this.domain !== undefined) this.runInAsyncScope(nextTick, undefined, this.callback, error, result);
+    else this.runInAsyncScope(this.callback, undefined, error, result);
   }
 }
 

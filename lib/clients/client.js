@@ -2,8 +2,8 @@
 
 const { optionName, wrongType, wrongValue } = require('../common/errors.js');
 const { describeGlide, falsifies, isGlide } = require('./glide.js');
-const { describeIoredis, isIoredis, isMock } = require('./ioredis.js');
-const { commandForm, describeNodeRedis, isNodeRedis } = require('./node-redis.js');
+const ioredis = require('./ioredis.js');
+const nodeRedis = require('./node-redis.js');
 const { NotCarried } = require('./settings.js');
 
 const CLIENT = optionName('client');
@@ -27,25 +27,40 @@ const EXPECTED =
  *   `keyPrefix`, `connectTimeout` and `commandTimeout` (ms). What the client does not say is undefined.
  * - else `transport: 'client'` and the `reason`.
  *
+ * In both cases it has what the client does with commands while it is not connected, where that is not to have them
+ * wait: `failsOffline` (all fail at once), `maxRetries` (they fail after so many attempts to connect and one) and
+ * `maxQueue` (so many may wait).
+ *
  * @throws {TypeError} if it is no client
  */
 function describeClient(client) {
-  const { command, describe } = familyOf(client);
+  const { command, describe, waitingOf } = familyOf(client);
+  const common = { command, ...waitingOf?.(client) };
   try {
-    return { command, transport: 'native', ...describe(client) };
+    return { ...common, transport: 'native', ...describe(client) };
   } catch (error) {
     if (!(error instanceof NotCarried)) throw error;
-    return { command, transport: 'client', reason: error.message };
+    return { ...common, transport: 'client', reason: error.message };
   }
 }
 
 function familyOf(client) {
   const none = () => wrongType(CLIENT, EXPECTED, client);
   if (typeof client !== 'object' || client === null || isNoClient(client)) throw none();
-  if (isIoredis(client)) return { command: 'call(command, ...args)', describe: describeIoredis };
-  if (isNodeRedis(client)) return { command: commandForm(client), describe: describeNodeRedis };
+  if (ioredis.isIoredis(client))
+    return {
+      command: 'call(command, ...args)',
+      describe: ioredis.describeIoredis,
+      waitingOf: ioredis.waitingOf,
+    };
+  if (nodeRedis.isNodeRedis(client))
+    return {
+      command: nodeRedis.commandForm(client),
+      describe: nodeRedis.describeNodeRedis,
+      waitingOf: nodeRedis.waitingOf,
+    };
   if (isGlide(client)) return { command: 'customCommand(args)', describe: describeGlide };
-  if (isMock(client))
+  if (ioredis.isMock(client))
     return { command: 'command(...args)', describe: cannot('a mock has no server to connect to') };
   // A wrapper of the app's own that has the generic call of one of them.
   const unknown = cannot('its settings are not where those of a known client are');

@@ -125,6 +125,19 @@ function tlsOf(options) {
   return settings.tls(options === true ? {} : options);
 }
 
+/** ioredis's own default: no wish of the app's. */
+const DEFAULT_RETRIES = 20;
+
+/** How long commands wait while the client is not connected, in the words of `describeClient`. */
+function waitingOf({ options = {}, isCluster }) {
+  const { maxRetriesPerRequest: retries } = options;
+  const isLimited = !isCluster && Number.isInteger(retries) && retries >= 0 && retries !== DEFAULT_RETRIES;
+  return {
+    failsOffline: options.enableOfflineQueue === false || undefined,
+    maxRetries: isLimited ? retries : undefined,
+  };
+}
+
 function limits({ connectTimeout, commandTimeout }) {
   return {
     connectTimeout: settings.milliseconds(connectTimeout, DEFAULT_CONNECT_TIMEOUT),
@@ -132,4 +145,4 @@ function limits({ connectTimeout, commandTimeout }) {
   };
 }
 
-module.exports = { isIoredis, isMock, isGivenUp, describeIoredis };
+module.exports = { isIoredis, isMock, isGivenUp, describeIoredis, waitingOf };

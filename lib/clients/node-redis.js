@@ -1,6 +1,7 @@
 'use strict';
 
-const { Passwordless } = require('../connection/credentials.js');
+const { LARGEST_U32 } = require('../common/limits.js');
+const { Passwordless, dispose } = require('../connection/credentials.js');
 const settings = require('./settings.js');
 
 const { NotCarried } = settings;
@@ -86,6 +87,16 @@ function common(options, account) {
   };
 }
 
+/** How long commands wait while the client is not connected, in the words of `describeClient`. */
+function waitingOf(client) {
+  const options = client.options ?? client._options?.defaults ?? {};
+  const { disableOfflineQueue, commandsQueueMaxLength: most } = options;
+  return {
+    failsOffline: disableOfflineQueue === true || undefined,
+    maxQueue: Number.isInteger(most) && most >= 0 && most <= LARGEST_U32 ? most : undefined,
+  };
+}
+
 /** Who the client is for Redis, by those of its options that say it. */
 function account(client, { RESP }, { username, password, credentialsProvider }) {
   const fixed = settings.account({ username, password });
@@ -134,9 +145,9 @@ function currentOf(provider) {
   const listener = { onNext() {}, onError() {} };
   return async () => {
     const [current, subscription] = await provider.subscribe(listener);
-    subscription.dispose();
+    dispose(subscription);
     return current;
   };
 }
 
-module.exports = { isNodeRedis, commandForm, describeNodeRedis };
+module.exports = { isNodeRedis, commandForm, describeNodeRedis, waitingOf };

@@ -44,6 +44,15 @@ function storeClosed(operation) {
   return coded(Error, 'ERR_STORE_CLOSED', `${operation}: the store is closed`);
 }
 
+/** @param {string} client as errors name it */
+function clientClosed(operation, client) {
+  return coded(
+    Error,
+    'ERR_STORE_CLOSED',
+    `${operation}: ${client} is closed, or has given up reconnecting; the store serves again when the client connects`,
+  );
+}
+
 /** An operation's failure as the addon words it: code, the server's own word, message. */
 function fromNative(text) {
   const [code, reply] = text.split('\n', 2);
@@ -52,4 +61,14 @@ function fromNative(text) {
   return error;
 }
 
-module.exports = { describe, optionName, wrongType, wrongValue, outOfRange, storeClosed, fromNative, coded };
+module.exports = {
+  describe,
+  optionName,
+  wrongType,
+  wrongValue,
+  outOfRange,
+  storeClosed,
+  clientClosed,
+  fromNative,
+  coded,
+};

@@ -79,6 +79,9 @@ function address(options) {
     if (beside !== undefined)
       throw wrongValue(name(beside), 'left out beside "client", which says where Redis is', undefined);
     const description = describeClient(client);
+    // What the client does while it is not connected, unless the app has said how many operations may wait.
+    if (given.maxQueue === undefined)
+      for (const setting of ['maxQueue', 'maxRetries', 'failsOffline']) given[setting] = description[setting];
     if (transportOf(transport, description) === 'client') {
       checkTransport(client);
       if (given.cache)

@@ -2,11 +2,11 @@
 
 const { Inbox } = require('../boundary/inbox.js');
 const { RedisStore: Native } = require('../boundary/native.js');
-const { closeWithClient, hasEnded } = require('../clients/closing.js');
+const { followClient, hasEnded, isClosed } = require('../clients/closing.js');
 const { coded } = require('../common/errors.js');
 const { Availability } = require('./availability.js');
 const { answerFor, followProvider } = require('./credentials.js');
-const { Transport } = require('./transport.js');
+const { Transport, nameOf } = require('./transport.js');
 const { Watch } = require('./watch.js');
 
 /** One for all stores of this module that are there at a time: one wake-up serves them all. */
@@ -23,14 +23,15 @@ function connect(options) {
 }
 
 /**
- * A store's connection: opened by the addon, or the app's own client behind the addon. Tells the store how it is, and
- * ends with the app's client.
+ * A store's connection: opened by the addon, or the app's own client behind the addon. Tells the store how it is. It
+ * ends while the app's client is closed, and is opened again with the client.
  */
 class Connection {
   #store;
   #client;
+  #where;
+  #lifecycle;
   #availability;
-  #askForCredentials;
   #leaveClient = () => {};
   #leaveProvider = () => {};
   status = 'connecting';
@@ -40,27 +41,58 @@ class Connection {
    * @param where what `address` gave
    * @param keys which of them the store has: `prefix` and `scanCount`
    * @param isOptional requests are to go on without sessions while Redis is away
+   * @param lifecycle called with the store when its client is `closed` or `open`; must hold no store
    */
-  constructor(store, client, where, keys, isOptional) {
+  constructor(store, client, where, keys, isOptional, lifecycle) {
     this.#store = store;
     this.#client = client;
-    this.#askForCredentials = where.askForCredentials;
+    this.#where = where;
+    this.#lifecycle = lifecycle;
     this.native = connect({ ...where, ...keys });
     this.inbox = inbox;
+    this.transport = where.client ? 'client' : 'native';
     if (isOptional) {
       this.#availability = new Availability((event) => store.emit(event));
       this.#availability.lost();
     }
-    this.transport = where.client ? 'client' : 'native';
+    this.#begin();
+    // The app ends its client when it shuts down; our connection goes with it.
+    if (client) this.#leaveClient = followClient(store, client, lifecycle);
+  }
+
+  #begin() {
+    const where = this.#where;
     if (where.client) {
-      const transport = new Transport(client, where);
-      transport.begin(this.native.serve(inbox.admit(transport)));
+      const transport = new Transport(this.#client, where);
+      transport.begin(this.native.serve(this.inbox.admit(transport)));
     }
     // A store that the app has forgotten is to be collected, and this with it: others hold it weakly.
-    this.native.watch(inbox.admit(new Watch(this, Connection.#take)));
+    this.native.watch(this.inbox.admit(new Watch(this, Connection.#take)));
     if (where.renewals) this.#leaveProvider = followProvider(where.renewals, this, Connection.#renew);
-    // The app ends its client when it shuts down; our connection goes with it.
-    if (client) this.#leaveClient = closeWithClient(store, client);
+  }
+
+  /** The app's client, as errors name it. */
+  get clientName() {
+    return `the app's ${nameOf(this.#client)}client`;
+  }
+
+  /** The app's client is certainly not closed. */
+  get isClientOpen() {
+    return isClosed(this.#client) === false;
+  }
+
+  /** Reports nothing until `resume`, while the app's client is closed. */
+  suspend() {
+    this.#leaveProvider();
+    this.status = 'closed';
+    this.#availability?.lost();
+  }
+
+  /** Opens the connection again. One that is still open, as operations are in flight, is kept: their order is. */
+  resume() {
+    this.status = 'connecting';
+    this.native.reopen();
+    this.#begin();
   }
 
   /** Nothing is to be told any more. */
@@ -83,7 +115,7 @@ class Connection {
     if (event === 'credentials') connection.#giveCredentials();
     if (connection.status === 'closed') return;
     if (connection.#client && hasEnded(connection.#client)) {
-      store.close();
+      connection.#lifecycle.closed(store);
       return;
     }
     if (event === 'credentials') return;
@@ -103,7 +135,7 @@ class Connection {
   }
 
   async #giveCredentials() {
-    const { given, refusal } = await answerFor(this.#askForCredentials);
+    const { given, refusal } = await answerFor(this.#where.askForCredentials);
     this.native.giveCredentials(given, refusal);
   }
 }

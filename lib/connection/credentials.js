@@ -67,6 +67,15 @@ function reasonOf(error) {
   }
 }
 
+/** Ends a subscription to a provider. A failure of that is the provider's own: no operation depends on it. */
+async function dispose(subscription) {
+  try {
+    await subscription?.dispose?.();
+  } catch {
+    // Nothing is left to be ended.
+  }
+}
+
 const forgotten = new FinalizationRegistry((leave) => leave());
 
 /**
@@ -81,7 +90,7 @@ function followProvider(provider, store, give) {
   let subscription;
   const leave = () => {
     left = true;
-    subscription?.dispose();
+    dispose(subscription);
   };
   const onNext = (credentials) => {
     const live = reference.deref();
@@ -92,15 +101,18 @@ function followProvider(provider, store, give) {
       // Nothing to be given.
     }
   };
-  Promise.resolve(provider.subscribe({ onNext, onError() {} })).then(
-    (begun) => {
-      subscription = begun[1];
-      if (left) subscription.dispose();
-    },
-    () => {},
-  );
+  const subscribe = async () => {
+    try {
+      const begun = await provider.subscribe({ onNext, onError() {} });
+      subscription = begun?.[1];
+    } catch {
+      // Attempts to connect fail in the same way, and report it.
+    }
+    if (left) dispose(subscription);
+  };
+  subscribe();
   forgotten.register(store, leave);
   return leave;
 }
 
-module.exports = { Passwordless, numberOf, answerFor, followProvider };
+module.exports = { Passwordless, numberOf, answerFor, dispose, followProvider };

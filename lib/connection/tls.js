@@ -1,6 +1,7 @@
 'use strict';
 
 const fs = require('node:fs');
+const { fromEnvironment } = require('../common/environment.js');
 const { optionName: name, wrongType, wrongValue } = require('../common/errors.js');
 
 /** TLS settings of Node that a connection of the addon cannot have: functions, or what is not PEM. */
@@ -21,7 +22,7 @@ function checkTls(option, value) {
   const { servername, rejectUnauthorized } = value;
   if (servername != null && typeof servername !== 'string')
     throw wrongType(name(`${option}.servername`), 'a string', servername);
-  if (rejectUnauthorized != null && typeof rejectUnauthorized !== 'boolean')
+  if (typeof (fromEnvironment(rejectUnauthorized) ?? true) !== 'boolean')
     throw wrongType(name(`${option}.rejectUnauthorized`), 'true or false', rejectUnauthorized);
   return value;
 }
@@ -57,16 +58,17 @@ function extraCertificates() {
 }
 
 /** TLS settings in Node's words, in the form that the addon takes. */
-function tlsSettings({ ca, cert, key, servername, rejectUnauthorized }) {
+function tlsSettings({ ca, cert, key, servername, rejectUnauthorized: given }) {
+  const rejectUnauthorized = fromEnvironment(given) ?? true;
   const keyText = pem(key);
-  const isTrusting = ca == null && rejectUnauthorized !== false;
+  const isTrusting = ca == null && rejectUnauthorized;
   return {
     ca: pem(ca),
     roots: isTrusting ? trustedByNode() : undefined,
     cert: pem(cert),
     key: keyText === undefined ? undefined : { text: keyText },
     servername: servername || undefined,
-    rejectUnauthorized: rejectUnauthorized ?? true,
+    rejectUnauthorized,
   };
 }
 

@@ -1,6 +1,7 @@
 'use strict';
 
 const { optionName: name, outOfRange, wrongType, wrongValue } = require('../common/errors.js');
+const { fromEnvironment } = require('../common/environment.js');
 const { LARGEST_U32 } = require('../common/limits.js');
 const { checkTls, tlsSettings } = require('./tls.js');
 
@@ -24,7 +25,7 @@ function node(option, address, defaultPort) {
   if (typeof host !== 'string' || host === '')
     throw wrongType(what, 'addresses: "host:port" or { host, port }', address);
   if (!HOST.test(host)) throw wrongValue(what, ADDRESS, address);
-  port ??= defaultPort;
+  port = fromEnvironment(port) ?? defaultPort;
   if (typeof port !== 'number') throw wrongType(what, 'addresses whose port is a number', port);
   if (!Number.isInteger(port) || port < 1 || port > 65535)
     throw outOfRange(what, 'addresses with a port from 1 to 65535', port);
@@ -107,7 +108,8 @@ function clusterSettings(cluster) {
   };
 }
 
-function databaseNumber(database) {
+function databaseNumber(given) {
+  const database = fromEnvironment(given);
   if (database == null) return 0;
   if (typeof database !== 'number') throw wrongType(name('database'), 'a whole number', database);
   if (!isDatabase(database))

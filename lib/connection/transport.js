@@ -132,7 +132,7 @@ class Transport {
     return isOver || (this.#wasOpen && client.isOpen === false) || hasEnded(client);
   }
 
-  #tellError = (error) => this.#port.failed(messageOf(error));
+  #tellError = (error) => this.#port.failed(readError(error).message);
 
   #tellEnd = () => this.#port.ended();
 
@@ -158,7 +158,7 @@ class Transport {
     try {
       this.#port.nodes(await this.#nodes.find());
     } catch (error) {
-      this.#port.noNodes(messageOf(error));
+      this.#port.noNodes(readError(error).message);
     }
   }
 
@@ -185,22 +185,33 @@ class Transport {
   #send(number, node, words, keyAt, isRead) {
     const key = words[keyAt];
     if (this.#prefix !== '') this.#unprefix(words, keyAt);
-    let answer;
     try {
-      answer =
+      const answer =
         node > 0
           ? this.#nodes.run(node, words)
           : this.#run(this.#client, words, isRead && this.#readsFromReplicas, key);
+      if (typeof answer?.then !== 'function') this.#reply(number, answer);
+      // By a promise of ours: a thenable may throw, or answer twice.
+      else
+        Promise.resolve(answer).then(
+          (reply) => this.#reply(number, reply),
+          (error) => this.#fail(number, error, words),
+        );
     } catch (error) {
       this.#fail(number, error, words);
+    }
+  }
+
+  #reply(number, reply) {
+    let encoded;
+    try {
+      encoded = encode(reply);
+    } catch {
+      // Cyclic, nested too deeply, or one that throws when it is read.
+      this.#answer(number, FAILED, bulk('its reply cannot be read'));
       return;
     }
-    if (typeof answer?.then === 'function')
-      answer.then(
-        (reply) => this.#answer(number, REPLY, encode(reply)),
-        (error) => this.#fail(number, error, words),
-      );
-    else this.#answer(number, REPLY, encode(answer));
+    this.#answer(number, REPLY, encoded);
   }
 
   #unprefix(words, keyAt) {
@@ -211,11 +222,11 @@ class Transport {
   }
 
   #fail(number, error, words) {
-    const message = messageOf(error);
-    if (isReply(error, message)) this.#answer(number, REPLY, `-${withoutSecrets(message, words)}\r\n`);
+    const { message, isReply, isMistake } = readError(error);
+    if (isReply) this.#answer(number, REPLY, `-${withoutSecrets(message, words)}\r\n`);
     // Some do not say that they are closed, and break.
     else if (this.#isClosed) this.#tellState();
-    else this.#answer(number, isMistake(error) ? FAILED : LOST, bulk(withoutSecrets(message, words)));
+    else this.#answer(number, isMistake ? FAILED : LOST, bulk(withoutSecrets(message, words)));
   }
 
   /** What comes in one tick is handed over together, after it. */
@@ -261,6 +272,16 @@ function encode(reply) {
 
 function bulk(text) {
   return `$${Buffer.byteLength(text)}\r\n${text}\r\n`;
+}
+
+/** The message and kind of an error of the client. */
+function readError(error) {
+  try {
+    const message = messageOf(error);
+    return { message, isReply: isReply(error, message), isMistake: isMistake(error) };
+  } catch {
+    return { message: 'its error cannot be read', isReply: false, isMistake: true };
+  }
 }
 
 function messageOf(error) {
@@ -315,4 +336,4 @@ function isMistake(error) {
   return error instanceof TypeError || error instanceof RangeError || error instanceof ReferenceError;
 }
 
-module.exports = { Transport, clientSettings, keyPrefixOf };
+module.exports = { Transport, clientSettings, keyPrefixOf, nameOf };

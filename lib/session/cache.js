@@ -3,6 +3,7 @@
 const { flushWrites } = require('../boundary/outbox.js');
 const { setImmediate } = require('../common/timers.js');
 const { Hit } = require('./get.js');
+const { PerPrefix } = require('./per-prefix.js');
 
 /**
  * Callbacks of hits that may run within one another. An app that reads from within its callback, again and
@@ -19,21 +20,31 @@ class Near {
   #native;
   /** When a session ends, twice, as the addon writes it; and the time by JavaScript's clock, for the addon. */
   #times = new Float64Array(3);
+  #lookups;
+  /** That of the prefix in force. */
   #lookup;
 
-  constructor(native) {
+  /** @param prefix the one that `native` has */
+  constructor(native, prefix) {
     this.#native = native;
-    this.renew();
+    this.renew(prefix);
   }
 
-  /** The prefix is another one. */
-  renew() {
-    this.#lookup = this.#native.lookup(this.#times);
+  /** Reads from the cache of the connection that `native` has now. */
+  renew(prefix) {
+    this.#lookups = new PerPrefix(() => this.#native.lookup(this.#times));
+    this.use(prefix);
+  }
+
+  /** Reads under another prefix, which `native` has by now. */
+  use(prefix) {
+    this.#lookup = this.#lookups?.get(prefix);
   }
 
   /** Nothing is looked up any more. The function holds its array for good, and with that what test runners have made. */
   end() {
     this.#lookup = undefined;
+    this.#lookups = undefined;
   }
 
   /**
@@ -42,7 +53,7 @@ class Near {
    * @param decides whether only JavaScript can tell which expiry is in force
    * @param timeout of the operation, in ms
    */
-  get(store, id, callback, memory, isKept, decides, timeout) {
+  get(store, id, callback, memory, keep, decides, timeout) {
     // What the app has written reaches the addon before what it reads.
     flushWrites();
     this.#times[2] = Date.now();
@@ -51,7 +62,7 @@ class Near {
     if (text === null) return false;
     const shown = this.#times[0];
     const ends = this.#times[1];
-    const hit = new Hit(store, callback, id, memory, isKept, decides, timeout, shown);
+    const hit = new Hit(store, callback, id, memory, keep, decides, timeout, shown);
     if (depth < DEEPEST) {
       // In no `try`: what the callback throws is the app's. It then leaves a level behind, which the next
       // deferred hit puts right.

@@ -7,7 +7,7 @@ const NEVER = Number.MAX_SAFE_INTEGER;
 /** The last moment that a Date can hold. */
 const LATEST = 8_640_000_000_000_000;
 /** A difference that is none, in ms; src/session/expiry.rs has the same, and why. */
-const TOLERANCE = 50;
+const TOLERANCE = 90;
 
 /** Puts the expiry in force into a session that was read. */
 function putExpiry(session, ends, isTimed, store) {

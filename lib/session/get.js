@@ -12,15 +12,15 @@ class Get extends Request {
 
   /**
    * @param memory what knows that the session was loaded; undefined if nothing is to know it
-   * @param isKept the session is remembered also if the callback does not call `createSession`
+   * @param keep what is remembered also if the callback does not call `createSession`, of `Keep`
    * @param isTimed the time when the session ends comes in any case, and is decided upon here
    * @param timeout of the operation, in ms
    */
-  constructor(store, callback, id, memory, isKept, isTimed, timeout) {
+  constructor(store, callback, id, memory, keep, isTimed, timeout) {
     super(store, callback);
     this.id = id;
     this.memory = memory;
-    this.isKept = isKept;
+    this.keep = keep;
     this.isTimed = isTimed;
     this.timeout = timeout;
     /** When it was called, where a function of the app may read the session. */
@@ -42,12 +42,12 @@ class Hit {
   isNested = true;
 
   /** @param shown the expiry to be put into the session, 0 for none; not asked for where `isTimed` */
-  constructor(store, callback, id, memory, isKept, isTimed, timeout, shown) {
+  constructor(store, callback, id, memory, keep, isTimed, timeout, shown) {
     this.store = store;
     this.callback = callback;
     this.id = id;
     this.memory = memory;
-    this.isKept = isKept;
+    this.keep = keep;
     this.isTimed = isTimed;
     this.timeout = timeout;
     this.shown = shown;
@@ -94,12 +94,12 @@ function timeLeft({ began, timeout }) {
 }
 
 function give(reader, session, text, ends) {
-  const { store, id, memory, isKept, isTimed, isNested } = reader;
+  const { store, id, memory, keep, isTimed, isNested } = reader;
   const expiry = isTimed ? ends : (reader.shown ?? ends);
   if (expiry > 0) putExpiry(session, expiry, isTimed, store);
   if (memory === undefined) reader.succeed(session);
   else {
-    const handover = memory.hand(id, session, text, ends, isKept, isNested);
+    const handover = memory.hand(id, session, text, ends, keep, isNested);
     reader.succeed(session);
     memory.handed(handover);
   }

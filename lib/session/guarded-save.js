@@ -8,6 +8,7 @@ const { clearTimeout, elapsed, nextTick, setTimeout } = require('../common/timer
 const { corrupt } = require('./corrupt.js');
 const { UNKNOWN } = require('./memory.js');
 const { DISCARDED, tellDiscarded } = require('./save.js');
+const { stringify } = require('./stringify.js');
 
 /** Of the saves of a session object that were not answered, the last that are remembered. */
 const MOST_UNSURE = 16;
@@ -145,7 +146,7 @@ class GuardedSave extends Request {
     const end = answer.indexOf('\n');
     const reason = answer.slice(0, end);
     const stored = answer.slice(end + 1);
-    if (stored === this.#expected) {
+    if (this.#expected !== undefined && stored === String(this.#expected)) {
       // Texts come here as JavaScript has them, so what is compared is never what is stored.
       this.#giveUp(conflict('what is stored is not UTF-8', JSON.parse, stored));
     } else if (stored !== '' && this.#knows(stored)) {
@@ -171,7 +172,7 @@ class GuardedSave extends Request {
   /** Whether what is stored is of a save that was not answered: what that one knew is the base from here on. */
   #knows(stored) {
     const { record } = this;
-    const save = record.unsure?.find((unsure) => unsure.stored === stored);
+    const save = record.unsure?.find((unsure) => String(unsure.stored) === stored);
     if (save === undefined) return false;
     record.base = save.known;
     record.unsure = undefined;
@@ -197,18 +198,14 @@ class GuardedSave extends Request {
 
   #stringify(chosen) {
     const { store, session } = this;
-    const text = store.serializer.stringify(
-      // The cookie is that of this request.
-      chosen === session ? session : { ...chosen, cookie: session.cookie },
-    );
-    if (typeof text !== 'string') throw wrongType('What serializer.stringify returns', 'a string', text);
-    return text;
+    // The cookie is that of this request.
+    return stringify(store.serializer, chosen === session ? session : { ...chosen, cookie: session.cookie });
   }
 
   async #parse(text) {
     const { serializer } = this.store;
     try {
-      return await serializer.parse(text);
+      return await serializer.parse(String(text));
     } catch (error) {
       throw serializer === JSON ? corrupt('set', this.prefix, text) : error;
     }

@@ -1,6 +1,7 @@
 'use strict';
 
 const { isDate } = require('node:util').types;
+const { fromEnvironment } = require('../common/environment.js');
 const { outOfRange, wrongType, wrongValue } = require('../common/errors.js');
 
 /** Beyond it, milliseconds are no longer exact: about 285,000 years. Redis's own bound is higher. */
@@ -18,7 +19,7 @@ function milliseconds(seconds) {
  */
 function lifetime(session, ttl, store) {
   if (typeof ttl === 'function') {
-    const seconds = ttl.call(store, session);
+    const seconds = fromEnvironment(ttl.call(store, session));
     if (typeof seconds !== 'number')
       throw wrongType('What the "ttl" function returns', 'a number of seconds', seconds);
     if (Number.isNaN(seconds) || seconds > LONGEST_SECONDS)

@@ -11,6 +11,7 @@ const List = { IDS: 0, SESSIONS: 1, SESSIONS_TIMED: 2 };
 
 /** What a store does with all of its sessions at once. */
 class Listings {
+  /** For the requests, the settings stand for the store. */
   #store;
   #settings;
   #gate;
@@ -18,13 +19,18 @@ class Listings {
   #outbox;
   #timeout;
 
-  constructor({ store, settings, gate, native, outbox, timeout }) {
-    this.#store = store;
-    this.#settings = settings;
+  constructor({ settings, gate, native, outbox, timeout }) {
+    this.use(settings);
     this.#gate = gate;
     this.#native = native;
     this.#outbox = outbox;
     this.#timeout = timeout;
+  }
+
+  /** Puts settings in force for the operations that follow. */
+  use(settings) {
+    this.#store = settings;
+    this.#settings = settings;
   }
 
   ids(callback) {
@@ -46,8 +52,11 @@ class Listings {
   /** @param options as `check.scan` gave them */
   scan({ count, match, signal }) {
     this.#gate.open();
+    const { prefix } = this.#settings;
+    const open = () => this.#native.list(List.SESSIONS_TIMED, match, count);
     return scan(this.#store, this.#outbox, {
-      open: () => this.#native.list(List.SESSIONS_TIMED, match, count),
+      // The iteration begins later, when another prefix may be in force.
+      open: () => this.#outbox.under(prefix, open),
       isClosed: () => this.#gate.isShut,
       timeout: this.#timeout,
       signal,

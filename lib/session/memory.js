@@ -9,6 +9,9 @@ const MOST_IDS = 8192;
 /** The base of a session that was loaded by somebody else: what is stored is a conflict unless it is what is saved. */
 const UNKNOWN = '';
 
+/** What is remembered of a session that `get` returns: nothing, the object, and its id in addition. */
+const Keep = { NOTHING: 0, OBJECT: 1, ID: 2 };
+
 /** The ids for which `get` returned sessions last. The older ones are forgotten when there are many. */
 class Loads {
   #young = new Map();
@@ -55,12 +58,14 @@ class Handover {
 
   /**
    * @param cookie what the session has as its cookie before the callback
-   * @param load of the id; undefined if the session is remembered only once `createSession` takes it
+   * @param keep what is remembered if no `createSession` takes the session, of `Keep`
+   * @param load of the id, if that is kept
    */
-  constructor(id, session, cookie, load, text, ends, outer) {
+  constructor(id, session, cookie, keep, load, text, ends, outer) {
     this.id = id;
     this.session = session;
     this.cookie = cookie;
+    this.keep = keep;
     this.load = load;
     this.text = text;
     this.ends = ends;
@@ -120,13 +125,13 @@ class Memory {
   /**
    * Begins to pass a session to a callback, which may do anything with it before it returns.
    *
-   * @param isKept the session is remembered also if no `createSession` takes it
+   * @param keep what is remembered if no `createSession` takes the session, of `Keep`
    * @param isNested another callback of this kind may be running
    */
-  hand(id, session, text, ends, isKept, isNested) {
+  hand(id, session, text, ends, keep, isNested) {
     const outer = isNested ? this.#handover : undefined;
-    const load = isKept ? this.#loads.add(id) : undefined;
-    const handover = new Handover(id, session, cookieOf(session), load, text, ends, outer);
+    const load = keep === Keep.ID && isObject(session) ? this.#loads.add(id) : undefined;
+    const handover = new Handover(id, session, cookieOf(session), keep, load, text, ends, outer);
     this.#handover = handover;
     return handover;
   }
@@ -134,11 +139,11 @@ class Memory {
   /** The callback has run. */
   handed(handover) {
     this.#handover = handover.outer;
-    const { session, load } = handover;
+    const { session, keep } = handover;
     if (handover.isTaken || !isObject(session)) return;
     const data = openIdData(session);
     if (data !== undefined) this.#put(data, this.#recordOf(handover));
-    if (load === undefined) return;
+    if (keep === Keep.NOTHING) return;
     this.#put(session, this.#recordOf(handover));
     // A wrapper's own `createSession` has put a new cookie into it, which the live session has as well.
     const cookie = cookieOf(session);
@@ -282,13 +287,6 @@ class Memory {
   wasDestroyed(id) {
     return this.#destroyed.has(id);
   }
-
-  /** Other keys are meant by the same ids. */
-  renew(prefix) {
-    this.#prefix = prefix;
-    this.#loads = new Loads();
-    this.#destroyed = new Last();
-  }
 }
 
-module.exports = { Memory, UNKNOWN };
+module.exports = { Keep, Memory, UNKNOWN };

@@ -9,8 +9,10 @@ const { carriesId, fastifySession, isExpressSession, openIdData } = require('./f
 const { Get } = require('./get.js');
 const { GuardedSave } = require('./guarded-save.js');
 const { lifetime, time } = require('./lifetime.js');
-const { Memory, UNKNOWN } = require('./memory.js');
+const { Keep, Memory, UNKNOWN } = require('./memory.js');
+const { PerPrefix } = require('./per-prefix.js');
 const { DISCARDED, Save, Touch, tellDiscarded } = require('./save.js');
+const { stringify } = require('./stringify.js');
 const { Turns } = require('./turns.js');
 
 /** Between the times that Redis and this process tell, in ms. */
@@ -41,6 +43,7 @@ function loadedExpiry({ cookie }) {
 
 /** What a store does with a single session: what is to be sent for it, and in which order. */
 class Sessions {
+  /** For the requests, the settings stand for the store. */
   #store;
   #settings;
   #gate;
@@ -49,12 +52,14 @@ class Sessions {
   #near;
   #timeout;
   #isGetOverridden;
+  #memories;
+  /** That of the prefix in force. */
   #memory;
   /** Only where conflicts are looked for. */
   #turns;
 
-  constructor({ store, settings, gate, outbox, near, timeout, isGetOverridden, isQueueFull }) {
-    this.#store = store;
+  constructor({ settings, gate, outbox, near, timeout, isGetOverridden, isQueueFull }) {
+    this.#store = settings;
     this.#settings = settings;
     this.#gate = gate;
     this.#outbox = outbox;
@@ -62,15 +67,20 @@ class Sessions {
     this.#timeout = timeout;
     this.#isGetOverridden = isGetOverridden;
     const keeps = { bases: settings.isGuarded, ends: settings.touchAfter > 0 };
-    this.#memory = new Memory(keeps, settings.prefix);
+    this.#memories = new PerPrefix((prefix) => new Memory(keeps, prefix));
+    this.#memory = this.#memories.get(settings.prefix);
     if (settings.isGuarded) this.#turns = new Turns(timeout, isQueueFull);
   }
 
-  /** The same ids mean other sessions. */
-  renew() {
-    this.#outbox.setPrefix(this.#settings.prefix);
-    this.#memory.renew(this.#settings.prefix);
-    this.#near?.renew();
+  /** Puts settings in force for the operations that follow. Under another prefix, the same ids mean other sessions. */
+  use(settings) {
+    const { prefix } = this.#settings;
+    this.#store = settings;
+    this.#settings = settings;
+    if (settings.prefix === prefix) return;
+    this.#outbox.setPrefix(settings.prefix);
+    this.#memory = this.#memories.get(settings.prefix);
+    this.#near?.use(settings.prefix);
   }
 
   /** Resolves when no save is under way and nothing waits; null if that is so. */
@@ -122,33 +132,34 @@ class Sessions {
 
   /** Apart, so that no closure costs those that need not wait. */
   #getLater(sid, callback, isPromised) {
-    const prefix = this.#settings.prefix;
-    this.#wait(sid, 'get', callback, (settle) => {
-      if (prefix === this.#settings.prefix) this.#read(sid, settle, isPromised);
-      else this.#ask(sid, settle, undefined, false);
+    this.#wait(sid, 'get', callback, (settle) => this.#read(sid, settle, isPromised));
+  }
+
+  /** Has an operation wait for its turn. It begins with the settings that it was issued with. */
+  #wait(sid, name, callback, begin) {
+    const issuedWith = this.#settings;
+    this.#turns.wait(issuedWith.prefix + sid, name, callback, (settle) => {
+      const present = this.#settings;
+      this.use(issuedWith);
+      begin(settle);
+      this.use(present);
     });
   }
 
-  /** What has to wait for its turn goes where it was asked to go, whatever prefix is set meanwhile. */
-  #wait(sid, name, callback, begin) {
-    const prefix = this.#settings.prefix;
-    this.#turns.wait(prefix + sid, name, callback, (settle) =>
-      this.#outbox.under(prefix, () => begin(settle)),
-    );
-  }
-
   #read(sid, callback, isPromised) {
-    // A plain callback of express-session's middleware calls `createSession` before it returns.
-    const isKept =
-      isPromised || this.#memory.keepsLoaded || this.#store.generate === undefined || this.#isGetOverridden();
+    let keep = Keep.NOTHING;
+    // Somebody else than express-session's middleware may create a session of a copy.
+    if (this.#store.generate === undefined || this.#isGetOverridden()) keep = Keep.ID;
+    // The middleware's callback calls `createSession` before it returns.
+    else if (isPromised || this.#memory.keepsLoaded) keep = Keep.OBJECT;
     const { decidesExpiry } = this.#settings;
-    if (!this.#near?.get(this.#store, sid, callback, this.#memory, isKept, decidesExpiry, this.#timeout))
-      this.#ask(sid, callback, this.#memory, isKept);
+    if (!this.#near?.get(this.#store, sid, callback, this.#memory, keep, decidesExpiry, this.#timeout))
+      this.#ask(sid, callback, this.#memory, keep);
   }
 
-  #ask(sid, callback, memory, isKept) {
+  #ask(sid, callback, memory, keep) {
     const isTimed = this.#settings.isTimed;
-    const request = new Get(this.#store, callback, sid, memory, isKept, isTimed, this.#timeout);
+    const request = new Get(this.#store, callback, sid, memory, keep, isTimed, this.#timeout);
     this.#outbox.add(isTimed ? Operation.GET_TIMED : Operation.GET, request, sid);
   }
 
@@ -398,9 +409,7 @@ class Sessions {
   }
 
   #stringify(session) {
-    const text = this.#settings.serializer.stringify(session);
-    if (typeof text !== 'string') throw wrongType('What serializer.stringify returns', 'a string', text);
-    return text;
+    return stringify(this.#settings.serializer, session);
   }
 }
 

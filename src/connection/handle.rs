@@ -175,7 +175,7 @@ impl Connection {
     /// How many more operations may wait for a connection. Those that follow a read wait as well.
     fn room(&self) -> usize {
         let waiting = self.shared.queued.load(Ordering::Relaxed) + self.shared.flights.followers();
-        self.shared.max_queue.saturating_sub(waiting)
+        self.shared.queue_limit().saturating_sub(waiting)
     }
 
     /// Whether one more operation may wait for the answer to a read, beside those that are about to be sent.

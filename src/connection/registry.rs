@@ -60,6 +60,11 @@ impl Lease {
         &self.connection
     }
 
+    /// Takes another share in the same connection, or in a new one if that has been ended.
+    pub(crate) fn renew(&self, runtime: &Runtime) -> Self {
+        Self::take(runtime, self.options.clone())
+    }
+
     /// Gives the share back. If it was the last, lets what was sent before finish and ends the
     /// connection; resolves then.
     pub(crate) async fn end(&self) {

@@ -80,5 +80,6 @@ impl Drop for Runtime {
             // A panic of that thread has been reported already and leaves nothing to do.
             let _ = thread.join();
         }
+        crate::worker::stop();
     }
 }

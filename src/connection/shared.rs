@@ -19,7 +19,8 @@ pub(super) struct Shared {
     /// How long an operation may take, waiting for a connection included.
     pub(super) command_timeout: Duration,
     /// How many operations may wait for a connection.
-    pub(super) max_queue: usize,
+    max_queue: usize,
+    fails_offline: bool,
     /// Operations that were sent by a handle and are not in a socket yet.
     pub(super) queued: AtomicUsize,
     pub(super) health: Health,
@@ -40,6 +41,7 @@ impl Shared {
             },
             command_timeout: options.command_timeout,
             max_queue: options.max_queue,
+            fails_offline: options.fails_offline,
             queued: AtomicUsize::new(0),
             health: Health::default(),
             cache,
@@ -47,15 +49,35 @@ impl Shared {
         }
     }
 
+    /// Returns true while operations are refused, as the connection is down and the client that was adopted has none
+    /// wait.
+    fn is_refusing(&self) -> bool {
+        self.fails_offline && !self.health.is_ready() && self.health.has_failed()
+    }
+
+    /// How many operations may wait for a connection at the moment.
+    pub(super) fn queue_limit(&self) -> usize {
+        if self.is_refusing() {
+            0
+        } else {
+            self.max_queue
+        }
+    }
+
     /// The error of what finds no room to wait for a connection. `cause` is why, where more is known of it than that
     /// the last attempt to connect failed.
     pub(super) fn full(&self, cause: Option<String>) -> Error {
         let down = self.health.down();
+        let server = self.server.to_string();
+        let cause = cause.unwrap_or(down.cause);
+        if self.is_refusing() {
+            return Error::Unreachable { server, cause };
+        }
         Error::QueueFull {
-            server: self.server.to_string(),
+            server,
             most: self.max_queue,
             attempts: down.attempts,
-            cause: cause.unwrap_or(down.cause),
+            cause,
         }
     }
 

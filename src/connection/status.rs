@@ -86,6 +86,8 @@ pub(super) struct Health {
     ready: AtomicBool,
     /// Counts the connections that were made.
     connections: AtomicU64,
+    /// An attempt to connect has failed, or the connection was lost, since it last served.
+    failed: AtomicBool,
     down: Mutex<Down>,
 }
 
@@ -94,6 +96,7 @@ impl Default for Health {
         Self {
             ready: AtomicBool::new(false),
             connections: AtomicU64::new(0),
+            failed: AtomicBool::new(false),
             down: Mutex::new(Down {
                 attempts: 0,
                 cause: "still connecting".into(),
@@ -113,6 +116,13 @@ impl Health {
             self.note_connection();
         }
         self.ready.store(ready, Ordering::Relaxed);
+        if ready {
+            self.failed.store(false, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
     }
 
     /// A connection was made; in a cluster, one to any of the nodes.
@@ -129,6 +139,7 @@ impl Health {
     }
 
     pub(super) fn set_down(&self, down: Down) {
+        self.failed.store(true, Ordering::Relaxed);
         *self.lock() = down;
     }
 

@@ -6,11 +6,14 @@
 //! commands change, which are also the keys that it evicts to make room for them: those would be kept
 //! here for ever, as it forgets whom to tell.
 
+use super::commands::{Access, Commands, Expect};
 use super::link::Link;
 use crate::cache::{Cache, Invalidation, Line, Moment, Proof};
 use crate::error::Error;
 use redis::{PushKind, Value};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// What a connection tells the cache, in its place among the replies.
@@ -38,6 +41,20 @@ pub(super) struct Tracking {
     line: Option<Line>,
     /// A key that the node was asked about since it last refused to serve one.
     witness: Option<Vec<u8>>,
+    slots: SlotCheck,
+}
+
+/// Confirms that the nodes of a cluster own the slots that they did when keys were read from them.
+///
+/// A node that has given a slot away no longer tells of changes in it, while it may keep its keys for a while and is
+/// well otherwise. So what a node says of anything else than its slots proves nothing.
+#[derive(Default)]
+struct SlotCheck {
+    /// When the last question was sent, and whether its answer is still to come.
+    asked: Option<(Instant, bool)>,
+    /// Fingerprint of the slot map that the node last told.
+    map: Option<u64>,
+    is_confirmed: bool,
 }
 
 impl Tracking {
@@ -47,6 +64,7 @@ impl Tracking {
             relay,
             line: None,
             witness: None,
+            slots: SlotCheck::default(),
         }
     }
 
@@ -55,6 +73,7 @@ impl Tracking {
         let cause = link.deafness();
         self.line = Some(self.cache.begin(cause.is_none()));
         self.witness = None;
+        self.slots = SlotCheck::default();
         match cause {
             None => Ok(()),
             Some(cause) => Err(Error::CacheOff {
@@ -85,24 +104,61 @@ impl Tracking {
     }
 
     /// Something is sent; `key` is that of the first command, if it has one. When that was, if an answer is proof
-    /// that the messages of before have come.
-    ///
-    /// A node of a cluster that is cut off from the others, or has become a replica, is well otherwise and hears
-    /// of no changes: what it says of other things than keys proves nothing.
+    /// that the messages of before have come. In a cluster, only [`Self::ask_for_slots`] asks for proof.
     pub(super) fn note_sent(&mut self, key: Option<&[u8]>) -> Option<Moment> {
-        if self.relay.is_some() {
-            match key {
-                Some(key) => {
-                    let witness = self.witness.get_or_insert_default();
-                    witness.clear();
-                    witness.extend_from_slice(key);
-                }
-                None if self.witness.is_some() => return None,
-                // Nothing that is kept is from it.
-                None => {}
+        if self.relay.is_none() {
+            return Some(Moment::now());
+        }
+        if let Some(key) = key {
+            let witness = self.witness.get_or_insert_default();
+            witness.clear();
+            witness.extend_from_slice(key);
+        }
+        None
+    }
+
+    /// When to ask a node of a cluster for its slots; `None` elsewhere, and while an answer is due.
+    pub(super) fn slots_at(&self) -> Option<Instant> {
+        self.relay.as_ref()?;
+        match self.slots.asked {
+            None => self.line.as_ref().map(|_| Instant::now()),
+            Some((_, true)) => None,
+            Some((sent, false)) => {
+                let due: Instant = self.line.as_ref()?.probe_at()?.into();
+                Some(due.max(sent + SLOTS_PAUSE))
             }
         }
-        Some(Moment::now())
+    }
+
+    /// The question that confirms what was read from a node: which slots are whose, and whether it serves a key. One
+    /// that is cut off from the others answers the first, but not the second.
+    pub(super) fn ask_for_slots(&mut self) -> (Commands, Moment) {
+        let mut question = Commands::default();
+        question.add(Access::Read, Expect::Any, None, &[b"CLUSTER", b"SLOTS"]);
+        if let Some(key) = &self.witness {
+            question.add(Access::Read, Expect::Integer, Some(1), &[b"PTTL", key]);
+        }
+        self.slots.asked = Some((Instant::now(), true));
+        self.slots.is_confirmed = false;
+        (question, Moment::now())
+    }
+
+    /// Takes the slots that the node told. Where they are others than before, nothing is kept.
+    pub(super) fn take_slots(&mut self, reply: &Value) {
+        let map = fingerprint(reply);
+        if self.slots.map.is_some() && self.slots.map != map {
+            self.cache.clear();
+        }
+        self.slots.map = map;
+        self.slots.is_confirmed = map.is_some();
+    }
+
+    /// The question for the slots, sent at this moment, has been answered.
+    pub(super) fn slots_answered(&mut self, sent: Option<Moment>) {
+        if let Some((_, is_due)) = &mut self.slots.asked {
+            *is_due = false;
+        }
+        self.answered(sent.filter(|_| self.slots.is_confirmed));
     }
 
     /// A reply has come. A node that does not serve a key has nothing to say of those that were read from it.
@@ -136,8 +192,48 @@ impl Tracking {
 
     /// When to ask an idle server for a sign of life.
     pub(super) fn probe_at(&self) -> Option<Instant> {
+        if self.relay.is_some() {
+            return None;
+        }
         self.line.as_ref()?.probe_at().map(Into::into)
     }
+}
+
+/// Between two questions for the slots, at least.
+const SLOTS_PAUSE: Duration = Duration::from_millis(25);
+
+/// A number for the primaries of all slots, as `CLUSTER SLOTS` tells them; `None` if the reply is none.
+fn fingerprint(reply: &Value) -> Option<u64> {
+    let Value::Array(ranges) = reply else {
+        return None;
+    };
+    let mut owners = Vec::with_capacity(ranges.len());
+    for range in ranges {
+        let Value::Array(parts) = range else {
+            return None;
+        };
+        let [
+            Value::Int(first),
+            Value::Int(last),
+            Value::Array(primary),
+            ..,
+        ] = parts.as_slice()
+        else {
+            return None;
+        };
+        // Host, port and ID.
+        let names = primary.iter().take(3).map(|part| match part {
+            Value::BulkString(text) => text.clone(),
+            Value::Int(port) => port.to_be_bytes().to_vec(),
+            _ => Vec::new(),
+        });
+        owners.push((*first, *last, names.collect::<Vec<_>>()));
+    }
+    // A node may tell the same in another order.
+    owners.sort_unstable();
+    let mut hasher = DefaultHasher::new();
+    owners.hash(&mut hasher);
+    Some(hasher.finish())
 }
 
 /// A list of keys, or nil for all. What is neither cannot be understood, so it may mean all.
@@ -161,7 +257,6 @@ mod tests {
     use super::*;
     use crate::cache::{CacheOptions, Entry};
     use std::sync::mpsc;
-    use std::time::Duration;
 
     fn reply(bytes: &[u8]) -> Value {
         redis::parse_redis_value(bytes).expect("a reply")
@@ -193,9 +288,10 @@ mod tests {
     fn what_a_node_tells_reaches_the_cache_in_its_place() {
         let (mut tracking, cache, told) = node();
         std::thread::sleep(Duration::from_millis(60));
-        let sent = tracking.note_sent(Some(b"k"));
+        let (_, sent) = tracking.ask_for_slots();
         tracking.take(&PushKind::Invalidate, vec![reply(b"*1\r\n$5\r\nother\r\n")]);
-        tracking.answered(sent);
+        tracking.take_slots(&slots("a"));
+        tracking.slots_answered(Some(sent));
         assert!(
             cache.look_up(b"k").is_none(),
             "it is proof of a message that is on its way"
@@ -210,10 +306,14 @@ mod tests {
     #[test]
     fn a_node_is_trusted_for_what_it_says_of_keys() {
         let (mut tracking, cache, _told) = node();
-        assert!(tracking.note_sent(None).is_some(), "nothing was read there");
-        assert!(tracking.note_sent(Some(b"k")).is_some());
+        assert_eq!(
+            tracking.ask_for_slots().0.len(),
+            1,
+            "nothing was read there"
+        );
+        assert!(tracking.note_sent(Some(b"k")).is_none());
         assert_eq!(tracking.witness(), Some(&b"k"[..]));
-        assert!(tracking.note_sent(None).is_none());
+        assert_eq!(tracking.ask_for_slots().0.len(), 2);
         for fine in [&b"$2\r\n{}\r\n"[..], b"-ASK 1 h:1\r\n", b"-OOM no\r\n"] {
             tracking.note_reply(&reply(fine));
             assert!(cache.look_up(b"k").is_some());
@@ -221,6 +321,39 @@ mod tests {
         tracking.note_reply(&reply(b"-CLUSTERDOWN The cluster is down\r\n"));
         assert!(cache.look_up(b"k").is_none());
         assert_eq!(tracking.witness(), None);
+    }
+
+    fn slots(owner: &str) -> Value {
+        let text = format!("*1\r\n*3\r\n:0\r\n:9\r\n*3\r\n$1\r\nh\r\n:1\r\n$1\r\n{owner}\r\n");
+        reply(text.as_bytes())
+    }
+
+    #[test]
+    fn a_node_is_trusted_for_as_long_as_it_confirms_its_slots() {
+        let (mut tracking, cache, told) = node();
+        let mut confirm = |reply: &Value| {
+            std::thread::sleep(Duration::from_millis(60));
+            assert!(tracking.slots_at().is_some_and(|at| at <= Instant::now()));
+            let (_, sent) = tracking.ask_for_slots();
+            assert!(tracking.slots_at().is_none(), "one at a time");
+            tracking.take_slots(reply);
+            tracking.slots_answered(Some(sent));
+            told.try_iter().for_each(|told| told.reach(&cache));
+            cache.look_up(b"k").is_some()
+        };
+        assert!(confirm(&slots("a")));
+        assert!(confirm(&slots("a")));
+        assert!(!confirm(&slots("b")), "another one owns them");
+        assert_eq!(cache.stats().entries, 0);
+        let (mut tracking, cache, _told) = node();
+        std::thread::sleep(Duration::from_millis(60));
+        let (_, sent) = tracking.ask_for_slots();
+        tracking.take_slots(&reply(b"-NOPERM no\r\n"));
+        tracking.slots_answered(Some(sent));
+        assert!(
+            cache.look_up(b"k").is_none(),
+            "what is not told is not confirmed"
+        );
     }
 
     #[test]

@@ -174,6 +174,10 @@ pub(crate) struct ConnectionOptions {
     pub(crate) command_timeout: Duration,
     /// How many operations may wait for a connection.
     pub(crate) max_queue: usize,
+    /// Operations fail at once while there is no connection, except during the first attempt.
+    pub(crate) fails_offline: bool,
+    /// Operations that wait for a connection fail after so many failed attempts, and one.
+    pub(crate) max_retries: Option<u32>,
     pub(crate) membership: Membership,
     /// Whether sessions that were read are kept in this process.
     pub(crate) cache: Option<CacheOptions>,
@@ -197,6 +201,8 @@ impl Default for ConnectionOptions {
             connect_timeout: CONNECT_TIMEOUT,
             command_timeout: COMMAND_TIMEOUT,
             max_queue: MAX_QUEUE,
+            fails_offline: false,
+            max_retries: None,
             membership: Membership::None,
             cache: None,
         }
@@ -225,6 +231,12 @@ impl ConnectionOptions {
             }
             Address::Client(Client { name, .. }) => format!("Redis through {name}"),
         }
+    }
+
+    /// Whether operations that wait for a connection fail after this number of failed attempts.
+    pub(crate) fn gives_up_after(&self, attempts: u32) -> bool {
+        self.max_retries
+            .is_some_and(|most| attempts > 0 && attempts % most.saturating_add(1) == 0)
     }
 
     /// Whether keys are spread over several nodes.

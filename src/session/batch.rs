@@ -7,7 +7,7 @@ use super::piece::{Piece, Stored};
 use super::sent::{Sent, read};
 use super::unanswered::Unanswered;
 use super::{
-    Answer, Answers, Bulk, One, Operation, Request, RequestId, Sessions, UnderWay, WalkId,
+    Answer, Answers, Bulk, Lane, One, Operation, Request, RequestId, Sessions, UnderWay, WalkId,
 };
 use crate::connection::Reply;
 use std::future::Future;
@@ -101,7 +101,8 @@ impl<A: Answers> Batch<'_, A> {
             return false;
         }
         connection.flights().join(&self.key, self.piece.now, || {
-            let unanswered = Unanswered::one(self.answers, request, "get");
+            let named = (request, "get", Lane::of_key(&self.key));
+            let unanswered = Unanswered::new(self.answers, vec![Some(named)]);
             let under_way = self.sessions.begin();
             let server = connection.server().to_owned();
             let clock = self.clock;

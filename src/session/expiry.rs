@@ -18,9 +18,10 @@ const LATEST: Timestamp = 8_640_000_000_000_000;
 
 /// A difference that is none, in milliseconds: what a save takes from JavaScript to Redis, and a `PTTL` back. By so much
 /// the key ends later than the text says, never earlier. Measured with Redis on the same machine: at most 4 ms with one
-/// request in flight, 6 ms with 128 and 12 ms with 1,024; 7 ms with 128 and Redis 1 ms away. Where it takes longer, the
-/// expiry in force is put in, which is right all the same and costs a record more.
-const TOLERANCE: u64 = 50;
+/// request in flight, 6 ms with 128 and 12 ms with 1,024; 7 ms with 128 and Redis 1 ms away. The rest is for machines
+/// that are busy. Where it takes longer still, the expiry in force is put in, which is right all the same and costs a
+/// record more. A touch that comes 100 ms after a save, as in express-session's own tests, is always seen.
+const TOLERANCE: u64 = 90;
 
 /// How far the clock of JavaScript may seem to be from the machine's that is the same: both are read one after the
 /// other, in whole milliseconds.
@@ -313,8 +314,8 @@ mod tests {
         let text = session(r#""2026-01-31T12:00:30.000Z""#);
         let at = |left| in_force(&text, Remaining::Milliseconds(left), NOON);
         assert_eq!(at(30_000), None);
-        assert_eq!(at(30_050), None, "on its way");
-        assert_eq!(at(30_051), Some(NOON + 30_051));
+        assert_eq!(at(30_090), None, "on its way");
+        assert_eq!(at(30_091), Some(NOON + 30_091));
         assert_eq!(at(60_000), Some(NOON + 60_000));
         assert_eq!(at(5000), Some(NOON + 5000), "shortened");
         assert_eq!(at(u64::MAX), None, "no Date");

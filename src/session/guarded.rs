@@ -8,7 +8,9 @@ use super::{Answer, Sessions, unexpected};
 use crate::cache::Writing;
 use crate::connection::{Access, Commands, Connection, Expect, Reply, clock};
 use crate::error::Error;
+use crate::worker::{self, LONG};
 use redis::Value;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::time::Instant;
 
@@ -177,7 +179,7 @@ impl Guarded {
 
     /// Goes on after the first attempt, until the save holds or cannot.
     pub(super) async fn go_on(
-        self,
+        self: Arc<Self>,
         sessions: Sessions,
         attempt: Attempt,
         writing: Option<Writing>,
@@ -201,7 +203,7 @@ impl Guarded {
     }
 
     async fn contend(
-        &self,
+        self: &Arc<Self>,
         connection: &Connection,
         dialect: &Dialect,
         Attempt { mut means, found }: Attempt,
@@ -211,7 +213,7 @@ impl Guarded {
             // An attempt that the server did not know is made again as it was.
             let value = match &expected {
                 None => self.mine.clone(),
-                Some(theirs) => match self.next(theirs) {
+                Some(theirs) => match self.next_of(theirs).await {
                     Next::Store(value) => value,
                     Next::GiveUp(reason) => {
                         return Answer::Conflict(reason, expected.unwrap_or_default());
@@ -236,6 +238,17 @@ impl Guarded {
                 }
             }
         }
+    }
+
+    /// The same as `next`, by the worker where the texts are long.
+    async fn next_of(self: &Arc<Self>, theirs: &[u8]) -> Next {
+        let base = self.base.as_ref().map_or(0, Vec::len);
+        if theirs.len() + self.mine.len() + base <= LONG {
+            return self.next(theirs);
+        }
+        let (save, theirs) = (Arc::clone(self), theirs.to_vec());
+        let next = worker::compute(move || save.next(&theirs)).await;
+        next.unwrap_or(Next::GiveUp("the three versions could not be compared"))
     }
 
     fn next(&self, theirs: &[u8]) -> Next {

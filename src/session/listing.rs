@@ -3,14 +3,15 @@
 //! A page takes bounded steps, whatever the number of sessions: a few `SCAN`s, and the commands on a chunk of
 //! keys. The next is begun when it is asked for: who reads slowly is not overrun.
 
-use super::expiry::{Clock, TellEnd};
+use super::expiry::{Clock, TellEnd, Timestamp};
 use super::scan::Scan;
 use super::sent::remaining_of;
 use super::texts::Texts;
 use super::unanswered::Unanswered;
 use super::{Answer, Answers, Keys, RequestId, Sessions, UnderWay};
-use crate::connection::{Access, Commands, Expect};
+use crate::connection::{Access, Commands, Expect, Reply};
 use crate::error::Error;
+use crate::worker::{self, LONG};
 use redis::Value;
 use std::collections::{HashMap, VecDeque};
 use std::mem;
@@ -218,7 +219,7 @@ impl Sessions {
     /// Those of the sessions that were found which are still there.
     async fn read(
         &self,
-        keys: &Keys,
+        keys: &Arc<Keys>,
         found: Vec<Vec<u8>>,
         tell_end: TellEnd,
         clock: Clock,
@@ -228,27 +229,50 @@ impl Sessions {
             commands.add(Access::Read, Expect::Text, Some(1), &[b"GET", key]);
             commands.add(Access::Read, Expect::Integer, Some(1), &[b"PTTL", key]);
         }
-        let mut replies = self.connection().query(commands).await.into_iter();
-        let now = clock.now();
-        let mut items = Vec::with_capacity(2 * found.len());
-        for key in found {
-            let (text, left) = (replies.next(), replies.next());
-            let text = match text {
-                Some(Ok(Value::BulkString(text))) => text,
-                // Gone since it was found.
-                Some(Ok(_)) => continue,
-                // Not a string, so no session of ours.
-                Some(Err(Error::Reply { reply, .. })) if reply == "WRONGTYPE" => continue,
-                Some(Err(error)) => return Err(error),
-                None => return Err(Error::Abandoned),
-            };
-            let left = remaining_of(left.unwrap_or(Err(Error::Abandoned)));
-            let ends = tell_end.of(&text, left, now);
-            items.push(Answer::Id(keys.strip(key)));
-            items.push(Answer::Item(text, ends));
+        let replies = self.connection().query(commands).await;
+        let bytes = |reply: &Reply| match reply {
+            Ok(Value::BulkString(text)) => text.len(),
+            _ => 0,
+        };
+        let is_long = replies.iter().map(bytes).sum::<usize>() > LONG;
+        let keys = Arc::clone(keys);
+        let items = move || items(&keys, found, replies, tell_end, clock.now());
+        if is_long {
+            return worker::compute(items)
+                .await
+                .unwrap_or(Err(Error::Abandoned));
         }
-        Ok(items)
+        items()
     }
+}
+
+/// The answers that the replies make.
+fn items(
+    keys: &Keys,
+    found: Vec<Vec<u8>>,
+    replies: Vec<Reply>,
+    tell_end: TellEnd,
+    now: Timestamp,
+) -> Result<Vec<Answer>, Error> {
+    let mut replies = replies.into_iter();
+    let mut items = Vec::with_capacity(2 * found.len());
+    for key in found {
+        let (text, left) = (replies.next(), replies.next());
+        let text = match text {
+            Some(Ok(Value::BulkString(text))) => text,
+            // Gone since it was found.
+            Some(Ok(_)) => continue,
+            // Not a string, so no session of ours.
+            Some(Err(Error::Reply { reply, .. })) if reply == "WRONGTYPE" => continue,
+            Some(Err(error)) => return Err(error),
+            None => return Err(Error::Abandoned),
+        };
+        let left = remaining_of(left.unwrap_or(Err(Error::Abandoned)));
+        let ends = tell_end.of(&text, left, now);
+        items.push(Answer::Id(keys.strip(key)));
+        items.push(Answer::Item(text, ends));
+    }
+    Ok(items)
 }
 
 impl Walk {

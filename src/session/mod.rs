@@ -48,15 +48,36 @@ use self::expiry::Timestamp;
 use self::guarded::Dialect;
 use self::keys::Keys;
 use self::texts::Texts;
+use crate::connection::runtime::Runtime;
 use crate::connection::{Connection, Lease};
 use crate::error::Error;
+use crate::worker::LONG;
 use redis::Value;
+use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
 /// Names a request among those under way; given and taken back by the caller.
 pub(crate) type RequestId = u32;
+
+/// Answers of one lane are given in their order, whatever they take: those about one session, or to one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Lane(u64);
+
+impl Lane {
+    /// Sessions whose ids end alike may share a lane, which costs nothing but time.
+    fn of_key(key: &[u8]) -> Self {
+        let mut end = [0; 8];
+        let tail = &key[key.len().saturating_sub(8)..];
+        end[..tail.len()].copy_from_slice(tail);
+        Self(u64::from_ne_bytes(end))
+    }
+
+    pub(crate) fn of_request(request: RequestId) -> Self {
+        Self(request.into())
+    }
+}
 
 /// The operations on one session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,9 +156,41 @@ pub(crate) enum Answer {
     Commands(Vec<u8>),
     /// Nothing more comes to one who watched.
     Ended,
+    /// A session that is yet to be read from a long text.
+    Unread(Unread),
+}
+
+/// Makes the answer from a long text.
+pub(crate) struct Unread(Box<dyn FnOnce() -> Answer + Send>);
+
+impl fmt::Debug for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Unread")
+    }
 }
 
 impl Answer {
+    /// Returns true if handing it over is long work.
+    pub(crate) fn is_long(&self) -> bool {
+        match self {
+            Self::Unread(_) => true,
+            Self::Session(text, _)
+            | Self::Id(text)
+            | Self::Item(text, _)
+            | Self::Conflict(_, text)
+            | Self::Commands(text) => text.len() > LONG,
+            _ => false,
+        }
+    }
+
+    /// Does what was left for later.
+    pub(crate) fn read(self) -> Self {
+        match self {
+            Self::Unread(Unread(read)) => read(),
+            other => other,
+        }
+    }
+
     /// Whether a request is over with it.
     pub(crate) fn is_last(&self) -> bool {
         !matches!(
@@ -152,9 +205,9 @@ impl Answer {
     }
 }
 
-/// Where answers go. Called on the runtime's thread.
+/// Where answers go. Called on the runtime's thread, and by the worker.
 pub(crate) trait Answers: Send + Sync + 'static {
-    fn answer(&self, answers: Vec<(RequestId, Answer)>);
+    fn answer(self: &Arc<Self>, answers: Vec<(RequestId, Lane, Answer)>);
 }
 
 /// The sessions under one prefix on one connection.
@@ -198,6 +251,16 @@ impl Sessions {
 
     pub(crate) fn connection(&self) -> &Connection {
         self.lease.connection()
+    }
+
+    /// The same sessions on a renewed lease, after or while closing.
+    pub(crate) fn renewed(&self, runtime: &Runtime) -> Self {
+        Self {
+            lease: Arc::new(self.lease.renew(runtime)),
+            dialect: Arc::default(),
+            under_way: Arc::default(),
+            ..self.clone()
+        }
     }
 
     pub(crate) fn set_scan_count(&mut self, scan_count: u32) {

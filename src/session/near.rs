@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 /// a moment before.
 const NEAR_END_MS: u64 = 5000;
 
+/// The event loop makes a string of a hit.
+const LONGEST_KEPT: usize = 256 * 1024 * 1024;
+
 /// What a request is for the cache, from the moment it is issued.
 #[derive(Debug, Default)]
 pub(crate) enum Mark {
@@ -98,8 +101,8 @@ impl Sessions {
         let (Some(cache), Ok(Value::BulkString(text))) = (self.connection().cache(), text) else {
             return;
         };
-        // An empty text is no session.
-        if text.is_empty() {
+        // An empty text is no session, and one beyond this is on its way to what fits into no string.
+        if text.is_empty() || text.len() > LONGEST_KEPT {
             return;
         }
         let remaining = remaining_of(left.clone());

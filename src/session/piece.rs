@@ -4,7 +4,7 @@ use super::expiry::TellEnd;
 use super::guarded::{Guarded, Means, Rule};
 use super::near::Mark;
 use super::unanswered::Named;
-use super::{Operation, RequestId, Sessions, Write};
+use super::{Lane, Operation, RequestId, Sessions, Write};
 use crate::cache::{Ticket, Writing};
 use crate::connection::{Access, Commands, Expect, Flying, Reply, clock};
 use std::mem;
@@ -94,7 +94,7 @@ impl Piece {
         stored: &Stored<'_>,
         mark: Mark,
     ) {
-        let request = Some((request, operation.name()));
+        let request = Some((request, operation.name(), Lane::of_key(stored.key)));
         match (operation, mark) {
             (Operation::Get(tell_end), Mark::Read(ticket)) => {
                 self.add_read(sessions, request, tell_end, stored.key, Some(ticket));

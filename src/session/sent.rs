@@ -4,9 +4,10 @@ use super::expiry::{Clock, Remaining, TellEnd};
 use super::guarded::{Guarded, Means};
 use super::piece::{Pending, Piece, Read};
 use super::unanswered::Unanswered;
-use super::{Answer, Answers, Sessions, UnderWay, Write, unexpected};
+use super::{Answer, Answers, Sessions, UnderWay, Unread, Write, unexpected};
 use crate::cache::Writing;
 use crate::connection::{Commands, Reply, Settle};
+use crate::worker::LONG;
 use redis::Value;
 use std::sync::Arc;
 use std::time::Instant;
@@ -128,6 +129,7 @@ impl<A: Answers> Sent<A> {
         let sessions = self.sessions.clone();
         let under_way = self.under_way.clone();
         self.tasks.spawn(async move {
+            let guarded: Arc<Guarded> = guarded.into();
             let answer = guarded.go_on(sessions, attempt, writing).await;
             unanswered.finish(answer);
             drop(under_way);
@@ -183,8 +185,16 @@ pub(super) fn read(
         Ok(value) => return Answer::Failed("get", unexpected(server, &value)),
         Err(error) => return Answer::Failed("get", error),
     };
-    let ends = tell_end.of(&text, remaining_of(remaining), now);
-    Answer::Session(text, ends)
+    let is_long = text.len() > LONG;
+    let left = remaining_of(remaining);
+    let read = move || {
+        let ends = tell_end.of(&text, left, now);
+        Answer::Session(text, ends)
+    };
+    if is_long {
+        return Answer::Unread(Unread(Box::new(read)));
+    }
+    read()
 }
 
 /// What a `PTTL` told. Where it is refused, or went amiss, the text has to do.

@@ -1,11 +1,11 @@
 //! Requests that are still to be answered.
 
-use super::{Answer, Answers, RequestId};
+use super::{Answer, Answers, Lane, RequestId};
 use crate::error::Error;
 use std::sync::Arc;
 
-/// A request, and the name of its operation in errors.
-pub(super) type Named = (RequestId, &'static str);
+/// A request, the name of its operation in errors, and the lane of its answers.
+pub(super) type Named = (RequestId, &'static str, Lane);
 
 /// Whatever happens to the task that holds them — a panic, the end of the runtime — each is answered exactly once.
 pub(super) struct Unanswered<A: Answers> {
@@ -21,12 +21,17 @@ impl<A: Answers> Unanswered<A> {
     }
 
     pub(super) fn one(answers: &Arc<A>, request: RequestId, name: &'static str) -> Self {
-        Self::new(answers, vec![Some((request, name))])
+        Self::new(
+            answers,
+            vec![Some((request, name, Lane::of_request(request)))],
+        )
     }
 
     /// Answers that are not the last of a request.
     pub(super) fn continue_with(&self, items: Vec<(RequestId, Answer)>) {
-        self.answers.answer(items);
+        let items = items.into_iter();
+        let items = items.map(|(request, item)| (request, Lane::of_request(request), item));
+        self.answers.answer(items.collect());
     }
 
     /// The last answers of the requests at these places.
@@ -35,8 +40,8 @@ impl<A: Answers> Unanswered<A> {
         let answers: Vec<_> = answers
             .into_iter()
             .filter_map(|(at, answer)| {
-                let (request, _) = requests.get_mut(at)?.take()?;
-                Some((request, answer))
+                let (request, _, lane) = requests.get_mut(at)?.take()?;
+                Some((request, lane, answer))
             })
             .collect();
         if !answers.is_empty() {
@@ -58,7 +63,8 @@ impl<A: Answers> Unanswered<A> {
 
 impl<A: Answers> Drop for Unanswered<A> {
     fn drop(&mut self) {
-        let abandoned = |(request, name)| (request, Answer::Failed(name, Error::Abandoned));
+        let abandoned =
+            |(request, name, lane)| (request, lane, Answer::Failed(name, Error::Abandoned));
         let left = self.requests.drain(..).flatten();
         let answers: Vec<_> = left.map(abandoned).collect();
         if !answers.is_empty() {
@@ -76,10 +82,10 @@ mod tests {
     struct Record(Mutex<Vec<(RequestId, String)>>);
 
     impl Answers for Record {
-        fn answer(&self, answers: Vec<(RequestId, Answer)>) {
+        fn answer(self: &Arc<Self>, answers: Vec<(RequestId, Lane, Answer)>) {
             let answers = answers
                 .iter()
-                .map(|(id, answer)| (*id, format!("{answer:?}")));
+                .map(|(id, _, answer)| (*id, format!("{answer:?}")));
             self.0.lock().expect("unpoisoned").extend(answers);
         }
     }
@@ -93,7 +99,8 @@ mod tests {
     #[test]
     fn each_is_answered_once_whoever_drops_it() {
         let record = Arc::<Record>::default();
-        let requests = vec![Some((7, "get")), None, Some((8, "set")), Some((9, "set"))];
+        let named = |request, name| Some((request, name, Lane::of_request(request)));
+        let requests = vec![named(7, "get"), None, named(8, "set"), named(9, "set")];
         let mut unanswered = Unanswered::new(&record, requests);
         unanswered.settle(vec![(0, Answer::Done), (1, Answer::Done)]);
         unanswered.settle(vec![(0, Answer::Missing)]);

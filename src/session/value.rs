@@ -5,7 +5,6 @@ use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::fmt;
 
 /// How deep a value may be to be read: what is read needs the stack.
@@ -22,8 +21,8 @@ enum Value<'text> {
     Number(f64),
     Text(Text<'text>),
     List(Vec<Self>),
-    /// In no order. Of a key that comes twice, the last value counts.
-    Object(HashMap<Text<'text>, Self>),
+    /// In the order of the keys. Of a key that comes twice, the last value counts.
+    Object(Vec<(Text<'text>, Self)>),
 }
 
 /// Whether two texts are the same value. Texts too deep to be read are not, unless they are the same.
@@ -85,14 +84,18 @@ impl<'text> Reader<'text> {
             }
             b'{' => {
                 let deepest = deepest.checked_sub(1)?;
-                let mut object = HashMap::new();
+                let mut object = Vec::new();
                 self.each(b'}', |reader| {
                     reader.peek()?;
                     let key = reader.text()?;
                     reader.punctuation()?;
-                    object.insert(key, reader.value(deepest)?);
+                    object.push((key, reader.value(deepest)?));
                     Some(())
                 })?;
+                // Stable, so that the last of equal keys comes last: `dedup` keeps the first of them.
+                object.reverse();
+                object.sort_by(|(one, _), (other, _)| one.cmp(other));
+                object.dedup_by(|(one, _), (other, _)| one == other);
                 Some(Value::Object(object))
             }
             _ => {

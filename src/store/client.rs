@@ -4,7 +4,7 @@
 use super::completions::Queue;
 use crate::connection::{Executor, Port, Said};
 use crate::redaction::redact;
-use crate::session::{Answer, Answers, RequestId};
+use crate::session::{Answer, Answers, Lane, RequestId};
 use napi_derive::napi;
 use std::sync::Arc;
 
@@ -21,7 +21,8 @@ impl Client {
     }
 
     fn tell(&self, answer: Answer) {
-        self.answers.answer(vec![(self.request, answer)]);
+        let lane = Lane::of_request(self.request);
+        self.answers.answer(vec![(self.request, lane, answer)]);
     }
 }
 

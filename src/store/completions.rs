@@ -2,13 +2,15 @@
 
 use super::slice::{FIELDS, MOST_RECORDS, Slice};
 use super::wake::Wake;
-use crate::session::{Answer, Answers, RequestId};
+use crate::session::{Answer, Answers, Lane, RequestId};
+use crate::worker;
 use napi::bindgen_prelude::{Env, Function, Uint32ArraySlice};
 use napi::{Error, JsString, Result, Status};
 use napi_derive::napi;
-use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::mem;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Numbers before the records: how many records, whether there is a wide text, whether more waits.
@@ -32,6 +34,22 @@ pub(super) struct Queue {
     wake: Wake,
     /// Requests under way. Changed on the event loop only.
     under_way: AtomicU32,
+    deferred: Deferred,
+}
+
+/// Answers that wait in their lane for one that the worker makes ready.
+#[derive(Debug, Default)]
+struct Deferred {
+    lanes: Mutex<HashMap<Lane, VecDeque<(RequestId, Answer)>>>,
+    /// How many lanes there are, for those who only look.
+    count: AtomicUsize,
+}
+
+impl Deferred {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Lane, VecDeque<(RequestId, Answer)>>> {
+        // A poisoned lock still holds a usable map: each change is one step.
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Queue {
@@ -105,7 +123,55 @@ impl Waiting {
 }
 
 impl Answers for Queue {
-    fn answer(&self, answers: Vec<(RequestId, Answer)>) {
+    fn answer(self: &Arc<Self>, answers: Vec<(RequestId, Lane, Answer)>) {
+        let is_long = |(_, _, answer): &(RequestId, Lane, Answer)| answer.is_long();
+        if self.deferred.count.load(Ordering::Acquire) == 0 && !answers.iter().any(is_long) {
+            self.push(
+                answers
+                    .into_iter()
+                    .map(|(request, _, answer)| (request, answer)),
+            );
+            return;
+        }
+        let mut ready = Vec::new();
+        let mut begun = Vec::new();
+        let mut lanes = self.deferred.lock();
+        for (request, lane, answer) in answers {
+            match lanes.entry(lane) {
+                Entry::Occupied(mut waiting) => waiting.get_mut().push_back((request, answer)),
+                Entry::Vacant(place) if answer.is_long() => {
+                    place.insert(VecDeque::from([(request, answer)]));
+                    begun.push(lane);
+                }
+                Entry::Vacant(_) => ready.push((request, answer)),
+            }
+        }
+        self.deferred.count.store(lanes.len(), Ordering::Release);
+        drop(lanes);
+        self.push(ready);
+        for lane in begun {
+            let queue = Arc::clone(self);
+            worker::spawn(move || queue.catch_up(lane));
+        }
+    }
+}
+
+impl Queue {
+    /// Gives out what waits in a lane.
+    fn catch_up(&self, lane: Lane) {
+        loop {
+            let mut lanes = self.deferred.lock();
+            let Some(answer) = lanes.get_mut(&lane).and_then(VecDeque::pop_front) else {
+                lanes.remove(&lane);
+                self.deferred.count.store(lanes.len(), Ordering::Release);
+                return;
+            };
+            drop(lanes);
+            self.push([answer]);
+        }
+    }
+
+    fn push(&self, answers: impl IntoIterator<Item = (RequestId, Answer)>) {
         // Joined before the lock is taken: the event loop may be waiting for it.
         let mut slices = Vec::new();
         for (request, answer) in answers {
@@ -164,6 +230,7 @@ impl Completions {
                 waiting: Mutex::default(),
                 wake: Wake::new(&env, &drain.create_ref()?)?,
                 under_way: AtomicU32::new(0),
+                deferred: Deferred::default(),
             }),
             instance: INSTANCES.fetch_add(1, Ordering::Relaxed),
             wide: Vec::new(),

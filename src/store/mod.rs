@@ -90,6 +90,13 @@ impl RedisStore {
         self.watcher = None;
     }
 
+    /// Opens the connection again after, or during, a request to close it. What watched or served the former one
+    /// has to be given again.
+    #[napi(catch_unwind)]
+    pub fn reopen(&mut self) {
+        self.sessions = self.sessions.renewed(&self.runtime);
+    }
+
     /// Has the app's client run the commands of the connection, as the completions' request of this number.
     #[napi(catch_unwind)]
     pub fn serve(&self, request: RequestId) -> ClientPort {

@@ -34,6 +34,10 @@ pub struct StoreOptions {
     /// Milliseconds.
     pub command_timeout: Option<u32>,
     pub max_queue: Option<u32>,
+    /// Operations fail at once while there is no connection.
+    pub fails_offline: Option<bool>,
+    /// Operations that wait fail after so many failed attempts to connect, and one.
+    pub max_retries: Option<u32>,
     pub cache: Option<CacheSettings>,
     /// The client's own key prefix, which comes before `prefix`.
     pub key_prefix: Option<String>,
@@ -204,6 +208,11 @@ impl StoreOptions {
         if let Some(most) = self.max_queue {
             options.max_queue = usize::try_from(most).unwrap_or(usize::MAX);
         }
+        options.fails_offline = self.fails_offline.unwrap_or(false);
+        options.max_retries = match options.fails_offline {
+            true => Some(0),
+            false => self.max_retries,
+        };
         Ok(options)
     }
 }

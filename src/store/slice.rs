@@ -96,6 +96,10 @@ impl Slice {
             }
             Answer::Commands(batch) => self.add_text(request, COMMANDS, &batch),
             Answer::Ended => self.records.extend([request, ENDED, 0]),
+            unread @ Answer::Unread(_) => {
+                self.finished -= 1;
+                self.add(request, unread.read());
+            }
         }
     }
 

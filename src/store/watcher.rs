@@ -2,7 +2,7 @@
 
 use super::completions::Queue;
 use crate::connection::{Event, Watch};
-use crate::session::{Answer, Answers, RequestId};
+use crate::session::{Answer, Answers, Lane, RequestId};
 use std::sync::Arc;
 
 /// Lives as long as its store.
@@ -16,6 +16,11 @@ impl Watcher {
     pub(super) fn new(answers: Arc<Queue>, request: RequestId) -> Self {
         Self { answers, request }
     }
+
+    fn tell(&self, answer: Answer) {
+        let lane = Lane::of_request(self.request);
+        self.answers.answer(vec![(self.request, lane, answer)]);
+    }
 }
 
 impl Watch for Watcher {
@@ -26,12 +31,12 @@ impl Watch for Watcher {
             Event::Failed(error) => Answer::Event("error", Some(error.clone())),
             Event::CredentialsWanted => Answer::Event("credentials", None),
         };
-        self.answers.answer(vec![(self.request, answer)]);
+        self.tell(answer);
     }
 }
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        self.answers.answer(vec![(self.request, Answer::Ended)]);
+        self.tell(Answer::Ended);
     }
 }

@@ -4,4 +4,4 @@
 
 const { RedisStore } = require('../../..');
 
-new RedisStore({ url: process.argv[2] }).get(17);
+new RedisStore({ url: process.argv[2] }).get({});

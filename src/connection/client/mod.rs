@@ -61,6 +61,7 @@ pub(super) async fn run(
 ) {
     let mut driver = Driver {
         silence: longest_silence(options.command_timeout),
+        options,
         shared,
         connection,
         inbox,
@@ -92,6 +93,7 @@ pub(super) async fn run(
 }
 
 struct Driver {
+    options: ConnectionOptions,
     shared: Arc<Shared>,
     /// For the handles of nodes.
     connection: mpsc::WeakUnboundedSender<Message>,

@@ -80,7 +80,9 @@ impl Driver {
                     server,
                     cause: cause.clone(),
                 };
-                (Err(error), (kind == 1).then_some(cause))
+                // One that limits its own attempts has made them.
+                let is_repeated = kind == 1 && self.options.max_retries.is_none();
+                (Err(error), is_repeated.then_some(cause))
             }
         };
         if let Some(cause) = cause {

@@ -58,6 +58,9 @@ impl Driver {
         self.try_at = Instant::now() + TRY_PAUSE;
         self.failures += u32::from(was_connected);
         self.note_down(cause.clone());
+        if self.options.fails_offline {
+            self.fail_all(&self.unreachable(cause.clone()));
+        }
         if was_connected {
             self.watches
                 .tell(&Event::Reconnecting(self.unreachable(cause)));
@@ -76,6 +79,10 @@ impl Driver {
     pub(super) fn fail_again(&mut self, cause: String) {
         self.failures += 1;
         self.note_down(cause.clone());
+        // How many attempts the client has made is not known for sure.
+        if self.options.max_retries.is_some() {
+            self.fail_all(&self.unreachable(cause.clone()));
+        }
         self.watches.tell(&Event::Failed(self.unreachable(cause)));
     }
 

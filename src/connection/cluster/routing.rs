@@ -145,6 +145,6 @@ impl Router {
 
     /// Whether one more operation may wait for a connection. Those that follow a read wait as well.
     fn has_room(&self) -> bool {
-        self.parked.operations() + self.shared.flights.followers() < self.shared.max_queue
+        self.parked.operations() + self.shared.flights.followers() < self.shared.queue_limit()
     }
 }

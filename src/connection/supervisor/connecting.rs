@@ -57,7 +57,7 @@ impl Supervisor {
                     (error, self.options.membership != Membership::None)
                 }
             };
-            if is_final {
+            if is_final || self.options.gives_up_after(attempts) {
                 self.fail_waiting(&error);
             }
             self.watches.tell(&Event::Failed(error));

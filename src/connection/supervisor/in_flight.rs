@@ -18,6 +18,8 @@ pub(super) enum Asked {
     Ping,
     /// The same of a node of a cluster, and whether it serves a key.
     Key,
+    /// Which slots it and the other nodes own, and whether it serves a key.
+    Slots,
 }
 
 impl Asked {
@@ -39,7 +41,8 @@ impl Asked {
                 .is_some_and(|&command| job.commands.expects(command, value)),
             Self::Expired => !is_pong,
             Self::Ping => is_pong || matches!(value, Value::ServerError(_)),
-            Self::Key => matches!(value, Value::Int(_) | Value::ServerError(_)),
+            Self::Slots if come == 0 => matches!(value, Value::Array(_) | Value::ServerError(_)),
+            Self::Key | Self::Slots => matches!(value, Value::Int(_) | Value::ServerError(_)),
         }
     }
 }

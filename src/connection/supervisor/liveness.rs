@@ -32,6 +32,10 @@ impl Supervisor {
             self.in_flight.deadline(),
             // Credentials expire while the process is stopped as well.
             self.renew.map(clock::running),
+            self.tracking
+                .as_ref()
+                .and_then(Tracking::slots_at)
+                .map(clock::running),
         ]
         .into_iter()
         .flatten()
@@ -70,6 +74,7 @@ impl Supervisor {
             self.renew = None;
             self.watches.ask_for_credentials();
         }
+        self.check_slots(link);
         if patience > now {
             return None;
         }
@@ -84,6 +89,20 @@ impl Supervisor {
         }
         self.ask_for_life(link);
         None
+    }
+
+    /// Asks a node of a cluster for its slots, if the cache needs to know.
+    pub(super) fn check_slots(&mut self, link: &mut Link) {
+        let Some(tracking) = &mut self.tracking else {
+            return;
+        };
+        if tracking.slots_at().is_none_or(|at| at > Instant::now()) {
+            return;
+        }
+        let (question, moment) = tracking.ask_for_slots();
+        let end = link.send(question.all_bytes());
+        let due = question.len();
+        self.in_flight.push(Asked::Slots, due, end, Some(moment));
     }
 
     /// Asks a question that any server answers.

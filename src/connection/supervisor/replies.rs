@@ -29,6 +29,9 @@ impl Supervisor {
         self.served |= sent.asked.job().is_some() || self.window.is_open();
         if let Some(tracking) = &mut self.tracking {
             tracking.note_reply(&value);
+            if matches!(sent.asked, Asked::Slots) && sent.come == 0 {
+                tracking.take_slots(&value);
+            }
         }
         if let Asked::Job(_) = &sent.asked {
             sent.replies.push(value);
@@ -39,14 +42,17 @@ impl Supervisor {
         let Some(answered) = self.in_flight.pop_answered() else {
             return Ok(());
         };
+        let is_about_slots = matches!(answered.asked, Asked::Slots);
         if let Asked::Job(job) = answered.asked {
             if self.in_flight.is_empty() {
                 self.window.widen();
             }
             self.settle(job, answered.replies, answered.denied);
         }
-        if let Some(tracking) = &self.tracking {
-            tracking.answered(answered.moment);
+        match &mut self.tracking {
+            Some(tracking) if is_about_slots => tracking.slots_answered(answered.moment),
+            Some(tracking) => tracking.answered(answered.moment),
+            None => {}
         }
         Ok(())
     }

@@ -114,6 +114,8 @@ impl Supervisor {
             .as_ref()
             .map(|tracking| Arc::clone(tracking.cache()));
         let mut read_again = pin!(resumed(cache.as_deref()));
+        // Before any key is read.
+        self.check_slots(link);
         loop {
             if self.replays && self.later.is_none() && !self.in_flight.is_wanted() {
                 self.replay(link);

@@ -1,0 +1,78 @@
+'use strict';
+
+const { RedisStore } = require('../..');
+const { startRedis } = require('../support/redis.js');
+const { closeAll, keepStore, openClient } = require('../support/stores.js');
+const { until } = require('../support/until.js');
+
+// Clients that fail commands while Redis is down rather than have them wait: so do their stores.
+
+/** Far below `commandTimeout`, which is 5 s: how long operations wait otherwise. */
+const AT_ONCE_MS = 2500;
+
+const settings = {
+  redis: [{ disableOfflineQueue: true }],
+  io: [{ enableOfflineQueue: false }, { maxRetriesPerRequest: 0 }, { maxRetriesPerRequest: 2 }],
+};
+const cases = ['redis4', 'redis5', 'redis6', 'ioredis4', 'ioredis5', 'ioredis6', 'iovalkey'].flatMap((kind) =>
+  settings[kind.startsWith('redis') ? 'redis' : 'io'].flatMap((options) =>
+    ['native', 'client'].map((transport) => [kind, options, transport]),
+  ),
+);
+
+let server;
+beforeAll(async () => {
+  server = await startRedis();
+});
+afterEach(async () => {
+  await closeAll();
+  if (!server.isRunning) await server.start();
+});
+afterAll(() => server?.stop());
+
+test.each(cases)(
+  '%s with %j, transport: %s: operations fail at once while Redis is down, and are served when it is back',
+  async (kind, options, transport) => {
+    const client = await openClient(kind, server.port, options);
+    const store = keepStore(new RedisStore({ client, transport }));
+    // The store's own connection is only being made.
+    await store.set('abc', { n: 1 });
+    await server.kill();
+    await until(() => store.status === 'reconnecting');
+    for (let round = 0; round < 3; round++) {
+      const start = performance.now();
+      await expect(Promise.all([store.get('abc'), store.set('abc', { n: 2 })])).rejects.toMatchObject({
+        code: 'ERR_REDIS_UNAVAILABLE',
+      });
+      expect(performance.now() - start).toBeLessThan(AT_ONCE_MS);
+    }
+    await server.start();
+    await until(() => store.status === 'ready');
+    expect(await store.get('abc')).toBeNull();
+  },
+);
+
+test.each(['redis6', 'ioredis6'])('%s: the store option "maxQueue" wins: operations wait', async (kind) => {
+  const options = kind === 'redis6' ? { disableOfflineQueue: true } : { enableOfflineQueue: false };
+  const client = await openClient(kind, server.port, options);
+  const store = keepStore(new RedisStore({ client, maxQueue: 10, commandTimeout: 20_000 }));
+  await store.set('abc', { n: 1 });
+  await server.kill();
+  await until(() => store.status === 'reconnecting');
+  const answer = store.set('abc', { n: 2 });
+  await server.start();
+  expect(await answer).toBeNull();
+});
+
+test('the bound on the queue of a client of redis is that of its store', async () => {
+  const client = await openClient('redis6', server.port, { commandsQueueMaxLength: 20 });
+  const store = keepStore(new RedisStore({ client, commandTimeout: 1000 }));
+  await store.get('abc');
+  await server.kill();
+  await until(() => store.status === 'reconnecting');
+  const answers = await Promise.allSettled(Array.from({ length: 22 }, () => store.set('abc', {})));
+  expect(answers.map(({ reason }) => reason?.code)).toEqual([
+    ...Array(20).fill('ERR_REDIS_UNAVAILABLE'),
+    ...Array(2).fill('ERR_REDIS_QUEUE_FULL'),
+  ]);
+});

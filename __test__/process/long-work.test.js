@@ -1,0 +1,100 @@
+'use strict';
+
+const path = require('node:path');
+const { Worker } = require('node:worker_threads');
+const { useRedis } = require('../support/redis.js');
+const { closeAll, openStore } = require('../support/stores.js');
+
+// What takes long for one session does not hold up the others, whose connections share a thread. A worker thread
+// measures that: this one is busy with large strings of its own.
+
+const LIMIT_MS = 120_000;
+/** Before the change, others waited for nearly all of the time. */
+const MOST_OF_IT = 1 / 3;
+
+const redis = useRedis();
+afterEach(closeAll);
+
+/** The longest time that a read of a small session took while `work` ran, as a part of the time of `work`. */
+async function longestPart(work) {
+  const worker = new Worker(path.join(__dirname, 'programs', 'stopwatch.js'), {
+    workerData: { url: redis.server.url },
+  });
+  const message = () => new Promise((resolve) => worker.once('message', resolve));
+  await message();
+  const began = performance.now();
+  worker.postMessage('begin');
+  await message();
+  await work();
+  const took = performance.now() - began;
+  worker.postMessage('end');
+  const longest = await message();
+  await worker.terminate();
+  return longest / took;
+}
+
+test(
+  'a `get` of a large session that is not ASCII does not hold up the sessions of others',
+  async () => {
+    await redis.command('SET', 'sess:large', `"${'é'.repeat(20_000_000)}"`);
+    const serializer = { parse: (text) => ({ length: text.length }), stringify: JSON.stringify };
+    const store = await openStore('url', redis.port, { serializer, commandTimeout: LIMIT_MS });
+    const part = await longestPart(async () => {
+      expect(await store.get('large')).toMatchObject({ length: 20_000_002 });
+    });
+    expect(part).toBeLessThan(MOST_OF_IT);
+  },
+  LIMIT_MS,
+);
+
+test(
+  'a merge of large sessions does not hold up the sessions of others',
+  async () => {
+    const large = { list: Array.from({ length: 200_000 }, (_, n) => ({ n, text: 'text' })) };
+    const store = await openStore('url', redis.port, { onConflict: 'merge', commandTimeout: LIMIT_MS });
+    await store.set('large', { ...large, a: 0, b: 0 });
+    const [one, other] = [await store.get('large'), await store.get('large')];
+    one.a = 1;
+    other.b = 1;
+    other.list[0].n = -1;
+    await store.set('large', one);
+    const part = await longestPart(() => store.set('large', other));
+    expect(part).toBeLessThan(MOST_OF_IT);
+    const { a, b, list } = await redis.stored('sess:large');
+    expect([a, b, list[0].n, list.length]).toEqual([1, 1, -1, 200_000]);
+  },
+  LIMIT_MS,
+);
+
+test(
+  'answers about one session keep their order, however large it is',
+  async () => {
+    await redis.command('SET', 'sess:large', `"${'é'.repeat(1_000_000)}"`);
+    const serializer = { parse: (text) => ({ length: text.length }), stringify: JSON.stringify };
+    const store = await openStore('url', redis.port, { serializer });
+    const order = [];
+    await new Promise((resolve) => {
+      store.get('large', () => order.push('get'));
+      store.touch('large', { cookie: {} }, () => order.push('touch'));
+      store.destroy('large', () => {
+        order.push('destroy');
+        resolve();
+      });
+    });
+    expect(order).toEqual(['get', 'touch', 'destroy']);
+  },
+  LIMIT_MS,
+);
+
+test(
+  'pages of large sessions are complete and in order',
+  async () => {
+    for (let n = 0; n < 20; n++)
+      await redis.command('SET', `sess:s${n}`, `{"n":${n},"text":"${'é'.repeat(n % 2 ? 200_000 : 10)}"}`);
+    const store = await openStore('url', redis.port);
+    const sessions = await store.all();
+    expect(sessions.map(({ id, n }) => id === `s${n}`)).toEqual(Array(20).fill(true));
+    expect(sessions.corrupt).toBe(0);
+  },
+  LIMIT_MS,
+);

@@ -1,0 +1,14 @@
+'use strict';
+
+const { wrongType } = require('../common/errors.js');
+
+/** What is stored for a session: a string, or bytes, which are stored as they are. */
+function stringify(serializer, session) {
+  const value = serializer.stringify(session);
+  if (typeof value === 'string' || Buffer.isBuffer(value)) return value;
+  // A copy of the view, as those of other realms are none to `instanceof`.
+  if (ArrayBuffer.isView(value)) return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+  throw wrongType('What serializer.stringify returns', 'a string or a Buffer', value);
+}
+
+module.exports = { stringify };
