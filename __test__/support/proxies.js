@@ -18,7 +18,7 @@ async function startNutcracker(ports) {
   const port = await freePort();
   const config = `pool:
   listen: ${HOST}:${port}
-  hash: fnv1a_64
+  hash: md5
   distribution: ketama
   redis: true
   timeout: 1000

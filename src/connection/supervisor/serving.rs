@@ -25,8 +25,8 @@ use tokio::time::{Instant, sleep_until};
 
 /// Replies that are taken before others have their turn: they may come without an end.
 const MOST_REPLIES: usize = 4096;
-/// How often the socket is read before time is judged. Each round is bounded by the link.
-const MOST_ROUNDS: usize = 64;
+/// For how long the socket is read before time is judged: a server may send without end.
+const LONGEST_READ: Duration = Duration::from_millis(100);
 /// Bytes that wait for the socket before further jobs wait themselves: a job is then dropped by its
 /// deadline without having been sent.
 const MOST_BACKLOG: usize = 1024 * 1024;
@@ -213,7 +213,8 @@ impl Supervisor {
     async fn take_pending(&mut self, link: &mut Link) -> Result<(), Failure> {
         // A server that never stops must not keep the others from their turn.
         let mut left = self.in_flight.owed() + MOST_REPLIES;
-        for _ in 0..MOST_ROUNDS {
+        let end = Instant::now() + LONGEST_READ;
+        loop {
             // Has the runtime look, and others have their turn.
             tokio::task::yield_now().await;
             let received = link.received();
@@ -223,11 +224,10 @@ impl Supervisor {
                 self.take_reply(reply?, link.heard())?;
                 left -= 1;
             }
-            if left == 0 || link.received() == received {
-                break;
+            if left == 0 || link.received() == received || Instant::now() >= end {
+                return Ok(());
             }
         }
-        Ok(())
     }
 
     /// Does what its time has come for. Why the connection is to be given up, if it is.
