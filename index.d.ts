@@ -324,9 +324,12 @@ export interface Sessions extends Array<SessionData & { id: string }> {
   readonly corrupt: number;
 }
 
+/** A callback of an operation: gets an error, or `null` and the result. */
+export type Callback<Result> = (error?: unknown, result?: Result | null) => void;
+
 /**
  * A session store for express-session that keeps sessions in Redis, byte for byte as connect-redis
- * does. Every method takes a callback or, without one, returns a promise.
+ * does. Every method takes a callback and returns a promise.
  */
 export class RedisStore extends Store {
   /**
@@ -352,7 +355,7 @@ export class RedisStore extends Store {
   on(event: 'error', listener: (error: RedisStoreError) => void): this;
   /** With `onUnavailable: 'sessionless'`: Redis has been away for a while; and: it is back. */
   on(event: 'disconnect' | 'connect', listener: () => void): this;
-  /** A save did nothing, since the session had been destroyed since it was loaded. */
+  /** A save did nothing, since the session had been destroyed since it was loaded, or saved before. */
   on(event: 'discarded', listener: (event: { operation: 'set'; id: string }) => void): this;
   on(event: string | symbol, listener: (...args: never[]) => void): this;
 
@@ -369,46 +372,70 @@ export class RedisStore extends Store {
   readonly touchAfter: number;
   readonly saveDestroyed: boolean;
 
+  // With a callback, the promise fulfils with what that returns, as connect-redis's does. The type parameters of the
+  // first overloads are never passed: TypeScript ignores them when it compares an override, so a subclass written for
+  // connect-redis, where everything is `any`, compiles.
+
   /**
    * Reads a session; `null` if there is none. Its `cookie.expires` is the expiry in force, which a `touch`
    * moves.
    */
-  get(sid: string): Promise<SessionData | null>;
-  get(sid: string, callback: (error: unknown, session?: SessionData | null) => void): void;
+  get<Result = SessionData | null, None extends undefined = undefined>(
+    sid: string,
+    callback?: None,
+  ): Promise<Result>;
+  // biome-ignore lint/suspicious/noExplicitAny: what a callback returns is the app's
+  get(sid: string, callback?: Callback<SessionData>): Promise<any>;
 
   /**
-   * Stores a session and its lifetime; destroys it if that is 0 or less. Leaves a session that this store
-   * has loaded or saved before, and that was destroyed since, as it is (`discarded`, `saveDestroyed`).
+   * Stores a session and its lifetime; destroys it if that is 0 or less. Discards the save of a session that was
+   * loaded from this id, or saved under it, and was destroyed or expired since: the result is `'discarded'` then, and
+   * the event of that name follows. With `saveDestroyed`, it is stored.
    */
-  set(sid: string, session: SessionData): Promise<null>;
-  set(sid: string, session: SessionData, callback?: (error?: unknown, result?: null) => void): void;
+  set<Result = null | 'discarded', None extends undefined = undefined>(
+    sid: string,
+    session: SessionData,
+    callback?: None,
+  ): Promise<Result>;
+  // biome-ignore lint/suspicious/noExplicitAny: what a callback returns is the app's
+  set(sid: string, session: SessionData, callback?: Callback<null | 'discarded'>): Promise<any>;
 
   /** Gives a stored session its lifetime anew, without changing the session. */
-  touch(sid: string, session: SessionData): Promise<null>;
-  touch(sid: string, session: SessionData, callback?: (error?: unknown, result?: null) => void): void;
+  touch<Result = null, None extends undefined = undefined>(
+    sid: string,
+    session: SessionData,
+    callback?: None,
+  ): Promise<Result>;
+  // biome-ignore lint/suspicious/noExplicitAny: what a callback returns is the app's
+  touch(sid: string, session: SessionData, callback?: Callback<null>): Promise<any>;
 
   /** Deletes a session; it is no error if there is none. */
-  destroy(sid: string): Promise<null>;
-  destroy(sid: string, callback?: (error?: unknown, result?: null) => void): void;
+  destroy<Result = null, None extends undefined = undefined>(sid: string, callback?: None): Promise<Result>;
+  // biome-ignore lint/suspicious/noExplicitAny: what a callback returns is the app's
+  destroy(sid: string, callback?: Callback<null>): Promise<any>;
 
   /**
    * Reads every session under the prefix. Records that cannot be read as sessions are left out and
    * counted in the result's `corrupt`.
    */
-  all(): Promise<Sessions>;
-  all(callback: (error: unknown, sessions?: Sessions | null) => void): void;
+  all<Result = Sessions, None extends undefined = undefined>(callback?: None): Promise<Result>;
+  // biome-ignore lint/suspicious/noExplicitAny: what a callback returns is the app's
+  all(callback?: Callback<Sessions>): Promise<any>;
 
   /** The ids of all sessions under the prefix. */
-  ids(): Promise<string[]>;
-  ids(callback: (error: unknown, ids?: string[] | null) => void): void;
+  ids<Result = string[], None extends undefined = undefined>(callback?: None): Promise<Result>;
+  // biome-ignore lint/suspicious/noExplicitAny: what a callback returns is the app's
+  ids(callback?: Callback<string[]>): Promise<any>;
 
   /** How many sessions there are under the prefix. */
-  length(): Promise<number>;
-  length(callback: (error: unknown, length?: number | null) => void): void;
+  length<Result = number, None extends undefined = undefined>(callback?: None): Promise<Result>;
+  // biome-ignore lint/suspicious/noExplicitAny: what a callback returns is the app's
+  length(callback?: Callback<number>): Promise<any>;
 
   /** Deletes every session under the prefix, and nothing else. */
-  clear(): Promise<null>;
-  clear(callback?: (error?: unknown, result?: null) => void): void;
+  clear<Result = null, None extends undefined = undefined>(callback?: None): Promise<Result>;
+  // biome-ignore lint/suspicious/noExplicitAny: what a callback returns is the app's
+  clear(callback?: Callback<null>): Promise<any>;
 
   /**
    * Gives every session under the prefix, or those whose ids match, one by one: a page is read when the one

@@ -82,6 +82,18 @@ const stores = {
   memory: { label: 'MemoryStore', open: openMemory },
 };
 
+// Another checkout of this project, built, such as that of the commit before a change.
+const baseline = process.env.BENCH_BASELINE;
+if (baseline)
+  stores.baseline = {
+    label: 'baseline',
+    open: async (redisUrl) => {
+      const { RedisStore } = require(baseline);
+      const store = new RedisStore({ url: `${redisUrl}/5` });
+      return { store, close: () => store.close() };
+    },
+  };
+
 const empty = { label: 'empty store', open: openEmpty };
 
 // Beside the comparison, for those who ask for them.

@@ -1,6 +1,7 @@
 'use strict';
 
 const { wrongType } = require('./common/errors.js');
+const { setImmediate } = require('./common/timers.js');
 
 /** Without a callback, a promise. */
 function promised(run) {
@@ -19,9 +20,55 @@ function forgettable(isIgnored, run) {
   return promise;
 }
 
-function checked(callback) {
-  if (typeof callback !== 'function') throw wrongType('The callback', 'a function', callback);
-  return callback;
+/** The callback has not been called. */
+const PENDING = Symbol('pending');
+
+/**
+ * Returned by calls that have a callback: a promise, as connect-redis returns one, that is only made when it is used.
+ * express-session and most apps ignore it, so it costs two small objects.
+ *
+ * It fulfils with what the callback returns and rejects for nothing else: the callback has the error of the operation.
+ */
+class LazyPromise {
+  #callback;
+  #returned = PENDING;
+  /** The promise and its `resolve`, once someone has asked for it. */
+  #made;
+
+  constructor(callback) {
+    if (typeof callback !== 'function') throw wrongType('The callback', 'a function', callback);
+    this.#callback = callback;
+  }
+
+  /** The callback of the operation. Calls the caller's in no `try`: what that throws is the app's. */
+  settle = (error, result) => {
+    const callback = this.#callback;
+    // Before the call, which may throw.
+    this.#returned = undefined;
+    if (this.#made !== undefined) this.#resolveLater();
+    this.#returned = callback(error, result);
+  };
+
+  // biome-ignore lint/suspicious/noThenProperty: it is a promise to whoever awaits it
+  then(onFulfilled, onRejected) {
+    if (this.#made === undefined) {
+      let resolve;
+      const promise = new Promise((settle) => {
+        resolve = settle;
+      });
+      this.#made = { promise, resolve };
+      if (this.#returned !== PENDING) this.#resolveLater();
+    }
+    return this.#made.promise.then(onFulfilled, onRejected);
+  }
+
+  /** In a later turn of the event loop: whoever awaits cache hits in a row must not keep it from turning. */
+  #resolveLater() {
+    setImmediate(() => this.#made.resolve(this.#returned));
+  }
 }
 
-module.exports = { promised, forgettable, checked };
+// `catch` and `finally` are generic and call `then`.
+Object.setPrototypeOf(LazyPromise.prototype, Promise.prototype);
+
+module.exports = { promised, forgettable, LazyPromise };

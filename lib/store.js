@@ -3,7 +3,7 @@
 const { Store } = require('express-session');
 const { Operation, Outbox } = require('./boundary/outbox.js');
 const { Request } = require('./boundary/request.js');
-const { checked, forgettable, promised } = require('./callbacks.js');
+const { forgettable, LazyPromise, promised } = require('./callbacks.js');
 const { wrongType } = require('./common/errors.js');
 const { address } = require('./connection/address.js');
 const { Connection } = require('./connection/connection.js');
@@ -20,6 +20,9 @@ const SCAN_COUNT = 1000;
 
 /** In ms, where neither the app nor its client has said it; the addon has the same. */
 const COMMAND_TIMEOUT = 5000;
+
+/** As above, for operations that wait for a connection. */
+const MAX_QUEUE = 20_000;
 
 /**
  * What a store is made of. Found by a symbol, as private fields are out of reach where an app has wrapped its store
@@ -39,13 +42,17 @@ function partsOf(store, options) {
   const { native, inbox } = connection;
   const outbox = new Outbox(native, inbox, where.keyPrefix ?? '', prefix);
   const near = native.isNear ? new Near(native) : undefined;
+  const maxQueue = where.maxQueue ?? MAX_QUEUE;
+  const isQueueFull = (count) => count >= maxQueue && connection.status !== 'ready';
   // The first operation finds a subclass's fields in place.
   const gate = new Gate(() => takeFields(store, RedisStore.prototype));
   const parts = { store, settings, gate, native, outbox, near, timeout };
+  const { get } = RedisStore.prototype;
+  const isGetOverridden = () => store.get !== get;
   return {
     ...parts,
     connection,
-    sessions: new Sessions(parts),
+    sessions: new Sessions({ ...parts, isGetOverridden, isQueueFull }),
     listings: new Listings(parts),
     /** A promise once `close` was called. */
     closed: undefined,
@@ -138,62 +145,81 @@ class RedisStore extends Store {
 
   /** By which express-session makes the live session of a request of what `get` gave. */
   createSession(request, loaded) {
-    return this[PARTS].sessions.begin(request.sessionID, loaded, () => super.createSession(request, loaded));
+    return this[PARTS].sessions.begin(request, loaded, () => super.createSession(request, loaded));
   }
 
   regenerate(request, callback) {
-    this[PARTS].sessions.abandon(request.session);
-    super.regenerate(request, callback);
+    const replaced = this[PARTS].sessions.replace(request.session);
+    super.regenerate(request, (error) => {
+      replaced(error);
+      callback(error);
+    });
   }
 
   get(sid, callback) {
     const { sessions, near } = this[PARTS];
-    if (callback == null) return promised((settle) => sessions.get(sid, near?.paced(settle) ?? settle));
-    sessions.get(sid, checked(callback));
+    if (callback == null) return promised((settle) => sessions.get(sid, near?.paced(settle) ?? settle, true));
+    const promise = new LazyPromise(callback);
+    sessions.get(sid, promise.settle, false);
+    return promise;
   }
 
   set(sid, session, callback) {
     const { sessions } = this[PARTS];
     if (callback == null)
       return forgettable(arguments.length > 2, (settle) => sessions.set(sid, session, settle, true));
-    sessions.set(sid, session, checked(callback), false);
+    const promise = new LazyPromise(callback);
+    sessions.set(sid, session, promise.settle, false);
+    return promise;
   }
 
   touch(sid, session, callback) {
     const { sessions } = this[PARTS];
     if (callback == null)
       return forgettable(arguments.length > 2, (settle) => sessions.touch(sid, session, settle, true));
-    sessions.touch(sid, session, checked(callback), false);
+    const promise = new LazyPromise(callback);
+    sessions.touch(sid, session, promise.settle, false);
+    return promise;
   }
 
   destroy(sid, callback) {
     const { sessions } = this[PARTS];
     if (callback == null) return forgettable(arguments.length > 1, (settle) => sessions.destroy(sid, settle));
-    sessions.destroy(sid, checked(callback));
+    const promise = new LazyPromise(callback);
+    sessions.destroy(sid, promise.settle);
+    return promise;
   }
 
   all(callback) {
     const { listings } = this[PARTS];
     if (callback == null) return promised((settle) => listings.all(settle));
-    listings.all(checked(callback));
+    const promise = new LazyPromise(callback);
+    listings.all(promise.settle);
+    return promise;
   }
 
   ids(callback) {
     const { listings } = this[PARTS];
     if (callback == null) return promised((settle) => listings.ids(settle));
-    listings.ids(checked(callback));
+    const promise = new LazyPromise(callback);
+    listings.ids(promise.settle);
+    return promise;
   }
 
   length(callback) {
     const { listings } = this[PARTS];
     if (callback == null) return promised((settle) => listings.length(settle));
-    listings.length(checked(callback));
+    const promise = new LazyPromise(callback);
+    listings.length(promise.settle);
+    return promise;
   }
 
   clear(callback) {
     const { listings } = this[PARTS];
     if (callback == null) return promised((settle) => listings.clear(settle));
-    listings.clear(checked(callback));
+    const promise = new LazyPromise(callback);
+    listings.clear(promise.settle);
+    return promise;
   }
 
   scan(options = {}) {

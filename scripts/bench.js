@@ -11,9 +11,10 @@ const USAGE = `npm run bench -- [options]
   --node <which>   the Node of the measured processes: a version, such as 24, or the path of a binary
   --out <folder>   where to write results and charts (default: bench/results)
   --stores <keys>  only these: native, connect-redis10, connect-redis8, memory
+  --baseline <dir> adds a built checkout of another commit as one more store, "baseline"
   --startup        how long the package takes to load, instead of the comparison
   --bulk           the operations on all sessions, at a million of them, instead of the comparison
-  --server <name>  the server for --bulk: 'Redis 6.2' or 'Valkey 9', which come from PyPI (default: the system's)
+  --server <name>  the server for --bulk: such as 'Redis 8.2', which comes from PyPI (default: the system's)
   --conflicts      concurrent requests that change the same sessions, instead of the comparison
   --memory         what five million operations and fifty stores take, instead of the comparison
   --chaos          more than a million operations while servers and networks fail at random, instead of the
@@ -31,6 +32,7 @@ async function main() {
       node: { type: 'string' },
       out: { type: 'string' },
       stores: { type: 'string' },
+      baseline: { type: 'string' },
       startup: { type: 'boolean' },
       memory: { type: 'boolean' },
       bulk: { type: 'boolean' },
@@ -50,6 +52,8 @@ async function main() {
 
   await require('./setup.js').setUp();
 
+  // The measured processes inherit it.
+  if (values.baseline !== undefined) process.env.BENCH_BASELINE = path.resolve(values.baseline);
   const { nodeBinary } = require('./node-binary.js');
   const { stores } = require('../bench/stores.js');
   const options = { node: nodeBinary(values.node), quick: values.quick };

@@ -54,23 +54,17 @@ function installProgram(what, packages, find) {
     throw new Error(`${what} is missing, and so is a package manager this script knows. ${byHand}`);
   }
 
-  const command = asRoot(manager);
-  if (!command) {
-    throw new Error(`${what} is missing; installing it with ${manager.name} needs root or sudo. ${byHand}`);
+  if (!manager.asUser && process.getuid() !== 0) {
+    throw new Error(`${what} is missing; installing it with ${manager.name} needs root. ${byHand}`);
   }
 
-  if (manager.refresh) run([...command, ...manager.refresh]);
+  if (manager.refresh) run([manager.name, ...manager.refresh]);
   for (const name of packages[manager.name]) {
-    run([...command, ...manager.install, name]);
+    run([manager.name, ...manager.install, name]);
     const found = find();
     if (found) return found;
   }
   throw new Error(`${what} is missing, and ${manager.name} could not install it. ${byHand}`);
-}
-
-function asRoot({ name, asUser }) {
-  if (asUser || process.getuid() === 0) return [name];
-  return findProgram('sudo') ? ['sudo', name] : null;
 }
 
 // A failure shows in what the command prints and in the program not being there afterwards: refreshing,

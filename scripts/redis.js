@@ -63,7 +63,7 @@ async function startRedis({ program = findServer(), port, dir, config, args = []
     throw new Error('There is no redis-server or valkey-server on PATH; run `node scripts/setup.js`.');
 
   const ownDir = dir === undefined;
-  const folder = ownDir ? fs.mkdtempSync(path.join(os.tmpdir(), 'redis-')) : path.resolve(dir);
+  const folder = ownDir ? temporaryFolder() : path.resolve(dir);
   fs.mkdirSync(folder, { recursive: true });
 
   for (let attempt = 1; ; attempt++) {
@@ -238,6 +238,11 @@ async function ask(address, command) {
   }
 }
 
+/** Makes a folder for the files of one server. */
+function temporaryFolder() {
+  return fs.mkdtempSync(path.join(os.tmpdir(), 'redis-'));
+}
+
 /** A port of the loopback interface on which nobody listens at the moment. */
 async function freePort() {
   for (;;) {
@@ -250,4 +255,4 @@ async function freePort() {
   }
 }
 
-module.exports = { findServer, installServer, startRedis, ask, freePort };
+module.exports = { findServer, installServer, startRedis, ask, freePort, killWithParent, temporaryFolder };

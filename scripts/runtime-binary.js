@@ -2,10 +2,9 @@
 
 // Finds the binary of another JavaScript runtime than Node, and fetches it where it is not there yet.
 
-const { execFileSync } = require('node:child_process');
-const { existsSync, mkdirSync } = require('node:fs');
-const os = require('node:os');
-const path = require('node:path');
+const { npmBinary } = require('./npm-binary.js');
+
+const versions = { bun: '1.4', deno: '2.9' };
 
 /** The npm packages that carry the binaries, by `process.platform` and `process.arch`. */
 const packages = {
@@ -24,16 +23,7 @@ const packages = {
 /** @returns the path, or null where npm has no binary for this platform */
 function runtimeBinary(name) {
   const [packageName, file] = packages[name][`${process.platform}-${process.arch}`] ?? [];
-  if (packageName === undefined) return null;
-  const folder = path.join(os.tmpdir(), 'connect-redis-native', name);
-  const binary = path.join(folder, 'node_modules', packageName, file);
-  if (!existsSync(binary)) {
-    mkdirSync(folder, { recursive: true });
-    execFileSync('npm', ['install', '--no-audit', '--no-fund', '--prefix', folder, packageName], {
-      stdio: ['ignore', 'ignore', 'inherit'],
-    });
-  }
-  return binary;
+  return packageName === undefined ? null : npmBinary(packageName, versions[name], file);
 }
 
 module.exports = { runtimeBinary };

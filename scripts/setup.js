@@ -7,6 +7,7 @@ const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
 const { findProgram } = require('./programs.js');
+const { installProxies } = require('./proxies.js');
 const { findServer, installServer } = require('./redis.js');
 const { installServers } = require('./servers.js');
 
@@ -79,7 +80,10 @@ async function setUp({ redis = true, everyServer = false } = {}) {
   installPackages();
   buildAddon();
   if (redis && findServer() === null) installServer();
-  if (everyServer) installServers();
+  if (everyServer) {
+    installServers();
+    installProxies();
+  }
 }
 
 module.exports = { setUp };

@@ -12,7 +12,7 @@
 //!   that know sockets, TLS and the redis crate's connection types.
 //! - [`cache`]: sessions that were read and are kept in this process.
 //! - [`worker`]: a thread for long work.
-//! - [`options`] and [`error`]: the ground floor.
+//! - [`options`], [`error`] and [`redaction`]: the ground floor.
 
 #![deny(unsafe_code)]
 #![allow(
@@ -25,6 +25,7 @@ mod cache;
 mod connection;
 mod error;
 mod options;
+mod redaction;
 mod session;
 mod store;
 mod worker;

@@ -1,5 +1,6 @@
 'use strict';
 
+const vm = require('node:vm');
 const { useRedis } = require('../support/redis.js');
 const { closeAll, openStore, styles } = require('../support/stores.js');
 const { HOUR, liveSession } = require('../support/sessions.js');
@@ -221,7 +222,6 @@ describe('a lifetime that is over', () => {
 describe("a cookie's expiry that is no time", () => {
   test.each([
     ['words', 'never'],
-    ['an Invalid Date', new Date(Number.NaN)],
     ['Infinity', Number.POSITIVE_INFINITY],
     ['an object', {}],
     ['a function', () => 1],
@@ -245,6 +245,25 @@ describe("a cookie's expiry that is no time", () => {
 
     expect(await redis.stored('sess:abc')).toEqual({ user: 'ann' });
     await expectLifetime(600_000);
+  });
+});
+
+describe.each([
+  ['an Invalid Date', new Date(Number.NaN)],
+  ['one of another realm', vm.runInNewContext('new Date(NaN)')],
+])('a cookie whose expiry is %s', (_what, expires) => {
+  test.each(['overwrite', 'merge'])('is stored with the default ttl, onConflict: %s', async (onConflict) => {
+    const store = await openStore('url', redis.port, { ttl: 100, onConflict });
+    const session = liveSession('abc', { user: 'ann' });
+    session.cookie.expires = expires;
+
+    expect(await store.set('abc', session)).toBeNull();
+    expect(Math.abs((await redis.lifetime('sess:abc')) - 100_000)).toBeLessThan(5000);
+    await redis.command('PEXPIRE', 'sess:abc', '50000');
+    expect(await store.touch('abc', session)).toBeNull();
+
+    expect(Math.abs((await redis.lifetime('sess:abc')) - 100_000)).toBeLessThan(5000);
+    expect(await store.get('abc')).toMatchObject({ user: 'ann' });
   });
 });
 
@@ -306,10 +325,9 @@ describe('touch', () => {
 
     test('calls back at once and leaves the lifetime', async () => {
       const calls = [];
-      const returned = store.touch('abc', liveSession('abc'), (...args) => calls.push(args));
+      store.touch('abc', liveSession('abc'), (...args) => calls.push(args));
 
       expect(calls).toEqual([[null, null]]);
-      expect(returned).toBeUndefined();
       await store.length();
       expect(calls).toHaveLength(1);
       await expectLifetime(60_000);

@@ -2,20 +2,30 @@
 
 const { RedisStore } = require('../..');
 const { startCluster } = require('../support/cluster.js');
+const { startProxy } = require('../support/proxy.js');
 const { startRedis } = require('../support/redis.js');
 const { closeAll, familySources, keepStore, openStore } = require('../support/stores.js');
 
-// A session on which the server hangs up: its reply is longer than the server lets one be.
+// A session on which the server hangs up, since its reply is longer than `client-output-buffer-limit`. A proxy does it
+// for the server: newer ones send a long value without a copy, which does not count.
 
-const args = ['--client-output-buffer-limit', 'normal 1mb 0 0'];
+const LIMIT = 1_000_000;
 const LONG = 5_000_000;
 const DEADLINE_MS = 5000;
 
 let server;
+let network;
 afterEach(async () => {
   await closeAll();
+  await network?.close();
   await server?.stop();
 }, 30_000);
+
+async function start() {
+  server = await startRedis();
+  network = await startProxy(server.port);
+  network.cutAfter(LIMIT);
+}
 
 const ids = Array.from({ length: 30 }, (_, n) => `session-${n}`);
 
@@ -43,19 +53,26 @@ async function useAll(store) {
 }
 
 test.each(familySources)('fails, and holds nothing else up, by %s', async (source) => {
-  server = await startRedis({ args });
-  const store = await openStore(source, server.port, { commandTimeout: DEADLINE_MS });
+  await start();
+  const store = await openStore(source, network.port, { commandTimeout: DEADLINE_MS });
   expect(await useAll(store)).toBeLessThan(DEADLINE_MS / 2);
 });
 
 test('fails, and holds nothing else up, with the cache', async () => {
-  server = await startRedis({ args });
-  const store = await openStore('url', server.port, { commandTimeout: DEADLINE_MS, cache: true });
+  await start();
+  const store = await openStore('url', network.port, { commandTimeout: DEADLINE_MS, cache: true });
   expect(await useAll(store)).toBeLessThan(DEADLINE_MS / 2);
 });
 
 test('fails, and holds nothing else up, in a cluster', async () => {
-  server = await startCluster({ primaries: 1, replicas: 0, args });
-  const options = { cluster: server.addresses, commandTimeout: DEADLINE_MS };
+  server = await startCluster({ primaries: 1, replicas: 0 });
+  const [{ host, port }] = server.addresses;
+  network = await startProxy(port);
+  network.cutAfter(LIMIT);
+  const natMap = { [`${host}:${port}`]: { host, port: network.port } };
+  const options = {
+    cluster: { addresses: [{ host, port: network.port }], natMap },
+    commandTimeout: DEADLINE_MS,
+  };
   expect(await useAll(keepStore(new RedisStore(options)))).toBeLessThan(DEADLINE_MS / 2);
 });

@@ -160,7 +160,7 @@ describe.each(Object.entries(styles))('in %s style', (_style, call) => {
     store.on('discarded', callback);
     await redis.command('DEL', 'sess:abc');
 
-    expect(await call(store, 'set', 'abc', session)).toBeNull();
+    expect(await call(store, 'set', 'abc', session)).toBe('discarded');
 
     expect(await called).toEqual([{ operation: 'set', id: 'abc' }]);
     expect(await redis.keys()).toEqual([]);

@@ -103,9 +103,9 @@ test('a touch that failed does not count', async () => {
   await put(30_000);
   const session = await load(store);
   session.touch();
-  await redis.command('ACL', 'SETUSER', 'default', '-pexpire');
+  await redis.command('ACL', 'SETUSER', 'default', '-pexpire', '-expire');
   await expect(store.touch('abc', session)).rejects.toMatchObject({ reply: 'NOPERM' });
-  await redis.command('ACL', 'SETUSER', 'default', '+pexpire');
+  await redis.command('ACL', 'SETUSER', 'default', '+pexpire', '+expire');
   await store.touch('abc', session);
   expect(await redis.lifetime('sess:abc')).toBeGreaterThan(MINUTE - 5000);
 });

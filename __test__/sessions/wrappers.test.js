@@ -71,10 +71,10 @@ function binding(store) {
 }
 
 const knowsIds = {
-  'that hands on what express-session calls': (store) => new Measuring(store),
   'that copies what was loaded': (store) => new Copying(store),
 };
 const knowsSessions = {
+  'that hands on what express-session calls': (store) => new Measuring(store),
   'that hands on createSession as well': (store) => new HandingOn(store),
   'that calls the store for promises': (store) => new Awaiting(store),
   'that replaces a method': replacing,
@@ -153,6 +153,8 @@ describe.each(Object.entries(knowsIds))('a wrapper %s', (_way, wrap) => {
     const kept = new Map();
     for (const [number, id] of ids.entries()) {
       const session = await load(id);
+      // As a visitor's request presents it.
+      session.req.headers = { cookie: `theme=dark; connect.sid=${encodeURIComponent(`s:${id}.signature`)}` };
       if (number % 97 === 0) kept.set(number + 8191, session);
       const last = kept.get(number);
       if (last === undefined) continue;
@@ -161,6 +163,61 @@ describe.each(Object.entries(knowsIds))('a wrapper %s', (_way, wrap) => {
       expect(discarded).toHaveBeenLastCalledWith({ operation: 'set', id: last.id });
     }
     expect(discarded).toHaveBeenCalledTimes(122);
+  });
+
+  test('a session is stored if its request has not presented the id, or another session is under it', async () => {
+    const store = await openStore('url', redis.port);
+    const wrapped = wrap(store);
+    const load = styles.callback.bind(undefined, wrapped, 'load');
+    const discarded = jest.fn();
+    store.on('discarded', discarded);
+    const cases = {
+      'no cookies': () => undefined,
+      'another cookie': () => 'connect.sid=s%3Aabcd.signature; other=xabc',
+      'destroyed by this process': async () => {
+        await store.destroy('abc');
+        return 'connect.sid=s%3Aabc.signature';
+      },
+      'not there when it was last read': async () => {
+        await redis.command('DEL', 'sess:abc');
+        await store.get('abc');
+        return 'connect.sid=s%3Aabc.signature';
+      },
+    };
+    for (const [name, begin] of Object.entries(cases)) {
+      await store.set('abc', liveSession('abc'));
+      const session = await load('abc');
+      session.req.headers = { cookie: await begin() };
+      session.name = name;
+      await redis.command('DEL', 'sess:abc');
+      await new Promise((resolve) => session.save(resolve));
+      expect(await redis.stored('sess:abc')).toMatchObject({ name });
+    }
+    expect(discarded).not.toHaveBeenCalled();
+  });
+
+  test('a session with a deterministic id is stored after regenerate', async () => {
+    const store = await openStore('url', redis.port);
+    const discarded = jest.fn();
+    store.on('discarded', discarded);
+    const options = { cookie: { maxAge: 60_000 }, genid: () => 'same' };
+    app = await serve(wrap(store), options, (router, middleware) => {
+      router.use(middleware);
+      router.get('/renew', ({ session }, response) => {
+        session.regenerate((error) => {
+          const { session: renewed } = response.req;
+          renewed.user = 'ann';
+          renewed.save(() => response.json(error ?? 'saved'));
+        });
+      });
+    });
+    const visitor = app.visitor();
+    for (let times = 0; times < 3; times++) {
+      expect((await visitor.get('/renew')).body).toBe('saved');
+      expect(await redis.stored('sess:same')).toMatchObject({ user: 'ann' });
+      if (times === 1) await redis.command('FLUSHALL');
+    }
+    expect(discarded).not.toHaveBeenCalled();
   });
 
   test.each(['reject', 'merge', (_base, _theirs, mine) => mine])(

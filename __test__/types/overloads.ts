@@ -1,4 +1,5 @@
 import {
+  type Callback,
   type ErrorCode,
   RedisStore,
   type ScanEntry,
@@ -18,7 +19,7 @@ declare const store: RedisStore;
 declare const session: SessionData;
 
 expectType<Promise<SessionData | null>>()(store.get('abc'));
-expectType<Promise<null>>()(store.set('abc', session));
+expectType<Promise<null | 'discarded'>>()(store.set('abc', session));
 expectType<Promise<null>>()(store.touch('abc', session));
 expectType<Promise<null>>()(store.destroy('abc'));
 expectType<Promise<Sessions>>()(store.all());
@@ -60,25 +61,29 @@ export const fromEnvironment = new RedisStore({
   tls: { ca: process.env.REDIS_CA },
 });
 
-expectType<void>()(
-  store.get('abc', (error, found) => {
-    expectType<unknown>()(error);
-    expectType<SessionData | null | undefined>()(found);
-  }),
+store.get('abc', (error, found) => {
+  expectType<unknown>()(error);
+  expectType<SessionData | null | undefined>()(found);
+});
+store.set('abc', session, (error, result) => {
+  expectType<unknown>()(error);
+  expectType<null | 'discarded' | undefined>()(result);
+});
+store.set('abc', session, (error?: unknown) => error);
+store.touch('abc', session, () => {}).catch(() => {});
+store.destroy('abc', (error) => expectType<unknown>()(error)).then(() => {});
+store.all((_error, sessions) => expectType<Sessions | null | undefined>()(sessions));
+store.ids((_error, ids) => expectType<string[] | null | undefined>()(ids));
+store.length((_error, length) => expectType<number | null | undefined>()(length));
+store.clear(() => {}).finally(() => {});
+
+export async function withOptionalCallback(sid: string, callback?: Callback<SessionData>): Promise<void> {
+  await store.get(sid, callback);
+  await store.destroy(sid, undefined);
+}
+expectType<[sid: string, callback?: Callback<SessionData> | undefined]>()(
+  {} as Parameters<RedisStore['get']>,
 );
-expectType<void>()(
-  store.set('abc', session, (error, result) => {
-    expectType<unknown>()(error);
-    expectType<null | undefined>()(result);
-  }),
-);
-expectType<void>()(store.set('abc', session, (error?: unknown) => error));
-expectType<void>()(store.touch('abc', session, () => {}));
-expectType<void>()(store.destroy('abc', (error) => expectType<unknown>()(error)));
-expectType<void>()(store.all((_error, sessions) => expectType<Sessions | null | undefined>()(sessions)));
-expectType<void>()(store.ids((_error, ids) => expectType<string[] | null | undefined>()(ids)));
-expectType<void>()(store.length((_error, length) => expectType<number | null | undefined>()(length)));
-expectType<void>()(store.clear(() => {}));
 
 expectType<string>()(store.prefix);
 expectType<number | ((session: SessionData) => number)>()(store.ttl);

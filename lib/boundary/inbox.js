@@ -2,7 +2,7 @@
 
 const { AsyncResource } = require('node:async_hooks');
 const { nextTick, setImmediate } = require('../common/timers.js');
-const { Completions } = require('./native.js');
+const { Completions, isTornDown } = require('./native.js');
 const { Kind } = require('./request.js');
 
 /** The layout of a slice; src/store/slice.rs writes it. */
@@ -70,6 +70,7 @@ class Inbox {
    * any event emitter. The guard then takes up, in the next tick, what the throw left undone.
    */
   #drain() {
+    if (isTornDown()) return;
     this.#draining = true;
     if (!this.#guarded) {
       this.#guarded = true;

@@ -36,4 +36,70 @@ function hint(message) {
     : '';
 }
 
-module.exports = load();
+const binding = load();
+
+/** Exported, so that it lives as long as this module. */
+const environment = new binding.Environment();
+const tornDown = environment.tornDown();
+
+/** Returns true once the finalizers of native objects have run. Deno runs JavaScript after that; Node does not. */
+const isTornDown = () => tornDown[0] === 1;
+
+/**
+ * Returns a subclass of a native class whose methods and getters do nothing once the native objects are freed. It has to
+ * be a subclass: Jest shares the addon's classes between the files that it runs.
+ */
+function guard(Native) {
+  class Guarded extends Native {
+    constructor(...args) {
+      if (isTornDown())
+        throw coded(Error, 'ERR_STORE_CLOSED', 'The JavaScript environment is shutting down.');
+      super(...args);
+    }
+  }
+  for (const [name, property] of Object.entries(Object.getOwnPropertyDescriptors(Native.prototype))) {
+    if (name === 'constructor') continue;
+    const { get, value } = property;
+    Object.defineProperty(
+      Guarded.prototype,
+      name,
+      get ? { ...property, get: guardFunction(get) } : { ...property, value: guardFunction(value) },
+    );
+  }
+  return Guarded;
+}
+
+function guardFunction(native) {
+  return function (...args) {
+    return isTornDown() ? undefined : Reflect.apply(native, this, args);
+  };
+}
+
+const Walk = guard(binding.Walk);
+const ClientPort = guard(binding.ClientPort);
+
+/** Gives what a native method has made the methods of its guarded class. */
+const guarded = (native, Class) => native && Object.setPrototypeOf(native, Class.prototype);
+
+class RedisStore extends guard(binding.RedisStore) {
+  list(...args) {
+    return guarded(super.list(...args), Walk);
+  }
+
+  serve(request) {
+    return guarded(super.serve(request), ClientPort);
+  }
+
+  lookup(ends) {
+    const native = super.lookup(ends);
+    return (id) => (isTornDown() ? null : native(id));
+  }
+}
+
+module.exports = {
+  ...binding,
+  environment,
+  isTornDown,
+  Completions: guard(binding.Completions),
+  RedisStore,
+};

@@ -138,7 +138,7 @@ class Outbox {
     this.#used = 0;
     this.hasWrites = false;
     open.splice(open.indexOf(this), 1);
-    this.#native.submit(this.#heads, this.#bytes, count);
+    this.#native.submit(this.#heads, this.#bytes, count, Date.now());
     // One large session is no reason to keep its room for ever.
     if (this.#bytes.length > 16 * USUAL_BYTES) this.#bytes = Buffer.allocUnsafeSlow(USUAL_BYTES);
   }

@@ -17,7 +17,8 @@ let promises = 0;
 /** Answers reads from what the addon keeps in this process, in the same tick. */
 class Near {
   #native;
-  #ends = new Float64Array(2);
+  /** When a session ends, twice, as the addon writes it; and the time by JavaScript's clock, for the addon. */
+  #times = new Float64Array(3);
   #lookup;
 
   constructor(native) {
@@ -27,7 +28,7 @@ class Near {
 
   /** The prefix is another one. */
   renew() {
-    this.#lookup = this.#native.lookup(this.#ends);
+    this.#lookup = this.#native.lookup(this.#times);
   }
 
   /** Nothing is looked up any more. The function holds its array for good, and with that what test runners have made. */
@@ -41,15 +42,16 @@ class Near {
    * @param decides whether only JavaScript can tell which expiry is in force
    * @param timeout of the operation, in ms
    */
-  get(store, id, callback, memory, decides, timeout) {
+  get(store, id, callback, memory, keep, decides, timeout) {
     // What the app has written reaches the addon before what it reads.
     flushWrites();
+    this.#times[2] = Date.now();
     const lookup = this.#lookup;
     const text = lookup(id);
     if (text === null) return false;
-    const shown = this.#ends[0];
-    const ends = this.#ends[1];
-    const hit = new Hit(store, callback, id, memory, decides, timeout, shown);
+    const shown = this.#times[0];
+    const ends = this.#times[1];
+    const hit = new Hit(store, callback, id, memory, keep, decides, timeout, shown);
     if (depth < DEEPEST) {
       // In no `try`: what the callback throws is the app's. It then leaves a level behind, which the next
       // deferred hit puts right.

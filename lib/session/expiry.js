@@ -6,8 +6,8 @@ const { Cookie } = require('express-session');
 const NEVER = Number.MAX_SAFE_INTEGER;
 /** The last moment that a Date can hold. */
 const LATEST = 8_640_000_000_000_000;
-/** A difference that is none; src/session/expiry.rs has the same, and why. */
-const TOLERANCE = 1500;
+/** A difference that is none, in ms; src/session/expiry.rs has the same, and why. */
+const TOLERANCE = 90;
 
 /** Puts the expiry in force into a session that was read. */
 function putExpiry(session, ends, isTimed, store) {
@@ -74,4 +74,4 @@ function renewed(session, expires) {
   return Object.assign(Object.create(Object.getPrototypeOf(session)), session, { cookie });
 }
 
-module.exports = { putExpiry, NEVER, TOLERANCE };
+module.exports = { putExpiry, NEVER };

@@ -8,15 +8,19 @@ const { putExpiry } = require('./expiry.js');
 
 /** Reads one session. */
 class Get extends Request {
+  isNested = false;
+
   /**
-   * @param memory where it is kept that the session was loaded, if it is
+   * @param memory what knows that the session was loaded; undefined if nothing is to know it
+   * @param keep what is remembered also if the callback does not call `createSession`, of `Keep`
    * @param isTimed the time when the session ends comes in any case, and is decided upon here
    * @param timeout of the operation, in ms
    */
-  constructor(store, callback, id, memory, isTimed, timeout) {
+  constructor(store, callback, id, memory, keep, isTimed, timeout) {
     super(store, callback);
     this.id = id;
     this.memory = memory;
+    this.keep = keep;
     this.isTimed = isTimed;
     this.timeout = timeout;
     /** When it was called, where a function of the app may read the session. */
@@ -25,20 +29,25 @@ class Get extends Request {
 
   complete(kind, text, ends) {
     // An empty value is no session, as connect-redis has it.
-    if (kind !== Kind.SESSION || text === '') super.complete(kind, text);
-    else if (this.isTimed && usesApp(this.store)) this.runInAsyncScope(read, undefined, this, text, ends);
+    if (kind !== Kind.SESSION || text === '') {
+      if (kind !== Kind.FAILED) this.memory?.noteMissing(this.id);
+      super.complete(kind, text);
+    } else if (this.isTimed && usesApp(this.store)) this.runInAsyncScope(read, undefined, this, text, ends);
     else read(this, text, ends);
   }
 }
 
 /** Reads one session that is there already: its callback runs where `get` was called. */
 class Hit {
+  isNested = true;
+
   /** @param shown the expiry to be put into the session, 0 for none; not asked for where `isTimed` */
-  constructor(store, callback, id, memory, isTimed, timeout, shown) {
+  constructor(store, callback, id, memory, keep, isTimed, timeout, shown) {
     this.store = store;
     this.callback = callback;
     this.id = id;
     this.memory = memory;
+    this.keep = keep;
     this.isTimed = isTimed;
     this.timeout = timeout;
     this.shown = shown;
@@ -85,11 +94,15 @@ function timeLeft({ began, timeout }) {
 }
 
 function give(reader, session, text, ends) {
-  const { store, id, memory, isTimed } = reader;
+  const { store, id, memory, keep, isTimed, isNested } = reader;
   const expiry = isTimed ? ends : (reader.shown ?? ends);
   if (expiry > 0) putExpiry(session, expiry, isTimed, store);
-  if (memory !== undefined) memory.load(session, id, text, ends);
-  reader.succeed(session);
+  if (memory === undefined) reader.succeed(session);
+  else {
+    const handover = memory.hand(id, session, text, ends, keep, isNested);
+    reader.succeed(session);
+    memory.handed(handover);
+  }
 }
 
 module.exports = { Get, Hit };

@@ -7,7 +7,7 @@ const { coded, wrongType } = require('../common/errors.js');
 const { clearTimeout, elapsed, nextTick, setTimeout } = require('../common/timers.js');
 const { corrupt } = require('./corrupt.js');
 const { UNKNOWN } = require('./memory.js');
-const { tellDiscarded } = require('./save.js');
+const { DISCARDED, tellDiscarded } = require('./save.js');
 
 /** Of the saves of a session object that were not answered, the last that are remembered. */
 const MOST_UNSURE = 16;
@@ -100,7 +100,8 @@ class GuardedSave extends Request {
     }
     this.#leave();
     turns.leave(key);
-    super.complete(kind, text);
+    if (kind === Kind.MISSING) this.succeed(DISCARDED);
+    else super.complete(kind, text);
   }
 
   #giveUp(error) {

@@ -1,5 +1,6 @@
 'use strict';
 
+const { isDate } = require('node:util').types;
 const { outOfRange, wrongType, wrongValue } = require('../common/errors.js');
 
 /** Beyond it, milliseconds are no longer exact: about 285,000 years. Redis's own bound is higher. */
@@ -29,16 +30,21 @@ function lifetime(session, ttl, store) {
     return milliseconds(seconds);
   }
   const expires = session.cookie?.expires;
-  if (!expires) return milliseconds(ttl);
-  return time(expires) - Date.now();
+  const ends = expires ? time(expires) : Number.NaN;
+  // An Invalid Date is no expiry: express-session reports it, and the session is not to be lost by it.
+  return Number.isNaN(ends) ? milliseconds(ttl) : ends - Date.now();
 }
 
-/** express-session makes it a Date; what was parsed from JSON has a string, other middleware a number. */
+/**
+ * The time of an expiry in ms since 1970, NaN for an Invalid Date. express-session makes it a Date; what was parsed from
+ * JSON has a string, other middleware a number.
+ */
 function time(expires) {
   if (!['object', 'string', 'number'].includes(typeof expires))
     throw wrongType('session.cookie.expires', 'a Date, or what a Date can be made of', expires);
   const ms = expires instanceof Date ? expires.getTime() : new Date(expires).getTime();
-  if (Number.isNaN(ms)) throw wrongValue('session.cookie.expires', 'a valid date', undefined);
+  if (Number.isNaN(ms) && !isDate(expires))
+    throw wrongValue('session.cookie.expires', 'a valid date', undefined);
   return ms;
 }
 

@@ -1,28 +1,39 @@
 'use strict';
 
 const { ownCopy } = require('./copy.js');
+const { openIdData } = require('./frameworks.js');
 
-/** Ids that are kept at least: about a megabyte. */
+/** Minimum number of ids that are kept: about a megabyte. */
 const MOST_IDS = 8192;
 
 /** The base of a session that was loaded by somebody else: what is stored is a conflict unless it is what is saved. */
 const UNKNOWN = '';
 
-/** Ids and when they were kept. The older ones are forgotten when there are many. */
-class Recent {
+/** What is remembered of a session that `get` returns: nothing, the object, and its id in addition. */
+const Keep = { NOTHING: 0, OBJECT: 1, ID: 2 };
+
+/** The ids for which `get` returned sessions last. The older ones are forgotten when there are many. */
+class Loads {
   #young = new Map();
   #old = new Map();
 
-  keep(id) {
-    this.#young.set(id, Date.now());
-    if (this.#young.size < MOST_IDS) return;
-    this.#old = this.#young;
-    this.#young = new Map();
+  add(id) {
+    const load = { at: Date.now(), isTaken: false, isDestroyed: false };
+    this.#young.set(id, load);
+    if (this.#young.size >= MOST_IDS) {
+      this.#old = this.#young;
+      this.#young = new Map();
+    }
+    return load;
   }
 
-  /** In ms since 1970; undefined if the id is not known. */
-  time(id) {
+  get(id) {
     return this.#young.get(id) ?? this.#old.get(id);
+  }
+
+  delete(id) {
+    this.#young.delete(id);
+    this.#old.delete(id);
   }
 }
 
@@ -41,83 +52,235 @@ class Last {
   }
 }
 
+/** A session on its way to the callback of `get`. */
+class Handover {
+  isTaken = false;
+
+  /**
+   * @param cookie what the session has as its cookie before the callback
+   * @param keep what is remembered if no `createSession` takes the session, of `Keep`
+   * @param load of the id, if that is kept
+   */
+  constructor(id, session, cookie, keep, load, text, ends, outer) {
+    this.id = id;
+    this.session = session;
+    this.cookie = cookie;
+    this.keep = keep;
+    this.load = load;
+    this.text = text;
+    this.ends = ends;
+    this.outer = outer;
+  }
+}
+
+/** A session may be whatever an app's `parse` has made of it. */
+function cookieOf(session) {
+  try {
+    return session?.cookie;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Passes a record out of the function that an object carries; see {@link Memory}. */
+let revealed;
+
+function isObject(value) {
+  return value !== null && typeof value === 'object';
+}
+
 /**
- * What this process knows of the sessions that it has loaded or saved. By identity, for as long as the
- * session object itself lives, so that nothing piles up; a request that loaded a session is told from one
- * that made it, and each has its own base to compare with.
+ * What this process knows of the sessions that it has loaded or saved, for as long as the session object itself
+ * lives; so nothing piles up, a request that loaded a session is distinguished from one that created it, and each has
+ * its own base to compare with.
  *
- * A record: `id`; `base`, the text that was loaded or last saved (only where conflicts are looked for), or `UNKNOWN`;
- * `unsure`, what saves that failed may have stored, and what they knew; `failure`, of the first save; `ends`, when the
- * stored session ends, and `since`, when it was alive, in ms since 1970 (0: not known); `since` is undefined once the
- * session was ended by a save or touch of this very object; `other`, the record of the
- * same object under another id.
+ * A session object carries a function under a symbol of this store, not enumerable, which reveals its records when it
+ * is called. A Proxy, a membrane, an object derived from the session and a deep freeze all leave it working: nothing
+ * but a function passes through it, and the records themselves are out of their reach. Objects that take no property
+ * are known by identity.
+ *
+ * A record: `id` and `prefix`; `base`, the text that was loaded or last saved (only where conflicts are looked for), or
+ * `UNKNOWN`; `unsure`, what saves that failed may have stored, and what they knew; `failure`, of the first save;
+ * `ends`, when the stored session ends, and `since`, when it was alive, in ms since 1970 (0: not known); `since` is
+ * undefined while the session is not known to be stored; `isReplaced`, once `regenerate` has put another session in
+ * the place of this one; `other`, the record of the same object under another id.
  */
 class Memory {
-  #records = new WeakMap();
-  #loaded = new Recent();
+  #key = Symbol('connect-redis-native.session');
+  #identities = new WeakMap();
+  #handover;
+  #prefix;
+  #loads = new Loads();
   #destroyed = new Last();
-  #abandoned = new WeakSet();
   #keepsBases;
 
   /** @param keeps what is to be known of a session besides that it was loaded */
-  constructor(keeps) {
+  constructor(keeps, prefix) {
     this.#keepsBases = keeps.bases;
+    this.#prefix = prefix;
     /** What `get` gives is remembered by itself. */
     this.keepsLoaded = keeps.bases || keeps.ends;
   }
 
-  /** What `get` gave. */
-  load(session, id, text, ends) {
-    this.keepId(id);
-    if (this.keepsLoaded && session !== null && typeof session === 'object')
-      this.keep(session, id, this.#keepsBases ? ownCopy(text) : undefined, ends);
+  /**
+   * Begins to pass a session to a callback, which may do anything with it before it returns.
+   *
+   * @param keep what is remembered if no `createSession` takes the session, of `Keep`
+   * @param isNested another callback of this kind may be running
+   */
+  hand(id, session, text, ends, keep, isNested) {
+    const outer = isNested ? this.#handover : undefined;
+    const load = keep === Keep.ID && isObject(session) ? this.#loads.add(id) : undefined;
+    const handover = new Handover(id, session, cookieOf(session), keep, load, text, ends, outer);
+    this.#handover = handover;
+    return handover;
+  }
+
+  /** The callback has run. */
+  handed(handover) {
+    this.#handover = handover.outer;
+    const { session, keep } = handover;
+    if (handover.isTaken || !isObject(session)) return;
+    const data = openIdData(session);
+    if (data !== undefined) this.#put(data, this.#recordOf(handover));
+    if (keep === Keep.NOTHING) return;
+    this.#put(session, this.#recordOf(handover));
+    // A wrapper's own `createSession` has put a new cookie into it, which the live session has as well.
+    const cookie = cookieOf(session);
+    if (cookie !== handover.cookie && isObject(cookie)) this.#put(cookie, this.#recordOf(handover));
+  }
+
+  /** `get` has found nothing under an id. */
+  noteMissing(id) {
+    this.#loads.delete(id);
+  }
+
+  /**
+   * Returns the record that the live session made of `loaded` begins with: `since` is undefined unless `get` returned
+   * that for this id, or there is evidence that it stems from what `get` returned.
+   *
+   * @param carriesId returns true if the request presents the id
+   * @param stringify makes the base of what is not the very object that `get` returned
+   */
+  take(id, loaded, carriesId, stringify) {
+    const handover = this.#handover;
+    if (handover?.id === id && (handover.session === loaded || !handover.isTaken)) {
+      handover.isTaken = true;
+      if (handover.load !== undefined) handover.load.isTaken = true;
+      const record = this.#recordOf(handover);
+      // Another object, made during the callback for that very id: a subclass has decrypted it, for example.
+      if (handover.session !== loaded && this.#keepsBases) record.base = stringify(loaded);
+      return record;
+    }
+    const record = this.recall(loaded, id);
+    if (record !== undefined) return { ...record, other: undefined };
+    const load = this.#loads.get(id);
+    if (load === undefined || load.isTaken || load.isDestroyed || !carriesId())
+      return this.#newRecord(id, undefined, 0, undefined);
+    load.isTaken = true;
+    return this.#newRecord(id, this.#keepsBases ? stringify(loaded) : undefined, 0, 0);
+  }
+
+  #recordOf({ id, text, ends }) {
+    return this.#newRecord(id, this.#keepsBases ? ownCopy(text) : undefined, ends, 0);
+  }
+
+  #newRecord(id, base, ends, since) {
+    const prefix = this.#prefix;
+    return {
+      id,
+      prefix,
+      base,
+      unsure: undefined,
+      failure: undefined,
+      ends,
+      since,
+      isReplaced: false,
+      other: undefined,
+    };
   }
 
   /** The record of a session object, if it was loaded or saved under this id. */
   recall(session, id) {
-    const record = this.#records.get(session);
-    if (record === undefined || record.id === id) return record;
-    return record.other?.id === id ? record.other : undefined;
+    if (!isObject(session)) return undefined;
+    const first = this.#records(session)?.first;
+    if (first === undefined || this.#isOf(first, id)) return first;
+    return first.other !== undefined && this.#isOf(first.other, id) ? first.other : undefined;
+  }
+
+  /** The record of a live session that a wrapper's own `createSession` has made of what `get` returned for this id. */
+  recallByCookie(cookie, id) {
+    const handover = this.#handover;
+    const isInCallback = handover?.id === id && isObject(cookie) && cookieOf(handover.session) === cookie;
+    return isInCallback ? this.#recordOf(handover) : this.recall(cookie, id);
+  }
+
+  #isOf(record, id) {
+    return record.id === id && record.prefix === this.#prefix;
   }
 
   /**
    * Remembers a session object that was loaded, or that is about to be saved. One that is stored under another id
    * as well stays what it is: of the others, the last is remembered.
    */
-  keep(session, id, base, ends) {
-    const record = { id, base, unsure: undefined, failure: undefined, ends, since: 0, other: undefined };
-    const first = this.#records.get(session);
-    if (first === undefined || first.id === id) this.#records.set(session, record);
-    else first.other = record;
+  keep(session, id, base, ends, since) {
+    return this.adopt(session, this.#newRecord(id, base, ends, since));
+  }
+
+  /** Gives a session object a record of its own. */
+  adopt(session, record) {
+    const records = this.#records(session);
+    if (records === undefined) this.#put(session, record);
+    else if (records.first === undefined || this.#isOf(records.first, record.id)) records.first = record;
+    else records.first.other = record;
     return record;
   }
 
-  /** The live session that was made of what `get` gave is known by the same. Others may be made of it as well. */
-  adopt(session, loaded, id) {
-    const record = this.recall(loaded, id);
-    if (record !== undefined) this.#records.set(session, { ...record, other: undefined });
-    return record;
+  #put(object, first) {
+    const records = { first };
+    const reveal = () => {
+      revealed = records;
+    };
+    try {
+      if (Reflect.defineProperty(object, this.#key, { value: reveal, configurable: true })) return;
+    } catch {
+      // A Proxy of the app's that refuses.
+    }
+    this.#identities.set(object, records);
+  }
+
+  #records(object) {
+    try {
+      const reveal = object[this.#key];
+      if (reveal !== undefined) {
+        reveal();
+        const records = revealed;
+        revealed = undefined;
+        if (records !== undefined) return records;
+      }
+    } catch {
+      // As above.
+    }
+    return this.#identities.get(object);
   }
 
   forget(session, record) {
-    const first = this.#records.get(session);
-    if (first === record) this.#records.delete(session);
-    else if (first?.other === record) first.other = undefined;
+    const records = this.#records(session);
+    if (records === undefined) return;
+    if (records.first === record) records.first = undefined;
+    else if (records.first?.other === record) records.first.other = undefined;
   }
 
-  /** For frameworks and wrappers that make session objects of their own of what `get` gave. */
-  keepId(id) {
-    this.#loaded.keep(id);
-  }
-
-  /** When the session under an id was loaded, in ms since 1970, if it was. */
-  loadedAt(id) {
-    return this.#loaded.time(id);
+  /** The last load of the session under an id by somebody who has not called `createSession`. */
+  loadOf(id) {
+    return this.#loads.get(id);
   }
 
   /** The session under an id is being destroyed by this process. */
   keepDestroyed(id) {
     this.#destroyed.keep(id);
+    const load = this.#loads.get(id);
+    if (load !== undefined) load.isDestroyed = true;
   }
 
   /** Dear, and seldom to be asked: of a session that was never saved and that its request has lost. */
@@ -125,21 +288,12 @@ class Memory {
     return this.#destroyed.has(id);
   }
 
-  /** The session object is about to be replaced. */
-  keepAbandoned(session) {
-    this.#abandoned.add(session);
-  }
-
-  wasAbandoned(session) {
-    return this.#abandoned.has(session);
-  }
-
-  /** Forgets all, as when other keys are meant by the same ids. */
-  clear() {
-    this.#records = new WeakMap();
-    this.#loaded = new Recent();
+  /** Other keys are meant by the same ids. */
+  renew(prefix) {
+    this.#prefix = prefix;
+    this.#loads = new Loads();
     this.#destroyed = new Last();
   }
 }
 
-module.exports = { Memory, UNKNOWN };
+module.exports = { Keep, Memory, UNKNOWN };

@@ -4,6 +4,9 @@ const { Kind, Request } = require('../boundary/request.js');
 const { fromNative } = require('../common/errors.js');
 const { nextTick } = require('../common/timers.js');
 
+/** The result of a save that did nothing, since the session had been destroyed meanwhile. */
+const DISCARDED = 'discarded';
+
 /**
  * Tells those who want to know that a save did nothing, since the session had been destroyed meanwhile.
  * After the callback: what a listener throws is its own affair.
@@ -40,7 +43,7 @@ class Save extends Request {
     }
     record.ends = 0;
     this.runInAsyncScope(tellDiscarded, undefined, this.store, record.id);
-    this.succeed(null);
+    this.succeed(DISCARDED);
   }
 
   #failed(text) {
@@ -68,4 +71,4 @@ class Touch extends Request {
   }
 }
 
-module.exports = { Save, Touch, tellDiscarded };
+module.exports = { DISCARDED, Save, Touch, tellDiscarded };

@@ -1,27 +1,34 @@
 'use strict';
 
-const { Session } = require('express-session');
 const { Operation } = require('../boundary/outbox.js');
 const { Request } = require('../boundary/request.js');
 const { thrown } = require('../common/app-functions.js');
 const { wrongType } = require('../common/errors.js');
 const { elapsed, nextTick } = require('../common/timers.js');
-const { TOLERANCE } = require('./expiry.js');
+const { carriesId, fastifySession, isExpressSession, openIdData } = require('./frameworks.js');
 const { Get } = require('./get.js');
 const { GuardedSave } = require('./guarded-save.js');
 const { lifetime, time } = require('./lifetime.js');
-const { Memory, UNKNOWN } = require('./memory.js');
-const { Save, Touch, tellDiscarded } = require('./save.js');
+const { Keep, Memory, UNKNOWN } = require('./memory.js');
+const { DISCARDED, Save, Touch, tellDiscarded } = require('./save.js');
 const { Turns } = require('./turns.js');
 
 /** Between the times that Redis and this process tell, in ms. */
 const CLOCK_TOLERANCE = 100;
 
-/** What is no plain object, of whatever realm, is a framework's session, made for one request. */
-function isLive(session) {
+/** Returns true for an object of the app's own, of whatever realm, and false for one that a framework has made. */
+function isPlain(session) {
   const prototype = Object.getPrototypeOf(session);
-  return prototype !== null && Object.getPrototypeOf(prototype) !== null && !Array.isArray(session);
+  return prototype === null || Object.getPrototypeOf(prototype) === null || Array.isArray(session);
 }
+
+/** Returns true for a request of express-session's middleware, which gives each a session, that has none any more. */
+function hasLostSession(request) {
+  return request?.sessionStore !== undefined && request.headers !== undefined && !('session' in request);
+}
+
+/** connect-redis rounds lifetimes up to whole seconds, and cookies count in them, in ms. */
+const ROUNDING = 1500;
 
 /**
  * The expiry that was loaded, which @fastify/session keeps beside the one that it gives the session at that time. This
@@ -29,7 +36,7 @@ function isLive(session) {
  */
 function loadedExpiry({ cookie }) {
   const expires = cookie?.originalExpires;
-  return expires instanceof Date ? expires.getTime() - TOLERANCE : undefined;
+  return expires instanceof Date ? expires.getTime() - ROUNDING : undefined;
 }
 
 /** What a store does with a single session: what is to be sent for it, and in which order. */
@@ -41,25 +48,28 @@ class Sessions {
   /** Only if sessions are kept in this process. */
   #near;
   #timeout;
+  #isGetOverridden;
   #memory;
   /** Only where conflicts are looked for. */
   #turns;
 
-  constructor({ store, settings, gate, outbox, near, timeout }) {
+  constructor({ store, settings, gate, outbox, near, timeout, isGetOverridden, isQueueFull }) {
     this.#store = store;
     this.#settings = settings;
     this.#gate = gate;
     this.#outbox = outbox;
     this.#near = near;
     this.#timeout = timeout;
-    this.#memory = new Memory({ bases: settings.isGuarded, ends: settings.touchAfter > 0 });
-    if (settings.isGuarded) this.#turns = new Turns(timeout);
+    this.#isGetOverridden = isGetOverridden;
+    const keeps = { bases: settings.isGuarded, ends: settings.touchAfter > 0 };
+    this.#memory = new Memory(keeps, settings.prefix);
+    if (settings.isGuarded) this.#turns = new Turns(timeout, isQueueFull);
   }
 
   /** The same ids mean other sessions. */
   renew() {
     this.#outbox.setPrefix(this.#settings.prefix);
-    this.#memory.clear();
+    this.#memory.renew(this.#settings.prefix);
     this.#near?.renew();
   }
 
@@ -69,37 +79,53 @@ class Sessions {
   }
 
   /**
-   * The live session of a request is made of what `get` gave.
+   * Creates the live session of a request: a known one if `get` returned its data for this id, a new one otherwise.
    *
    * @param create makes it
    */
-  begin(id, loaded, create) {
+  begin(request, loaded, create) {
     this.#gate.open();
-    // Something else than `get` gave, such as a subclass's own: that is what the request starts from.
-    if (this.#settings.isGuarded && this.#memory.recall(loaded, id) === undefined)
-      this.#memory.keep(loaded, id, this.#stringify(loaded), 0);
+    const id = request.sessionID;
+    const record = this.#memory.take(
+      id,
+      loaded,
+      () => carriesId(request, id),
+      (data) => this.#stringify(data),
+    );
     const session = create();
-    if (this.#memory.adopt(session, loaded, id) === undefined) this.#memory.keep(session, id, undefined, 0);
+    this.#memory.adopt(session, record);
     return session;
   }
 
-  /** The session of a request is about to be replaced, by one that may have the same id. */
-  abandon(session) {
-    if (session !== null && typeof session === 'object') this.#memory.keepAbandoned(session);
+  /**
+   * The session of a request is about to be replaced, by one that may have the same id.
+   *
+   * @returns takes the error of the replacement, if there is one
+   */
+  replace(session) {
+    const id = session?.id;
+    if (typeof id !== 'string') return () => {};
+    const memory = this.#memory;
+    const record = memory.recall(session, id) ?? memory.keep(session, id, undefined, 0, undefined);
+    // One that is stored is gone once Redis says so; until then, a save of it finds out by itself.
+    record.isReplaced = record.since === undefined;
+    return (error) => {
+      record.isReplaced = !error;
+    };
   }
 
-  get(sid, callback) {
+  get(sid, callback, isPromised) {
     if (this.#refuses('get', sid, callback)) return;
-    if (this.#turns?.isTaken(this.#settings.prefix + sid)) this.#getLater(sid, callback);
-    else this.#read(sid, callback);
+    if (this.#turns?.isTaken(this.#settings.prefix + sid)) this.#getLater(sid, callback, isPromised);
+    else this.#read(sid, callback, isPromised);
   }
 
   /** Apart, so that no closure costs those that need not wait. */
-  #getLater(sid, callback) {
+  #getLater(sid, callback, isPromised) {
     const prefix = this.#settings.prefix;
     this.#wait(sid, 'get', callback, (settle) => {
-      if (prefix === this.#settings.prefix) this.#read(sid, settle);
-      else this.#ask(sid, settle, undefined);
+      if (prefix === this.#settings.prefix) this.#read(sid, settle, isPromised);
+      else this.#ask(sid, settle, undefined, Keep.NOTHING);
     });
   }
 
@@ -111,82 +137,81 @@ class Sessions {
     );
   }
 
-  #read(sid, callback) {
-    // With express-session, `createSession` sees all that is loaded.
-    const memory = this.#memory.keepsLoaded || this.#store.generate === undefined ? this.#memory : undefined;
-    if (!this.#near?.get(this.#store, sid, callback, memory, this.#settings.decidesExpiry, this.#timeout))
-      this.#ask(sid, callback, memory);
+  #read(sid, callback, isPromised) {
+    let keep = Keep.NOTHING;
+    // Somebody else than express-session's middleware may create a session of a copy.
+    if (this.#store.generate === undefined || this.#isGetOverridden()) keep = Keep.ID;
+    // The middleware's callback calls `createSession` before it returns.
+    else if (isPromised || this.#memory.keepsLoaded) keep = Keep.OBJECT;
+    const { decidesExpiry } = this.#settings;
+    if (!this.#near?.get(this.#store, sid, callback, this.#memory, keep, decidesExpiry, this.#timeout))
+      this.#ask(sid, callback, this.#memory, keep);
   }
 
-  #ask(sid, callback, memory) {
+  #ask(sid, callback, memory, keep) {
     const isTimed = this.#settings.isTimed;
-    const request = new Get(this.#store, callback, sid, memory, isTimed, this.#timeout);
+    const request = new Get(this.#store, callback, sid, memory, keep, isTimed, this.#timeout);
     this.#outbox.add(isTimed ? Operation.GET_TIMED : Operation.GET, request, sid);
   }
 
   set(sid, session, callback, isPromised) {
     if (this.#refuses('set', sid, callback)) return;
-    const record = this.#memory.recall(session, sid);
-    if (record === undefined && this.#isLeftOver(sid, session)) {
-      nextTick(callback, null, null);
-      tellDiscarded(this.#store, sid);
-      return;
-    }
-    let isKnown;
+    let record;
     let ttl;
     let text;
     let failure;
     try {
       ttl = this.#lifetime(session);
-      const since = this.#aliveSince(sid, session, record);
-      isKnown = since !== undefined;
-      if (ttl <= 0 && isKnown) ttl = this.#renewed(session, ttl, since);
+      record = this.#recall(sid, session);
+      if (this.#isLeftOver(sid, session, record)) {
+        nextTick(callback, null, DISCARDED);
+        tellDiscarded(this.#store, sid);
+        return;
+      }
+      if (ttl <= 0) ttl = this.#renewed(sid, session, ttl, record);
       if (ttl > 0) text = this.#stringify(session);
     } catch (error) {
       failure = { error };
     }
     if (failure) nextTick(callback, thrown(failure.error), null);
     else if (ttl <= 0) this.#expire(sid, record, callback, isPromised);
-    else if (this.#settings.isGuarded) this.#saveGuarded(sid, session, callback, record, isKnown, text, ttl);
-    else this.#save(sid, session, callback, record, isKnown, text, ttl);
+    else {
+      const isTracked = this.#isTracked(sid, session, record);
+      const save = this.#settings.isGuarded ? this.#saveGuarded : this.#save;
+      save.call(this, sid, session, callback, record, isTracked, text, ttl);
+    }
   }
 
-  #save(sid, session, callback, record, isKnown, text, ttl) {
-    const isFirst = record?.since === undefined;
+  /** @param isTracked the object is the session of this id, and what destroys that ends it */
+  #save(sid, session, callback, record, isTracked, text, ttl) {
     const ends = this.#settings.touchAfter > 0 ? Date.now() + ttl : 0;
+    const isFirst = record?.since === undefined;
     let kept = record;
     if (record !== undefined) {
       record.ends = ends;
       record.since ??= 0;
-    }
-    // An object of the app's own may be any number of sessions in turn.
-    else if (isLive(session)) kept = this.#remember(session, sid, ends);
-    const operation = isKnown && !this.#settings.saveDestroyed ? Operation.SET_EXISTING : Operation.SET;
+    } else if (isTracked) kept = this.#remember(session, sid, ends);
+    const mayBeGone = isTracked && !isFirst && !this.#settings.saveDestroyed;
+    const operation = mayBeGone ? Operation.SET_EXISTING : Operation.SET;
     const save = new Save(this.#store, callback, session, kept, this.#memory, isFirst);
     this.#outbox.add(operation, save, sid, text, this.#settings.disableTTL ? 0 : ttl);
   }
 
   #remember(session, sid, ends) {
-    const record = this.#memory.keep(session, sid, undefined, ends);
-    if (!(session instanceof Session)) record.since = Date.now();
-    return record;
+    return this.#memory.keep(session, sid, undefined, ends, isExpressSession(session) ? 0 : Date.now());
   }
 
-  #saveGuarded(sid, session, callback, record, isKnown, text, ttl) {
-    const kept = record ?? this.#remember(session, sid, 0);
-    // Loaded, but not by `createSession`: nobody has told which text this object was made of.
-    if (record === undefined && isKnown) kept.base = UNKNOWN;
+  #saveGuarded(sid, session, callback, record, isTracked, text, ttl) {
     const save = {
       outbox: this.#outbox,
       turns: this.#turns,
       prefix: this.#settings.prefix,
       session,
-      record: kept,
+      record: record ?? this.#remember(session, sid, 0),
       text,
       ttl: this.#settings.disableTTL ? 0 : ttl,
       onConflict: this.#settings.onConflict,
-      // An object of the app's own is stored as it is.
-      isRevived: this.#settings.saveDestroyed || !isLive(session),
+      isRevived: this.#settings.saveDestroyed || !isTracked,
       since: elapsed(),
       timeout: this.#timeout,
     };
@@ -201,13 +226,13 @@ class Sessions {
       callback(null, null);
       return;
     }
-    const record = this.#memory.recall(session, sid);
+    let record;
     let ttl;
     let failure;
     try {
       ttl = this.#lifetime(session);
-      const since = ttl <= 0 ? this.#aliveSince(sid, session, record) : undefined;
-      if (since !== undefined) ttl = this.#renewed(session, ttl, since);
+      record = this.#recall(sid, session);
+      if (ttl <= 0) ttl = this.#renewed(sid, session, ttl, record);
     } catch (error) {
       failure = { error };
     }
@@ -286,13 +311,14 @@ class Sessions {
    * anew, as express-session has it at the end of the request. An app that ends a session by its cookie
    * leaves no `originalMaxAge` above 0 there; elsewhere, an expiry that was over when the session was alive.
    */
-  #renewed(session, ttl, since) {
+  #renewed(sid, session, ttl, record) {
     const { cookie } = session;
     const maxAge = cookie?.originalMaxAge;
     if (typeof maxAge !== 'number' || !(maxAge > 0) || !cookie.expires) return ttl;
+    const since = this.#aliveSince(sid, session, record);
     const { expires } = cookie;
     const now = Date.now();
-    if (time(expires) < since || time(expires) > now) return ttl;
+    if (!(time(expires) >= since && time(expires) <= now)) return ttl;
     cookie.expires = new Date(now + maxAge);
     cookie.originalMaxAge = maxAge;
     if (typeof this.#settings.ttl !== 'function') return Math.ceil(maxAge);
@@ -304,31 +330,73 @@ class Sessions {
     return ttl;
   }
 
-  /**
-   * Whether the store has loaded or saved a session, and so does not bring it back: then when it was alive (0 where
-   * that does not matter). Objects of the app's own are stored as they are, and so is what was ended by its own save.
-   */
+  /** When a session was alive that may have grown old since, in ms since 1970; NaN for what is stored as it is. */
   #aliveSince(sid, session, record) {
-    if (!isLive(session)) return undefined;
-    if (record !== undefined) return record.since;
-    if (this.#store.generate !== undefined) return undefined;
-    // One that the app has made by hand, for no request, is new.
-    if (session instanceof Session && session.req?.sessionStore === undefined) return undefined;
-    // Of a framework or a wrapper of this store that makes sessions by itself: the id is all to know them by.
-    const loadedAt = this.#memory.loadedAt(sid);
-    if (loadedAt === undefined) return undefined;
-    return session instanceof Session ? 0 : (loadedExpiry(session) ?? loadedAt);
+    if (this.#isTracked(sid, session, record)) {
+      if (record !== undefined) return record.since ?? Number.NaN;
+      // One that its request has created: only age makes the expiry of express-session's cookies pass by itself.
+      if (session.req?.sessionStore !== undefined) return 0;
+    }
+    const load = isPlain(session) ? undefined : this.#memory.loadOf(sid);
+    return load === undefined ? Number.NaN : (loadedExpiry(session) ?? load.at);
+  }
+
+  /** Returns true if the object is the session of this id, of a framework that makes one for each request. */
+  #isTracked(sid, session, record) {
+    if (isExpressSession(session)) return session.id === sid;
+    const fastify = fastifySession(session);
+    if (fastify !== undefined) return fastify.id === sid;
+    return record !== undefined && openIdData(session) !== undefined;
   }
 
   /**
-   * Whether a session that was never saved was replaced, or destroyed by this process: express-session then takes it
-   * from its request. That of a request that has it is another one, which was given the same id.
+   * The record of a session object under an id. An object that is seen for the first time gets one if there is evidence
+   * that it stems from what `get` returned for the id; see docs/sessions.md.
    */
-  #isLeftOver(sid, session) {
-    const request = session?.req;
-    if (request?.sessionStore === undefined || this.#settings.saveDestroyed) return false;
-    if (this.#memory.wasAbandoned(session)) return true;
-    return request.session !== session && this.#memory.wasDestroyed(sid);
+  #recall(sid, session) {
+    const record = this.#memory.recall(session, sid);
+    if (record !== undefined || Object.getPrototypeOf(session) === null) return record;
+    if (isExpressSession(session)) return session.id === sid ? this.#recallWrapped(sid, session) : undefined;
+    const fastify = fastifySession(session);
+    if (fastify !== undefined)
+      return fastify.id === sid ? this.#recallFastify(sid, session, fastify) : undefined;
+    const data = openIdData(session);
+    return data === undefined ? undefined : this.#memory.recall(data, sid);
+  }
+
+  /** Of a live session that a wrapper of this store has created, without its `createSession`. */
+  #recallWrapped(sid, session) {
+    const record = this.#memory.recallByCookie(session.cookie, sid);
+    if (record !== undefined) return this.#memory.adopt(session, { ...record, other: undefined });
+    if (this.#store.generate !== undefined || !this.#isLoadedBy(session.req, sid)) return undefined;
+    return this.#memory.keep(session, sid, UNKNOWN, 0, 0);
+  }
+
+  #recallFastify(sid, session, { request, hasLoadedData }) {
+    const load = this.#memory.loadOf(sid);
+    if (load === undefined || !(hasLoadedData || this.#isLoadedBy(request, sid))) return undefined;
+    return this.#memory.keep(session, sid, UNKNOWN, 0, loadedExpiry(session) ?? load.at);
+  }
+
+  /** Returns true if a request presents an id, for which `get` last returned a session that is not destroyed here. */
+  #isLoadedBy(request, sid) {
+    const load = this.#memory.loadOf(sid);
+    return load !== undefined && !load.isDestroyed && carriesId(request, sid);
+  }
+
+  /**
+   * Returns true if a session was replaced, or if it was never saved and its request has destroyed it: `destroy` of
+   * express-session removes it from the request.
+   */
+  #isLeftOver(sid, session, record) {
+    if (this.#settings.saveDestroyed) return false;
+    if (record?.isReplaced || record?.since !== undefined) return record.isReplaced;
+    return (
+      isExpressSession(session) &&
+      session.id === sid &&
+      hasLostSession(session.req) &&
+      this.#memory.wasDestroyed(sid)
+    );
   }
 
   #stringify(session) {

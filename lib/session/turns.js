@@ -11,6 +11,8 @@ class Waiting extends AsyncResource {
   #timer;
   #isOver = false;
   #isBeginning = false;
+  /** The one after it in its queue. */
+  next;
 
   constructor(name, callback, begin, limit) {
     super('RedisStore');
@@ -38,6 +40,25 @@ class Waiting extends AsyncResource {
   }
 }
 
+/** Operations on one session that wait, first in first out. */
+class Queue {
+  #first;
+  #last;
+
+  push(waiting) {
+    if (this.#first === undefined) this.#first = waiting;
+    else this.#last.next = waiting;
+    this.#last = waiting;
+  }
+
+  /** Removes and returns the first; undefined if there is none. */
+  shift() {
+    const first = this.#first;
+    this.#first = first?.next;
+    return first;
+  }
+}
+
 /**
  * Whose turn it is, key by key, in a store that looks for conflicts. A save may take several attempts; until it is
  * over, what the app asks for after it waits, so that nothing overtakes it.
@@ -45,12 +66,18 @@ class Waiting extends AsyncResource {
 class Turns {
   /** Those that wait, by the key of a session whose save is under way. */
   #queues = new Map();
+  #count = 0;
   #limit;
+  #isFull;
   #idle = [];
 
-  /** @param limit the time that operations have, in ms */
-  constructor(limit) {
+  /**
+   * @param limit the time that operations have, in ms
+   * @param isFull returns true if so many operations that wait are as many as may wait
+   */
+  constructor(limit, isFull) {
     this.#limit = limit;
+    this.#isFull = isFull;
   }
 
   isTaken(key) {
@@ -58,26 +85,31 @@ class Turns {
   }
 
   take(key) {
-    this.#queues.set(key, []);
+    if (!this.#queues.has(key)) this.#queues.set(key, { waiting: new Queue(), isTaken: true });
+    else this.#queues.get(key).isTaken = true;
   }
 
   /** @param begin gets the callback to be called, which is `callback` until the time is over */
   wait(key, name, callback, begin) {
-    this.#queues.get(key).push(new Waiting(name, callback, begin, this.#limit));
+    if (this.#isFull(this.#count)) {
+      const reason = `${name}: no connection, and ${this.#count} operations wait for earlier saves of their sessions ("maxQueue")`;
+      nextTick(callback, coded(Error, 'ERR_REDIS_QUEUE_FULL', reason), null);
+      return;
+    }
+    this.#count++;
+    this.#queues.get(key).waiting.push(new Waiting(name, callback, begin, this.#limit));
   }
 
   /** The save is over. */
   leave(key) {
     const queue = this.#queues.get(key);
-    this.#queues.delete(key);
-    while (queue.length > 0) {
-      queue.shift().run();
-      const taken = this.#queues.get(key);
-      if (taken !== undefined) {
-        taken.push(...queue);
-        return;
-      }
+    queue.isTaken = false;
+    for (let next = queue.waiting.shift(); next !== undefined; next = queue.waiting.shift()) {
+      this.#count--;
+      next.run();
+      if (queue.isTaken) return;
     }
+    this.#queues.delete(key);
     if (this.#queues.size === 0) for (const resolve of this.#idle.splice(0)) resolve();
   }
 

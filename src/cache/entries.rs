@@ -1,5 +1,6 @@
 //! What is kept, within its bounds.
 
+use crate::session::Clock;
 use quick_cache::unsync;
 use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
 use std::fmt;
@@ -14,12 +15,14 @@ const ENTRY_BYTES: u64 = 224;
 #[derive(PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) text: Box<[u8]>,
-    /// When the key ends, in milliseconds since 1970; `None` for never.
+    /// When the key ends, in milliseconds since 1970 by the clock of the machine; `None` for never.
     pub(crate) ends: Option<u64>,
     /// The same by the steady clock.
     pub(crate) until: Option<Instant>,
-    /// The end that goes in the place of the one in the text, where that is another.
+    /// The end that goes in the place of the one in the text, where that is another, by the clock of JavaScript.
     pub(crate) in_force: Option<u64>,
+    /// That clock.
+    pub(crate) clock: Clock,
 }
 
 impl fmt::Debug for Entry {
@@ -169,6 +172,7 @@ mod tests {
             ends: None,
             until: None,
             in_force: None,
+            clock: Clock::default(),
         }
     }
 

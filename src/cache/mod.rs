@@ -306,6 +306,7 @@ mod tests {
             ends: None,
             until: None,
             in_force: None,
+            clock: Default::default(),
         }
     }
 

@@ -1,9 +1,10 @@
 //! One attempt to connect: from the options to a connection on which we are known.
 
 use super::failure::Failure;
+use super::handshake::Greeting;
 use super::link::Link;
 use super::sentinel::Sentinels;
-use super::{Credentials, handshake, names, tls};
+use super::{Credentials, blocking, handshake, names, tls};
 use crate::options::{Address, ConnectionOptions, Node, TlsOptions};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -28,6 +29,8 @@ pub(super) struct Connector {
     pub(super) tls: Option<tls::Client>,
     pub(super) sentinels: Option<Sentinels>,
     pub(super) credentials: Option<Credentials>,
+    /// What the server let us say last.
+    pub(super) greeting: Greeting,
 }
 
 impl Connector {
@@ -86,6 +89,7 @@ impl Connector {
             &address,
             self.tls.as_ref(),
             self.credentials.as_ref(),
+            &mut self.greeting,
         );
         // A primary that hangs while its sentinels make another one is not to be waited for.
         let link = tokio::select! {
@@ -145,8 +149,8 @@ pub(super) async fn moved(sentinels: Option<&Sentinels>, address: &Address) -> F
 
 /// TLS, ready to be used. Reading the system's roots blocks, so it is not done on the runtime's thread.
 async fn client(settings: TlsOptions) -> Result<tls::Client, Failure> {
-    match tokio::task::spawn_blocking(move || tls::Client::new(&settings)).await {
+    match blocking::run(move || tls::Client::new(&settings)).await {
         Ok(client) => client.map_err(Failure::refused),
-        Err(_) => Err(Failure::lost("TLS could not be set up")),
+        Err(error) => Err(Failure::lost(format!("TLS could not be set up: {error}"))),
     }
 }

@@ -183,6 +183,11 @@ impl Commands {
         (!key.is_empty()).then(|| &self.bytes[key])
     }
 
+    /// Returns the first word of a command.
+    pub(super) fn name(&self, command: usize) -> &[u8] {
+        self.words(command).next().map_or(&[], |(name, _)| name)
+    }
+
     /// The words of a command, and which of them is the key.
     pub(super) fn words(&self, command: usize) -> impl Iterator<Item = (&[u8], bool)> {
         let (mut at, end, key) = match self.list.get(command) {
@@ -267,6 +272,19 @@ impl Commands {
         }
     }
 
+    /// Returns a reply in the form in which Redis sends it: some servers answer a `GET` with a simple string. `OK` and
+    /// `PONG` are no such values, but the replies to other commands.
+    pub(super) fn normalized(&self, command: usize, value: Value) -> Value {
+        match value {
+            Value::SimpleString(text)
+                if !text.is_empty() && text != "PONG" && self.name(command) == b"GET" =>
+            {
+                Value::BulkString(text.into_bytes())
+            }
+            value => value,
+        }
+    }
+
     pub(super) fn expect(&self, command: usize) -> Expect {
         self.list
             .get(command)
@@ -331,6 +349,9 @@ mod tests {
         assert!(commands.expects(0, &Value::Nil));
         assert!(commands.expects(0, &Value::BulkString(Vec::new())));
         assert!(!commands.expects(0, &Value::Okay));
+        let simple = |text: &str| commands.normalized(0, Value::SimpleString(text.into()));
+        assert_eq!(simple("{}"), Value::BulkString(b"{}".to_vec()));
+        assert!(!commands.expects(0, &simple("PONG")));
         assert!(!commands.expects(0, &Value::Int(1)));
     }
 }

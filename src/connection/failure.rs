@@ -13,6 +13,12 @@ pub(super) struct Failure {
 pub(super) enum FailureKind {
     /// The server could not be reached, or the connection was cut.
     Lost,
+    /// The server ended a connection on which it was greeted. It may not know a command of the greeting.
+    HungUp,
+    /// A proxy has lost its server, or one of several.
+    Upstream,
+    /// The server's bytes make no reply, or not one to what it was asked.
+    Unreadable,
     /// The server did not answer in time.
     Silent,
     /// The server's answer, where a further attempt will not change it by itself.
@@ -24,6 +30,27 @@ impl Failure {
         Self {
             cause: cause.to_string(),
             kind: FailureKind::Lost,
+        }
+    }
+
+    pub(super) fn unreadable(cause: impl ToString) -> Self {
+        Self {
+            cause: cause.to_string(),
+            kind: FailureKind::Unreadable,
+        }
+    }
+
+    pub(super) fn hung_up(cause: impl ToString) -> Self {
+        Self {
+            cause: cause.to_string(),
+            kind: FailureKind::HungUp,
+        }
+    }
+
+    pub(super) fn upstream(cause: impl ToString) -> Self {
+        Self {
+            cause: cause.to_string(),
+            kind: FailureKind::Upstream,
         }
     }
 
@@ -60,7 +87,7 @@ impl Failure {
 
     /// Commands and replies are out of step: a later reply would reach another's request.
     pub(super) fn out_of_step() -> Self {
-        Self::lost("the server sent a reply that does not fit")
+        Self::unreadable("the server sent a reply that does not fit")
     }
 
     pub(super) fn closed() -> Self {
@@ -75,7 +102,7 @@ impl From<RedisError> for Failure {
             Self::lost(error)
         } else {
             // The codec's own words quote what it read.
-            Self::lost("the server sent what is not Redis's protocol")
+            Self::unreadable("the server sent what is not Redis's protocol")
         }
     }
 }

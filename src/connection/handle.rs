@@ -7,7 +7,7 @@ use super::job::{Gather, Job, Reply, Settle};
 use super::shared::Shared;
 use super::status::Watch;
 use super::tracking::Tracking;
-use super::{Executor, Port, client, cluster, supervisor};
+use super::{Executor, Port, client, clock, cluster, supervisor};
 use crate::cache::Cache;
 use crate::error::Error;
 use crate::options::{Address, ConnectionOptions};
@@ -17,7 +17,7 @@ use std::sync::{Arc, Weak};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
-use tokio::time::{Duration, Instant, timeout};
+use tokio::time::{Duration, timeout};
 
 /// The nodes that together hold every key once.
 #[derive(Debug)]
@@ -103,6 +103,11 @@ impl Connection {
         (connection, task.abort_handle())
     }
 
+    /// Returns how many connections to the server, or to nodes of the cluster, have been made.
+    pub(crate) fn connections(&self) -> u64 {
+        self.shared.health.connections()
+    }
+
     /// The server as errors name it.
     pub(crate) fn server(&self) -> &str {
         &self.shared.server
@@ -146,7 +151,7 @@ impl Connection {
             }
         }
         commands.node = self.node;
-        let deadline = Instant::now() + self.shared.command_timeout;
+        let deadline = clock::now() + self.shared.command_timeout;
         let job = Job::new(commands, accepted, deadline, settle);
         self.shared
             .queued

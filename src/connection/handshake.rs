@@ -1,26 +1,76 @@
 //! What is said on a connection before it is used: who we are, which database, what else the server is to do.
 
 use super::commands::{Access, Commands, Expect};
-use super::failure::Failure;
+use super::failure::{Failure, FailureKind};
 use super::link::Link;
 use super::{Credentials, tls};
 use crate::error::Error;
 use crate::options::{Address, ConnectionOptions, Membership, Secret};
 use redis::Value;
+use std::mem;
 
 const CLIENT_NAME: &str = concat!(env!("CARGO_PKG_NAME"), ":", env!("CARGO_PKG_VERSION"));
 
-/// A connection to an address that is ready to be used.
+/// What is said on a new connection. Some proxies hang up on commands that they do not know.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) enum Greeting {
+    #[default]
+    Full,
+    /// Without `HELLO`: a password goes by `AUTH`.
+    Older,
+    /// Only what the connection cannot be used without, or a `PING`.
+    Shortest,
+}
+
+/// A connection to an address that is ready to be used. Where the server hangs up, it is greeted with less.
+/// `known` is the greeting that it accepted last.
 pub(super) async fn establish(
     options: &ConnectionOptions,
     address: &Address,
     tls: Option<&tls::Client>,
     credentials: Option<&Credentials>,
+    known: &mut Greeting,
+) -> Result<Link, Failure> {
+    let greet = |greeting| greet(options, address, tls, credentials, greeting);
+    let first = mem::take(known);
+    let mut outcome = greet(first).await;
+    // A server of sentinels is no proxy, and must be asked for its role.
+    if matches!(options.address, Address::Sentinel(_)) {
+        return outcome;
+    }
+    for greeting in [Greeting::Older, Greeting::Shortest] {
+        match &outcome {
+            Err(failure) if matches!(failure.kind, FailureKind::HungUp) => {}
+            _ => break,
+        }
+        outcome = greet(greeting).await;
+        if outcome.is_ok() {
+            // It may have hung up for another reason, such as its restart.
+            let full = greet(Greeting::Full).await;
+            // The cache needs what the shorter ones leave out.
+            if full.is_err() && options.cache.is_none() {
+                *known = greeting;
+            }
+            return full.or(outcome);
+        }
+    }
+    if outcome.is_ok() {
+        *known = first;
+    }
+    outcome
+}
+
+async fn greet(
+    options: &ConnectionOptions,
+    address: &Address,
+    tls: Option<&tls::Client>,
+    credentials: Option<&Credentials>,
+    greeting: Greeting,
 ) -> Result<Link, Failure> {
     let mut link = Link::open(address, tls).await?;
     let user = User::new(options, credentials);
-    let set_up = SetUp::new(options);
-    let replies = introduce(&mut link, options, &user, &set_up.commands).await?;
+    let set_up = SetUp::new(options, greeting);
+    let replies = introduce(&mut link, options, &user, greeting, &set_up.commands).await?;
     set_up.check(&mut link, options, replies)?;
     Ok(link)
 }
@@ -31,19 +81,24 @@ async fn introduce(
     link: &mut Link,
     options: &ConnectionOptions,
     user: &User<'_>,
+    greeting: Greeting,
     rest: &Commands,
 ) -> Result<Vec<Value>, Failure> {
-    let hello = user.hello();
-    let mut replies = link.exchange(&hello.followed_by(rest)).await?;
-    let others = replies.split_off(hello.len());
-    let Some(refusal) = replies.first().and_then(|reply| refusal(options, reply)) else {
-        return Ok(others);
-    };
-    if refusal.is_about_credentials() || refusal.is_passing() {
-        return Err(Failure::replied(refusal));
-    }
-    if options.cache.is_some() {
-        link.note_deaf(|| format!("it has no RESP3 ({refusal})"));
+    if greeting == Greeting::Full {
+        let hello = user.hello();
+        let mut replies = link.exchange(&hello.followed_by(rest)).await?;
+        let others = replies.split_off(hello.len());
+        let Some(refusal) = replies.first().and_then(|reply| refusal(options, reply)) else {
+            return Ok(others);
+        };
+        if user.is_refused(&refusal) || refusal.is_passing() {
+            return Err(Failure::replied(refusal));
+        }
+        if options.cache.is_some() {
+            link.note_deaf(|| format!("it has no RESP3 ({refusal})"));
+        }
+    } else if options.cache.is_some() {
+        link.note_deaf(|| "it hangs up on HELLO or CLIENT".to_owned());
     }
     // A server or a proxy that has no HELLO.
     let authentication = user.authentication();
@@ -64,7 +119,7 @@ struct SetUp {
 }
 
 impl SetUp {
-    fn new(options: &ConnectionOptions) -> Self {
+    fn new(options: &ConnectionOptions, greeting: Greeting) -> Self {
         let mut commands = Commands::default();
         let mut ask = |expect, words: &[&[u8]]| {
             commands.add(Access::Write, expect, None, words);
@@ -77,6 +132,16 @@ impl SetUp {
         }
         if options.membership == Membership::Reader {
             required = say(&[b"READONLY"]);
+        }
+        if greeting == Greeting::Shortest {
+            // Shows that the server answers, whatever it answers.
+            ask(Expect::Any, &[b"PING"]);
+            return Self {
+                commands,
+                required,
+                tracking: None,
+                role: None,
+            };
         }
         // For whoever reads CLIENT LIST. Servers before 7.2 do not know SETINFO, and an ACL may forbid
         // both: the connection is as good without.
@@ -165,6 +230,16 @@ impl<'a> User<'a> {
 
     pub(super) fn of(username: Option<&'a str>, password: Option<&'a Secret>) -> Self {
         Self { username, password }
+    }
+
+    /// Returns true if the error to a `HELLO` says that the server does not let this user in. A proxy that does not
+    /// read the password in it asks for one.
+    fn is_refused(&self, refusal: &Error) -> bool {
+        match refusal.reply() {
+            "NOAUTH" => self.password.is_none(),
+            "NOPERM" => false,
+            _ => refusal.is_about_credentials(),
+        }
     }
 
     fn hello(&self) -> Commands {

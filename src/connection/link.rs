@@ -1,9 +1,11 @@
 //! An open connection: bytes out, replies in, in the order in which the server sent them.
 
+use super::clock;
 use super::codec::Codec;
 use super::commands::Commands;
-use super::failure::Failure;
+use super::failure::{Failure, FailureKind};
 use super::{socket, tls};
+use crate::error::Error;
 use crate::options::Address;
 use futures_util::{FutureExt, Stream};
 use redis::Value;
@@ -21,6 +23,8 @@ use tokio_util::codec::FramedRead;
 struct Ear {
     half: ReadHalf<socket::Socket>,
     heard: Instant,
+    /// Bytes read since the beginning.
+    received: u64,
     /// How often it may still be read from before others have their turn.
     reads_left: u32,
 }
@@ -39,7 +43,8 @@ impl AsyncRead for Ear {
         let before = buf.filled().len();
         let result = Pin::new(&mut self.half).poll_read(cx, buf);
         if buf.filled().len() > before {
-            self.heard = Instant::now();
+            self.received += (buf.filled().len() - before) as u64;
+            self.heard = clock::now();
         }
         result
     }
@@ -83,12 +88,13 @@ impl Link {
 
     fn new(socket: socket::Socket) -> Self {
         let (half, writer) = tokio::io::split(socket);
-        let now = Instant::now();
+        let now = clock::now();
         Self {
             replies: FramedRead::with_capacity(
                 Ear {
                     half,
                     heard: now,
+                    received: 0,
                     reads_left: 0,
                 },
                 Codec::default(),
@@ -149,6 +155,18 @@ impl Link {
         self.replies.get_ref().heard
     }
 
+    pub(super) fn received(&self) -> u64 {
+        self.replies.get_ref().received
+    }
+
+    /// The process was stopped: what was noted before this was noticed must not lie in the future.
+    pub(super) fn note_stop(&mut self) {
+        let now = clock::now();
+        self.wrote = self.wrote.min(now);
+        let ear = self.replies.get_mut();
+        ear.heard = ear.heard.min(now);
+    }
+
     /// The next reply. Writes what is queued meanwhile. Nothing is lost when it is dropped.
     pub(super) async fn next(&mut self) -> Result<Value, Failure> {
         poll_fn(|cx| self.poll(cx)).await
@@ -184,7 +202,7 @@ impl Link {
                 Poll::Ready(Ok(count)) => {
                     self.out.advance(count);
                     self.written += count as u64;
-                    self.wrote = Instant::now();
+                    self.wrote = clock::now();
                     self.unflushed = true;
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
@@ -220,12 +238,17 @@ impl Link {
                 Ok(value) => replies.push(value),
                 // What the server said last is why it hung up.
                 Err(failure) => {
-                    return Err(match replies.pop() {
-                        Some(Value::ServerError(error)) => Failure::lost(format!(
-                            "the server said {}: {}, and closed the connection",
-                            error.code(),
-                            error.details().unwrap_or_default()
-                        )),
+                    return Err(match (replies.pop(), &failure.kind) {
+                        (Some(Value::ServerError(error)), _) => {
+                            let (code, details) = (error.code(), error.details());
+                            let error = Error::from_reply("the server", code, details);
+                            let cause = format!("{error}, and closed the connection");
+                            match error.is_passing() || error.reply() == "WRONGPASS" {
+                                true => Failure::lost(cause),
+                                false => Failure::hung_up(cause),
+                            }
+                        }
+                        (_, FailureKind::Lost) => Failure::hung_up(failure.cause),
                         _ => failure,
                     });
                 }

@@ -18,10 +18,15 @@
 //!   [`trust`]: whether the server is the one that is meant.
 //! - [`flights`]: reads that share a command.
 //! - [`tracking`]: what the server tells of keys that were read.
+//! - [`substitutes`]: what is sent in place of commands that are denied.
+//! - [`blocking`]: work that blocks a thread.
+//! - [`clock`]: time without the periods in which the process was stopped.
 //! - [`status`]: what a connection tells those who watch it.
 
 mod attempt;
+mod blocking;
 mod client;
+pub(crate) mod clock;
 mod cluster;
 mod codec;
 mod commands;
@@ -40,6 +45,7 @@ mod sentinel;
 mod shared;
 mod socket;
 mod status;
+mod substitutes;
 mod supervisor;
 pub(crate) mod tls;
 mod tracking;

@@ -3,6 +3,7 @@
 //! The system's own look-up blocks a thread, for as long as it takes, and cannot be given up. So there is one
 //! at a time for each name, however many wait for it and however often they have given it up.
 
+use super::blocking;
 use futures_util::FutureExt;
 use futures_util::future::Shared;
 use std::cell::RefCell;
@@ -11,7 +12,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use tokio::sync::oneshot;
-use tokio::task::{spawn, spawn_blocking};
+use tokio::task::spawn;
 
 /// Without ports.
 type Answer = Result<Arc<[SocketAddr]>, (io::ErrorKind, String)>;
@@ -64,12 +65,12 @@ fn begin(
     // A task of its own: an answer that nobody waited for must not be there for who comes later.
     spawn(async move {
         let name = host.clone();
-        let answer = spawn_blocking(move || resolve(&name)).await;
+        let answer = blocking::run(move || resolve(&name)).await;
         UNDER_WAY.with_borrow_mut(|lookups| lookups.remove(&host));
         let answer = match answer {
             Ok(Ok(addresses)) => Ok(addresses.into()),
             Ok(Err(error)) => Err((error.kind(), error.to_string())),
-            Err(error) => Err((io::ErrorKind::Other, error.to_string())),
+            Err(error) => Err((error.kind(), format!("its name was not looked up: {error}"))),
         };
         // All who waited may have given up.
         let _ = sender.send(answer);

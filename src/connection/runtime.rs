@@ -13,9 +13,6 @@ use std::thread::JoinHandle;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
-/// Such as those of a large cluster, when nobody answers for them.
-const MOST_BLOCKING: usize = 128;
-
 #[derive(Debug)]
 pub(crate) struct Runtime {
     registry: Arc<Registry>,
@@ -41,13 +38,9 @@ impl Runtime {
     }
 
     fn start() -> io::Result<Self> {
-        // Blocking threads look up names and read the system's certificates, and leave when idle. There are as
-        // many as there may be names that are slow to be found without others having to wait.
         let runtime = Builder::new_current_thread()
             .enable_io()
             .enable_time()
-            .max_blocking_threads(MOST_BLOCKING)
-            .thread_keep_alive(std::time::Duration::from_secs(1))
             .build()?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -56,7 +49,6 @@ impl Runtime {
             .spawn(move || {
                 // Ends when the sender is dropped; what is still under way is dropped with it.
                 let _ = runtime.block_on(stopped);
-                // Not to wait for a name resolution that hangs.
                 runtime.shutdown_background();
             })?;
         Ok(Self {
@@ -89,26 +81,5 @@ impl Drop for Runtime {
             let _ = thread.join();
         }
         crate::worker::stop();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::mpsc::channel;
-    use std::time::Duration;
-
-    #[test]
-    fn names_that_are_slow_to_be_found_keep_no_other_waiting() {
-        let runtime = Runtime::start().expect("a runtime");
-        let mut hanging = Vec::new();
-        for _ in 1..MOST_BLOCKING {
-            let (end, ended) = channel::<()>();
-            runtime.handle.spawn_blocking(move || ended.recv());
-            hanging.push(end);
-        }
-        let (found, finds) = channel();
-        runtime.handle.spawn_blocking(move || found.send(()));
-        assert!(finds.recv_timeout(Duration::from_secs(10)).is_ok());
     }
 }

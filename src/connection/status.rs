@@ -1,7 +1,7 @@
 //! What a connection tells those who watch it.
 
 use crate::error::Error;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 
 /// What happened to a connection.
@@ -84,6 +84,8 @@ pub(super) struct Down {
 #[derive(Debug)]
 pub(super) struct Health {
     ready: AtomicBool,
+    /// Counts the connections that were made.
+    connections: AtomicU64,
     down: Mutex<Down>,
 }
 
@@ -91,6 +93,7 @@ impl Default for Health {
     fn default() -> Self {
         Self {
             ready: AtomicBool::new(false),
+            connections: AtomicU64::new(0),
             down: Mutex::new(Down {
                 attempts: 0,
                 cause: "still connecting".into(),
@@ -106,7 +109,19 @@ impl Health {
     }
 
     pub(super) fn set_ready(&self, ready: bool) {
+        if ready {
+            self.note_connection();
+        }
         self.ready.store(ready, Ordering::Relaxed);
+    }
+
+    /// A connection was made; in a cluster, one to any of the nodes.
+    pub(super) fn note_connection(&self) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
     }
 
     pub(super) fn down(&self) -> Down {

@@ -278,6 +278,7 @@ mod tests {
             ends: None,
             until: None,
             in_force: None,
+            clock: Default::default(),
         };
         cache.keep(cache.ticket(), b"k", entry);
         (tracking, cache, told)

@@ -5,6 +5,7 @@ mod url;
 pub(crate) use self::url::parse_url;
 
 use crate::cache::CacheOptions;
+use crate::redaction::register;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,12 +21,14 @@ pub(crate) const DEFAULT_PORT: u16 = 6379;
 /// The port at which sentinels listen where nothing else is said.
 const SENTINEL_PORT: u16 = 26379;
 
-/// A text that never shows itself.
+/// A text that never shows itself, and that [`redact`](crate::redaction::redact) removes from other texts.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Secret(String);
+pub(crate) struct Secret(Arc<str>);
 
 impl Secret {
     pub(crate) fn new(text: String) -> Self {
+        let text = text.into();
+        register(&text);
         Self(text)
     }
 

@@ -1,7 +1,7 @@
 //! A batch of requests, taken in its order: what is sent together, and what runs on as a task of its own.
 
 use super::eager::begun;
-use super::expiry::{self, TellEnd};
+use super::expiry::{Clock, TellEnd};
 use super::near::Mark;
 use super::piece::{Piece, Stored};
 use super::sent::{Sent, read};
@@ -20,12 +20,13 @@ const MOST_REQUESTS: usize = 128;
 
 impl Sessions {
     /// Sends the requests of one batch in order; walks and the end run on as tasks of their own. `marks`
-    /// were made when the batch was issued.
+    /// were made when the batch was issued, and `clock` is that of JavaScript at that time.
     pub(crate) fn run<A: Answers>(
         &self,
         requests: &[Request],
         bytes: &[u8],
         marks: Vec<Mark>,
+        clock: Clock,
         answers: &Arc<A>,
         tasks: &Handle,
     ) {
@@ -33,6 +34,7 @@ impl Sessions {
         let mut batch = Batch {
             sessions: self,
             bytes,
+            clock,
             answers,
             tasks,
             piece: Piece::with_room(Instant::now(), room, bytes.len()),
@@ -50,6 +52,7 @@ struct Batch<'a, A: Answers> {
     sessions: &'a Sessions,
     /// The ids, values and bases of its requests.
     bytes: &'a [u8],
+    clock: Clock,
     answers: &'a Arc<A>,
     tasks: &'a Handle,
     /// What is to be sent next.
@@ -102,8 +105,9 @@ impl<A: Answers> Batch<'_, A> {
             let unanswered = Unanswered::new(self.answers, vec![Some(named)]);
             let under_way = self.sessions.begin();
             let server = connection.server().to_owned();
+            let clock = self.clock;
             move |text: &Reply, left: &Reply| {
-                let now = expiry::now();
+                let now = clock.now();
                 unanswered.finish(read(tell_end, &server, now, text.clone(), left.clone()));
                 drop(under_way);
             }
@@ -121,7 +125,11 @@ impl<A: Answers> Batch<'_, A> {
         self.send();
         let answers = Arc::clone(self.answers);
         // It holds what closing waits for by itself.
-        self.begin(self.sessions.clone().page(walk, request, answers), None);
+        let page = self
+            .sessions
+            .clone()
+            .page(walk, request, self.clock, answers);
+        self.begin(page, None);
     }
 
     fn close(&mut self, request: RequestId) {
@@ -151,7 +159,7 @@ impl<A: Answers> Batch<'_, A> {
         if piece.len() == 0 {
             return;
         }
-        let (commands, sent) = Sent::of(piece, self.sessions, self.answers, self.tasks);
+        let (commands, sent) = Sent::of(piece, self.sessions, self.clock, self.answers, self.tasks);
         self.sessions.connection().send(commands, Box::new(sent));
     }
 }

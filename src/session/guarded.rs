@@ -6,13 +6,13 @@
 use super::merge::{merge, same_content};
 use super::{Answer, Sessions, unexpected};
 use crate::cache::Writing;
-use crate::connection::{Access, Commands, Connection, Expect, Reply};
+use crate::connection::{Access, Commands, Connection, Expect, Reply, clock};
 use crate::error::Error;
 use crate::worker::{self, LONG};
 use redis::Value;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::time::{Instant, timeout_at};
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::time::Instant;
 
 /// For servers without `SET … IFEQ`. Stores `ARGV[1]` for `ARGV[2]` ms (0: without an end) if `ARGV[3]` is
 /// stored or, without an `ARGV[3]`, nothing is, and says so by an array, which no JavaScript client takes
@@ -29,11 +29,31 @@ const SCRIPT_SHA1: &str = "995f2c552b430d9883a34c6acc8877fa929bf6bd";
 const UNKNOWN: &str = "what this request loaded is not known, since its session was not made by the store's \
     createSession";
 
-/// How the server compares and sets. Found out by trying, and kept: a server that is replaced by one of
-/// another version is served as well, if not by its best way.
-#[derive(Debug, Default)]
+/// How the server compares and sets. Found out by trying, for each connection: after a reconnect, it may be
+/// another server.
+#[derive(Debug)]
 pub(super) struct Dialect {
-    needs_script: AtomicBool,
+    /// The number of the connection that needs the script.
+    scripted: AtomicU64,
+}
+
+impl Default for Dialect {
+    fn default() -> Self {
+        Self {
+            scripted: AtomicU64::new(u64::MAX),
+        }
+    }
+}
+
+impl Dialect {
+    fn needs_script(&self, connection: &Connection) -> bool {
+        self.scripted.load(Ordering::Relaxed) == connection.connections()
+    }
+
+    fn note_script(&self, connection: &Connection) {
+        self.scripted
+            .store(connection.connections(), Ordering::Relaxed);
+    }
 }
 
 /// What has to hold for a save.
@@ -89,8 +109,13 @@ enum Next {
 
 impl Guarded {
     /// The first attempt, as a command among others.
-    pub(super) fn begin(&self, dialect: &Dialect, commands: &mut Commands) -> Means {
-        let means = if dialect.needs_script.load(Ordering::Relaxed) {
+    pub(super) fn begin(
+        &self,
+        dialect: &Dialect,
+        connection: &Connection,
+        commands: &mut Commands,
+    ) -> Means {
+        let means = if dialect.needs_script(connection) {
             Means::Named
         } else {
             Means::Native
@@ -133,11 +158,11 @@ impl Guarded {
     pub(super) fn settle(
         &self,
         dialect: &Dialect,
-        server: &str,
+        connection: &Connection,
         means: Means,
         reply: Reply,
     ) -> Result<Answer, Attempt> {
-        match outcome(dialect, server, means, self.base.as_deref(), reply) {
+        match outcome(dialect, connection, means, self.base.as_deref(), reply) {
             Outcome::Stored => Ok(Answer::Done),
             Outcome::Missing => Ok(Answer::Missing),
             Outcome::Failed(error) => Ok(Answer::Failed("set", error)),
@@ -162,12 +187,12 @@ impl Guarded {
         let connection = sessions.connection();
         let waited = connection.command_timeout();
         let deadline = self.since + waited;
-        let answer = timeout_at(
+        let answer = clock::timeout_at(
             deadline,
             self.contend(connection, &sessions.dialect, attempt),
         )
         .await
-        .unwrap_or_else(|_| {
+        .unwrap_or_else(|| {
             let server = connection.server().to_owned();
             Answer::Failed("set", Error::Contended { server, waited })
         });
@@ -183,7 +208,6 @@ impl Guarded {
         dialect: &Dialect,
         Attempt { mut means, found }: Attempt,
     ) -> Answer {
-        let server = connection.server();
         let mut expected = found;
         loop {
             // An attempt that the server did not know is made again as it was.
@@ -202,7 +226,7 @@ impl Guarded {
                 self.add(&mut commands, means, against, &value);
                 let reply = connection.query(commands).await.pop();
                 let reply = reply.unwrap_or(Err(Error::Abandoned));
-                match outcome(dialect, server, means, against, reply) {
+                match outcome(dialect, connection, means, against, reply) {
                     Outcome::Stored => return Answer::Done,
                     Outcome::Missing => return Answer::Missing,
                     Outcome::Failed(error) => return Answer::Failed("set", error),
@@ -279,20 +303,41 @@ fn further(means: Means) -> Means {
     }
 }
 
+/// Returns true if the server does not know the arguments of a command, rather than refusing what it was asked.
+fn is_syntax_unknown(error: &Error) -> bool {
+    let Error::Reply { reply, message, .. } = error else {
+        return false;
+    };
+    let message = message.to_ascii_lowercase();
+    reply == "ERR"
+        && [
+            "syntax",
+            "argument",
+            "unknown",
+            "unsupported",
+            "not support",
+        ]
+        .iter()
+        .any(|words| message.contains(words))
+}
+
 fn outcome(
     dialect: &Dialect,
-    server: &str,
+    connection: &Connection,
     means: Means,
     expected: Option<&[u8]>,
     reply: Reply,
 ) -> Outcome {
     let value = match reply {
         Ok(value) => value,
-        Err(Error::Reply { ref reply, .. }) if means == Means::Native && reply == "ERR" => {
-            dialect.needs_script.store(true, Ordering::Relaxed);
+        Err(error) if means == Means::Native && is_syntax_unknown(&error) => {
+            dialect.note_script(connection);
             return Outcome::Unknown;
         }
-        Err(Error::Reply { ref reply, .. }) if means == Means::Named && reply == "NOSCRIPT" => {
+        Err(error)
+            if means == Means::Named
+                && (error.reply() == "NOSCRIPT" || error.is_command_denied()) =>
+        {
             return Outcome::Unknown;
         }
         Err(error) => return Outcome::Failed(error),
@@ -306,7 +351,7 @@ fn outcome(
         (Means::Named | Means::Whole, Value::Array(_), _) => Outcome::Stored,
         (_, Value::BulkString(text), _) => Outcome::Found(text),
         (_, Value::Nil, Some(_)) => Outcome::Missing,
-        (_, value, _) => Outcome::Failed(unexpected(server, &value)),
+        (_, value, _) => Outcome::Failed(unexpected(connection.server(), &value)),
     }
 }
 
@@ -357,6 +402,34 @@ mod tests {
             words(&new, Means::Whole),
             ["EVAL", SCRIPT, "1", "k", "m", "0"]
         );
+    }
+
+    #[test]
+    fn only_arguments_that_the_server_does_not_know_make_it_need_the_script() {
+        for (code, details, is_unknown) in [
+            ("ERR", "syntax error", true),
+            ("ERR", "Syntax error in SET", true),
+            ("ERR", "unknown argument 'IFEQ'", true),
+            (
+                "ERR",
+                "string exceeds maximum allowed size (proto-max-bulk-len)",
+                false,
+            ),
+            ("ERR", "invalid expire time in 'set' command", false),
+            (
+                "NOPERM",
+                "User app has no permissions to run the 'set' command",
+                false,
+            ),
+            (
+                "OOM",
+                "command not allowed when used memory > 'maxmemory'.",
+                false,
+            ),
+        ] {
+            let error = Error::from_reply("redis://h:1", code, Some(details));
+            assert_eq!(is_syntax_unknown(&error), is_unknown, "{details}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! A page takes bounded steps, whatever the number of sessions: a few `SCAN`s, and the commands on a chunk of
 //! keys. The next is begun when it is asked for: who reads slowly is not overrun.
 
-use super::expiry::{TellEnd, now};
+use super::expiry::{Clock, TellEnd, Timestamp};
 use super::scan::Scan;
 use super::sent::remaining_of;
 use super::texts::Texts;
@@ -153,7 +153,13 @@ impl Sessions {
     }
 
     /// Gives the next page of a listing.
-    pub(super) async fn page<A: Answers>(self, walk: WalkId, request: RequestId, answers: Arc<A>) {
+    pub(super) async fn page<A: Answers>(
+        self,
+        walk: WalkId,
+        request: RequestId,
+        clock: Clock,
+        answers: Arc<A>,
+    ) {
         let Some(open) = self.walks.get(walk) else {
             // It is asked for again only by mistake, once it has ended.
             Unanswered::one(&answers, request, "scan").finish(Answer::Done);
@@ -164,7 +170,7 @@ impl Sessions {
         let mut position = open.walk.lock().await;
         let page = match position.ready.take() {
             Some(page) => page,
-            None => self.prepare(listing, &mut position).await,
+            None => self.prepare(listing, clock, &mut position).await,
         };
         let goes_on = matches!(page.last, Answer::More);
         if !goes_on {
@@ -175,18 +181,20 @@ impl Sessions {
         unanswered.finish(page.last);
         // A scan may be left half-way: there, what nobody has asked for yet is not fetched.
         if goes_on && listing != Listing::Scan {
-            position.ready = Some(self.prepare(listing, &mut position).await);
+            position.ready = Some(self.prepare(listing, clock, &mut position).await);
         }
     }
 
-    async fn prepare(&self, listing: Listing, walk: &mut Walk) -> Page {
-        self.fill(listing, walk).await.unwrap_or_else(|error| Page {
-            items: Vec::new(),
-            last: Answer::Failed(listing.name(), error),
-        })
+    async fn prepare(&self, listing: Listing, clock: Clock, walk: &mut Walk) -> Page {
+        self.fill(listing, clock, walk)
+            .await
+            .unwrap_or_else(|error| Page {
+                items: Vec::new(),
+                last: Answer::Failed(listing.name(), error),
+            })
     }
 
-    async fn fill(&self, listing: Listing, walk: &mut Walk) -> Result<Page, Error> {
+    async fn fill(&self, listing: Listing, clock: Clock, walk: &mut Walk) -> Result<Page, Error> {
         let enough = match listing {
             Listing::Ids => 1,
             Listing::All | Listing::Scan => CHUNK_KEYS,
@@ -200,7 +208,7 @@ impl Sessions {
                     Listing::Scan => TellEnd::Always,
                     Listing::Ids | Listing::All => TellEnd::WhereOther,
                 };
-                self.read(&walk.scan.keys, found, tell_end).await?
+                self.read(&walk.scan.keys, found, tell_end, clock).await?
             }
         };
         let is_last = walk.found.len() == 0 && walk.scan.is_at_end();
@@ -214,6 +222,7 @@ impl Sessions {
         keys: &Arc<Keys>,
         found: Vec<Vec<u8>>,
         tell_end: TellEnd,
+        clock: Clock,
     ) -> Result<Vec<Answer>, Error> {
         let mut commands = Commands::default();
         for key in &found {
@@ -227,7 +236,8 @@ impl Sessions {
         };
         let is_long = replies.iter().map(bytes).sum::<usize>() > LONG;
         let keys = Arc::clone(keys);
-        let items = move || items(&keys, found, replies, tell_end);
+        let now = clock.now();
+        let items = move || items(&keys, found, replies, tell_end, now);
         if is_long {
             return worker::compute(items)
                 .await
@@ -243,9 +253,9 @@ fn items(
     found: Vec<Vec<u8>>,
     replies: Vec<Reply>,
     tell_end: TellEnd,
+    now: Timestamp,
 ) -> Result<Vec<Answer>, Error> {
     let mut replies = replies.into_iter();
-    let now = now();
     let mut items = Vec::with_capacity(2 * found.len());
     for key in found {
         let (text, left) = (replies.next(), replies.next());

@@ -40,7 +40,7 @@ mod texts;
 mod unanswered;
 mod value;
 
-pub(crate) use self::expiry::TellEnd;
+pub(crate) use self::expiry::{Clock, TellEnd};
 pub(crate) use self::guarded::Rule;
 pub(crate) use self::listing::{Listing, WalkId, Walks};
 

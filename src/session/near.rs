@@ -1,6 +1,6 @@
 //! Sessions that are kept near: what may be answered from the cache, and what goes into it.
 
-use super::expiry::{NEVER, Remaining, in_force};
+use super::expiry::{Clock, NEVER, Remaining, in_force, machine_now};
 use super::sent::remaining_of;
 use super::{Bulk, One, Operation, Request, Sessions};
 use crate::cache::{Entry, Stats, Ticket, Writing};
@@ -74,14 +74,16 @@ impl Sessions {
         }
     }
 
-    /// The session under an id, if it is kept and may be given out. `key` is room for its key.
-    pub(crate) fn kept(&self, id: &[u8], key: &mut Vec<u8>) -> Option<Kept> {
+    /// The session under an id, if it is kept and may be given out. `key` is room for its key, `date` what JavaScript's
+    /// clock says.
+    pub(crate) fn kept(&self, id: &[u8], key: &mut Vec<u8>, date: f64) -> Option<Kept> {
         let cache = self.connection().cache()?;
         self.keys.key_into(id, key);
         let (entry, now) = cache.look_up(key)?;
+        let clock = Clock::at(now.wall, date);
         Some(Kept {
-            shown: shown(&entry, now.wall),
-            ends: entry.ends.unwrap_or(NEVER),
+            shown: shown(&entry, now.wall, clock),
+            ends: entry.ends.map_or(NEVER, |ends| clock.of(ends).min(NEVER)),
             entry,
         })
     }
@@ -94,7 +96,7 @@ impl Sessions {
         text: &Reply,
         left: &Reply,
         since: Instant,
-        now: u64,
+        clock: Clock,
     ) {
         let (Some(cache), Ok(Value::BulkString(text))) = (self.connection().cache(), text) else {
             return;
@@ -104,6 +106,7 @@ impl Sessions {
             return;
         }
         let remaining = remaining_of(left.clone());
+        let now = machine_now();
         let (ends, until) = match remaining {
             Remaining::Milliseconds(left) => {
                 let until = since.checked_add(Duration::from_millis(left));
@@ -117,7 +120,8 @@ impl Sessions {
             text: text.as_slice().into(),
             ends,
             until,
-            in_force: in_force(text, remaining, now),
+            in_force: in_force(text, remaining, clock.of(now)),
+            clock,
         };
         cache.keep(ticket, key, entry);
     }
@@ -127,13 +131,16 @@ impl Sessions {
     }
 }
 
-fn shown(entry: &Entry, now: u64) -> Option<u64> {
+/// `now` is by the clock of the machine, as what is kept is.
+fn shown(entry: &Entry, now: u64, clock: Clock) -> Option<u64> {
     let remaining = match entry.ends {
-        Some(ends) if ends.saturating_sub(now) > NEAR_END_MS => return entry.in_force,
+        Some(ends) if ends.saturating_sub(now) > NEAR_END_MS && clock.agrees_with(entry.clock) => {
+            return entry.in_force;
+        }
         Some(ends) => Remaining::Milliseconds(ends.saturating_sub(now)),
         None => Remaining::Endless,
     };
-    in_force(&entry.text, remaining, now)
+    in_force(&entry.text, remaining, clock.of(now))
 }
 
 #[cfg(test)]
@@ -152,12 +159,17 @@ mod tests {
             text: text.into_bytes().into(),
             ends,
             until: None,
+            clock: Clock::default(),
         }
+    }
+
+    fn shown(entry: &Entry, now: u64) -> Option<u64> {
+        super::shown(entry, now, Clock::default())
     }
 
     #[test]
     fn an_expiry_that_is_passed_while_the_session_is_kept_is_put_right() {
-        let end = NOON + 31_000;
+        let end = NOON + 30_040;
         let kept = entry("2026-01-31T12:00:30.000Z", Some(end));
         assert_eq!(shown(&kept, NOON), None, "as good as right");
         assert_eq!(shown(&kept, NOON + 29_999), None);

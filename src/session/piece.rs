@@ -6,7 +6,7 @@ use super::near::Mark;
 use super::unanswered::Named;
 use super::{Lane, Operation, RequestId, Sessions, Write};
 use crate::cache::{Ticket, Writing};
-use crate::connection::{Access, Commands, Expect, Flying, Reply};
+use crate::connection::{Access, Commands, Expect, Flying, Reply, clock};
 use std::mem;
 use std::time::Instant;
 
@@ -150,9 +150,10 @@ impl Piece {
                     base: (rule != Rule::New).then(|| stored.base.to_vec()),
                     mine: stored.value.to_vec(),
                     ttl: stored.ttl,
-                    since: tokio::time::Instant::now(),
+                    since: clock::now(),
                 };
-                let means = guarded.begin(&sessions.dialect, &mut self.commands);
+                let means =
+                    guarded.begin(&sessions.dialect, sessions.connection(), &mut self.commands);
                 let pending = Pending::Guarded(Some((Box::new(guarded), means, writing)));
                 return self.push(before, pending, request);
             }

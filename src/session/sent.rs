@@ -1,6 +1,6 @@
 //! The replies to requests that were sent, and the answers that they make.
 
-use super::expiry::{Remaining, TellEnd, now};
+use super::expiry::{Clock, Remaining, TellEnd};
 use super::guarded::{Guarded, Means};
 use super::piece::{Pending, Piece, Read};
 use super::unanswered::Unanswered;
@@ -21,6 +21,7 @@ pub(super) struct Sent<A: Answers> {
     owners: Vec<usize>,
     pending: Vec<Pending>,
     sessions: Sessions,
+    clock: Clock,
     tasks: Handle,
     under_way: UnderWay,
 }
@@ -30,6 +31,7 @@ impl<A: Answers> Sent<A> {
     pub(super) fn of(
         piece: Piece,
         sessions: &Sessions,
+        clock: Clock,
         answers: &Arc<A>,
         tasks: &Handle,
     ) -> (Commands, Self) {
@@ -39,6 +41,7 @@ impl<A: Answers> Sent<A> {
             owners: piece.owners,
             pending: piece.pending,
             sessions: sessions.clone(),
+            clock,
             tasks: tasks.clone(),
             under_way: sessions.begin(),
         };
@@ -49,7 +52,7 @@ impl<A: Answers> Sent<A> {
 impl<A: Answers> Settle for Sent<A> {
     fn settle(&mut self, replies: Vec<(usize, Reply)>) {
         let mut answers = Vec::with_capacity(replies.len());
-        let now = now();
+        let now = self.clock.now();
         let mut last = None;
         for (at, reply) in replies {
             let Some(&place) = self.owners.get(at) else {
@@ -95,7 +98,7 @@ impl<A: Answers> Sent<A> {
                 if let Some(flying) = pending.flying.take() {
                     if let Some(ticket) = pending.ticket {
                         let (sessions, key, since) = (&self.sessions, flying.key(), self.since);
-                        sessions.keep(ticket, key, &text, &left, since, now);
+                        sessions.keep(ticket, key, &text, &left, since, self.clock);
                     }
                     flying.land(&text, &left);
                 }
@@ -117,8 +120,8 @@ impl<A: Answers> Sent<A> {
         writing: Option<Writing>,
         reply: Reply,
     ) -> Option<Answer> {
-        let server = self.sessions.connection().server();
-        let attempt = match guarded.settle(&self.sessions.dialect, server, means, reply) {
+        let connection = self.sessions.connection();
+        let attempt = match guarded.settle(&self.sessions.dialect, connection, means, reply) {
             Ok(answer) => return Some(answer),
             Err(attempt) => attempt,
         };

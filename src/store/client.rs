@@ -3,6 +3,7 @@
 
 use super::completions::Queue;
 use crate::connection::{Executor, Port, Said};
+use crate::redaction::redact;
 use crate::session::{Answer, Answers, Lane, RequestId};
 use napi_derive::napi;
 use std::sync::Arc;
@@ -69,13 +70,13 @@ impl ClientPort {
     /// The client is not connected at the moment.
     #[napi(catch_unwind)]
     pub fn away(&self, cause: String) {
-        self.port.say(Said::Away(cause));
+        self.port.say(Said::Away(redact(&cause)));
     }
 
     /// Something failed in the client, such as an attempt to connect.
     #[napi(catch_unwind)]
     pub fn failed(&self, cause: String) {
-        self.port.say(Said::Failed(cause));
+        self.port.say(Said::Failed(redact(&cause)));
     }
 
     /// The app has closed the client.
@@ -99,6 +100,6 @@ impl ClientPort {
     /// Why the nodes could not be found out.
     #[napi(catch_unwind)]
     pub fn no_nodes(&self, cause: String) {
-        self.port.say(Said::NoNodes(cause));
+        self.port.say(Said::NoNodes(redact(&cause)));
     }
 }

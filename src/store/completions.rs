@@ -293,3 +293,10 @@ impl Completions {
         env.create_string_utf16(mem::take(&mut self.wide))
     }
 }
+
+impl Drop for Completions {
+    /// At teardown, requests that are still in flight must not keep the event loop alive: nothing will answer them.
+    fn drop(&mut self) {
+        self.end();
+    }
+}

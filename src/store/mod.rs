@@ -5,6 +5,7 @@
 
 mod client;
 mod completions;
+mod environment;
 mod json;
 mod near;
 mod options;
@@ -20,7 +21,7 @@ use self::options::{GivenCredentials, StoreOptions};
 use self::watcher::Watcher;
 use crate::connection::runtime::Runtime;
 use crate::connection::{Lease, Watch};
-use crate::session::{Listing, RequestId, Sessions, WalkId, Walks};
+use crate::session::{Clock, Listing, RequestId, Sessions, WalkId, Walks};
 use napi::bindgen_prelude::{Env, Float64Array};
 use napi::{Error, Result, Status};
 use napi_derive::napi;
@@ -140,21 +141,29 @@ impl RedisStore {
     }
 
     /// Takes a batch of `count` requests: their heads as [`requests`] describes, and the bytes of
-    /// their ids and values. Both may be reused when this returns.
+    /// their ids and values. Both may be reused when this returns. `date` is what JavaScript's clock says.
     #[napi(catch_unwind)]
-    pub fn submit(&self, env: Env, heads: &[f64], bytes: &[u8], count: u32) -> Result<()> {
+    pub fn submit(
+        &self,
+        env: Env,
+        heads: &[f64],
+        bytes: &[u8],
+        count: u32,
+        date: f64,
+    ) -> Result<()> {
         let (requests, used) = requests::decode(heads, bytes.len(), count)
             .ok_or_else(|| Error::new(Status::InvalidArg, "a malformed batch of requests"))?;
         self.answers.expect(&env, count)?;
         let marks = self.sessions.issue(&requests, &bytes[..used]);
         let sessions = self.sessions.clone();
+        let clock = Clock::saying(date);
         let bytes = bytes[..used].to_vec();
         let answers = Arc::clone(&self.answers);
         // Tasks begin in the order in which they were spawned: the runtime has one thread and one
         // first-in-first-out queue for what comes from other threads.
         let tasks = self.runtime.spawner();
         self.runtime.spawn(async move {
-            sessions.run(&requests, &bytes, marks, &answers, &tasks);
+            sessions.run(&requests, &bytes, marks, clock, &answers, &tasks);
         });
         Ok(())
     }

@@ -17,7 +17,7 @@ pub(super) type Lookup<'env> = Function<'env, FnArgs<(String,)>, Option<sys::nap
 
 /// The function gives the text of the session under an id, if it is kept and may be given out. It writes two
 /// times to `ends`, in ms since 1970: when the session ends where its text says otherwise, 0 where it does
-/// not; and when it ends in any case.
+/// not; and when it ends in any case. The third number there is what JavaScript's clock says.
 pub(super) fn lookup<'env>(
     env: &'env Env,
     sessions: Sessions,
@@ -31,16 +31,18 @@ pub(super) fn lookup<'env>(
     env.create_function_from_closure("lookup", move |call: FunctionCallContext| {
         let (sessions, _) = &held;
         let (key, ends) = &mut *room.borrow_mut();
+        let ends = lend(ends);
+        let date = ends.get(2).copied().unwrap_or(f64::NAN);
         let id: JsString = call.get(0)?;
         let mut short = [0; SHORT_ID];
         let kept = match short_text(call.env, &id, &mut short) {
-            Some(id) => sessions.kept(id, key),
-            None => sessions.kept(id.into_utf8()?.as_slice(), key),
+            Some(id) => sessions.kept(id, key, date),
+            None => sessions.kept(id.into_utf8()?.as_slice(), key, date),
         };
         let Some(kept) = kept else {
             return Ok(None);
         };
-        if let [shown, end, ..] = lend(ends) {
+        if let [shown, end, ..] = ends {
             // Whole numbers up to 2^53.
             *shown = kept.shown.map_or(0.0, |shown| shown as f64);
             *end = kept.ends as f64;

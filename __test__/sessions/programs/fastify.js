@@ -7,8 +7,18 @@ const session = require('@fastify/session');
 const fastify = require('fastify');
 const { RedisStore } = require('../../..');
 
-async function main({ url, storeOptions, sessionOptions }) {
+/** Reads what it does not find from the sessions of before, and saves it in the store. */
+const migrating = (store, former) => ({
+  get(id, callback) {
+    store.get(id, (error, session) => (session ? callback(error, session) : former.get(id, callback)));
+  },
+  set: (id, session, callback) => store.set(id, session, callback),
+  destroy: (id, callback) => store.destroy(id, callback),
+});
+
+async function main({ url, storeOptions, sessionOptions, idGenerator, wrapper }) {
   const store = new RedisStore({ url, ...storeOptions });
+  const former = wrapper === 'migrating' ? new RedisStore({ url, prefix: 'old:' }) : undefined;
   const gates = new Map();
   const discarded = [];
   store.on('discarded', (event) => discarded.push(event));
@@ -22,7 +32,8 @@ async function main({ url, storeOptions, sessionOptions }) {
   app.register(async (visitors) => {
     visitors.register(cookie);
     visitors.register(session, {
-      store,
+      store: former ? migrating(store, former) : store,
+      ...(idGenerator && { idGenerator: () => idGenerator }),
       secret: 'a secret of at least 32 characters',
       cookieName: 'connect.sid',
       cookie: { secure: false, maxAge: 60_000 },
@@ -37,6 +48,15 @@ async function main({ url, storeOptions, sessionOptions }) {
     visitors.get('/logout', async (request) => {
       await request.session.destroy();
       return JSON.stringify('out');
+    });
+    visitors.get('/regenerate', async (request) => {
+      await request.session.regenerate();
+      keep(request);
+      return JSON.stringify('regenerated');
+    });
+    visitors.get('/copy/:id', async ({ session, params }) => {
+      await store.set(params.id, session);
+      return JSON.stringify('copied');
     });
     visitors.get('/slow/:gate', async (request) => {
       await new Promise((resolve) => gates.set(request.params.gate, resolve));

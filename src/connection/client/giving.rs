@@ -105,6 +105,12 @@ impl Driver {
         let number = self.last_given;
         work.stages[place.at] = Stage::Given(number);
         self.given.insert(number, place);
-        batch.add(number, &work.commands, place.at);
+        match self.denied.replace(&work.commands, place.at) {
+            Some(substitute) => {
+                self.substituted.insert(number);
+                batch.add(number, &substitute, 0);
+            }
+            None => batch.add(number, &work.commands, place.at),
+        }
     }
 }

@@ -28,14 +28,18 @@ pub(crate) use self::port::{Executor, Port, Said};
 use self::jobs::{Place, Stage, Work};
 use self::queue::Queue;
 use self::state::State;
+use super::clock;
 use super::inbox::Inbox;
-use super::status::{Down, Watches};
+use super::status::{Down, Event, Watches};
+use super::substitutes::Denied;
 use super::supervisor::longest_silence;
 use super::{Connection, Job, Message, Reply, Shared, Walker};
 use crate::error::Error;
 use crate::options::ConnectionOptions;
+use futures_util::FutureExt;
 use redis::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -69,6 +73,8 @@ pub(super) async fn run(
         waiting: Queue::default(),
         given: BTreeMap::new(),
         last_given: 0,
+        denied: Denied::default(),
+        substituted: HashSet::new(),
         heard: Instant::now(),
         failing: None,
         failure: None,
@@ -79,7 +85,9 @@ pub(super) async fn run(
         walkers: Vec::new(),
         nodes_at: Instant::now(),
     };
-    driver.run().await;
+    while AssertUnwindSafe(driver.run()).catch_unwind().await.is_err() {
+        driver.recover();
+    }
     driver.finish();
 }
 
@@ -101,6 +109,10 @@ struct Driver {
     /// What the client has not answered. Numbers grow.
     given: BTreeMap<u64, Place>,
     last_given: u64,
+    /// The commands that the client's connection was found to deny.
+    denied: Denied,
+    /// The numbers of those that were given as their substitutes.
+    substituted: HashSet<u64>,
     /// When the client last answered, or was given the first that it owes an answer to.
     heard: Instant,
     /// Since when the connection fails what is given to the client, and the last cause, if the server has not answered
@@ -121,6 +133,18 @@ struct Driver {
 }
 
 impl Driver {
+    /// Goes on after a panic, without what was in flight, which is answered by being dropped.
+    fn recover(&mut self) {
+        self.jobs.clear();
+        self.waiting = Queue::default();
+        self.given.clear();
+        self.substituted.clear();
+        self.failure = None;
+        let server = self.shared.server.to_string();
+        self.watches
+            .tell(&Event::Failed(Error::Interrupted { server }));
+    }
+
     async fn run(&mut self) {
         loop {
             self.expire();
@@ -133,7 +157,7 @@ impl Driver {
             if self.inbox.is_closing() && self.jobs.is_empty() {
                 return;
             }
-            let alarm = self.alarm();
+            let alarm = self.alarm().max(Instant::now());
             tokio::select! {
                 biased;
                 message = self.inbox.next() => {
@@ -144,6 +168,10 @@ impl Driver {
                     }
                 }
                 () = sleep_until(alarm) => {}
+            }
+            if clock::note_wake(alarm) {
+                // While the process was stopped, the client could not answer.
+                self.heard = Instant::now();
             }
         }
     }
@@ -163,7 +191,7 @@ impl Driver {
         let now = Instant::now();
         let mut alarm = now + CALM;
         if let Some(work) = self.jobs.values().next() {
-            alarm = alarm.min(work.deadline);
+            alarm = alarm.min(clock::wake(work.deadline));
         }
         if self.state == State::Connected && !self.given.is_empty() {
             alarm = alarm.min(self.heard + self.silence);
@@ -300,5 +328,69 @@ impl Driver {
             // The receiver may have stopped waiting.
             let _ = walker.send(Ok(nodes.collect()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connection::commands::{Access, Commands, Expect};
+    use crate::connection::{Settle, Watch};
+    use crate::options::{Address, Client};
+    use tokio::runtime::Handle;
+    use tokio::time::timeout;
+
+    const ENOUGH: Duration = Duration::from_secs(30);
+
+    /// Panics when it is given replies.
+    struct Panicking;
+
+    impl Settle for Panicking {
+        fn settle(&mut self, _: Vec<(usize, Reply)>) {
+            panic!("expected by this test");
+        }
+    }
+
+    /// Collects the messages of errors.
+    struct Errors(mpsc::UnboundedSender<String>);
+
+    impl Watch for Errors {
+        fn event(&self, event: &Event) {
+            if let Event::Failed(error) = event {
+                // The test may be over.
+                let _ = self.0.send(error.to_string());
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_task_that_panics_is_reported_and_goes_on() {
+        let mut options = crate::options::parse_url("redis://h").expect("a URL");
+        options.address = Address::Client(Client {
+            id: 1,
+            name: "the client".into(),
+            is_cluster: false,
+        });
+        options.command_timeout = Duration::from_millis(100);
+        let connection = Connection::open(&Handle::current(), options);
+        let (tell, mut errors) = mpsc::unbounded_channel();
+        let watch: Arc<dyn Watch> = Arc::new(Errors(tell));
+        connection.watch(Arc::downgrade(&watch));
+        let words: [&[u8]; 2] = [b"GET", b"k"];
+        let get = Commands::of(Access::Read, Expect::Text, Some(1), &words);
+        // It runs out of time: no client was offered.
+        connection.send(get, Box::new(Panicking));
+        let error = timeout(ENOUGH, errors.recv()).await;
+        assert!(
+            matches!(&error, Ok(Some(error)) if error.contains("ended unexpectedly")),
+            "{error:?}"
+        );
+        let reply = connection.ask(Access::Read, Expect::Text, Some(1), &words);
+        let reply = timeout(ENOUGH, reply).await;
+        assert!(
+            matches!(&reply, Ok(Err(error)) if error.code() != "ERR_STORE_CLOSED"),
+            "{reply:?}"
+        );
+        assert!(timeout(ENOUGH, connection.close()).await.is_ok());
     }
 }

@@ -3,12 +3,12 @@
 use super::Driver;
 use super::jobs::{Place, Stage, Work};
 use super::state::State;
+use crate::connection::clock;
 use crate::error::Error;
-use tokio::time::Instant;
 
 impl Driver {
     pub(super) fn expire(&mut self) {
-        let now = Instant::now();
+        let now = clock::now();
         while let Some(entry) = self.jobs.first_entry()
             && entry.get().deadline <= now
         {

@@ -6,7 +6,9 @@ use super::state::State;
 use super::{FIRST_PAUSE, LONGEST_PAUSE};
 use crate::connection::Reply;
 use crate::connection::commands::{Access, Expect};
+use crate::connection::substitutes::Denied;
 use crate::error::Error;
+use crate::redaction::redact;
 use redis::Value;
 use std::collections::BTreeMap;
 use tokio::time::Instant;
@@ -46,17 +48,32 @@ impl Driver {
     fn take_reply(&mut self, number: u64, place: Place, kind: i64, value: Value) -> Option<Reply> {
         let server = self.shared.server.to_string();
         let work = self.jobs.get_mut(&place.job)?;
+        let denied = match self.substituted.remove(&number) {
+            true => self.denied,
+            false => Denied::default(),
+        };
         let (reply, cause) = match (kind, value) {
             (0, Value::ServerError(error)) => {
-                let error = Error::from_reply(&server, error.code(), error.details());
-                let cause = error.is_passing().then(|| error.to_string());
+                let arguments = work.commands.words(place.at).map(|(word, _)| word);
+                let (code, details) = (error.code(), error.details());
+                let error = Error::from_reply_to(&server, arguments, code, details);
+                let untried = match error.is_command_denied() {
+                    true => denied.untried(&work.commands, place.at),
+                    false => None,
+                };
+                self.denied.add(untried.unwrap_or_default());
+                let is_repeated = error.is_passing() || untried.is_some();
+                let cause = is_repeated.then(|| error.to_string());
                 (Err(error), cause)
             }
             // The client sent it again, or read it, over another connection.
             (0, _) if !work.commands.may_use(self.links) => {
                 (Err(Error::LinkReplaced { server }), None)
             }
-            (0, value) => (Ok(as_sent(value, work.commands.expect(place.at))), None),
+            (0, value) => {
+                let value = as_sent(value, work.commands.expect(place.at));
+                (Ok(denied.restore(&work.commands, place.at, value)), None)
+            }
             (kind, message) => {
                 let cause = reason(&message);
                 let error = Error::Client {
@@ -86,6 +103,9 @@ impl Driver {
 
     /// Once nothing is under way, what failed can be repeated.
     pub(super) fn end_failure(&mut self) {
+        if self.given.is_empty() {
+            self.substituted.clear();
+        }
         if self.given.is_empty() && self.failure.take().is_some() {
             self.end_failing();
             self.resume_at = Instant::now() + self.pause;
@@ -113,7 +133,7 @@ fn as_sent(value: Value, expect: Expect) -> Value {
 /// The client's message, where it has failed.
 pub(super) fn reason(value: &Value) -> String {
     match value {
-        Value::BulkString(text) => String::from_utf8_lossy(text).into_owned(),
+        Value::BulkString(text) => redact(&String::from_utf8_lossy(text)),
         _ => "it gave no reason".into(),
     }
 }

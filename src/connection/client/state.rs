@@ -6,6 +6,7 @@
 use super::Driver;
 use super::replies::reason;
 use crate::connection::status::{Down, Event};
+use crate::connection::substitutes::Denied;
 use crate::error::Error;
 use redis::Value;
 use std::time::Duration;
@@ -38,6 +39,8 @@ impl Driver {
         self.failures = 0;
         self.heard = Instant::now();
         if !self.shared.health.is_ready() {
+            // It may be connected to another server.
+            self.denied = Denied::default();
             self.shared.health.set_ready(true);
             self.watches.tell(&Event::Ready);
         }

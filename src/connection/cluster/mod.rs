@@ -36,9 +36,11 @@ use self::slots::{SLOTS, Slots};
 use super::inbox::Inbox;
 use super::status::{Down, Event, Watch, Watches};
 use super::tracking::Told;
-use super::{Message, Reply, Shared, Walker};
+use super::{Message, Reply, Shared, Walker, clock};
 use crate::error::Error;
 use crate::options::{Cluster, ConnectionOptions, Membership, Node};
+use futures_util::FutureExt;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -55,39 +57,10 @@ pub(super) async fn run(
     shared: Arc<Shared>,
     inbox: Inbox,
 ) {
-    let (sender, news) = mpsc::unbounded_channel();
-    let membership = if cluster.reads_from_replicas {
-        Membership::Reader
-    } else {
-        Membership::Member
-    };
-    let cache = shared.cache.clone();
-    let members = Members::new(
-        Handle::current(),
-        options,
-        membership,
-        cache,
-        sender.clone(),
-    );
-    let mut router = Router {
-        cluster,
-        shared,
-        inbox,
-        sender,
-        news,
-        members,
-        slots: Slots::default(),
-        jobs: Jobs::default(),
-        under_way: vec![0; SLOTS.into()],
-        parked: Parked::default(),
-        questions: Questions::new(Instant::now()),
-        ignorance: None,
-        watches: Watches::default(),
-        walkers: Vec::new(),
-        asked_walkers: Vec::new(),
-        turn: 0,
-    };
-    router.run().await;
+    let mut router = Router::new(cluster, &options, shared, inbox);
+    while AssertUnwindSafe(router.run()).catch_unwind().await.is_err() {
+        router = router.restarted(&options);
+    }
     router.finish();
 }
 
@@ -126,6 +99,67 @@ struct Router {
 }
 
 impl Router {
+    fn new(
+        cluster: Cluster,
+        options: &ConnectionOptions,
+        shared: Arc<Shared>,
+        inbox: Inbox,
+    ) -> Self {
+        let (sender, news) = mpsc::unbounded_channel();
+        let membership = if cluster.reads_from_replicas {
+            Membership::Reader
+        } else {
+            Membership::Member
+        };
+        let cache = shared.cache.clone();
+        let members = Members::new(
+            Handle::current(),
+            options.clone(),
+            membership,
+            cache,
+            sender.clone(),
+        );
+        Self {
+            cluster,
+            shared,
+            inbox,
+            sender,
+            news,
+            members,
+            slots: Slots::default(),
+            jobs: Jobs::default(),
+            under_way: vec![0; SLOTS.into()],
+            parked: Parked::default(),
+            questions: Questions::new(Instant::now()),
+            ignorance: None,
+            watches: Watches::default(),
+            walkers: Vec::new(),
+            asked_walkers: Vec::new(),
+            turn: 0,
+        }
+    }
+
+    /// Begins again after a panic, without what was in flight, which is answered by being dropped.
+    fn restarted(mut self, options: &ConnectionOptions) -> Self {
+        let server = self.shared.server.to_string();
+        let error = Error::Interrupted { server };
+        self.members.abort();
+        self.fail_waiting(&error);
+        self.shared.health.set_ready(false);
+        self.shared.health.set_down(Down {
+            attempts: 0,
+            cause: error.to_string(),
+            silent: false,
+        });
+        if let Some(cache) = &self.shared.cache {
+            cache.clear();
+        }
+        self.watches.tell(&Event::Failed(error));
+        let mut router = Self::new(self.cluster, options, self.shared, self.inbox);
+        router.watches = self.watches;
+        router
+    }
+
     async fn run(&mut self) {
         loop {
             self.expire();
@@ -137,7 +171,7 @@ impl Router {
             if self.questions.is_due(Instant::now()) {
                 self.ask_for_slots();
             }
-            let alarm = self.alarm();
+            let alarm = self.alarm().max(Instant::now());
             tokio::select! {
                 biased;
                 Some(news) = self.news.recv() => {
@@ -155,6 +189,7 @@ impl Router {
                 }
                 () = sleep_until(alarm) => {}
             }
+            clock::note_wake(alarm);
         }
     }
 
@@ -172,7 +207,7 @@ impl Router {
     /// When something has to be done, if nothing happens before.
     fn alarm(&self) -> Instant {
         [
-            self.jobs.deadline(),
+            self.jobs.deadline().map(clock::wake),
             self.parked.alarm(),
             self.questions.alarm(),
         ]
@@ -244,6 +279,7 @@ impl Router {
                 }
             }
             Event::Ready => {
+                self.shared.health.note_connection();
                 self.members.note_trouble(&node, None);
                 self.parked.try_all(Instant::now());
                 self.note_health(None);
@@ -309,5 +345,94 @@ impl Router {
             let parked = self.parked.operations();
             self.shared.queued.store(parked, Ordering::Relaxed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connection::commands::{Access, Commands, Expect};
+    use crate::connection::{Connection, Settle};
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use tokio::time::timeout;
+
+    const ENOUGH: Duration = Duration::from_secs(30);
+
+    /// Serves a client of a cluster with a single node.
+    fn serve(mut client: TcpStream, port: u16) -> std::io::Result<()> {
+        let mut bytes = vec![0; 64 * 1024];
+        loop {
+            let count = client.read(&mut bytes)?;
+            if count == 0 {
+                return Ok(());
+            }
+            let text = String::from_utf8_lossy(&bytes[..count]).into_owned();
+            for command in text.split('*').skip(1) {
+                let name = command.split("\r\n").nth(2).unwrap_or_default();
+                let slots = format!(
+                    "*1\r\n*3\r\n:0\r\n:16383\r\n*3\r\n$9\r\n127.0.0.1\r\n:{port}\r\n$1\r\na\r\n"
+                );
+                let reply = match name {
+                    "HELLO" => "-ERR unknown command\r\n",
+                    "CLUSTER" if command.contains("SLOTS") => &slots,
+                    "PING" => "+PONG\r\n",
+                    "GET" => "$1\r\nx\r\n",
+                    _ => "+OK\r\n",
+                };
+                client.write_all(reply.as_bytes())?;
+            }
+        }
+    }
+
+    /// Panics when it is given replies.
+    struct Panicking;
+
+    impl Settle for Panicking {
+        fn settle(&mut self, _: Vec<(usize, Reply)>) {
+            panic!("expected by this test");
+        }
+    }
+
+    /// Collects the messages of errors.
+    struct Errors(mpsc::UnboundedSender<String>);
+
+    impl Watch for Errors {
+        fn event(&self, event: &Event) {
+            if let Event::Failed(error) = event {
+                // The test may be over.
+                let _ = self.0.send(error.to_string());
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_router_that_panics_is_reported_and_restarted() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        // Ends with the process: it accepts for as long as it is connected to.
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                std::thread::spawn(move || serve(client, port));
+            }
+        });
+        let url = format!("redis+cluster://127.0.0.1:{port}");
+        let options = crate::options::parse_url(&url).expect("a URL");
+        let connection = Connection::open(&Handle::current(), options);
+        let (tell, mut errors) = mpsc::unbounded_channel();
+        let watch: Arc<dyn Watch> = Arc::new(Errors(tell));
+        connection.watch(Arc::downgrade(&watch));
+        let words: [&[u8]; 2] = [b"GET", b"k"];
+        let get = Commands::of(Access::Read, Expect::Text, Some(1), &words);
+        connection.send(get, Box::new(Panicking));
+        let error = timeout(ENOUGH, errors.recv()).await;
+        assert!(
+            matches!(&error, Ok(Some(error)) if error.contains("ended unexpectedly")),
+            "{error:?}"
+        );
+        let reply = connection.ask(Access::Read, Expect::Text, Some(1), &words);
+        let reply = timeout(ENOUGH, reply).await;
+        assert!(matches!(reply, Ok(Ok(_))), "{reply:?}");
+        assert!(timeout(ENOUGH, connection.close()).await.is_ok());
     }
 }

@@ -2,14 +2,14 @@
 
 use super::Router;
 use super::jobs::{Place, Work};
+use crate::connection::clock;
 use crate::error::Error;
 use std::mem;
-use tokio::time::Instant;
 
 impl Router {
     /// Fails what has run out of time.
     pub(super) fn expire(&mut self) {
-        while let Some((job, work)) = self.jobs.pop_overdue(Instant::now()) {
+        while let Some((job, work)) = self.jobs.pop_overdue(clock::now()) {
             let error = self.overdue(&work);
             for (at, open) in work.open() {
                 self.parked.remove(open.slot, Place { job, at });

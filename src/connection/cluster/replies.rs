@@ -83,7 +83,9 @@ impl Router {
         let mut is_final = redirection.is_none() && !error.is_passing() && !error.is_loss();
         let open = work.open_at(place.at);
         let goes_round = open.as_ref().is_some_and(|open| open.sent > MOST_HOPS);
-        if let (Error::HungUp { count, .. }, Some(open)) = (&mut error, open) {
+        if let (Error::HungUp { count, .. } | Error::UnreadableReply { count, .. }, Some(open)) =
+            (&mut error, open)
+        {
             open.hang_ups += 1;
             *count = open.hang_ups;
             is_final = open.hang_ups >= MOST_HANG_UPS;

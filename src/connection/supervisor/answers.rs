@@ -1,7 +1,9 @@
 //! Replies to the commands of a job: which are its answers, and what is left of it for the next connection.
 
-use crate::connection::commands::Access;
+use super::held::Held;
+use crate::connection::commands::{Access, Commands};
 use crate::connection::failure::Failure;
+use crate::connection::substitutes::Denied;
 use crate::connection::{Job, Reply};
 use crate::error::Error;
 use redis::Value;
@@ -11,22 +13,35 @@ use redis::Value;
 pub(super) enum Rule {
     /// They are answers like others: nothing can be repeated here.
     Plain,
-    /// What they answer is repeated, and so are the writes after it.
+    /// What they answer is repeated.
     PutOff,
-    /// One has come before: writes are repeated, whatever the answer.
-    Late,
+}
+
+/// What is left of a job.
+#[derive(Default)]
+pub(super) struct Rest {
+    pub(super) job: Option<Job>,
+    /// Why the server does some of it later.
+    pub(super) later: Option<Failure>,
+    /// Commands of it that are to be sent as their substitutes.
+    pub(super) refused: Denied,
 }
 
 /// Gives a job the replies to the first of its pending commands. What is left of it: what was not
-/// answered, what the server will do later, and, from then on, writes.
+/// answered, what the server will do later, what is denied and has a substitute, and writes to
+/// the keys of those. All but the first are added to `held`.
+/// `denied` are the commands that were sent as their substitutes.
 pub(super) fn answer(
     mut job: Job,
     replies: Vec<Value>,
     server: &str,
     rule: Rule,
-) -> (Option<Job>, Option<Failure>) {
+    denied: Denied,
+    held: &mut Held,
+) -> Rest {
     let mut replies = replies.into_iter();
     let mut later = None;
+    let mut refused = Denied::default();
     let mut rest = Vec::new();
     let mut answers = Vec::with_capacity(replies.len());
     for at in std::mem::take(&mut job.pending) {
@@ -34,14 +49,24 @@ pub(super) fn answer(
             rest.push(at);
             continue;
         };
-        match reply(server, value) {
-            Err(error) if rule != Rule::Plain && error.is_passing() => {
-                later.get_or_insert_with(|| Failure::lost(error));
+        let reply = reply(server, &job.commands, at, value);
+        if let Some(command) = untried(&reply, denied, &job.commands, at) {
+            refused.add(command);
+            held.add(&job.commands, at);
+            rest.push(at);
+            continue;
+        }
+        match reply {
+            Err(error) if rule == Rule::PutOff && error.is_passing() => {
+                later.get_or_insert_with(|| match error.is_upstream() {
+                    true => Failure::upstream(error),
+                    false => Failure::lost(error),
+                });
+                held.add(&job.commands, at);
                 rest.push(at);
             }
-            _ if (rule == Rule::Late || later.is_some())
-                && job.commands.access(at) == Access::Write =>
-            {
+            _ if job.commands.access(at) == Access::Write && held.holds(&job.commands, at) => {
+                held.add(&job.commands, at);
                 rest.push(at);
             }
             reply => answers.push((at, reply)),
@@ -52,12 +77,34 @@ pub(super) fn answer(
         job.settle.settle(answers);
     }
     job.pending = rest;
-    ((!job.pending.is_empty()).then_some(job), later)
+    Rest {
+        job: (!job.pending.is_empty()).then_some(job),
+        later,
+        refused,
+    }
 }
 
-pub(super) fn reply(server: &str, value: Value) -> Reply {
+/// Returns the command that a reply denies, if its substitute was not tried.
+pub(super) fn untried(
+    reply: &Reply,
+    denied: Denied,
+    commands: &Commands,
+    at: usize,
+) -> Option<Denied> {
+    match reply {
+        Err(error) if error.is_command_denied() => denied.untried(commands, at),
+        _ => None,
+    }
+}
+
+/// Returns the reply to a command of a job; an error reply is an error that quotes none of its arguments.
+pub(super) fn reply(server: &str, commands: &Commands, at: usize, value: Value) -> Reply {
     match value {
-        Value::ServerError(error) => Err(Error::from_reply(server, error.code(), error.details())),
+        Value::ServerError(error) => {
+            let arguments = commands.words(at).map(|(word, _)| word);
+            let (code, details) = (error.code(), error.details());
+            Err(Error::from_reply_to(server, arguments, code, details))
+        }
         value => Ok(value),
     }
 }
@@ -66,7 +113,7 @@ pub(super) fn reply(server: &str, value: Value) -> Reply {
 mod tests {
     use super::*;
     use crate::connection::Settle;
-    use crate::connection::commands::{Commands, Expect};
+    use crate::connection::commands::Expect;
     use std::sync::{Arc, Mutex};
     use tokio::time::Instant;
 
@@ -98,8 +145,15 @@ mod tests {
     #[test]
     fn what_was_not_answered_is_left() {
         let (job, record) = job(&[Access::Read, Access::Write, Access::Read]);
-        let (rest, later) = answer(job, vec![Value::Nil], "redis://h", Rule::PutOff);
-        assert_eq!(rest.expect("a rest").pending, [1, 2]);
+        let Rest { job, later, .. } = answer(
+            job,
+            vec![Value::Nil],
+            "redis://h",
+            Rule::PutOff,
+            Denied::default(),
+            &mut Held::default(),
+        );
+        assert_eq!(job.expect("a rest").pending, [1, 2]);
         assert!(later.is_none());
         assert_eq!(*record.0.lock().expect("unpoisoned"), [(0, true)]);
     }
@@ -113,8 +167,15 @@ mod tests {
             error("READONLY You can't write against a read only replica."),
             Value::Okay,
         ];
-        let (rest, later) = answer(job, replies, "redis://h", Rule::PutOff);
-        assert_eq!(rest.expect("a rest").pending, [2, 3]);
+        let Rest { job, later, .. } = answer(
+            job,
+            replies,
+            "redis://h",
+            Rule::PutOff,
+            Denied::default(),
+            &mut Held::default(),
+        );
+        assert_eq!(job.expect("a rest").pending, [2, 3]);
         assert!(later.expect("put off").cause.contains("READONLY"));
         assert_eq!(
             *record.0.lock().expect("unpoisoned"),
@@ -126,8 +187,15 @@ mod tests {
     fn answers_that_mean_no_are_answers() {
         let (job, record) = job(&[Access::Write]);
         let replies = vec![error("OOM command not allowed")];
-        let (rest, later) = answer(job, replies, "redis://h", Rule::PutOff);
-        assert!(rest.is_none() && later.is_none());
+        let Rest { job, later, .. } = answer(
+            job,
+            replies,
+            "redis://h",
+            Rule::PutOff,
+            Denied::default(),
+            &mut Held::default(),
+        );
+        assert!(job.is_none() && later.is_none());
         assert_eq!(*record.0.lock().expect("unpoisoned"), [(0, false)]);
     }
 }

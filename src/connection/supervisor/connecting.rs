@@ -3,6 +3,7 @@
 use super::Supervisor;
 use super::jittered;
 use crate::connection::attempt::Connector;
+use crate::connection::clock;
 use crate::connection::failure::{Failure, FailureKind};
 use crate::connection::link::Link;
 use crate::connection::status::{Down, Event};
@@ -32,6 +33,8 @@ impl Supervisor {
             self.shared.health.attempted(attempts);
             let failure = match self.attempt().await? {
                 Ok(link) => {
+                    // What ran out of time while there was no connection fails for that reason.
+                    self.expire();
                     let deaf = self.begin_tracking(&link.0);
                     self.shared.health.set_ready(true);
                     self.watches.tell(&Event::Ready);
@@ -62,7 +65,7 @@ impl Supervisor {
     }
 
     /// An error tells why nothing can be kept of what is read over the link.
-    fn begin_tracking(&mut self, link: &Link) -> Result<(), Error> {
+    pub(super) fn begin_tracking(&mut self, link: &Link) -> Result<(), Error> {
         match &mut self.tracking {
             Some(tracking) => tracking.begin(link, &self.shared.server),
             None => Ok(()),
@@ -90,12 +93,14 @@ impl Supervisor {
             tls: self.tls.take(),
             sentinels: self.sentinels.take(),
             credentials: self.credentials.take(),
+            greeting: self.greeting,
         };
         let limit = limit.saturating_sub(begin.elapsed());
         let attempt = connector.connect(limit);
         let (connector, link) = self.wait(attempt).await?;
         self.tls = connector.tls;
         self.sentinels = connector.sentinels;
+        self.greeting = connector.greeting;
         match self.credentials.take() {
             None => self.credentials = connector.credentials,
             // They came while the link was being made with those before them.
@@ -113,11 +118,12 @@ impl Supervisor {
             if self.is_done() {
                 return None;
             }
-            let deadline = self.waiting.front().map(|job| job.deadline);
+            let wake = self.waiting.front().map(|job| clock::wake(job.deadline));
             tokio::select! {
                 biased;
                 result = &mut step => return Some(result),
-                () = at(deadline) => {
+                wake = at(wake) => {
+                    clock::note_wake(wake);
                     self.expire();
                 }
                 message = self.inbox.next() => {
@@ -131,9 +137,12 @@ impl Supervisor {
 }
 
 /// Never, for no time.
-async fn at(time: Option<Instant>) {
+async fn at(time: Option<Instant>) -> Instant {
     match time {
-        Some(time) => sleep_until(time).await,
+        Some(time) => {
+            sleep_until(time).await;
+            time
+        }
         None => std::future::pending().await,
     }
 }

@@ -4,8 +4,9 @@ use super::Supervisor;
 use crate::connection::failure::Failure;
 use crate::connection::handshake::User;
 use crate::connection::status::{Event, Watches};
-use crate::connection::{Credentials, Job, Reply, Settle};
+use crate::connection::{Credentials, Job, Reply, Settle, clock};
 use crate::error::Error;
+use crate::redaction::redact;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -78,7 +79,7 @@ impl Supervisor {
         let watches = self.watches.clone();
         let server = Arc::clone(&self.shared.server);
         let count = authentication.len();
-        let deadline = Instant::now() + self.options.command_timeout;
+        let deadline = clock::now() + self.options.command_timeout;
         let settle = Box::new(Renewal { watches, server });
         self.waiting
             .push_back(Job::new(authentication, count, deadline, settle));
@@ -88,7 +89,8 @@ impl Supervisor {
     fn credentials_error(&self, cause: String) -> Error {
         Error::Credentials {
             server: self.shared.server.to_string(),
-            cause,
+            // May be a message of the app's own.
+            cause: redact(&cause),
         }
     }
 

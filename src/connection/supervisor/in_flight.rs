@@ -1,8 +1,9 @@
 //! What is in the socket, in the order in which the server will answer.
 
 use crate::cache::Moment;
-use crate::connection::Job;
 use crate::connection::link::Link;
+use crate::connection::substitutes::Denied;
+use crate::connection::{Job, clock};
 use redis::Value;
 use std::collections::VecDeque;
 use std::mem;
@@ -48,6 +49,8 @@ impl Asked {
 
 pub(super) struct Sent {
     pub(super) asked: Asked,
+    /// The commands that were sent as their substitutes.
+    pub(super) denied: Denied,
     /// How many replies are due.
     pub(super) due: usize,
     /// How many of them have come.
@@ -70,6 +73,20 @@ impl Sent {
         self.asked.expects(self.come, value)
     }
 
+    /// Returns the next reply in the form in which Redis sends it.
+    pub(super) fn normalized(&self, value: Value) -> Value {
+        match &self.asked {
+            Asked::Job(job) => match job.pending.get(self.come) {
+                Some(&command) => {
+                    let value = self.denied.restore(&job.commands, command, value);
+                    job.commands.normalized(command, value)
+                }
+                None => value,
+            },
+            _ => value,
+        }
+    }
+
     /// When the socket had taken it, or last took anything.
     pub(super) fn taken(&self, link: &Link) -> Instant {
         self.flushed.unwrap_or(self.sent.max(link.wrote()))
@@ -79,6 +96,8 @@ impl Sent {
 #[derive(Default)]
 pub(super) struct InFlight {
     all: VecDeque<Sent>,
+    /// The commands that this connection was found to deny.
+    pub(super) denied: Denied,
     /// How many of them, from the first, the socket has taken.
     flushed: usize,
 }
@@ -89,9 +108,10 @@ impl InFlight {
         self.all.push_back(Sent {
             replies: Vec::with_capacity(asked.job().map_or(0, |_| due)),
             asked,
+            denied: self.denied,
             due,
             come: 0,
-            sent: Instant::now(),
+            sent: clock::now(),
             moment,
             end,
             flushed: None,
@@ -162,11 +182,12 @@ impl InFlight {
         .collect()
     }
 
-    /// All that somebody waits for, each with those of its replies that have come; nothing is left.
-    pub(super) fn take(&mut self) -> impl Iterator<Item = (Job, Vec<Value>)> + use<> {
+    /// All that somebody waits for, each with those of its replies that have come and the commands that were sent as
+    /// their substitutes; nothing is left.
+    pub(super) fn take(&mut self) -> impl Iterator<Item = (Job, Vec<Value>, Denied)> + use<> {
         let all = mem::take(self).all.into_iter();
         all.filter_map(|sent| match sent.asked {
-            Asked::Job(job) => Some((job, sent.replies)),
+            Asked::Job(job) => Some((job, sent.replies, sent.denied)),
             _ => None,
         })
     }

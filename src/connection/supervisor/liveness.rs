@@ -2,11 +2,11 @@
 
 use super::Supervisor;
 use super::in_flight::Asked;
-use crate::connection::Job;
 use crate::connection::commands::{Access, Commands, Expect};
 use crate::connection::failure::Failure;
 use crate::connection::link::Link;
 use crate::connection::tracking::Tracking;
+use crate::connection::{Job, clock};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -30,8 +30,12 @@ impl Supervisor {
             deadline(self.waiting.front()),
             deadline(self.again.front()),
             self.in_flight.deadline(),
-            self.renew,
-            self.tracking.as_ref().and_then(Tracking::slots_at),
+            // Credentials expire while the process is stopped as well.
+            self.renew.map(clock::running),
+            self.tracking
+                .as_ref()
+                .and_then(Tracking::slots_at)
+                .map(clock::running),
         ]
         .into_iter()
         .flatten()
@@ -49,7 +53,7 @@ impl Supervisor {
             None => {
                 let idle = link.heard() + IDLE;
                 let probe = self.tracking.as_ref().and_then(Tracking::probe_at);
-                probe.map_or(idle, |probe| probe.min(idle))
+                probe.map_or(idle, |probe| clock::running(probe).min(idle))
             }
             Some(sent) => {
                 // While the socket still takes what was sent, that is a sign of life, too.
@@ -65,8 +69,8 @@ impl Supervisor {
     pub(super) fn probe(&mut self, link: &mut Link) -> Option<Failure> {
         let patience = self.patience(link);
         // Read last: what is due at once is due by now.
-        let now = Instant::now();
-        if self.renew.is_some_and(|time| time <= now) {
+        let now = clock::now();
+        if self.renew.is_some_and(|time| clock::running(time) <= now) {
             self.renew = None;
             self.watches.ask_for_credentials();
         }

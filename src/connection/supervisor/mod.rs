@@ -7,11 +7,12 @@
 //! - [`connecting`]: attempts and pauses; [`credentials`]: those that the app's function gives.
 //! - [`serving`]: an open connection in use; [`in_flight`]: what is in its socket; [`replies`]: to whom its replies go,
 //!   [`answers`]: what of a job they leave to be done; [`liveness`]: whether the server lives.
-//! - [`loss`]: what is sent again; [`window`]: how much of it at once.
+//! - [`loss`]: what is sent again; [`held`]: what that holds up; [`window`]: how much of it at once.
 
 mod answers;
 mod connecting;
 mod credentials;
+mod held;
 mod in_flight;
 mod liveness;
 mod loss;
@@ -22,18 +23,23 @@ pub(super) mod window;
 pub(super) use self::liveness::longest_silence;
 
 use self::answers::{Rule, answer};
+use self::held::Held;
 use self::in_flight::InFlight;
 use self::serving::Served;
 use self::window::Window;
 use super::failure::Failure;
+use super::handshake::Greeting;
 use super::inbox::Inbox;
 use super::sentinel::Sentinels;
-use super::status::{Event, Watch, Watches};
+use super::status::{Down, Event, Watch, Watches};
+use super::substitutes::Denied;
 use super::tracking::Tracking;
-use super::{Credentials, Job, Message, Shared, tls};
+use super::{Credentials, Job, Message, Shared, clock, tls};
 use crate::error::Error;
 use crate::options::ConnectionOptions;
+use futures_util::FutureExt;
 use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -59,19 +65,25 @@ pub(super) async fn run(
         window: Window::default(),
         again: VecDeque::new(),
         later: None,
+        held: Held::default(),
+        replays: false,
         links: 0,
+        hung_up: Denied::default(),
+        greeting: Greeting::default(),
         watches: Watches::default(),
         credentials: None,
         wanted: None,
         renew: None,
         served: false,
-        replied: Instant::now(),
+        replied: clock::now(),
         pause: Duration::ZERO,
     };
-    while let Some((link, primary)) = supervisor.connect().await {
-        if supervisor.serve(link, primary).await == Served::Closed {
-            break;
-        }
+    while AssertUnwindSafe(supervisor.run())
+        .catch_unwind()
+        .await
+        .is_err()
+    {
+        supervisor.recover();
     }
     supervisor.finish();
 }
@@ -94,13 +106,22 @@ struct Supervisor {
     /// The server's answer that began this: no more is sent, replies to reads count, writes are
     /// repeated so that they keep their order.
     later: Option<Failure>,
+    /// The keys of what is to be sent again.
+    held: Held,
+    /// A command was denied that has a substitute: no more is sent until what is in flight is answered, and then what
+    /// was denied, and the writes after it.
+    replays: bool,
     /// How many links have served, the present one included.
     links: u64,
+    /// Commands on which a proxy hung up: each connection begins with their substitutes, for a while.
+    hung_up: Denied,
+    /// What the server let us say last at the begin of a connection, for as long.
+    greeting: Greeting,
     watches: Watches,
     credentials: Option<Credentials>,
     /// An attempt to connect waits for credentials.
     wanted: Option<oneshot::Sender<Result<Credentials, String>>>,
-    /// When credentials are to be asked for anew.
+    /// The system time when credentials are to be asked for anew.
     renew: Option<Instant>,
     /// For how long the server may keep silent while an answer is due.
     silence: Duration,
@@ -113,6 +134,32 @@ struct Supervisor {
 }
 
 impl Supervisor {
+    /// Connects and serves until the connection is closed.
+    async fn run(&mut self) {
+        while let Some((link, primary)) = self.connect().await {
+            if self.serve(link, primary).await == Served::Closed {
+                break;
+            }
+        }
+    }
+
+    /// Goes on after a panic, which has lost the socket: what is in flight is sent again.
+    fn recover(&mut self) {
+        let server = self.shared.server.to_string();
+        let error = Error::Interrupted { server };
+        self.end_tracking();
+        self.shared.health.set_ready(false);
+        self.shared.health.set_down(Down {
+            attempts: 0,
+            cause: error.to_string(),
+            silent: false,
+        });
+        self.take_back(&error, None);
+        self.later = None;
+        self.wanted = None;
+        self.watches.tell(&Event::Failed(error));
+    }
+
     fn accept(&mut self, message: Message) {
         match message {
             Message::Job(job) if self.inbox.is_closing() => {
@@ -159,7 +206,7 @@ impl Supervisor {
 
     /// Fails what has run out of time; whether replies to some of it may still come.
     fn expire(&mut self) -> bool {
-        let now = Instant::now();
+        let now = clock::now();
         while self.waiting.front().is_some_and(|job| job.deadline <= now) {
             if let Some(job) = self.waiting.pop_front() {
                 self.unqueue(&job);
@@ -176,7 +223,9 @@ impl Supervisor {
         let expired = self.in_flight.expire(now);
         let may_come = !expired.is_empty();
         for (job, replies) in expired {
-            if let Some(rest) = answer(job, replies, &self.shared.server, Rule::Plain).0 {
+            let server = &self.shared.server;
+            let held = &mut Held::default();
+            if let Some(rest) = answer(job, replies, server, Rule::Plain, Denied::ALL, held).job {
                 let error = self.overdue(&rest, rest.in_vain.saturating_add(1));
                 rest.fail(&error);
             }
@@ -401,6 +450,63 @@ mod tests {
         let next = timeout(ENOUGH, told.recv()).await;
         assert!(matches!(next, Ok(Some(text)) if text.contains("new")));
         assert!(server.join().expect("no panic").is_ok());
+    }
+
+    /// Panics when it is given replies.
+    struct Panicking;
+
+    impl crate::connection::Settle for Panicking {
+        fn settle(&mut self, _: Vec<(usize, crate::connection::Reply)>) {
+            panic!("expected by this test");
+        }
+    }
+
+    /// Collects the messages of errors.
+    struct Errors(mpsc::UnboundedSender<String>);
+
+    impl Watch for Errors {
+        fn event(&self, event: &Event) {
+            if let Event::Failed(error) = event {
+                // The test may be over.
+                let _ = self.0.send(error.to_string());
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_task_that_panics_is_reported_and_restarted() {
+        let (listener, options) = listen();
+        // Ends with the process: it accepts for as long as it is connected to.
+        std::thread::spawn(move || {
+            for mut client in listener.incoming().flatten() {
+                std::thread::spawn(move || -> std::io::Result<()> {
+                    let_in(&mut client, "")?;
+                    loop {
+                        let commands = received(&mut client)?;
+                        if commands.is_empty() {
+                            return Ok(());
+                        }
+                        let pongs = commands.matches("PING").count();
+                        let gets = commands.matches("GET").count();
+                        client.write_all("+PONG\r\n".repeat(pongs).as_bytes())?;
+                        client.write_all("$1\r\nx\r\n".repeat(gets).as_bytes())?;
+                    }
+                });
+            }
+        });
+        let connection = Connection::open(&Handle::current(), options);
+        let (tell, mut errors) = mpsc::unbounded_channel();
+        let watch: Arc<dyn Watch> = Arc::new(Errors(tell));
+        connection.watch(Arc::downgrade(&watch));
+        let words: [&[u8]; 2] = [b"GET", b"k"];
+        let get = super::super::Commands::of(Access::Read, Expect::Text, Some(1), &words);
+        connection.send(get, Box::new(Panicking));
+        let error = timeout(ENOUGH, errors.recv()).await;
+        assert!(matches!(error, Ok(Some(error)) if error.contains("ended unexpectedly")));
+        let reply = connection.ask(Access::Read, Expect::Text, Some(1), &words);
+        let reply = timeout(ENOUGH, reply).await;
+        assert!(matches!(reply, Ok(Ok(_))), "{reply:?}");
+        assert!(timeout(ENOUGH, connection.close()).await.is_ok());
     }
 
     #[test]

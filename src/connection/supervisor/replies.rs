@@ -1,10 +1,11 @@
 //! To whom the replies of an open connection go: they come in the order of what was sent.
 
 use super::Supervisor;
-use super::answers::{Rule, answer, reply};
+use super::answers::{Rest, Rule, answer, reply, untried};
 use super::in_flight::Asked;
 use crate::connection::Job;
 use crate::connection::failure::Failure;
+use crate::connection::substitutes::Denied;
 use crate::error::Error;
 use crate::options::Membership;
 use redis::{PushKind, Value};
@@ -20,6 +21,7 @@ impl Supervisor {
         let Some(sent) = self.in_flight.first_mut() else {
             return Err(self.unasked(&value));
         };
+        let value = sent.normalized(value);
         if !sent.expects(&value) {
             return Err(Failure::out_of_step());
         }
@@ -45,7 +47,7 @@ impl Supervisor {
             if self.in_flight.is_empty() {
                 self.window.widen();
             }
-            self.settle(job, answered.replies);
+            self.settle(job, answered.replies, answered.denied);
         }
         match &mut self.tracking {
             Some(tracking) if is_about_slots => tracking.slots_answered(answered.moment),
@@ -81,12 +83,29 @@ impl Supervisor {
         }
     }
 
-    fn settle(&mut self, job: Job, replies: Vec<Value>) {
+    fn settle(&mut self, job: Job, replies: Vec<Value>, denied: Denied) {
         let rule = self.rule();
-        let (rest, later) = answer(job, replies, &self.shared.server, rule);
+        let Rest {
+            job: rest,
+            later,
+            refused,
+        } = answer(
+            job,
+            replies,
+            &self.shared.server,
+            rule,
+            denied,
+            &mut self.held,
+        );
+        if !refused.is_empty() {
+            self.in_flight.denied.add(refused);
+            self.replays = true;
+            // As for what is put off.
+            self.end_tracking();
+        }
         match rest {
             // It was sent in part.
-            Some(rest) if self.later.is_none() && later.is_none() => {
+            Some(rest) if self.later.is_none() && later.is_none() && !self.replays => {
                 self.shared
                     .queued
                     .fetch_add(rest.operations(), Ordering::Relaxed);
@@ -115,16 +134,19 @@ impl Supervisor {
             return;
         };
         // Once the server has put something off, nothing of what comes is kept.
-        if rule == Rule::Late || sent.replies.is_empty() {
+        if !self.held.is_empty() || sent.replies.is_empty() {
             return;
         }
-        let is_put_off = |value: &Value| match value {
-            Value::ServerError(error) if rule == Rule::PutOff => {
-                Error::from_reply("", error.code(), error.details()).is_passing()
+        let denied = sent.denied;
+        let is_put_off = |(&at, value): (&usize, &Value)| match value {
+            Value::ServerError(error) => {
+                let error = Error::from_reply("", error.code(), error.details());
+                rule == Rule::PutOff && error.is_passing()
+                    || untried(&Err(error), denied, &job.commands, at).is_some()
             }
             _ => false,
         };
-        if sent.replies.iter().any(is_put_off) {
+        if job.pending.iter().zip(&sent.replies).any(is_put_off) {
             self.end_tracking();
             return;
         }
@@ -134,17 +156,17 @@ impl Supervisor {
         sent.come -= replies.len();
         job.hang_ups = 0;
         let server = &self.shared.server;
-        let replies = replies.into_iter().map(|value| reply(server, value));
-        job.settle.settle(places.into_iter().zip(replies).collect());
+        let replies = places.into_iter().zip(replies);
+        let replies = replies.map(|(at, value)| (at, reply(server, &job.commands, at, value)));
+        job.settle.settle(replies.collect());
     }
 
     /// What is done about answers that mean "later".
     pub(super) fn rule(&self) -> Rule {
-        match (self.options.membership, &self.later) {
-            (Membership::None, None) => Rule::PutOff,
-            (Membership::None, Some(_)) => Rule::Late,
-            // The cluster repeats.
-            (Membership::Member | Membership::Reader, _) => Rule::Plain,
+        match self.options.membership {
+            Membership::None => Rule::PutOff,
+            // The cluster repeats what is put off.
+            Membership::Member | Membership::Reader => Rule::Plain,
         }
     }
 }

@@ -1,0 +1,241 @@
+'use strict';
+
+const { RedisStore: ConnectRedis } = require('connect-redis8');
+const Ioredis = require('ioredis');
+const { RedisStore } = require('../..');
+const { connectRaw, startRedis } = require('../support/redis.js');
+const { describeServers } = require('../support/servers.js');
+const { liveSession } = require('../support/sessions.js');
+const { closeAll, keepStore } = require('../support/stores.js');
+
+// Each command that the store or connect-redis sends, taken away alone: what still works, and that it is no less than
+// with connect-redis under the same rights.
+
+const LIMIT_MS = 60_000;
+const PASSWORD = 'of-the-app';
+const OPERATIONS = ['set', 'get', 'touch', 'destroy', 'all', 'ids', 'length', 'clear'];
+const LISTINGS = ['all', 'ids', 'length', 'clear'];
+
+/** What fails without a command; nothing, for the others. */
+const TABLE = {
+  get: [],
+  mget: [],
+  set: ['set'],
+  pttl: [],
+  ttl: [],
+  pexpire: [],
+  expire: [],
+  del: [],
+  unlink: [],
+  scan: LISTINGS,
+  exists: [],
+  keys: [],
+  hello: [],
+  client: [],
+  ping: [],
+  info: [],
+  echo: [],
+  eval: [],
+  evalsha: [],
+};
+
+let server;
+let raw;
+afterEach(async () => {
+  await closeAll();
+});
+
+async function start(options) {
+  server = await startRedis(options);
+  raw = await connectRaw(server.port);
+}
+
+async function stop() {
+  await raw?.close();
+  await server?.stop();
+}
+
+/** What each operation needs in Redis, and whether it has done its work. */
+const tasks = {
+  async set(store) {
+    await store.set('abc', liveSession('abc', { n: 1 }));
+    return JSON.parse(await raw.command('GET', 'sess:abc')).n === 1;
+  },
+  async get(store) {
+    return (await store.get('abc')).n === 1;
+  },
+  async touch(store) {
+    await store.touch('abc', liveSession('abc', { n: 1 }, { maxAge: 60_000 }));
+    return (await raw.command('PTTL', 'sess:abc')) > 30_000;
+  },
+  async destroy(store) {
+    await store.destroy('abc');
+    return (await raw.command('EXISTS', 'sess:abc')) === 0;
+  },
+  async all(store) {
+    return (await store.all()).length === 2;
+  },
+  async ids(store) {
+    return (await store.ids()).sort().join() === 'abc,def';
+  },
+  async length(store) {
+    return (await store.length()) === 2;
+  },
+  async clear(store) {
+    await store.clear();
+    return (await raw.command('DBSIZE')) === 0;
+  },
+};
+
+/** The operations that fail. */
+async function failing(store) {
+  const failed = [];
+  for (const operation of OPERATIONS) {
+    await raw.command('FLUSHALL');
+    for (const id of operation === 'set' ? [] : ['abc', 'def'])
+      await raw.command('SET', `sess:${id}`, JSON.stringify({ cookie: {}, n: 1 }), 'PX', 20_000);
+    let timer;
+    const limit = new Promise((resolve) => {
+      timer = setTimeout(resolve, 5000, false);
+    });
+    const isDone = await Promise.race([tasks[operation](store).catch(() => false), limit]);
+    clearTimeout(timer);
+    if (!isDone) failed.push(operation);
+  }
+  return failed;
+}
+
+async function failingOurs(login, options) {
+  const url = `redis://${login ? `app:${PASSWORD}@` : ''}127.0.0.1:${server.port}`;
+  const store = keepStore(new RedisStore({ url, commandTimeout: 3000, ...options }));
+  const lost = [];
+  store.on('reconnecting', (error) => lost.push(error.message));
+  const failed = await failing(store);
+  expect(lost).toEqual([]);
+  return failed;
+}
+
+async function failingTheirs(login) {
+  const account = login ? { username: 'app', password: PASSWORD } : {};
+  const client = new Ioredis({ port: server.port, host: '127.0.0.1', ...account, maxRetriesPerRequest: 0 });
+  client.on('error', () => {});
+  try {
+    return await failing(new ConnectRedis({ client }));
+  } finally {
+    client.disconnect();
+  }
+}
+
+const allow = (...rights) =>
+  raw.command('ACL', 'SETUSER', 'app', 'reset', 'on', `>${PASSWORD}`, '~*', ...rights);
+
+/** Expects these operations to fail, and no others that connect-redis can do. */
+async function expectFailing(expected, login) {
+  expect(await failingOurs(login)).toEqual(expected);
+  const theirs = await failingTheirs(login);
+  expect(expected.filter((operation) => !theirs.includes(operation))).toEqual([]);
+}
+
+describeServers('%s', (_name, program) => {
+  describe('an ACL', () => {
+    beforeAll(() => start({ program }));
+    afterAll(stop);
+
+    test.each(Object.entries(TABLE))(
+      'without %s',
+      async (command, expected) => {
+        await allow('+@all', `-${command}`);
+        await expectFailing(expected, true);
+      },
+      LIMIT_MS,
+    );
+
+    test(
+      'with exactly what connect-redis sends',
+      async () => {
+        await allow(...['-@all', '+get', '+set', '+expire', '+del', '+scan', '+mget', '+info', '+ping']);
+        await expectFailing([], true);
+      },
+      LIMIT_MS,
+    );
+
+    test.each(['get', 'pttl', 'pexpire', 'del', 'unlink'])(
+      'without %s, when the app’s client runs the commands',
+      async (command) => {
+        await allow('+@all', `-${command}`);
+        const account = { username: 'app', password: PASSWORD };
+        const client = new Ioredis({ host: '127.0.0.1', port: server.port, ...account });
+        try {
+          const store = keepStore(new RedisStore({ client, transport: 'client', commandTimeout: 3000 }));
+          expect(await failing(store)).toEqual([]);
+          await store.close();
+        } finally {
+          client.disconnect();
+        }
+      },
+    );
+
+    test('with neither of two substitutes', async () => {
+      await allow('+@all', '-pexpire', '-expire', '-del', '-unlink', '-pttl', '-ttl');
+      await expectFailing(['touch', 'destroy', 'clear'], true);
+    });
+
+    test('with the cache', async () => {
+      await allow('+@all', '-get', '-pttl', '-pexpire', '-unlink');
+      expect(await failingOurs(true, { cache: true })).toEqual([]);
+      await allow('+@all', '-client', '-hello');
+      expect(await failingOurs(true, { cache: true })).toEqual([]);
+    });
+
+    test('keeps the order of writes when it has the first of them sent again', async () => {
+      await allow('+@all', '-pexpire');
+      for (let round = 0; round < 5; round++) {
+        const store = keepStore(new RedisStore({ url: `redis://app:${PASSWORD}@127.0.0.1:${server.port}` }));
+        await raw.command('SET', 'sess:abc', '{"cookie":{},"n":1}', 'PX', 20_000);
+        await Promise.all([
+          store.touch('abc', liveSession('abc', {}, { maxAge: 10_000 })),
+          store.set('abc', liveSession('abc', { n: 2 }, { maxAge: 500_000 })),
+          store.touch('abc', liveSession('abc', {}, { maxAge: 60_000 })),
+          store.set('gone', liveSession('gone', { n: 2 })),
+          store.touch('gone', liveSession('gone', {}, { maxAge: 60_000 })),
+          store.destroy('gone'),
+        ]);
+        const left = await raw.command('PTTL', 'sess:abc');
+        expect(left).toBeGreaterThan(50_000);
+        expect(left).toBeLessThanOrEqual(61_000);
+        expect(await raw.command('EXISTS', 'sess:gone')).toBe(0);
+      }
+    });
+
+    test('is asked again after a reconnect', async () => {
+      await allow('+@all', '-pexpire');
+      const store = keepStore(new RedisStore({ url: `redis://app:${PASSWORD}@127.0.0.1:${server.port}` }));
+      const touch = () => store.touch('abc', liveSession('abc', {}, { maxAge: 60_000 }));
+      await touch();
+      await allow('+@all');
+      await raw.command('CLIENT', 'KILL', 'USER', 'app');
+      await raw.command('CONFIG', 'RESETSTAT');
+      await touch();
+      const stats = String(await raw.command('INFO', 'commandstats'));
+      expect(stats).toMatch(/cmdstat_pexpire/);
+      expect(stats).not.toMatch(/cmdstat_expire/);
+    });
+  });
+
+  describe('rename-command', () => {
+    afterEach(stop);
+
+    // The test itself needs the others.
+    const renamed = Object.entries(TABLE).filter(
+      ([command]) => !['get', 'set', 'pttl', 'exists', 'ping', 'info'].includes(command),
+    );
+    test.each(renamed)(
+      'of %s',
+      async (command, expected) => {
+        await start({ program, args: ['--rename-command', command, ''] });
+        await expectFailing(expected, false);
+      },
+      LIMIT_MS,
+    );
+  });
+});

@@ -1,0 +1,37 @@
+'use strict';
+
+const { RedisStore } = require('../..');
+const { askOnce, startRedis } = require('../support/redis.js');
+const { describeServers } = require('../support/servers.js');
+const { closeAll, keepStore } = require('../support/stores.js');
+
+let server;
+afterEach(async () => {
+  await closeAll();
+  await server?.stop();
+});
+
+const CLOSED_PORT = 1;
+
+describeServers('%s', (_name, program) => {
+  test('a conditional save waits for a server that is read-only for a moment', async () => {
+    server = await startRedis({ program });
+    const store = keepStore(new RedisStore({ url: `redis://127.0.0.1:${server.port}`, onConflict: 'merge' }));
+    await store.set('abc', { n: 1 });
+    const session = await store.get('abc');
+    session.n = 2;
+    await askOnce(server, 'REPLICAOF', '127.0.0.1', CLOSED_PORT);
+    const saved = store.set('abc', session);
+    const outcome = await Promise.race([
+      saved.then(
+        () => 'saved',
+        (error) => error,
+      ),
+      new Promise((resolve) => setTimeout(resolve, 300, 'waiting')),
+    ]);
+    expect(outcome).toBe('waiting');
+    await askOnce(server, 'REPLICAOF', 'NO', 'ONE');
+    await saved;
+    expect(await store.get('abc')).toMatchObject({ n: 2 });
+  });
+});

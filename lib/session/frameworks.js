@@ -1,0 +1,94 @@
+'use strict';
+
+const { createHash } = require('node:crypto');
+const { Session } = require('express-session');
+
+/** The frameworks whose session objects are recognised: what is saved under the id of such an object may be discarded. */
+
+function isObject(value) {
+  return value !== null && typeof value === 'object';
+}
+
+/** Returns true for a session of express-session, of this or another copy of the package. */
+function isExpressSession(session) {
+  return (
+    session instanceof Session || (isObject(session.req?.sessionStore) && typeof session.save === 'function')
+  );
+}
+
+/** The symbols of @fastify/session by the prototype of its sessions, null for other prototypes. */
+const fastifyTraits = new WeakMap();
+
+/** The hash that @fastify/session gives a session without data. */
+function hashOfEmpty(prototype, symbols) {
+  try {
+    return prototype[symbols.hash].call({ cookie: null });
+  } catch {
+    return createHash('sha256').update('{}').digest('hex');
+  }
+}
+
+function traitsOf(session, prototype) {
+  const named = (object, ...names) =>
+    Object.getOwnPropertySymbols(object).find(({ description }) => names.includes(description));
+  const symbols = {
+    id: named(session, 'sessionId'),
+    request: named(session, 'request'),
+    persisted: named(session, 'persistedHash', 'originalHash'),
+    hash: named(prototype, 'hash'),
+  };
+  const isFastify = Object.values(symbols).every((symbol) => symbol !== undefined);
+  return isFastify ? { ...symbols, empty: hashOfEmpty(prototype, symbols) } : null;
+}
+
+/**
+ * What a session of @fastify/session says of itself; undefined for other objects. `hasLoadedData`: it was created from
+ * a stored session that had data, as its hash of that time tells.
+ */
+function fastifySession(session) {
+  const prototype = Object.getPrototypeOf(session);
+  if (prototype === null || prototype === Object.prototype) return undefined;
+  let traits = fastifyTraits.get(prototype);
+  if (traits === undefined) {
+    traits = traitsOf(session, prototype);
+    fastifyTraits.set(prototype, traits);
+  }
+  if (traits === null) return undefined;
+  return {
+    id: session[traits.id],
+    request: session[traits.request]?.raw,
+    hasLoadedData: session[traits.persisted] !== traits.empty,
+  };
+}
+
+/** The data in a record of express-openid-connect, which a request keeps as it was given; undefined for others. */
+function openIdData(record) {
+  const { header, data } = record;
+  const isRecord =
+    isObject(data) && isObject(header) && 'iat' in header && 'uat' in header && 'exp' in header;
+  return isRecord ? data : undefined;
+}
+
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+/** Returns true if a cookie holds the id, alone or with a signature, as `s:<id>.<signature>` and `<id>.<signature>` do. */
+function holds(value, id) {
+  const at = value.indexOf(id);
+  const end = at + id.length;
+  return (at === 0 || value[at - 1] === ':') && (end === value.length || value[end] === '.');
+}
+
+/** Returns true if a request presents a session's id in one of its cookies. */
+function carriesId(request, id) {
+  const header = request?.headers?.cookie;
+  if (typeof header !== 'string' || id === '') return false;
+  return header.split(';').some((cookie) => holds(decoded(cookie.slice(cookie.indexOf('=') + 1)).trim(), id));
+}
+
+module.exports = { carriesId, fastifySession, isExpressSession, openIdData };

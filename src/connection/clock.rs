@@ -1,0 +1,130 @@
+//! Running time: the system's monotonic time without the periods in which this process did not run.
+//!
+//! A process may be stopped (SIGSTOP, a frozen container) while replies wait in its sockets. That time must not
+//! count against an operation, so deadlines are in running time. A stop is noticed by a timer that fires late.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The longest sleep while an operation is in flight: that much of a stop may go unnoticed.
+const PULSE: Duration = Duration::from_millis(250);
+/// A timer that fires later than this fired after a stop. Less is a busy machine, or a server that floods us.
+const LATE: Duration = Duration::from_secs(1);
+/// The timers that notice the same stop fire within this time.
+const TOGETHER: Duration = Duration::from_millis(100);
+
+static STOPPED_MICROS: AtomicU64 = AtomicU64::new(0);
+/// The last stop that was noticed. Several timers may notice the same one.
+static LAST_STOP: Mutex<Option<(Instant, Instant)>> = Mutex::new(None);
+
+fn stopped() -> Duration {
+    Duration::from_micros(STOPPED_MICROS.load(Ordering::Relaxed))
+}
+
+/// Returns the present running time.
+pub(crate) fn now() -> Instant {
+    running(Instant::now())
+}
+
+/// Converts a recent system time into running time.
+pub(crate) fn running(system: Instant) -> Instant {
+    system.checked_sub(stopped()).unwrap_or(system)
+}
+
+/// Converts a running time into the system time at which it is reached, unless the process is stopped before.
+pub(crate) fn system(running: Instant) -> Instant {
+    running + stopped()
+}
+
+/// Returns the system time at which to look again whether `deadline` has passed: not before now, since a timer for the
+/// past would seem to fire late.
+pub(crate) fn wake(deadline: Instant) -> Instant {
+    let now = Instant::now();
+    system(deadline).clamp(now, now + PULSE)
+}
+
+/// Takes note of a wake-up that was due at the system time `expected`. Returns true if the process was stopped.
+pub(crate) fn note_wake(expected: Instant) -> bool {
+    let now = Instant::now();
+    if now < expected + LATE {
+        return false;
+    }
+    let mut last = LAST_STOP.lock().unwrap_or_else(PoisonError::into_inner);
+    let (stop, unnoticed) = extend(*last, expected, now);
+    *last = Some(stop);
+    STOPPED_MICROS.fetch_add(unnoticed.as_micros() as u64, Ordering::Relaxed);
+    true
+}
+
+/// Returns the stop that ended with a wake-up, and the part of it that was not noticed before.
+fn extend(
+    last: Option<(Instant, Instant)>,
+    expected: Instant,
+    now: Instant,
+) -> ((Instant, Instant), Duration) {
+    match last {
+        // Another timer of the same stop.
+        Some((begin, end)) if now < end + TOGETHER => {
+            let earlier = begin.saturating_duration_since(expected);
+            let later = now.saturating_duration_since(end);
+            ((begin.min(expected), now.max(end)), earlier + later)
+        }
+        Some((_, end)) => ((expected.max(end), now), now - expected.max(end)),
+        None => ((expected, now), now - expected),
+    }
+}
+
+/// Resolves with the future's result, or with `None` once the running time `deadline` has passed.
+pub(crate) async fn timeout_at<T>(deadline: Instant, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = std::pin::pin!(future);
+    loop {
+        let wake = wake(deadline);
+        match tokio::time::timeout_at(wake, &mut future).await {
+            Ok(result) => return Some(result),
+            Err(_) => {
+                note_wake(wake);
+                if now() >= deadline {
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_that_several_timers_notice_counts_once() {
+        let begin = Instant::now();
+        let at = |ms| begin + Duration::from_millis(ms);
+        let ms = Duration::from_millis;
+        let (stop, unnoticed) = extend(None, at(4000), at(9000));
+        assert_eq!(unnoticed, ms(5000));
+        let (stop, unnoticed) = extend(Some(stop), at(2000), at(9001));
+        assert_eq!(unnoticed, ms(2001));
+        let (stop, unnoticed) = extend(Some(stop), at(3000), at(9002));
+        assert_eq!((stop, unnoticed), ((at(2000), at(9002)), ms(1)));
+        let (stop, unnoticed) = extend(Some(stop), at(20_000), at(21_000));
+        assert_eq!((stop, unnoticed), ((at(20_000), at(21_000)), ms(1000)));
+    }
+
+    #[tokio::test]
+    async fn a_late_timer_moves_deadlines() {
+        let deadline = now() + Duration::from_millis(200);
+        let sleep = timeout_at(deadline, std::future::pending::<()>());
+        let stop = async {
+            // The thread runs nothing else meanwhile.
+            std::thread::sleep(Duration::from_millis(1500));
+        };
+        let begin = Instant::now();
+        let (ended, ()) = tokio::join!(sleep, stop);
+        assert!(ended.is_none());
+        assert!(begin.elapsed() >= Duration::from_millis(1500));
+        assert!(now() + Duration::from_secs(1) < Instant::now());
+    }
+}
