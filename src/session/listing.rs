@@ -236,7 +236,8 @@ impl Sessions {
         };
         let is_long = replies.iter().map(bytes).sum::<usize>() > LONG;
         let keys = Arc::clone(keys);
-        let items = move || items(&keys, found, replies, tell_end, clock.now());
+        let now = clock.now();
+        let items = move || items(&keys, found, replies, tell_end, now);
         if is_long {
             return worker::compute(items)
                 .await

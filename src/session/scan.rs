@@ -8,7 +8,7 @@
 use super::eager::begun;
 use super::seen::Seen;
 use super::{Keys, Sessions, unexpected};
-use crate::connection::{Access, Commands, Connection, Expect, LinkPin, Reply};
+use crate::connection::{Access, Commands, Connection, Expect, LinkPin, Reply, clock};
 use crate::error::Error;
 use redis::Value;
 use std::collections::VecDeque;
@@ -17,8 +17,8 @@ use std::future::Future;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use tokio::time::sleep;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
 
 /// A `SCAN` from its begin to its end.
 #[derive(Debug)]
@@ -136,8 +136,10 @@ impl Scan {
             return Err(error);
         }
         self.restarts += u32::from(self.cursor != START);
-        let since = *self.failing.get_or_insert_with(Instant::now);
-        if self.restarts > MOST_RESTARTS || since.elapsed() >= self.connection.command_timeout() {
+        let since = *self.failing.get_or_insert_with(clock::now);
+        if self.restarts > MOST_RESTARTS
+            || clock::now() - since >= self.connection.command_timeout()
+        {
             return Err(Error::ScanInterrupted {
                 server: self.connection.server().to_owned(),
                 restarts: self.restarts,
