@@ -22,12 +22,20 @@ const PARENT_POLL_MS = 250;
 /** A Redis for the demo: `{ url, stop }`. */
 async function demoRedis() {
   fs.mkdirSync(DATA, { recursive: true, mode: 0o700 });
+  // Everyone can make a folder of this name there.
+  const folder = fs.lstatSync(DATA);
+  if (process.getuid && !isPrivate(folder))
+    throw new Error(`${DATA} is not a folder that only this user can use. Remove it and run this again.`);
   const unixSocket = path.join(DATA, 'redis.sock');
   // Two servers on the same files would spoil them, so a second demo joins the first.
   if (await isServed(unixSocket)) {
     return { url: `redis+unix://${unixSocket}`, async stop() {} };
   }
   return startRedis({ dir: DATA, unixSocket, args: DURABLE });
+}
+
+function isPrivate(folder) {
+  return folder.isDirectory() && folder.uid === process.getuid() && (folder.mode & 0o77) === 0;
 }
 
 async function isServed(unixSocket) {
