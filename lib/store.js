@@ -88,7 +88,7 @@ function partsOf(face) {
 /** The parts for an operation that was called on `face`, whose fields are put in force. */
 function currentParts(face) {
   const parts = partsOf(face);
-  if (!hasFields(face, parts.read)) {
+  if (!parts.gate.isOpen || !hasFields(face, parts.read)) {
     parts.face = face;
     parts.gate.reset();
   }

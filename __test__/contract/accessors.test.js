@@ -130,6 +130,18 @@ test('an accessor that throws fails the operation, and only that', async () => {
   expect(await redis.keys()).toEqual(['a:one']);
 });
 
+test('an accessor of a copy that throws fails operations of the copy, and none of the store', async () => {
+  const store = await openStore('url', redis.port);
+  const copy = Object.create(store, { prefix: { get: prefix } });
+
+  for (let round = 0; round < 2; round++) {
+    await expect(copy.get('one')).rejects.toThrow(TypeError);
+    await store.set('one', { cookie: {} });
+  }
+
+  expect(await redis.keys()).toEqual(['sess:one']);
+});
+
 test('a prefix that is undefined is refused, not taken for the default', async () => {
   const store = await openStore('url', redis.port);
   Object.defineProperty(store, 'prefix', { get: () => tenants.getStore()?.name });

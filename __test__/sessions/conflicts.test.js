@@ -280,7 +280,7 @@ describeServers('on %s', (_server, program) => {
           const discarded = [];
           store.on('discarded', (event) => discarded.push(event));
           session.n = 1;
-          expect(await call(store, 'set', 'abc', session)).toBe(saveDestroyed ? null : 'discarded');
+          expect(await call(store, 'set', 'abc', session)).toBeNull();
           expect(await call(other, 'get', 'abc')).toEqual(
             saveDestroyed ? expect.objectContaining({ n: 1 }) : null,
           );
@@ -588,7 +588,7 @@ describe('options', () => {
     [{ onConflict: 'merge', serializer: { parse: String, stringify: String } }, 'ERR_INVALID_ARG_VALUE'],
     [{ touchAfter: -1 }, 'ERR_OUT_OF_RANGE'],
     [{ touchAfter: Number.NaN }, 'ERR_OUT_OF_RANGE'],
-    [{ touchAfter: 'soon' }, 'ERR_INVALID_ARG_TYPE'],
+    [{ touchAfter: 'a minute' }, 'ERR_INVALID_ARG_TYPE'],
     [{ saveDestroyed: 1 }, 'ERR_INVALID_ARG_TYPE'],
   ])('%p is refused', (options, code) => {
     expect(() => new RedisStore({ url: redis.server.url, ...options })).toThrow(

@@ -235,7 +235,7 @@ describe('scan', () => {
     [null, 'ERR_INVALID_ARG_TYPE'],
     [{ count: 0.5 }, 'ERR_OUT_OF_RANGE'],
     [{ count: -1 }, 'ERR_OUT_OF_RANGE'],
-    [{ count: 'many' }, 'ERR_INVALID_ARG_TYPE'],
+    [{ count: 'ten' }, 'ERR_INVALID_ARG_TYPE'],
     [{ match: /a/ }, 'ERR_INVALID_ARG_TYPE'],
     [{ signal: {} }, 'ERR_INVALID_ARG_TYPE'],
   ])('%p is refused at the call, by its name', (options, code) => {
