@@ -15,7 +15,15 @@ function node(host, port, defaultPort = 6379) {
 
 /** What a URL or `host:port` says, in the words of the options that it stands for. */
 function fromUrl(text) {
-  const url = new URL(/^[a-z][a-z+]*:\/\//i.test(text) ? text : `redis://${text}`);
+  try {
+    return partsOf(new URL(/^[a-z][a-z+]*:\/\//i.test(text) ? text : `redis://${text}`));
+  } catch {
+    // Its own text may hold a password.
+    throw new NotCarried('the URL of one of its nodes cannot be read');
+  }
+}
+
+function partsOf(url) {
   return {
     host: url.hostname.replace(/^\[|\]$/g, '') || undefined,
     port: url.port || undefined,

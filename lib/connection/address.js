@@ -117,7 +117,7 @@ function address(options) {
 }
 
 /** URLs that mean TLS. */
-const SECURE = /^\s*rediss/i;
+const SECURE = /^\s*(rediss|valkeys)/i;
 
 /** By what to run commands, for a client that is described so. */
 function transportOf(wanted, { transport, reason }) {
