@@ -1,4 +1,4 @@
-//! Connection URLs: `redis://`, `rediss://`, `redis+unix://`, as redis-cli, node-redis and redis-rs
+//! Connection URLs: `redis://`, `rediss://` (also `valkey://`, `valkeys://`), `redis+unix://`, as redis-cli, node-redis and redis-rs
 //! read them; and for several servers `redis+sentinel://host,host/name` and `redis+cluster://host,host`,
 //! both with `rediss`, too.
 
@@ -50,7 +50,13 @@ fn non_empty(text: String) -> Option<String> {
 /// [`Error::Option`], which names the part of the URL that cannot be used and never quotes it.
 pub(crate) fn parse_url(text: &str) -> Result<ConnectionOptions, Error> {
     let (scheme, rest) = text.split_once("://").unwrap_or((text, ""));
-    match scheme {
+    let scheme = scheme.trim_start().to_ascii_lowercase();
+    // Valkey's own schemes mean the same.
+    let scheme = match scheme.strip_prefix("valkey") {
+        Some(kind) => format!("redis{kind}"),
+        None => scheme,
+    };
+    match scheme.as_str() {
         "redis+sentinel" | "rediss+sentinel" | "redis+cluster" | "rediss+cluster"
             if rest.contains(['?', '#']) =>
         {
@@ -58,8 +64,9 @@ pub(crate) fn parse_url(text: &str) -> Result<ConnectionOptions, Error> {
                 "a URL without \"?\" and \"#\", which are to be written as %3F and %23",
             ))
         }
-        "redis+sentinel" | "rediss+sentinel" => parse_sentinel(scheme, rest),
-        "redis+cluster" | "rediss+cluster" => parse_cluster(scheme, rest),
+        "redis+sentinel" | "rediss+sentinel" => parse_sentinel(&scheme, rest),
+        "redis+cluster" | "rediss+cluster" => parse_cluster(&scheme, rest),
+        "redis" | "rediss" => parse_single(&format!("{scheme}://{rest}")),
         _ => parse_single(text),
     }
 }
@@ -185,15 +192,18 @@ fn parse_single(text: &str) -> Result<ConnectionOptions, Error> {
             )));
         }
     }
+    // An ACL user with `nopass`: Redis wants a password of it all the same.
     if options.username.is_some() && options.password.is_none() {
-        return Err(malformed("a URL that has a password where it has a user"));
+        options.password = Some(Secret::new(String::new()));
     }
     Ok(options)
 }
 
 /// Host, TLS and database.
 fn read_tcp(url: &Url, options: &mut ConnectionOptions) -> Result<(), Error> {
-    if url.query().is_some_and(|query| !query.is_empty()) {
+    let is_taken = |query: &str| matches!(query, "" | "family=0" | "family=4" | "family=6");
+    // All addresses of a name are tried, whatever their family.
+    if !url.query().is_none_or(is_taken) {
         return Err(malformed(
             "a URL without parameters: the database is its path, such as redis://host:6379/5",
         ));
@@ -270,6 +280,10 @@ mod tests {
         assert_eq!(tcp("redis://[::1]:7000"), ("::1".into(), 7000, 0));
         assert_eq!(tcp("redis://"), ("127.0.0.1".into(), 6379, 0));
         assert!(parse_url("rediss://h").expect("tls").tls.is_some());
+        assert_eq!(tcp("valkey://h/2?family=0"), ("h".into(), 6379, 2));
+        assert!(parse_url("VALKEYS://h").expect("tls").tls.is_some());
+        let options = parse_url("valkeys+cluster://a,b").expect("a cluster");
+        assert_eq!(options.server(), "rediss+cluster://a:6379,b:6379");
     }
 
     #[test]
@@ -277,6 +291,15 @@ mod tests {
         let options = parse_url("redis://an%40n:p%3Aw%2F@h").expect("credentials");
         assert_eq!(options.username.as_deref(), Some("an@n"));
         assert_eq!(options.password.expect("password").reveal(), "p:w/");
+        for text in [
+            "redis://ann@h",
+            "redis://ann:@h",
+            "redis+unix:///s?user=ann",
+        ] {
+            let options = parse_url(text).expect("a user alone");
+            assert_eq!(options.username.as_deref(), Some("ann"));
+            assert_eq!(options.password.expect("an empty password").reveal(), "");
+        }
         let options = parse_url("redis://:only@h").expect("password alone");
         assert_eq!(options.username, None);
         assert!(options.password.is_some());
@@ -319,7 +342,6 @@ mod tests {
             ("redis://:hunter2@h/one", "database"),
             ("redis://:hunter2@h/-1", "database"),
             ("redis://:hunter2%zz@h", "password"),
-            ("redis://ann@h", "password"),
             ("redis+sentinel://:hunter2@h:26379", "name"),
             ("redis+sentinel://:hunter2@h:26379/m/x", "database"),
             ("redis+cluster://:hunter2@h:99999", "port"),
