@@ -348,6 +348,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn tls_settings_are_checked_without_a_connection() {
+        let settings = |ca: Option<&str>| Tls {
+            ca: ca.map(str::to_owned),
+            roots: None,
+            cert: None,
+            key: None,
+            servername: None,
+            reject_unauthorized: Some(true),
+        };
+        assert_eq!(check_tls_settings(settings(None)), None);
+        assert!(check_tls_settings(settings(Some("no certificate"))).is_some());
+    }
+
+    #[test]
     fn any_number_is_a_time_that_is_left() {
         assert_eq!(time_left(1500.0), Some(Duration::from_millis(1500)));
         for over in [0.0, -0.0, -1.0, f64::NEG_INFINITY, f64::NAN] {
