@@ -2,7 +2,7 @@
 
 const { storeClosed } = require('./common/errors.js');
 
-/** Whether operations can be tried: once the store is prepared for them, until it is closed. */
+/** Lets operations through once the store is prepared for them, until it is closed. */
 class Gate {
   #prepare;
   #isShut = false;
