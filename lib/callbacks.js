@@ -49,7 +49,7 @@ class LazyPromise {
     this.#returned = callback(error, result);
   };
 
-  // biome-ignore lint/suspicious/noThenProperty: it is a promise to whoever awaits it
+  // biome-ignore lint/suspicious/noThenProperty: callers await it as a promise
   then(onFulfilled, onRejected) {
     if (this.#made === undefined) {
       let resolve;
@@ -62,7 +62,7 @@ class LazyPromise {
     return this.#made.promise.then(onFulfilled, onRejected);
   }
 
-  /** In a later turn of the event loop: whoever awaits cache hits in a row must not keep it from turning. */
+  /** Resolves in a later turn of the event loop: a loop that awaits cache hits must not keep it from turning. */
   #resolveLater() {
     setImmediate(() => this.#made.resolve(this.#returned));
   }

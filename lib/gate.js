@@ -3,8 +3,8 @@
 const { clientClosed, storeClosed } = require('./common/errors.js');
 
 /**
- * Whether operations can be tried: once the store is prepared for them, until it is closed; and not while it is
- * suspended, as the app's client is closed.
+ * Lets operations through once the store is prepared for them, until it is closed; and not while it is suspended, as
+ * the app's client is closed.
  */
 class Gate {
   #prepare;

@@ -28,7 +28,10 @@ const MAX_QUEUE = 20_000;
 /** Found by a symbol, as private fields are out of reach where an app has wrapped or copied its store. */
 const PARTS = Symbol('parts');
 
-/** What a store is made of. A deep clone of a store shares them: clone functions keep what they do not know. */
+/**
+ * The components of a store. Its copies share them: functions that make deep clones keep a value by reference whose
+ * `Symbol.toStringTag` they do not know.
+ */
 class Parts {
   /** A promise once `close` was called. */
   closed;

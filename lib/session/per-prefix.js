@@ -1,6 +1,6 @@
 'use strict';
 
-/** How many prefixes are kept: an app may have one for each of its tenants. */
+/** The most prefixes that are kept: an app may have one for each of its tenants. */
 const MOST_PREFIXES = 1000;
 
 /** One value for each prefix that a store has had. Of too many, the one used longest ago is dropped. */

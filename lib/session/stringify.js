@@ -2,7 +2,7 @@
 
 const { wrongType } = require('../common/errors.js');
 
-/** What is stored for a session: a string, or bytes, which are stored as they are. */
+/** Returns the value to store for a session: a string, or bytes, which are stored as they are. */
 function stringify(serializer, session) {
   const value = serializer.stringify(session);
   if (typeof value === 'string' || Buffer.isBuffer(value)) return value;

@@ -19,7 +19,7 @@ const trap = (field) =>
 
 const thenable = (then) => Object.fromEntries([['then', then]]);
 
-/** What a client may do instead of answering. */
+/** Ways in which a client may fail to answer. */
 const faults = {
   'a cyclic reply': async () => cycle,
   'a reply nested too deeply': async () => deep(),

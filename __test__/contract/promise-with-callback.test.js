@@ -60,9 +60,9 @@ describe.each(Object.entries(open))('%s: a call that has a callback', (_name, op
       const store = await openOne({ serializer: { parse: fail, stringify: fail } });
       await redis.command('SET', 'sess:abc', '{"cookie":{}}');
 
-      const outcome = await store[method](...args, (error) => `told: ${error.message}`);
+      const outcome = await store[method](...args, (error) => `failed: ${error.message}`);
 
-      expect(outcome).toBe('told: refused');
+      expect(outcome).toBe('failed: refused');
     },
   );
 });
