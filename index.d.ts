@@ -341,7 +341,7 @@ export class RedisStore extends Store {
    */
   readonly status: Status;
 
-  /** By what commands are run: see the option. */
+  /** Which transport runs the commands. See the `transport` option; may become `'client'` at the first TLS handshake. */
   readonly transport: 'native' | 'client';
 
   /** The connection serves, for the first time or again. */

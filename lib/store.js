@@ -56,6 +56,7 @@ function partsOf(store, options) {
 const LIFECYCLE = {
   closed: (store) => suspend(store[PARTS]),
   open: (store) => resume(store[PARTS]),
+  replaced: (store) => store[PARTS].outbox.renew(),
 };
 
 /** Refuses operations while the app's client is closed. The connection ends once those in flight are answered. */

@@ -90,6 +90,11 @@ function isNoClient(object) {
   );
 }
 
+/** Returns true for the client of a package that is known, whose settings can be named to the app. */
+function isKnownClient(client) {
+  return ioredis.isIoredis(client) || nodeRedis.isNodeRedis(client) || isGlide(client);
+}
+
 /** Refuses a client that cannot run commands for others, though it has the call. @throws {TypeError} */
 function checkTransport(client) {
   const setting = isGlide(client) ? falsifies(client) : undefined;
@@ -97,4 +102,4 @@ function checkTransport(client) {
     throw wrongValue(CLIENT, `one without "${setting}" where it runs the commands itself`, undefined);
 }
 
-module.exports = { describeClient, checkTransport };
+module.exports = { describeClient, isKnownClient, checkTransport };

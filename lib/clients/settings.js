@@ -3,7 +3,7 @@
 // The words in which every kind of client is described; `describeClient` says what they mean.
 
 const { LONGEST_DELAY_MS } = require('../common/limits.js');
-const { NOT_CARRIED } = require('../connection/tls.js');
+const { NOT_CARRIED, OF_CLIENTS } = require('../connection/tls.js');
 
 /** Thrown where a client has a setting that a connection made elsewhere cannot have; the message says which. */
 class NotCarried extends Error {}
@@ -42,13 +42,17 @@ function account({ username, password } = {}) {
 /** TLS settings in Node's words, of those that the client was given; undefined without TLS. */
 function tls(options) {
   if (!options) return undefined;
-  const lost = NOT_CARRIED.find((option) => options[option] != null);
+  const lost = [...NOT_CARRIED, ...OF_CLIENTS].find((option) => options[option] != null);
   if (lost !== undefined) throw new NotCarried(`its TLS setting "${lost}" cannot be carried over`);
   const { ca, cert, key, servername, rejectUnauthorized } = options;
   const isPem = (part) => typeof part === 'string' || ArrayBuffer.isView(part);
   for (const [name, value] of Object.entries({ ca, cert, key }))
     if (value != null && ![value].flat().every(isPem))
       throw new NotCarried(`its TLS setting "${name}" is more than PEM`);
+  if (options.minVersion === 'TLSv1.3')
+    throw new NotCarried('its TLS setting "minVersion" cannot be carried over');
+  if ([ca].flat().some((part) => part != null && Buffer.from(part).includes('TRUSTED CERTIFICATE-----')))
+    throw new NotCarried('its TLS setting "ca" has a TRUSTED CERTIFICATE');
   return { ca, cert, key, servername, rejectUnauthorized };
 }
 

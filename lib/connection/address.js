@@ -1,7 +1,8 @@
 'use strict';
 
+const { checkTlsSettings } = require('../boundary/native.js');
 const { adoptSettings } = require('../clients/adopt.js');
-const { checkTransport, describeClient } = require('../clients/client.js');
+const { checkTransport, describeClient, isKnownClient } = require('../clients/client.js');
 const { optionName: name, wrongType, wrongValue } = require('../common/errors.js');
 const { check } = require('../options.js');
 const { numberOf } = require('./credentials.js');
@@ -78,7 +79,7 @@ function address(options) {
     const beside = BESIDE_CLIENT.find((option) => options[option] != null);
     if (beside !== undefined)
       throw wrongValue(name(beside), 'left out beside "client", which says where Redis is', undefined);
-    const description = describeClient(client);
+    const [description, adopted] = adopt(describeClient(client), transport);
     // What the client does while it is not connected, unless the app has said how many operations may wait.
     if (given.maxQueue === undefined)
       for (const setting of ['maxQueue', 'maxRetries', 'failsOffline']) given[setting] = description[setting];
@@ -90,16 +91,18 @@ function address(options) {
           `left out where the client itself runs the commands, which is not told of changes${why(description)}`,
           undefined,
         );
+      // What the app asks for itself needs no warning.
+      const isAsked = transport === 'client' || !isKnownClient(client);
       return {
         ...given,
-        client: clientSettings(client),
-        command: description.command,
-        keyPrefix: keyPrefixOf(client),
+        ...throughClient(client, description),
+        reason: isAsked ? undefined : description.reason,
       };
     }
-    const adopted = adoptSettings(description);
     for (const limit of ['connectTimeout', 'commandTimeout']) given[limit] ??= adopted[limit];
-    return { ...adopted, ...given };
+    const canFallBack = transport === undefined && !given.cache && adopted.settings.tls !== undefined;
+    const fallback = canFallBack ? { ...given, ...throughClient(client, description) } : undefined;
+    return { ...adopted, ...given, fallback };
   }
   if (transport === 'client')
     throw wrongValue(name('transport'), 'left out without "client", which it would use', transport);
@@ -118,6 +121,25 @@ function address(options) {
 
 /** URLs that mean TLS. */
 const SECURE = /^\s*(rediss|valkeys)/i;
+
+/** Settings of a store whose commands run on its client. */
+function throughClient(client, { command }) {
+  return { client: clientSettings(client), command, keyPrefix: keyPrefixOf(client) };
+}
+
+/**
+ * A client's description, and its settings as the addon takes them if the addon can have them. What the addon has no
+ * cryptography for, such as keys of the curve P-521, it says of the settings alone.
+ */
+function adopt(description, wanted) {
+  if (description.transport === 'client' || wanted === 'client') return [description, undefined];
+  const adopted = adoptSettings(description);
+  const parts = [adopted.settings.tls, adopted.sentinel?.tls];
+  const objection = wanted === undefined && parts.map((tls) => tls && checkTlsSettings(tls)).find(Boolean);
+  if (!objection) return [description, adopted];
+  const reason = `its TLS settings cannot be carried over: ${objection}`;
+  return [{ ...description, transport: 'client', reason }, undefined];
+}
 
 /** By what to run commands, for a client that is described so. */
 function transportOf(wanted, { transport, reason }) {

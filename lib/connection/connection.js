@@ -22,6 +22,27 @@ function connect(options) {
   }
 }
 
+/** Clients of which the app has been told that they run commands. */
+const warned = new WeakSet();
+
+/** Reports once which setting has a client run the commands. */
+function warn(client, reason) {
+  if (warned.has(client)) return;
+  warned.add(client);
+  process.emitWarning(`RedisStore runs its commands on the app's client: ${reason}`, {
+    code: 'REDIS_STORE_CLIENT_TRANSPORT',
+    detail: "The option transport: 'client' asks for that, without a warning.",
+  });
+}
+
+/** Of what the addon says of a failed attempt to connect: TLS alone is the cause. */
+const TLS_FAILURE = /TLS handshake|certificate was not accepted/;
+
+/** Returns true if a client is certainly connected. */
+function isConnected({ isReady, isOpen, status }) {
+  return isReady ?? isOpen ?? status === 'ready';
+}
+
 /**
  * A store's connection: opened by the addon, or the app's own client behind the addon. Tells the store how it is. It
  * ends while the app's client is closed, and is opened again with the client.
@@ -30,6 +51,8 @@ class Connection {
   #store;
   #client;
   #where;
+  #keys;
+  #hasServed = false;
   #lifecycle;
   #availability;
   #leaveClient = () => {};
@@ -41,12 +64,14 @@ class Connection {
    * @param where what `address` gave
    * @param keys which of them the store has: `prefix` and `scanCount`
    * @param isOptional requests are to go on without sessions while Redis is away
-   * @param lifecycle called with the store when its client is `closed` or `open`; must hold no store
+   * @param lifecycle called with the store when its client is `closed` or `open`, or the connection was `replaced` by the
+   *   client; must hold no store
    */
   constructor(store, client, where, keys, isOptional, lifecycle) {
     this.#store = store;
     this.#client = client;
     this.#where = where;
+    this.#keys = keys;
     this.#lifecycle = lifecycle;
     this.native = connect({ ...where, ...keys });
     this.inbox = inbox;
@@ -56,6 +81,7 @@ class Connection {
       this.#availability.lost();
     }
     this.#begin();
+    if (where.reason !== undefined) warn(client, where.reason);
     // The app ends its client when it shuts down; our connection goes with it.
     if (client) this.#leaveClient = followClient(store, client, lifecycle);
   }
@@ -69,6 +95,25 @@ class Connection {
     // A store that the app has forgotten is to be collected, and this with it: others hold it weakly.
     this.native.watch(this.inbox.admit(new Watch(this, Connection.#take)));
     if (where.renewals) this.#leaveProvider = followProvider(where.renewals, this, Connection.#renew);
+  }
+
+  /**
+   * Runs commands on the app's client, which is connected, as the addon's TLS does not get on with the server: Node's
+   * has more cipher suites and signatures. Operations in flight fail by their deadline.
+   */
+  #fallBack(reason) {
+    this.#where = this.#where.fallback;
+    this.#leaveProvider();
+    this.native.replace({ ...this.#where, ...this.#keys }, this.inbox.native);
+    this.transport = 'client';
+    this.#begin();
+    this.#lifecycle.replaced(this.#store);
+    warn(this.#client, reason);
+  }
+
+  #canFallBack(error) {
+    const isPossible = this.#where.fallback !== undefined && !this.#hasServed;
+    return isPossible && TLS_FAILURE.test(error.message) && isConnected(this.#client);
   }
 
   /** The app's client, as errors name it. */
@@ -119,8 +164,13 @@ class Connection {
       return;
     }
     if (event === 'credentials') return;
+    if (event === 'error' && connection.#canFallBack(error)) {
+      connection.#fallBack(error.message);
+      return;
+    }
     if (event === 'ready') {
       connection.status = 'ready';
+      connection.#hasServed = true;
       connection.#availability?.ready();
     } else if (event === 'reconnecting') {
       connection.status = 'reconnecting';

@@ -6,6 +6,24 @@ const { optionName: name, wrongType, wrongValue } = require('../common/errors.js
 /** TLS settings of Node that a connection of the addon cannot have: functions, or what is not PEM. */
 const NOT_CARRIED = ['checkServerIdentity', 'secureContext', 'pfx', 'passphrase', 'pskCallback', 'crl'];
 
+/**
+ * TLS settings that restrict what a client of the app accepts, or extend it. The option `tls` takes no notice of them, a
+ * client that has one runs the commands itself.
+ */
+const OF_CLIENTS = [
+  'ciphers',
+  'sigalgs',
+  'ecdhCurve',
+  'dhparam',
+  'secureProtocol',
+  'secureOptions',
+  'maxVersion',
+  'clientCertEngine',
+  'privateKeyEngine',
+  'privateKeyIdentifier',
+  'ALPNProtocols',
+];
+
 /** The option `option` as an object of TLS settings; undefined for a connection without TLS. */
 function checkTls(option, value) {
   if (value == null || value === false) return undefined;
@@ -26,12 +44,15 @@ function checkTls(option, value) {
   return value;
 }
 
-/** Node takes a string, a Buffer or an array of either. */
+/** Node takes a string, a Buffer or an array of either, with a byte order mark or by the name of older versions. */
 function pem(value) {
   if (value == null) return undefined;
   const list = Array.isArray(value) ? value : [value];
   return list
     .map((part) => (typeof part === 'string' ? part : Buffer.from(part).toString('latin1')))
+    .map((text) =>
+      text.replace(/^(\uFEFF|\xEF\xBB\xBF)/, '').replaceAll('X509 CERTIFICATE-----', 'CERTIFICATE-----'),
+    )
     .join('\n');
 }
 
@@ -59,15 +80,16 @@ function extraCertificates() {
 /** TLS settings in Node's words, in the form that the addon takes. */
 function tlsSettings({ ca, cert, key, servername, rejectUnauthorized }) {
   const keyText = pem(key);
-  const isTrusting = ca == null && rejectUnauthorized !== false;
+  const isVerified = rejectUnauthorized ?? process.env.NODE_TLS_REJECT_UNAUTHORIZED !== '0';
+  const isTrusting = ca == null && isVerified;
   return {
     ca: pem(ca),
     roots: isTrusting ? trustedByNode() : undefined,
     cert: pem(cert),
     key: keyText === undefined ? undefined : { text: keyText },
     servername: servername || undefined,
-    rejectUnauthorized: rejectUnauthorized ?? true,
+    rejectUnauthorized: isVerified,
   };
 }
 
-module.exports = { NOT_CARRIED, checkTls, tlsSettings };
+module.exports = { NOT_CARRIED, OF_CLIENTS, checkTls, tlsSettings };

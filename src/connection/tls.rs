@@ -175,6 +175,7 @@ pub(super) fn explain(error: &io::Error) -> String {
         Some(rustls::Error::AlertReceived(_)) => {
             format!("the server ended the TLS handshake: {error}")
         }
-        _ => error.to_string(),
+        Some(_) => format!("the TLS handshake failed: {error}"),
+        None => error.to_string(),
     }
 }

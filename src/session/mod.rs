@@ -201,10 +201,15 @@ impl Sessions {
         self.lease.connection()
     }
 
-    /// The same sessions on a renewed lease, after or while closing.
-    pub(crate) fn renewed(&self, runtime: &Runtime) -> Self {
+    /// Another lease on the same connection.
+    pub(crate) fn renewed_lease(&self, runtime: &Runtime) -> Lease {
+        self.lease.renew(runtime)
+    }
+
+    /// The same sessions on another lease.
+    pub(crate) fn on(&self, lease: Lease) -> Self {
         Self {
-            lease: Arc::new(self.lease.renew(runtime)),
+            lease: Arc::new(lease),
             dialect: Arc::default(),
             under_way: Arc::default(),
             ..self.clone()

@@ -93,7 +93,22 @@ impl RedisStore {
     /// has to be given again.
     #[napi(catch_unwind)]
     pub fn reopen(&mut self) {
-        self.sessions = self.sessions.renewed(&self.runtime);
+        let lease = self.sessions.renewed_lease(&self.runtime);
+        self.sessions = self.sessions.on(lease);
+    }
+
+    /// Uses another connection from here on. What watched the former one has to be given again.
+    #[napi(catch_unwind)]
+    pub fn replace(
+        &mut self,
+        options: StoreOptions,
+        completions: &Completions,
+    ) -> std::result::Result<(), Error<String>> {
+        let connection = options
+            .connection(completions.instance())
+            .map_err(option_error)?;
+        self.sessions = self.sessions.on(Lease::take(&self.runtime, connection));
+        Ok(())
     }
 
     /// Has the app's client run the commands of the connection, as the completions' request of this number.

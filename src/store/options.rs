@@ -159,6 +159,14 @@ fn time_left(ms: f64) -> Option<Duration> {
     Duration::try_from_secs_f64(ms.max(0.0) / 1000.0).ok()
 }
 
+/// Returns why a connection cannot have these TLS settings, or nothing.
+#[napi(catch_unwind)]
+pub fn check_tls_settings(tls: Tls) -> Option<String> {
+    tls::Client::check(&tls.into())
+        .err()
+        .map(|error| error.to_string())
+}
+
 impl StoreOptions {
     /// # Errors
     /// What [`parse_url`] says of the URL, or [`tls::Client::check`] of the TLS settings.
