@@ -72,6 +72,8 @@ describe.each(redisKinds)('%s', (kind) => {
     ['passphrase', { tls: true, key: 'KEY', passphrase: 'secret' }],
     ['"key" is more than PEM', { tls: true, key: [{ pem: 'KEY', passphrase: 'secret' }] }],
     ['lookup', { lookup: dns.lookup }],
+    ['localAddress', { localAddress: '127.0.0.1' }],
+    ['localAddress', { tls: true, localAddress: '127.0.0.1' }],
   ])('a client whose settings stay with it: %s', (reason, socket) => {
     expect(described(createClient({ socket }))).toEqual(viaClient('sendCommand(args)', reason));
   });

@@ -112,7 +112,13 @@ describe.each(kinds)('%s', (kind) => {
     await configure(name, { 'tls-protocols': name === 'rsa' ? 'TLSv1.2' : '', 'tls-ciphers': ciphers });
     const client = await connect(kind, { ca: pem('ca.crt') });
     const store = keepStore(new RedisStore({ client }));
+    // They wait for the handshake that fails.
+    const first = [1, 2].map((n) => store.set('first', { n }));
     await until(() => store.transport === 'client');
+    const last = store.set('first', { n: 3 });
+    expect(await Promise.all([...first, last])).toEqual([null, null, null]);
+    expect(await store.get('first')).toEqual({ n: 3 });
+    await store.destroy('first');
     await serves(store);
     expect(await store.ids()).toEqual(['abc']);
     expect(store.status).toBe('ready');

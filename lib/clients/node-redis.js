@@ -78,6 +78,8 @@ function rootNode({ url, ...options }) {
 function common(options, account) {
   const { socket = {}, commandOptions, keyPrefix } = options;
   if (typeof socket.lookup === 'function') throw new NotCarried('its socket.lookup is a function');
+  const bound = ['localAddress', 'localPort'].find((setting) => socket[setting] != null);
+  if (bound !== undefined) throw new NotCarried(`its socket.${bound} cannot be carried over`);
   return {
     ...account,
     tls: tlsOf(socket),

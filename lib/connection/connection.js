@@ -99,7 +99,7 @@ class Connection {
 
   /**
    * Runs commands on the app's client, which is connected, as the addon's TLS does not get on with the server: Node's
-   * has more cipher suites and signatures. Operations in flight fail by their deadline.
+   * has more cipher suites and signatures. What waits is handed over, but for a cluster's.
    */
   #fallBack(reason) {
     this.#where = this.#where.fallback;

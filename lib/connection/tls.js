@@ -23,6 +23,8 @@ const OF_CLIENTS = [
   'privateKeyEngine',
   'privateKeyIdentifier',
   'ALPNProtocols',
+  'localAddress',
+  'localPort',
 ];
 
 /** The option `option` as an object of TLS settings; undefined for a connection without TLS. */

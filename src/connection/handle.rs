@@ -153,14 +153,7 @@ impl Connection {
         commands.node = self.node;
         let deadline = clock::now() + self.shared.command_timeout;
         let job = Job::new(commands, accepted, deadline, settle);
-        self.shared
-            .queued
-            .fetch_add(job.operations(), Ordering::Relaxed);
-        if let Err(mpsc::error::SendError(Message::Job(job))) =
-            self.messages.send(Message::Job(job))
-        {
-            job.fail(&Error::Closed);
-        }
+        self.take_over(job);
     }
 
     /// How many of the commands may be sent: a queue without a bound would grow for as long as Redis is
@@ -254,6 +247,24 @@ impl Connection {
         // A connection that has ended runs none.
         let _ = self.messages.send(Message::Executor(executor));
         Port::new(&self.messages)
+    }
+
+    /// Has what waits for this connection, if it has never served, sent over another one.
+    pub(crate) fn hand_over(&self, other: &Self) {
+        // A connection that has ended has nothing that waits.
+        let _ = self.messages.send(Message::HandOver(other.clone()));
+    }
+
+    /// Sends a job, which may have waited for another connection.
+    pub(super) fn take_over(&self, job: Job) {
+        self.shared
+            .queued
+            .fetch_add(job.operations(), Ordering::Relaxed);
+        if let Err(mpsc::error::SendError(Message::Job(job))) =
+            self.messages.send(Message::Job(job))
+        {
+            job.fail(&Error::Closed);
+        }
     }
 
     /// Lets what was sent before finish, then ends the connection. Resolves when it has ended.

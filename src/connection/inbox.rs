@@ -27,6 +27,8 @@ pub(super) enum Message {
     /// Of the app's client only: it, and what it says.
     Executor(Arc<dyn Executor>),
     Said(Said),
+    /// Has what waits for a connection that never served sent over another one.
+    HandOver(Connection),
     /// Finish what came before, then end.
     Close(oneshot::Sender<()>),
 }

@@ -98,7 +98,7 @@ impl RedisStore {
         self.sessions = self.sessions.on(lease);
     }
 
-    /// Uses another connection from here on. What watched the former one has to be given again.
+    /// Uses another connection from here on, also for what waits. What watched the former one has to be given again.
     #[napi(catch_unwind)]
     pub fn replace(
         &mut self,
@@ -108,7 +108,9 @@ impl RedisStore {
         let connection = options
             .connection(completions.instance())
             .map_err(option_error)?;
-        self.sessions = self.sessions.on(Lease::take(&self.runtime, connection));
+        let sessions = self.sessions.on(Lease::take(&self.runtime, connection));
+        self.sessions.connection().hand_over(sessions.connection());
+        self.sessions = sessions;
         Ok(())
     }
 

@@ -237,7 +237,10 @@ impl Driver {
                 self.watches.add(watch, self.shared.health.is_ready());
             }
             // The client sees to that itself, and the inbox to this.
-            Message::Credentials(_) | Message::Renewal(_) | Message::Close(_) => {}
+            Message::Credentials(_)
+            | Message::Renewal(_)
+            | Message::HandOver(_)
+            | Message::Close(_) => {}
         }
     }
 

@@ -239,7 +239,7 @@ impl Router {
             Message::Credentials(given) => self.members.give_credentials(&given),
             Message::Renewal(credentials) => self.members.renew_credentials(&credentials),
             // Said by the app's client only, and taken note of by the inbox.
-            Message::Executor(_) | Message::Said(_) | Message::Close(_) => {}
+            Message::Executor(_) | Message::Said(_) | Message::HandOver(_) | Message::Close(_) => {}
         }
     }
 

@@ -34,7 +34,7 @@ use super::sentinel::Sentinels;
 use super::status::{Down, Event, Watch, Watches};
 use super::substitutes::Denied;
 use super::tracking::Tracking;
-use super::{Credentials, Job, Message, Shared, clock, tls};
+use super::{Connection, Credentials, Job, Message, Shared, clock, tls};
 use crate::error::Error;
 use crate::options::ConnectionOptions;
 use futures_util::FutureExt;
@@ -170,6 +170,7 @@ impl Supervisor {
             // Asked of clusters only, said by the app's client, and taken note of by the inbox.
             Message::Primaries(_) | Message::Executor(_) | Message::Said(_) | Message::Close(_) => {
             }
+            Message::HandOver(connection) => self.hand_over(&connection),
             Message::Watch(watch) => self.begin_watch(watch),
             Message::Credentials(credentials) => self.take_credentials(credentials),
             Message::Renewal(credentials) => self.take_credentials(Ok(credentials)),
@@ -183,6 +184,17 @@ impl Supervisor {
             watch.event(&Event::CredentialsWanted);
         }
         self.watches.add(watch, self.shared.health.is_ready());
+    }
+
+    /// What a connection that served has sent, or is to repeat, stays: its order is known here alone.
+    fn hand_over(&mut self, connection: &Connection) {
+        if self.served || self.shared.health.is_ready() {
+            return;
+        }
+        for job in std::mem::take(&mut self.waiting) {
+            self.unqueue(&job);
+            connection.take_over(job);
+        }
     }
 
     /// The commands of a job leave the queue that `max_queue` bounds.
@@ -279,7 +291,6 @@ pub(super) fn jittered(pause: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connection::Connection;
     use crate::connection::commands::{Access, Expect};
     use crate::options::Secret;
     use std::io::{Read, Write};
