@@ -233,7 +233,7 @@ impl ConnectionOptions {
     /// Whether operations that wait for a connection fail after this number of failed attempts.
     pub(crate) fn gives_up_after(&self, attempts: u32) -> bool {
         self.max_retries
-            .is_some_and(|most| attempts > 0 && attempts % most.saturating_add(1) == 0)
+            .is_some_and(|most| attempts > 0 && attempts.is_multiple_of(most.saturating_add(1)))
     }
 
     /// Whether keys are spread over several nodes.
