@@ -1,6 +1,8 @@
 'use strict';
 
 const { RedisStore } = require('../..');
+const { clients } = require('../matrix/clients.js');
+const { startCluster } = require('../support/cluster.js');
 const { startRedis } = require('../support/redis.js');
 const { closeAll, keepStore, openClient } = require('../support/stores.js');
 const { until } = require('../support/until.js');
@@ -75,4 +77,27 @@ test('the bound on the queue of a client of redis is that of its store', async (
     ...Array(20).fill('ERR_REDIS_UNAVAILABLE'),
     ...Array(2).fill('ERR_REDIS_QUEUE_FULL'),
   ]);
+});
+
+test.each([
+  ['ioredis 6', { enableOfflineQueue: false }],
+  ['redis 6', { defaults: { disableOfflineQueue: true } }],
+])('a cluster of %s with %j: operations fail at once while it is down', async (name, options) => {
+  const cluster = await startCluster({ replicas: 0 });
+  try {
+    const client = clients[name].make.cluster({ places: cluster.addresses }, options);
+    client.on('error', () => {});
+    // It need not be connected.
+    const store = keepStore(new RedisStore({ client }));
+    expect(store.transport).toBe('native');
+    await store.set('abc', { n: 1 });
+    await Promise.all(cluster.nodes.map((node) => node.kill()));
+    await until(() => store.status === 'reconnecting');
+    const start = performance.now();
+    await expect(store.get('abc')).rejects.toMatchObject({ code: 'ERR_REDIS_UNAVAILABLE' });
+    expect(performance.now() - start).toBeLessThan(AT_ONCE_MS);
+    await closeAll();
+  } finally {
+    await cluster.stop();
+  }
 });

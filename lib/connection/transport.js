@@ -115,7 +115,7 @@ class Transport {
   #tellState = () => {
     this.#listen();
     const isClosed = this.#isClosed;
-    this.#wasOpen = this.#client.isOpen === true;
+    this.#wasOpen ||= this.#client.isOpen === true;
     if (isClosed) {
       this.#port.ended();
       return;

@@ -371,4 +371,20 @@ mod tests {
             assert_eq!(time_left(endless), None, "{endless}");
         }
     }
+
+    #[test]
+    fn tls_settings_that_cannot_be_used_are_named_without_the_key() {
+        let tls = |key: Option<&str>| Tls {
+            ca: None,
+            roots: None,
+            cert: None,
+            key: key.map(|text| Redacted { text: text.into() }),
+            servername: None,
+            reject_unauthorized: None,
+        };
+        assert_eq!(check_tls_settings(tls(None)), None);
+        let objection = check_tls_settings(tls(Some("hunter2"))).expect("no certificate");
+        assert!(objection.contains("tls.cert"), "{objection}");
+        assert!(!objection.contains("hunter2"), "{objection}");
+    }
 }

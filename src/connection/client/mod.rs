@@ -256,11 +256,11 @@ impl Driver {
         }
         self.jobs.insert(id, work);
         if self.state == State::Ended {
-            // Some can be opened again.
-            if let Some(executor) = &self.executor {
-                executor.ask_state();
+            // Some can be opened again: the answer decides.
+            match &self.executor {
+                Some(executor) => executor.ask_state(),
+                None => self.fail_all(&self.unreachable(CLOSED.into())),
             }
-            self.fail_all(&self.unreachable(CLOSED.into()));
         }
     }
 
