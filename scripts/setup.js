@@ -7,7 +7,6 @@ const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
 const { findProgram } = require('./programs.js');
-const { installProxies } = require('./proxies.js');
 const { findServer, installServer } = require('./redis.js');
 const { installServers } = require('./servers.js');
 
@@ -80,10 +79,7 @@ async function setUp({ redis = true, everyServer = false } = {}) {
   installPackages();
   buildAddon();
   if (redis && findServer() === null) installServer();
-  if (everyServer) {
-    installServers();
-    installProxies();
-  }
+  if (everyServer) installServers();
 }
 
 module.exports = { setUp };

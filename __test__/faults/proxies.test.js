@@ -2,8 +2,8 @@
 
 const { setTimeout: delay } = require('node:timers/promises');
 const { RedisStore } = require('../..');
-const { describeProxy, startEnvoy, startNutcracker } = require('../support/proxies.js');
 const { startRedis } = require('../support/redis.js');
+const { describeProxies, startRedisProxy } = require('../support/redis-proxies.js');
 const { startScriptedServer } = require('../support/scripted-server.js');
 const { liveSession } = require('../support/sessions.js');
 const { closeAll, keepStore } = require('../support/stores.js');
@@ -24,86 +24,86 @@ afterEach(async () => {
   proxy = undefined;
 }, LIMIT_MS);
 
-async function open(start, count, options) {
+const settings = {
+  twemproxy: { hash: 'md5', timeout: 1000, server_retry_timeout: 100, auto_eject_hosts: false },
+};
+
+async function open(name, count, options) {
   for (let n = 0; n < count; n++) servers.push(await startRedis());
-  proxy = await start(servers.map(({ port }) => port));
+  const ports = servers.map(({ port }) => port);
+  proxy = await startRedisProxy(name, ports, settings[name]);
   const store = keepStore(new RedisStore({ url: proxy.url, ...options }));
   store.on('error', () => {});
   return store;
 }
 
-describe.each([
-  ['nutcracker', startNutcracker],
-  ['envoy', startEnvoy],
-])('%s', (name, start) => {
-  describeProxy(name)('as a proxy', () => {
-    test('a session is stored, read, touched and destroyed', async () => {
-      const store = await open(start, 1);
-      const lost = [];
-      store.on('reconnecting', (error) => lost.push(error.message));
-      await store.set('abc', liveSession('abc', { n: 1 }));
-      const session = await store.get('abc');
-      expect(session.n).toBe(1);
-      await store.touch('abc', session);
-      await store.destroy('abc');
-      expect(await store.get('abc')).toBeNull();
-      expect(lost).toEqual([]);
-    });
-
-    test('an idle connection stays', async () => {
-      const store = await open(start, 1);
-      await store.set('abc', { n: 1 });
-      const lost = [];
-      store.on('reconnecting', (error) => lost.push(error.message));
-      await delay(6000);
-      expect(await store.get('abc')).toEqual({ n: 1 });
-      expect(lost).toEqual([]);
-    });
-
-    test('operations wait for a server that is away for a moment', async () => {
-      const store = await open(start, 1);
-      await store.set('abc', { n: 1 });
-      const [{ port }] = servers;
-      await servers[0].stop();
-      const pending = Promise.all([store.set('abc', { n: 2 }), store.set('def', { n: 3 }), store.get('abc')]);
-      pending.catch(() => {});
-      await delay(OUTAGE_MS);
-      servers = [await startRedis({ port })];
-      await pending;
-      expect(await store.get('def')).toEqual({ n: 3 });
-    });
-
-    test(
-      'sessions of other servers are served while one is away',
-      async () => {
-        const store = await open(start, 2, { commandTimeout: 3000 });
-        const ids = Array.from({ length: 20 }, (_, n) => `session-${n}`);
-        await Promise.all(ids.map((id) => store.set(id, { id })));
-        await servers[1].stop();
-        const outcomes = {};
-        const begin = performance.now();
-        await Promise.all(
-          ids.map((id) =>
-            store.set(id, { id, again: true }).then(
-              () => {
-                outcomes[id] = performance.now() - begin;
-              },
-              (error) => {
-                outcomes[id] = error.code;
-              },
-            ),
-          ),
-        );
-        const times = Object.values(outcomes).filter((outcome) => typeof outcome === 'number');
-        const codes = Object.values(outcomes).filter((outcome) => typeof outcome === 'string');
-        expect(times.length).toBeGreaterThan(0);
-        expect(Math.max(...times)).toBeLessThan(2000);
-        expect(codes.length).toBeGreaterThan(0);
-        expect(new Set(codes)).toEqual(new Set(['ERR_REDIS_UNAVAILABLE']));
-      },
-      LIMIT_MS,
-    );
+describeProxies((name) => {
+  test('a session is stored, read, touched and destroyed', async () => {
+    const store = await open(name, 1);
+    const lost = [];
+    store.on('reconnecting', (error) => lost.push(error.message));
+    await store.set('abc', liveSession('abc', { n: 1 }));
+    const session = await store.get('abc');
+    expect(session.n).toBe(1);
+    await store.touch('abc', session);
+    await store.destroy('abc');
+    expect(await store.get('abc')).toBeNull();
+    expect(lost).toEqual([]);
   });
+
+  test('an idle connection stays', async () => {
+    const store = await open(name, 1);
+    await store.set('abc', { n: 1 });
+    const lost = [];
+    store.on('reconnecting', (error) => lost.push(error.message));
+    await delay(6000);
+    expect(await store.get('abc')).toEqual({ n: 1 });
+    expect(lost).toEqual([]);
+  });
+
+  test('operations wait for a server that is away for a moment', async () => {
+    const store = await open(name, 1);
+    await store.set('abc', { n: 1 });
+    const [{ port }] = servers;
+    await servers[0].stop();
+    const pending = Promise.all([store.set('abc', { n: 2 }), store.set('def', { n: 3 }), store.get('abc')]);
+    pending.catch(() => {});
+    await delay(OUTAGE_MS);
+    servers = [await startRedis({ port })];
+    await pending;
+    expect(await store.get('def')).toEqual({ n: 3 });
+  });
+
+  test(
+    'sessions of other servers are served while one is away',
+    async () => {
+      const store = await open(name, 2, { commandTimeout: 3000 });
+      const ids = Array.from({ length: 20 }, (_, n) => `session-${n}`);
+      await Promise.all(ids.map((id) => store.set(id, { id })));
+      await servers[1].stop();
+      const outcomes = {};
+      const begin = performance.now();
+      await Promise.all(
+        ids.map((id) =>
+          store.set(id, { id, again: true }).then(
+            () => {
+              outcomes[id] = performance.now() - begin;
+            },
+            (error) => {
+              outcomes[id] = error.code;
+            },
+          ),
+        ),
+      );
+      const times = Object.values(outcomes).filter((outcome) => typeof outcome === 'number');
+      const codes = Object.values(outcomes).filter((outcome) => typeof outcome === 'string');
+      expect(times.length).toBeGreaterThan(0);
+      expect(Math.max(...times)).toBeLessThan(2000);
+      expect(codes.length).toBeGreaterThan(0);
+      expect(new Set(codes)).toEqual(new Set(['ERR_REDIS_UNAVAILABLE']));
+    },
+    LIMIT_MS,
+  );
 });
 
 // As Envoy without any server, and without Envoy.
