@@ -30,24 +30,20 @@ const PENDING = Symbol('pending');
  * It fulfils with what the callback returns and rejects for nothing else: the callback has the error of the operation.
  */
 class LazyPromise {
-  #callback;
   #returned = PENDING;
   /** The promise and its `resolve`, once someone has asked for it. */
   #made;
 
-  constructor(callback) {
-    if (typeof callback !== 'function') throw wrongType('The callback', 'a function', callback);
-    this.#callback = callback;
-  }
-
   /** The callback of the operation. Calls the caller's in no `try`: what that throws is the app's. */
-  settle = (error, result) => {
-    const callback = this.#callback;
-    // Before the call, which may throw.
-    this.#returned = undefined;
-    if (this.#made !== undefined) this.#resolveLater();
-    this.#returned = callback(error, result);
-  };
+  settledBy(callback) {
+    if (typeof callback !== 'function') throw wrongType('The callback', 'a function', callback);
+    return (error, result) => {
+      // Before the call, which may throw.
+      this.#returned = undefined;
+      if (this.#made !== undefined) this.#resolveLater();
+      this.#returned = callback(error, result);
+    };
+  }
 
   // biome-ignore lint/suspicious/noThenProperty: callers await it as a promise
   then(onFulfilled, onRejected) {

@@ -119,19 +119,19 @@ const ACCESSORS = Object.getOwnPropertyDescriptors({
       );
   },
   get prefix() {
-    return partsOf(this).fields.prefix;
+    return this[PARTS].fields.prefix;
   },
   set prefix(value) {
     setField(this, 'prefix', check.prefix(value));
   },
   get ttl() {
-    return partsOf(this).fields.ttl;
+    return this[PARTS].fields.ttl;
   },
   set ttl(value) {
     setField(this, 'ttl', check.ttl(value));
   },
   get scanCount() {
-    return partsOf(this).fields.scanCount;
+    return this[PARTS].fields.scanCount;
   },
   set scanCount(value) {
     const count = check.scanCount(value);
@@ -140,7 +140,7 @@ const ACCESSORS = Object.getOwnPropertyDescriptors({
     partsOf(this).native.setScanCount(count);
   },
   get serializer() {
-    return partsOf(this).fields.serializer;
+    return this[PARTS].fields.serializer;
   },
   set serializer(value) {
     const serializer = check.serializer(value);
@@ -148,13 +148,13 @@ const ACCESSORS = Object.getOwnPropertyDescriptors({
     setField(this, 'serializer', serializer);
   },
   get disableTTL() {
-    return partsOf(this).fields.disableTTL;
+    return this[PARTS].fields.disableTTL;
   },
   set disableTTL(value) {
     setField(this, 'disableTTL', check.disableTTL(value));
   },
   get disableTouch() {
-    return partsOf(this).fields.disableTouch;
+    return this[PARTS].fields.disableTouch;
   },
   set disableTouch(value) {
     setField(this, 'disableTouch', check.disableTouch(value));
@@ -242,8 +242,8 @@ class RedisStore extends Store {
   get(sid, callback) {
     const { sessions, near } = currentParts(this);
     if (callback == null) return promised((settle) => sessions.get(idOf(sid), near?.paced(settle) ?? settle));
-    const promise = new LazyPromise(callback);
-    sessions.get(idOf(sid), promise.settle);
+    const promise = new LazyPromise();
+    sessions.get(idOf(sid), promise.settledBy(callback));
     return promise;
   }
 
@@ -251,8 +251,8 @@ class RedisStore extends Store {
     const { sessions } = currentParts(this);
     if (callback == null)
       return forgettable(arguments.length > 2, (settle) => sessions.set(idOf(sid), session, settle, true));
-    const promise = new LazyPromise(callback);
-    sessions.set(idOf(sid), session, promise.settle, false);
+    const promise = new LazyPromise();
+    sessions.set(idOf(sid), session, promise.settledBy(callback), false);
     return promise;
   }
 
@@ -260,8 +260,8 @@ class RedisStore extends Store {
     const { sessions } = currentParts(this);
     if (callback == null)
       return forgettable(arguments.length > 2, (settle) => sessions.touch(idOf(sid), session, settle, true));
-    const promise = new LazyPromise(callback);
-    sessions.touch(idOf(sid), session, promise.settle, false);
+    const promise = new LazyPromise();
+    sessions.touch(idOf(sid), session, promise.settledBy(callback), false);
     return promise;
   }
 
@@ -269,40 +269,40 @@ class RedisStore extends Store {
     const { sessions } = currentParts(this);
     if (callback == null)
       return forgettable(arguments.length > 1, (settle) => sessions.destroy(idOf(sid), settle));
-    const promise = new LazyPromise(callback);
-    sessions.destroy(idOf(sid), promise.settle);
+    const promise = new LazyPromise();
+    sessions.destroy(idOf(sid), promise.settledBy(callback));
     return promise;
   }
 
   all(callback) {
     const { listings } = currentParts(this);
     if (callback == null) return promised((settle) => listings.all(settle));
-    const promise = new LazyPromise(callback);
-    listings.all(promise.settle);
+    const promise = new LazyPromise();
+    listings.all(promise.settledBy(callback));
     return promise;
   }
 
   ids(callback) {
     const { listings } = currentParts(this);
     if (callback == null) return promised((settle) => listings.ids(settle));
-    const promise = new LazyPromise(callback);
-    listings.ids(promise.settle);
+    const promise = new LazyPromise();
+    listings.ids(promise.settledBy(callback));
     return promise;
   }
 
   length(callback) {
     const { listings } = currentParts(this);
     if (callback == null) return promised((settle) => listings.length(settle));
-    const promise = new LazyPromise(callback);
-    listings.length(promise.settle);
+    const promise = new LazyPromise();
+    listings.length(promise.settledBy(callback));
     return promise;
   }
 
   clear(callback) {
     const { listings } = currentParts(this);
     if (callback == null) return promised((settle) => listings.clear(settle));
-    const promise = new LazyPromise(callback);
-    listings.clear(promise.settle);
+    const promise = new LazyPromise();
+    listings.clear(promise.settledBy(callback));
     return promise;
   }
 

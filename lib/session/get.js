@@ -8,8 +8,6 @@ const { putExpiry } = require('./expiry.js');
 
 /** Reads one session. */
 class Get extends Request {
-  isNested = false;
-
   /**
    * @param memory what knows that the session was loaded; undefined if nothing is to know it
    * @param keepsId that `get` returned the id is remembered, too
@@ -35,12 +33,15 @@ class Get extends Request {
     } else if (this.isTimed && usesApp(this.store)) this.runInAsyncScope(read, undefined, this, text, ends);
     else read(this, text, ends);
   }
+
+  /** Its callback runs in no other one. */
+  get isNested() {
+    return false;
+  }
 }
 
 /** Reads one session that is there already: its callback runs where `get` was called. */
 class Hit {
-  isNested = true;
-
   /** @param shown the expiry to be put into the session, 0 for none; not asked for where `isTimed` */
   constructor(store, callback, id, memory, keepsId, isTimed, timeout, shown) {
     this.store = store;
@@ -55,6 +56,11 @@ class Hit {
 
   complete(text, ends) {
     read(this, text, ends);
+  }
+
+  /** Its callback may run in that of another read. */
+  get isNested() {
+    return true;
   }
 
   succeed(session) {

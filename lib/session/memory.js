@@ -56,8 +56,10 @@ class Handover {
   /**
    * @param cookie what the session has as its cookie before the callback
    * @param load of the id, if that is kept
+   * @param text that was loaded, where it is kept
    */
-  constructor(id, session, cookie, load, text, ends, outer) {
+  constructor(memory, id, session, cookie, load, text, ends, outer) {
+    this.memory = memory;
     this.id = id;
     this.session = session;
     this.cookie = cookie;
@@ -151,7 +153,8 @@ class Memory {
   hand(id, session, text, ends, keepsId, isNested) {
     const outer = isNested ? this.#handover : undefined;
     const load = keepsId && isObject(session) ? this.#loads.add(id) : undefined;
-    const handover = new Handover(id, session, cookieOf(session), load, text, ends, outer);
+    const base = this.#keepsBases ? text : undefined;
+    const handover = new Handover(this, id, session, cookieOf(session), load, base, ends, outer);
     this.#handover = handover;
     return handover;
   }
@@ -159,8 +162,11 @@ class Memory {
   /** The callback has run. */
   handed(handover) {
     this.#handover = handover.outer;
-    const { session } = handover;
+    handover.outer = undefined;
+    const { session, text } = handover;
     if (handover.isTaken || !isObject(session)) return;
+    // Not a slice of a larger string, which it would keep.
+    if (text !== undefined) handover.text = ownCopy(text);
     this.#stamp(session, handover);
     const data = openIdData(session);
     if (data !== undefined) this.#stamp(data, handover);
@@ -255,15 +261,21 @@ class Memory {
     return record;
   }
 
-  /** Remembers what `get` has returned, by identity alone: it is on its way to become a session. */
+  /**
+   * Remembers what `get` has returned, by identity alone: it is on its way to become a session. Its record is made when
+   * someone asks for it.
+   */
   #stamp(object, handover) {
-    const records = { first: this.#recordOf(handover), memory: this };
     try {
-      Stamp.put(object, records);
+      Stamp.put(object, handover);
     } catch {
       // Frozen, where that applies to private fields, too.
-      this.#identities.set(object, records);
+      this.#identities.set(object, this.#recordsOf(handover));
     }
+  }
+
+  #recordsOf(handover) {
+    return { first: this.#recordOf(handover), memory: this };
   }
 
   #put(object, first) {
@@ -291,8 +303,12 @@ class Memory {
     } catch {
       // As above.
     }
-    const records = Stamp.of(object);
-    return records?.memory === this ? records : this.#identities.get(object);
+    const stamped = Stamp.of(object);
+    if (stamped?.memory !== this) return this.#identities.get(object);
+    if (!(stamped instanceof Handover)) return stamped;
+    const records = this.#recordsOf(stamped);
+    Stamp.put(object, records);
+    return records;
   }
 
   forget(session, record) {

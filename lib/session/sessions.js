@@ -236,7 +236,7 @@ class Sessions {
     let failure;
     try {
       ttl = this.#lifetime(session);
-      record = this.#recall(sid, session);
+      if (ttl <= 0 || this.#settings.touchAfter > 0) record = this.#recall(sid, session);
       if (ttl <= 0) ttl = this.#renewed(sid, session, ttl, record);
     } catch (error) {
       failure = { error };
