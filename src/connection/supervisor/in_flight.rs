@@ -146,6 +146,10 @@ impl InFlight {
         self.all.front()
     }
 
+    pub(super) fn last(&self) -> Option<&Sent> {
+        self.all.back()
+    }
+
     pub(super) fn first_mut(&mut self) -> Option<&mut Sent> {
         self.all.front_mut()
     }

@@ -12,6 +12,8 @@ use tokio::time::Instant;
 
 /// How long an idle connection goes without being probed.
 pub(super) const IDLE: Duration = Duration::from_secs(5);
+/// How long a reply may take before the server is sent more bytes.
+const NUDGE: Duration = Duration::from_millis(250);
 /// The lower bound spares slow networks, the upper one finds a dead peer in seconds.
 const SHORTEST_SILENCE: Duration = Duration::from_secs(1);
 const LONGEST_SILENCE: Duration = Duration::from_millis(2500);
@@ -36,10 +38,20 @@ impl Supervisor {
                 .as_ref()
                 .and_then(Tracking::slots_at)
                 .map(clock::running),
+            self.nudge_at(link),
         ]
         .into_iter()
         .flatten()
         .fold(self.patience(link), Instant::min)
+    }
+
+    /// When a `PING` follows what is not answered: KeyDB leaves commands behind a `SCAN` unprocessed until more bytes
+    /// arrive. `None` while one is on its way to a server that has not answered since.
+    fn nudge_at(&self, link: &Link) -> Option<Instant> {
+        let last = self.in_flight.last()?;
+        let taken = last.taken(link);
+        let is_nudged = matches!(last.asked, Asked::Ping) && link.heard() <= taken;
+        (link.backlog() == 0 && !is_nudged).then(|| taken.max(link.heard()) + NUDGE)
     }
 
     /// For how long a reply may be on its way. A slow server is not given up sooner than a silent one.
@@ -76,6 +88,9 @@ impl Supervisor {
         }
         self.check_slots(link);
         if patience > now {
+            if self.nudge_at(link).is_some_and(|at| at <= now) {
+                self.ask_for_pong(link);
+            }
             return None;
         }
         if !self.in_flight.is_empty() {

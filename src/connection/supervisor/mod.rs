@@ -391,6 +391,44 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_server_that_leaves_commands_unprocessed_until_more_bytes_arrive_gets_them() {
+        let (listener, mut options) = listen();
+        // Answers one command for each time that bytes arrive, as KeyDB does behind a SCAN.
+        let server = std::thread::spawn(move || -> std::io::Result<()> {
+            let (mut client, _) = listener.accept()?;
+            let_in(&mut client, "")?;
+            let mut left = String::new();
+            loop {
+                let more = received(&mut client)?;
+                if more.is_empty() {
+                    return Ok(());
+                }
+                left += &more;
+                let (reply, word) = match left.find("GET") {
+                    Some(_) => ("$-1\r\n", "GET"),
+                    None => ("+PONG\r\n", "PING"),
+                };
+                left = left.replacen(word, "", 1);
+                client.write_all(reply.as_bytes())?;
+            }
+        });
+        options.command_timeout = ENOUGH;
+        let connection = Connection::open(&Handle::current(), options);
+        let mut commands = super::super::Commands::default();
+        for _ in 0..3 {
+            commands.add(Access::Read, Expect::Text, None, &[b"GET", b"k"]);
+        }
+        let replies = timeout(ENOUGH, connection.query(commands)).await;
+        assert!(
+            matches!(replies.as_deref(), Ok([Ok(_), Ok(_), Ok(_)])),
+            "{replies:?}"
+        );
+        let end = timeout(ENOUGH, connection.close()).await;
+        assert!(end.is_ok());
+        assert!(server.join().expect("no panic").is_ok());
+    }
+
+    #[tokio::test]
     async fn a_reply_too_many_in_the_set_up_answers_no_command() {
         let (listener, mut options) = listen();
         // Ends with the process: it accepts for as long as it is connected to.
