@@ -49,7 +49,7 @@ function built() {
 
 function buildAddon() {
   const results = built().map((file) => changed(path.join('lib', file)));
-  const sources = ['src', 'build.rs', 'Cargo.toml', 'Cargo.lock'].map(changed);
+  const sources = ['src', 'core', 'build.rs', 'Cargo.toml', 'Cargo.lock'].map(changed);
   if (results.length >= 2 && Math.min(...results) >= Math.max(...sources)) return;
 
   if (findProgram('cargo') === null)

@@ -9,7 +9,7 @@ const { setUp } = require('./setup.js');
 
 /** Runs the Rust tests and counts them. */
 function cargoTest() {
-  const { status, stdout, error } = spawnSync('cargo', ['test'], {
+  const { status, stdout, error } = spawnSync('cargo', ['test', '--workspace'], {
     cwd: path.join(__dirname, '..'),
     stdio: ['ignore', 'pipe', 'inherit'],
     encoding: 'utf8',

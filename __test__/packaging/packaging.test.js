@@ -66,7 +66,7 @@ beforeAll(() => {
 afterAll(() => fs.rmSync(work, { recursive: true, force: true }));
 
 test('the package holds what it needs, to be used and to be built, and nothing else', () => {
-  const folders = ['lib', 'src', 'docs'];
+  const folders = ['lib', 'src', 'core', 'docs'];
   const beside = tarball.files.filter((file) => !folders.includes(file.split('/')[0]));
   expect(beside).toEqual(
     [
@@ -76,6 +76,8 @@ test('the package holds what it needs, to be used and to be built, and nothing e
   );
   expect(tarball.files).toContain('lib/binding.js');
   expect(tarball.files).toContain('src/lib.rs');
+  expect(tarball.files).toContain('core/Cargo.toml');
+  expect(tarball.files).toContain('core/src/lib.rs');
   // To which the types refer.
   expect(tarball.files).toContain('docs/sessions.md');
   // No binary, which is the platform's package; nothing but what is run, typed or built from.

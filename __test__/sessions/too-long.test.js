@@ -5,7 +5,7 @@ const { All } = require('../../lib/session/all.js');
 const { scan } = require('../../lib/session/scan.js');
 
 // A value of more than 512 MB less 96 KB fits into no string. Completions as the addon makes them, since a server
-// with such a value takes a gigabyte; src/store/slice.rs tests that these are they.
+// with such a value takes a gigabyte; src/slice.rs tests that these are they.
 
 const store = { serializer: JSON, prefix: 'sess:' };
 const walk = { number: 1, close() {} };

@@ -19,7 +19,7 @@ function sources(folder, extension) {
 }
 
 test('the codes that errors are made with, those of the type and those of the docs are the same', () => {
-  const made = codesIn(sources('lib', '.js') + sources('src', '.rs'));
+  const made = codesIn(sources('lib', '.js') + sources('src', '.rs') + sources('core/src', '.rs'));
   const [, union] = /export type ErrorCode =(.*?);\n\n/s.exec(read('index.d.ts'));
 
   expect(made).toContain('ERR_REDIS_UNAVAILABLE');

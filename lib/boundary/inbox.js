@@ -5,7 +5,7 @@ const { nextTick, setImmediate } = require('../common/timers.js');
 const { Completions, isTornDown } = require('./native.js');
 const { Kind } = require('./request.js');
 
-/** The layout of a slice; src/store/slice.rs writes it. */
+/** The layout of a slice; src/slice.rs writes it. */
 const HEAD = 3;
 const FIELDS = 3;
 /** Kinds that are not a request's last, a bit for each. */

@@ -1,6 +1,6 @@
 'use strict';
 
-/** The operations; src/store/requests.rs knows the same numbers. */
+/** The operations; src/requests.rs knows the same numbers. */
 const Operation = {
   GET: 0,
   SET: 1,

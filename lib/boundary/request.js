@@ -7,7 +7,7 @@ const { nextTick } = require('../common/timers.js');
 
 /**
  * The kinds of completions, and what is added to them: the text is wide; the time it ends follows.
- * src/store/slice.rs knows the same numbers.
+ * src/slice.rs knows the same numbers.
  */
 const Kind = {
   DONE: 0,

@@ -10,7 +10,7 @@ const { ClientNodes } = require('../clients/nodes.js');
 const { numbering } = require('../common/numbering.js');
 const { nextTick } = require('../common/timers.js');
 
-/** What became of a command; src/connection/client/port.rs knows the same numbers. */
+/** What became of a command; core/src/connection/client/port.rs knows the same numbers. */
 const REPLY = 0;
 const LOST = 1;
 const FAILED = 2;
@@ -164,7 +164,7 @@ class Transport {
 
   // ---- Commands ----
 
-  /** Takes a batch as `Executor::run` of src/connection/client/port.rs describes it. */
+  /** Takes a batch as `Executor::run` of core/src/connection/client/port.rs describes it. */
   #execute(batch) {
     const end = batch.indexOf('\n');
     const numbers = JSON.parse(batch.slice(0, end));

@@ -2,11 +2,11 @@
 
 const { Cookie } = require('express-session');
 
-/** The end of what has none; src/session/expiry.rs knows the same number. */
+/** The end of what has none; core/src/session/expiry.rs knows the same number. */
 const NEVER = Number.MAX_SAFE_INTEGER;
 /** The last moment that a Date can hold. */
 const LATEST = 8_640_000_000_000_000;
-/** A difference that is none, in ms; src/session/expiry.rs has the same, and why. */
+/** A difference that is none, in ms; core/src/session/expiry.rs has the same, and why. */
 const TOLERANCE = 90;
 
 /** Puts the expiry in force into a session that was read. */

@@ -1,0 +1,85 @@
+//! The one runtime thread of the process.
+//!
+//! It starts with the first store and ends with the last, whatever env they belong to. Handles are
+//! held by napi objects only, which Node drops on their JavaScript thread, at the latest when the env
+//! is torn down: so the thread is joined there, before the addon could be unloaded, and never by
+//! itself.
+
+use super::registry::Registry;
+use std::future::Future;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::thread::JoinHandle;
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
+
+#[derive(Debug)]
+pub struct Runtime {
+    registry: Arc<Registry>,
+    handle: Handle,
+    /// Dropped to end the thread.
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+static SHARED: Mutex<Weak<Runtime>> = Mutex::new(Weak::new());
+
+impl Runtime {
+    /// The process's runtime, started if there is none.
+    pub fn shared() -> io::Result<Arc<Self>> {
+        // A poisoned lock still holds a usable value: it is written in one step.
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(runtime) = shared.upgrade() {
+            return Ok(runtime);
+        }
+        let runtime = Arc::new(Self::start()?);
+        *shared = Arc::downgrade(&runtime);
+        Ok(runtime)
+    }
+
+    fn start() -> io::Result<Self> {
+        let runtime = Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()?;
+        let handle = runtime.handle().clone();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let thread = std::thread::Builder::new()
+            .name("redis-sessions".into())
+            .spawn(move || {
+                // Ends when the sender is dropped; what is still under way is dropped with it.
+                let _ = runtime.block_on(stopped);
+                runtime.shutdown_background();
+            })?;
+        Ok(Self {
+            registry: Arc::default(),
+            handle,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+
+    /// For tasks that begin tasks. Does not keep the runtime alive.
+    pub fn spawner(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    pub(super) fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.handle.spawn(task);
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic of that thread has been reported already and leaves nothing to do.
+            let _ = thread.join();
+        }
+        crate::worker::stop();
+    }
+}

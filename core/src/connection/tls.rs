@@ -1,0 +1,181 @@
+//! TLS with the settings that Node's `tls.connect` takes.
+
+use super::socket::{Socket, Stream};
+use super::trust::{Roots, Verifier, objection};
+use crate::error::Error;
+use crate::options::TlsOptions;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::{self, ClientConfig, InvalidMessage, RootCertStore};
+
+fn unusable(field: &'static str, expected: impl Into<String>) -> Error {
+    Error::Option {
+        field,
+        expected: expected.into(),
+    }
+}
+
+fn certificates(field: &'static str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let certificates = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<Vec<_>, _>>()
+        .unwrap_or_default();
+    if certificates.is_empty() {
+        return Err(unusable(
+            field,
+            "certificates in PEM, as a string or Buffer with their text (not a file's name)",
+        ));
+    }
+    Ok(certificates)
+}
+
+/// The roots of `ca`; `None` for the system's.
+fn own_roots(options: &TlsOptions) -> Result<Option<Roots>, Error> {
+    let Some(pem) = &options.ca else {
+        return Ok(None);
+    };
+    let mut store = RootCertStore::empty();
+    let given = certificates("tls.ca", pem)?;
+    for certificate in &given {
+        store
+            .add(certificate.clone())
+            .map_err(|reason| unusable("tls.ca", format!("usable certificates ({reason})")))?;
+    }
+    Ok(Some(Roots { store, given }))
+}
+
+/// The system's roots and those of `roots`.
+fn known_roots(options: &TlsOptions) -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    // Some certificates may be unreadable; the others still count.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if let Some(pem) = &options.roots {
+        roots.add_parsable_certificates(CertificateDer::pem_slice_iter(pem).flatten());
+    }
+    roots
+}
+
+/// TLS as the options have it, ready to be used for one connection after the other.
+#[derive(Clone)]
+pub struct Client {
+    config: Arc<ClientConfig>,
+    servername: Option<ServerName<'static>>,
+}
+
+impl Client {
+    /// Reads the system's roots from files where the options give no `ca`.
+    ///
+    /// # Errors
+    /// [`Error::Option`], which names the setting.
+    pub fn new(options: &TlsOptions) -> Result<Self, Error> {
+        Self::with_roots(options, known_roots)
+    }
+
+    /// What `new` would say of the options, without reading files.
+    pub fn check(options: &TlsOptions) -> Result<(), Error> {
+        Self::with_roots(options, |_| RootCertStore::empty()).map(drop)
+    }
+
+    fn with_roots(
+        options: &TlsOptions,
+        known_roots: impl FnOnce(&TlsOptions) -> RootCertStore,
+    ) -> Result<Self, Error> {
+        let provider = Arc::new(ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|reason| unusable("tls", format!("usable ({reason})")))?;
+        let roots = own_roots(options)?;
+        let roots = options.reject_unauthorized.then(|| {
+            roots.unwrap_or_else(|| Roots {
+                store: known_roots(options),
+                given: Vec::new(),
+            })
+        });
+        let builder = builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Verifier { roots, provider }));
+        let config = match (&options.cert, &options.key) {
+            (Some(cert), Some(key)) => {
+                let key = PrivateKeyDer::from_pem_slice(key.reveal().as_bytes())
+                    .map_err(|_| unusable("tls.key", "a private key in PEM, not encrypted"))?;
+                builder
+                    .with_client_auth_cert(certificates("tls.cert", cert)?, key)
+                    .map_err(|reason| {
+                        unusable(
+                            "tls.cert",
+                            format!("the certificate of \"tls.key\" ({reason})"),
+                        )
+                    })?
+            }
+            (None, None) => builder.with_no_client_auth(),
+            (Some(_), None) => return Err(unusable("tls.key", "given beside \"tls.cert\"")),
+            (None, Some(_)) => return Err(unusable("tls.cert", "given beside \"tls.key\"")),
+        };
+        let servername = options
+            .servername
+            .as_ref()
+            .map(|name| ServerName::try_from(name.clone()))
+            .transpose()
+            .map_err(|_| unusable("tls.servername", "a host name or an IP address"))?;
+        Ok(Self {
+            config: Arc::new(config),
+            servername,
+        })
+    }
+
+    pub(super) async fn connect(
+        &self,
+        stream: impl Stream + 'static,
+        host: &str,
+    ) -> io::Result<Socket> {
+        let name = match &self.servername {
+            Some(name) => name.clone(),
+            None => ServerName::try_from(host.to_owned()).map_err(|reason| {
+                io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    format!("the host is no name that TLS can check: {reason}"),
+                )
+            })?,
+        };
+        let stream = TlsConnector::from(Arc::clone(&self.config))
+            .connect(name, stream)
+            .await?;
+        Ok(Box::new(stream))
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Client")
+    }
+}
+
+/// Why a socket could not be opened, in words that say what to look at.
+pub(super) fn explain(error: &io::Error) -> String {
+    let reason = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match reason {
+        Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
+            format!("the server does not speak TLS on this port ({error})")
+        }
+        Some(certificate)
+            if objection(certificate) == Some(&webpki::Error::UnsupportedCertVersion) =>
+        {
+            "the server's certificate was not accepted: it is of another version of X.509 than 3"
+                .into()
+        }
+        Some(rustls::Error::InvalidCertificate(_)) => {
+            format!("the server's certificate was not accepted: {error}")
+        }
+        Some(rustls::Error::AlertReceived(_)) => {
+            format!("the server ended the TLS handshake: {error}")
+        }
+        Some(_) => format!("the TLS handshake failed: {error}"),
+        None => error.to_string(),
+    }
+}

@@ -1,0 +1,430 @@
+//! Why an operation or an option failed, in words that a developer can act on.
+//!
+//! Nothing here ever holds a password, a session's data or a session's id.
+
+use crate::redaction::{redact, redact_arguments};
+use std::iter::empty;
+use std::time::Duration;
+
+/// The one error type of the crate; [`Error::code`] is what JavaScript sees as `error.code`.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    #[error("The \"{field}\" option must be {expected}")]
+    Option {
+        field: &'static str,
+        expected: String,
+    },
+    #[error(
+        "no connection to {server} within {} ms ({}; the last: {cause})",
+        .waited.as_millis(), counted(*.attempts)
+    )]
+    Unavailable {
+        server: String,
+        waited: Duration,
+        attempts: u32,
+        cause: String,
+    },
+    /// The server was connected all the time.
+    #[error("{server} did not answer within {} ms", .waited.as_millis())]
+    Timeout { server: String, waited: Duration },
+    /// The server kept silent for so long that it was connected to anew, in vain.
+    #[error(
+        "{server} did not answer within {} ms ({} to connect; the last: {cause})",
+        .waited.as_millis(), counted(*.attempts)
+    )]
+    Silent {
+        server: String,
+        waited: Duration,
+        attempts: u32,
+        cause: String,
+    },
+    /// It was sent, but the connection was lost each time, or the server put it off.
+    #[error(
+        "{server} did not serve it within {} ms (sent {}; the last: {cause})",
+        .waited.as_millis(), times(*.sent)
+    )]
+    Unserved {
+        server: String,
+        waited: Duration,
+        sent: u32,
+        cause: String,
+    },
+    /// What was lost alone so often is the cause of it.
+    #[error("{server} hung up on it {}, when nothing else was under way; the last: {cause}", times(*.count))]
+    HungUp {
+        server: String,
+        count: u32,
+        cause: String,
+    },
+    /// The server's replies to the command alone could not be used.
+    #[error("{cause} (sent {} to {server}, when nothing else was in flight)", times(*.count))]
+    UnreadableReply {
+        server: String,
+        count: u32,
+        cause: String,
+    },
+    #[error(
+        "no connection to {server}, and {most} operations wait for one, which is \"maxQueue\" \
+         ({}; the last: {cause})",
+        counted(*.attempts)
+    )]
+    QueueFull {
+        server: String,
+        most: usize,
+        attempts: u32,
+        cause: String,
+    },
+    /// A command that only the link before could send.
+    #[error("the connection to {server} was replaced")]
+    LinkReplaced { server: String },
+    #[error(
+        "the scan was interrupted before all keys were read ({server}; {restarts} restarts; last error: {cause})"
+    )]
+    ScanInterrupted {
+        server: String,
+        restarts: u32,
+        cause: String,
+    },
+    /// A single attempt to connect, or a connection that was lost.
+    #[error("no connection to {server}: {cause}")]
+    Unreachable { server: String, cause: String },
+    #[error("the \"credentials\" function did not let the store in at {server}: {cause}")]
+    Credentials { server: String, cause: String },
+    #[error("{server} answered {reply}: {message}")]
+    Reply {
+        server: String,
+        /// The first word of the server's error, such as `WRONGTYPE`.
+        reply: String,
+        message: String,
+    },
+    #[error("{server} gave a reply that does not fit the command: {reply}")]
+    UnexpectedReply { server: String, reply: &'static str },
+    #[error(
+        "the session in {server} was changed by others again and again for {} ms",
+        .waited.as_millis()
+    )]
+    Contended { server: String, waited: Duration },
+    /// The connection serves, but does not hear what changes.
+    #[error("nothing is cached: {server} does not tell what changes: {cause}")]
+    CacheOff { server: String, cause: String },
+    /// Thrown by the app's client, and no reply of the server.
+    #[error("{server} failed: {cause}")]
+    Client { server: String, cause: String },
+    /// The connection task panicked.
+    #[error(
+        "the connection to {server} ended unexpectedly inside the addon and is restarted; please report this"
+    )]
+    Interrupted { server: String },
+    #[error("the store is closed")]
+    Closed,
+    #[error("the operation was given up inside the addon; please report this")]
+    Abandoned,
+}
+
+impl Error {
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Option { .. } => "ERR_INVALID_ARG_VALUE",
+            Self::Unavailable { .. }
+            | Self::Unserved { .. }
+            | Self::HungUp { .. }
+            | Self::Unreachable { .. }
+            | Self::LinkReplaced { .. }
+            | Self::ScanInterrupted { .. }
+            | Self::Client { .. } => "ERR_REDIS_UNAVAILABLE",
+            Self::QueueFull { .. } => "ERR_REDIS_QUEUE_FULL",
+            Self::Credentials { .. } => "ERR_CREDENTIALS",
+            Self::Timeout { .. } | Self::Silent { .. } => "ERR_REDIS_TIMEOUT",
+            Self::Reply { .. } | Self::UnexpectedReply { .. } | Self::UnreadableReply { .. } => {
+                "ERR_REDIS_REPLY"
+            }
+            Self::Contended { .. } => "ERR_SESSION_CONFLICT",
+            Self::CacheOff { .. } => "ERR_CACHE_OFF",
+            Self::Closed => "ERR_STORE_CLOSED",
+            Self::Interrupted { .. } | Self::Abandoned => "ERR_INTERNAL",
+        }
+    }
+
+    /// The first word of the server's error, where the server gave one.
+    pub fn reply(&self) -> &str {
+        match self {
+            Self::Reply { reply, .. } => reply,
+            _ => "",
+        }
+    }
+
+    /// Whether a server that answers so will answer otherwise soon: it loads its data, runs somebody's script,
+    /// looks for its primary, was made a replica, has too many clients; or a proxy has lost its server.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            Self::Reply { reply, message, .. } => {
+                matches!(
+                    reply.as_str(),
+                    "LOADING" | "BUSY" | "TRYAGAIN" | "CLUSTERDOWN" | "MASTERDOWN" | "READONLY"
+                ) || message.starts_with("max number of clients")
+                    || self.is_upstream()
+            }
+            _ => false,
+        }
+    }
+
+    /// Returns true for the errors of proxies that cannot reach a server.
+    pub(crate) fn is_upstream(&self) -> bool {
+        let Self::Reply { reply, message, .. } = self else {
+            return false;
+        };
+        match reply.as_str() {
+            // Envoy.
+            "upstream" => message == "failure",
+            "no" => message == "upstream host",
+            "ERR" => UPSTREAM_ERRORS.contains(&message.as_str()),
+            _ => false,
+        }
+    }
+
+    /// Returns true if the server does not offer the command, or does not allow it to this user.
+    pub(crate) fn is_command_denied(&self) -> bool {
+        let Self::Reply { reply, message, .. } = self else {
+            return false;
+        };
+        let says = |words: &str| message.contains(words);
+        match reply.as_str() {
+            "NOPERM" => says("command"),
+            "ERR" => {
+                says("unknown command")
+                    || says("nsupported command")
+                    || says("command")
+                        && (says("not support") || says("not allowed") || says("disabled"))
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the command did not fail as such: the connection was lost under it.
+    pub(crate) fn is_loss(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable { .. }
+                | Self::HungUp { .. }
+                | Self::UnreadableReply { .. }
+                | Self::Interrupted { .. }
+        )
+    }
+
+    /// Returns true if a scan that fails by it may start over: with another link, or once the node serves again.
+    pub(crate) fn interrupts_scan(&self) -> bool {
+        matches!(self, Self::LinkReplaced { .. }) || self.is_loss() || self.is_passing()
+    }
+
+    /// Whether the server does not accept who we say we are.
+    pub(crate) fn is_about_credentials(&self) -> bool {
+        matches!(self.reply(), "WRONGPASS" | "NOAUTH" | "NOPERM")
+    }
+
+    /// An error reply of the server.
+    pub(crate) fn from_reply(server: &str, reply: &str, details: Option<&str>) -> Self {
+        Self::from_reply_to(server, empty(), reply, details)
+    }
+
+    /// An error reply to a command with these `arguments`. Servers quote what they were asked, which may be
+    /// passwords, IDs and session data: that is removed.
+    pub(crate) fn from_reply_to<'a>(
+        server: &str,
+        arguments: impl IntoIterator<Item = &'a [u8]>,
+        reply: &str,
+        details: Option<&str>,
+    ) -> Self {
+        let (reply, message) = in_script(reply, details.unwrap_or("no details"));
+        let message = redact_arguments(without_quoted(message), arguments);
+        Self::Reply {
+            server: server.to_owned(),
+            reply: match reply.bytes().all(|byte| byte.is_ascii_uppercase()) {
+                true => reply.to_owned(),
+                false => redact(reply),
+            },
+            message,
+        }
+    }
+}
+
+/// Replies of twemproxy that has lost its server: the system's words for it.
+const UPSTREAM_ERRORS: [&str; 7] = [
+    "Connection refused",
+    "Connection reset by peer",
+    "Connection timed out",
+    "Broken pipe",
+    "Host is down",
+    "No route to host",
+    "Network is unreachable",
+];
+
+/// Returns the error that ended a script, which servers before 7.0 wrap as
+/// `ERR Error running script (…): @user_script: 2: -READONLY …`.
+fn in_script<'a>(reply: &'a str, message: &'a str) -> (&'a str, &'a str) {
+    let place = |byte: char| byte == ':' || byte == ' ' || byte.is_ascii_digit();
+    let inner = match message.rsplit_once("@user_script") {
+        Some((before, inner)) if before.starts_with("Error running script") => {
+            inner.trim_start_matches(place).trim_start_matches('-')
+        }
+        _ => return (reply, message),
+    };
+    match inner.split_once(' ') {
+        Some((code, rest))
+            if code.len() > 1 && code.bytes().all(|byte| byte.is_ascii_uppercase()) =>
+        {
+            (code, rest)
+        }
+        _ => (reply, message),
+    }
+}
+
+/// Returns the part of a message about an unknown command that quotes none of its arguments.
+fn without_quoted(message: &str) -> &str {
+    let end = ["with arg", "args:", "args beginning"]
+        .iter()
+        .filter_map(|words| message.find(words))
+        .min();
+    match end {
+        Some(end) => message[..end].trim_end_matches([' ', ',']),
+        None => message,
+    }
+}
+
+fn counted(attempts: u32) -> String {
+    let plural = if attempts == 1 { "" } else { "s" };
+    format!("{attempts} attempt{plural}")
+}
+
+fn times(count: u32) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} time{plural}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_quoted_by_the_server_are_cut_off() {
+        let error = Error::from_reply(
+            "redis://h:1",
+            "ERR",
+            Some("unknown command 'PEXPIRE', with args beginning with: 'sess:secret' '5'"),
+        );
+        assert_eq!(
+            error.to_string(),
+            "redis://h:1 answered ERR: unknown command 'PEXPIRE'"
+        );
+        assert_eq!(error.reply(), "ERR");
+        assert_eq!(error.code(), "ERR_REDIS_REPLY");
+        let error = Error::from_reply(
+            "redis://h:1",
+            "ERR",
+            Some("unknown command `HELLO`, with args: `3` `AUTH` `default` `pw`"),
+        );
+        assert_eq!(
+            error.to_string(),
+            "redis://h:1 answered ERR: unknown command `HELLO`"
+        );
+    }
+
+    #[test]
+    fn the_error_inside_a_script_error_is_the_error() {
+        for (details, code, is_passing) in [
+            (
+                "@user_script: 4: -READONLY You can't write against a read only replica.",
+                "READONLY",
+                true,
+            ),
+            (
+                "@user_script:2: @user_script: 2: -MASTERDOWN Link with MASTER is down",
+                "MASTERDOWN",
+                true,
+            ),
+            (
+                "@user_script:3: @user_script: 3: -OOM command not allowed when used memory > 'maxmemory'.",
+                "OOM",
+                false,
+            ),
+            (
+                "@user_script:1: WRONGTYPE Operation against a key holding the wrong kind of value",
+                "WRONGTYPE",
+                false,
+            ),
+            ("@user_script:1: attempt to index a nil value", "ERR", false),
+        ] {
+            let details = format!("Error running script (call to f_995f2c55): {details}");
+            let error = Error::from_reply("redis://h:1", "ERR", Some(&details));
+            assert_eq!(
+                (error.reply(), error.is_passing()),
+                (code, is_passing),
+                "{details}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_proxy_without_its_server_is_a_transient_error() {
+        for (code, details, is_passing) in [
+            ("upstream", "failure", true),
+            ("no", "upstream host", true),
+            ("ERR", "Connection refused", true),
+            ("ERR", "Host is down", true),
+            ("ERR", "Invalid argument", false),
+            ("no", "such key", false),
+        ] {
+            let error = Error::from_reply("redis://h:1", code, Some(details));
+            assert_eq!(error.is_passing(), is_passing, "{code} {details}");
+        }
+    }
+
+    #[test]
+    fn commands_that_are_forbidden_or_unknown_are_denied() {
+        for (code, details, is_denied) in [
+            (
+                "NOPERM",
+                "User app has no permissions to run the 'pexpire' command",
+                true,
+            ),
+            (
+                "NOPERM",
+                "this user has no permissions to run the 'pttl' command or its subcommand",
+                true,
+            ),
+            ("NOPERM", "No permissions to access a key", false),
+            (
+                "ERR",
+                "unknown command 'PEXPIRE', with args beginning with: 'k' '5'",
+                true,
+            ),
+            ("ERR", "unsupported command 'unlink'", true),
+            ("ERR", "syntax error", false),
+            (
+                "OOM",
+                "command not allowed when used memory > 'maxmemory'.",
+                false,
+            ),
+        ] {
+            let error = Error::from_reply("redis://h:1", code, Some(details));
+            assert_eq!(error.is_command_denied(), is_denied, "{code} {details}");
+        }
+    }
+
+    #[test]
+    fn an_outage_names_server_wait_attempts_and_cause() {
+        for (attempts, counted) in [(1, "1 attempt"), (3, "3 attempts")] {
+            let error = Error::Unavailable {
+                server: "redis://h:1".into(),
+                waited: Duration::from_secs(5),
+                attempts,
+                cause: "connection refused".into(),
+            };
+            assert_eq!(
+                error.to_string(),
+                format!(
+                    "no connection to redis://h:1 within 5000 ms ({counted}; the last: connection refused)"
+                )
+            );
+        }
+    }
+}

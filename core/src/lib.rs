@@ -1,0 +1,40 @@
+//! Session operations on Redis, without Node: what the addon of connect-redis-native is built on.
+//!
+//! ```text
+//! Sessions::run -> session -> connection -> Redis, and back through a CompletionSink
+//! ```
+//!
+//! - [`session`]: the commands and replies of session operations, expiry, conditional saves, scans.
+//! - [`connection`]: one connection that reconnects, with deadlines; clusters, sentinels, the app's own client.
+//! - [`cache`]: sessions kept in this process, coherent with the server.
+//! - [`worker`]: a thread for long work.
+//! - [`options`], [`error`], [`redaction`]: settings, failures, and texts without secrets.
+
+#![forbid(unsafe_code)]
+#![allow(
+    rustdoc::private_intra_doc_links,
+    reason = "the map above is for those who work on the crate"
+)]
+
+mod cache;
+mod connection;
+mod error;
+mod options;
+mod redaction;
+mod session;
+pub mod worker;
+
+pub use self::cache::CacheOptions;
+pub use self::connection::{
+    Connection, Credentials, Event, Executor, Lease, Port, Runtime, Said, TlsClient, Watch,
+};
+pub use self::error::Error;
+pub use self::options::{
+    Address, Client, Cluster, ConnectionOptions, DEFAULT_PORT, NatMap, Node, Secret, Sentinel,
+    TlsOptions, parse_url,
+};
+pub use self::redaction::redact;
+pub use self::session::{
+    Answer, Answers, Bulk, Clock, Lane, Listing, One, Operation, Request, RequestId, Rule,
+    Sessions, TellEnd, WalkId, Walks, Write,
+};

@@ -1,0 +1,390 @@
+//! What JavaScript passes to a new store. `lib/options.js` and `lib/clients/` have checked the types.
+
+use connect_redis_core::CacheOptions;
+use connect_redis_core::Error;
+use connect_redis_core::{
+    Address, Client, Cluster, ConnectionOptions, DEFAULT_PORT, NatMap, Node, Secret, Sentinel,
+    TlsOptions, parse_url,
+};
+use connect_redis_core::{Credentials, TlsClient};
+use napi_derive::napi;
+use std::fmt;
+use std::time::Duration;
+
+/// Either `url` or `settings` says where Redis is.
+#[napi(object, object_to_js = false)]
+#[derive(Debug)]
+pub struct StoreOptions {
+    pub url: Option<Redacted>,
+    pub settings: Option<Settings>,
+    /// In place of both: the app's client, which runs the commands.
+    pub client: Option<ClientSettings>,
+    /// Beside `settings`, which say who to be for the servers.
+    pub sentinel: Option<SentinelSettings>,
+    /// Beside `settings`.
+    pub cluster: Option<ClusterSettings>,
+    /// Of whatever cluster `url` or `cluster` names.
+    pub reads_from_replicas: Option<bool>,
+    /// Beside `url`.
+    pub tls: Option<Tls>,
+    /// The number of the function that gives credentials.
+    pub credentials: Option<u32>,
+    /// Milliseconds.
+    pub connect_timeout: Option<u32>,
+    /// Milliseconds.
+    pub command_timeout: Option<u32>,
+    pub max_queue: Option<u32>,
+    /// Operations fail at once while there is no connection.
+    pub fails_offline: Option<bool>,
+    /// Operations that wait fail after so many failed attempts to connect, and one.
+    pub max_retries: Option<u32>,
+    pub cache: Option<CacheSettings>,
+    /// The client's own key prefix, which comes before `prefix`.
+    pub key_prefix: Option<String>,
+    pub prefix: String,
+    pub scan_count: u32,
+}
+
+#[napi(object, object_to_js = false)]
+#[derive(Debug)]
+pub struct CacheSettings {
+    pub max_bytes: f64,
+    pub max_entries: u32,
+    /// Milliseconds.
+    pub max_staleness: u32,
+}
+
+/// The settings of a live client.
+#[napi(object, object_to_js = false)]
+#[derive(Debug)]
+pub struct Settings {
+    pub host: Option<String>,
+    pub port: Option<u16>,
+    pub path: Option<String>,
+    pub database: Option<u32>,
+    pub username: Option<String>,
+    pub password: Option<Redacted>,
+    pub tls: Option<Tls>,
+}
+
+#[napi(object, object_to_js = false)]
+#[derive(Debug)]
+pub struct ClientSettings {
+    /// Unique in the module instance.
+    pub number: u32,
+    /// As errors name it.
+    pub name: String,
+    pub is_cluster: bool,
+}
+
+#[napi(object, object_to_js = false)]
+#[derive(Debug)]
+pub struct NodeAddress {
+    pub host: String,
+    pub port: u16,
+}
+
+#[napi(object, object_to_js = false)]
+#[derive(Debug)]
+pub struct NatEntry {
+    pub announced: NodeAddress,
+    pub reached: NodeAddress,
+}
+
+#[napi(object, object_to_js = false)]
+#[derive(Debug)]
+pub struct SentinelSettings {
+    pub name: String,
+    pub nodes: Vec<NodeAddress>,
+    pub username: Option<String>,
+    pub password: Option<Redacted>,
+    pub tls: Option<Tls>,
+    pub nat_map: Option<Vec<NatEntry>>,
+}
+
+#[napi(object, object_to_js = false)]
+#[derive(Debug)]
+pub struct ClusterSettings {
+    pub nodes: Vec<NodeAddress>,
+    pub nat_map: Option<Vec<NatEntry>>,
+}
+
+/// PEM texts; the names are those of Node's `tls.connect`.
+#[napi(object, object_to_js = false)]
+#[derive(Debug)]
+pub struct Tls {
+    pub ca: Option<String>,
+    /// What is trusted beside the system's roots, without `ca`.
+    pub roots: Option<String>,
+    pub cert: Option<String>,
+    pub key: Option<Redacted>,
+    pub servername: Option<String>,
+    pub reject_unauthorized: Option<bool>,
+}
+
+/// A text that may be or hold a secret.
+#[napi(object, object_to_js = false)]
+pub struct Redacted {
+    pub text: String,
+}
+
+impl fmt::Debug for Redacted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// What a function of the app gave.
+#[napi(object, object_to_js = false)]
+#[derive(Debug)]
+pub struct GivenCredentials {
+    pub username: Option<String>,
+    pub password: Option<Redacted>,
+    /// Milliseconds.
+    pub expires_in: Option<f64>,
+}
+
+impl From<GivenCredentials> for Credentials {
+    fn from(given: GivenCredentials) -> Self {
+        Self {
+            username: given.username,
+            password: given.password.map(|password| Secret::new(password.text)),
+            expires_in: given.expires_in.and_then(time_left),
+        }
+    }
+}
+
+/// Zero for what is over; `None` for what is longer than can be told, or without an end.
+fn time_left(ms: f64) -> Option<Duration> {
+    Duration::try_from_secs_f64(ms.max(0.0) / 1000.0).ok()
+}
+
+/// Returns why a connection cannot have these TLS settings, or nothing.
+#[napi(catch_unwind)]
+pub fn check_tls_settings(tls: Tls) -> Option<String> {
+    TlsClient::check(&tls.into())
+        .err()
+        .map(|error| error.to_string())
+}
+
+impl StoreOptions {
+    /// # Errors
+    /// What [`parse_url`] says of the URL, or [`TlsClient::check`] of the TLS settings.
+    pub(crate) fn connection(self, instance: u32) -> Result<ConnectionOptions, Error> {
+        let mut options = match (self.settings, self.url) {
+            (Some(settings), _) => settings.into(),
+            (None, Some(url)) => parse_url(&url.text)?,
+            (None, None) => ConnectionOptions::default(),
+        };
+        if let Some(sentinel) = self.sentinel {
+            options.address = Address::Sentinel(sentinel.into());
+        }
+        if let Some(cluster) = self.cluster {
+            options.address = Address::Cluster(cluster.into());
+        }
+        let unique = |number| u64::from(instance) << 32 | u64::from(number);
+        if let Some(client) = self.client {
+            options.address = Address::Client(Client {
+                id: unique(client.number),
+                name: client.name,
+                is_cluster: client.is_cluster,
+            });
+        }
+        set_reads(
+            &mut options.address,
+            self.reads_from_replicas.unwrap_or(false),
+        )?;
+        if let Address::Sentinel(Sentinel { tls: Some(tls), .. }) = &options.address {
+            TlsClient::check(tls)?;
+        }
+        if let Some(tls) = self.tls {
+            options.tls = Some(tls.into());
+        }
+        if let Some(tls) = &options.tls {
+            TlsClient::check(tls)?;
+        }
+        options.credentials = self.credentials.map(unique);
+        if let Some(timeout) = self.connect_timeout {
+            options.connect_timeout = ms(timeout);
+        }
+        if let Some(timeout) = self.command_timeout {
+            options.command_timeout = ms(timeout);
+        }
+        if let Some(cache) = self.cache {
+            options.cache = Some(cache.of(&options.address)?);
+        }
+        if let Some(most) = self.max_queue {
+            options.max_queue = usize::try_from(most).unwrap_or(usize::MAX);
+        }
+        options.fails_offline = self.fails_offline.unwrap_or(false);
+        options.max_retries = match options.fails_offline {
+            true => Some(0),
+            false => self.max_retries,
+        };
+        Ok(options)
+    }
+}
+
+fn ms(ms: u32) -> Duration {
+    Duration::from_millis(ms.into())
+}
+
+/// From which nodes there are reads.
+fn set_reads(address: &mut Address, from_replicas: bool) -> Result<(), Error> {
+    match address {
+        Address::Cluster(cluster) => cluster.reads_from_replicas = from_replicas,
+        // What it reads from is the client's affair.
+        Address::Client(_) => {}
+        _ if from_replicas => {
+            return Err(Error::Option {
+                field: "readFrom",
+                expected: "'primary' or left out where Redis is no cluster".to_owned(),
+            });
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+impl CacheSettings {
+    /// For what is read from an address.
+    fn of(self, address: &Address) -> Result<CacheOptions, Error> {
+        if let Address::Cluster(Cluster {
+            reads_from_replicas: true,
+            ..
+        }) = address
+        {
+            return Err(Error::Option {
+                field: "cache",
+                expected:
+                    "left out where a cluster's replicas are read: a replica that is cut off \
+                           from its primary tells of no changes"
+                        .to_owned(),
+            });
+        }
+        Ok(CacheOptions {
+            // A cast from f64 saturates.
+            max_bytes: self.max_bytes as u64,
+            max_entries: self.max_entries.into(),
+            max_staleness: ms(self.max_staleness),
+        })
+    }
+}
+
+impl From<Settings> for ConnectionOptions {
+    fn from(settings: Settings) -> Self {
+        Self {
+            address: match settings.path {
+                Some(path) => Address::Unix { path },
+                None => Address::Tcp {
+                    host: settings.host.unwrap_or_else(|| "127.0.0.1".into()),
+                    port: settings.port.unwrap_or(DEFAULT_PORT),
+                },
+            },
+            database: settings.database.unwrap_or(0).into(),
+            username: settings.username,
+            password: settings.password.map(|password| Secret::new(password.text)),
+            tls: settings.tls.map(Into::into),
+            ..Self::default()
+        }
+    }
+}
+
+impl From<NodeAddress> for Node {
+    fn from(NodeAddress { host, port }: NodeAddress) -> Self {
+        Self { host, port }
+    }
+}
+
+fn nodes(nodes: Vec<NodeAddress>) -> Vec<Node> {
+    nodes.into_iter().map(Into::into).collect()
+}
+
+fn nat_map(entries: Option<Vec<NatEntry>>) -> NatMap {
+    let entries = entries.into_iter().flatten();
+    entries
+        .map(|entry| (entry.announced.into(), entry.reached.into()))
+        .collect()
+}
+
+impl From<SentinelSettings> for Sentinel {
+    fn from(settings: SentinelSettings) -> Self {
+        Self {
+            name: settings.name,
+            nodes: nodes(settings.nodes),
+            username: settings.username,
+            password: settings.password.map(|password| Secret::new(password.text)),
+            tls: settings.tls.map(Into::into),
+            nat_map: nat_map(settings.nat_map),
+        }
+    }
+}
+
+impl From<ClusterSettings> for Cluster {
+    fn from(settings: ClusterSettings) -> Self {
+        Self {
+            nodes: nodes(settings.nodes),
+            nat_map: nat_map(settings.nat_map),
+            reads_from_replicas: false,
+        }
+    }
+}
+
+impl From<Tls> for TlsOptions {
+    fn from(tls: Tls) -> Self {
+        Self {
+            ca: tls.ca.map(String::into_bytes),
+            roots: tls.roots.map(|roots| roots.into_bytes().into()),
+            cert: tls.cert.map(String::into_bytes),
+            key: tls.key.map(|key| Secret::new(key.text)),
+            servername: tls.servername,
+            reject_unauthorized: tls.reject_unauthorized.unwrap_or(true),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tls_settings_are_checked_without_a_connection() {
+        let settings = |ca: Option<&str>| Tls {
+            ca: ca.map(str::to_owned),
+            roots: None,
+            cert: None,
+            key: None,
+            servername: None,
+            reject_unauthorized: Some(true),
+        };
+        assert_eq!(check_tls_settings(settings(None)), None);
+        assert!(check_tls_settings(settings(Some("no certificate"))).is_some());
+    }
+
+    #[test]
+    fn any_number_is_a_time_that_is_left() {
+        assert_eq!(time_left(1500.0), Some(Duration::from_millis(1500)));
+        for over in [0.0, -0.0, -1.0, f64::NEG_INFINITY, f64::NAN] {
+            assert_eq!(time_left(over), Some(Duration::ZERO), "{over}");
+        }
+        for endless in [1e23, f64::MAX, f64::INFINITY] {
+            assert_eq!(time_left(endless), None, "{endless}");
+        }
+    }
+
+    #[test]
+    fn tls_settings_that_cannot_be_used_are_named_without_the_key() {
+        let tls = |key: Option<&str>| Tls {
+            ca: None,
+            roots: None,
+            cert: None,
+            key: key.map(|text| Redacted { text: text.into() }),
+            servername: None,
+            reject_unauthorized: None,
+        };
+        assert_eq!(check_tls_settings(tls(None)), None);
+        let objection = check_tls_settings(tls(Some("hunter2"))).expect("no certificate");
+        assert!(objection.contains("tls.cert"), "{objection}");
+        assert!(!objection.contains("hunter2"), "{objection}");
+    }
+}

@@ -1,0 +1,120 @@
+//! The layout of a batch of requests, written by `lib/boundary/outbox.js`.
+
+use connect_redis_core::{Bulk, One, Operation, Request, RequestId, Rule, TellEnd, WalkId, Write};
+
+/// Numbers per request: operation, request, bytes of the id, of the value and of the base, lifetime.
+const FIELDS: usize = 6;
+
+/// Takes a batch apart: the requests, and how many of the `available` bytes they use. Ids, values and bases
+/// lie one after the other in the bytes, in the order of the requests. A lifetime is in milliseconds,
+/// 0 for none; in its place, a page has the number of its listing. `None` if the numbers do not describe a
+/// batch.
+pub(crate) fn decode(heads: &[f64], available: usize, count: u32) -> Option<(Vec<Request>, usize)> {
+    let count = count as usize;
+    let heads = heads.get(..count.checked_mul(FIELDS)?)?;
+    let mut requests = Vec::with_capacity(count);
+    let mut used = 0usize;
+    for head in heads.chunks_exact(FIELDS) {
+        let &[operation, request, id_bytes, value_bytes, base_bytes, ttl] = head else {
+            return None;
+        };
+        // A cast from f64 saturates, so what is out of range fails the checks below.
+        let request = request as RequestId;
+        let mut take = |length: f64| {
+            let end = used.checked_add(length as usize)?;
+            let range = used..end;
+            used = end;
+            (end <= available).then_some(range)
+        };
+        let (id, value, base) = (take(id_bytes)?, take(value_bytes)?, take(base_bytes)?);
+        let operation = match operation as u32 {
+            0 => Operation::Get(TellEnd::WhereOther),
+            1 => Operation::Write(Write::Set),
+            2 => Operation::Write(Write::Touch),
+            3 => Operation::Write(Write::Destroy),
+            4 => Operation::Get(TellEnd::Always),
+            5 => Operation::Write(Write::SetExisting),
+            6 => Operation::Write(Write::SetGuarded(Rule::New)),
+            7 => Operation::Write(Write::SetGuarded(Rule::Unchanged)),
+            8 => Operation::Write(Write::SetGuarded(Rule::Merged)),
+            other => {
+                requests.push(match other {
+                    9 => Request::Walk(request, Bulk::Length),
+                    10 => Request::Walk(request, Bulk::Clear),
+                    11 => Request::Page(request, ttl as WalkId),
+                    12 => Request::Close(request),
+                    _ => return None,
+                });
+                continue;
+            }
+        };
+        requests.push(Request::One(One {
+            request,
+            operation,
+            id,
+            value,
+            base,
+            ttl: (ttl > 0.0).then_some(ttl as u64),
+        }));
+    }
+    Some((requests, used))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_taken_apart_in_order() {
+        let heads = [
+            [0.0, 7.0, 3.0, 0.0, 0.0, 0.0],
+            [1.0, 8.0, 2.0, 4.0, 0.0, 150.0],
+            [8.0, 9.0, 1.0, 2.0, 3.0, 0.0],
+            [9.0, 10.0, 0.0, 0.0, 0.0, 0.0],
+            [11.0, 11.0, 0.0, 0.0, 0.0, 5.0],
+        ];
+        let (requests, used) = decode(heads.as_flattened(), 15, 5).expect("a batch");
+        assert_eq!(used, 15);
+        assert!(matches!(
+            &requests[0],
+            Request::One(One { request: 7, operation: Operation::Get(_), id, ttl: None, .. })
+                if *id == (0..3)
+        ));
+        assert!(matches!(
+            &requests[1],
+            Request::One(One { request: 8, operation: Operation::Write(Write::Set), id, value, ttl: Some(150), .. })
+                if *id == (3..5) && *value == (5..9)
+        ));
+        assert!(matches!(
+            &requests[2],
+            Request::One(One {
+                request: 9,
+                operation: Operation::Write(Write::SetGuarded(Rule::Merged)),
+                id,
+                value,
+                base,
+                ttl: None,
+            })
+                if *id == (9..10) && *value == (10..12) && *base == (12..15)
+        ));
+        assert!(matches!(&requests[3], Request::Walk(10, Bulk::Length)));
+        assert!(matches!(&requests[4], Request::Page(11, 5)));
+    }
+
+    #[test]
+    fn numbers_that_describe_no_batch_are_refused() {
+        assert!(decode(&[0.0; 6], 0, 2).is_none(), "too few heads");
+        assert!(
+            decode(&[0.0, 1.0, 5.0, 0.0, 0.0, 0.0], 4, 1).is_none(),
+            "bytes beyond the end"
+        );
+        assert!(
+            decode(&[0.0, 1.0, f64::INFINITY, f64::INFINITY, 0.0, 0.0], 4, 1).is_none(),
+            "lengths that overflow"
+        );
+        assert!(
+            decode(&[99.0, 1.0, 0.0, 0.0, 0.0, 0.0], 4, 1).is_none(),
+            "an unknown operation"
+        );
+    }
+}
