@@ -82,7 +82,9 @@ test('the package holds what it needs, to be used and to be built, and nothing e
   expect(tarball.files).toContain('docs/sessions.md');
   // No binary, which is the platform's package; nothing but what is run, typed or built from.
   for (const file of tarball.files.filter((name) => folders.includes(name.split('/')[0])))
-    expect(file).toMatch(/^lib\/([\w-]+\/)*[\w-]+\.(js|d\.ts)$|^src\/([\w-]+\/)*[\w-]+\.rs$|^docs\/\w+\.md$/);
+    expect(file).toMatch(
+      /^lib\/([\w-]+\/)*[\w-]+\.(js|d\.ts)$|^(core\/)?src\/([\w-]+\/)*[\w-]+\.rs$|^core\/Cargo\.toml$|^docs\/\w+\.md$/,
+    );
 });
 
 const use = `
