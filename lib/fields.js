@@ -50,7 +50,7 @@ function applyFields(face, parts) {
   if (settings.scanCount !== parts.settings.scanCount) parts.native.setScanCount(settings.scanCount);
   parts.settings = settings;
   parts.sessions.use(settings);
-  parts.listings.use(settings);
+  parts.bulk.use(settings);
   parts.read = read;
 }
 

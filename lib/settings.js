@@ -64,7 +64,7 @@ class Settings {
     this.touchAfter = fixed.touchAfter;
     this.saveDestroyed = fixed.saveDestroyed;
     /** Conflicts are looked for. */
-    this.isGuarded = fixed.onConflict !== 'overwrite';
+    this.isConditional = fixed.onConflict !== 'overwrite';
     /** The addon cannot decide by itself whether a stored expiry is in force. */
     this.decidesExpiry = usesApp(this);
     /** The addon reports in any case when a session ends. */

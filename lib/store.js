@@ -11,8 +11,8 @@ const { Connection } = require('./connection/connection.js');
 const { applyFields, defineFields, hasFields, shownFields } = require('./fields.js');
 const { Gate } = require('./gate.js');
 const { check } = require('./options.js');
-const { Near } = require('./session/cache.js');
-const { Listings } = require('./session/listings.js');
+const { CacheReads } = require('./session/cache-reads.js');
+const { BulkOperations } = require('./session/bulk.js');
 const { Sessions } = require('./session/sessions.js');
 const { Settings, checkedFields, fixedOptions, getTTL } = require('./settings.js');
 
@@ -49,11 +49,11 @@ class Parts {
     const keys = { prefix, scanCount: options.scanCount ? scanCount : SCAN_COUNT };
     const isOptional = onUnavailable === 'sessionless';
     this.connection = new Connection(store, options.client, where, keys, isOptional, LIFECYCLE);
-    const { native, inbox } = this.connection;
+    const { native, completions } = this.connection;
     this.native = native;
     this.timeout = where.commandTimeout ?? COMMAND_TIMEOUT;
-    this.outbox = new Outbox(native, inbox, where.keyPrefix ?? '', prefix);
-    this.near = native.isNear ? new Near(native, prefix) : undefined;
+    this.outbox = new Outbox(native, completions, where.keyPrefix ?? '', prefix);
+    this.cacheReads = native.hasCache ? new CacheReads(native, prefix) : undefined;
     this.settings = new Settings(store, this.fields, this.fixed);
     /** The fields as they were read last, and of which object; nothing until the first operation. */
     this.read = {};
@@ -63,7 +63,7 @@ class Parts {
     const maxQueue = where.maxQueue ?? MAX_QUEUE;
     this.isQueueFull = (count) => count >= maxQueue && this.connection.status !== 'ready';
     this.sessions = new Sessions(this);
-    this.listings = new Listings(this);
+    this.bulk = new BulkOperations(this);
   }
 
   get [Symbol.toStringTag]() {
@@ -187,12 +187,12 @@ function suspend(parts) {
 }
 
 /** Serves again with the app's client. */
-function resume({ closed, gate, connection, outbox, near, settings }) {
+function resume({ closed, gate, connection, outbox, cacheReads, settings }) {
   if (closed !== undefined || !gate.isSuspended) return;
   gate.resume();
   connection.resume();
   outbox.renew();
-  near?.renew(settings.prefix);
+  cacheReads?.renew(settings.prefix);
 }
 
 /** The public face: its options and fields, callbacks and promises. */
@@ -240,8 +240,9 @@ class RedisStore extends Store {
   }
 
   get(sid, callback) {
-    const { sessions, near } = currentParts(this);
-    if (callback == null) return promised((settle) => sessions.get(idOf(sid), near?.paced(settle) ?? settle));
+    const { sessions, cacheReads } = currentParts(this);
+    if (callback == null)
+      return promised((settle) => sessions.get(idOf(sid), cacheReads?.paced(settle) ?? settle));
     const promise = new LazyPromise();
     sessions.get(idOf(sid), promise.settledBy(callback));
     return promise;
@@ -275,43 +276,43 @@ class RedisStore extends Store {
   }
 
   all(callback) {
-    const { listings } = currentParts(this);
-    if (callback == null) return promised((settle) => listings.all(settle));
+    const { bulk } = currentParts(this);
+    if (callback == null) return promised((settle) => bulk.all(settle));
     const promise = new LazyPromise();
-    listings.all(promise.settledBy(callback));
+    bulk.all(promise.settledBy(callback));
     return promise;
   }
 
   ids(callback) {
-    const { listings } = currentParts(this);
-    if (callback == null) return promised((settle) => listings.ids(settle));
+    const { bulk } = currentParts(this);
+    if (callback == null) return promised((settle) => bulk.ids(settle));
     const promise = new LazyPromise();
-    listings.ids(promise.settledBy(callback));
+    bulk.ids(promise.settledBy(callback));
     return promise;
   }
 
   length(callback) {
-    const { listings } = currentParts(this);
-    if (callback == null) return promised((settle) => listings.length(settle));
+    const { bulk } = currentParts(this);
+    if (callback == null) return promised((settle) => bulk.length(settle));
     const promise = new LazyPromise();
-    listings.length(promise.settledBy(callback));
+    bulk.length(promise.settledBy(callback));
     return promise;
   }
 
   clear(callback) {
-    const { listings } = currentParts(this);
-    if (callback == null) return promised((settle) => listings.clear(settle));
+    const { bulk } = currentParts(this);
+    if (callback == null) return promised((settle) => bulk.clear(settle));
     const promise = new LazyPromise();
-    listings.clear(promise.settledBy(callback));
+    bulk.clear(promise.settledBy(callback));
     return promise;
   }
 
   scan(options = {}) {
-    return currentParts(this).listings.scan(check.scan(options));
+    return currentParts(this).bulk.scan(check.scan(options));
   }
 
   cacheStats() {
-    return partsOf(this).near?.stats() ?? null;
+    return partsOf(this).cacheReads?.stats() ?? null;
   }
 
   close() {
@@ -354,12 +355,12 @@ function closeNative({ store, outbox }) {
 }
 
 async function end(parts) {
-  const { connection, near } = parts;
+  const { connection, cacheReads } = parts;
   try {
     await closeNative(parts);
   } finally {
     connection.end();
-    near?.end();
+    cacheReads?.end();
   }
 }
 

@@ -1,9 +1,9 @@
-//! Answers on their way to JavaScript: joined off the event loop, handed over in [slices](super::slice).
+//! CompletionSink on their way to JavaScript: joined off the event loop, handed over in [slices](super::slice).
 
 use crate::slice::{FIELDS, MOST_RECORDS, Slice};
 use crate::wake::Wake;
 use connect_redis_core::worker;
-use connect_redis_core::{Answer, Answers, Lane, RequestId};
+use connect_redis_core::{Completion, CompletionSink, Lane, RequestId};
 use napi::bindgen_prelude::{Env, Function, Uint32ArraySlice};
 use napi::{Error, JsString, Result, Status};
 use napi_derive::napi;
@@ -37,16 +37,16 @@ pub(crate) struct Queue {
     deferred: Deferred,
 }
 
-/// Answers that wait in their lane for one that the worker makes ready.
+/// CompletionSink that wait in their lane for one that the worker makes ready.
 #[derive(Debug, Default)]
 struct Deferred {
-    lanes: Mutex<HashMap<Lane, VecDeque<(RequestId, Answer)>>>,
+    lanes: Mutex<HashMap<Lane, VecDeque<(RequestId, Completion)>>>,
     /// How many lanes there are, for those who only look.
     count: AtomicUsize,
 }
 
 impl Deferred {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Lane, VecDeque<(RequestId, Answer)>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Lane, VecDeque<(RequestId, Completion)>>> {
         // A poisoned lock still holds a usable map: each change is one step.
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -122,9 +122,9 @@ impl Waiting {
     }
 }
 
-impl Answers for Queue {
-    fn answer(self: &Arc<Self>, answers: Vec<(RequestId, Lane, Answer)>) {
-        let is_long = |(_, _, answer): &(RequestId, Lane, Answer)| answer.is_long();
+impl CompletionSink for Queue {
+    fn answer(self: &Arc<Self>, answers: Vec<(RequestId, Lane, Completion)>) {
+        let is_long = |(_, _, answer): &(RequestId, Lane, Completion)| answer.is_long();
         if self.deferred.count.load(Ordering::Acquire) == 0 && !answers.iter().any(is_long) {
             self.push(
                 answers
@@ -171,13 +171,13 @@ impl Queue {
         }
     }
 
-    fn push(&self, answers: impl IntoIterator<Item = (RequestId, Answer)>) {
+    fn push(&self, answers: impl IntoIterator<Item = (RequestId, Completion)>) {
         // Joined before the lock is taken: the event loop may be waiting for it.
         let mut slices = Vec::new();
         for (request, answer) in answers {
             match answer {
                 // They may be more than one slice takes.
-                Answer::Ids(ids) => {
+                Completion::Ids(ids) => {
                     for id in ids.iter() {
                         self.last_of(&mut slices).add_id(request, id);
                     }

@@ -12,7 +12,7 @@ use napi_derive::napi;
 #[napi]
 #[derive(Debug)]
 pub struct Environment {
-    /// One byte that is never freed, as JavaScript reads it after this object's end: 1 after teardown.
+    /// SessionRequest byte that is never freed, as JavaScript reads it after this object's end: 1 after teardown.
     torn_down: *mut u8,
 }
 
@@ -25,7 +25,7 @@ impl Environment {
         }
     }
 
-    /// One number: 1 once the environment is torn down, until then 0. Made once.
+    /// SessionRequest number: 1 once the environment is torn down, until then 0. Made once.
     #[napi(catch_unwind)]
     pub fn torn_down(&self) -> Uint8Array {
         share(self.torn_down)

@@ -2,10 +2,10 @@
 //!
 //! - [`store`]: the class behind `RedisStore`; takes batches of [`requests`].
 //! - [`completions`]: hands completions to JavaScript, joined into a [slice](mod@slice), with one [wake]-up.
-//! - [`near`]: synchronous lookups in the session cache.
+//! - [`cache_lookup`]: synchronous lookups in the session cache.
 //! - [`options`]: converts the options of a store.
-//! - [`client`]: commands that run on the app's own client.
-//! - [`watcher`]: connection events.
+//! - [`client_transport`]: commands that run on the app's own client.
+//! - [`connection_events`]: connection events.
 //! - [`environment`]: the lifetime of a JavaScript environment.
 //! - [`json`]: locates errors in JSON.
 
@@ -14,14 +14,14 @@
     reason = "the map above is for those who work on the crate, and all of it is private"
 )]
 
-mod client;
+mod cache_lookup;
+mod client_transport;
 mod completions;
+mod connection_events;
 mod environment;
 mod json;
-mod near;
 mod options;
 mod requests;
 mod slice;
 mod store;
 mod wake;
-mod watcher;

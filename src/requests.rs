@@ -1,6 +1,8 @@
 //! The layout of a batch of requests, written by `lib/boundary/outbox.js`.
 
-use connect_redis_core::{Bulk, One, Operation, Request, RequestId, Rule, TellEnd, WalkId, Write};
+use connect_redis_core::{
+    Bulk, Condition, Operation, Request, RequestId, ScanId, SessionRequest, TellEnd, Write,
+};
 
 /// Numbers per request: operation, request, bytes of the id, of the value and of the base, lifetime.
 const FIELDS: usize = 6;
@@ -34,21 +36,21 @@ pub(crate) fn decode(heads: &[f64], available: usize, count: u32) -> Option<(Vec
             3 => Operation::Write(Write::Destroy),
             4 => Operation::Get(TellEnd::Always),
             5 => Operation::Write(Write::SetExisting),
-            6 => Operation::Write(Write::SetGuarded(Rule::New)),
-            7 => Operation::Write(Write::SetGuarded(Rule::Unchanged)),
-            8 => Operation::Write(Write::SetGuarded(Rule::Merged)),
+            6 => Operation::Write(Write::SetConditional(Condition::New)),
+            7 => Operation::Write(Write::SetConditional(Condition::Unchanged)),
+            8 => Operation::Write(Write::SetConditional(Condition::Merged)),
             other => {
                 requests.push(match other {
-                    9 => Request::Walk(request, Bulk::Length),
-                    10 => Request::Walk(request, Bulk::Clear),
-                    11 => Request::Page(request, ttl as WalkId),
+                    9 => Request::Bulk(request, Bulk::Length),
+                    10 => Request::Bulk(request, Bulk::Clear),
+                    11 => Request::Page(request, ttl as ScanId),
                     12 => Request::Close(request),
                     _ => return None,
                 });
                 continue;
             }
         };
-        requests.push(Request::One(One {
+        requests.push(Request::Session(SessionRequest {
             request,
             operation,
             id,
@@ -77,19 +79,19 @@ mod tests {
         assert_eq!(used, 15);
         assert!(matches!(
             &requests[0],
-            Request::One(One { request: 7, operation: Operation::Get(_), id, ttl: None, .. })
+            Request::Session(SessionRequest { request: 7, operation: Operation::Get(_), id, ttl: None, .. })
                 if *id == (0..3)
         ));
         assert!(matches!(
             &requests[1],
-            Request::One(One { request: 8, operation: Operation::Write(Write::Set), id, value, ttl: Some(150), .. })
+            Request::Session(SessionRequest { request: 8, operation: Operation::Write(Write::Set), id, value, ttl: Some(150), .. })
                 if *id == (3..5) && *value == (5..9)
         ));
         assert!(matches!(
             &requests[2],
-            Request::One(One {
+            Request::Session(SessionRequest {
                 request: 9,
-                operation: Operation::Write(Write::SetGuarded(Rule::Merged)),
+                operation: Operation::Write(Write::SetConditional(Condition::Merged)),
                 id,
                 value,
                 base,
@@ -97,7 +99,7 @@ mod tests {
             })
                 if *id == (9..10) && *value == (10..12) && *base == (12..15)
         ));
-        assert!(matches!(&requests[3], Request::Walk(10, Bulk::Length)));
+        assert!(matches!(&requests[3], Request::Bulk(10, Bulk::Length)));
         assert!(matches!(&requests[4], Request::Page(11, 5)));
     }
 

@@ -1,9 +1,9 @@
-//! The layout of a slice of answers, as `lib/boundary/inbox.js` takes it apart.
+//! The layout of a slice of answers, as `lib/boundary/completions.js` takes it apart.
 //!
 //! The texts of a slice are one string (two when some are not ASCII), which JavaScript cuts up by the
 //! lengths in the records: one string to make instead of one per answer.
 
-use connect_redis_core::{Answer, RequestId};
+use connect_redis_core::{Completion, RequestId};
 
 /// Numbers per record: request, kind, length of the text in UTF-16 units (or the count).
 pub(crate) const FIELDS: usize = 3;
@@ -54,49 +54,49 @@ pub(crate) struct Slice {
 }
 
 impl Slice {
-    pub(crate) fn add(&mut self, request: RequestId, answer: Answer) {
+    pub(crate) fn add(&mut self, request: RequestId, answer: Completion) {
         self.finished += u32::from(answer.is_last());
         match answer {
-            Answer::Done => self.records.extend([request, DONE, 0]),
-            Answer::Missing => self.records.extend([request, MISSING, 0]),
-            Answer::Count(count) => {
+            Completion::Done => self.records.extend([request, DONE, 0]),
+            Completion::Missing => self.records.extend([request, MISSING, 0]),
+            Completion::Count(count) => {
                 self.records
                     .extend([request, COUNT, u32::try_from(count).unwrap_or(u32::MAX)])
             }
-            Answer::More => self.records.extend([request, MORE, 0]),
-            Answer::Session(bytes, _) if is_too_long(&bytes) => self.refuse(request, "get"),
-            Answer::Session(bytes, ends) => {
+            Completion::More => self.records.extend([request, MORE, 0]),
+            Completion::Session(bytes, _) if is_too_long(&bytes) => self.refuse(request, "get"),
+            Completion::Session(bytes, ends) => {
                 self.add_text(request, SESSION, &bytes);
                 self.add_end(ends);
             }
-            Answer::Item(bytes, _) if is_too_long(&bytes) => {
+            Completion::Item(bytes, _) if is_too_long(&bytes) => {
                 self.records.extend([request, TOO_LONG, 0]);
             }
-            Answer::Item(bytes, ends) => {
+            Completion::Item(bytes, ends) => {
                 self.add_text(request, ITEM, &bytes);
                 self.add_end(ends);
             }
-            Answer::Id(bytes) => self.add_id(request, &bytes),
-            Answer::Ids(ids) => ids.iter().for_each(|id| self.add_id(request, id)),
-            Answer::Conflict(_, stored) if is_too_long(&stored) => self.refuse(request, "set"),
-            Answer::Conflict(reason, stored) => {
+            Completion::Id(bytes) => self.add_id(request, &bytes),
+            Completion::Ids(ids) => ids.iter().for_each(|id| self.add_id(request, id)),
+            Completion::Conflict(_, stored) if is_too_long(&stored) => self.refuse(request, "set"),
+            Completion::Conflict(reason, stored) => {
                 let text = [reason.as_bytes(), b"\n", &stored].concat();
                 self.add_text(request, CONFLICT, &text);
             }
-            Answer::Failed(name, error) => {
+            Completion::Failed(name, error) => {
                 let text = format!("{}\n{}\n{name}: {error}", error.code(), error.reply());
                 self.add_text(request, FAILED, text.as_bytes());
             }
-            Answer::Event(name, error) => {
+            Completion::Event(name, error) => {
                 let text = match error {
                     Some(error) => format!("{name}\n{}\n{}\n{error}", error.code(), error.reply()),
                     None => name.to_owned(),
                 };
                 self.add_text(request, EVENT, text.as_bytes());
             }
-            Answer::Commands(batch) => self.add_text(request, COMMANDS, &batch),
-            Answer::Ended => self.records.extend([request, ENDED, 0]),
-            unread @ Answer::Unread(_) => {
+            Completion::Commands(batch) => self.add_text(request, COMMANDS, &batch),
+            Completion::Ended => self.records.extend([request, ENDED, 0]),
+            unread @ Completion::Unread(_) => {
                 self.finished -= 1;
                 self.add(request, unread.read());
             }
@@ -185,10 +185,10 @@ mod tests {
     #[test]
     fn texts_are_joined_by_width_and_measured_in_utf16_units() {
         let mut slice = Slice::default();
-        slice.add(1, Answer::Session(b"abc".to_vec(), None));
-        slice.add(2, Answer::Session("\u{e9}\u{1f600}".into(), None));
-        slice.add(3, Answer::Id(b"d".to_vec()));
-        slice.add(3, Answer::Done);
+        slice.add(1, Completion::Session(b"abc".to_vec(), None));
+        slice.add(2, Completion::Session("\u{e9}\u{1f600}".into(), None));
+        slice.add(3, Completion::Id(b"d".to_vec()));
+        slice.add(3, Completion::Done);
         assert_eq!(slice.narrow, b"abcd");
         assert_eq!(slice.wide.len(), 3);
         assert_eq!(
@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn the_end_of_a_session_follows_it_in_two_halves() {
         let mut slice = Slice::default();
-        slice.add(1, Answer::Item(b"abc".to_vec(), Some((1 << 53) - 1)));
+        slice.add(1, Completion::Item(b"abc".to_vec(), Some((1 << 53) - 1)));
         assert_eq!(
             slice.records,
             [1, ITEM + TIMED, 3, u32::MAX, (1 << 21) - 1, 0]
@@ -213,18 +213,18 @@ mod tests {
     fn a_text_that_is_too_long_is_one_failed_record() {
         let text = || vec![b'x'; LONGEST_TEXT + 1];
         let mut slice = Slice::default();
-        slice.add(1, Answer::Id(b"a".to_vec()));
-        slice.add(1, Answer::Item(text(), Some(1)));
-        slice.add(1, Answer::Item(b"{}".to_vec(), None));
+        slice.add(1, Completion::Id(b"a".to_vec()));
+        slice.add(1, Completion::Item(text(), Some(1)));
+        slice.add(1, Completion::Item(b"{}".to_vec(), None));
         assert_eq!(slice.finished, 0, "more of the page follows");
-        slice.add(1, Answer::Done);
+        slice.add(1, Completion::Done);
         assert_eq!(
             slice.records,
             [1, ID, 1, 1, TOO_LONG, 0, 1, ITEM, 2, 1, DONE, 0]
         );
         for (answer, name) in [
-            (Answer::Session(text(), Some(1)), "get"),
-            (Answer::Conflict("changed", text()), "set"),
+            (Completion::Session(text(), Some(1)), "get"),
+            (Completion::Conflict("changed", text()), "set"),
         ] {
             let mut slice = Slice::default();
             slice.add(2, answer);
@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn bytes_that_are_not_utf8_are_replaced_as_node_does() {
         let mut slice = Slice::default();
-        slice.add(1, Answer::Session(b"a\xff\xe2\x82b".to_vec(), None));
+        slice.add(1, Completion::Session(b"a\xff\xe2\x82b".to_vec(), None));
         assert_eq!(String::from_utf16_lossy(&slice.wide), "a\u{fffd}\u{fffd}b");
     }
 }

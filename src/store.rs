@@ -1,14 +1,14 @@
 //! The class behind `RedisStore`. Requests come in as batches and completions leave as batches: no promise, no
 //! threadsafe function and no task is made per operation.
 
-use crate::client::{Client, ClientPort};
+use crate::cache_lookup::Lookup;
+use crate::client_transport::{Client, ClientPort};
 use crate::completions::{Completions, Queue};
-use crate::near::Lookup;
+use crate::connection_events::Watcher;
 use crate::options::{GivenCredentials, StoreOptions};
-use crate::watcher::Watcher;
-use crate::{near, requests};
+use crate::{cache_lookup, requests};
 use connect_redis_core::Runtime;
-use connect_redis_core::{Clock, Listing, RequestId, Sessions, WalkId, Walks};
+use connect_redis_core::{Clock, RequestId, ScanId, ScanKind, Scans, Sessions};
 use connect_redis_core::{Lease, Watch};
 use napi::bindgen_prelude::{Env, Float64Array};
 use napi::{Error, Result, Status};
@@ -139,14 +139,14 @@ impl RedisStore {
     /// Begins a listing of the sessions whose ids match a glob: 0 of ids, 1 of sessions, 2 of sessions
     /// with the time when they end. Its pages are requests with its number.
     #[napi(catch_unwind)]
-    pub fn list(&self, listing: u32, ids: String, count: Option<u32>) -> Result<Walk> {
+    pub fn list(&self, listing: u32, ids: String, count: Option<u32>) -> Result<Scan> {
         let listing = match listing {
-            0 => Listing::Ids,
-            1 => Listing::All,
-            2 => Listing::Scan,
+            0 => ScanKind::Ids,
+            1 => ScanKind::All,
+            2 => ScanKind::Scan,
             _ => return Err(Error::new(Status::InvalidArg, "no such listing")),
         };
-        Ok(Walk {
+        Ok(Scan {
             number: self.sessions.list(listing, &ids, count),
             walks: self.sessions.walks(),
         })
@@ -184,8 +184,8 @@ impl RedisStore {
 #[napi]
 impl RedisStore {
     #[napi(getter, catch_unwind)]
-    pub fn is_near(&self) -> bool {
-        self.sessions.is_near()
+    pub fn has_cache(&self) -> bool {
+        self.sessions.has_cache()
     }
 
     /// The number of the connection, by which one is told from another: stores may share it.
@@ -196,10 +196,10 @@ impl RedisStore {
     }
 
     /// Makes the function by which sessions are looked up that are kept in this process, under the present
-    /// prefix. See [`near::lookup`].
+    /// prefix. See [`cache_lookup::lookup`].
     #[napi(catch_unwind, ts_return_type = "(id: string) => string | null")]
     pub fn lookup<'env>(&self, env: &'env Env, ends: Float64Array) -> Result<Lookup<'env>> {
-        near::lookup(env, self.sessions.clone(), ends, Arc::clone(&self.runtime))
+        cache_lookup::lookup(env, self.sessions.clone(), ends, Arc::clone(&self.runtime))
     }
 
     #[napi(catch_unwind)]
@@ -234,13 +234,13 @@ pub struct CacheStats {
 /// A listing that is under way. Once JavaScript lets go of it, nothing of it is kept.
 #[napi]
 #[derive(Debug)]
-pub struct Walk {
-    number: WalkId,
-    walks: Arc<Walks>,
+pub struct Scan {
+    number: ScanId,
+    walks: Arc<Scans>,
 }
 
 #[napi]
-impl Walk {
+impl Scan {
     #[napi(getter, catch_unwind)]
     pub fn number(&self) -> u32 {
         self.number
@@ -253,7 +253,7 @@ impl Walk {
     }
 }
 
-impl Drop for Walk {
+impl Drop for Scan {
     fn drop(&mut self) {
         self.walks.close(self.number);
     }

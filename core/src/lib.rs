@@ -35,6 +35,6 @@ pub use self::options::{
 };
 pub use self::redaction::redact;
 pub use self::session::{
-    Answer, Answers, Bulk, Clock, Lane, Listing, One, Operation, Request, RequestId, Rule,
-    Sessions, TellEnd, WalkId, Walks, Write,
+    Bulk, Clock, Completion, CompletionSink, Condition, Lane, Operation, Request, RequestId,
+    ScanId, ScanKind, Scans, SessionRequest, Sessions, TellEnd, Write,
 };

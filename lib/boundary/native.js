@@ -80,7 +80,7 @@ function guardFunction(native) {
   };
 }
 
-const Walk = guard(binding.Walk);
+const Scan = guard(binding.Scan);
 const ClientPort = guard(binding.ClientPort);
 
 /** Gives what a native method has made the methods of its guarded class. */
@@ -88,7 +88,7 @@ const guarded = (native, Class) => native && Object.setPrototypeOf(native, Class
 
 class RedisStore extends guard(binding.RedisStore) {
   list(...args) {
-    return guarded(super.list(...args), Walk);
+    return guarded(super.list(...args), Scan);
   }
 
   serve(request) {

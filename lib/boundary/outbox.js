@@ -54,7 +54,7 @@ class Outbox {
   #count = 0;
   #used = 0;
   #scheduled = false;
-  #inbox;
+  #completions;
   /** Somebody may look for what is written. */
   #tellsWrites;
   #connection;
@@ -70,14 +70,14 @@ class Outbox {
   };
 
   /** @param clientPrefix what the app's client puts before keys */
-  constructor(native, inbox, clientPrefix, prefix) {
+  constructor(native, completions, clientPrefix, prefix) {
     this.#native = native;
-    this.#inbox = inbox;
+    this.#completions = completions;
     this.#clientPrefix = clientPrefix;
     this.#prefix = prefix;
     this.#keyPrefix = clientPrefix + prefix;
     this.#connection = native.connection;
-    this.#tellsWrites = native.isNear;
+    this.#tellsWrites = native.hasCache;
   }
 
   /** The addon's store has another connection. */
@@ -112,7 +112,7 @@ class Outbox {
     const room = (id.length + value.length + base.length) * BYTES_PER_UNIT;
     if (this.#used + room > this.#bytes.length) this.#makeRoom(id, value, base, room);
     if (this.#count === 0) this.#open();
-    const slot = this.#inbox.admit(request);
+    const slot = this.#completions.admit(request);
     const idBytes = id === '' ? 0 : this.#bytes.write(id, this.#used, 'utf8');
     const valueBytes = value === '' ? 0 : this.#write(value, this.#used + idBytes);
     this.#used += idBytes + valueBytes;
@@ -132,7 +132,7 @@ class Outbox {
     else if (!this.#scheduled) {
       this.#scheduled = true;
       // While completions are drained, the drain flushes at its end: sooner than a microtask would.
-      if (!this.#inbox.flushAfterDrain(this.#flush)) resolved.then(this.#flush);
+      if (!this.#completions.flushAfterDrain(this.#flush)) resolved.then(this.#flush);
     }
   }
 

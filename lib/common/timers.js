@@ -10,7 +10,7 @@ const { MessageChannel } = require('node:worker_threads');
  * The next turn of the event loop, by a message to this process: no test runner replaces those. One message for each
  * callback, so that one that throws keeps no other from being called.
  */
-class Turns {
+class TurnQueue {
   #callbacks = [];
   #held = 0;
   #channel;
@@ -51,7 +51,7 @@ class SocketTimer {
 
   constructor(callback, ms) {
     this.#callback = AsyncResource.bind(callback);
-    turns.hold();
+    queue.hold();
     new Socket().setTimeout(Math.max(1, ms), () => this.#run());
   }
 
@@ -62,7 +62,7 @@ class SocketTimer {
   }
 
   unref() {
-    if (this.#isHeld) turns.release();
+    if (this.#isHeld) queue.release();
     this.#isHeld = false;
     return this;
   }
@@ -74,8 +74,8 @@ class SocketTimer {
   }
 }
 
-const turns = new Turns();
-const nextTurn = (callback, ...args) => turns.add(callback, ...args);
+const queue = new TurnQueue();
+const nextTurn = (callback, ...args) => queue.add(callback, ...args);
 
 /** Test runners put functions in the place of Node's: with another name, or with the clock that they go by. */
 const isNodes = (timer, name) => timer.name === name && timer.clock === undefined;

@@ -1,22 +1,22 @@
 'use strict';
 
-const { Inbox } = require('../boundary/inbox.js');
+const { CompletionQueue } = require('../boundary/completions.js');
 const { RedisStore: Native } = require('../boundary/native.js');
 const { followClient, hasEnded, isClosed } = require('../clients/closing.js');
 const { coded } = require('../common/errors.js');
 const { Availability } = require('./availability.js');
 const { answerFor, followProvider } = require('./credentials.js');
 const { Transport, nameOf } = require('./transport.js');
-const { Watch } = require('./watch.js');
+const { ConnectionEvents } = require('./events.js');
 
 /** One for all stores of this module that are there at a time: one wake-up serves them all. */
-let inbox;
+let completions;
 
 /** What the addon says of an option is a TypeError, like every other complaint about one. */
 function connect(options) {
-  if (inbox === undefined || inbox.isOver) inbox = new Inbox();
+  if (completions === undefined || completions.isOver) completions = new CompletionQueue();
   try {
-    return new Native(options, inbox.native);
+    return new Native(options, completions.native);
   } catch (error) {
     throw coded(TypeError, error.code, error.message);
   }
@@ -74,7 +74,7 @@ class Connection {
     this.#keys = keys;
     this.#lifecycle = lifecycle;
     this.native = connect({ ...where, ...keys });
-    this.inbox = inbox;
+    this.completions = completions;
     this.transport = where.client ? 'client' : 'native';
     if (isOptional) {
       this.#availability = new Availability((event) => store.emit(event));
@@ -90,10 +90,10 @@ class Connection {
     const where = this.#where;
     if (where.client) {
       const transport = new Transport(this.#client, where);
-      transport.begin(this.native.serve(this.inbox.admit(transport)));
+      transport.begin(this.native.serve(this.completions.admit(transport)));
     }
     // A store that the app has forgotten is to be collected, and this with it: others hold it weakly.
-    this.native.watch(this.inbox.admit(new Watch(this, Connection.#take)));
+    this.native.watch(this.completions.admit(new ConnectionEvents(this, Connection.#take)));
     if (where.renewals) this.#leaveProvider = followProvider(where.renewals, this, Connection.#renew);
   }
 
@@ -104,7 +104,7 @@ class Connection {
   #fallBack(reason) {
     this.#where = this.#where.fallback;
     this.#leaveProvider();
-    this.native.replace({ ...this.#where, ...this.#keys }, this.inbox.native);
+    this.native.replace({ ...this.#where, ...this.#keys }, this.completions.native);
     this.transport = 'client';
     this.#begin();
     this.#lifecycle.replaced(this.#store);
@@ -148,7 +148,7 @@ class Connection {
     this.#availability?.stop();
   }
 
-  /** Nothing is under way any more. Until then its place keeps the inbox, for what has to be asked yet. */
+  /** Nothing is under way any more. Until then its place keeps the completions, for what has to be asked yet. */
   end() {
     this.native.unwatch();
   }

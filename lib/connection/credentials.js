@@ -1,10 +1,10 @@
 'use strict';
 
 const { describe } = require('../common/errors.js');
-const { numbering } = require('../common/numbering.js');
+const { objectIds } = require('../common/object-ids.js');
 
 /** Each function has a number, by which the addon knows it: stores with the same one can share a connection. */
-const numberOf = numbering();
+const numberOf = objectIds();
 
 /** Numbers below are seconds since 1970, or nothing: in milliseconds they are before March 1973. */
 const SOONEST_MS = 1e11;

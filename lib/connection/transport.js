@@ -7,7 +7,7 @@ const { isGlide } = require('../clients/glide.js');
 const { isIoredis, isMock } = require('../clients/ioredis.js');
 const { isNodeRedis } = require('../clients/node-redis.js');
 const { ClientNodes } = require('../clients/nodes.js');
-const { numbering } = require('../common/numbering.js');
+const { objectIds } = require('../common/object-ids.js');
 const { nextTick } = require('../common/timers.js');
 
 /** What became of a command; core/src/connection/client/port.rs knows the same numbers. */
@@ -43,7 +43,7 @@ const LONGEST_MESSAGE = 200;
 const SHORTEST_SECRET = 8;
 
 /** Each client has a number, by which the addon knows it: stores with the same client share a connection. */
-const numberOf = numbering();
+const numberOf = objectIds();
 
 /** What the addon is to know of a client that runs the commands. */
 function clientSettings(client) {

@@ -4,7 +4,7 @@ const { Operation } = require('../boundary/outbox.js');
 const { Kind, Request } = require('../boundary/request.js');
 const { inTime, isThenable, usesApp } = require('../common/app-functions.js');
 const { nextTick, setImmediate } = require('../common/timers.js');
-const { ownCopy } = require('./copy.js');
+const { ownCopy } = require('./flat-copy.js');
 const { putExpiry } = require('./expiry.js');
 
 /**

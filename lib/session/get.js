@@ -9,15 +9,15 @@ const { putExpiry } = require('./expiry.js');
 /** Reads one session. */
 class Get extends Request {
   /**
-   * @param memory what knows that the session was loaded; undefined if nothing is to know it
+   * @param registry what knows that the session was loaded; undefined if nothing is to know it
    * @param keepsId that `get` returned the id is remembered, too
    * @param isTimed the time when the session ends comes in any case, and is decided upon here
    * @param timeout of the operation, in ms
    */
-  constructor(store, callback, id, memory, keepsId, isTimed, timeout) {
+  constructor(store, callback, id, registry, keepsId, isTimed, timeout) {
     super(store, callback);
     this.id = id;
-    this.memory = memory;
+    this.registry = registry;
     this.keepsId = keepsId;
     this.isTimed = isTimed;
     this.timeout = timeout;
@@ -28,7 +28,7 @@ class Get extends Request {
   complete(kind, text, ends) {
     // An empty value is no session, as connect-redis has it.
     if (kind !== Kind.SESSION || text === '') {
-      if (kind !== Kind.FAILED) this.memory?.noteMissing(this.id);
+      if (kind !== Kind.FAILED) this.registry?.noteMissing(this.id);
       super.complete(kind, text);
     } else if (this.isTimed && usesApp(this.store)) this.runInAsyncScope(read, undefined, this, text, ends);
     else read(this, text, ends);
@@ -43,11 +43,11 @@ class Get extends Request {
 /** Reads one session that is there already: its callback runs where `get` was called. */
 class Hit {
   /** @param shown the expiry to be put into the session, 0 for none; not asked for where `isTimed` */
-  constructor(store, callback, id, memory, keepsId, isTimed, timeout, shown) {
+  constructor(store, callback, id, registry, keepsId, isTimed, timeout, shown) {
     this.store = store;
     this.callback = callback;
     this.id = id;
-    this.memory = memory;
+    this.registry = registry;
     this.keepsId = keepsId;
     this.isTimed = isTimed;
     this.timeout = timeout;
@@ -100,14 +100,14 @@ function timeLeft({ began, timeout }) {
 }
 
 function give(reader, session, text, ends) {
-  const { store, id, memory, keepsId, isTimed, isNested } = reader;
+  const { store, id, registry, keepsId, isTimed, isNested } = reader;
   const expiry = isTimed ? ends : (reader.shown ?? ends);
   if (expiry > 0) putExpiry(session, expiry, isTimed, store);
-  if (memory === undefined) reader.succeed(session);
+  if (registry === undefined) reader.succeed(session);
   else {
-    const handover = memory.hand(id, session, text, ends, keepsId, isNested);
+    const handover = registry.hand(id, session, text, ends, keepsId, isNested);
     reader.succeed(session);
-    memory.handed(handover);
+    registry.handed(handover);
   }
 }
 

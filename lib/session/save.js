@@ -18,11 +18,11 @@ function tellDiscarded(store, id) {
 /** Saves a session without a look at what others saved. */
 class Save extends Request {
   /** @param record of the session; undefined for an object that is not remembered */
-  constructor(store, callback, session, record, memory, isFirst) {
+  constructor(store, callback, session, record, registry, isFirst) {
     super(store, callback);
     this.session = session;
     this.record = record;
-    this.memory = memory;
+    this.registry = registry;
     this.isFirst = isFirst;
   }
 
@@ -47,13 +47,13 @@ class Save extends Request {
   }
 
   #failed(text) {
-    const { record, memory, session } = this;
+    const { record, registry, session } = this;
     if (record === undefined) return;
     record.ends = 0;
     if (!this.isFirst) return;
     // Nothing is known to be stored, so the next save may be the first again.
     record.failure = text;
-    memory.forget(session, record);
+    registry.forget(session, record);
   }
 }
 

@@ -4,7 +4,7 @@ const { Operation } = require('../boundary/outbox.js');
 const { Kind, Request } = require('../boundary/request.js');
 const { inTime, isThenable, thrown } = require('../common/app-functions.js');
 const { storeClosed } = require('../common/errors.js');
-const { ownCopy } = require('./copy.js');
+const { ownCopy } = require('./flat-copy.js');
 const { corrupt, noSession, tooLong } = require('./corrupt.js');
 const { NEVER, putExpiry } = require('./expiry.js');
 

@@ -7,13 +7,13 @@ const { wrongType } = require('../common/errors.js');
 const { elapsed, nextTick } = require('../common/timers.js');
 const { carriesId, fastifySession, isExpressSession, openIdData } = require('./frameworks.js');
 const { Get } = require('./get.js');
-const { GuardedSave } = require('./guarded-save.js');
+const { ConditionalSave } = require('./conditional-save.js');
 const { lifetime, time } = require('./lifetime.js');
-const { Memory, UNKNOWN } = require('./memory.js');
+const { SessionRegistry, UNKNOWN } = require('./registry.js');
 const { PerPrefix } = require('./per-prefix.js');
 const { DISCARDED, Save, Touch, tellDiscarded } = require('./save.js');
 const { stringify } = require('./stringify.js');
-const { Turns } = require('./turns.js');
+const { KeyedQueue } = require('./keyed-queue.js');
 
 /** Between the times that Redis and this process tell, in ms. */
 const CLOCK_TOLERANCE = 100;
@@ -49,26 +49,26 @@ class Sessions {
   #gate;
   #outbox;
   /** Only if sessions are kept in this process. */
-  #near;
+  #cacheReads;
   #timeout;
   #isGetOverridden;
-  #memories;
+  #registries;
   /** That of the prefix in force. */
-  #memory;
+  #registry;
   /** Only where conflicts are looked for. */
-  #turns;
+  #queue;
 
-  constructor({ settings, gate, outbox, near, timeout, isGetOverridden, isQueueFull }) {
+  constructor({ settings, gate, outbox, cacheReads, timeout, isGetOverridden, isQueueFull }) {
     this.#store = settings;
     this.#settings = settings;
     this.#gate = gate;
     this.#outbox = outbox;
-    this.#near = near;
+    this.#cacheReads = cacheReads;
     this.#timeout = timeout;
     this.#isGetOverridden = isGetOverridden;
-    this.#memories = new PerPrefix((prefix) => new Memory(settings.isGuarded, prefix));
-    this.#memory = this.#memories.get(settings.prefix);
-    if (settings.isGuarded) this.#turns = new Turns(timeout, isQueueFull);
+    this.#registries = new PerPrefix((prefix) => new SessionRegistry(settings.isConditional, prefix));
+    this.#registry = this.#registries.get(settings.prefix);
+    if (settings.isConditional) this.#queue = new KeyedQueue(timeout, isQueueFull);
   }
 
   /** Puts settings in force for the operations that follow. Under another prefix, the same ids mean other sessions. */
@@ -78,13 +78,13 @@ class Sessions {
     this.#settings = settings;
     if (settings.prefix === prefix) return;
     this.#outbox.setPrefix(settings.prefix);
-    this.#memory = this.#memories.get(settings.prefix);
-    this.#near?.use(settings.prefix);
+    this.#registry = this.#registries.get(settings.prefix);
+    this.#cacheReads?.use(settings.prefix);
   }
 
   /** Resolves when no save is under way and nothing waits; null if that is so. */
   whenIdle() {
-    return this.#turns?.whenIdle() ?? null;
+    return this.#queue?.whenIdle() ?? null;
   }
 
   /**
@@ -95,14 +95,14 @@ class Sessions {
   begin(request, loaded, create) {
     this.#gate.open();
     const id = request.sessionID;
-    const record = this.#memory.take(
+    const record = this.#registry.take(
       id,
       loaded,
       () => carriesId(request, id),
       (data) => this.#stringify(data),
     );
     const session = create();
-    this.#memory.adopt(session, record);
+    this.#registry.adopt(session, record);
     return session;
   }
 
@@ -114,8 +114,8 @@ class Sessions {
   replace(session) {
     const id = session?.id;
     if (typeof id !== 'string') return () => {};
-    const memory = this.#memory;
-    const record = memory.recall(session, id) ?? memory.keep(session, id, undefined, 0, undefined);
+    const registry = this.#registry;
+    const record = registry.recall(session, id) ?? registry.keep(session, id, undefined, 0, undefined);
     // One that is stored is gone once Redis says so; until then, a save of it finds out by itself.
     record.isReplaced = record.since === undefined;
     return (error) => {
@@ -125,7 +125,7 @@ class Sessions {
 
   get(sid, callback) {
     if (this.#refuses('get', sid, callback)) return;
-    if (this.#turns?.isTaken(this.#settings.prefix + sid)) this.#getLater(sid, callback);
+    if (this.#queue?.isTaken(this.#settings.prefix + sid)) this.#getLater(sid, callback);
     else this.#read(sid, callback);
   }
 
@@ -137,7 +137,7 @@ class Sessions {
   /** Has an operation wait for its turn. It begins with the settings that it was issued with. */
   #wait(sid, name, callback, begin) {
     const issuedWith = this.#settings;
-    this.#turns.wait(issuedWith.prefix + sid, name, callback, (settle) => {
+    this.#queue.wait(issuedWith.prefix + sid, name, callback, (settle) => {
       const present = this.#settings;
       this.use(issuedWith);
       begin(settle);
@@ -149,13 +149,23 @@ class Sessions {
     // Somebody else than express-session's middleware may create a session of a copy of what is read.
     const keepsId = this.#store.generate === undefined || this.#isGetOverridden();
     const { decidesExpiry } = this.#settings;
-    if (!this.#near?.get(this.#store, sid, callback, this.#memory, keepsId, decidesExpiry, this.#timeout))
-      this.#ask(sid, callback, this.#memory, keepsId);
+    if (
+      !this.#cacheReads?.get(
+        this.#store,
+        sid,
+        callback,
+        this.#registry,
+        keepsId,
+        decidesExpiry,
+        this.#timeout,
+      )
+    )
+      this.#ask(sid, callback, this.#registry, keepsId);
   }
 
-  #ask(sid, callback, memory, keepsId) {
+  #ask(sid, callback, registry, keepsId) {
     const isTimed = this.#settings.isTimed;
-    const request = new Get(this.#store, callback, sid, memory, keepsId, isTimed, this.#timeout);
+    const request = new Get(this.#store, callback, sid, registry, keepsId, isTimed, this.#timeout);
     this.#outbox.add(isTimed ? Operation.GET_TIMED : Operation.GET, request, sid);
   }
 
@@ -182,7 +192,7 @@ class Sessions {
     else if (ttl <= 0) this.#expire(sid, record, callback, isPromised);
     else {
       const isTracked = this.#isTracked(sid, session, record);
-      const save = this.#settings.isGuarded ? this.#saveGuarded : this.#save;
+      const save = this.#settings.isConditional ? this.#saveConditionally : this.#save;
       save.call(this, sid, session, callback, record, isTracked, text, ttl);
     }
   }
@@ -198,18 +208,18 @@ class Sessions {
     } else if (isTracked) kept = this.#remember(session, sid, ends);
     const mayBeGone = isTracked && !isFirst && !this.#settings.saveDestroyed;
     const operation = mayBeGone ? Operation.SET_EXISTING : Operation.SET;
-    const save = new Save(this.#store, callback, session, kept, this.#memory, isFirst);
+    const save = new Save(this.#store, callback, session, kept, this.#registry, isFirst);
     this.#outbox.add(operation, save, sid, text, this.#settings.disableTTL ? 0 : ttl);
   }
 
   #remember(session, sid, ends) {
-    return this.#memory.keep(session, sid, undefined, ends, isExpressSession(session) ? 0 : Date.now());
+    return this.#registry.keep(session, sid, undefined, ends, isExpressSession(session) ? 0 : Date.now());
   }
 
-  #saveGuarded(sid, session, callback, record, isTracked, text, ttl) {
+  #saveConditionally(sid, session, callback, record, isTracked, text, ttl) {
     const save = {
       outbox: this.#outbox,
-      turns: this.#turns,
+      queue: this.#queue,
       prefix: this.#settings.prefix,
       session,
       record: record ?? this.#remember(session, sid, 0),
@@ -220,8 +230,8 @@ class Sessions {
       since: elapsed(),
       timeout: this.#timeout,
     };
-    const begin = (settle) => new GuardedSave(this.#store, settle, save).begin();
-    if (this.#turns.isTaken(this.#settings.prefix + sid)) this.#wait(sid, 'set', callback, begin);
+    const begin = (settle) => new ConditionalSave(this.#store, settle, save).begin();
+    if (this.#queue.isTaken(this.#settings.prefix + sid)) this.#wait(sid, 'set', callback, begin);
     else begin(callback);
   }
 
@@ -243,7 +253,7 @@ class Sessions {
     }
     if (failure) nextTick(callback, thrown(failure.error), null);
     else if (ttl <= 0) this.#expire(sid, record, callback, isPromised);
-    else if (this.#turns?.isTaken(this.#settings.prefix + sid))
+    else if (this.#queue?.isTaken(this.#settings.prefix + sid))
       this.#prolongLater(sid, record, callback, ttl);
     else this.#prolong(sid, record, callback, ttl);
   }
@@ -284,8 +294,8 @@ class Sessions {
 
   destroy(sid, callback) {
     if (this.#refuses('destroy', sid, callback)) return;
-    this.#memory.keepDestroyed(sid);
-    if (this.#turns?.isTaken(this.#settings.prefix + sid)) this.#destroyLater(sid, callback);
+    this.#registry.keepDestroyed(sid);
+    if (this.#queue?.isTaken(this.#settings.prefix + sid)) this.#destroyLater(sid, callback);
     else this.#outbox.add(Operation.DESTROY, new Request(this.#store, callback), sid);
   }
 
@@ -342,7 +352,7 @@ class Sessions {
       // One that its request has created: only age makes the expiry of express-session's cookies pass by itself.
       if (session.req?.sessionStore !== undefined) return 0;
     }
-    const load = isPlain(session) ? undefined : this.#memory.loadOf(sid);
+    const load = isPlain(session) ? undefined : this.#registry.loadOf(sid);
     return load === undefined ? Number.NaN : (loadedExpiry(session) ?? load.at);
   }
 
@@ -359,33 +369,33 @@ class Sessions {
    * that it stems from what `get` returned for the id; see docs/sessions.md.
    */
   #recall(sid, session) {
-    const record = this.#memory.recall(session, sid);
+    const record = this.#registry.recall(session, sid);
     if (record !== undefined || Object.getPrototypeOf(session) === null) return record;
     if (isExpressSession(session)) return session.id === sid ? this.#recallWrapped(sid, session) : undefined;
     const fastify = fastifySession(session);
     if (fastify !== undefined)
       return fastify.id === sid ? this.#recallFastify(sid, session, fastify) : undefined;
     const data = openIdData(session);
-    return data === undefined ? undefined : this.#memory.recall(data, sid);
+    return data === undefined ? undefined : this.#registry.recall(data, sid);
   }
 
   /** Of a live session that a wrapper of this store has created, without its `createSession`. */
   #recallWrapped(sid, session) {
-    const record = this.#memory.recallByCookie(session.cookie, sid);
-    if (record !== undefined) return this.#memory.adopt(session, { ...record, other: undefined });
+    const record = this.#registry.recallByCookie(session.cookie, sid);
+    if (record !== undefined) return this.#registry.adopt(session, { ...record, other: undefined });
     if (this.#store.generate !== undefined || !this.#isLoadedBy(session.req, sid)) return undefined;
-    return this.#memory.keep(session, sid, UNKNOWN, 0, 0);
+    return this.#registry.keep(session, sid, UNKNOWN, 0, 0);
   }
 
   #recallFastify(sid, session, { request, hasLoadedData }) {
-    const load = this.#memory.loadOf(sid);
+    const load = this.#registry.loadOf(sid);
     if (load === undefined || !(hasLoadedData || this.#isLoadedBy(request, sid))) return undefined;
-    return this.#memory.keep(session, sid, UNKNOWN, 0, loadedExpiry(session) ?? load.at);
+    return this.#registry.keep(session, sid, UNKNOWN, 0, loadedExpiry(session) ?? load.at);
   }
 
   /** Returns true if a request presents an id, for which `get` last returned a session that is not destroyed here. */
   #isLoadedBy(request, sid) {
-    const load = this.#memory.loadOf(sid);
+    const load = this.#registry.loadOf(sid);
     return load !== undefined && !load.isDestroyed && carriesId(request, sid);
   }
 
@@ -400,7 +410,7 @@ class Sessions {
       isExpressSession(session) &&
       session.id === sid &&
       hasLostSession(session.req) &&
-      this.#memory.wasDestroyed(sid)
+      this.#registry.wasDestroyed(sid)
     );
   }
 

@@ -18,18 +18,18 @@
 
 mod clock;
 mod entries;
-mod lines;
-mod writes;
+mod freshness;
+mod pending_writes;
 
 pub(crate) use self::clock::Moment;
 pub(crate) use self::entries::Entry;
-pub(crate) use self::lines::{Line, Proof};
-pub(crate) use self::writes::Writing;
+pub(crate) use self::freshness::{Line, Proof};
+pub(crate) use self::pending_writes::PendingWrite;
 
 use self::clock::Stamp;
 use self::entries::Entries;
-use self::lines::Lines;
-use self::writes::Writes;
+use self::freshness::Lines;
+use self::pending_writes::PendingWrites;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -102,7 +102,7 @@ pub(crate) struct Cache {
 
 struct State {
     entries: Entries,
-    writes: Writes,
+    writes: PendingWrites,
     lines: Lines,
 }
 
@@ -117,7 +117,7 @@ impl Cache {
         Self {
             state: Mutex::new(State {
                 entries: Entries::new(options.max_bytes, options.max_entries),
-                writes: Writes::default(),
+                writes: PendingWrites::default(),
                 lines: Lines::default(),
             }),
             options,
@@ -196,17 +196,17 @@ impl Cache {
         drop(removed);
     }
 
-    // ---- Writing ----
+    // ---- PendingWrite ----
 
     /// A write is issued: what is kept under the key is not to be read any more, and what was read
     /// before is not to be kept.
-    pub(crate) fn write(self: &Arc<Self>, key: &[u8]) -> Writing {
+    pub(crate) fn write(self: &Arc<Self>, key: &[u8]) -> PendingWrite {
         let mut state = self.lock();
         state.writes.begin(key);
         let removed = state.entries.remove(key);
         drop(state);
         drop(removed);
-        Writing::new(Arc::clone(self), key)
+        PendingWrite::new(Arc::clone(self), key)
     }
 
     fn next_serial(&self) -> u64 {

@@ -4,7 +4,7 @@ use super::failure::Failure;
 use super::handshake::Greeting;
 use super::link::Link;
 use super::sentinel::Sentinels;
-use super::{Credentials, blocking, handshake, names, tls};
+use super::{Credentials, blocking, dns, handshake, tls};
 use crate::options::{Address, ConnectionOptions, Node, TlsOptions};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -76,7 +76,7 @@ impl Connector {
 
     /// A further attempt would only wait for the same.
     fn awaits_name(&self) -> bool {
-        matches!(&self.options.address, Address::Tcp { host, .. } if names::is_sought(host))
+        matches!(&self.options.address, Address::Tcp { host, .. } if dns::is_sought(host))
     }
 
     async fn establish(&mut self) -> Outcome {

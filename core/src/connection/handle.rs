@@ -1,10 +1,10 @@
 //! The handle of a connection: by which commands are given to it, and all else that it is told or asked.
 
 use super::commands::{Access, Commands, Expect};
-use super::flights::Flights;
-use super::inbox::{Credentials, Inbox, Message};
-use super::job::{Gather, Job, Reply, Settle};
+use super::job::{Gather, Job, Reply, ReplyHandler};
+use super::mailbox::{Credentials, Mailbox, Message};
 use super::shared::Shared;
+use super::single_flight::SingleFlight;
 use super::status::Watch;
 use super::tracking::Tracking;
 use super::{Executor, Port, client, clock, cluster, supervisor};
@@ -78,7 +78,7 @@ impl Connection {
         tracking: Option<Tracking>,
     ) -> (Self, AbortHandle) {
         let (messages, inbox) = mpsc::unbounded_channel();
-        let inbox = Inbox::new(inbox);
+        let inbox = Mailbox::new(inbox);
         let shared = Arc::new(Shared::new(&options, cache));
         let task = match options.address.clone() {
             Address::Cluster(cluster) => {
@@ -129,19 +129,19 @@ impl Connection {
         self.shared.cache.as_ref()
     }
 
-    pub(crate) fn flights(&self) -> &Arc<Flights> {
+    pub(crate) fn flights(&self) -> &Arc<SingleFlight> {
         &self.shared.flights
     }
 
     /// Sends commands; each is answered exactly once.
-    pub(crate) fn send(&self, mut commands: Commands, mut settle: Box<dyn Settle>) {
+    pub(crate) fn send(&self, mut commands: Commands, mut handler: Box<dyn ReplyHandler>) {
         if commands.is_empty() {
             return;
         }
         let accepted = self.accepted(&commands);
         if accepted < commands.len() {
             let error = self.shared.full(None);
-            settle.settle(
+            handler.on_replies(
                 (accepted..commands.len())
                     .map(|at| (at, Err(error.clone())))
                     .collect(),
@@ -152,7 +152,7 @@ impl Connection {
         }
         commands.node = self.node;
         let deadline = clock::now() + self.shared.command_timeout;
-        let job = Job::new(commands, accepted, deadline, settle);
+        let job = Job::new(commands, accepted, deadline, handler);
         self.take_over(job);
     }
 
@@ -215,7 +215,7 @@ impl Connection {
                 Ok(Err(_)) => return Err(Error::Closed),
                 Err(_) => return Err(self.shared.unavailable(self.shared.command_timeout)),
             };
-            let version = cluster::views::version(&nodes).await;
+            let version = cluster::ownership::version(&nodes).await;
             return Ok(Primaries { nodes, version });
         }
         Ok(Primaries {

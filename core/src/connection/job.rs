@@ -11,9 +11,9 @@ pub(crate) type Reply = Result<Value, Error>;
 
 /// Takes the replies to commands, each exactly once, in one call or several. Called on the runtime's
 /// thread; must neither block nor wait.
-pub(crate) trait Settle: Send {
+pub(crate) trait ReplyHandler: Send {
     /// Each reply comes with the place of its command.
-    fn settle(&mut self, replies: Vec<(usize, Reply)>);
+    fn on_replies(&mut self, replies: Vec<(usize, Reply)>);
 }
 
 /// A command of a job that is known by a number. Their order is that in which the app issued them.
@@ -34,9 +34,9 @@ pub(super) struct Job {
     /// The places of those that are not answered yet, in order.
     pub(super) pending: Vec<usize>,
     pub(super) deadline: Instant,
-    pub(super) settle: Box<dyn Settle>,
+    pub(super) handler: Box<dyn ReplyHandler>,
     /// How often it was sent in vain: the connection was lost, or the server put it off.
-    pub(super) in_vain: u32,
+    pub(super) failed_attempts: u32,
     /// How often the connection was lost when the first that is pending was all that it owed an answer to.
     pub(super) hang_ups: u32,
 }
@@ -47,14 +47,14 @@ impl Job {
         commands: Commands,
         count: usize,
         deadline: Instant,
-        settle: Box<dyn Settle>,
+        handler: Box<dyn ReplyHandler>,
     ) -> Self {
         Self {
             commands,
             pending: (0..count).collect(),
             deadline,
-            settle,
-            in_vain: 0,
+            handler,
+            failed_attempts: 0,
             hang_ups: 0,
         }
     }
@@ -69,7 +69,7 @@ impl Job {
         if !self.pending.is_empty() {
             let at = self.pending.remove(0);
             self.hang_ups = 0;
-            self.settle.settle(vec![(at, Err(error))]);
+            self.handler.on_replies(vec![(at, Err(error))]);
         }
         (!self.pending.is_empty()).then_some(self)
     }
@@ -77,7 +77,7 @@ impl Job {
     /// Answers all that is still to be answered.
     pub(super) fn fail(mut self, error: &Error) {
         let replies = self.pending.drain(..).map(|at| (at, Err(error.clone())));
-        self.settle.settle(replies.collect());
+        self.handler.on_replies(replies.collect());
     }
 }
 
@@ -99,8 +99,8 @@ impl Gather {
     }
 }
 
-impl Settle for Gather {
-    fn settle(&mut self, mut replies: Vec<(usize, Reply)>) {
+impl ReplyHandler for Gather {
+    fn on_replies(&mut self, mut replies: Vec<(usize, Reply)>) {
         self.replies.append(&mut replies);
         if self.replies.len() >= self.count
             && let Some(sender) = self.sender.take()

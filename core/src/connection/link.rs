@@ -20,7 +20,7 @@ use tokio_util::codec::FramedRead;
 
 /// The reading half, which knows when it last heard from the server.
 #[derive(Debug)]
-struct Ear {
+struct PushReceiver {
     half: ReadHalf<socket::Socket>,
     heard: Instant,
     /// Bytes read since the beginning.
@@ -29,7 +29,7 @@ struct Ear {
     reads_left: u32,
 }
 
-impl AsyncRead for Ear {
+impl AsyncRead for PushReceiver {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -58,7 +58,7 @@ const READ_AT_ONCE: usize = 64 * 1024;
 const MOST_READS: u32 = 32;
 
 pub(super) struct Link {
-    replies: FramedRead<Ear, Codec>,
+    replies: FramedRead<PushReceiver, Codec>,
     writer: WriteHalf<socket::Socket>,
     out: BytesMut,
     /// The most that has been in `out`, and so in its room.
@@ -91,7 +91,7 @@ impl Link {
         let now = clock::now();
         Self {
             replies: FramedRead::with_capacity(
-                Ear {
+                PushReceiver {
                     half,
                     heard: now,
                     received: 0,
@@ -167,7 +167,7 @@ impl Link {
         ear.heard = ear.heard.min(now);
     }
 
-    /// The next reply. Writes what is queued meanwhile. Nothing is lost when it is dropped.
+    /// The next reply. PendingWrites what is queued meanwhile. Nothing is lost when it is dropped.
     pub(super) async fn next(&mut self) -> Result<Value, Failure> {
         poll_fn(|cx| self.poll(cx)).await
     }

@@ -11,12 +11,12 @@
 //! - [`sentinel`]: which server is the primary.
 //! - [`supervisor`]: connect, serve, notice the loss, back off, connect again.
 //! - [`attempt`]: one attempt to connect.
-//! - [`inbox`]: what the handles say to whatever is behind them; [`shared`]: what both sides know.
+//! - [`mailbox`]: what the handles say to whatever is behind them; [`shared`]: what both sides know.
 //! - [`link`]: an open connection: bytes out, replies in; [`handshake`]: what is said on it first; [`failure`]: why
 //!   there is none, or none any more.
-//! - [`socket`] and [`tls`]: from an address to a byte stream; [`names`]: from a host's name to addresses,
-//!   [`trust`]: whether the server is the one that is meant.
-//! - [`flights`]: reads that share a command.
+//! - [`socket`] and [`tls`]: from an address to a byte stream; [`dns`]: from a host's name to addresses,
+//!   [`certificate_verifier`]: whether the server is the one that is meant.
+//! - [`single_flight`]: reads that share a command.
 //! - [`tracking`]: what the server tells of keys that were read.
 //! - [`substitutes`]: what is sent in place of commands that are denied.
 //! - [`blocking`]: work that blocks a thread.
@@ -25,44 +25,44 @@
 
 mod attempt;
 mod blocking;
+mod certificate_verifier;
 mod client;
 pub(crate) mod clock;
 mod cluster;
 mod codec;
 mod commands;
+mod dns;
 mod failure;
-mod flights;
 mod handle;
 mod handshake;
-mod inbox;
 mod job;
 mod link;
-mod names;
+mod mailbox;
 mod pin;
 mod registry;
 mod runtime;
 mod sentinel;
 mod shared;
+mod single_flight;
 mod socket;
 mod status;
 mod substitutes;
 mod supervisor;
 mod tls;
 mod tracking;
-mod trust;
 
 pub use self::client::{Executor, Port, Said};
 pub(crate) use self::commands::{Access, Commands, Expect};
-pub(crate) use self::flights::Flying;
 pub use self::handle::Connection;
-pub use self::inbox::Credentials;
-pub(crate) use self::job::{Reply, Settle};
+pub(crate) use self::job::{Reply, ReplyHandler};
+pub use self::mailbox::Credentials;
 pub(crate) use self::pin::LinkPin;
 pub use self::registry::Lease;
 pub use self::runtime::Runtime;
+pub(crate) use self::single_flight::Leader;
 pub use self::status::{Event, Watch};
 pub use self::tls::Client as TlsClient;
 
-use self::inbox::{Message, Walker};
 use self::job::Job;
+use self::mailbox::{Message, Walker};
 use self::shared::Shared;

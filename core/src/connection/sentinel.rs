@@ -44,7 +44,7 @@ impl Peer {
     }
 }
 
-struct Answer {
+struct SentinelReply {
     primary: Node,
     /// Who answers.
     from: Peer,
@@ -69,7 +69,7 @@ impl Sentinels {
     /// Where the primary is. All sentinels are asked at once, and most of them decide: one that was cut
     /// off may still name yesterday's.
     pub(super) async fn primary(&self) -> Result<Node, Failure> {
-        let mut answers: Vec<Answer> = Vec::new();
+        let mut answers: Vec<SentinelReply> = Vec::new();
         let mut failure = Failure::lost("there is no sentinel to ask");
         {
             let begin = Instant::now();
@@ -106,7 +106,7 @@ impl Sentinels {
     }
 
     /// The sentinels of the options, and all others that have answered or were named, each by one address.
-    fn to_ask(&self, answers: Vec<Answer>) -> Vec<Node> {
+    fn to_ask(&self, answers: Vec<SentinelReply>) -> Vec<Node> {
         let given = self.options.nodes.iter().map(|node| {
             let answer = answers.iter().find(|answer| answer.from.node == *node);
             Peer {
@@ -137,7 +137,7 @@ impl Sentinels {
         }
     }
 
-    async fn ask(&self, node: &Node) -> Result<Answer, Failure> {
+    async fn ask(&self, node: &Node) -> Result<SentinelReply, Failure> {
         timeout(LIMIT, self.exchange(node))
             .await
             .unwrap_or_else(|_| {
@@ -148,7 +148,7 @@ impl Sentinels {
             })
     }
 
-    async fn exchange(&self, node: &Node) -> Result<Answer, Failure> {
+    async fn exchange(&self, node: &Node) -> Result<SentinelReply, Failure> {
         let at = |failure: Failure| failure.of(&format!("the sentinel {node}"));
         let address = Address::Tcp {
             host: node.host.clone(),
@@ -198,7 +198,7 @@ impl Sentinels {
             node: node.clone(),
             id: replies.next().as_ref().and_then(text).map(str::to_owned),
         };
-        Ok(Answer {
+        Ok(SentinelReply {
             primary,
             from,
             others,
@@ -296,7 +296,7 @@ mod tests {
             };
             Sentinels::new(options, None)
         };
-        let answer = |from, others| Answer {
+        let answer = |from, others| SentinelReply {
             primary: peer("p", None).node,
             from,
             others,

@@ -1,6 +1,6 @@
 //! What the handles of a connection and the task behind it both know.
 
-use super::flights::Flights;
+use super::single_flight::SingleFlight;
 use super::status::{Down, Health};
 use crate::cache::Cache;
 use crate::error::Error;
@@ -26,7 +26,7 @@ pub(super) struct Shared {
     pub(super) health: Health,
     /// What was read over the connection, where that is kept.
     pub(super) cache: Option<Arc<Cache>>,
-    pub(super) flights: Arc<Flights>,
+    pub(super) flights: Arc<SingleFlight>,
 }
 
 impl Shared {

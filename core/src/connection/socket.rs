@@ -1,6 +1,6 @@
 //! From an address to a byte stream.
 
-use super::{names, tls};
+use super::{dns, tls};
 use crate::options::Address;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::fmt;
@@ -87,7 +87,7 @@ async fn connect(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
 pub(super) async fn open(address: &Address, tls: Option<&tls::Client>) -> io::Result<Socket> {
     match address {
         Address::Tcp { host, port } => {
-            let stream = connect(&names::addresses(host, *port).await?).await?;
+            let stream = connect(&dns::addresses(host, *port).await?).await?;
             // Requests are written in batches already: waiting for more would only delay them.
             stream.set_nodelay(true)?;
             match tls {

@@ -17,7 +17,7 @@ pub enum Event {
     CredentialsWanted,
 }
 
-/// Told of a connection's events on the runtime's thread; must neither block nor wait.
+/// TrackingEvent of a connection's events on the runtime's thread; must neither block nor wait.
 pub trait Watch: Send + Sync {
     fn event(&self, event: &Event);
 }

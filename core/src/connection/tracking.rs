@@ -17,12 +17,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// What a connection tells the cache, in its place among the replies.
-pub(super) enum Told {
+pub(super) enum TrackingEvent {
     Changed(Invalidation),
     Answered(Proof),
 }
 
-impl Told {
+impl TrackingEvent {
     pub(super) fn reach(self, cache: &Cache) {
         match self {
             Self::Changed(invalidation) => cache.invalidate(&invalidation),
@@ -31,7 +31,7 @@ impl Told {
     }
 }
 
-type Relay = Box<dyn Fn(Told) + Send>;
+type Relay = Box<dyn Fn(TrackingEvent) + Send>;
 
 pub(super) struct Tracking {
     cache: Arc<Cache>,
@@ -93,10 +93,10 @@ impl Tracking {
         if *kind != PushKind::Invalidate || self.line.is_none() {
             return;
         }
-        self.tell(Told::Changed(read(data)));
+        self.tell(TrackingEvent::Changed(read(data)));
     }
 
-    fn tell(&self, told: Told) {
+    fn tell(&self, told: TrackingEvent) {
         match &self.relay {
             Some(relay) => relay(told),
             None => told.reach(&self.cache),
@@ -177,7 +177,7 @@ impl Tracking {
     /// What was sent at this moment has been answered.
     pub(super) fn answered(&self, sent: Option<Moment>) {
         if let (Some(line), Some(sent)) = (&self.line, sent) {
-            self.tell(Told::Answered(line.proof(sent)));
+            self.tell(TrackingEvent::Answered(line.proof(sent)));
         }
     }
 
@@ -263,7 +263,7 @@ mod tests {
     }
 
     /// A node of a cluster, its cache, and what it has told.
-    fn node() -> (Tracking, Arc<Cache>, mpsc::Receiver<Told>) {
+    fn node() -> (Tracking, Arc<Cache>, mpsc::Receiver<TrackingEvent>) {
         let cache = Arc::new(Cache::new(CacheOptions {
             max_bytes: 1 << 20,
             max_entries: 10,

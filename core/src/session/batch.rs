@@ -1,13 +1,14 @@
 //! A batch of requests, taken in its order: what is sent together, and what runs on as a task of its own.
 
+use super::cached::CacheIntent;
 use super::eager::begun;
 use super::expiry::{Clock, TellEnd};
-use super::near::Mark;
-use super::piece::{Piece, Stored};
-use super::sent::{Sent, read};
-use super::unanswered::Unanswered;
+use super::in_flight_batch::{InFlightBatch, read};
+use super::pipeline::{Pipeline, Stored};
+use super::reply_guard::ReplyGuard;
 use super::{
-    Answer, Answers, Bulk, Lane, One, Operation, Request, RequestId, Sessions, UnderWay, WalkId,
+    Bulk, Completion, CompletionSink, Lane, Operation, Request, RequestId, ScanId, SessionRequest,
+    Sessions, UnderWay,
 };
 use crate::connection::Reply;
 use std::future::Future;
@@ -21,11 +22,11 @@ const MOST_REQUESTS: usize = 128;
 impl Sessions {
     /// Sends the requests of one batch in order; walks and the end run on as tasks of their own. `marks`
     /// were made when the batch was issued, and `clock` is that of JavaScript at that time.
-    pub fn run<A: Answers>(
+    pub fn run<A: CompletionSink>(
         &self,
         requests: &[Request],
         bytes: &[u8],
-        marks: Vec<Mark>,
+        marks: Vec<CacheIntent>,
         clock: Clock,
         answers: &Arc<A>,
         tasks: &Handle,
@@ -37,7 +38,7 @@ impl Sessions {
             clock,
             answers,
             tasks,
-            piece: Piece::with_room(Instant::now(), room, bytes.len()),
+            piece: Pipeline::with_room(Instant::now(), room, bytes.len()),
             key: Vec::new(),
         };
         let mut marks = marks.into_iter();
@@ -48,7 +49,7 @@ impl Sessions {
     }
 }
 
-struct Batch<'a, A: Answers> {
+struct Batch<'a, A: CompletionSink> {
     sessions: &'a Sessions,
     /// The ids, values and bases of its requests.
     bytes: &'a [u8],
@@ -56,22 +57,22 @@ struct Batch<'a, A: Answers> {
     answers: &'a Arc<A>,
     tasks: &'a Handle,
     /// What is to be sent next.
-    piece: Piece,
+    piece: Pipeline,
     /// Room for a key.
     key: Vec<u8>,
 }
 
-impl<A: Answers> Batch<'_, A> {
-    fn add(&mut self, request: &Request, mark: Mark) {
+impl<A: CompletionSink> Batch<'_, A> {
+    fn add(&mut self, request: &Request, mark: CacheIntent) {
         match request {
-            Request::One(one) => self.one(one, mark),
-            Request::Walk(request, bulk) => self.walk(*request, *bulk),
+            Request::Session(one) => self.one(one, mark),
+            Request::Bulk(request, bulk) => self.walk(*request, *bulk),
             Request::Page(request, walk) => self.page(*request, *walk),
             Request::Close(request) => self.close(*request),
         }
     }
 
-    fn one(&mut self, one: &One, mark: Mark) {
+    fn one(&mut self, one: &SessionRequest, mark: CacheIntent) {
         let bytes = self.bytes;
         self.sessions
             .keys
@@ -102,7 +103,7 @@ impl<A: Answers> Batch<'_, A> {
         }
         connection.flights().join(&self.key, self.piece.now, || {
             let named = (request, "get", Lane::of_key(&self.key));
-            let unanswered = Unanswered::new(self.answers, vec![Some(named)]);
+            let unanswered = ReplyGuard::new(self.answers, vec![Some(named)]);
             let under_way = self.sessions.begin();
             let server = connection.server().to_owned();
             let clock = self.clock;
@@ -116,12 +117,12 @@ impl<A: Answers> Batch<'_, A> {
 
     fn walk(&mut self, request: RequestId, bulk: Bulk) {
         self.send();
-        let unanswered = Unanswered::one(self.answers, request, bulk.name());
+        let unanswered = ReplyGuard::one(self.answers, request, bulk.name());
         let walk = self.sessions.clone().walk(bulk, unanswered);
         self.begin(walk, self.sessions.begin());
     }
 
-    fn page(&mut self, request: RequestId, walk: WalkId) {
+    fn page(&mut self, request: RequestId, walk: ScanId) {
         self.send();
         let answers = Arc::clone(self.answers);
         // It holds what closing waits for by itself.
@@ -134,13 +135,13 @@ impl<A: Answers> Batch<'_, A> {
 
     fn close(&mut self, request: RequestId) {
         self.send();
-        let unanswered = Unanswered::one(self.answers, request, "close");
+        let unanswered = ReplyGuard::one(self.answers, request, "close");
         let sessions = self.sessions.clone();
         self.tasks.spawn(async move {
             // Others may share the connection: what is ours must be over first.
             drop(sessions.under_way.write().await);
             sessions.lease.end().await;
-            unanswered.finish(Answer::Done);
+            unanswered.finish(Completion::Done);
         });
     }
 
@@ -159,7 +160,8 @@ impl<A: Answers> Batch<'_, A> {
         if piece.len() == 0 {
             return;
         }
-        let (commands, sent) = Sent::of(piece, self.sessions, self.clock, self.answers, self.tasks);
+        let (commands, sent) =
+            InFlightBatch::of(piece, self.sessions, self.clock, self.answers, self.tasks);
         self.sessions.connection().send(commands, Box::new(sent));
     }
 }

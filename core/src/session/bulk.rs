@@ -1,8 +1,8 @@
 //! The operations on all sessions that have one answer: their number, and to clear them.
 
-use super::scan::Scan;
-use super::unanswered::Unanswered;
-use super::{Answer, Answers, Bulk, Sessions};
+use super::key_scan::KeyScan;
+use super::reply_guard::ReplyGuard;
+use super::{Bulk, Completion, CompletionSink, Sessions};
 use crate::connection::{Access, Commands, Expect};
 use crate::error::Error;
 use std::iter::once;
@@ -13,8 +13,8 @@ const UNLINKED_AT_ONCE: usize = 64;
 const UNLINKED_IN_A_STEP: usize = 4096;
 
 impl Sessions {
-    /// Answers a request about all sessions.
-    pub(super) async fn walk<A: Answers>(self, bulk: Bulk, unanswered: Unanswered<A>) {
+    /// CompletionSink a request about all sessions.
+    pub(super) async fn walk<A: CompletionSink>(self, bulk: Bulk, unanswered: ReplyGuard<A>) {
         let mut scan = self.scan(b"*", self.scan_count);
         let result = match bulk {
             Bulk::Length => count(&mut scan).await,
@@ -25,10 +25,10 @@ impl Sessions {
                 result
             }
         };
-        unanswered.finish(result.unwrap_or_else(|error| Answer::Failed(bulk.name(), error)));
+        unanswered.finish(result.unwrap_or_else(|error| Completion::Failed(bulk.name(), error)));
     }
 
-    async fn unlink(&self, scan: &mut Scan) -> Result<Answer, Error> {
+    async fn unlink(&self, scan: &mut KeyScan) -> Result<Completion, Error> {
         let mut at_once = if self.connection().takes_many_keys() {
             UNLINKED_AT_ONCE
         } else {
@@ -47,7 +47,7 @@ impl Sessions {
                 }
             }
         }
-        Ok(Answer::Done)
+        Ok(Completion::Done)
     }
 
     /// Unlinks keys, so many by one command.
@@ -63,9 +63,9 @@ impl Sessions {
     }
 }
 
-async fn count(scan: &mut Scan) -> Result<Answer, Error> {
+async fn count(scan: &mut KeyScan) -> Result<Completion, Error> {
     while !scan.is_at_end() {
         scan.next_new().await?;
     }
-    Ok(Answer::Count(scan.seen() as u64))
+    Ok(Completion::Count(scan.seen() as u64))
 }

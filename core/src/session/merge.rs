@@ -4,7 +4,7 @@
 //! request did not change since it loaded the session keeps its stored value; a key that it changed or
 //! deleted is as this request left it. The cookie is this request's own.
 
-use super::value::{self, Text};
+use super::json_value::{self, Text};
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -72,7 +72,7 @@ impl<'de> Deserialize<'de> for Object<'de> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
                 let mut object = Object::default();
                 while let Some((spelled, value)) = map.next_entry::<&RawValue, &RawValue>()? {
-                    let key = value::text(spelled.get())
+                    let key = json_value::text(spelled.get())
                         .ok_or_else(|| A::Error::custom("a key that is no string"))?;
                     match object.places.get(&key) {
                         Some(place) => object.fields[*place].value = value,
@@ -96,7 +96,7 @@ impl<'de> Deserialize<'de> for Object<'de> {
 fn same(one: Option<&RawValue>, other: Option<&RawValue>) -> bool {
     match (one, other) {
         (None, None) => true,
-        (Some(one), Some(other)) => value::same(one, other),
+        (Some(one), Some(other)) => json_value::same(one, other),
         _ => false,
     }
 }

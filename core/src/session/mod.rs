@@ -5,49 +5,49 @@
 //! | get | `GET`, `PTTL` |
 //! | set | `SET … PX`, or `SET` alone for a session without a lifetime |
 //! | … of a session that was loaded or saved before | the same with `XX` |
-//! | … where conflicts are looked for | `SET … IFEQ`, or a script where the server has none: [`guarded`] |
+//! | … where conflicts are looked for | `SET … IFEQ`, or a script where the server has none: [`conditional_save`] |
 //! | touch | `PEXPIRE` |
 //! | destroy | `DEL` |
 //! | length, ids | `SCAN` |
 //! | all, scan | `SCAN`, and `GET`, `PTTL` per session |
-//! | … after a set or touch, where sessions are kept near: [`near`] | `GET`, `PTTL` |
+//! | … after a set or touch, where sessions are kept near: [`cached`] | `GET`, `PTTL` |
 //! | clear | `SCAN`, and `UNLINK` of many sessions at once, of each by itself in a cluster |
 //!
-//! - [`batch`]: requests taken in their order; [`piece`]: their commands; [`sent`]: the answers that the replies make;
-//!   [`unanswered`]: each request answered once.
-//! - [`guarded`]: saves that look for conflicts; [`merge`]: three versions become one; [`value`]: whether two are the
+//! - [`batch`]: requests taken in their order; [`pipeline`]: their commands; [`in_flight_batch`]: the answers that the replies make;
+//!   [`reply_guard`]: each request answered once.
+//! - [`conditional_save`]: saves that look for conflicts; [`merge`]: three versions become one; [`json_value`]: whether two are the
 //!   same.
-//! - [`listing`]: sessions page by page; [`bulk`]: their number, and to clear them; [`scan`]: the keys of both, [`seen`]:
+//! - [`scan_pages`]: sessions page by page; [`bulk`]: their number, and to clear them; [`key_scan`]: the keys of both, [`seen_keys`]:
 //!   each once.
-//! - [`near`]: what the cache is told and asked.
-//! - [`keys`]: from ids to keys; [`expiry`]: when a session ends; [`texts`]: many short ones; [`eager`]: futures that
+//! - [`cached`]: what the cache is told and asked.
+//! - [`keys`]: from ids to keys; [`expiry`]: when a session ends; [`strings`]: many short ones; [`eager`]: futures that
 //!   begin at once.
 
 mod batch;
 mod bulk;
+mod cached;
+mod conditional_save;
 mod eager;
 mod expiry;
-mod guarded;
+mod in_flight_batch;
+mod json_value;
+mod key_scan;
 mod keys;
-mod listing;
 mod merge;
-mod near;
-mod piece;
-mod scan;
-mod seen;
-mod sent;
-mod texts;
-mod unanswered;
-mod value;
+mod pipeline;
+mod reply_guard;
+mod scan_pages;
+mod seen_keys;
+mod strings;
 
+pub use self::conditional_save::Condition;
 pub use self::expiry::{Clock, TellEnd};
-pub use self::guarded::Rule;
-pub use self::listing::{Listing, WalkId, Walks};
+pub use self::scan_pages::{ScanId, ScanKind, Scans};
 
+use self::conditional_save::CasSupport;
 use self::expiry::Timestamp;
-use self::guarded::Dialect;
 use self::keys::Keys;
-use self::texts::Texts;
+use self::strings::Strings;
 use crate::connection::Runtime;
 use crate::connection::{Connection, Lease};
 use crate::error::Error;
@@ -61,7 +61,7 @@ use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 /// Names a request among those under way; given and taken back by the caller.
 pub type RequestId = u32;
 
-/// Answers of one lane are given in their order, whatever they take: those about one session, or to one request.
+/// CompletionSink of one lane are given in their order, whatever they take: those about one session, or to one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Lane(u64);
 
@@ -92,7 +92,7 @@ pub enum Write {
     /// Only if there is still one: what was destroyed stays so.
     SetExisting,
     /// Only if what is stored is as the rule has it.
-    SetGuarded(Rule),
+    SetConditional(Condition),
     Touch,
     Destroy,
 }
@@ -104,20 +104,20 @@ pub enum Bulk {
     Clear,
 }
 
-/// One request of a batch.
+/// SessionRequest request of a batch.
 #[derive(Clone, Debug)]
 pub enum Request {
-    One(One),
-    Walk(RequestId, Bulk),
+    Session(SessionRequest),
+    Bulk(RequestId, Bulk),
     /// The next page of a listing.
-    Page(RequestId, WalkId),
+    Page(RequestId, ScanId),
     /// Ends the connection once everything before it is done.
     Close(RequestId),
 }
 
 /// A request about one session; ranges are places in the batch's bytes.
 #[derive(Clone, Debug)]
-pub struct One {
+pub struct SessionRequest {
     pub request: RequestId,
     pub operation: Operation,
     /// The session's id, UTF-8.
@@ -133,7 +133,7 @@ pub struct One {
 /// What a request is answered with. `Id` and `Item` come any number of times before the last answer of a
 /// page; every other answer is a request's last.
 #[derive(Debug)]
-pub enum Answer {
+pub enum Completion {
     Done,
     Missing,
     /// The stored bytes of a session, and when it ends where that was asked for or is not what they say.
@@ -142,7 +142,7 @@ pub enum Answer {
     /// The session of the `Id` before, as a `Session`.
     Item(Vec<u8>, Option<Timestamp>),
     /// Ids without sessions, each an answer.
-    Ids(Texts),
+    Ids(Strings),
     /// The end of a page that is not the last.
     More,
     Count(u64),
@@ -161,7 +161,7 @@ pub enum Answer {
 }
 
 /// Makes the answer from a long text.
-pub struct Unread(Box<dyn FnOnce() -> Answer + Send>);
+pub struct Unread(Box<dyn FnOnce() -> Completion + Send>);
 
 impl fmt::Debug for Unread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -169,7 +169,7 @@ impl fmt::Debug for Unread {
     }
 }
 
-impl Answer {
+impl Completion {
     /// Returns true if handing it over is long work.
     pub fn is_long(&self) -> bool {
         match self {
@@ -206,8 +206,8 @@ impl Answer {
 }
 
 /// Where answers go. Called on the runtime's thread, and by the worker.
-pub trait Answers: Send + Sync + 'static {
-    fn answer(self: &Arc<Self>, answers: Vec<(RequestId, Lane, Answer)>);
+pub trait CompletionSink: Send + Sync + 'static {
+    fn answer(self: &Arc<Self>, answers: Vec<(RequestId, Lane, Completion)>);
 }
 
 /// The sessions under one prefix on one connection.
@@ -217,8 +217,8 @@ pub struct Sessions {
     keys: Arc<Keys>,
     /// The `COUNT` of a `SCAN`.
     scan_count: u32,
-    dialect: Arc<Dialect>,
-    walks: Arc<Walks>,
+    dialect: Arc<CasSupport>,
+    walks: Arc<Scans>,
     /// What is under way holds it for reading; closing waits for it.
     under_way: Arc<RwLock<()>>,
 }
@@ -286,7 +286,7 @@ impl Operation {
 impl Write {
     fn name(self) -> &'static str {
         match self {
-            Self::Set | Self::SetExisting | Self::SetGuarded(_) => "set",
+            Self::Set | Self::SetExisting | Self::SetConditional(_) => "set",
             Self::Touch => "touch",
             Self::Destroy => "destroy",
         }

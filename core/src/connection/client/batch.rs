@@ -27,7 +27,7 @@ impl Batch {
                 word.encode_utf16().count()
             };
             self.words.push_str(&word);
-            // Writing to a string cannot fail.
+            // PendingWrite to a string cannot fail.
             let _ = write!(lengths, ",{length}");
         }
         let separator = if self.count == 0 { "[" } else { "," };

@@ -2,7 +2,7 @@
 
 use crate::connection::commands::Commands;
 pub(super) use crate::connection::job::Place;
-use crate::connection::{Job, Reply, Settle};
+use crate::connection::{Job, Reply, ReplyHandler};
 use tokio::time::Instant;
 
 #[derive(Clone, Copy, PartialEq)]
@@ -19,7 +19,7 @@ pub(super) struct Work {
     pub(super) stages: Vec<Stage>,
     left: usize,
     pub(super) deadline: Instant,
-    settle: Box<dyn Settle>,
+    handler: Box<dyn ReplyHandler>,
     /// Why the last attempt came to nothing, and how many did.
     pub(super) trouble: Option<String>,
     pub(super) attempts: u32,
@@ -36,7 +36,7 @@ impl Work {
             commands: job.commands,
             left: job.pending.len(),
             deadline: job.deadline,
-            settle: job.settle,
+            handler: job.handler,
             trouble: None,
             attempts: 0,
         }
@@ -48,7 +48,7 @@ impl Work {
             self.stages[*at] = Stage::Done;
         }
         self.left -= replies.len();
-        self.settle.settle(replies);
+        self.handler.on_replies(replies);
     }
 
     pub(super) fn is_done(&self) -> bool {

@@ -10,18 +10,18 @@
 //! do.
 //!
 //! - [`port`]: what the client is asked for and says; [`batch`]: the form in which it is given commands.
-//! - [`jobs`]: what is to be answered; [`queue`]: what waits to be given; [`giving`]: what is given, and when;
-//!   [`replies`]: what becomes of the replies; [`overdue`]: what comes to nothing.
+//! - [`jobs`]: what is to be answered; [`queue`]: what waits to be given; [`dispatch`]: what is given, and when;
+//!   [`replies`]: what becomes of the replies; [`timeouts`]: what comes to nothing.
 //! - [`state`]: how the client is.
 
 mod batch;
-mod giving;
+mod dispatch;
 mod jobs;
-mod overdue;
 mod port;
 mod queue;
 mod replies;
 mod state;
+mod timeouts;
 
 pub use self::port::{Executor, Port, Said};
 
@@ -29,7 +29,7 @@ use self::jobs::{Place, Stage, Work};
 use self::queue::Queue;
 use self::state::State;
 use super::clock;
-use super::inbox::Inbox;
+use super::mailbox::Mailbox;
 use super::status::{Down, Event, Watches};
 use super::substitutes::Denied;
 use super::supervisor::longest_silence;
@@ -57,7 +57,7 @@ pub(super) async fn run(
     options: ConnectionOptions,
     shared: Arc<Shared>,
     connection: mpsc::WeakUnboundedSender<Message>,
-    inbox: Inbox,
+    inbox: Mailbox,
 ) {
     let mut driver = Driver {
         silence: longest_silence(options.command_timeout),
@@ -97,7 +97,7 @@ struct Driver {
     shared: Arc<Shared>,
     /// For the handles of nodes.
     connection: mpsc::WeakUnboundedSender<Message>,
-    inbox: Inbox,
+    inbox: Mailbox,
     /// The first that was offered: all are the same client.
     executor: Option<Arc<dyn Executor>>,
     state: State,
@@ -340,7 +340,7 @@ impl Driver {
 mod tests {
     use super::*;
     use crate::connection::commands::{Access, Commands, Expect};
-    use crate::connection::{Settle, Watch};
+    use crate::connection::{ReplyHandler, Watch};
     use crate::options::{Address, Client};
     use tokio::runtime::Handle;
     use tokio::time::timeout;
@@ -350,8 +350,8 @@ mod tests {
     /// Panics when it is given replies.
     struct Panicking;
 
-    impl Settle for Panicking {
-        fn settle(&mut self, _: Vec<(usize, Reply)>) {
+    impl ReplyHandler for Panicking {
+        fn on_replies(&mut self, _: Vec<(usize, Reply)>) {
             panic!("expected by this test");
         }
     }

@@ -1,9 +1,9 @@
 //! What a cluster has yet to answer: jobs, and what of each is still open.
 
-use super::slots::slot;
+use super::slot_map::slot;
 use crate::connection::commands::{Access, Commands};
 pub(super) use crate::connection::job::Place;
-use crate::connection::{Job, Reply, Settle};
+use crate::connection::{Job, Reply, ReplyHandler};
 use crate::error::Error;
 use std::collections::BTreeMap;
 use tokio::time::Instant;
@@ -18,7 +18,7 @@ pub(super) struct Work {
     open: Vec<Option<Open>>,
     left: usize,
     deadline: Instant,
-    settle: Box<dyn Settle>,
+    handler: Box<dyn ReplyHandler>,
     /// Why the last attempt came to nothing.
     pub(super) trouble: Option<Error>,
 }
@@ -51,7 +51,7 @@ impl Work {
             left: job.pending.len(),
             open,
             deadline: job.deadline,
-            settle: job.settle,
+            handler: job.handler,
             trouble: None,
         }
     }
@@ -74,7 +74,7 @@ impl Work {
             }
         }
         self.left = self.left.saturating_sub(replies.len());
-        self.settle.settle(replies);
+        self.handler.on_replies(replies);
     }
 
     /// Answers all that is not answered yet.

@@ -8,34 +8,34 @@
 //! that are well do not wait for others.
 //!
 //! - [`jobs`]: what is to be answered; [`routing`]: where it goes, and when; [`parked`]: what waits, and for what.
-//! - [`errand`]: what goes to a node at once; [`replies`]: what becomes of what comes back; [`overdue`]: of what
+//! - [`node_batch`]: what goes to a node at once; [`replies`]: what becomes of what comes back; [`timeouts`]: of what
 //!   does not.
-//! - [`members`]: a connection to each node, and how it is.
-//! - [`slots`]: which node has which keys; [`questions`]: when the nodes are asked for that, [`survey`]: how they
+//! - [`nodes`]: a connection to each node, and how it is.
+//! - [`slot_map`]: which node has which keys; [`refresh`]: when the nodes are asked for that, [`vote`]: how they
 //!   are asked, [`topology`]: what follows from the answer.
-//! - [`views`]: whether keys stay where they are.
+//! - [`ownership`]: whether keys stay where they are.
 
-mod errand;
 mod jobs;
-mod members;
-mod overdue;
+mod node_batch;
+mod nodes;
+pub(super) mod ownership;
 mod parked;
-mod questions;
+mod refresh;
 mod replies;
 mod routing;
-mod slots;
-mod survey;
+mod slot_map;
+mod timeouts;
 mod topology;
-pub(super) mod views;
+mod vote;
 
 use self::jobs::{Jobs, Routed};
-use self::members::Members;
+use self::nodes::ClusterNodes;
 use self::parked::Parked;
-use self::questions::Questions;
-use self::slots::{SLOTS, Slots};
-use super::inbox::Inbox;
+use self::refresh::RefreshSchedule;
+use self::slot_map::{SLOTS, Slots};
+use super::mailbox::Mailbox;
 use super::status::{Down, Event, Watch, Watches};
-use super::tracking::Told;
+use super::tracking::TrackingEvent;
 use super::{Message, Reply, Shared, Walker, clock};
 use crate::error::Error;
 use crate::options::{Cluster, ConnectionOptions, Membership, Node};
@@ -55,7 +55,7 @@ pub(super) async fn run(
     cluster: Cluster,
     options: ConnectionOptions,
     shared: Arc<Shared>,
-    inbox: Inbox,
+    inbox: Mailbox,
 ) {
     let mut router = Router::new(cluster, &options, shared, inbox);
     while AssertUnwindSafe(router.run()).catch_unwind().await.is_err() {
@@ -69,23 +69,23 @@ enum News {
     Replies(Node, Vec<(Routed, Reply)>),
     Event(Node, Event),
     /// In its place among the replies.
-    Told(Told),
+    TrackingEvent(TrackingEvent),
     Slots(Result<Slots, Error>),
 }
 
 struct Router {
     cluster: Cluster,
     shared: Arc<Shared>,
-    inbox: Inbox,
+    inbox: Mailbox,
     sender: mpsc::UnboundedSender<News>,
     news: mpsc::UnboundedReceiver<News>,
-    members: Members,
+    members: ClusterNodes,
     slots: Slots,
     jobs: Jobs,
     /// Commands at nodes, per slot.
     under_way: Vec<u32>,
     parked: Parked,
-    questions: Questions,
+    questions: RefreshSchedule,
     /// Why the last question was not answered.
     ignorance: Option<Error>,
     watches: Watches,
@@ -103,7 +103,7 @@ impl Router {
         cluster: Cluster,
         options: &ConnectionOptions,
         shared: Arc<Shared>,
-        inbox: Inbox,
+        inbox: Mailbox,
     ) -> Self {
         let (sender, news) = mpsc::unbounded_channel();
         let membership = if cluster.reads_from_replicas {
@@ -112,7 +112,7 @@ impl Router {
             Membership::Member
         };
         let cache = shared.cache.clone();
-        let members = Members::new(
+        let members = ClusterNodes::new(
             Handle::current(),
             options.clone(),
             membership,
@@ -130,7 +130,7 @@ impl Router {
             jobs: Jobs::default(),
             under_way: vec![0; SLOTS.into()],
             parked: Parked::default(),
-            questions: Questions::new(Instant::now()),
+            questions: RefreshSchedule::new(Instant::now()),
             ignorance: None,
             watches: Watches::default(),
             walkers: Vec::new(),
@@ -260,7 +260,7 @@ impl Router {
     fn take(&mut self, news: News) {
         match news {
             News::Replies(node, replies) => self.take_replies(&node, replies),
-            News::Told(told) => {
+            News::TrackingEvent(told) => {
                 if let Some(cache) = &self.shared.cache {
                     told.reach(cache);
                 }
@@ -352,7 +352,7 @@ impl Router {
 mod tests {
     use super::*;
     use crate::connection::commands::{Access, Commands, Expect};
-    use crate::connection::{Connection, Settle};
+    use crate::connection::{Connection, ReplyHandler};
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
     use tokio::time::timeout;
@@ -388,8 +388,8 @@ mod tests {
     /// Panics when it is given replies.
     struct Panicking;
 
-    impl Settle for Panicking {
-        fn settle(&mut self, _: Vec<(usize, Reply)>) {
+    impl ReplyHandler for Panicking {
+        fn on_replies(&mut self, _: Vec<(usize, Reply)>) {
             panic!("expected by this test");
         }
     }

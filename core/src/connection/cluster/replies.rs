@@ -2,10 +2,10 @@
 
 use super::Router;
 use super::jobs::{Place, Routed};
-use super::slots::Redirection;
+use super::slot_map::Redirection;
 use crate::connection::Reply;
 use crate::connection::commands::Access;
-use crate::connection::supervisor::window::MOST_HANG_UPS;
+use crate::connection::supervisor::slow_start::MOST_HANG_UPS;
 use crate::error::Error;
 use crate::options::Node;
 use tokio::time::Instant;
@@ -15,9 +15,9 @@ const MOST_HOPS: u32 = 4;
 
 /// Final replies, those to one job together.
 #[derive(Default)]
-struct Answers(Vec<(u64, Vec<(usize, Reply)>)>);
+struct ReplyCollector(Vec<(u64, Vec<(usize, Reply)>)>);
 
-impl Answers {
+impl ReplyCollector {
     fn add(&mut self, place: Place, reply: Reply) {
         match self.0.last_mut() {
             Some((job, replies)) if *job == place.job => replies.push((place.at, reply)),
@@ -28,7 +28,7 @@ impl Answers {
 
 impl Router {
     pub(super) fn take_replies(&mut self, node: &Node, replies: Vec<(Routed, Reply)>) {
-        let mut answers = Answers::default();
+        let mut answers = ReplyCollector::default();
         for ((place, slot), reply) in replies {
             self.note_back(slot);
             // Its time may have run out meanwhile.

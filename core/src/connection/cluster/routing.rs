@@ -1,8 +1,8 @@
 //! To which node a command goes, and when.
 
 use super::Router;
-use super::errand::Piece;
 use super::jobs::Place;
+use super::node_batch::NodeBatch;
 use super::parked::Waiting;
 use crate::connection::Job;
 use crate::connection::commands::{Access, Commands};
@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use tokio::time::Instant;
 
 /// What goes to each node.
-type Pieces = HashMap<Node, Piece>;
+type Pieces = HashMap<Node, NodeBatch>;
 
 impl Router {
     /// Sends the commands of a job, or parks them.

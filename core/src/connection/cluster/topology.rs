@@ -1,7 +1,7 @@
 //! Which nodes a cluster has, and what follows when that changes.
 
-use super::slots::{SLOTS, Slots};
-use super::{News, Router, survey};
+use super::slot_map::{SLOTS, Slots};
+use super::{News, Router, vote};
 use crate::connection::Connection;
 use crate::connection::status::Event;
 use crate::error::Error;
@@ -21,7 +21,7 @@ impl Router {
         let nodes = self.members.connections();
         let nodes = nodes.map(|(node, connection)| (node.clone(), connection.clone()));
         let server = self.shared.server.to_string();
-        let slots = survey::slots(nodes.collect(), self.cluster.nat_map.clone(), server);
+        let slots = vote::slots(nodes.collect(), self.cluster.nat_map.clone(), server);
         let news = self.sender.clone();
         tokio::spawn(async move {
             // The router is gone only when nobody needs to know.

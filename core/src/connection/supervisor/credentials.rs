@@ -4,7 +4,7 @@ use super::Supervisor;
 use crate::connection::failure::Failure;
 use crate::connection::handshake::User;
 use crate::connection::status::{Event, Watches};
-use crate::connection::{Credentials, Job, Reply, Settle, clock};
+use crate::connection::{Credentials, Job, Reply, ReplyHandler, clock};
 use crate::error::Error;
 use crate::redaction::redact;
 use std::sync::Arc;
@@ -115,8 +115,8 @@ struct Renewal {
     server: Arc<str>,
 }
 
-impl Settle for Renewal {
-    fn settle(&mut self, replies: Vec<(usize, Reply)>) {
+impl ReplyHandler for Renewal {
+    fn on_replies(&mut self, replies: Vec<(usize, Reply)>) {
         for (_, reply) in replies {
             if let Err(error) = reply {
                 // The connection stays who it was. The next attempt to connect asks again.

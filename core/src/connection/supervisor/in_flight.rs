@@ -201,13 +201,13 @@ impl InFlight {
 mod tests {
     use super::*;
     use crate::connection::commands::{Access, Commands, Expect};
-    use crate::connection::{Reply, Settle};
+    use crate::connection::{Reply, ReplyHandler};
     use std::time::Duration;
 
     struct Nobody;
 
-    impl Settle for Nobody {
-        fn settle(&mut self, _: Vec<(usize, Reply)>) {}
+    impl ReplyHandler for Nobody {
+        fn on_replies(&mut self, _: Vec<(usize, Reply)>) {}
     }
 
     fn job(deadline: Instant) -> Asked {

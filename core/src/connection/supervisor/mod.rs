@@ -4,32 +4,32 @@
 //! order, each until its own deadline. A server that refuses to let us in (wrong password, unknown
 //! database) fails them at once, and is asked again all the same: somebody may mend it.
 //!
-//! - [`connecting`]: attempts and pauses; [`credentials`]: those that the app's function gives.
-//! - [`serving`]: an open connection in use; [`in_flight`]: what is in its socket; [`replies`]: to whom its replies go,
-//!   [`answers`]: what of a job they leave to be done; [`liveness`]: whether the server lives.
-//! - [`loss`]: what is sent again; [`held`]: what that holds up; [`window`]: how much of it at once.
+//! - [`connect`]: attempts and pauses; [`credentials`]: those that the app's function gives.
+//! - [`serve`]: an open connection in use; [`in_flight`]: what is in its socket; [`replies`]: to whom its replies go,
+//!   [`retry`]: what of a job they leave to be done; [`heartbeat`]: whether the server lives.
+//! - [`requeue`]: what is sent again; [`held`]: what that holds up; [`slow_start`]: how much of it at once.
 
-mod answers;
-mod connecting;
+mod connect;
 mod credentials;
+mod heartbeat;
 mod held;
 mod in_flight;
-mod liveness;
-mod loss;
 mod replies;
-mod serving;
-pub(super) mod window;
+mod requeue;
+mod retry;
+mod serve;
+pub(super) mod slow_start;
 
-pub(super) use self::liveness::longest_silence;
+pub(super) use self::heartbeat::longest_silence;
 
-use self::answers::{Rule, answer};
 use self::held::Held;
 use self::in_flight::InFlight;
-use self::serving::Served;
-use self::window::Window;
+use self::retry::{RetryPolicy, answer};
+use self::serve::Served;
+use self::slow_start::SlowStart;
 use super::failure::Failure;
 use super::handshake::Greeting;
-use super::inbox::Inbox;
+use super::mailbox::Mailbox;
 use super::sentinel::Sentinels;
 use super::status::{Down, Event, Watch, Watches};
 use super::substitutes::Denied;
@@ -49,7 +49,7 @@ use tokio::time::Instant;
 pub(super) async fn run(
     options: ConnectionOptions,
     shared: Arc<Shared>,
-    inbox: Inbox,
+    inbox: Mailbox,
     tracking: Option<Tracking>,
 ) {
     let mut supervisor = Supervisor {
@@ -62,7 +62,7 @@ pub(super) async fn run(
         sentinels: None,
         waiting: VecDeque::new(),
         in_flight: InFlight::default(),
-        window: Window::default(),
+        window: SlowStart::default(),
         again: VecDeque::new(),
         later: None,
         held: Held::default(),
@@ -91,7 +91,7 @@ pub(super) async fn run(
 struct Supervisor {
     options: ConnectionOptions,
     shared: Arc<Shared>,
-    inbox: Inbox,
+    inbox: Mailbox,
     /// Where what is read is kept.
     tracking: Option<Tracking>,
     tls: Option<tls::Client>,
@@ -100,7 +100,7 @@ struct Supervisor {
     /// Not in the socket yet. Deadlines never decrease, since all jobs have the same time to live.
     waiting: VecDeque<Job>,
     in_flight: InFlight,
-    window: Window,
+    window: SlowStart,
     /// What the server will do later; goes back before what waits.
     again: VecDeque<Job>,
     /// The server's answer that began this: no more is sent, replies to reads count, writes are
@@ -222,13 +222,13 @@ impl Supervisor {
         while self.waiting.front().is_some_and(|job| job.deadline <= now) {
             if let Some(job) = self.waiting.pop_front() {
                 self.unqueue(&job);
-                let error = self.overdue(&job, job.in_vain);
+                let error = self.overdue(&job, job.failed_attempts);
                 job.fail(&error);
             }
         }
         while self.again.front().is_some_and(|job| job.deadline <= now) {
             if let Some(job) = self.again.pop_front() {
-                let error = self.overdue(&job, job.in_vain.saturating_add(1));
+                let error = self.overdue(&job, job.failed_attempts.saturating_add(1));
                 job.fail(&error);
             }
         }
@@ -237,8 +237,10 @@ impl Supervisor {
         for (job, replies) in expired {
             let server = &self.shared.server;
             let held = &mut Held::default();
-            if let Some(rest) = answer(job, replies, server, Rule::Plain, Denied::ALL, held).job {
-                let error = self.overdue(&rest, rest.in_vain.saturating_add(1));
+            if let Some(rest) =
+                answer(job, replies, server, RetryPolicy::Plain, Denied::ALL, held).job
+            {
+                let error = self.overdue(&rest, rest.failed_attempts.saturating_add(1));
                 rest.fail(&error);
             }
         }
@@ -253,7 +255,9 @@ impl Supervisor {
         let cause = match &self.later {
             Some(failure) => Some(failure.cause.clone()),
             // No attempt to connect has failed since.
-            None if job.in_vain > 0 && down.attempts <= 1 && !down.silent => Some(down.cause),
+            None if job.failed_attempts > 0 && down.attempts <= 1 && !down.silent => {
+                Some(down.cause)
+            }
             None => None,
         };
         match cause {
@@ -263,7 +267,7 @@ impl Supervisor {
                 sent,
                 cause,
             },
-            None if sent > job.in_vain || self.shared.health.is_ready() => {
+            None if sent > job.failed_attempts || self.shared.health.is_ready() => {
                 Error::Timeout { server, waited }
             }
             None => self.shared.unavailable(waited),
@@ -504,8 +508,8 @@ mod tests {
     /// Panics when it is given replies.
     struct Panicking;
 
-    impl crate::connection::Settle for Panicking {
-        fn settle(&mut self, _: Vec<(usize, crate::connection::Reply)>) {
+    impl crate::connection::ReplyHandler for Panicking {
+        fn on_replies(&mut self, _: Vec<(usize, crate::connection::Reply)>) {
             panic!("expected by this test");
         }
     }

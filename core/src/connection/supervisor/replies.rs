@@ -1,8 +1,8 @@
 //! To whom the replies of an open connection go: they come in the order of what was sent.
 
 use super::Supervisor;
-use super::answers::{Rest, Rule, answer, reply, untried};
 use super::in_flight::Asked;
+use super::retry::{Rest, RetryPolicy, answer, reply, untried};
 use crate::connection::Job;
 use crate::connection::failure::Failure;
 use crate::connection::substitutes::Denied;
@@ -141,7 +141,7 @@ impl Supervisor {
         let is_put_off = |(&at, value): (&usize, &Value)| match value {
             Value::ServerError(error) => {
                 let error = Error::from_reply("", error.code(), error.details());
-                rule == Rule::PutOff && error.is_passing()
+                rule == RetryPolicy::PutOff && error.is_passing()
                     || untried(&Err(error), denied, &job.commands, at).is_some()
             }
             _ => false,
@@ -158,15 +158,15 @@ impl Supervisor {
         let server = &self.shared.server;
         let replies = places.into_iter().zip(replies);
         let replies = replies.map(|(at, value)| (at, reply(server, &job.commands, at, value)));
-        job.settle.settle(replies.collect());
+        job.handler.on_replies(replies.collect());
     }
 
     /// What is done about answers that mean "later".
-    pub(super) fn rule(&self) -> Rule {
+    pub(super) fn rule(&self) -> RetryPolicy {
         match self.options.membership {
-            Membership::None => Rule::PutOff,
+            Membership::None => RetryPolicy::PutOff,
             // The cluster repeats what is put off.
-            Membership::Member | Membership::Reader => Rule::Plain,
+            Membership::Member | Membership::Reader => RetryPolicy::Plain,
         }
     }
 }

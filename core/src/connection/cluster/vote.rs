@@ -1,0 +1,151 @@
+//! Which slots are whose, as most of the nodes have it.
+//!
+//! All are asked at once: one that was cut off from the others, or left by them, may still claim its own.
+
+use super::ownership;
+use super::slot_map::Slots;
+use crate::connection::Connection;
+use crate::connection::commands::{Access, Commands, Expect};
+use crate::error::Error;
+use crate::options::{NatMap, Node};
+use futures_util::future::join_all;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use redis::Value;
+use std::cmp::Reverse;
+use std::time::Duration;
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// How long the nodes may take.
+const LIMIT: Duration = Duration::from_secs(2);
+/// What others may take longer than the first.
+const GRACE: Duration = Duration::from_millis(50);
+
+/// A node that answered.
+struct Voter {
+    node: Node,
+    connection: Connection,
+    /// Its name for itself, by which it is known under whatever address; `None` if it does not tell.
+    id: Option<Vec<u8>>,
+}
+
+impl Voter {
+    fn is(&self, other: &Self) -> bool {
+        self.node == other.node || (self.id.is_some() && self.id == other.id)
+    }
+}
+
+/// The slot map that most of the nodes agree on. `server` is the cluster, as errors name it.
+pub(super) async fn slots(
+    nodes: Vec<(Node, Connection)>,
+    nat_map: NatMap,
+    server: String,
+) -> Result<Slots, Error> {
+    let unknown = |cause: String| Error::Unreachable {
+        server: server.clone(),
+        cause,
+    };
+    let mut failure = unknown("no node has answered".into());
+    let mut asked: FuturesUnordered<_> = nodes
+        .into_iter()
+        .map(|(node, connection)| async move {
+            let mut questions = Commands::default();
+            questions.add(Access::Read, Expect::Array, None, &[b"CLUSTER", b"SLOTS"]);
+            questions.add(Access::Read, Expect::Any, None, &[b"CLUSTER", b"MYID"]);
+            let mut replies = connection.query(questions).await.into_iter();
+            let slots = replies.next().unwrap_or(Err(Error::Abandoned));
+            // An ACL may forbid it.
+            let id = match replies.next() {
+                Some(Ok(Value::BulkString(id))) => Some(id),
+                _ => None,
+            };
+            let voter = Voter {
+                node,
+                connection,
+                id,
+            };
+            (voter, slots)
+        })
+        .collect();
+    let mut views: Vec<(Slots, Voter)> = Vec::new();
+    let begin = Instant::now();
+    let mut deadline = begin + LIMIT;
+    while let Ok(Some((voter, reply))) = timeout_at(deadline, asked.next()).await {
+        let view = match reply {
+            Ok(value) => Slots::parse(&value, &voter.node, &nat_map),
+            Err(error) => {
+                failure = error;
+                continue;
+            }
+        };
+        let Some(view) = view.filter(|view| !view.is_empty()) else {
+            failure = unknown(format!("{} knows of no slots", voter.node));
+            continue;
+        };
+        if views.is_empty() {
+            deadline = deadline.min(Instant::now() + begin.elapsed() + GRACE);
+        }
+        // One that is known by two addresses has one vote.
+        if !views.iter().any(|(_, other)| other.is(&voter)) {
+            views.push((view, voter));
+        }
+    }
+    let mut groups = Slots::grouped(views);
+    let most = groups.iter().map(|(_, voters)| voters.len()).max();
+    groups.retain(|(_, voters)| Some(voters.len()) == most);
+    match groups.len() {
+        0 => Err(failure),
+        1 => Ok(groups.remove(0).0),
+        _ => Ok(newest(groups).await),
+    }
+}
+
+/// Of slot maps with as many votes, the one of the highest configuration epoch: a primary that takes over slots has a
+/// higher one than any before. Where none is told, always the same one.
+async fn newest(groups: Vec<(Slots, Vec<Voter>)>) -> Slots {
+    let ranked = groups.into_iter().map(|(slots, voters)| async move {
+        let epochs = join_all(voters.iter().map(|voter| epoch(&voter.connection)));
+        let epochs = timeout(LIMIT, epochs).await.unwrap_or_default();
+        let epoch = epochs.into_iter().flatten().max();
+        let first = voters.into_iter().map(|voter| Reverse(voter.node)).max();
+        ((epoch, first), slots)
+    });
+    let ranked = join_all(ranked).await.into_iter();
+    let newest = ranked.max_by(|(one, _), (other, _)| one.cmp(other));
+    newest.map(|(_, slots)| slots).unwrap_or_default()
+}
+
+/// The highest configuration epoch of a primary with slots, as a node knows it.
+async fn epoch(connection: &Connection) -> Option<u64> {
+    let words: [&[u8]; 2] = [b"CLUSTER", b"NODES"];
+    let reply = connection.ask(Access::Read, Expect::Any, None, &words);
+    let text = ownership::text(reply.await.ok()?)?;
+    highest_epoch(&text)
+}
+
+/// Lines of `id address flags primary ping pong epoch link slot…`.
+fn highest_epoch(nodes: &str) -> Option<u64> {
+    let epochs = nodes.lines().filter_map(|line| {
+        let words: Vec<_> = line.split(' ').collect();
+        let [_, _, flags, _, _, _, epoch, _, _, ..] = words.as_slice() else {
+            return None;
+        };
+        let is_primary = flags.split(',').any(|flag| flag == "master");
+        is_primary.then(|| epoch.parse().ok()).flatten()
+    });
+    epochs.max()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_epoch_is_that_of_primaries_with_slots() {
+        let nodes = "a 127.0.0.1:1@2 myself,master - 0 0 3 connected 0-8191\n\
+            b 127.0.0.1:2@3 master,fail - 0 0 5 connected 8192-16383\n\
+            c 127.0.0.1:3@4 master - 0 0 9 connected\n\
+            d 127.0.0.1:4@5 slave b 0 0 8 connected\n";
+        assert_eq!(highest_epoch(nodes), Some(5));
+        assert_eq!(highest_epoch("nonsense"), None);
+    }
+}
