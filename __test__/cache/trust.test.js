@@ -279,7 +279,7 @@ describe('the option', () => {
   test.each([
     ['a string', 'yes', 'ERR_INVALID_ARG_TYPE', /"cache"/],
     ['a field that there is not', { maxAge: 1 }, 'ERR_INVALID_ARG_VALUE', /"cache.maxAge".*maxBytes/],
-    ['maxBytes of no number', { maxBytes: '1' }, 'ERR_INVALID_ARG_TYPE', /"cache.maxBytes"/],
+    ['maxBytes of no number', { maxBytes: 'all' }, 'ERR_INVALID_ARG_TYPE', /"cache.maxBytes"/],
     ['maxBytes of 0', { maxBytes: 0 }, 'ERR_OUT_OF_RANGE', /"cache.maxBytes"/],
     ['maxEntries of a half', { maxEntries: 0.5 }, 'ERR_OUT_OF_RANGE', /"cache.maxEntries"/],
     ['maxStaleness below 1', { maxStaleness: 0 }, 'ERR_OUT_OF_RANGE', /"cache.maxStaleness"/],

@@ -58,7 +58,7 @@ describe('limits that cannot be used are refused by their names:', () => {
 
   test.each([
     ...['connectTimeout', 'commandTimeout'].flatMap((option) => [
-      [option, '5000', wrongType, MS],
+      [option, 'soon', wrongType, MS],
       [option, {}, wrongType, MS],
       [option, true, wrongType, MS],
       [option, 1000n, wrongType, MS],
@@ -69,7 +69,7 @@ describe('limits that cannot be used are refused by their names:', () => {
       [option, Number.NaN, outOfRange, MS],
       [option, Number.POSITIVE_INFINITY, outOfRange, MS],
     ]),
-    ['maxQueue', '10', wrongType, /whole number/],
+    ['maxQueue', 'ten', wrongType, /whole number/],
     ['maxQueue', [], wrongType, /whole number/],
     ['maxQueue', -1, outOfRange, /whole number/],
     ['maxQueue', 0.5, outOfRange, /whole number/],

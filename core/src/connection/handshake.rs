@@ -9,7 +9,7 @@ use crate::options::{Address, ConnectionOptions, Membership, Secret};
 use redis::Value;
 use std::mem;
 
-const CLIENT_NAME: &str = concat!(env!("CARGO_PKG_NAME"), ":", env!("CARGO_PKG_VERSION"));
+const CLIENT_NAME: &str = concat!("connect-redis-native:", env!("CARGO_PKG_VERSION"));
 
 /// What is said on a new connection. Some proxies hang up on commands that they do not know.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -147,7 +147,7 @@ impl SetUp {
         // both: the connection is as good without.
         say(&[b"CLIENT", b"SETNAME", CLIENT_NAME.as_bytes()]);
         for (attribute, value) in [
-            ("LIB-NAME", env!("CARGO_PKG_NAME")),
+            ("LIB-NAME", "connect-redis-native"),
             ("LIB-VER", env!("CARGO_PKG_VERSION")),
         ] {
             say(&[
