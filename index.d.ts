@@ -330,6 +330,10 @@ export interface Sessions extends Array<SessionData & { id: string }> {
 /** A callback of an operation: gets an error, or `null` and the result. */
 export type Callback<Result> = (error?: unknown, result?: Result | null) => void;
 
+/** `Result` for calls without a callback. As a type parameter of the methods, callers would decide it. */
+// biome-ignore lint/suspicious/noExplicitAny: for overrides; see the class
+type Unless<None, Result> = None extends undefined ? Result : any;
+
 /** Returns the class, as `require('connect-redis')(session)` does up to version 6. */
 export function RedisStore(session: (...args: never[]) => unknown): typeof RedisStore;
 /**
@@ -390,18 +394,18 @@ export class RedisStore extends Store {
    */
   protected getTTL(session: SessionData): number;
 
-  // With a callback, the promise fulfils with what that returns, as connect-redis's does. The type parameters of the
-  // first overloads are never passed: TypeScript ignores them when it compares an override, so a subclass written for
-  // connect-redis, where everything is `any`, compiles.
+  // With a callback, the promise fulfils with what that returns, as connect-redis's does. The type parameter of the first
+  // overloads is never passed: TypeScript takes it for `any` when it compares an override, and the result with it, so a
+  // subclass written for connect-redis, where everything is `any`, compiles.
 
   /**
    * Reads a session; `null` if there is none. Its `cookie.expires` is the expiry in force, which a `touch`
    * moves.
    */
-  get<Result = SessionData | null, None extends undefined = undefined>(
+  get<None extends undefined = undefined>(
     sid: string,
     callback?: None,
-  ): Promise<Result>;
+  ): Promise<Unless<None, SessionData | null>>;
   // biome-ignore lint/suspicious/noExplicitAny: what a callback returns is the app's
   get(sid: string, callback?: Callback<SessionData>): Promise<any>;
 
@@ -410,25 +414,25 @@ export class RedisStore extends Store {
    * loaded from this id, or saved under it, and was destroyed or expired since: the result is `'discarded'` then, and
    * the event of that name follows. With `saveDestroyed`, it is stored.
    */
-  set<Result = null | 'discarded', None extends undefined = undefined>(
+  set<None extends undefined = undefined>(
     sid: string,
     session: SessionData,
     callback?: None,
-  ): Promise<Result>;
+  ): Promise<Unless<None, null | 'discarded'>>;
   // biome-ignore lint/suspicious/noExplicitAny: what a callback returns is the app's
   set(sid: string, session: SessionData, callback?: Callback<null | 'discarded'>): Promise<any>;
 
   /** Gives a stored session its lifetime anew, without changing the session. */
-  touch<Result = null, None extends undefined = undefined>(
+  touch<None extends undefined = undefined>(
     sid: string,
     session: SessionData,
     callback?: None,
-  ): Promise<Result>;
+  ): Promise<Unless<None, null>>;
   // biome-ignore lint/suspicious/noExplicitAny: what a callback returns is the app's
   touch(sid: string, session: SessionData, callback?: Callback<null>): Promise<any>;
 
   /** Deletes a session; it is no error if there is none. */
-  destroy<Result = null, None extends undefined = undefined>(sid: string, callback?: None): Promise<Result>;
+  destroy<None extends undefined = undefined>(sid: string, callback?: None): Promise<Unless<None, null>>;
   // biome-ignore lint/suspicious/noExplicitAny: what a callback returns is the app's
   destroy(sid: string, callback?: Callback<null>): Promise<any>;
 
@@ -436,22 +440,22 @@ export class RedisStore extends Store {
    * Reads every session under the prefix. Records that cannot be read as sessions are left out and
    * counted in the result's `corrupt`.
    */
-  all<Result = Sessions, None extends undefined = undefined>(callback?: None): Promise<Result>;
+  all<None extends undefined = undefined>(callback?: None): Promise<Unless<None, Sessions>>;
   // biome-ignore lint/suspicious/noExplicitAny: what a callback returns is the app's
   all(callback?: Callback<Sessions>): Promise<any>;
 
   /** The ids of all sessions under the prefix. */
-  ids<Result = string[], None extends undefined = undefined>(callback?: None): Promise<Result>;
+  ids<None extends undefined = undefined>(callback?: None): Promise<Unless<None, string[]>>;
   // biome-ignore lint/suspicious/noExplicitAny: what a callback returns is the app's
   ids(callback?: Callback<string[]>): Promise<any>;
 
   /** How many sessions there are under the prefix. */
-  length<Result = number, None extends undefined = undefined>(callback?: None): Promise<Result>;
+  length<None extends undefined = undefined>(callback?: None): Promise<Unless<None, number>>;
   // biome-ignore lint/suspicious/noExplicitAny: what a callback returns is the app's
   length(callback?: Callback<number>): Promise<any>;
 
   /** Deletes every session under the prefix, and nothing else. */
-  clear<Result = null, None extends undefined = undefined>(callback?: None): Promise<Result>;
+  clear<None extends undefined = undefined>(callback?: None): Promise<Unless<None, null>>;
   // biome-ignore lint/suspicious/noExplicitAny: what a callback returns is the app's
   clear(callback?: Callback<null>): Promise<any>;
 

@@ -42,6 +42,7 @@ class LazyPromise {
       this.#returned = undefined;
       if (this.#made !== undefined) this.#resolveLater();
       this.#returned = callback(error, result);
+      if (this.#made !== undefined) this.#handleRejection();
     };
   }
 
@@ -53,9 +54,18 @@ class LazyPromise {
         resolve = settle;
       });
       this.#made = { promise, resolve };
-      if (this.#returned !== PENDING) this.#resolveLater();
+      if (this.#returned !== PENDING) {
+        this.#handleRejection();
+        this.#resolveLater();
+      }
     }
     return this.#made.promise.then(onFulfilled, onRejected);
+  }
+
+  /** A rejection of what the callback returned reaches the caller a turn later; until then, Node counts it as unhandled. */
+  #handleRejection() {
+    this.#returned = Promise.resolve(this.#returned);
+    this.#returned.catch(() => {});
   }
 
   /** Resolves in a later turn of the event loop: a loop that awaits cache hits must not keep it from turning. */

@@ -1,6 +1,7 @@
 'use strict';
 
 const { AsyncLocalStorage } = require('node:async_hooks');
+const session = require('express-session');
 const { RedisStore } = require('../..');
 const { useRedis } = require('../support/redis.js');
 const { liveSession } = require('../support/sessions.js');
@@ -118,6 +119,34 @@ describe.each(Object.entries(ways))('the prefix is %s:', (_way, open) => {
       expect(await redis.keys()).toEqual(['b:one']);
     });
   });
+});
+
+test('regenerate replaces the session of its tenant, whichever tenant had the last operation', async () => {
+  const store = await own();
+  session({ store, secret: 'test', resave: false, saveUninitialized: false });
+  const request = { sessionStore: store, headers: {}, originalUrl: '/' };
+
+  const outcome = await as('b', async () => {
+    store.generate(request);
+    const replaced = request.session;
+    await as('a', () => store.get('one'));
+    await new Promise((resolve) => replaced.regenerate(resolve));
+    return store.set(replaced.id, replaced);
+  });
+
+  expect(outcome).toBe('discarded');
+  expect(await redis.command('DBSIZE')).toBe(0);
+});
+
+test('an accessor that throws fails regenerate by its callback', async () => {
+  const store = await own();
+  session({ store, secret: 'test', resave: false, saveUninitialized: false });
+  const request = { sessionStore: store, headers: {}, originalUrl: '/' };
+  store.generate(request);
+
+  const error = await new Promise((resolve) => request.session.regenerate(resolve));
+
+  expect(error).toBeInstanceOf(TypeError);
 });
 
 test('an accessor that throws fails the operation, and only that', async () => {

@@ -167,3 +167,27 @@ test('a callback that throws leaves no one waiting for ever', async () => {
     stderr: '',
   });
 });
+
+test.each([
+  ['a read from Redis', '{}'],
+  ['a read from the cache', '{ cache: true }'],
+])('%s rejects for the awaiting caller alone when its asynchronous callback does', async (_name, options) => {
+  const program = `
+    const { RedisStore } = require('.');
+    const store = new RedisStore({ url: '${redis.server.url}', ...${options} });
+    const refuse = async () => { throw new Error('refused'); };
+    (async () => {
+      await store.set('abc', { cookie: {} });
+      await store.get('abc');
+      for (const settle of [() => store.get('abc', refuse), () => store.destroy('abc', refuse)]) {
+        await settle().catch(({ message }) => console.log(message));
+        await settle().then(null, ({ message }) => console.log(message));
+        await Promise.all([settle()]).catch(({ message }) => console.log(message));
+      }
+      await store.close();
+    })();
+  `;
+
+  const stdout = Array(6).fill('refused').join('\n');
+  expect(await runNode('-e', program)).toEqual({ code: 0, signal: null, stdout, stderr: '' });
+});

@@ -15,6 +15,10 @@ test.each(faults)('a client that answers with %s fails the operation alone', asy
   expect({ ...ended, stdout: '' }).toEqual(endedWith(''));
   const outcome =
     served[fault] ?? expect.stringMatching(/^failed ERR_(REDIS_(REPLY|UNAVAILABLE|TIMEOUT)|INTERNAL)$/);
-  expect(stdout.split('\n')).toEqual([expect.stringMatching(/^true /), 'session null']);
+  expect(stdout.split('\n')).toEqual([
+    expect.stringMatching(/^true /),
+    'session null',
+    'session {"good":true}',
+  ]);
   expect(stdout.split('\n')[0].slice('true '.length)).toEqual(outcome);
 });

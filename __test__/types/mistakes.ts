@@ -37,6 +37,12 @@ store.set('abc', {});
 store.destroy('abc', 'done');
 // @ts-expect-error the session may be missing
 store.get('abc').then((found) => found.cookie);
+// @ts-expect-error the session may be missing, whatever the caller expects
+export const found: Promise<SessionData> = store.get('abc');
+// @ts-expect-error the result of a save is no boolean
+export const isSaved: Promise<boolean> = store.set('abc', session);
+// @ts-expect-error the length is a number
+export const length: Promise<string> = store.length();
 // @ts-expect-error the callback gets a session
 store.get('abc', (_error, found: string) => found);
 // @ts-expect-error the callback gets a number

@@ -39,6 +39,8 @@ const OF_KEYS = ['MGET', 'DEL', 'UNLINK', 'EXISTS'];
 const STATE_EVENTS = ['connect', 'ready', 'close', 'reconnecting', 'end', 'disconnect'];
 const IOREDIS_CONNECTED = ['ready', 'wait']; // 'wait': it connects with its first command
 const LONGEST_MESSAGE = 200;
+/** Arrays within one another: those of `CLUSTER SLOTS` are four. The addon reads 100. */
+const DEEPEST_REPLY = 16;
 /** Words of a command that are as long as this may be a part of a secret. */
 const SHORTEST_SECRET = 8;
 
@@ -255,15 +257,19 @@ function whyAway({ status, isReady, isOpen }) {
   return `its status is "${status}"`;
 }
 
-/** A reply in the server's protocol. */
-function encode(reply) {
+/** A reply in the server's protocol. @throws for one that the addon could not read, nor what comes after it */
+function encode(reply, depth = 0) {
   if (typeof reply === 'string') return bulk(reply);
   if (typeof reply === 'number' && Number.isSafeInteger(reply)) return `:${reply}\r\n`;
   if (reply === null || reply === undefined) return '$-1\r\n';
-  if (typeof reply === 'bigint') return `:${reply}\r\n`;
+  if (typeof reply === 'bigint' && BigInt.asIntN(64, reply) === reply) return `:${reply}\r\n`;
   // valkey-glide makes them of the integers of some commands.
   if (typeof reply === 'boolean') return `:${Number(reply)}\r\n`;
-  if (Array.isArray(reply)) return `*${reply.length}\r\n${reply.map(encode).join('')}`;
+  if (Array.isArray(reply)) {
+    if (depth === DEEPEST_REPLY) throw new RangeError('A reply is nested too deeply.');
+    const elements = Array.from(reply, (element) => encode(element, depth + 1));
+    return `*${elements.length}\r\n${elements.join('')}`;
+  }
   if (ArrayBuffer.isView(reply))
     return bulk(Buffer.from(reply.buffer, reply.byteOffset, reply.byteLength).toString());
   // Something that none of our commands is answered with.

@@ -113,7 +113,8 @@ class Sessions {
    */
   replace(session) {
     const id = session?.id;
-    if (typeof id !== 'string') return () => {};
+    // What hinders this hinders the destroy as well, which reports it.
+    if (typeof id !== 'string' || this.#gate.hindrance('regenerate') !== undefined) return () => {};
     const registry = this.#registry;
     const record = registry.recall(session, id) ?? registry.keep(session, id, undefined, 0, undefined);
     // One that is stored is gone once Redis says so; until then, a save of it finds out by itself.

@@ -6,9 +6,9 @@ const { RedisStore } = require('../../..');
 
 const cycle = [];
 cycle.push(cycle);
-const deep = () => {
+const nested = (levels) => {
   let reply = [];
-  for (let depth = 0; depth < 100_000; depth++) reply = [reply];
+  for (let depth = 0; depth < levels; depth++) reply = [reply];
   return reply;
 };
 const throwing = (message) => {
@@ -22,7 +22,12 @@ const thenable = (then) => Object.fromEntries([['then', then]]);
 /** Ways in which a client may fail to answer. */
 const faults = {
   'a cyclic reply': async () => cycle,
-  'a reply nested too deeply': async () => deep(),
+  'a reply nested too deeply': async () => nested(100_000),
+  'a reply nested deeper than any of Redis': async () => nested(3_000),
+  'a BigInt beyond 64 bits': async () => 2n ** 70n,
+  'an array with holes': async () => new Array(3),
+  'an array that misstates its length': async () =>
+    new Proxy([], { get: (array, key) => (key === 'length' ? 5 : array[key]) }),
   'a thenable that throws': () => thenable(() => throwing('in then')),
   'a then that throws when it is read': () =>
     Object.defineProperty({}, 'then', { get: () => throwing('no then') }),
@@ -65,7 +70,8 @@ async function main(fault) {
   process.on('uncaughtException', (error) => console.log('uncaught', error));
   process.on('unhandledRejection', (error) => console.log('unhandled', error));
   const client = {
-    sendCommand: ([command]) => {
+    sendCommand: ([command, key]) => {
+      if (key === 'sess:good') return Promise.resolve(command === 'PTTL' ? -1 : '{"good":true}');
       if (command === 'GET') counts.GET++;
       return command === 'GET' ? faults[fault]() : Promise.resolve(command === 'PTTL' ? -1 : 'OK');
     },
@@ -82,6 +88,10 @@ async function main(fault) {
   const first = await outcome(() => store.get('one'));
   console.log(first === (await outcome(() => store.get('two'))), first);
   console.log(await outcome(() => store.set('one', { cookie: {} })));
+  // Replies of one tick reach the store together.
+  const bad = outcome(() => store.get('one'));
+  console.log(await outcome(() => store.get('good')));
+  await bad;
   await store.close();
 }
 
