@@ -104,6 +104,8 @@ enum Simple<T> {
     Unknown,
     /// Something for the general codec.
     Other,
+    /// No reply, though the general codec may take it for one, together with what follows.
+    Damaged,
 }
 
 impl Decoder for Codec {
@@ -130,6 +132,7 @@ impl Decoder for Codec {
                     return Ok(None);
                 }
                 Simple::Unknown => return Ok(None),
+                Simple::Damaged => return Err((ErrorKind::Parse, "a line without an end").into()),
                 Simple::Other if bytes.first() == Some(&b'-') => return refusal(bytes),
                 Simple::Other => {}
             }
@@ -171,6 +174,7 @@ impl Codec {
                     return Simple::Unknown;
                 }
                 Simple::Other => return Simple::Other,
+                Simple::Damaged => return Simple::Damaged,
             }
             if let Some(value) = partial.close() {
                 if partial.is_count {
@@ -228,6 +232,7 @@ impl<T> Simple<T> {
             Self::Begun(length) => Simple::Begun(length),
             Self::Unknown => Simple::Unknown,
             Self::Other => Simple::Other,
+            Self::Damaged => Simple::Damaged,
         }
     }
 }
@@ -238,6 +243,9 @@ fn simple(bytes: &[u8]) -> Simple<Element<'_>> {
     };
     if !matches!(kind, b'$' | b':' | b'+' | b'_' | b'*') {
         return Simple::Other;
+    }
+    if kind == b'_' && bytes.get(1).is_some_and(|&byte| byte != b'\r') {
+        return Simple::Damaged;
     }
     let line = &bytes[1..bytes.len().min(LONGEST_LINE)];
     let Some(end) = line.iter().position(|&byte| byte == b'\r') else {
@@ -253,7 +261,7 @@ fn simple(bytes: &[u8]) -> Simple<Element<'_>> {
     match bytes.get(begin - 1) {
         None => return Simple::Unknown,
         Some(b'\n') => {}
-        Some(_) => return Simple::Other,
+        Some(_) => return Simple::Damaged,
     }
     let text = &line[..end];
     let number = || std::str::from_utf8(text).ok()?.parse::<i64>().ok();
@@ -406,6 +414,12 @@ mod tests {
             b"*2\r\n:1\r\n$x\r\n",
             b"*x\r\n",
             b":1\rX\r\n",
+            // What the redis crate takes for nil, together with the reply behind it.
+            b"_\x0f\n:1\r\n",
+            b"_\r\x02:1\r\n",
+            b"_\r\x02",
+            b"_x\r\n",
+            b"*2\r\n:1\r\n_\r\x02:1\r\n",
         ] {
             let mut bytes = BytesMut::from(damaged);
             let result = Codec::default().decode(&mut bytes);

@@ -46,11 +46,12 @@ impl Supervisor {
     }
 
     /// When a `PING` follows what is not answered: KeyDB leaves commands behind a `SCAN` unprocessed until more bytes
-    /// arrive. `None` while one is on its way to a server that has not answered since.
+    /// arrive. `None` while one is on its way to a server that has answered no command since: bytes, or answers to a
+    /// `PING`, may be all that comes.
     fn nudge_at(&self, link: &Link) -> Option<Instant> {
         let last = self.in_flight.last()?;
         let taken = last.taken(link);
-        let is_nudged = matches!(last.asked, Asked::Ping) && link.heard() <= taken;
+        let is_nudged = matches!(last.asked, Asked::Ping) && !self.answered;
         (link.backlog() == 0 && !is_nudged).then(|| taken.max(link.heard()) + NUDGE)
     }
 
@@ -133,6 +134,7 @@ impl Supervisor {
     }
 
     pub(super) fn ask_for_pong(&mut self, link: &mut Link) {
+        self.answered = false;
         let command = Commands::of(Access::Read, Expect::Any, None, &[b"PING"]);
         self.ask(link, Asked::Ping, &command);
     }

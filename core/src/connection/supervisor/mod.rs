@@ -76,6 +76,7 @@ pub(super) async fn run(
         renew: None,
         served: false,
         replied: clock::now(),
+        answered: false,
         pause: Duration::ZERO,
     };
     while AssertUnwindSafe(supervisor.run())
@@ -129,6 +130,8 @@ struct Supervisor {
     served: bool,
     /// When its last whole answer came.
     replied: Instant,
+    /// A command was answered since the last `PING` was sent.
+    answered: bool,
     /// Before the next attempt to connect.
     pause: Duration,
 }
@@ -297,6 +300,7 @@ mod tests {
     use super::*;
     use crate::connection::commands::{Access, Expect};
     use crate::options::Secret;
+    use redis::Value;
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
     use tokio::runtime::Handle;
@@ -332,6 +336,21 @@ mod tests {
     fn let_in(client: &mut TcpStream, more: &str) -> std::io::Result<()> {
         let set_up = received(client)?;
         client.write_all(welcome(&set_up, more).as_bytes())
+    }
+
+    /// Lets a client in, and answers its commands until it leaves.
+    fn serve(client: &mut TcpStream) -> std::io::Result<()> {
+        let_in(client, "")?;
+        loop {
+            let commands = received(client)?;
+            if commands.is_empty() {
+                return Ok(());
+            }
+            let pongs = commands.matches("PING").count();
+            let gets = commands.matches("GET").count();
+            client.write_all("+PONG\r\n".repeat(pongs).as_bytes())?;
+            client.write_all("$1\r\nx\r\n".repeat(gets).as_bytes())?;
+        }
     }
 
     /// Lets a client in, and answers the first command with `head`, and then `text` over and over.
@@ -430,6 +449,61 @@ mod tests {
         let end = timeout(ENOUGH, connection.close()).await;
         assert!(end.is_ok());
         assert!(server.join().expect("no panic").is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_reply_that_swallows_pongs_is_waited_for_no_longer_than_silence() {
+        let (listener, mut options) = listen();
+        std::thread::spawn(move || -> std::io::Result<()> {
+            let (mut client, _) = listener.accept()?;
+            let_in(&mut client, "")?;
+            received(&mut client)?;
+            client.write_all(b"$1000\r\n")?;
+            while received(&mut client).is_ok_and(|text| text.contains("PING")) {
+                client.write_all(b"+PONG\r\n")?;
+            }
+            serve(&mut listener.accept()?.0)
+        });
+        options.command_timeout = ENOUGH;
+        let connection = Connection::open(&Handle::current(), options);
+        let get: [&[u8]; 2] = [b"GET", b"k"];
+        let reply = connection
+            .ask(Access::Read, Expect::Text, Some(1), &get)
+            .await;
+        assert_eq!(reply.ok(), Some(Value::BulkString(b"x".to_vec())));
+        assert!(timeout(ENOUGH, connection.close()).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_server_that_answers_only_pings_and_one_too_few_is_given_up() {
+        let (listener, mut options) = listen();
+        std::thread::spawn(move || -> std::io::Result<()> {
+            // From here on, commands are sent one by one, each when all that was sent before is answered.
+            let (mut client, _) = listener.accept()?;
+            let_in(&mut client, "")?;
+            received(&mut client)?;
+            drop(client);
+            let (mut client, _) = listener.accept()?;
+            let_in(&mut client, "")?;
+            received(&mut client)?;
+            client.write_all(b"+PONG\r\n")?;
+            received(&mut client)?;
+            // The PING behind the GET goes without an answer.
+            received(&mut client)?;
+            client.write_all(b"_\r\n")?;
+            while received(&mut client).is_ok_and(|text| text.contains("PING")) {
+                client.write_all(b"+PONG\r\n")?;
+            }
+            serve(&mut listener.accept()?.0)
+        });
+        options.command_timeout = ENOUGH;
+        let connection = Connection::open(&Handle::current(), options);
+        let get: [&[u8]; 2] = [b"GET", b"k"];
+        for expected in [Value::Nil, Value::BulkString(b"x".to_vec())] {
+            let reply = connection.ask(Access::Read, Expect::Text, Some(1), &get);
+            assert_eq!(reply.await.ok(), Some(expected));
+        }
+        assert!(timeout(ENOUGH, connection.close()).await.is_ok());
     }
 
     #[tokio::test]
@@ -532,19 +606,7 @@ mod tests {
         // Ends with the process: it accepts for as long as it is connected to.
         std::thread::spawn(move || {
             for mut client in listener.incoming().flatten() {
-                std::thread::spawn(move || -> std::io::Result<()> {
-                    let_in(&mut client, "")?;
-                    loop {
-                        let commands = received(&mut client)?;
-                        if commands.is_empty() {
-                            return Ok(());
-                        }
-                        let pongs = commands.matches("PING").count();
-                        let gets = commands.matches("GET").count();
-                        client.write_all("+PONG\r\n".repeat(pongs).as_bytes())?;
-                        client.write_all("$1\r\nx\r\n".repeat(gets).as_bytes())?;
-                    }
-                });
+                std::thread::spawn(move || serve(&mut client));
             }
         });
         let connection = Connection::open(&Handle::current(), options);

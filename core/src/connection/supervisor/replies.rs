@@ -38,6 +38,7 @@ impl Supervisor {
         }
         self.window.prove();
         self.replied = heard;
+        self.answered |= !matches!(sent.asked, Asked::Ping);
         sent.come += 1;
         let Some(answered) = self.in_flight.pop_answered() else {
             return Ok(());
