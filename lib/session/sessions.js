@@ -310,7 +310,7 @@ class Sessions {
   #refuses(name, sid, callback) {
     if (typeof sid === 'string' && this.#gate.isOpen) return false;
     let error = this.#gate.hindrance(name);
-    if (typeof sid !== 'string') error ??= wrongType(`${name}: the session id`, 'a string', sid);
+    if (typeof sid !== 'string') error ??= wrongType(`${name}: the session id`, 'a string or a number', sid);
     if (error === undefined) return false;
     nextTick(callback, error, null);
     return true;
