@@ -1,33 +1,42 @@
 'use strict';
 
-// Preloaded into express-session's own tests: puts this package's store in the place of MemoryStore.
+// Preloaded into the own tests of express-session or @fastify/session: puts this package's store in the place of their
+// memory stores.
 
+const fs = require('node:fs');
 const Module = require('node:module');
 const path = require('node:path');
 
 const load = Module._load;
-/** The copy of express-session under test. */
-const folder = path.resolve(process.env.EXPRESS_SESSION);
+/** The copy of the package under test. */
+const folder = path.resolve(process.env.SESSION_PACKAGE);
+/** The memory stores of express-session, of @fastify/session, and of the latter's tests. */
+const MEMORY_STORES = ['session/memory', 'lib/store', 'test/TestStore'].map((name) =>
+  path.join(folder, name),
+);
 
 const part = (name) => require(path.join(folder, 'session', name));
 
 let count = 0;
 let MemoryStore;
 
-Module._load = function loadReplaced(request, ...rest) {
-  if (request === './session/memory') {
+Module._load = function loadReplaced(request, parent, ...rest) {
+  if (request.startsWith('.') && parent?.path && MEMORY_STORES.includes(path.resolve(parent.path, request))) {
     MemoryStore ??= makeStore();
     return MemoryStore;
   }
   // The store builds on the copy under test, which is not complete yet when it asks for its MemoryStore.
-  if (request === 'express-session')
+  if (request === 'express-session' && fs.existsSync(path.join(folder, 'session')))
     return { Store: part('store.js'), Cookie: part('cookie.js'), Session: part('session.js') };
-  return load.call(this, request, ...rest);
+  return load.call(this, request, parent, ...rest);
 };
 
 function makeStore() {
   const { RedisStore } = require('../..');
   return class extends RedisStore {
+    static Store = this;
+    static MemoryStore = this;
+
     constructor() {
       super({ url: process.env.REDIS_URL, prefix: `store-${process.pid}-${count++}:` });
     }
