@@ -126,7 +126,7 @@ impl Sentinels {
     }
 
     /// Resolves when the sentinels name another primary than this one.
-    pub(super) async fn moved(self, primary: Node) -> Failure {
+    pub(super) async fn primary_changed(self, primary: Node) -> Failure {
         loop {
             sleep(WATCH).await;
             if let Ok(now) = self.primary().await
