@@ -117,7 +117,7 @@ impl Link {
             .into_inner()
             .half
             .unsplit(self.writer)
-            .forget_unsent();
+            .discard_unsent();
     }
 
     pub(super) fn deafness(&self) -> Option<&str> {
