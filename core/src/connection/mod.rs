@@ -1,7 +1,7 @@
 //! A connection to Redis that outlives every loss of its socket.
 //!
-//! [`Connection`] is the [`handle`]: it accepts commands, and answers each exactly once, by its deadline. Behind it, one
-//! [`supervisor`] owns the socket: it connects, serves and reconnects.
+//! [`Connection`] is the [`handle`]: it accepts commands, and answers each exactly once, by its deadline. Behind it,
+//! one [`supervisor`] owns the socket: it connects, serves and reconnects.
 //!
 //! - [`commands`]: commands, encoded; [`job`]: commands with their reply handler and deadline; [`codec`]: decodes
 //!   replies.
