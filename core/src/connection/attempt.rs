@@ -1,4 +1,4 @@
-//! One attempt to connect: from the options to a connection on which we are known.
+//! One attempt to connect: resolves the server, opens a link and completes the handshake.
 
 use super::failure::Failure;
 use super::handshake::Greeting;
@@ -12,61 +12,62 @@ use std::pin::pin;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
-/// After so long without an end, an attempt counts as hanging. It bounds how long a network that is well again goes
-/// unnoticed: less than a second, connecting included.
+/// The time after which an attempt counts as hanging. It bounds how long a recovered network goes unnoticed: less than
+/// a second, connecting included.
 const HANGING: Duration = Duration::from_millis(750);
-/// What those have that join it, so that there are never more than two of them: whoever answers at all, but
-/// slowly, has the first attempt's whole time.
-const JOINED: Duration = HANGING.saturating_mul(2);
+/// The timeout of an additional attempt, so that there are never more than two of them. A server that answers slowly
+/// has the whole time of the first attempt.
+const ADDITIONAL: Duration = HANGING.saturating_mul(2);
 
-/// The connection, and the server that it leads to.
+/// The link and the address of its server.
 type Outcome = Result<(Link, Address), Failure>;
 
-/// What one attempt to connect needs, and gives back for the next.
+/// The state of one attempt to connect, which returns it for the next one.
 #[derive(Clone)]
 pub(super) struct Connector {
     pub(super) options: ConnectionOptions,
     pub(super) tls: Option<tls::Client>,
     pub(super) sentinels: Option<Sentinels>,
     pub(super) credentials: Option<Credentials>,
-    /// What the server let us say last.
+    /// The handshake that the server accepted last.
     pub(super) greeting: Greeting,
 }
 
 impl Connector {
-    /// An attempt that hangs is joined by others, and the first one that ends counts: a network that lost the
-    /// first one's bytes may be well again long before `limit`.
+    /// Connects within `limit`. While an attempt hangs, starts additional ones, and returns the first result: a network
+    /// that lost the bytes of the first attempt may have recovered long before `limit`.
     pub(super) async fn connect(self, limit: Duration) -> (Self, Outcome) {
-        let end = Instant::now() + limit;
+        let deadline = Instant::now() + limit;
         let mut first = pin!(self.clone().attempt(limit));
-        let mut others = FuturesUnordered::new();
+        let mut additional = FuturesUnordered::new();
         loop {
             tokio::select! {
                 (connector, outcome) = &mut first => {
-                    return (connector, outcome.unwrap_or_else(|| Err(self.silent(limit))));
+                    return (connector, outcome.unwrap_or_else(|| Err(self.timed_out(limit))));
                 }
-                Some((connector, Some(outcome))) = others.next() => return (connector, outcome),
+                Some((connector, Some(outcome))) = additional.next() => return (connector, outcome),
                 () = sleep(HANGING) => {}
             }
-            let left = end.saturating_duration_since(Instant::now());
-            if left > HANGING && !self.awaits_name() {
-                others.push(self.clone().attempt(left.min(JOINED)));
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left > HANGING && !self.awaits_dns() {
+                additional.push(self.clone().attempt(left.min(ADDITIONAL)));
             }
         }
     }
 
-    /// `None` when it has no end in time.
+    /// Makes one attempt; `None` if it does not end within `limit`.
     async fn attempt(mut self, limit: Duration) -> (Self, Option<Outcome>) {
         let outcome = timeout(limit, self.establish()).await.ok();
         (self, outcome)
     }
 
-    fn silent(&self, limit: Duration) -> Failure {
+    /// Returns the failure of an attempt that did not end within `limit`.
+    fn timed_out(&self, limit: Duration) -> Failure {
         let limit = limit.as_millis();
-        if self.awaits_name() {
+        if self.awaits_dns() {
             return Failure::lost(format!("its name was not resolved within {limit} ms"));
         }
-        // Redis waits for the rest of what it does not understand.
+        // Redis takes a TLS handshake for the beginning of a command, and waits for the rest.
         let hint = match self.options.tls {
             Some(_) => " (does it speak TLS on this port?)",
             None => "",
@@ -74,14 +75,14 @@ impl Connector {
         Failure::silent(format!("no answer within {limit} ms{hint}"))
     }
 
-    /// A further attempt would only wait for the same.
-    fn awaits_name(&self) -> bool {
-        matches!(&self.options.address, Address::Tcp { host, .. } if dns::is_sought(host))
+    /// Returns true while the host name is being resolved: an additional attempt would only wait for the same lookup.
+    fn awaits_dns(&self) -> bool {
+        matches!(&self.options.address, Address::Tcp { host, .. } if dns::is_resolving(host))
     }
 
     async fn establish(&mut self) -> Outcome {
         if let (Some(settings), None) = (&self.options.tls, &self.tls) {
-            self.tls = Some(client(settings.clone()).await?);
+            self.tls = Some(tls_client(settings.clone()).await?);
         }
         let address = self.resolve().await?;
         let link = handshake::establish(
@@ -91,16 +92,16 @@ impl Connector {
             self.credentials.as_ref(),
             &mut self.greeting,
         );
-        // A primary that hangs while its sentinels make another one is not to be waited for.
+        // The sentinels may promote another server while this one hangs.
         let link = tokio::select! {
-            link = link => link.map_err(|failure| self.located(failure, &address))?,
+            link = link => link.map_err(|failure| self.with_address(failure, &address))?,
             failure = moved(self.sentinels.as_ref(), &address) => return Err(failure),
         };
         Ok((link, address))
     }
 
-    /// A failure with the server's address, where that is not what the options say.
-    fn located(&self, failure: Failure, address: &Address) -> Failure {
+    /// Adds the server's address to a failure, where the options do not contain it.
+    fn with_address(&self, failure: Failure, address: &Address) -> Failure {
         match (&self.options.address, address) {
             (Address::Sentinel(_), Address::Tcp { host, port }) => {
                 let (host, port) = (host.clone(), *port);
@@ -110,7 +111,7 @@ impl Connector {
         }
     }
 
-    /// The server to connect to.
+    /// Returns the address to connect to: with sentinels, that of the primary.
     async fn resolve(&mut self) -> Result<Address, Failure> {
         let Address::Sentinel(options) = &self.options.address else {
             return Ok(self.options.address.clone());
@@ -119,7 +120,7 @@ impl Connector {
             Some(sentinels) => sentinels,
             none => {
                 let tls = match &options.tls {
-                    Some(settings) => Some(client(settings.clone()).await?),
+                    Some(settings) => Some(tls_client(settings.clone()).await?),
                     None => None,
                 };
                 none.insert(Sentinels::new(options.clone(), tls))
@@ -133,7 +134,7 @@ impl Connector {
     }
 }
 
-/// Resolves when sentinels name another primary than this; never, where there are none.
+/// Resolves when the sentinels name another primary than `address`; never without sentinels.
 pub(super) async fn moved(sentinels: Option<&Sentinels>, address: &Address) -> Failure {
     match (sentinels, address) {
         (Some(sentinels), Address::Tcp { host, port }) => {
@@ -141,14 +142,14 @@ pub(super) async fn moved(sentinels: Option<&Sentinels>, address: &Address) -> F
                 host: host.clone(),
                 port: *port,
             };
-            sentinels.clone().moved(primary).await
+            sentinels.clone().primary_changed(primary).await
         }
         _ => std::future::pending().await,
     }
 }
 
-/// TLS, ready to be used. Reading the system's roots blocks, so it is not done on the runtime's thread.
-async fn client(settings: TlsOptions) -> Result<tls::Client, Failure> {
+/// Sets up TLS. Reading the system's roots blocks, so it has a thread of its own.
+async fn tls_client(settings: TlsOptions) -> Result<tls::Client, Failure> {
     match blocking::run(move || tls::Client::new(&settings)).await {
         Ok(client) => client.map_err(Failure::refused),
         Err(error) => Err(Failure::lost(format!("TLS could not be set up: {error}"))),

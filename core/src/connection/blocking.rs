@@ -1,18 +1,18 @@
-//! Work that blocks a thread: name lookups, and reading the system's certificates.
+//! Runs work that blocks a thread: DNS lookups, and reading the system's certificates.
 //!
-//! Each piece of work has a thread of its own. A thread that cannot be started, such as under a limit on processes, is
-//! an error of that piece of work alone: tokio's own pool panics then.
+//! Each call has a thread of its own. If a thread cannot be started, for instance under a limit on processes, only that
+//! call fails; tokio's own pool would panic.
 
 use std::io;
 use std::thread::Builder;
 use tokio::sync::{Semaphore, oneshot};
 
-/// Such as those of a large cluster, when nobody answers for them.
-const MOST_THREADS: usize = 128;
+/// The most threads at a time. A large cluster whose DNS server does not answer needs many.
+const MAX_THREADS: usize = 128;
 
-static PERMITS: Semaphore = Semaphore::const_new(MOST_THREADS);
+static PERMITS: Semaphore = Semaphore::const_new(MAX_THREADS);
 
-/// Runs `work` on a thread of its own.
+/// Runs `work` on a thread of its own, and returns its result.
 pub(super) async fn run<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {
@@ -37,20 +37,20 @@ mod tests {
     use tokio::time::timeout;
 
     #[tokio::test]
-    async fn slow_lookups_do_not_delay_others() {
+    async fn run_is_not_delayed_by_hanging_work() {
         let mut hanging = Vec::new();
-        for _ in 1..MOST_THREADS / 2 {
+        for _ in 1..MAX_THREADS / 2 {
             let (end, ended) = channel::<()>();
             tokio::spawn(run(move || ended.recv()));
             hanging.push(end);
         }
         tokio::task::yield_now().await;
-        let answer = timeout(Duration::from_secs(10), run(|| 5)).await;
-        assert!(matches!(answer, Ok(Ok(5))));
+        let result = timeout(Duration::from_secs(10), run(|| 5)).await;
+        assert!(matches!(result, Ok(Ok(5))));
     }
 
     #[tokio::test]
-    async fn a_panic_is_an_error() {
+    async fn run_fails_when_the_work_panics() {
         assert!(run(|| panic!("expected by this test")).await.is_err());
     }
 }

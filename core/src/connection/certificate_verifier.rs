@@ -1,8 +1,8 @@
-//! Whether a server is the one that is meant, decided as Node does it.
+//! Verifies server certificates as Node does.
 //!
-//! webpki is stricter than Node in two points that certificates made for a company's own use run into: it takes no
-//! certificate of an authority for that of a server, not even a self-signed one that the app itself has given as
-//! `ca`; and it knows a server by its `subjectAltName` alone.
+//! webpki is stricter than Node in two points that affect certificates made for internal use: it rejects a CA
+//! certificate as a server's certificate, even a self-signed one that the app passed as `ca`; and it matches host names
+//! against `subjectAltName` only, never against the common name.
 
 use std::sync::Arc;
 use tokio_rustls::rustls::client::danger::{
@@ -18,17 +18,18 @@ use tokio_rustls::rustls::{
     CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
 };
 
-/// Those whom a server may be certified by.
+/// The trust anchors: CAs that a server's certificate may be signed by.
 #[derive(Debug)]
 pub(super) struct Roots {
     pub(super) store: RootCertStore,
-    /// The certificates that the app gave.
-    pub(super) given: Vec<CertificateDer<'static>>,
+    /// The certificates that the app passed as `ca`.
+    pub(super) own: Vec<CertificateDer<'static>>,
 }
 
+/// A certificate verifier with Node's rules.
 #[derive(Debug)]
 pub(super) struct Verifier {
-    /// `None` for `rejectUnauthorized: false`: encrypted, but to whoever answers.
+    /// `None` for `rejectUnauthorized: false`: encrypts, but accepts every certificate.
     pub(super) roots: Option<Roots>,
     pub(super) provider: Arc<CryptoProvider>,
 }
@@ -47,23 +48,23 @@ impl ServerCertVerifier for Verifier {
         };
         let certificate = ParsedCertificate::try_from(end_entity)?;
         let algorithms = self.provider.signature_verification_algorithms.all;
-        let signed = verify_server_cert_signed_by_trust_anchor(
+        let result = verify_server_cert_signed_by_trust_anchor(
             &certificate,
             &roots.store,
             intermediates,
             now,
             algorithms,
         );
-        match signed {
-            // What webpki looks at before, its time, is in order.
+        match result {
+            // webpki checks the validity period before this, so the certificate has not expired.
             Err(error)
-                if objection(&error) == Some(&webpki::Error::CaUsedAsEndEntity)
-                    && roots.given.contains(end_entity) => {}
-            signed => signed?,
+                if webpki_error(&error) == Some(&webpki::Error::CaUsedAsEndEntity)
+                    && roots.own.contains(end_entity) => {}
+            result => result?,
         }
         match verify_server_name(&certificate, server_name) {
-            Err(_) if has_common_name(end_entity, server_name) => {}
-            named => named?,
+            Err(_) if common_name_matches(end_entity, server_name) => {}
+            result => result?,
         }
         Ok(ServerCertVerified::assertion())
     }
@@ -101,16 +102,17 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// Why webpki does not accept a certificate, where rustls has no word of its own for it.
-pub(super) fn objection(error: &Error) -> Option<&webpki::Error> {
+/// Returns webpki's reason for rejecting a certificate, where rustls has no error of its own for it.
+pub(super) fn webpki_error(error: &Error) -> Option<&webpki::Error> {
     match error {
         Error::InvalidCertificate(CertificateError::Other(other)) => other.0.downcast_ref(),
         _ => None,
     }
 }
 
-/// Whether a certificate that has no names of hosts beside is for a host by its subject's common name.
-fn has_common_name(certificate: &CertificateDer<'_>, server_name: &ServerName<'_>) -> bool {
+/// Returns true if the subject's common name matches the host, and the certificate has no DNS names in
+/// `subjectAltName`.
+fn common_name_matches(certificate: &CertificateDer<'_>, server_name: &ServerName<'_>) -> bool {
     let (ServerName::DnsName(host), Ok(certificate)) =
         (server_name, webpki::EndEntityCert::try_from(certificate))
     else {
@@ -118,11 +120,11 @@ fn has_common_name(certificate: &CertificateDer<'_>, server_name: &ServerName<'_
     };
     let host = host.as_ref().trim_end_matches('.');
     certificate.valid_dns_names().next().is_none()
-        && common_names(certificate.subject()).any(|name| is_for(name, host))
+        && common_names(certificate.subject()).any(|name| name_matches(name, host))
 }
 
-/// Whether a name, which may begin with `*.` in the place of a label, is that of a host.
-fn is_for(name: &str, host: &str) -> bool {
+/// Returns true if a name matches a host. A leading `*.` stands for exactly one label.
+fn name_matches(name: &str, host: &str) -> bool {
     match name.strip_prefix("*.") {
         Some(domain) => host.split_once('.').is_some_and(|(label, rest)| {
             !label.is_empty() && domain.contains('.') && rest.eq_ignore_ascii_case(domain)
@@ -134,11 +136,12 @@ fn is_for(name: &str, host: &str) -> bool {
 const SET: u8 = 0x31;
 const SEQUENCE: u8 = 0x30;
 const OBJECT_IDENTIFIER: u8 = 0x06;
-const TEXTS: [u8; 3] = [0x0c, 0x13, 0x16];
-/// 2.5.4.3
+/// UTF8String, PrintableString and IA5String.
+const STRING_TAGS: [u8; 3] = [0x0c, 0x13, 0x16];
+/// The OID of `commonName`, 2.5.4.3.
 const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
 
-/// The common names in a subject: a sequence of sets of pairs of type and value, in DER.
+/// Returns the common names in a subject: a DER sequence of sets of type and value pairs.
 fn common_names(subject: &[u8]) -> impl Iterator<Item = &str> {
     let sets = elements(subject).filter(|(tag, _)| *tag == SET);
     let pairs = sets
@@ -148,16 +151,16 @@ fn common_names(subject: &[u8]) -> impl Iterator<Item = &str> {
         let mut parts = elements(pair);
         let is_name = parts.next() == Some((OBJECT_IDENTIFIER, COMMON_NAME));
         let (tag, value) = parts.next()?;
-        (is_name && TEXTS.contains(&tag)).then_some(std::str::from_utf8(value).ok()?)
+        (is_name && STRING_TAGS.contains(&tag)).then_some(std::str::from_utf8(value).ok()?)
     })
 }
 
-/// The elements of a sequence in DER, by tag and content, as far as they can be read.
+/// Iterates over the elements of a DER sequence, as tag and content. Ends at the first malformed element.
 fn elements(mut bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     std::iter::from_fn(move || {
         let (&[tag, length], mut rest) = bytes.split_first_chunk()?;
         let length = match length {
-            // None is longer than two bytes can say.
+            // A length needs at most two bytes here.
             0x81 => usize::from(*rest.split_off_first()?),
             0x82 => usize::from(u16::from_be_bytes([
                 *rest.split_off_first()?,
@@ -191,7 +194,7 @@ mod tests {
         bytes
     }
 
-    fn named(kind: &[u8], tag: u8, text: &str) -> Vec<u8> {
+    fn attribute(kind: &[u8], tag: u8, text: &str) -> Vec<u8> {
         let pair = [
             element(OBJECT_IDENTIFIER, kind),
             element(tag, text.as_bytes()),
@@ -201,20 +204,20 @@ mod tests {
     }
 
     #[test]
-    fn the_common_names_of_a_subject_are_read() {
+    fn common_names_returns_those_of_the_subject_even_if_it_is_truncated() {
         let long = "n".repeat(300);
         let subject = [
-            named(&[0x55, 0x04, 0x0a], 0x0c, "an organization"),
-            named(COMMON_NAME, 0x0c, "a.example"),
-            named(COMMON_NAME, 0x13, &"m".repeat(200)),
-            named(COMMON_NAME, 0x16, &long),
+            attribute(&[0x55, 0x04, 0x0a], 0x0c, "an organization"),
+            attribute(COMMON_NAME, 0x0c, "a.example"),
+            attribute(COMMON_NAME, 0x13, &"m".repeat(200)),
+            attribute(COMMON_NAME, 0x16, &long),
             // In UTF-16.
-            named(COMMON_NAME, 0x1e, "\0x"),
+            attribute(COMMON_NAME, 0x1e, "\0x"),
         ]
         .concat();
         let names: Vec<_> = common_names(&subject).collect();
         assert_eq!(names, ["a.example", &"m".repeat(200), &long]);
-        // A damaged one is read as far as it goes.
+        // A truncated subject is read up to the first malformed element.
         for end in 0..subject.len() {
             assert!(common_names(&subject[..end]).count() <= 3);
         }
@@ -222,10 +225,10 @@ mod tests {
     }
 
     #[test]
-    fn names_may_have_a_star_in_the_place_of_a_label() {
-        assert!(is_for("Redis.example", "redis.Example"));
-        assert!(!is_for("redis.example", "x.redis.example"));
-        assert!(is_for("*.redis.example", "a.redis.example"));
+    fn name_matches_accepts_a_wildcard_for_exactly_one_label() {
+        assert!(name_matches("Redis.example", "redis.Example"));
+        assert!(!name_matches("redis.example", "x.redis.example"));
+        assert!(name_matches("*.redis.example", "a.redis.example"));
         for (name, host) in [
             ("*.redis.example", "redis.example"),
             ("*.redis.example", "a.b.redis.example"),
@@ -234,7 +237,7 @@ mod tests {
             ("*", "redis"),
             ("", "redis"),
         ] {
-            assert!(!is_for(name, host), "{name} {host}");
+            assert!(!name_matches(name, host), "{name} {host}");
         }
     }
 }

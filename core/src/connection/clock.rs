@@ -1,7 +1,7 @@
 //! Running time: the system's monotonic time without the periods in which this process did not run.
 //!
 //! A process may be stopped (SIGSTOP, a frozen container) while replies wait in its sockets. That time must not
-//! count against an operation, so deadlines are in running time. A stop is noticed by a timer that fires late.
+//! count against an operation, so deadlines are in running time. A timer that fires late reveals a stop.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,17 +9,19 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The longest sleep while an operation is in flight: that much of a stop may go unnoticed.
-const PULSE: Duration = Duration::from_millis(250);
-/// A timer that fires later than this fired after a stop. Less is a busy machine, or a server that floods us.
+/// The longest sleep while an operation is in flight: that much of a stop may go unrecorded.
+const MAX_SLEEP: Duration = Duration::from_millis(250);
+/// A timer that fires later than this fired after a stop. A smaller delay comes from a busy machine, or from a server
+/// that floods this process.
 const LATE: Duration = Duration::from_secs(1);
-/// The timers that notice the same stop fire within this time.
-const TOGETHER: Duration = Duration::from_millis(100);
+/// Timers that detect the same stop fire within this time of each other.
+const SAME_STOP: Duration = Duration::from_millis(100);
 
 static STOPPED_MICROS: AtomicU64 = AtomicU64::new(0);
-/// The last stop that was noticed. Several timers may notice the same one.
+/// The last stop that was detected. Several timers may detect the same one.
 static LAST_STOP: Mutex<Option<(Instant, Instant)>> = Mutex::new(None);
 
+/// Returns the total time of all stops.
 fn stopped() -> Duration {
     Duration::from_micros(STOPPED_MICROS.load(Ordering::Relaxed))
 }
@@ -34,43 +36,43 @@ pub(crate) fn running(system: Instant) -> Instant {
     system.checked_sub(stopped()).unwrap_or(system)
 }
 
-/// Converts a running time into the system time at which it is reached, unless the process is stopped before.
+/// Converts a running time into the system time at which it is reached, if the process is not stopped until then.
 pub(crate) fn system(running: Instant) -> Instant {
     running + stopped()
 }
 
-/// Returns the system time at which to look again whether `deadline` has passed: not before now, since a timer for the
-/// past would seem to fire late.
+/// Returns the system time at which to check `deadline` again: not before now, since a timer set in the past would seem
+/// to fire late.
 pub(crate) fn wake(deadline: Instant) -> Instant {
     let now = Instant::now();
-    system(deadline).clamp(now, now + PULSE)
+    system(deadline).clamp(now, now + MAX_SLEEP)
 }
 
-/// Takes note of a wake-up that was due at the system time `expected`. Returns true if the process was stopped.
+/// Records a wake-up that was due at the system time `expected`. Returns true if the process was stopped.
 pub(crate) fn note_wake(expected: Instant) -> bool {
     let now = Instant::now();
     if now < expected + LATE {
         return false;
     }
     let mut last = LAST_STOP.lock().unwrap_or_else(PoisonError::into_inner);
-    let (stop, unnoticed) = extend(*last, expected, now);
+    let (stop, unrecorded) = extend(*last, expected, now);
     *last = Some(stop);
-    STOPPED_MICROS.fetch_add(unnoticed.as_micros() as u64, Ordering::Relaxed);
+    STOPPED_MICROS.fetch_add(unrecorded.as_micros() as u64, Ordering::Relaxed);
     true
 }
 
-/// Returns the stop that ended with a wake-up, and the part of it that was not noticed before.
+/// Returns the stop that ended with a wake-up, and the part of it that was not recorded before.
 fn extend(
     last: Option<(Instant, Instant)>,
     expected: Instant,
     now: Instant,
 ) -> ((Instant, Instant), Duration) {
     match last {
-        // Another timer of the same stop.
-        Some((begin, end)) if now < end + TOGETHER => {
-            let earlier = begin.saturating_duration_since(expected);
-            let later = now.saturating_duration_since(end);
-            ((begin.min(expected), now.max(end)), earlier + later)
+        // Another timer has recorded the same stop.
+        Some((start, end)) if now < end + SAME_STOP => {
+            let before = start.saturating_duration_since(expected);
+            let after = now.saturating_duration_since(end);
+            ((start.min(expected), now.max(end)), before + after)
         }
         Some((_, end)) => ((expected.max(end), now), now - expected.max(end)),
         None => ((expected, now), now - expected),
@@ -99,32 +101,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stop_that_several_timers_notice_counts_once() {
-        let begin = Instant::now();
-        let at = |ms| begin + Duration::from_millis(ms);
+    fn extend_counts_a_stop_once_when_several_timers_detect_it() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
         let ms = Duration::from_millis;
-        let (stop, unnoticed) = extend(None, at(4000), at(9000));
-        assert_eq!(unnoticed, ms(5000));
-        let (stop, unnoticed) = extend(Some(stop), at(2000), at(9001));
-        assert_eq!(unnoticed, ms(2001));
-        let (stop, unnoticed) = extend(Some(stop), at(3000), at(9002));
-        assert_eq!((stop, unnoticed), ((at(2000), at(9002)), ms(1)));
-        let (stop, unnoticed) = extend(Some(stop), at(20_000), at(21_000));
-        assert_eq!((stop, unnoticed), ((at(20_000), at(21_000)), ms(1000)));
+        let (stop, unrecorded) = extend(None, at(4000), at(9000));
+        assert_eq!(unrecorded, ms(5000));
+        let (stop, unrecorded) = extend(Some(stop), at(2000), at(9001));
+        assert_eq!(unrecorded, ms(2001));
+        let (stop, unrecorded) = extend(Some(stop), at(3000), at(9002));
+        assert_eq!((stop, unrecorded), ((at(2000), at(9002)), ms(1)));
+        let (stop, unrecorded) = extend(Some(stop), at(20_000), at(21_000));
+        assert_eq!((stop, unrecorded), ((at(20_000), at(21_000)), ms(1000)));
     }
 
     #[tokio::test]
-    async fn a_late_timer_moves_deadlines() {
+    async fn timeout_at_moves_the_deadline_when_the_process_was_stopped() {
         let deadline = now() + Duration::from_millis(200);
         let sleep = timeout_at(deadline, std::future::pending::<()>());
         let stop = async {
-            // The thread runs nothing else meanwhile.
+            // Blocks the thread, which runs nothing else in this time.
             std::thread::sleep(Duration::from_millis(1500));
         };
-        let begin = Instant::now();
+        let start = Instant::now();
         let (ended, ()) = tokio::join!(sleep, stop);
         assert!(ended.is_none());
-        assert!(begin.elapsed() >= Duration::from_millis(1500));
+        assert!(start.elapsed() >= Duration::from_millis(1500));
         assert!(now() + Duration::from_secs(1) < Instant::now());
     }
 }

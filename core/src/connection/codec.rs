@@ -1,80 +1,83 @@
-//! From bytes to replies.
+//! Decodes RESP replies.
 //!
-//! The redis crate's codec reads all of the protocol, at a price that shows when replies come by the hundred
-//! thousand. Nearly all that a session store gets is bulk strings, integers, `OK` and nil, and arrays of these
-//! from `SCAN`: those are read here as soon as they are whole, everything else is left to it.
+//! The redis crate's codec decodes the whole protocol, at a cost that shows at hundreds of thousands of replies. Nearly
+//! all replies to a session store are bulk strings, integers, `OK`, nil, and arrays of these from `SCAN`: this module
+//! decodes them itself, and leaves everything else to the general codec.
 
 use redis::{ErrorKind, RedisError, Value, ValueCodec};
 use tokio_util::bytes::{Buf, BytesMut};
 use tokio_util::codec::Decoder;
 
-/// The digits of a length or an integer, its sign and the line's end are no longer than this.
-const LONGEST_LINE: usize = 24;
-/// Redis quotes 128 bytes of what it was asked; scripts and modules have words of their own.
-const LONGEST_REFUSAL: usize = 64 * 1024;
-/// Redis's own bound on bulk strings, unless it is configured otherwise.
-const LONGEST_BULK: usize = 512 * 1024 * 1024;
-/// Room that is made at once for a reply that announces more: the announcement may be damaged. No more than that
-/// is kept for the next reply.
-const MOST_ROOM: usize = 1024 * 1024;
+/// The longest line of a length or an integer: type, sign, digits and line end.
+const MAX_LINE: usize = 24;
+/// The longest error reply. Redis quotes 128 bytes of a command; scripts and modules have longer messages.
+const MAX_ERROR: usize = 64 * 1024;
+/// The longest bulk string: Redis's default limit.
+const MAX_BULK: usize = 512 * 1024 * 1024;
+/// The most capacity reserved in advance for a reply: its announced length may be corrupt. It is also the most that is
+/// kept for the next reply.
+const MAX_RESERVE: usize = 1024 * 1024;
 
-/// Arrays within arrays: that of `SCAN` is one level deeper than its reply.
-const DEEPEST: usize = 2;
-/// Room for elements that is made at once, for the same reason. Of an array that has not come whole, no more are
-/// kept either: they may take many times the room of their bytes.
-const MOST_ELEMENTS: usize = 16 * 1024;
+/// The deepest nesting of arrays: the reply to `SCAN` contains an array.
+const MAX_DEPTH: usize = 2;
+/// The most elements reserved in advance, for the same reason. It also bounds the decoded elements of an incomplete
+/// array: they may take many times the memory of their bytes.
+const MAX_ELEMENTS: usize = 16 * 1024;
 
+/// The decoder of a link.
 #[derive(Default)]
 pub(super) struct Codec {
     general: ValueCodec,
-    /// The general codec has read a part of a reply, and keeps it.
-    is_midway: bool,
-    /// What there is of an array that has not come as a whole.
-    array: Option<Partial>,
+    /// True while the general codec holds a part of a reply.
+    is_in_general: bool,
+    /// The received part of an incomplete array.
+    array: Option<PartialArray>,
 }
 
-/// An array as far as it has come. Its bytes are kept until it is whole: the general codec may have to read
-/// them from the first.
+/// The received part of an array. Its bytes stay in the buffer until it is complete: the general codec may have to
+/// decode them from the start.
 #[derive(Default)]
-struct Partial {
-    /// The place of the next element.
-    at: usize,
-    /// The arrays that are not whole yet, the innermost last.
-    open: Vec<Open>,
-    /// How many elements have come.
-    come: usize,
-    /// The elements are too many to be kept: they are read when all of them have come.
-    is_count: bool,
+struct PartialArray {
+    /// The position of the next element in the buffer.
+    position: usize,
+    /// The incomplete arrays, the innermost last.
+    open: Vec<OpenArray>,
+    /// The number of elements received.
+    received: usize,
+    /// True if the elements are too many to be kept: they are only counted, and decoded once all have arrived.
+    only_counts: bool,
 }
 
-struct Open {
+struct OpenArray {
     values: Vec<Value>,
-    missing: usize,
+    remaining: usize,
 }
 
-impl Partial {
-    fn begin(&mut self, length: usize) {
-        let room = if self.is_count { 0 } else { length };
-        self.open.push(Open {
-            values: Vec::with_capacity(room.min(MOST_ELEMENTS)),
-            missing: length,
+impl PartialArray {
+    /// Opens an array of `length` elements.
+    fn open(&mut self, length: usize) {
+        let capacity = if self.only_counts { 0 } else { length };
+        self.open.push(OpenArray {
+            values: Vec::with_capacity(capacity.min(MAX_ELEMENTS)),
+            remaining: length,
         });
     }
 
-    fn add(&mut self, element: Element<'_>) {
+    /// Adds an element to the innermost array.
+    fn push(&mut self, element: Element<'_>) {
         if let Some(array) = self.open.last_mut() {
-            if !self.is_count {
+            if !self.only_counts {
                 array.values.push(element.value());
             }
-            array.missing = array.missing.saturating_sub(1);
-            self.come += 1;
+            array.remaining = array.remaining.saturating_sub(1);
+            self.received += 1;
         }
     }
 
-    /// What is kept until more comes.
-    fn kept(mut self) -> Option<Self> {
-        if self.come > MOST_ELEMENTS && !self.is_count {
-            self.is_count = true;
+    /// Returns the state to keep until more bytes arrive.
+    fn suspend(mut self) -> Option<Self> {
+        if self.received > MAX_ELEMENTS && !self.only_counts {
+            self.only_counts = true;
             for array in &mut self.open {
                 array.values = Vec::new();
             }
@@ -82,27 +85,28 @@ impl Partial {
         Some(self)
     }
 
-    /// Puts arrays that are whole where they belong; gives the outermost once it is.
+    /// Moves complete arrays into the arrays around them. Returns the outermost once it is complete.
     fn close(&mut self) -> Option<Value> {
-        while let Some(array) = self.open.pop_if(|array| array.missing == 0) {
+        while let Some(array) = self.open.pop_if(|array| array.remaining == 0) {
             let value = Value::Array(array.values);
             if self.open.is_empty() {
                 return Some(value);
             }
-            self.add(Element::Value(value));
+            self.push(Element::Value(value));
         }
         None
     }
 }
 
-enum Simple<T> {
-    /// A reply and its length in bytes.
-    Whole(T, usize),
-    /// One of this length, of which more is to come.
-    Begun(usize),
-    /// The line has not ended yet.
-    Unknown,
-    /// Something for the general codec.
+/// The result of parsing the start of the buffer.
+enum Parsed<T> {
+    /// A complete item, and its length in bytes.
+    Complete(T, usize),
+    /// An incomplete item, and the length that the buffer needs at least.
+    Incomplete(usize),
+    /// The first line is incomplete.
+    NeedsLine,
+    /// An item for the general codec.
     Other,
     /// No reply, though the general codec may take it for one, together with what follows.
     Damaged,
@@ -113,85 +117,85 @@ impl Decoder for Codec {
     type Error = RedisError;
 
     fn decode(&mut self, bytes: &mut BytesMut) -> Result<Option<Value>, RedisError> {
-        if !self.is_midway {
+        if !self.is_in_general {
             let reply = if bytes.first() == Some(&b'*') {
                 self.array(bytes)
             } else {
-                simple(bytes).map(Element::value)
+                parse_element(bytes).map(Element::value)
             };
             match reply {
-                Simple::Whole(value, length) => {
+                Parsed::Complete(value, length) => {
                     bytes.advance(length);
-                    if length > MOST_ROOM {
-                        give_back_room(bytes);
+                    if length > MAX_RESERVE {
+                        shrink(bytes);
                     }
                     return Ok(Some(value));
                 }
-                Simple::Begun(length) => {
-                    bytes.reserve((length - bytes.len()).min(MOST_ROOM));
+                Parsed::Incomplete(length) => {
+                    bytes.reserve((length - bytes.len()).min(MAX_RESERVE));
                     return Ok(None);
                 }
-                Simple::Unknown => return Ok(None),
-                Simple::Damaged => return Err((ErrorKind::Parse, "a line without an end").into()),
-                Simple::Other if bytes.first() == Some(&b'-') => return refusal(bytes),
-                Simple::Other => {}
+                Parsed::NeedsLine => return Ok(None),
+                Parsed::Damaged => return Err((ErrorKind::Parse, "a line without an end").into()),
+                Parsed::Other if bytes.first() == Some(&b'-') => return error_reply(bytes),
+                Parsed::Other => {}
             }
         }
         let value = self.general.decode(bytes)?;
-        self.is_midway = value.is_none();
+        self.is_in_general = value.is_none();
         Ok(value)
     }
 
     fn decode_eof(&mut self, bytes: &mut BytesMut) -> Result<Option<Value>, RedisError> {
-        // A part of a reply is of no use: what follows is that the connection is closed.
+        // Ignores an incomplete reply: the caller sees the closed connection next.
         self.decode(bytes)
     }
 }
 
 impl Codec {
-    /// Reads an array, as far as it has come.
-    fn array(&mut self, bytes: &[u8]) -> Simple<Value> {
+    /// Parses an array, as far as it has arrived.
+    fn array(&mut self, bytes: &[u8]) -> Parsed<Value> {
         let mut partial = self.array.take().unwrap_or_default();
         loop {
-            match simple(&bytes[partial.at..]) {
-                Simple::Whole(Element::Array(_), _) if partial.open.len() == DEEPEST => {
-                    return Simple::Other;
+            match parse_element(&bytes[partial.position..]) {
+                Parsed::Complete(Element::Array(_), _) if partial.open.len() == MAX_DEPTH => {
+                    return Parsed::Other;
                 }
-                Simple::Whole(element, size) => {
-                    partial.at += size;
+                Parsed::Complete(element, size) => {
+                    partial.position += size;
                     match element {
-                        Element::Array(length) => partial.begin(length),
-                        element => partial.add(element),
+                        Element::Array(length) => partial.open(length),
+                        element => partial.push(element),
                     }
                 }
-                Simple::Begun(size) => {
-                    let size = partial.at + size;
-                    self.array = partial.kept();
-                    return Simple::Begun(size);
+                Parsed::Incomplete(size) => {
+                    let size = partial.position + size;
+                    self.array = partial.suspend();
+                    return Parsed::Incomplete(size);
                 }
-                Simple::Unknown => {
-                    self.array = partial.kept();
-                    return Simple::Unknown;
+                Parsed::NeedsLine => {
+                    self.array = partial.suspend();
+                    return Parsed::NeedsLine;
                 }
-                Simple::Other => return Simple::Other,
-                Simple::Damaged => return Simple::Damaged,
+                Parsed::Other => return Parsed::Other,
+                Parsed::Damaged => return Parsed::Damaged,
             }
             if let Some(value) = partial.close() {
-                if partial.is_count {
-                    partial = Partial::default();
+                if partial.only_counts {
+                    partial = PartialArray::default();
                     continue;
                 }
-                return Simple::Whole(value, partial.at);
+                return Parsed::Complete(value, partial.position);
             }
         }
     }
 }
 
-/// Reads an error reply. It may quote what it was asked, cut off in the midst of a character, and the redis crate
-/// insists on UTF-8.
-fn refusal(bytes: &mut BytesMut) -> Result<Option<Value>, RedisError> {
+/// Decodes an error reply. It may quote a command, cut off in the middle of a character, and the redis crate requires
+/// UTF-8.
+fn error_reply(bytes: &mut BytesMut) -> Result<Option<Value>, RedisError> {
     let Some(end) = bytes.windows(2).position(|two| two == b"\r\n") else {
-        return if bytes.len() < LONGEST_REFUSAL {
+        return if bytes.len() < MAX_ERROR {
             Ok(None)
         } else {
             Err((ErrorKind::Parse, "an error reply without an end").into())
@@ -201,16 +205,16 @@ fn refusal(bytes: &mut BytesMut) -> Result<Option<Value>, RedisError> {
     redis::parse_redis_value(String::from_utf8_lossy(&line).as_bytes()).map(Some)
 }
 
-/// Leaves what has been read no more room than the rest needs.
-fn give_back_room(bytes: &mut BytesMut) {
+/// Reduces the buffer to the capacity that its unread bytes need.
+fn shrink(bytes: &mut BytesMut) {
     *bytes = BytesMut::from(&bytes[..]);
 }
 
-/// What a line begins, with what belongs to it.
+/// An element of the protocol that needs no general codec.
 enum Element<'a> {
     Value(Value),
-    Text(&'a [u8]),
-    /// So many elements follow.
+    Bulk(&'a [u8]),
+    /// The header of an array of this many elements.
     Array(usize),
 }
 
@@ -218,79 +222,81 @@ impl Element<'_> {
     fn value(self) -> Value {
         match self {
             Self::Value(value) => value,
-            Self::Text(text) => Value::BulkString(text.to_vec()),
-            // Read by those who look for arrays.
+            Self::Bulk(text) => Value::BulkString(text.to_vec()),
+            // Not reached: arrays have a path of their own.
             Self::Array(_) => Value::Array(Vec::new()),
         }
     }
 }
 
-impl<T> Simple<T> {
-    fn map<U>(self, change: impl FnOnce(T) -> U) -> Simple<U> {
+impl<T> Parsed<T> {
+    fn map<U>(self, change: impl FnOnce(T) -> U) -> Parsed<U> {
         match self {
-            Self::Whole(value, length) => Simple::Whole(change(value), length),
-            Self::Begun(length) => Simple::Begun(length),
-            Self::Unknown => Simple::Unknown,
-            Self::Other => Simple::Other,
-            Self::Damaged => Simple::Damaged,
+            Self::Complete(value, length) => Parsed::Complete(change(value), length),
+            Self::Incomplete(length) => Parsed::Incomplete(length),
+            Self::NeedsLine => Parsed::NeedsLine,
+            Self::Other => Parsed::Other,
+            Self::Damaged => Parsed::Damaged,
         }
     }
 }
 
-fn simple(bytes: &[u8]) -> Simple<Element<'_>> {
+/// Parses one element: a value, a bulk string or the header of an array.
+fn parse_element(bytes: &[u8]) -> Parsed<Element<'_>> {
     let Some(&kind) = bytes.first() else {
-        return Simple::Unknown;
+        return Parsed::NeedsLine;
     };
     if !matches!(kind, b'$' | b':' | b'+' | b'_' | b'*') {
-        return Simple::Other;
+        return Parsed::Other;
     }
     if kind == b'_' && bytes.get(1).is_some_and(|&byte| byte != b'\r') {
-        return Simple::Damaged;
+        return Parsed::Damaged;
     }
-    let line = &bytes[1..bytes.len().min(LONGEST_LINE)];
+    let line = &bytes[1..bytes.len().min(MAX_LINE)];
     let Some(end) = line.iter().position(|&byte| byte == b'\r') else {
-        // A longer line, or a damaged one, is the general codec's.
-        return if bytes.len() < LONGEST_LINE {
-            Simple::Unknown
+        // The general codec handles a longer line, or a malformed one.
+        return if bytes.len() < MAX_LINE {
+            Parsed::NeedsLine
         } else {
-            Simple::Other
+            Parsed::Other
         };
     };
-    // Behind the kind, the text and the line's end.
-    let begin = end + 3;
-    match bytes.get(begin - 1) {
-        None => return Simple::Unknown,
+    // After the type, the text and the line end.
+    let body = end + 3;
+    match bytes.get(body - 1) {
+        None => return Parsed::NeedsLine,
         Some(b'\n') => {}
-        Some(_) => return Simple::Damaged,
+        Some(_) => return Parsed::Damaged,
     }
     let text = &line[..end];
     let number = || std::str::from_utf8(text).ok()?.parse::<i64>().ok();
     let length = || number().and_then(|length| usize::try_from(length).ok());
-    let value = |value| Simple::Whole(Element::Value(value), begin);
+    let value = |value| Parsed::Complete(Element::Value(value), body);
     match (kind, text) {
         (b'_', b"") | (b'$', b"-1") => value(Value::Nil),
         (b'+', b"OK") => value(Value::Okay),
-        (b':', _) => number().map_or(Simple::Other, |number| value(Value::Int(number))),
+        (b':', _) => number().map_or(Parsed::Other, |number| value(Value::Int(number))),
         (b'$', _) => match length() {
-            Some(length) if length <= LONGEST_BULK => bulk(bytes, begin, length),
-            _ => Simple::Other,
+            Some(length) if length <= MAX_BULK => parse_bulk(bytes, body, length),
+            _ => Parsed::Other,
         },
         (b'*', _) => match length() {
-            // As many as the redis crate takes are more than there can be bytes.
-            Some(length) if length <= LONGEST_BULK => Simple::Whole(Element::Array(length), begin),
-            _ => Simple::Other,
+            // The redis crate accepts more elements than a buffer has bytes.
+            Some(length) if length <= MAX_BULK => Parsed::Complete(Element::Array(length), body),
+            _ => Parsed::Other,
         },
-        _ => Simple::Other,
+        _ => Parsed::Other,
     }
 }
 
-fn bulk(bytes: &[u8], begin: usize, length: usize) -> Simple<Element<'_>> {
-    let end = begin + length;
+/// Parses the content of a bulk string, which starts at `start`.
+fn parse_bulk(bytes: &[u8], start: usize, length: usize) -> Parsed<Element<'_>> {
+    let end = start + length;
     match bytes.get(end..end + 2) {
-        Some(b"\r\n") => Simple::Whole(Element::Text(&bytes[begin..end]), end + 2),
-        // The general codec says what is wrong.
-        Some(_) => Simple::Other,
-        None => Simple::Begun(end + 2),
+        Some(b"\r\n") => Parsed::Complete(Element::Bulk(&bytes[start..end]), end + 2),
+        // The general codec reports the error.
+        Some(_) => Parsed::Other,
+        None => Parsed::Incomplete(end + 2),
     }
 }
 
@@ -305,7 +311,7 @@ mod tests {
         std::iter::from_fn(|| codec.decode(bytes).expect("Redis's protocol")).collect()
     }
 
-    /// What the redis crate makes of the same bytes.
+    /// Decodes the same bytes with the redis crate.
     fn expected() -> Vec<Value> {
         let mut codec = ValueCodec::default();
         let mut bytes = BytesMut::from(REPLIES);
@@ -317,14 +323,14 @@ mod tests {
     }
 
     #[test]
-    fn replies_are_those_that_the_redis_crate_reads() {
+    fn decode_returns_the_same_replies_as_the_redis_crate() {
         let mut bytes = BytesMut::from(REPLIES);
         assert_eq!(decode_all(&mut Codec::default(), &mut bytes), expected());
         assert!(bytes.is_empty());
     }
 
     #[test]
-    fn replies_may_come_in_any_parts() {
+    fn decode_returns_the_same_replies_when_bytes_arrive_in_parts() {
         for size in 1..REPLIES.len() {
             let mut codec = Codec::default();
             let mut bytes = BytesMut::new();
@@ -338,32 +344,32 @@ mod tests {
     }
 
     #[test]
-    fn arrays_of_what_is_simple_are_read_here() {
+    fn array_parses_nested_arrays_of_simple_values_without_the_general_codec() {
         let simple = b"*2\r\n$2\r\n17\r\n*3\r\n$1\r\na\r\n:5\r\n*0\r\n";
         let mut codec = Codec::default();
-        assert!(matches!(codec.array(simple), Simple::Other), "three deep");
+        assert!(matches!(codec.array(simple), Parsed::Other), "three deep");
         let simple = b"*2\r\n$2\r\n17\r\n*3\r\n$1\r\na\r\n:5\r\n$-1\r\n";
         for end in 0..simple.len() {
             let reply = codec.array(&simple[..end]);
-            assert!(matches!(reply, Simple::Begun(_) | Simple::Unknown));
+            assert!(matches!(reply, Parsed::Incomplete(_) | Parsed::NeedsLine));
         }
         let text = |text: &str| Value::BulkString(text.into());
         let inner = Value::Array(vec![text("a"), Value::Int(5), Value::Nil]);
         let expected = Value::Array(vec![text("17"), inner]);
-        let Simple::Whole(value, length) = codec.array(simple) else {
-            panic!("left to the general codec");
+        let Parsed::Complete(value, length) = codec.array(simple) else {
+            panic!("parsed by the general codec");
         };
         assert_eq!((value, length), (expected, simple.len()));
-        // An element that is left to the general codec, after others that were not.
+        // The second element needs the general codec, the first does not.
         assert!(matches!(
             codec.array(b"*2\r\n:1\r\n-ERR no\r\n"),
-            Simple::Other
+            Parsed::Other
         ));
-        assert!(matches!(codec.array(b"*-1\r\n"), Simple::Other));
+        assert!(matches!(codec.array(b"*-1\r\n"), Parsed::Other));
     }
 
     #[test]
-    fn error_replies_may_quote_the_half_of_a_character() {
+    fn decode_accepts_an_error_reply_that_ends_within_a_character() {
         let mut codec = Codec::default();
         let reply = b"-ERR unknown command 'PTTL', with args: '\xe2\x82\xac\xe2\x82\r\n:1\r\n";
         let mut bytes = BytesMut::from(&reply[..20]);
@@ -378,13 +384,13 @@ mod tests {
             Some("unknown command 'PTTL', with args: '\u{20ac}\u{fffd}")
         );
         assert_eq!(decode_all(&mut codec, &mut bytes), [Value::Int(1)]);
-        let mut bytes = BytesMut::from(&[b'-'; LONGEST_REFUSAL][..]);
+        let mut bytes = BytesMut::from(&[b'-'; MAX_ERROR][..]);
         assert!(codec.decode(&mut bytes).is_err());
     }
 
     #[test]
-    fn an_array_of_many_elements_may_come_in_any_parts() {
-        let count = 3 * MOST_ELEMENTS;
+    fn decode_keeps_few_elements_of_a_long_array_that_arrives_in_parts() {
+        let count = 3 * MAX_ELEMENTS;
         let elements = "$1\r\nx\r\n:7\r\n".repeat(count / 2);
         let reply = format!("*2\r\n$1\r\n0\r\n*{count}\r\n{elements}");
         let expected = redis::parse_redis_value(reply.as_bytes()).expect("an array");
@@ -397,15 +403,15 @@ mod tests {
                 values.append(&mut decode_all(&mut codec, &mut bytes));
                 let kept = codec.array.iter().flat_map(|partial| &partial.open);
                 let kept: usize = kept.map(|array| array.values.capacity()).sum();
-                assert!(kept <= 2 * MOST_ELEMENTS);
+                assert!(kept <= 2 * MAX_ELEMENTS);
             }
             assert!(values == [expected.clone()] && bytes.is_empty());
         }
     }
 
     #[test]
-    fn damaged_replies_are_errors() {
-        for damaged in [
+    fn decode_fails_when_a_reply_is_malformed() {
+        for malformed in [
             &b"$3\r\nabcd\r\n"[..],
             b"$x\r\nabc\r\n",
             b":1x\r\n",
@@ -421,15 +427,15 @@ mod tests {
             b"_x\r\n",
             b"*2\r\n:1\r\n_\r\x02:1\r\n",
         ] {
-            let mut bytes = BytesMut::from(damaged);
+            let mut bytes = BytesMut::from(malformed);
             let result = Codec::default().decode(&mut bytes);
-            assert!(result.is_err(), "{:?}", String::from_utf8_lossy(damaged));
+            assert!(result.is_err(), "{:?}", String::from_utf8_lossy(malformed));
         }
     }
 
     #[test]
-    fn the_room_of_a_long_reply_is_not_kept() {
-        let text = "x".repeat(4 * MOST_ROOM);
+    fn decode_shrinks_the_buffer_after_a_long_reply() {
+        let text = "x".repeat(4 * MAX_RESERVE);
         for begin in ["$", "*1\r\n$"] {
             let reply = format!("{begin}{}\r\n{text}\r\n:1\r\n", text.len());
             let mut bytes = BytesMut::from(reply.as_bytes());
@@ -437,18 +443,18 @@ mod tests {
             assert!(matches!(codec.decode(&mut bytes), Ok(Some(_))));
             assert_eq!(&bytes[..], b":1\r\n");
             bytes.clear();
-            // What has been passed counts again when room is asked for.
-            assert!(!bytes.try_reclaim(MOST_ROOM));
+            // `try_reclaim` also counts the capacity before the read position.
+            assert!(!bytes.try_reclaim(MAX_RESERVE));
         }
     }
 
     #[test]
-    fn an_announcement_is_not_believed_before_it_comes_true() {
+    fn decode_does_not_reserve_the_announced_length_in_advance() {
         let mut bytes = BytesMut::from(&b"$500000000\r\nabc"[..]);
         assert!(matches!(Codec::default().decode(&mut bytes), Ok(None)));
-        assert!(bytes.capacity() < 2 * MOST_ROOM);
+        assert!(bytes.capacity() < 2 * MAX_RESERVE);
         let mut bytes = BytesMut::from(&b"*500000000\r\n$1\r\na\r\n"[..]);
         assert!(matches!(Codec::default().decode(&mut bytes), Ok(None)));
-        assert!(bytes.capacity() < 2 * MOST_ROOM);
+        assert!(bytes.capacity() < 2 * MAX_RESERVE);
     }
 }

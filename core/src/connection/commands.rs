@@ -1,24 +1,23 @@
-//! Commands on their way to Redis, encoded once, however often they are sent.
+//! Redis commands, encoded once, also if they are sent several times.
 
 use super::pin::LinkPin;
 use redis::Value;
 use std::fmt;
 use std::ops::Range;
 
-/// What a command does with its key. Decides what may be asked of a replica, and what must not
-/// overtake a write that is to be repeated.
+/// The effect of a command on its key. Only reads may go to a replica, and no command may overtake a write that is to
+/// be retried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     Read,
     Write,
 }
 
-/// The replies that a command can have besides an error. Any other means that commands and replies
-/// are out of step.
+/// The type of a command's reply, apart from errors. Any other type means that commands and replies are out of step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Expect {
     Any,
-    /// `OK`, or nil for what was not done.
+    /// `OK`, or nil if the command did nothing.
     Okay,
     Integer,
     /// A bulk string or nil.
@@ -26,31 +25,31 @@ pub(crate) enum Expect {
     Array,
 }
 
+/// A command within the encoded bytes.
 #[derive(Clone, Debug)]
 struct Command {
     bytes: Range<usize>,
-    /// Empty where the command has no key.
+    /// Empty if the command has no key.
     key: Range<usize>,
     access: Access,
     expect: Expect,
-    /// Goes with the command before it: together they are one operation.
+    /// True if the command belongs to the operation of the command before it.
     is_companion: bool,
 }
 
-/// A sequence of commands in Redis's protocol. Each has at most one key, so that each has one place
-/// in a cluster.
+/// A sequence of commands in RESP. Each has at most one key, and so one slot in a cluster.
 #[derive(Clone, Default)]
 pub(crate) struct Commands {
     bytes: Vec<u8>,
     list: Vec<Command>,
-    /// The number of the node to send to, where the app's client sends; 0 for any.
+    /// The number of the node to send to, for the client transport; 0 for any.
     pub(super) node: u32,
-    /// Ties them to a link.
+    /// The pin that ties the commands to a link.
     pin: Option<LinkPin>,
 }
 
 impl Commands {
-    /// None yet, with room for a number of commands and their bytes.
+    /// Creates an empty sequence with capacity for a number of commands and their bytes.
     pub(crate) fn with_room(commands: usize, bytes: usize) -> Self {
         Self {
             bytes: Vec::with_capacity(bytes),
@@ -60,22 +59,22 @@ impl Commands {
         }
     }
 
-    /// Ties them to the link of `pin`. In a cluster, to be sent to a node's own connection.
+    /// Ties the commands to the link of `pin`. In a cluster, they must be sent over a node's own connection.
     pub(crate) fn pin_to(&mut self, pin: &LinkPin) {
         self.pin = Some(pin.clone());
     }
 
-    /// Returns true if they are tied to a link.
+    /// Returns true if the commands are tied to a link.
     pub(super) fn is_pinned(&self) -> bool {
         self.pin.is_some()
     }
 
-    /// Returns true if this link may send them.
+    /// Returns true if this link may send the commands.
     pub(super) fn may_use(&self, link: u64) -> bool {
         self.pin.as_ref().is_none_or(|pin| pin.admits(link))
     }
 
-    /// A single command.
+    /// Creates a sequence of one command.
     pub(crate) fn of(
         access: Access,
         expect: Expect,
@@ -87,7 +86,7 @@ impl Commands {
         commands
     }
 
-    /// Adds a command; `key_at` is the place of its key among the `words`.
+    /// Adds a command; `key_at` is the index of its key in `words`.
     pub(crate) fn add(
         &mut self,
         access: Access,
@@ -97,13 +96,13 @@ impl Commands {
     ) {
         let start = self.bytes.len();
         let mut key = start..start;
-        self.count(b'*', words.len());
-        for (place, word) in words.iter().enumerate() {
-            self.count(b'$', word.len());
-            let begin = self.bytes.len();
+        self.add_length(b'*', words.len());
+        for (at, word) in words.iter().enumerate() {
+            self.add_length(b'$', word.len());
+            let word_start = self.bytes.len();
             self.bytes.extend_from_slice(word);
-            if key_at == Some(place) {
-                key = begin..self.bytes.len();
+            if key_at == Some(at) {
+                key = word_start..self.bytes.len();
             }
             self.bytes.extend_from_slice(b"\r\n");
         }
@@ -116,7 +115,7 @@ impl Commands {
         });
     }
 
-    /// Adds a command that makes up one operation together with the one before it.
+    /// Adds a command that belongs to the operation of the command before it.
     pub(crate) fn add_companion(
         &mut self,
         access: Access,
@@ -130,46 +129,46 @@ impl Commands {
         }
     }
 
-    /// Whether an operation begins with the command.
+    /// Returns true if the command is the first of an operation.
     pub(super) fn is_operation(&self, command: usize) -> bool {
         let command = self.list.get(command);
         command.is_some_and(|command| !command.is_companion)
     }
 
-    /// How many operations begin with these commands.
+    /// Counts the operations that start with one of these commands.
     pub(super) fn operations(&self, commands: impl IntoIterator<Item = usize>) -> usize {
         let commands = commands.into_iter();
         commands.filter(|&at| self.is_operation(at)).count()
     }
 
-    /// How many commands make up the first of the operations.
-    pub(super) fn of_first(&self, operations: usize) -> usize {
-        let mut begins = self
+    /// Returns the number of commands in the first `operations` operations.
+    pub(super) fn len_of_first(&self, operations: usize) -> usize {
+        let mut starts = self
             .list
             .iter()
             .enumerate()
             .filter(|(_, command)| !command.is_companion);
-        begins.nth(operations).map_or(self.list.len(), |(at, _)| at)
+        starts.nth(operations).map_or(self.list.len(), |(at, _)| at)
     }
 
-    /// Adds a command of `other`, as it is.
+    /// Adds a copy of a command of `other`.
     pub(super) fn copy(&mut self, other: &Self, command: usize) {
-        let Some(given) = other.list.get(command) else {
+        let Some(source) = other.list.get(command) else {
             return;
         };
         let start = self.bytes.len();
         self.bytes
-            .extend_from_slice(&other.bytes[given.bytes.clone()]);
-        let moved = |place: usize| place - given.bytes.start + start;
+            .extend_from_slice(&other.bytes[source.bytes.clone()]);
+        let moved = |position: usize| position - source.bytes.start + start;
         self.list.push(Command {
             bytes: start..self.bytes.len(),
-            key: moved(given.key.start)..moved(given.key.end),
-            ..given.clone()
+            key: moved(source.key.start)..moved(source.key.end),
+            ..source.clone()
         });
     }
 
-    /// These, and then those of `other`.
-    pub(super) fn followed_by(&self, other: &Self) -> Self {
+    /// Returns these commands, followed by those of `other`.
+    pub(super) fn concat(&self, other: &Self) -> Self {
         let mut all = self.clone();
         for command in 0..other.len() {
             all.copy(other, command);
@@ -177,7 +176,7 @@ impl Commands {
         all
     }
 
-    /// The key of a command; `None` if it has none.
+    /// Returns the key of a command, or `None` if it has none.
     pub(super) fn key(&self, command: usize) -> Option<&[u8]> {
         let key = self.list.get(command)?.key.clone();
         (!key.is_empty()).then(|| &self.bytes[key])
@@ -188,19 +187,19 @@ impl Commands {
         self.words(command).next().map_or(&[], |(name, _)| name)
     }
 
-    /// The words of a command, and which of them is the key.
+    /// Iterates over the words of a command. The flag marks the key.
     pub(super) fn words(&self, command: usize) -> impl Iterator<Item = (&[u8], bool)> {
         let (mut at, end, key) = match self.list.get(command) {
             Some(command) => (command.bytes.start, command.bytes.end, command.key.clone()),
             None => (0, 0, 0..0),
         };
-        // The number of words comes first.
-        at += self.line(at).1;
+        // Skips the number of words.
+        at += self.length_at(at).1;
         std::iter::from_fn(move || {
             if at >= end {
                 return None;
             }
-            let (length, head) = self.line(at);
+            let (length, head) = self.length_at(at);
             let start = at + head;
             at = start + length + 2;
             let is_key = !key.is_empty() && key.start == start;
@@ -208,8 +207,8 @@ impl Commands {
         })
     }
 
-    /// The number in a line such as `$5`, and the length of the line with its end.
-    fn line(&self, at: usize) -> (usize, usize) {
+    /// Returns the number in a line such as `$5`, and the length of the line, including its end.
+    fn length_at(&self, at: usize) -> (usize, usize) {
         let digits = self.bytes.iter().skip(at + 1);
         let (mut number, mut length) = (0, 3);
         for digit in digits.take_while(|byte| byte.is_ascii_digit()) {
@@ -219,8 +218,9 @@ impl Commands {
         (number, length)
     }
 
-    fn count(&mut self, kind: u8, count: usize) {
-        // By hand: the formatting machinery takes longer than all the rest of a short command.
+    /// Adds a line such as `$5`.
+    fn add_length(&mut self, kind: u8, count: usize) {
+        // Formats by hand: `write!` takes longer than the rest of a short command.
         let mut digits = [0; 20];
         let mut at = digits.len();
         let mut left = count;
@@ -245,19 +245,19 @@ impl Commands {
         self.list.is_empty()
     }
 
-    /// All of them, one after the other, as Redis reads them.
+    /// Returns the encoded bytes of all commands.
     pub(super) fn all_bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// A command as Redis reads it.
+    /// Returns the encoded bytes of a command.
     pub(crate) fn bytes(&self, command: usize) -> &[u8] {
         self.list
             .get(command)
             .map_or(&[], |command| &self.bytes[command.bytes.clone()])
     }
 
-    /// Whether a value can be the reply to a command.
+    /// Returns true if a value can be the reply to a command.
     pub(super) fn expects(&self, command: usize, value: &Value) -> bool {
         let expect = self
             .list
@@ -272,8 +272,8 @@ impl Commands {
         }
     }
 
-    /// Returns a reply in the form in which Redis sends it: some servers answer a `GET` with a simple string. `OK` and
-    /// `PONG` are no such values, but the replies to other commands.
+    /// Converts a reply to the type that Redis uses: some servers reply to a `GET` with a simple string. `OK` and
+    /// `PONG` stay as they are, since they are replies to other commands.
     pub(super) fn normalized(&self, command: usize, value: Value) -> Value {
         match value {
             Value::SimpleString(text)
@@ -299,7 +299,7 @@ impl Commands {
 }
 
 impl fmt::Debug for Commands {
-    /// The number alone: commands hold ids and sessions.
+    /// Writes the number of commands only: the commands contain session ids and sessions.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} commands", self.list.len())
     }
@@ -310,7 +310,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn commands_are_encoded_as_arrays_of_bulk_strings() {
+    fn add_encodes_commands_as_arrays_of_bulk_strings() {
         let mut commands = Commands::default();
         commands.add(Access::Read, Expect::Text, Some(1), &[b"GET", b"k"]);
         commands.add(Access::Write, Expect::Okay, Some(1), &[b"SET", b"key", b""]);
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn companions_are_no_operations_of_their_own() {
+    fn operations_counts_a_companion_with_the_command_before_it() {
         let mut commands = Commands::default();
         for _ in 0..2 {
             commands.add(Access::Read, Expect::Text, Some(1), &[b"GET", b"k"]);
@@ -340,11 +340,14 @@ mod tests {
         }
         assert_eq!(commands.operations(0..4), 2);
         assert_eq!(commands.operations([1, 2, 3]), 1);
-        assert_eq!([0, 1, 2].map(|count| commands.of_first(count)), [0, 2, 4]);
+        assert_eq!(
+            [0, 1, 2].map(|count| commands.len_of_first(count)),
+            [0, 2, 4]
+        );
     }
 
     #[test]
-    fn replies_fit_their_commands_or_are_errors() {
+    fn expects_accepts_only_the_reply_types_of_the_command() {
         let commands = Commands::of(Access::Read, Expect::Text, Some(1), &[b"GET", b"k"]);
         assert!(commands.expects(0, &Value::Nil));
         assert!(commands.expects(0, &Value::BulkString(Vec::new())));

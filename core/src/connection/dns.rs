@@ -1,7 +1,7 @@
-//! From a host's name to its addresses.
+//! Resolves host names.
 //!
-//! The system's own look-up blocks a thread, for as long as it takes, and cannot be given up. So there is one
-//! at a time for each name, however many wait for it and however often they have given it up.
+//! The system's lookup blocks a thread and cannot be cancelled. So there is at most one lookup per name at a time,
+//! which all callers share, also those that come after others stopped waiting for it.
 
 use super::blocking;
 use futures_util::FutureExt;
@@ -14,14 +14,15 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::task::spawn;
 
-/// Without ports.
+/// The addresses, without ports, or the error.
 type Resolution = Result<Arc<[SocketAddr]>, (io::ErrorKind, String)>;
 
 thread_local! {
-    /// By the host's name. All connections live on one thread.
-    static UNDER_WAY: RefCell<HashMap<String, Shared<oneshot::Receiver<Resolution>>>> = RefCell::default();
+    /// The lookups in flight, by host name. All connections live on one thread.
+    static IN_FLIGHT: RefCell<HashMap<String, Shared<oneshot::Receiver<Resolution>>>> = RefCell::default();
 }
 
+/// Returns the addresses of a host, with the port.
 pub(super) async fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![(address, port).into()]);
@@ -35,45 +36,47 @@ pub(super) async fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAdd
     Ok(found.iter().map(with_port).collect())
 }
 
-/// The system is still looking for this name.
-pub(super) fn is_sought(host: &str) -> bool {
-    UNDER_WAY.with_borrow(|lookups| lookups.contains_key(host))
+/// Returns true while the system looks up this name.
+pub(super) fn is_resolving(host: &str) -> bool {
+    IN_FLIGHT.with_borrow(|lookups| lookups.contains_key(host))
 }
 
+/// Looks up a name, or joins the lookup of it that is in flight.
 async fn look_up(
     host: &str,
     resolve: impl FnOnce(&str) -> io::Result<Vec<SocketAddr>> + Send + 'static,
 ) -> io::Result<Arc<[SocketAddr]>> {
-    let under_way = UNDER_WAY.with_borrow_mut(|lookups| {
+    let lookup = IN_FLIGHT.with_borrow_mut(|lookups| {
         lookups
             .entry(host.to_owned())
-            .or_insert_with(|| begin(host.to_owned(), resolve))
+            .or_insert_with(|| start(host.to_owned(), resolve))
             .clone()
     });
-    match under_way.await {
+    match lookup.await {
         Ok(Ok(addresses)) => Ok(addresses),
         Ok(Err((kind, reason))) => Err(io::Error::new(kind, reason)),
         Err(_) => Err(io::Error::other("the look-up of the host came to no end")),
     }
 }
 
-fn begin(
+/// Starts a lookup.
+fn start(
     host: String,
     resolve: impl FnOnce(&str) -> io::Result<Vec<SocketAddr>> + Send + 'static,
 ) -> Shared<oneshot::Receiver<Resolution>> {
     let (sender, receiver) = oneshot::channel();
-    // A task of its own: an answer that nobody waited for must not be there for who comes later.
+    // A task removes the entry even when no caller waits any more: a later caller must not get an old result.
     spawn(async move {
         let name = host.clone();
-        let answer = blocking::run(move || resolve(&name)).await;
-        UNDER_WAY.with_borrow_mut(|lookups| lookups.remove(&host));
-        let answer = match answer {
+        let result = blocking::run(move || resolve(&name)).await;
+        IN_FLIGHT.with_borrow_mut(|lookups| lookups.remove(&host));
+        let result = match result {
             Ok(Ok(addresses)) => Ok(addresses.into()),
             Ok(Err(error)) => Err((error.kind(), error.to_string())),
             Err(error) => Err((error.kind(), format!("its name was not looked up: {error}"))),
         };
-        // All who waited may have given up.
-        let _ = sender.send(answer);
+        // No caller may be waiting any more.
+        let _ = sender.send(result);
     });
     receiver.shared()
 }
@@ -86,39 +89,39 @@ mod tests {
 
     static COUNT: AtomicUsize = AtomicUsize::new(0);
 
-    /// A look-up that ends when `go` comes, with an address that tells how many there were.
+    /// Returns a resolver that waits for `go`. The address that it returns ends with the count of lookups so far.
     fn slow(
         go: mpsc::Receiver<()>,
     ) -> impl FnOnce(&str) -> io::Result<Vec<SocketAddr>> + Send + 'static {
         move |_| {
             let count = COUNT.fetch_add(1, Ordering::SeqCst) + 1;
-            // An error means that the test is over.
+            // An error means that the test has ended.
             let _ = go.recv();
             Ok(vec![([127, 0, 0, count as u8], 0).into()])
         }
     }
 
     #[tokio::test]
-    async fn there_is_one_look_up_of_a_name_at_a_time() {
-        let (go, goes) = mpsc::channel();
+    async fn concurrent_lookups_of_a_name_share_one_lookup() {
+        let (go, started) = mpsc::channel();
         let (_never, unused) = mpsc::channel();
-        assert!(look_up("slow", slow(goes)).now_or_never().is_none());
-        assert!(is_sought("slow") && !is_sought("other"));
-        // The first one who waited has given up.
+        assert!(look_up("slow", slow(started)).now_or_never().is_none());
+        assert!(is_resolving("slow") && !is_resolving("other"));
+        // The first caller has stopped waiting.
         let second = look_up("slow", slow(unused));
-        go.send(()).expect("a look-up under way");
+        go.send(()).expect("a lookup in flight");
         let found = second.await.expect("an address");
         assert_eq!(*found, [([127, 0, 0, 1], 0).into()]);
-        assert!(!is_sought("slow"));
-        // What was found then is not kept.
-        let (go, goes) = mpsc::channel();
-        go.send(()).expect("a look-up to come");
-        let found = look_up("slow", slow(goes)).await.expect("an address");
+        assert!(!is_resolving("slow"));
+        // The result is not kept.
+        let (go, started) = mpsc::channel();
+        go.send(()).expect("a lookup");
+        let found = look_up("slow", slow(started)).await.expect("an address");
         assert_eq!(*found, [([127, 0, 0, 2], 0).into()]);
     }
 
     #[tokio::test]
-    async fn an_address_needs_no_look_up() {
+    async fn addresses_returns_an_ip_address_without_a_lookup() {
         let found = addresses("::1", 6379).now_or_never().expect("at once");
         assert_eq!(
             found.expect("an address"),
@@ -129,10 +132,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_that_is_not_found_is_an_error() {
+    async fn look_up_fails_when_the_name_is_not_found() {
         let refuse = |_: &str| Err(io::Error::new(io::ErrorKind::NotFound, "unknown"));
         let error = look_up("nowhere", refuse).await.expect_err("an error");
         assert_eq!(error.to_string(), "unknown");
-        assert!(!is_sought("nowhere"));
+        assert!(!is_resolving("nowhere"));
     }
 }

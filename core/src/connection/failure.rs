@@ -1,8 +1,9 @@
-//! Why there is no connection, or none any more.
+//! The reason why a connection could not be made, or was lost.
 
 use crate::error::Error;
 use redis::RedisError;
 
+/// A failed attempt to connect, or a lost connection.
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) cause: String,
@@ -11,17 +12,17 @@ pub(super) struct Failure {
 
 #[derive(Debug)]
 pub(super) enum FailureKind {
-    /// The server could not be reached, or the connection was cut.
+    /// The server was unreachable, or the connection was lost.
     Lost,
-    /// The server ended a connection on which it was greeted. It may not know a command of the greeting.
+    /// The server closed the connection during the handshake. It may not know a command of the handshake.
     HungUp,
-    /// A proxy has lost its server, or one of several.
+    /// A proxy lost the connection to its server, or to one of several.
     Upstream,
-    /// The server's bytes make no reply, or not one to what it was asked.
+    /// The server sent bytes that are not RESP, or a reply that does not fit the command.
     Unreadable,
     /// The server did not answer in time.
     Silent,
-    /// The server's answer, where a further attempt will not change it by itself.
+    /// The server refused with an error that another attempt alone does not change.
     Refused(Error),
 }
 
@@ -68,7 +69,7 @@ impl Failure {
         }
     }
 
-    /// An error reply of the server: one that it will give again, or only now.
+    /// Creates the failure of an error reply: lost after a transient error, refused after any other.
     pub(super) fn replied(refusal: Error) -> Self {
         if refusal.is_passing() {
             Self::lost(refusal)
@@ -77,15 +78,16 @@ impl Failure {
         }
     }
 
-    /// The same, with who it was that failed.
-    pub(super) fn of(self, who: &str) -> Self {
+    /// Adds the name of the server that failed.
+    pub(super) fn of(self, server: &str) -> Self {
         Self {
-            cause: format!("{who}: {}", self.cause),
+            cause: format!("{server}: {}", self.cause),
             kind: self.kind,
         }
     }
 
-    /// Commands and replies are out of step: a later reply would reach another's request.
+    /// Creates the failure of a connection whose commands and replies are out of step: a later reply would complete
+    /// another request.
     pub(super) fn out_of_step() -> Self {
         Self::unreadable("the server sent a reply that does not fit")
     }
@@ -96,12 +98,12 @@ impl Failure {
 }
 
 impl From<RedisError> for Failure {
-    /// Of the codec: either the socket's error, or bytes that are not Redis's protocol.
+    /// Converts an error of the codec: an I/O error, or bytes that are not RESP.
     fn from(error: RedisError) -> Self {
         if error.is_io_error() {
             Self::lost(error)
         } else {
-            // The codec's own words quote what it read.
+            // Omits the codec's message, which quotes the bytes.
             Self::unreadable("the server sent what is not Redis's protocol")
         }
     }

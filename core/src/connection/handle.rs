@@ -1,4 +1,4 @@
-//! The handle of a connection: by which commands are given to it, and all else that it is told or asked.
+//! The handle of a connection: sends commands and other messages to the task behind it.
 
 use super::commands::{Access, Commands, Expect};
 use super::job::{Gather, Job, Reply, ReplyHandler};
@@ -19,20 +19,20 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{Duration, timeout};
 
-/// The nodes that together hold every key once.
+/// The primaries, which together hold every key once.
 #[derive(Debug)]
 pub(crate) struct Primaries {
     pub nodes: Vec<Connection>,
-    /// Another number than before means that keys may have moved from node to node.
+    /// The version of the slot map. If it changes, keys may have moved between nodes.
     pub version: u64,
 }
 
-/// A handle; the connection ends when the last handle is gone, or by [`super::Lease`].
+/// A handle of a connection. The connection ends when its last handle is dropped, or through [`super::Lease`].
 #[derive(Clone)]
 pub struct Connection {
     pub(super) messages: mpsc::UnboundedSender<Message>,
     pub(super) shared: Arc<Shared>,
-    /// Of the app's client only: the number of the node to send to; 0 for any.
+    /// The number of the node to send to, for the client transport; 0 for any.
     pub(super) node: u32,
 }
 
@@ -45,22 +45,22 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// Another one for each connection that is open.
+    /// Returns a number that is unique among the open connections.
     pub fn number(&self) -> usize {
         Arc::as_ptr(&self.shared).addr()
     }
 
-    /// Returns true if both lead to the same node.
+    /// Returns true if both handles lead to the same node.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.shared, &other.shared) && self.node == other.node
     }
 
-    /// Returns true if keys are spread over several nodes.
+    /// Returns true if the keys are spread over several nodes.
     pub fn is_cluster(&self) -> bool {
         self.shared.is_cluster
     }
 
-    /// Begins to connect in the background.
+    /// Opens a connection, which connects in the background.
     pub(super) fn open(tasks: &Handle, options: ConnectionOptions) -> Self {
         let cache = options
             .cache
@@ -70,28 +70,29 @@ impl Connection {
         Self::open_with(tasks, options, cache, tracking).0
     }
 
-    /// The task behind it ends by itself; the second handle ends it at once.
+    /// Opens a connection with a given cache and tracking. Its task ends with the last handle; the abort handle ends it
+    /// at once.
     pub(super) fn open_with(
         tasks: &Handle,
         options: ConnectionOptions,
         cache: Option<Arc<Cache>>,
         tracking: Option<Tracking>,
     ) -> (Self, AbortHandle) {
-        let (messages, inbox) = mpsc::unbounded_channel();
-        let inbox = Mailbox::new(inbox);
+        let (messages, mailbox) = mpsc::unbounded_channel();
+        let mailbox = Mailbox::new(mailbox);
         let shared = Arc::new(Shared::new(&options, cache));
         let task = match options.address.clone() {
             Address::Cluster(cluster) => {
-                tasks.spawn(cluster::run(cluster, options, Arc::clone(&shared), inbox))
+                tasks.spawn(cluster::run(cluster, options, Arc::clone(&shared), mailbox))
             }
             Address::Client(_) => {
                 let handle = messages.downgrade();
-                tasks.spawn(client::run(options, Arc::clone(&shared), handle, inbox))
+                tasks.spawn(client::run(options, Arc::clone(&shared), handle, mailbox))
             }
             _ => tasks.spawn(supervisor::run(
                 options,
                 Arc::clone(&shared),
-                inbox,
+                mailbox,
                 tracking,
             )),
         };
@@ -103,37 +104,38 @@ impl Connection {
         (connection, task.abort_handle())
     }
 
-    /// Returns how many connections to the server, or to nodes of the cluster, have been made.
+    /// Returns the number of links opened so far, to the server or to the nodes of the cluster.
     pub(crate) fn connections(&self) -> u64 {
         self.shared.health.connections()
     }
 
-    /// The server as errors name it.
+    /// Returns the name of the server in error messages.
     pub(crate) fn server(&self) -> &str {
         &self.shared.server
     }
 
-    /// Whether a command may have several keys: there are no slots that they would have to share, and the
-    /// server gets it as it stands.
+    /// Returns true if a command may have several keys: there are no slots that the keys would have to share, and the
+    /// command reaches the server unchanged.
     pub(crate) fn takes_many_keys(&self) -> bool {
         self.shared.takes_many_keys
     }
 
-    /// How long an operation may take.
+    /// Returns the time within which an operation completes or fails.
     pub(crate) fn command_timeout(&self) -> Duration {
         self.shared.command_timeout
     }
 
-    /// What was read over the connection, where that is kept.
+    /// Returns the near-cache of the connection, if it has one.
     pub(crate) fn cache(&self) -> Option<&Arc<Cache>> {
         self.shared.cache.as_ref()
     }
 
+    /// Returns the single-flight reads of the connection.
     pub(crate) fn flights(&self) -> &Arc<SingleFlight> {
         &self.shared.flights
     }
 
-    /// Sends commands; each is answered exactly once.
+    /// Sends commands. The handler receives exactly one reply to each.
     pub(crate) fn send(&self, mut commands: Commands, mut handler: Box<dyn ReplyHandler>) {
         if commands.is_empty() {
             return;
@@ -156,27 +158,29 @@ impl Connection {
         self.take_over(job);
     }
 
-    /// How many of the commands may be sent: a queue without a bound would grow for as long as Redis is
-    /// away.
+    /// Returns the number of commands that are accepted: while Redis is unreachable, an unbounded queue would grow
+    /// without limit.
     fn accepted(&self, commands: &Commands) -> usize {
         if self.shared.health.is_ready() || self.shared.is_routed {
             return commands.len();
         }
-        commands.of_first(self.room())
+        commands.len_of_first(self.free_capacity())
     }
 
-    /// How many more operations may wait for a connection. Those that follow a read wait as well.
-    fn room(&self) -> usize {
+    /// Returns the number of further operations that may wait for a connection. Waiters of single-flight reads count as
+    /// waiting.
+    fn free_capacity(&self) -> usize {
         let waiting = self.shared.queued.load(Ordering::Relaxed) + self.shared.flights.followers();
         self.shared.queue_limit().saturating_sub(waiting)
     }
 
-    /// Whether one more operation may wait for the answer to a read, beside those that are about to be sent.
+    /// Returns true if another operation may wait for the reply to a single-flight read, in addition to `unsent`
+    /// operations that are about to be sent.
     pub(crate) fn may_follow(&self, unsent: usize) -> bool {
-        self.shared.health.is_ready() || unsent < self.room()
+        self.shared.health.is_ready() || unsent < self.free_capacity()
     }
 
-    /// The same for callers that can wait: a reply per command, in order.
+    /// Sends commands, and returns their replies in order.
     pub(crate) async fn query(&self, commands: Commands) -> Vec<Reply> {
         let (sender, receiver) = oneshot::channel();
         let count = commands.len();
@@ -190,7 +194,7 @@ impl Connection {
         }
     }
 
-    /// A single command, for callers that can wait.
+    /// Sends a single command, and returns its reply.
     pub(crate) async fn ask(
         &self,
         access: Access,
@@ -204,11 +208,11 @@ impl Connection {
         replies.pop().unwrap_or(Err(Error::Abandoned))
     }
 
-    /// The nodes to walk over. In a cluster, as it is at the moment.
+    /// Returns the primaries to scan: in a cluster, those of the current slot map.
     pub(crate) async fn primaries(&self) -> Result<Primaries, Error> {
         if self.shared.is_cluster {
             let (sender, receiver) = oneshot::channel();
-            // The receiver tells if nobody is there to answer.
+            // If the task has ended, the receiver returns an error.
             let _ = self.messages.send(Message::Primaries(sender));
             let nodes = match timeout(self.shared.command_timeout, receiver).await {
                 Ok(Ok(nodes)) => nodes?,
@@ -224,38 +228,39 @@ impl Connection {
         })
     }
 
-    /// Has the connection's events told to `watch`, beginning with the state it is in.
+    /// Reports the connection's events to `watch`, starting with the current state.
     pub fn watch(&self, watch: Weak<dyn Watch>) {
-        // A connection that has ended has nothing to tell.
+        // A connection that has ended has no events.
         let _ = self.messages.send(Message::Watch(watch));
     }
 
-    /// Who to be for the server, as was asked for, or why that could not be found out.
+    /// Passes the credentials that the connection asked for, or the reason why the app's function failed.
     pub fn give_credentials(&self, credentials: Result<Credentials, String>) {
         // A connection that has ended needs none.
         let _ = self.messages.send(Message::Credentials(credentials));
     }
 
-    /// Who to be for the server from here on.
+    /// Replaces the credentials of the connection.
     pub fn renew_credentials(&self, credentials: Credentials) {
         // A connection that has ended needs none.
         let _ = self.messages.send(Message::Renewal(credentials));
     }
 
-    /// Has the app's client run the commands; the port is for its answers. The first one offered counts.
+    /// Offers the app's client as executor of the commands, and returns the port for its replies. The first offer
+    /// counts.
     pub fn offer(&self, executor: Arc<dyn Executor>) -> Port {
-        // A connection that has ended runs none.
+        // A connection that has ended needs no executor.
         let _ = self.messages.send(Message::Executor(executor));
         Port::new(&self.messages)
     }
 
-    /// Has what waits for this connection, if it has never served, sent over another one.
+    /// Sends the waiting commands over another connection, if this one has never served.
     pub fn hand_over(&self, other: &Self) {
-        // A connection that has ended has nothing that waits.
+        // A connection that has ended has no waiting commands.
         let _ = self.messages.send(Message::HandOver(other.clone()));
     }
 
-    /// Sends a job, which may have waited for another connection.
+    /// Sends a job, which may come from another connection.
     pub(super) fn take_over(&self, job: Job) {
         self.shared
             .queued
@@ -267,11 +272,11 @@ impl Connection {
         }
     }
 
-    /// Lets what was sent before finish, then ends the connection. Resolves when it has ended.
+    /// Ends the connection after the commands sent so far have completed. Resolves when it has ended.
     pub(super) async fn close(&self) {
         let (done, ended) = oneshot::channel();
         if self.messages.send(Message::Close(done)).is_ok() {
-            // An error means that the supervisor is gone already, which is what was asked for.
+            // An error means that the task has ended already.
             let _ = ended.await;
         }
     }

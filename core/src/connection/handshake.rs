@@ -1,4 +1,4 @@
-//! What is said on a connection before it is used: who we are, which database, what else the server is to do.
+//! The handshake: authenticates, selects the database and sets up the connection before it serves.
 
 use super::commands::{Access, Commands, Expect};
 use super::failure::{Failure, FailureKind};
@@ -11,19 +11,19 @@ use std::mem;
 
 const CLIENT_NAME: &str = concat!("connect-redis-native:", env!("CARGO_PKG_VERSION"));
 
-/// What is said on a new connection. Some proxies hang up on commands that they do not know.
+/// The extent of the handshake. Some proxies close the connection when they receive a command that they do not know.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) enum Greeting {
     #[default]
     Full,
-    /// Without `HELLO`: a password goes by `AUTH`.
+    /// Without `HELLO`: a password is sent with `AUTH`.
     Older,
-    /// Only what the connection cannot be used without, or a `PING`.
+    /// Only the commands that are indispensable, and a `PING`.
     Shortest,
 }
 
-/// A connection to an address that is ready to be used. Where the server hangs up, it is greeted with less.
-/// `known` is the greeting that it accepted last.
+/// Opens a link to an address and completes the handshake. If the server hangs up, retries with a shorter one.
+/// `known` is the handshake that the server accepted last.
 pub(super) async fn establish(
     options: &ConnectionOptions,
     address: &Address,
@@ -31,10 +31,10 @@ pub(super) async fn establish(
     credentials: Option<&Credentials>,
     known: &mut Greeting,
 ) -> Result<Link, Failure> {
-    let greet = |greeting| greet(options, address, tls, credentials, greeting);
+    let connect = |greeting| connect(options, address, tls, credentials, greeting);
     let first = mem::take(known);
-    let mut outcome = greet(first).await;
-    // A server of sentinels is no proxy, and must be asked for its role.
+    let mut outcome = connect(first).await;
+    // A server behind sentinels is not a proxy, and its role must be checked.
     if matches!(options.address, Address::Sentinel(_)) {
         return outcome;
     }
@@ -43,11 +43,11 @@ pub(super) async fn establish(
             Err(failure) if matches!(failure.kind, FailureKind::HungUp) => {}
             _ => break,
         }
-        outcome = greet(greeting).await;
+        outcome = connect(greeting).await;
         if outcome.is_ok() {
-            // It may have hung up for another reason, such as its restart.
-            let full = greet(Greeting::Full).await;
-            // The cache needs what the shorter ones leave out.
+            // The server may have hung up for another reason, such as a restart.
+            let full = connect(Greeting::Full).await;
+            // The cache needs commands that the shorter handshakes omit.
             if full.is_err() && options.cache.is_none() {
                 *known = greeting;
             }
@@ -60,7 +60,8 @@ pub(super) async fn establish(
     outcome
 }
 
-async fn greet(
+/// Opens a link and performs one handshake on it.
+async fn connect(
     options: &ConnectionOptions,
     address: &Address,
     tls: Option<&tls::Client>,
@@ -69,15 +70,15 @@ async fn greet(
 ) -> Result<Link, Failure> {
     let mut link = Link::open(address, tls).await?;
     let user = User::new(options, credentials);
-    let set_up = SetUp::new(options, greeting);
-    let replies = introduce(&mut link, options, &user, greeting, &set_up.commands).await?;
-    set_up.check(&mut link, options, replies)?;
+    let setup = Setup::new(options, greeting);
+    let replies = authenticate(&mut link, options, &user, greeting, &setup.commands).await?;
+    setup.check(&mut link, options, replies)?;
     Ok(link)
 }
 
-/// Says who we are and then the rest, whose replies it gives. In one go: each further exchange would cost the
-/// network's time once more. RESP3, where the server has it.
-async fn introduce(
+/// Authenticates, sends `rest`, and returns the replies to `rest`. Sends everything in one round trip. Uses RESP3 if
+/// the server supports it.
+async fn authenticate(
     link: &mut Link,
     options: &ConnectionOptions,
     user: &User<'_>,
@@ -86,56 +87,57 @@ async fn introduce(
 ) -> Result<Vec<Value>, Failure> {
     if greeting == Greeting::Full {
         let hello = user.hello();
-        let mut replies = link.exchange(&hello.followed_by(rest)).await?;
-        let others = replies.split_off(hello.len());
+        let mut replies = link.exchange(&hello.concat(rest)).await?;
+        let rest_replies = replies.split_off(hello.len());
         let Some(refusal) = replies.first().and_then(|reply| refusal(options, reply)) else {
-            return Ok(others);
+            return Ok(rest_replies);
         };
         if user.is_refused(&refusal) || refusal.is_passing() {
             return Err(Failure::replied(refusal));
         }
         if options.cache.is_some() {
-            link.note_deaf(|| format!("it has no RESP3 ({refusal})"));
+            link.set_tracking_failure(|| format!("it has no RESP3 ({refusal})"));
         }
     } else if options.cache.is_some() {
-        link.note_deaf(|| "it hangs up on HELLO or CLIENT".to_owned());
+        link.set_tracking_failure(|| "it hangs up on HELLO or CLIENT".to_owned());
     }
-    // A server or a proxy that has no HELLO.
+    // Falls back to AUTH: the server or the proxy does not know HELLO.
     let authentication = user.authentication();
-    let mut replies = link.exchange(&authentication.followed_by(rest)).await?;
-    let others = replies.split_off(authentication.len());
+    let mut replies = link.exchange(&authentication.concat(rest)).await?;
+    let rest_replies = replies.split_off(authentication.len());
     check(options, &replies)?;
-    Ok(others)
+    Ok(rest_replies)
 }
 
-/// What is said on a connection after who we are.
-struct SetUp {
+/// The commands of the handshake after authentication.
+struct Setup {
     commands: Commands,
-    /// How many of them, from the first, must succeed.
+    /// The number of leading commands that must succeed.
     required: usize,
-    /// The places of those whose replies tell something.
+    /// The index of `CLIENT TRACKING`.
     tracking: Option<usize>,
+    /// The index of `ROLE`.
     role: Option<usize>,
 }
 
-impl SetUp {
+impl Setup {
     fn new(options: &ConnectionOptions, greeting: Greeting) -> Self {
         let mut commands = Commands::default();
-        let mut ask = |expect, words: &[&[u8]]| {
+        let mut add = |expect, words: &[&[u8]]| {
             commands.add(Access::Write, expect, None, words);
             commands.len()
         };
-        let mut say = |words: &[&[u8]]| ask(Expect::Okay, words);
+        let mut add_okay = |words: &[&[u8]]| add(Expect::Okay, words);
         let mut required = 0;
         if options.database != 0 {
-            required = say(&[b"SELECT", options.database.to_string().as_bytes()]);
+            required = add_okay(&[b"SELECT", options.database.to_string().as_bytes()]);
         }
         if options.membership == Membership::Reader {
-            required = say(&[b"READONLY"]);
+            required = add_okay(&[b"READONLY"]);
         }
         if greeting == Greeting::Shortest {
-            // Shows that the server answers, whatever it answers.
-            ask(Expect::Any, &[b"PING"]);
+            // Any reply shows that the server answers.
+            add(Expect::Any, &[b"PING"]);
             return Self {
                 commands,
                 required,
@@ -143,14 +145,14 @@ impl SetUp {
                 role: None,
             };
         }
-        // For whoever reads CLIENT LIST. Servers before 7.2 do not know SETINFO, and an ACL may forbid
-        // both: the connection is as good without.
-        say(&[b"CLIENT", b"SETNAME", CLIENT_NAME.as_bytes()]);
+        // Identifies the connection in CLIENT LIST. Servers before 7.2 do not know SETINFO, and an ACL may forbid both:
+        // errors are ignored.
+        add_okay(&[b"CLIENT", b"SETNAME", CLIENT_NAME.as_bytes()]);
         for (attribute, value) in [
             ("LIB-NAME", "connect-redis-native"),
             ("LIB-VER", env!("CARGO_PKG_VERSION")),
         ] {
-            say(&[
+            add_okay(&[
                 b"CLIENT",
                 b"SETINFO",
                 attribute.as_bytes(),
@@ -158,10 +160,10 @@ impl SetUp {
             ]);
         }
         let tracks = options.cache.is_some();
-        let tracking = tracks.then(|| say(&[b"CLIENT", b"TRACKING", b"ON"]) - 1);
-        // The sentinels may be ahead of the server, or behind.
-        let is_watched = matches!(options.address, Address::Sentinel(_));
-        let role = is_watched.then(|| ask(Expect::Array, &[b"ROLE"]) - 1);
+        let tracking = tracks.then(|| add_okay(&[b"CLIENT", b"TRACKING", b"ON"]) - 1);
+        // The sentinels may know of a failover sooner or later than the server.
+        let has_sentinels = matches!(options.address, Address::Sentinel(_));
+        let role = has_sentinels.then(|| add(Expect::Array, &[b"ROLE"]) - 1);
         Self {
             commands,
             required,
@@ -170,19 +172,20 @@ impl SetUp {
         }
     }
 
+    /// Checks the replies to the commands.
     fn check(
         &self,
         link: &mut Link,
         options: &ConnectionOptions,
         replies: Vec<Value>,
     ) -> Result<(), Failure> {
-        let reply = |place: Option<usize>| place.and_then(|at| replies.get(at));
+        let reply = |index: Option<usize>| index.and_then(|at| replies.get(at));
         let tracking = reply(self.tracking).and_then(|reply| refusal(options, reply));
         if let Some(refusal) = tracking {
             if refusal.is_passing() {
                 return Err(Failure::lost(refusal));
             }
-            link.note_deaf(|| refusal.to_string());
+            link.set_tracking_failure(|| refusal.to_string());
         }
         if let Some(Value::Array(role)) = reply(self.role)
             && role.first() != Some(&Value::BulkString(b"master".to_vec()))
@@ -193,7 +196,7 @@ impl SetUp {
     }
 }
 
-/// The error that a reply is, if it is one.
+/// Returns the error of an error reply.
 fn refusal(options: &ConnectionOptions, reply: &Value) -> Option<Error> {
     match reply {
         Value::ServerError(error) => {
@@ -204,26 +207,26 @@ fn refusal(options: &ConnectionOptions, reply: &Value) -> Option<Error> {
     }
 }
 
-/// The first error among the replies.
+/// Fails with the first error reply, if there is one.
 fn check(options: &ConnectionOptions, replies: &[Value]) -> Result<(), Failure> {
     let refusal = replies.iter().find_map(|reply| refusal(options, reply));
     refusal.map_or(Ok(()), |refusal| Err(Failure::replied(refusal)))
 }
 
-/// Who to be for the server.
+/// The user to authenticate as.
 pub(super) struct User<'a> {
     username: Option<&'a str>,
     password: Option<&'a Secret>,
 }
 
 impl<'a> User<'a> {
-    /// What a function of the app gave goes before what the options say.
+    /// Returns the user of the credentials, or else that of the options.
     pub(super) fn new(
         options: &'a ConnectionOptions,
         credentials: Option<&'a Credentials>,
     ) -> Self {
         match credentials {
-            Some(given) => Self::of(given.username.as_deref(), given.password.as_ref()),
+            Some(own) => Self::of(own.username.as_deref(), own.password.as_ref()),
             None => Self::of(options.username.as_deref(), options.password.as_ref()),
         }
     }
@@ -232,8 +235,8 @@ impl<'a> User<'a> {
         Self { username, password }
     }
 
-    /// Returns true if the error to a `HELLO` says that the server does not let this user in. A proxy that does not
-    /// read the password in it asks for one.
+    /// Returns true if the error reply to `HELLO` means that the server refuses this user. A proxy that ignores the
+    /// password in `HELLO` replies with `NOAUTH`, which is no refusal.
     fn is_refused(&self, refusal: &Error) -> bool {
         match refusal.reply() {
             "NOAUTH" => self.password.is_none(),
@@ -242,10 +245,11 @@ impl<'a> User<'a> {
         }
     }
 
+    /// Returns the `HELLO` command, with the credentials.
     fn hello(&self) -> Commands {
         let mut words: Vec<&[u8]> = vec![b"HELLO", b"3"];
         if let Some(password) = self.password {
-            // The user that a password alone is for.
+            // A password without a username is that of the default user.
             let username = self.username.unwrap_or("default");
             words.extend([
                 &b"AUTH"[..],
@@ -256,7 +260,7 @@ impl<'a> User<'a> {
         Commands::of(Access::Write, Expect::Any, None, &words)
     }
 
-    /// Empty where there is nobody to be.
+    /// Returns the `AUTH` command; no command without a password.
     pub(super) fn authentication(&self) -> Commands {
         let Some(password) = self.password else {
             return Commands::default();
@@ -273,7 +277,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_connection_begins_with_who_we_are() {
+    fn hello_and_auth_contain_the_credentials_of_the_url() {
         let text = |commands: &Commands| String::from_utf8_lossy(commands.bytes(0)).into_owned();
         let options = crate::options::parse_url("redis://ann:pw@h/3").expect("a URL");
         let user = User::new(&options, None);
@@ -292,14 +296,14 @@ mod tests {
     }
 
     #[test]
-    fn given_credentials_go_first() {
+    fn user_prefers_credentials_to_the_options() {
         let options = crate::options::parse_url("redis://ann:pw@h").expect("a URL");
-        let given = Credentials {
+        let credentials = Credentials {
             username: None,
             password: Some(Secret::new("other".into())),
             expires_in: None,
         };
-        let user = User::new(&options, Some(&given));
+        let user = User::new(&options, Some(&credentials));
         assert_eq!(
             user.authentication().bytes(0),
             b"*2\r\n$4\r\nAUTH\r\n$5\r\nother\r\n"

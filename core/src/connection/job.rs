@@ -1,4 +1,4 @@
-//! Commands with what is to be done about them: who takes the replies, and by when each must have one.
+//! Jobs: commands with their reply handler, deadline and failed attempts.
 
 use super::commands::Commands;
 use crate::error::Error;
@@ -6,43 +6,42 @@ use redis::Value;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-/// What became of a command. An error reply of the server is an error.
+/// The result of a command. An error reply of the server is an error.
 pub(crate) type Reply = Result<Value, Error>;
 
-/// Takes the replies to commands, each exactly once, in one call or several. Called on the runtime's
-/// thread; must neither block nor wait.
+/// Receives the replies to the commands of a job, each exactly once, in one call or several. Runs on the runtime's
+/// thread, and must not block.
 pub(crate) trait ReplyHandler: Send {
-    /// Each reply comes with the place of its command.
+    /// Receives replies, each with the index of its command.
     fn on_replies(&mut self, replies: Vec<(usize, Reply)>);
 }
 
-/// A command of a job that is known by a number. Their order is that in which the app issued them.
+/// The number of a job, and the index of a command in it. Places are ordered as the app issued the commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
     pub(super) job: u64,
     pub(super) at: usize,
 }
 
-/// Commands on their way. They enter the socket in the order in which they were sent.
+/// Commands that wait to be sent, or are in flight. They enter the socket in the order in which the app sent them.
 ///
-/// What was cut off by a lost connection is sent again within the deadline. That is right since every
-/// command of a session store may be repeated: GET, PTTL and SCAN only read; SET, PEXPIRE, DEL and
-/// UNLINK leave the same state the second time; a compare-and-set that finds its own value in place
-/// has succeeded before. Order is kept.
+/// Commands that were in flight when the connection was lost are retried until the deadline, in order. This is safe
+/// since every command of a session store is idempotent: GET, PTTL and SCAN only read; SET, PEXPIRE, DEL and UNLINK
+/// leave the same state when repeated; a compare-and-set that finds its own value has succeeded before.
 pub(super) struct Job {
     pub(super) commands: Commands,
-    /// The places of those that are not answered yet, in order.
+    /// The indices of the commands without a reply, in order.
     pub(super) pending: Vec<usize>,
     pub(super) deadline: Instant,
     pub(super) handler: Box<dyn ReplyHandler>,
-    /// How often it was sent in vain: the connection was lost, or the server put it off.
+    /// The number of failed attempts: the connection was lost, or the server replied with a transient error.
     pub(super) failed_attempts: u32,
-    /// How often the connection was lost when the first that is pending was all that it owed an answer to.
+    /// The number of times that the connection was lost while the first pending command alone was in flight.
     pub(super) hang_ups: u32,
 }
 
 impl Job {
-    /// Of the first `count` of the commands.
+    /// Creates a job of the first `count` commands.
     pub(super) fn new(
         commands: Commands,
         count: usize,
@@ -59,12 +58,12 @@ impl Job {
         }
     }
 
-    /// How many operations are still to be answered.
+    /// Returns the number of operations without a reply.
     pub(super) fn operations(&self) -> usize {
         self.commands.operations(self.pending.iter().copied())
     }
 
-    /// Answers the first that is still to be answered; gives what is left, if anything.
+    /// Fails the first pending command. Returns the rest of the job, if any.
     pub(super) fn fail_first(mut self, error: Error) -> Option<Self> {
         if !self.pending.is_empty() {
             let at = self.pending.remove(0);
@@ -74,14 +73,14 @@ impl Job {
         (!self.pending.is_empty()).then_some(self)
     }
 
-    /// Answers all that is still to be answered.
+    /// Fails all pending commands.
     pub(super) fn fail(mut self, error: &Error) {
         let replies = self.pending.drain(..).map(|at| (at, Err(error.clone())));
         self.handler.on_replies(replies.collect());
     }
 }
 
-/// Waits until every command is answered.
+/// A reply handler that collects all replies.
 pub(super) struct Gather {
     replies: Vec<(usize, Reply)>,
     count: usize,
@@ -89,7 +88,7 @@ pub(super) struct Gather {
 }
 
 impl Gather {
-    /// Tells the replies, each with the place of its command, when there are so many.
+    /// Creates a handler that sends the replies, each with the index of its command, once there are `count`.
     pub(super) fn new(count: usize, sender: oneshot::Sender<Vec<(usize, Reply)>>) -> Self {
         Self {
             replies: Vec::with_capacity(count),
@@ -105,7 +104,7 @@ impl ReplyHandler for Gather {
         if self.replies.len() >= self.count
             && let Some(sender) = self.sender.take()
         {
-            // The receiver is gone only when the caller was: nobody is left to tell.
+            // The receiver is gone if the caller has stopped waiting.
             let _ = sender.send(std::mem::take(&mut self.replies));
         }
     }

@@ -1,4 +1,4 @@
-//! An open connection: bytes out, replies in, in the order in which the server sent them.
+//! A link: one open socket. Writes the bytes of commands and reads replies, in the order in which the server sent them.
 
 use super::clock;
 use super::codec::Codec;
@@ -18,18 +18,18 @@ use tokio::time::Instant;
 use tokio_util::bytes::{Buf, BytesMut};
 use tokio_util::codec::FramedRead;
 
-/// The reading half, which knows when it last heard from the server.
+/// The reading half of the socket. Records when it last received bytes.
 #[derive(Debug)]
-struct PushReceiver {
+struct Reader {
     half: ReadHalf<socket::Socket>,
-    heard: Instant,
-    /// Bytes read since the beginning.
+    last_read: Instant,
+    /// The number of bytes read since the link was opened.
     received: u64,
-    /// How often it may still be read from before others have their turn.
+    /// The number of reads left before the task yields.
     reads_left: u32,
 }
 
-impl AsyncRead for PushReceiver {
+impl AsyncRead for Reader {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -44,38 +44,39 @@ impl AsyncRead for PushReceiver {
         let result = Pin::new(&mut self.half).poll_read(cx, buf);
         if buf.filled().len() > before {
             self.received += (buf.filled().len() - before) as u64;
-            self.heard = clock::now();
+            self.last_read = clock::now();
         }
         result
     }
 }
 
-/// Room for commands that is kept once they are written.
-const MOST_ROOM: usize = 2 * 1024 * 1024;
-/// Room for the replies to a batch of usual sessions: fewer reads than by tokio's 8 KB.
-const READ_AT_ONCE: usize = 64 * 1024;
-/// Reads for one reply, before others have their turn: its bytes may come without an end.
-const MOST_READS: u32 = 32;
+/// The most capacity of the write buffer that is kept once its bytes are written.
+const MAX_KEPT_CAPACITY: usize = 2 * 1024 * 1024;
+/// The capacity of the read buffer: fits the replies to a typical batch, with fewer reads than tokio's 8 KB.
+const READ_CAPACITY: usize = 64 * 1024;
+/// The most reads for one reply before the task yields: the bytes of a reply may never end.
+const MAX_READS: u32 = 32;
 
+/// An open socket with its buffers.
 pub(super) struct Link {
-    replies: FramedRead<PushReceiver, Codec>,
+    replies: FramedRead<Reader, Codec>,
     writer: WriteHalf<socket::Socket>,
     out: BytesMut,
-    /// The most that has been in `out`, and so in its room.
-    most_out: usize,
-    /// Whether what was written may still be in a buffer of TLS.
+    /// The highest length of `out`, which bounds its capacity from below.
+    peak_out: usize,
+    /// True while written bytes may still be in TLS's buffer.
     unflushed: bool,
-    /// Bytes given to `send` and bytes taken by the socket, since the beginning.
+    /// The number of bytes passed to `send`, and of those written to the socket, since the link was opened.
     sent: u64,
     written: u64,
-    /// When the socket last took bytes.
-    wrote: Instant,
-    /// Why the server does not tell what changes, where it was to.
-    deafness: Option<String>,
+    /// The time of the last write to the socket.
+    last_write: Instant,
+    /// The reason why client tracking is off although it was requested.
+    tracking_failure: Option<String>,
 }
 
 impl Link {
-    /// A connection on which nothing has been said yet.
+    /// Opens a link, without a handshake.
     pub(super) async fn open(
         address: &Address,
         tls: Option<&tls::Client>,
@@ -91,110 +92,116 @@ impl Link {
         let now = clock::now();
         Self {
             replies: FramedRead::with_capacity(
-                PushReceiver {
+                Reader {
                     half,
-                    heard: now,
+                    last_read: now,
                     received: 0,
                     reads_left: 0,
                 },
                 Codec::default(),
-                READ_AT_ONCE,
+                READ_CAPACITY,
             ),
             writer,
             out: BytesMut::new(),
-            most_out: 0,
+            peak_out: 0,
             unflushed: false,
             sent: 0,
             written: 0,
-            wrote: now,
-            deafness: None,
+            last_write: now,
+            tracking_failure: None,
         }
     }
 
-    /// Ends the connection at once. What has not left this machine never will.
+    /// Closes the link at once, and discards bytes that have not left this machine.
     pub(super) fn abort(self) {
         self.replies
             .into_inner()
             .half
             .unsplit(self.writer)
-            .forget_unsent();
+            .discard_unsent();
     }
 
-    pub(super) fn deafness(&self) -> Option<&str> {
-        self.deafness.as_deref()
+    /// Returns the reason why client tracking is off although it was requested.
+    pub(super) fn tracking_failure(&self) -> Option<&str> {
+        self.tracking_failure.as_deref()
     }
 
-    /// The server does not tell what changes. The first cause counts.
-    pub(super) fn note_deaf(&mut self, cause: impl FnOnce() -> String) {
-        self.deafness.get_or_insert_with(cause);
+    /// Records that client tracking is off. The first cause counts.
+    pub(super) fn set_tracking_failure(&mut self, cause: impl FnOnce() -> String) {
+        self.tracking_failure.get_or_insert_with(cause);
     }
 
-    /// Queues bytes for the socket; `next` moves them. Gives the position of their end, to be
-    /// compared with `written`.
+    /// Queues bytes, which `next` writes. Returns the position of their end, to be compared with `written`.
     pub(super) fn send(&mut self, bytes: &[u8]) -> u64 {
         self.out.extend_from_slice(bytes);
-        self.most_out = self.most_out.max(self.out.len());
+        self.peak_out = self.peak_out.max(self.out.len());
         self.sent += bytes.len() as u64;
         self.sent
     }
 
-    /// Bytes that the socket has not taken yet.
+    /// Returns the number of queued bytes that are not written yet.
     pub(super) fn backlog(&self) -> usize {
         self.out.len()
     }
 
+    /// Returns the number of bytes written since the link was opened.
     pub(super) fn written(&self) -> u64 {
         self.written
     }
 
+    /// Returns the running time of the last write.
     pub(super) fn wrote(&self) -> Instant {
-        self.wrote
+        self.last_write
     }
 
+    /// Returns the running time of the last read.
     pub(super) fn heard(&self) -> Instant {
-        self.replies.get_ref().heard
+        self.replies.get_ref().last_read
     }
 
+    /// Returns the number of bytes read since the link was opened.
     pub(super) fn received(&self) -> u64 {
         self.replies.get_ref().received
     }
 
-    /// The process was stopped: what was noted before this was noticed must not lie in the future.
+    /// Corrects the recorded times after a stop of the process: they must not lie in the future.
     pub(super) fn note_stop(&mut self) {
         let now = clock::now();
-        self.wrote = self.wrote.min(now);
-        let ear = self.replies.get_mut();
-        ear.heard = ear.heard.min(now);
+        self.last_write = self.last_write.min(now);
+        let reader = self.replies.get_mut();
+        reader.last_read = reader.last_read.min(now);
     }
 
-    /// The next reply. PendingWrites what is queued meanwhile. Nothing is lost when it is dropped.
+    /// Returns the next reply, and writes queued bytes in the meantime. Cancel-safe.
     pub(super) async fn next(&mut self) -> Result<Value, Failure> {
         poll_fn(|cx| self.poll(cx)).await
     }
 
-    /// The next reply, if it has come already.
+    /// Returns the next reply if it has arrived already.
     pub(super) fn try_next(&mut self) -> Option<Result<Value, Failure>> {
         self.next().now_or_never()
     }
 
+    /// Writes queued bytes and reads the next reply.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Value, Failure>> {
-        let broken = match self.poll_write(cx) {
+        let write_error = match self.poll_write(cx) {
             Poll::Ready(Err(error)) => Some(error),
             _ => None,
         };
-        self.replies.get_mut().reads_left = MOST_READS;
-        // Read even so: what the server said last tells why it closed the connection.
+        self.replies.get_mut().reads_left = MAX_READS;
+        // Reads even after a write error: the last reply may contain the reason why the server closed the connection.
         match Pin::new(&mut self.replies).poll_next(cx) {
             Poll::Ready(Some(Ok(value))) => Poll::Ready(Ok(value)),
             Poll::Ready(Some(Err(error))) => Poll::Ready(Err(error.into())),
             Poll::Ready(None) => Poll::Ready(Err(Failure::closed())),
-            Poll::Pending => match broken {
+            Poll::Pending => match write_error {
                 Some(error) => Poll::Ready(Err(Failure::lost(error))),
                 None => Poll::Pending,
             },
         }
     }
 
+    /// Writes and flushes queued bytes.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.out.is_empty() {
             match Pin::new(&mut self.writer).poll_write(cx, &self.out) {
@@ -202,16 +209,16 @@ impl Link {
                 Poll::Ready(Ok(count)) => {
                     self.out.advance(count);
                     self.written += count as u64;
-                    self.wrote = clock::now();
+                    self.last_write = clock::now();
                     self.unflushed = true;
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => return Poll::Pending,
             }
         }
-        if self.most_out > MOST_ROOM {
+        if self.peak_out > MAX_KEPT_CAPACITY {
             self.out = BytesMut::new();
-            self.most_out = 0;
+            self.peak_out = 0;
         }
         if self.unflushed {
             match Pin::new(&mut self.writer).poll_flush(cx) {
@@ -223,7 +230,7 @@ impl Link {
         Poll::Ready(Ok(()))
     }
 
-    /// Sends commands and waits for their replies; for the set-up, when nothing else is under way.
+    /// Sends commands and returns their replies; for the handshake, when nothing else is in flight.
     pub(super) async fn exchange(&mut self, commands: &Commands) -> Result<Vec<Value>, Failure> {
         for command in 0..commands.len() {
             self.send(commands.bytes(command));
@@ -236,7 +243,7 @@ impl Link {
                     return Err(Failure::out_of_step());
                 }
                 Ok(value) => replies.push(value),
-                // What the server said last is why it hung up.
+                // The last error reply contains the reason why the server hung up.
                 Err(failure) => {
                     return Err(match (replies.pop(), &failure.kind) {
                         (Some(Value::ServerError(error)), _) => {

@@ -1,4 +1,4 @@
-//! What the task behind a connection is told by its handles, and whether it is to end.
+//! The mailbox: messages from the handles of a connection to the task behind it.
 
 use super::client::{Executor, Said};
 use super::handle::Connection;
@@ -11,44 +11,46 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
-/// Waits for the nodes that hold keys.
+/// Receives the primaries, for a caller that scans their keys.
 pub(super) type Walker = oneshot::Sender<Result<Vec<Connection>, Error>>;
 
-/// What a handle tells the task behind it.
+/// A message from a handle to the task behind it.
 pub(super) enum Message {
     Job(Job),
-    /// Which nodes hold keys; asked of clusters only.
+    /// Requests the primaries; sent to clusters only.
     Primaries(Walker),
     Watch(Weak<dyn Watch>),
-    /// What was asked for, or why it is not to be had.
+    /// The credentials that the task asked for, or the reason why the app's function failed.
     Credentials(Result<Credentials, String>),
-    /// What takes the place of the credentials so far.
+    /// Replaces the credentials.
     Renewal(Credentials),
-    /// Of the app's client only: it, and what it says.
+    /// The executor of the client transport.
     Executor(Arc<dyn Executor>),
+    /// A message from the app's client.
     Said(Said),
-    /// Has what waits for a connection that never served sent over another one.
+    /// Sends the waiting commands over another connection, if this one has never served.
     HandOver(Connection),
-    /// Finish what came before, then end.
+    /// Ends the task after the commands sent so far have completed.
     Close(oneshot::Sender<()>),
 }
 
-/// Who to be for the server, as a function of the app gave it.
+/// Credentials, as the app's function returned them.
 #[derive(Clone, Debug)]
 pub struct Credentials {
     pub username: Option<String>,
-    /// `None` for nobody.
+    /// `None` for no authentication.
     pub password: Option<Secret>,
-    /// After this time they are not valid any more.
+    /// The time after which the credentials expire.
     pub expires_in: Option<Duration>,
 }
 
+/// The receiving end of the messages.
 pub(super) struct Mailbox {
     messages: mpsc::UnboundedReceiver<Message>,
-    /// Nothing can come any more. Not what the channel says of itself: it counts as closed as soon as the last
-    /// handle is gone, which may be one that a job held and that went while nobody waited here.
-    is_over: bool,
-    /// Set once by a `Close`, or by the last handle's end: these are told when it is over.
+    /// True once no message can arrive any more. The channel's own `is_closed` is not enough: it becomes true as soon
+    /// as the last handle is dropped, which a job may have held, while `next` is not being polled.
+    is_exhausted: bool,
+    /// Set by a `Close`, or when the last handle is dropped. Holds the callers that wait for the end of the task.
     closing: Option<Vec<oneshot::Sender<()>>>,
 }
 
@@ -56,37 +58,38 @@ impl Mailbox {
     pub(super) fn new(messages: mpsc::UnboundedReceiver<Message>) -> Self {
         Self {
             messages,
-            is_over: false,
+            is_exhausted: false,
             closing: None,
         }
     }
 
-    /// The next message, but for a `Close`: that is taken note of here, and `None` given. Never resolves when
-    /// nothing can come any more. Nothing is lost when it is dropped.
+    /// Returns the next message. Records a `Close`, and returns `None` for it. Never resolves once no message can
+    /// arrive any more. Cancel-safe.
     pub(super) async fn next(&mut self) -> Option<Message> {
-        if self.is_over {
+        if self.is_exhausted {
             return pending().await;
         }
         let message = self.messages.recv().await;
         if message.is_none() {
-            // Every handle is gone: nobody can send or ask any more.
-            self.is_over = true;
+            // All handles have been dropped.
+            self.is_exhausted = true;
             self.closing.get_or_insert_default();
         }
-        message.and_then(|message| self.sort(message))
+        message.and_then(|message| self.filter_close(message))
     }
 
-    /// The next message, if it has come already.
+    /// Returns the next message if it has arrived already.
     pub(super) fn try_next(&mut self) -> Option<Message> {
         while let Ok(message) = self.messages.try_recv() {
-            if let Some(message) = self.sort(message) {
+            if let Some(message) = self.filter_close(message) {
                 return Some(message);
             }
         }
         None
     }
 
-    fn sort(&mut self, message: Message) -> Option<Message> {
+    /// Records a `Close`, and returns any other message.
+    fn filter_close(&mut self, message: Message) -> Option<Message> {
         match message {
             Message::Close(done) => {
                 self.closing.get_or_insert_default().push(done);
@@ -96,25 +99,25 @@ impl Mailbox {
         }
     }
 
-    /// Nothing new is to be begun, and the task ends when all is done.
+    /// Returns true if the task must start nothing new, and end once the commands sent so far have completed.
     pub(super) fn is_closing(&self) -> bool {
         self.closing.is_some()
     }
 
-    /// Messages that have come and were not taken.
+    /// Returns the number of messages waiting in the mailbox.
     pub(super) fn len(&self) -> usize {
         self.messages.len()
     }
 
-    /// Nobody can send any more; what has been sent can still be taken.
+    /// Refuses further messages. Those already sent can still be received.
     pub(super) fn shut(&mut self) {
         self.messages.close();
     }
 
-    /// It is over.
+    /// Notifies the callers of `close` that the task has ended.
     pub(super) fn tell_ended(&mut self) {
         for done in self.closing.take().into_iter().flatten() {
-            // Whoever asked may have stopped waiting.
+            // The caller may have stopped waiting.
             let _ = done.send(());
         }
     }
@@ -125,7 +128,7 @@ mod tests {
     use super::*;
     use futures_util::FutureExt;
 
-    fn inbox() -> (mpsc::UnboundedSender<Message>, Mailbox) {
+    fn mailbox() -> (mpsc::UnboundedSender<Message>, Mailbox) {
         let (handle, messages) = mpsc::unbounded_channel();
         (handle, Mailbox::new(messages))
     }
@@ -135,43 +138,43 @@ mod tests {
     }
 
     #[test]
-    fn the_last_handle_may_go_while_nobody_waits() {
-        let (handle, mut inbox) = inbox();
-        assert!(inbox.next().now_or_never().is_none());
+    fn next_resolves_once_when_the_last_handle_was_dropped_between_polls() {
+        let (handle, mut mailbox) = mailbox();
+        assert!(mailbox.next().now_or_never().is_none());
         drop(handle);
-        assert!(!inbox.is_closing());
-        assert!(matches!(inbox.next().now_or_never(), Some(None)));
-        assert!(inbox.is_closing());
-        // TrackingEvent once: who waits on is not woken again and again.
-        assert!(inbox.next().now_or_never().is_none());
+        assert!(!mailbox.is_closing());
+        assert!(matches!(mailbox.next().now_or_never(), Some(None)));
+        assert!(mailbox.is_closing());
+        // Reported once: a further `next` is not woken repeatedly.
+        assert!(mailbox.next().now_or_never().is_none());
     }
 
     #[test]
-    fn what_the_last_handle_sent_is_taken_first() {
-        let (handle, mut inbox) = inbox();
+    fn next_returns_pending_messages_before_the_end_when_the_last_handle_is_dropped() {
+        let (handle, mut mailbox) = mailbox();
         assert!(handle.send(credentials()).is_ok());
         drop(handle);
         assert!(matches!(
-            inbox.next().now_or_never(),
+            mailbox.next().now_or_never(),
             Some(Some(Message::Credentials(_)))
         ));
-        assert!(!inbox.is_closing());
-        assert!(matches!(inbox.next().now_or_never(), Some(None)));
-        assert!(inbox.is_closing());
+        assert!(!mailbox.is_closing());
+        assert!(matches!(mailbox.next().now_or_never(), Some(None)));
+        assert!(mailbox.is_closing());
     }
 
     #[test]
-    fn who_asks_for_the_end_is_told_of_it() {
-        let (handle, mut inbox) = inbox();
+    fn close_is_confirmed_when_the_task_has_ended() {
+        let (handle, mut mailbox) = mailbox();
         let (done, mut ended) = oneshot::channel();
         assert!(handle.send(Message::Close(done)).is_ok());
         assert!(handle.send(credentials()).is_ok());
-        assert!(matches!(inbox.next().now_or_never(), Some(None)));
-        assert!(inbox.is_closing() && ended.try_recv().is_err());
-        inbox.shut();
+        assert!(matches!(mailbox.next().now_or_never(), Some(None)));
+        assert!(mailbox.is_closing() && ended.try_recv().is_err());
+        mailbox.shut();
         assert!(handle.send(credentials()).is_err());
-        assert!(inbox.try_next().is_some() && inbox.try_next().is_none());
-        inbox.tell_ended();
+        assert!(mailbox.try_next().is_some() && mailbox.try_next().is_none());
+        mailbox.tell_ended();
         assert!(ended.try_recv().is_ok());
     }
 }

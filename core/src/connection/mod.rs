@@ -1,27 +1,27 @@
-//! One connection to Redis that outlives every loss of its socket.
+//! A connection to Redis that outlives every loss of its socket.
 //!
-//! [`Connection`] is the [`handle`]: it takes commands and has each answered exactly once, by the
-//! deadline. Behind it one [`supervisor`] owns the socket, from the first attempt to the last.
+//! [`Connection`] is the [`handle`]: it accepts commands, and answers each exactly once, by its deadline. Behind it,
+//! one [`supervisor`] owns the socket: it connects, serves and reconnects.
 //!
-//! - [`commands`]: what is sent; [`job`]: that with what is to be answered and by when; [`codec`]: what comes back.
-//! - [`pin`]: commands that no other link may send.
-//! - [`registry`]: which stores share a connection.
-//! - [`client`]: the app's own JavaScript client in place of all that follows.
+//! - [`commands`]: commands, encoded; [`job`]: commands with their reply handler and deadline; [`codec`]: decodes
+//!   replies.
+//! - [`pin`]: ties commands to one link.
+//! - [`registry`]: shares connections between stores.
+//! - [`client`]: runs commands on the app's own JavaScript client, in place of all that follows.
 //! - [`cluster`]: many connections behind one handle.
-//! - [`sentinel`]: which server is the primary.
-//! - [`supervisor`]: connect, serve, notice the loss, back off, connect again.
+//! - [`sentinel`]: finds the primary.
+//! - [`supervisor`]: connects, serves, detects a lost connection, backs off, reconnects.
 //! - [`attempt`]: one attempt to connect.
-//! - [`mailbox`]: what the handles say to whatever is behind them; [`shared`]: what both sides know.
-//! - [`link`]: an open connection: bytes out, replies in; [`handshake`]: what is said on it first; [`failure`]: why
-//!   there is none, or none any more.
-//! - [`socket`] and [`tls`]: from an address to a byte stream; [`dns`]: from a host's name to addresses,
-//!   [`certificate_verifier`]: whether the server is the one that is meant.
+//! - [`mailbox`]: messages from the handles to the task behind them; [`shared`]: state of both sides.
+//! - [`link`]: an open connection; [`handshake`]: its first commands; [`failure`]: the reason why there is none.
+//! - [`socket`] and [`tls`]: open a byte stream to an address; [`dns`]: resolves host names;
+//!   [`certificate_verifier`]: verifies the server's certificate.
 //! - [`single_flight`]: reads that share a command.
-//! - [`tracking`]: what the server tells of keys that were read.
-//! - [`substitutes`]: what is sent in place of commands that are denied.
-//! - [`blocking`]: work that blocks a thread.
+//! - [`tracking`]: client tracking for the cache.
+//! - [`substitutes`]: replace commands that are denied.
+//! - [`blocking`]: runs blocking work on threads.
 //! - [`clock`]: time without the periods in which the process was stopped.
-//! - [`status`]: what a connection tells those who watch it.
+//! - [`status`]: the state of a connection, and its events.
 
 mod attempt;
 mod blocking;

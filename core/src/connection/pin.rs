@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Ties commands to the link that sends the first of them. What a later link cannot continue, such as a `SCAN` whose
-/// cursor is valid only for the server process that returned it, then fails with [`crate::error::Error::LinkReplaced`].
+/// Ties commands to the link that sends the first of them. On any later link they fail with
+/// [`crate::error::Error::LinkReplaced`]: a `SCAN`, for instance, cannot continue there, since its cursor is valid only
+/// for the server process that returned it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LinkPin(Arc<AtomicU64>);
 
 impl LinkPin {
-    /// Returns true if a command may go over this link. Links are counted from 1.
+    /// Returns true if this link may send the commands. Link numbers start at 1.
     pub(super) fn admits(&self, link: u64) -> bool {
-        // Only the task that owns the connection asks, so no ordering with other data is needed.
+        // Only the task that owns the connection calls this, so no ordering with other data is needed.
         let pinned = self
             .0
             .compare_exchange(0, link, Ordering::Relaxed, Ordering::Relaxed);
@@ -24,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_link_is_the_only_one() {
+    fn admits_accepts_only_the_first_link() {
         let pin = LinkPin::default();
         assert!(pin.admits(3));
         assert!(pin.clone().admits(3));

@@ -1,4 +1,4 @@
-//! Which stores share a connection: those that ask for the same one.
+//! The registry of open connections: stores with equal options share one.
 
 use super::Connection;
 use super::runtime::Runtime;
@@ -8,9 +8,9 @@ use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A connection and how many share it.
+/// A connection, and the number of its leases.
 #[derive(Debug)]
-struct Leased {
+struct SharedConnection {
     connection: Connection,
     leases: usize,
 }
@@ -18,20 +18,20 @@ struct Leased {
 /// The open connections of one runtime.
 #[derive(Debug, Default)]
 pub(super) struct Registry {
-    connections: Mutex<HashMap<ConnectionOptions, Leased>>,
+    connections: Mutex<HashMap<ConnectionOptions, SharedConnection>>,
 }
 
-/// A store's share in a connection. The last one that is given back, or dropped, ends it.
+/// A store's share in a connection. The connection ends when its last lease is released or dropped.
 #[derive(Debug)]
 pub struct Lease {
     options: ConnectionOptions,
     connection: Connection,
     registry: Arc<Registry>,
-    returned: AtomicBool,
+    is_released: AtomicBool,
 }
 
 impl Lease {
-    /// A share in the connection with these options, which is opened if there is none.
+    /// Takes a share in the connection with these options, and opens it if there is none.
     pub fn take(runtime: &Runtime, options: ConnectionOptions) -> Self {
         let registry = Arc::clone(runtime.registry());
         let connection = match registry.lock().entry(options.clone()) {
@@ -41,7 +41,7 @@ impl Lease {
             }
             Entry::Vacant(entry) => {
                 let connection = Connection::open(&runtime.spawner(), options.clone());
-                entry.insert(Leased {
+                entry.insert(SharedConnection {
                     connection: connection.clone(),
                     leases: 1,
                 });
@@ -52,7 +52,7 @@ impl Lease {
             options,
             connection,
             registry,
-            returned: AtomicBool::new(false),
+            is_released: AtomicBool::new(false),
         }
     }
 
@@ -60,22 +60,22 @@ impl Lease {
         &self.connection
     }
 
-    /// Takes another share in the same connection, or in a new one if that has been ended.
+    /// Takes another share in the same connection, or in a new one if that connection has ended.
     pub(crate) fn renew(&self, runtime: &Runtime) -> Self {
         Self::take(runtime, self.options.clone())
     }
 
-    /// Gives the share back. If it was the last, lets what was sent before finish and ends the
-    /// connection; resolves then.
+    /// Releases the share. If it was the last, ends the connection after the commands sent so far have completed, and
+    /// resolves then.
     pub async fn end(&self) {
-        if let Some(connection) = self.give_back() {
+        if let Some(connection) = self.release() {
             connection.close().await;
         }
     }
 
-    /// The connection, if nobody shares it any more: no store can get it from here on.
-    fn give_back(&self) -> Option<Connection> {
-        if self.returned.swap(true, Ordering::Relaxed) {
+    /// Releases the share. If it was the last, removes the connection from the registry and returns it.
+    fn release(&self) -> Option<Connection> {
+        if self.is_released.swap(true, Ordering::Relaxed) {
             return None;
         }
         let mut connections = self.registry.lock();
@@ -89,14 +89,14 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        // The connection ends with its last handle, which is this one if nobody shares it.
-        drop(self.give_back());
+        // The connection ends with its last handle, which is this one if it was the last share.
+        drop(self.release());
     }
 }
 
 impl Registry {
-    fn lock(&self) -> MutexGuard<'_, HashMap<ConnectionOptions, Leased>> {
-        // A poisoned lock still holds a usable map: each change is one step.
+    fn lock(&self) -> MutexGuard<'_, HashMap<ConnectionOptions, SharedConnection>> {
+        // A poisoned lock still holds a consistent map: each change is one step.
         self.connections
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

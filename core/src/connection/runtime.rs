@@ -1,9 +1,8 @@
-//! The one runtime thread of the process.
+//! The tokio runtime of the process, on one thread.
 //!
-//! It starts with the first store and ends with the last, whatever env they belong to. Handles are
-//! held by napi objects only, which Node drops on their JavaScript thread, at the latest when the env
-//! is torn down: so the thread is joined there, before the addon could be unloaded, and never by
-//! itself.
+//! The thread starts with the first store and ends with the last, in whatever env. Only napi objects hold the runtime.
+//! Node drops them on their JavaScript thread, at the latest when the env is torn down: so the thread is joined there,
+//! before the addon can be unloaded, and never joins itself.
 
 use super::registry::Registry;
 use std::future::Future;
@@ -13,6 +12,7 @@ use std::thread::JoinHandle;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
+/// The runtime, and the connections that it runs.
 #[derive(Debug)]
 pub struct Runtime {
     registry: Arc<Registry>,
@@ -25,9 +25,9 @@ pub struct Runtime {
 static SHARED: Mutex<Weak<Runtime>> = Mutex::new(Weak::new());
 
 impl Runtime {
-    /// The process's runtime, started if there is none.
+    /// Returns the runtime of the process, and starts it if there is none.
     pub fn shared() -> io::Result<Arc<Self>> {
-        // A poisoned lock still holds a usable value: it is written in one step.
+        // A poisoned lock still holds a consistent value: it is written in one step.
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(runtime) = shared.upgrade() {
             return Ok(runtime);
@@ -47,7 +47,7 @@ impl Runtime {
         let thread = std::thread::Builder::new()
             .name("redis-sessions".into())
             .spawn(move || {
-                // Ends when the sender is dropped; what is still under way is dropped with it.
+                // Ends when the sender is dropped. Tasks that still run are dropped with the runtime.
                 let _ = runtime.block_on(stopped);
                 runtime.shutdown_background();
             })?;
@@ -59,7 +59,7 @@ impl Runtime {
         })
     }
 
-    /// For tasks that begin tasks. Does not keep the runtime alive.
+    /// Returns a handle that spawns tasks. It does not keep the runtime alive.
     pub fn spawner(&self) -> Handle {
         self.handle.clone()
     }
@@ -68,6 +68,7 @@ impl Runtime {
         &self.registry
     }
 
+    /// Spawns a task.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.handle.spawn(task);
     }
@@ -77,7 +78,7 @@ impl Drop for Runtime {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // A panic of that thread has been reported already and leaves nothing to do.
+            // A panic of the thread has been reported already.
             let _ = thread.join();
         }
         crate::worker::stop();

@@ -1,4 +1,4 @@
-//! Which server is the primary: the sentinels say.
+//! Finds the primary by asking its sentinels.
 //!
 //! See <https://redis.io/docs/latest/develop/reference/sentinel-clients/>.
 
@@ -15,23 +15,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-/// How often the sentinels are asked whether the primary is still the same.
-const WATCH: Duration = Duration::from_secs(1);
-/// How long one sentinel may take.
-const LIMIT: Duration = Duration::from_secs(2);
-/// What others may take longer than the first.
+/// The interval at which the sentinels are asked for the primary while connected.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// The timeout of one sentinel.
+const SENTINEL_TIMEOUT: Duration = Duration::from_secs(2);
+/// The additional time that the other sentinels have once the first has replied.
 const GRACE: Duration = Duration::from_millis(50);
 
-/// The sentinels of a primary, as far as they are known: those of the options, and those they name.
+/// The known sentinels of a primary: those of the options, and those that they report.
 #[derive(Clone, Debug)]
 pub(super) struct Sentinels {
     options: Sentinel,
-    /// Of all clones: what the one that watches a connection learns, the next attempt to connect is to know.
+    /// Shared by all clones: the next attempt to connect uses the sentinels found while watching the connection.
     known: Arc<Mutex<Vec<Node>>>,
     tls: Option<tls::Client>,
 }
 
-/// A sentinel, and its own name for itself, by which it is known under whatever address; `None` if it does not say.
+/// A sentinel's address and ID. The ID identifies it under any address; `None` if the sentinel does not report it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Peer {
     node: Node,
@@ -39,16 +39,18 @@ struct Peer {
 }
 
 impl Peer {
+    /// Returns true if both are the same sentinel.
     fn is(&self, other: &Self) -> bool {
         self.node == other.node || (self.id.is_some() && self.id == other.id)
     }
 }
 
+/// The reply of one sentinel.
 struct SentinelReply {
     primary: Node,
-    /// Who answers.
+    /// The sentinel that replied.
     from: Peer,
-    /// The others that it names.
+    /// The other sentinels that it reports.
     others: Vec<Peer>,
 }
 
@@ -62,61 +64,61 @@ impl Sentinels {
     }
 
     fn known(&self) -> MutexGuard<'_, Vec<Node>> {
-        // A list is replaced as a whole, so it is sound whatever has panicked.
+        // A poisoned lock still holds a consistent list: it is replaced as a whole.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Where the primary is. All sentinels are asked at once, and most of them decide: one that was cut
-    /// off may still name yesterday's.
+    /// Returns the primary. Asks all sentinels in parallel, and the majority decides: a partitioned sentinel may still
+    /// report a former primary.
     pub(super) async fn primary(&self) -> Result<Node, Failure> {
-        let mut answers: Vec<SentinelReply> = Vec::new();
+        let mut replies: Vec<SentinelReply> = Vec::new();
         let mut failure = Failure::lost("there is no sentinel to ask");
         {
-            let begin = Instant::now();
-            let mut deadline = begin + LIMIT;
+            let start = Instant::now();
+            let mut deadline = start + SENTINEL_TIMEOUT;
             let known = self.known().clone();
             let mut asked: FuturesUnordered<_> = known.iter().map(|node| self.ask(node)).collect();
             while let Ok(Some(result)) = timeout_at(deadline, asked.next()).await {
                 match result {
-                    Ok(answer) => {
-                        if answers.is_empty() {
-                            deadline = deadline.min(Instant::now() + begin.elapsed() + GRACE);
+                    Ok(reply) => {
+                        if replies.is_empty() {
+                            deadline = deadline.min(Instant::now() + start.elapsed() + GRACE);
                         }
-                        // One that is known by two addresses has one vote.
-                        if !answers.iter().any(|other| other.from.is(&answer.from)) {
-                            answers.push(answer);
+                        // A sentinel with two addresses has one vote.
+                        if !replies.iter().any(|other| other.from.is(&reply.from)) {
+                            replies.push(reply);
                         }
                     }
                     Err(reason) => failure = reason,
                 }
             }
         }
-        let votes = |node: &Node| answers.iter().filter(|a| a.primary == *node).count();
-        let Some(primary) = answers
+        let votes = |node: &Node| replies.iter().filter(|r| r.primary == *node).count();
+        let Some(primary) = replies
             .iter()
-            .map(|answer| &answer.primary)
+            .map(|reply| &reply.primary)
             .max_by_key(|node| votes(node))
             .cloned()
         else {
             return Err(failure);
         };
-        let known = self.to_ask(answers);
+        let known = self.merge_known(replies);
         *self.known() = known;
         Ok(primary.reached(&self.options.nat_map))
     }
 
-    /// The sentinels of the options, and all others that have answered or were named, each by one address.
-    fn to_ask(&self, answers: Vec<SentinelReply>) -> Vec<Node> {
-        let given = self.options.nodes.iter().map(|node| {
-            let answer = answers.iter().find(|answer| answer.from.node == *node);
+    /// Returns the sentinels of the options, and all others that replied or were reported, each with one address.
+    fn merge_known(&self, replies: Vec<SentinelReply>) -> Vec<Node> {
+        let configured = self.options.nodes.iter().map(|node| {
+            let reply = replies.iter().find(|reply| reply.from.node == *node);
             Peer {
                 node: node.clone(),
-                id: answer.and_then(|answer| answer.from.id.clone()),
+                id: reply.and_then(|reply| reply.from.id.clone()),
             }
         });
-        let mut peers: Vec<_> = given.collect();
-        for answer in answers {
-            for peer in [answer.from].into_iter().chain(answer.others) {
+        let mut peers: Vec<_> = configured.collect();
+        for reply in replies {
+            for peer in [reply.from].into_iter().chain(reply.others) {
                 if !peers.iter().any(|other| other.is(&peer)) {
                     peers.push(peer);
                 }
@@ -125,10 +127,10 @@ impl Sentinels {
         peers.into_iter().map(|peer| peer.node).collect()
     }
 
-    /// Resolves when the sentinels name another primary than this one.
-    pub(super) async fn moved(self, primary: Node) -> Failure {
+    /// Resolves when the sentinels report another primary than this one.
+    pub(super) async fn primary_changed(self, primary: Node) -> Failure {
         loop {
-            sleep(WATCH).await;
+            sleep(POLL_INTERVAL).await;
             if let Ok(now) = self.primary().await
                 && now != primary
             {
@@ -137,24 +139,28 @@ impl Sentinels {
         }
     }
 
+    /// Asks one sentinel, with a timeout.
     async fn ask(&self, node: &Node) -> Result<SentinelReply, Failure> {
-        timeout(LIMIT, self.exchange(node))
+        timeout(SENTINEL_TIMEOUT, self.exchange(node))
             .await
             .unwrap_or_else(|_| {
                 Err(Failure::silent(format!(
                     "the sentinel {node} did not answer within {} ms",
-                    LIMIT.as_millis()
+                    SENTINEL_TIMEOUT.as_millis()
                 )))
             })
     }
 
+    /// Asks one sentinel for the primary, the other sentinels and its own ID.
     async fn exchange(&self, node: &Node) -> Result<SentinelReply, Failure> {
-        let at = |failure: Failure| failure.of(&format!("the sentinel {node}"));
+        let with_name = |failure: Failure| failure.of(&format!("the sentinel {node}"));
         let address = Address::Tcp {
             host: node.host.clone(),
             port: node.port,
         };
-        let mut link = Link::open(&address, self.tls.as_ref()).await.map_err(at)?;
+        let mut link = Link::open(&address, self.tls.as_ref())
+            .await
+            .map_err(with_name)?;
         let user = User::of(
             self.options.username.as_deref(),
             self.options.password.as_ref(),
@@ -162,16 +168,16 @@ impl Sentinels {
         let mut commands = user.authentication();
         let authentications = commands.len();
         let name = self.options.name.as_bytes();
-        let questions: [&[&[u8]]; 3] = [
+        let queries: [&[&[u8]]; 3] = [
             &[b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", name],
             &[b"SENTINEL", b"SENTINELS", name],
-            // Sentinels before 6.2 do not know this, and an ACL may forbid it.
+            // Sentinels before 6.2 do not know this command, and an ACL may forbid it.
             &[b"SENTINEL", b"MYID"],
         ];
-        for question in questions {
-            commands.add(Access::Read, Expect::Any, None, question);
+        for query in queries {
+            commands.add(Access::Read, Expect::Any, None, query);
         }
-        let replies = link.exchange(&commands).await.map_err(at)?;
+        let replies = link.exchange(&commands).await.map_err(with_name)?;
         for reply in replies.iter().take(authentications + 1) {
             if let Value::ServerError(error) = reply {
                 let server = format!("the sentinel {node}");
@@ -180,7 +186,7 @@ impl Sentinels {
             }
         }
         let mut replies = replies.into_iter().skip(authentications);
-        let primary = replies.next().and_then(|reply| pair(&reply));
+        let primary = replies.next().and_then(|reply| parse_address(&reply));
         let Some(primary) = primary else {
             return Err(Failure::lost(format!(
                 "the sentinel {node} knows no primary called \"{}\"",
@@ -189,7 +195,7 @@ impl Sentinels {
         };
         let mut others = Vec::new();
         if let Some(Value::Array(descriptions)) = replies.next() {
-            others.extend(descriptions.iter().filter_map(described));
+            others.extend(descriptions.iter().filter_map(parse_peer));
         }
         for other in &mut others {
             other.node = other.node.clone().reached(&self.options.nat_map);
@@ -206,6 +212,7 @@ impl Sentinels {
     }
 }
 
+/// Returns the text of a bulk string.
 fn text(value: &Value) -> Option<&str> {
     match value {
         Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
@@ -213,8 +220,8 @@ fn text(value: &Value) -> Option<&str> {
     }
 }
 
-/// `[host, port]`.
-fn pair(reply: &Value) -> Option<Node> {
+/// Parses `[host, port]`.
+fn parse_address(reply: &Value) -> Option<Node> {
     let Value::Array(parts) = reply else {
         return None;
     };
@@ -227,8 +234,8 @@ fn pair(reply: &Value) -> Option<Node> {
     })
 }
 
-/// `[field, value, field, value, …]` with `ip`, `port` and `runid`.
-fn described(reply: &Value) -> Option<Peer> {
+/// Parses `[field, value, field, value, …]` with `ip`, `port` and `runid`.
+fn parse_peer(reply: &Value) -> Option<Peer> {
     let Value::Array(parts) = reply else {
         return None;
     };
@@ -241,7 +248,7 @@ fn described(reply: &Value) -> Option<Peer> {
         host: field("ip")?.to_owned(),
         port: field("port")?.parse().ok()?,
     };
-    // Empty, as long as it is not known.
+    // The field is empty while the ID is unknown.
     let id = field("runid").filter(|id| !id.is_empty());
     Some(Peer {
         node,
@@ -258,20 +265,20 @@ mod tests {
     }
 
     #[test]
-    fn the_primary_is_read_from_the_reply() {
-        let node = pair(&reply("*2 $9 127.0.0.1 $4 6380 ")).expect("a node");
+    fn parse_address_returns_the_node_of_a_valid_reply() {
+        let node = parse_address(&reply("*2 $9 127.0.0.1 $4 6380 ")).expect("a node");
         assert_eq!(node.to_string(), "127.0.0.1:6380");
-        assert_eq!(pair(&Value::Nil), None);
-        assert_eq!(pair(&reply("*2 $1 h $5 99999 ")), None);
+        assert_eq!(parse_address(&Value::Nil), None);
+        assert_eq!(parse_address(&reply("*2 $1 h $5 99999 ")), None);
     }
 
     #[test]
-    fn sentinels_are_read_from_their_descriptions() {
+    fn parse_peer_returns_the_address_and_id_of_a_sentinel() {
         let text = "*8 $4 name $1 x $2 ip $3 ::1 $4 port $5 26379 $5 runid $2 ab ";
-        let peer = described(&reply(text)).expect("a sentinel");
+        let peer = parse_peer(&reply(text)).expect("a sentinel");
         assert_eq!(peer.node.to_string(), "[::1]:26379");
         assert_eq!(peer.id.as_deref(), Some("ab"));
-        assert_eq!(described(&reply("*1 $4 name ")), None);
+        assert_eq!(parse_peer(&reply("*1 $4 name ")), None);
     }
 
     fn peer(host: &str, id: Option<&str>) -> Peer {
@@ -284,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn each_sentinel_is_asked_by_one_address() {
+    fn merge_known_returns_one_address_per_sentinel() {
         let sentinels = |hosts: &[&str]| {
             let options = Sentinel {
                 name: "m".into(),
@@ -296,23 +303,23 @@ mod tests {
             };
             Sentinels::new(options, None)
         };
-        let answer = |from, others| SentinelReply {
+        let reply = |from, others| SentinelReply {
             primary: peer("p", None).node,
             from,
             others,
         };
         let hosts = |known: Vec<Node>| known.into_iter().map(|node| node.host).collect::<Vec<_>>();
-        let told = || {
+        let replies = || {
             vec![
-                answer(peer("a.example", Some("a")), vec![peer("::2", Some("b"))]),
-                answer(peer("::2", Some("b")), vec![peer("::1", Some("a"))]),
-                answer(peer("::3", None), vec![peer("::4", None)]),
+                reply(peer("a.example", Some("a")), vec![peer("::2", Some("b"))]),
+                reply(peer("::2", Some("b")), vec![peer("::1", Some("a"))]),
+                reply(peer("::3", None), vec![peer("::4", None)]),
             ]
         };
-        let known = sentinels(&["a.example"]).to_ask(told());
+        let known = sentinels(&["a.example"]).merge_known(replies());
         assert_eq!(hosts(known), ["a.example", "::2", "::3", "::4"]);
-        // One that does not answer by its name is asked by what others call it.
-        let known = sentinels(&["a.example", "b.example"]).to_ask(told());
+        // A sentinel that does not reply under its configured address is known by its reported one.
+        let known = sentinels(&["a.example", "b.example"]).merge_known(replies());
         assert_eq!(
             hosts(known),
             ["a.example", "b.example", "::2", "::3", "::4"]

@@ -1,4 +1,4 @@
-//! What the handles of a connection and the task behind it both know.
+//! The state that the handles of a connection share with the task behind it.
 
 use super::single_flight::SingleFlight;
 use super::status::{Down, Health};
@@ -9,22 +9,25 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
+/// The state of a connection, seen from both sides.
 pub(super) struct Shared {
     pub(super) server: Arc<str>,
-    /// Keys are spread over several nodes.
+    /// True if the keys are spread over several nodes.
     pub(super) is_cluster: bool,
-    /// Some of what is sent may have to wait while the rest is served, and a router knows which.
+    /// True if a router decides which commands wait for a node while others are served.
     pub(super) is_routed: bool,
+    /// True if a command may have several keys.
     pub(super) takes_many_keys: bool,
-    /// How long an operation may take, waiting for a connection included.
+    /// The time within which an operation completes or fails, including the time that it waits for a connection.
     pub(super) command_timeout: Duration,
-    /// How many operations may wait for a connection.
+    /// The most operations that may wait for a connection.
     max_queue: usize,
+    /// True if operations fail at once while the connection is down.
     fails_offline: bool,
-    /// Operations that were sent by a handle and are not in a socket yet.
+    /// The number of operations that a handle sent and that are not written to a socket yet.
     pub(super) queued: AtomicUsize,
     pub(super) health: Health,
-    /// What was read over the connection, where that is kept.
+    /// The near-cache, if the connection has one.
     pub(super) cache: Option<Arc<Cache>>,
     pub(super) flights: Arc<SingleFlight>,
 }
@@ -49,13 +52,13 @@ impl Shared {
         }
     }
 
-    /// Returns true while operations are refused, as the connection is down and the client that was adopted has none
-    /// wait.
+    /// Returns true while operations are refused: the connection is down, and the app's client is configured not to
+    /// queue commands offline.
     fn is_refusing(&self) -> bool {
         self.fails_offline && !self.health.is_ready() && self.health.has_failed()
     }
 
-    /// How many operations may wait for a connection at the moment.
+    /// Returns the number of operations that may currently wait for a connection.
     pub(super) fn queue_limit(&self) -> usize {
         if self.is_refusing() {
             0
@@ -64,8 +67,8 @@ impl Shared {
         }
     }
 
-    /// The error of what finds no room to wait for a connection. `cause` is why, where more is known of it than that
-    /// the last attempt to connect failed.
+    /// Builds the error of an operation that exceeds the queue limit. `cause` replaces the failure of the last attempt
+    /// to connect, if a more specific cause is known.
     pub(super) fn full(&self, cause: Option<String>) -> Error {
         let down = self.health.down();
         let server = self.server.to_string();
@@ -81,7 +84,7 @@ impl Shared {
         }
     }
 
-    /// The error of what waited for a connection in vain.
+    /// Builds the error of an operation that reached its deadline without a connection.
     pub(super) fn unavailable(&self, waited: Duration) -> Error {
         let Down {
             attempts,

@@ -1,4 +1,4 @@
-//! From an address to a byte stream.
+//! Opens a byte stream to an address: TCP or a Unix socket, with or without TLS.
 
 use super::{dns, tls};
 use crate::options::Address;
@@ -13,38 +13,39 @@ use tokio::net::TcpStream;
 use tokio::time::sleep;
 use tokio_rustls::client::TlsStream;
 
-/// After so long without an end, the next address of a name is tried beside: as long as Node waits by its
-/// `autoSelectFamily`.
-const PATIENCE: Duration = Duration::from_millis(250);
+/// The time after which the next address of a name is tried along with the previous one (Happy Eyeballs): Node's
+/// `autoSelectFamily` waits as long.
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
+/// A byte stream.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
-    /// Has the system forget what it still holds for the network when the stream is dropped. Otherwise
-    /// it goes on sending: a command that was sent again elsewhere would arrive late, behind its successors.
-    fn forget_unsent(&self);
+    /// Makes the system discard unsent bytes when the stream is dropped. Otherwise it goes on sending: a command that
+    /// was sent again over another socket would arrive late, after its successors.
+    fn discard_unsent(&self);
 }
 
 impl Stream for TcpStream {
-    fn forget_unsent(&self) {
-        // A socket that takes no options is closed already.
+    fn discard_unsent(&self) {
+        // Fails only if the socket is closed already.
         let _ = self.set_zero_linger();
     }
 }
 
 #[cfg(unix)]
 impl Stream for tokio::net::UnixStream {
-    /// What was written is at its peer.
-    fn forget_unsent(&self) {}
+    /// Does nothing: written bytes have reached the peer.
+    fn discard_unsent(&self) {}
 }
 
 impl Stream for Socket {
-    fn forget_unsent(&self) {
-        (**self).forget_unsent();
+    fn discard_unsent(&self) {
+        (**self).discard_unsent();
     }
 }
 
 impl<S: Stream> Stream for TlsStream<S> {
-    fn forget_unsent(&self) {
-        self.get_ref().0.forget_unsent();
+    fn discard_unsent(&self) {
+        self.get_ref().0.discard_unsent();
     }
 }
 
@@ -56,8 +57,8 @@ impl fmt::Debug for dyn Stream {
     }
 }
 
-/// Connects to the first of the addresses that lets us: one from which nothing comes back, such as an IPv6
-/// address where only IPv4 gets through, must not keep us from the others.
+/// Connects to the first address that accepts. An address that does not answer, such as an IPv6 address in a network
+/// with IPv4 only, does not block the others.
 async fn connect(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     let mut failure = io::Error::new(io::ErrorKind::NotFound, "its name has no address");
     let mut rest = addresses.iter();
@@ -67,9 +68,9 @@ async fn connect(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
             attempts.push(TcpStream::connect(address));
         }
         let has_more = rest.len() > 0;
-        let patience = async {
+        let delay = async {
             match has_more {
-                true => sleep(PATIENCE).await,
+                true => sleep(ATTEMPT_DELAY).await,
                 false => pending().await,
             }
         };
@@ -79,11 +80,12 @@ async fn connect(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
                 Some(Err(error)) => failure = error,
                 None => return Err(failure),
             },
-            () = patience => {}
+            () = delay => {}
         }
     }
 }
 
+/// Opens a stream to a single server.
 pub(super) async fn open(address: &Address, tls: Option<&tls::Client>) -> io::Result<Socket> {
     match address {
         Address::Tcp { host, port } => {
@@ -126,34 +128,35 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_address_from_which_nothing_comes_back_keeps_from_no_other() {
-        let hole = TcpSocket::new_v4().expect("a socket");
-        hole.bind("127.0.0.1:0".parse().expect("an address"))
+    async fn connect_tries_the_next_address_when_one_does_not_answer() {
+        let unresponsive = TcpSocket::new_v4().expect("a socket");
+        unresponsive
+            .bind("127.0.0.1:0".parse().expect("an address"))
             .expect("a port");
-        // Once as many are waiting to be accepted, the system answers no more.
-        let hole = hole.listen(1).expect("a listener");
-        let silent = hole.local_addr().expect("an address");
+        // Once the backlog is full, the system does not answer further connections.
+        let unresponsive = unresponsive.listen(1).expect("a listener");
+        let unanswered = unresponsive.local_addr().expect("an address");
         let mut waiting = Vec::new();
-        while let Ok(stream) = timeout(PATIENCE / 2, TcpStream::connect(silent)).await {
+        while let Ok(stream) = timeout(ATTEMPT_DELAY / 2, TcpStream::connect(unanswered)).await {
             waiting.push(stream.expect("a connection"));
         }
         let listener = listener().await;
         let open = listener.local_addr().expect("an address");
         let begin = Instant::now();
-        let stream = connect(&[silent, open]).await.expect("a connection");
+        let stream = connect(&[unanswered, open]).await.expect("a connection");
         assert_eq!(stream.peer_addr().expect("an address"), open);
-        assert!(begin.elapsed() < 4 * PATIENCE);
+        assert!(begin.elapsed() < 4 * ATTEMPT_DELAY);
     }
 
     #[tokio::test]
-    async fn an_address_that_refuses_is_followed_by_the_next_at_once() {
+    async fn connect_tries_the_next_address_at_once_when_one_refuses() {
         let closed = listener().await.local_addr().expect("an address");
         let listener = listener().await;
         let open = listener.local_addr().expect("an address");
         let begin = Instant::now();
         let stream = connect(&[closed, open]).await.expect("a connection");
         assert_eq!(stream.peer_addr().expect("an address"), open);
-        assert!(begin.elapsed() < PATIENCE);
+        assert!(begin.elapsed() < ATTEMPT_DELAY);
         let error = connect(&[closed, closed]).await.expect_err("an error");
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
         assert!(connect(&[]).await.is_err());

@@ -1,57 +1,58 @@
-//! What a connection tells those who watch it.
+//! The status of a connection, and the events that report its changes.
 
 use crate::error::Error;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 
-/// What happened to a connection.
+/// A change of a connection's status.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// It serves.
+    /// The connection serves.
     Ready,
-    /// It was lost and is being made again.
+    /// The connection was lost, and is being reconnected.
     Reconnecting(Error),
-    /// An attempt to connect failed; another follows.
+    /// An attempt to connect failed, and another one follows; or the connection serves with a problem.
     Failed(Error),
-    /// An attempt waits for [`super::Connection::give_credentials`].
+    /// An attempt to connect waits for [`super::Connection::give_credentials`].
     CredentialsWanted,
 }
 
-/// TrackingEvent of a connection's events on the runtime's thread; must neither block nor wait.
+/// An observer of a connection's events. Runs on the runtime's thread, and must not block.
 pub trait Watch: Send + Sync {
     fn event(&self, event: &Event);
 }
 
-/// Those who watch a connection. Held weakly: a store that was forgotten watches no more.
+/// The observers of a connection. Held weakly: a store that was garbage-collected stops observing.
 #[derive(Clone, Default)]
 pub(super) struct Watches {
     list: Vec<Weak<dyn Watch>>,
-    /// What is amiss although the connection serves. Those who come later are told, too.
-    amiss: Option<Error>,
+    /// A problem of a connection that serves. Reported to later observers, too.
+    warning: Option<Error>,
 }
 
 impl Watches {
-    /// Adds one and tells it the state that the connection is in.
+    /// Adds an observer, and reports the current status to it.
     pub(super) fn add(&mut self, watch: Weak<dyn Watch>, is_ready: bool) {
         if let Some(watch) = watch.upgrade()
             && is_ready
         {
             watch.event(&Event::Ready);
-            if let Some(amiss) = &self.amiss {
-                watch.event(&Event::Failed(amiss.clone()));
+            if let Some(warning) = &self.warning {
+                watch.event(&Event::Failed(warning.clone()));
             }
         }
         self.list.push(watch);
     }
 
-    /// What is amiss with a connection that serves; `None` if nothing is, or it was lost.
-    pub(super) fn set_amiss(&mut self, amiss: Option<Error>) {
-        if let Some(amiss) = &amiss {
-            self.tell(&Event::Failed(amiss.clone()));
+    /// Sets and reports a problem of a connection that serves; `None` if it has none, or was lost.
+    pub(super) fn set_amiss(&mut self, warning: Option<Error>) {
+        if let Some(warning) = &warning {
+            self.tell(&Event::Failed(warning.clone()));
         }
-        self.amiss = amiss;
+        self.warning = warning;
     }
 
+    /// Reports an event to all observers.
     pub(super) fn tell(&mut self, event: &Event) {
         self.list.retain(|watch| match watch.upgrade() {
             Some(watch) => {
@@ -62,7 +63,7 @@ impl Watches {
         });
     }
 
-    /// Has one of them ask the app for credentials. All have the same function, so one will do.
+    /// Makes one observer ask the app for credentials. All observers have the same function, so one is enough.
     pub(super) fn ask_for_credentials(&self) {
         if let Some(watch) = self.list.iter().find_map(Weak::upgrade) {
             watch.event(&Event::CredentialsWanted);
@@ -70,23 +71,23 @@ impl Watches {
     }
 }
 
-/// Why there is no connection.
+/// The reason why there is no connection.
 #[derive(Clone, Debug)]
 pub(super) struct Down {
-    /// Attempts to connect since there was none.
+    /// The number of attempts to connect since the connection was lost.
     pub(super) attempts: u32,
     pub(super) cause: String,
-    /// The server keeps silent, rather than being away.
+    /// True if the server did not answer in time, rather than being unreachable.
     pub(super) silent: bool,
 }
 
-/// Whether a connection serves, and if not, why.
+/// The health of a connection: ready, or down with a reason.
 #[derive(Debug)]
 pub(super) struct Health {
     ready: AtomicBool,
-    /// Counts the connections that were made.
+    /// The number of links opened so far.
     connections: AtomicU64,
-    /// An attempt to connect has failed, or the connection was lost, since it last served.
+    /// True if an attempt to connect failed, or the connection was lost, since it was last ready.
     failed: AtomicBool,
     down: Mutex<Down>,
 }
@@ -125,7 +126,7 @@ impl Health {
         self.failed.load(Ordering::Relaxed)
     }
 
-    /// A connection was made; in a cluster, one to any of the nodes.
+    /// Counts a link that was opened; in a cluster, to any of the nodes.
     pub(super) fn note_connection(&self) {
         self.connections.fetch_add(1, Ordering::Relaxed);
     }
@@ -143,13 +144,13 @@ impl Health {
         *self.lock() = down;
     }
 
-    /// One more attempt has begun.
+    /// Records the number of attempts, when another one starts.
     pub(super) fn attempted(&self, attempts: u32) {
         self.lock().attempts = attempts;
     }
 
     fn lock(&self) -> MutexGuard<'_, Down> {
-        // A poisoned lock still holds a whole value.
+        // A poisoned lock still holds a consistent value.
         self.down.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,28 +1,30 @@
-//! Substitutes for commands that a server does not offer, or that an ACL, `rename-command` or a proxy keeps from us.
+//! Substitutes for commands that a server does not support, or that an ACL, `rename-command` or a proxy denies.
 //!
-//! Each connection finds out by itself which commands are denied: the first that is refused is sent again as its
-//! substitute, and so is each later one from the start.
+//! Each connection detects denied commands by itself: the first refused one is sent again as its substitute, and later
+//! ones are replaced from the start.
 
 use super::commands::Commands;
 use redis::Value;
 
 const MS_PER_SECOND: i64 = 1000;
-/// `TTL` rounds to the nearest second. The latest time that it may stand for ends no session early.
+/// `TTL` rounds to the nearest second. This is the most that it may have rounded off: no session ends early.
 const ROUNDING_MS: i64 = 499;
 
+/// A command and its replacement.
 struct Substitute {
-    name: &'static [u8],
-    by: &'static [u8],
+    denied: &'static [u8],
+    replacement: &'static [u8],
     /// Converts the last argument.
     argument: fn(&[u8]) -> Vec<u8>,
-    /// Converts the reply into that of the original.
+    /// Converts the reply into that of the denied command.
     reply: fn(Value) -> Value,
 }
 
-const fn alike(name: &'static [u8], by: &'static [u8]) -> Substitute {
+/// A replacement with the same arguments and reply.
+const fn same_form(denied: &'static [u8], replacement: &'static [u8]) -> Substitute {
     Substitute {
-        name,
-        by,
+        denied,
+        replacement,
         argument: <[u8]>::to_vec,
         reply: |value| value,
     }
@@ -30,28 +32,30 @@ const fn alike(name: &'static [u8], by: &'static [u8]) -> Substitute {
 
 const TABLE: [Substitute; 5] = [
     Substitute {
-        reply: first,
-        ..alike(b"GET", b"MGET")
+        reply: first_element,
+        ..same_form(b"GET", b"MGET")
     },
     Substitute {
         reply: milliseconds,
-        ..alike(b"PTTL", b"TTL")
+        ..same_form(b"PTTL", b"TTL")
     },
     Substitute {
         argument: seconds,
-        ..alike(b"PEXPIRE", b"EXPIRE")
+        ..same_form(b"PEXPIRE", b"EXPIRE")
     },
-    alike(b"UNLINK", b"DEL"),
-    alike(b"DEL", b"UNLINK"),
+    same_form(b"UNLINK", b"DEL"),
+    same_form(b"DEL", b"UNLINK"),
 ];
 
-fn first(value: Value) -> Value {
+/// Returns the element of an array of one.
+fn first_element(value: Value) -> Value {
     match value {
         Value::Array(mut values) if values.len() == 1 => values.pop().unwrap_or(Value::Nil),
         value => value,
     }
 }
 
+/// Converts a reply in seconds to milliseconds.
 fn milliseconds(value: Value) -> Value {
     match value {
         Value::Int(seconds) if seconds >= 0 => Value::Int(
@@ -63,7 +67,7 @@ fn milliseconds(value: Value) -> Value {
     }
 }
 
-/// Rounds up: a session must not end early.
+/// Converts an argument in milliseconds to seconds. Rounds up: a session must not end early.
 fn seconds(milliseconds: &[u8]) -> Vec<u8> {
     let milliseconds = std::str::from_utf8(milliseconds).ok();
     match milliseconds.and_then(|text| text.parse::<u64>().ok()) {
@@ -77,7 +81,7 @@ fn seconds(milliseconds: &[u8]) -> Vec<u8> {
 pub(super) struct Denied(u8);
 
 impl Denied {
-    /// All of them: none has a substitute that was not tried.
+    /// All commands: no substitute is left to try.
     pub(super) const ALL: Self = Self(u8::MAX);
 
     pub(super) fn is_empty(self) -> bool {
@@ -88,46 +92,47 @@ impl Denied {
         self.0 |= other.0;
     }
 
-    /// Returns true if a connection that was lost under the command was lost because of it. Under a read or a deletion of
-    /// a long value, it may be lost for its length.
+    /// Returns true if a connection that was lost during the command may have been closed because of its name. During a
+    /// read or a deletion of a long value, it may have been lost because of the length.
     pub(super) fn may_be_hung_up_on(self) -> bool {
         let names = [&b"PTTL"[..], b"PEXPIRE", b"UNLINK"];
-        let mut denied = (0..TABLE.len()).filter(|&place| self.contains(place));
-        denied.any(|place| names.contains(&TABLE[place].name))
+        let mut denied = (0..TABLE.len()).filter(|&index| self.contains(index));
+        denied.any(|index| names.contains(&TABLE[index].denied))
     }
 
-    fn contains(self, place: usize) -> bool {
-        self.0 & (1 << place) != 0
+    fn contains(self, index: usize) -> bool {
+        self.0 & (1 << index) != 0
     }
 
-    /// Returns the command as a set, if it has a substitute that was not sent in its place.
+    /// Returns the command as a set of one, if its substitute has not been tried yet.
     pub(super) fn untried(self, commands: &Commands, at: usize) -> Option<Self> {
-        let place = place(commands.name(at))?;
-        (!self.contains(place)).then_some(Self(1 << place))
+        let index = table_index(commands.name(at))?;
+        (!self.contains(index)).then_some(Self(1 << index))
     }
 
+    /// Returns the substitute of a denied command.
     fn substitute(self, commands: &Commands, at: usize) -> Option<&'static Substitute> {
         if self.is_empty() {
             return None;
         }
-        let place = place(commands.name(at)).filter(|&place| self.contains(place))?;
-        TABLE.get(place)
+        let index = table_index(commands.name(at)).filter(|&index| self.contains(index))?;
+        TABLE.get(index)
     }
 
-    /// Returns the substitute to send in place of a command that is denied.
+    /// Returns the command to send in place of a denied one.
     pub(super) fn replace(self, commands: &Commands, at: usize) -> Option<Commands> {
         let substitute = self.substitute(commands, at)?;
         let mut words: Vec<&[u8]> = commands.words(at).map(|(word, _)| word).collect();
         let last = (substitute.argument)(words.pop()?);
         if let Some(name) = words.first_mut() {
-            *name = substitute.by;
+            *name = substitute.replacement;
         }
         words.push(&last);
         let (access, expect) = (commands.access(at), commands.expect(at));
         Some(Commands::of(access, expect, Some(1), &words))
     }
 
-    /// Converts the reply to what was sent in place of a command into the reply to that command.
+    /// Converts the reply to a substitute into the reply to the denied command.
     pub(super) fn restore(self, commands: &Commands, at: usize, value: Value) -> Value {
         match self.substitute(commands, at) {
             Some(substitute) => (substitute.reply)(value),
@@ -136,8 +141,10 @@ impl Denied {
     }
 }
 
-fn place(name: &[u8]) -> Option<usize> {
-    TABLE.iter().position(|substitute| substitute.name == name)
+fn table_index(name: &[u8]) -> Option<usize> {
+    TABLE
+        .iter()
+        .position(|substitute| substitute.denied == name)
 }
 
 #[cfg(test)]
@@ -157,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn denied_commands_are_replaced_and_their_replies_converted() {
+    fn replace_returns_the_substitute_of_a_denied_command_and_restore_converts_its_reply() {
         let list = |value| Value::Array(vec![value]);
         for (words, replaced, reply, restored) in [
             (
@@ -194,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn other_commands_have_no_substitute() {
+    fn untried_and_replace_return_none_when_the_command_has_no_substitute() {
         let set = command(&[b"SET", b"k", b"v"]);
         assert_eq!(Denied::default().untried(&set, 0), None);
         assert!(Denied::ALL.replace(&set, 0).is_none());

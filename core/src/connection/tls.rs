@@ -1,6 +1,6 @@
 //! TLS with the settings that Node's `tls.connect` takes.
 
-use super::certificate_verifier::{Roots, Verifier, objection};
+use super::certificate_verifier::{Roots, Verifier, webpki_error};
 use super::socket::{Socket, Stream};
 use crate::error::Error;
 use crate::options::TlsOptions;
@@ -13,6 +13,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{self, ClientConfig, InvalidMessage, RootCertStore};
 
+/// Returns the error of an option whose value cannot be used.
 fn unusable(field: &'static str, expected: impl Into<String>) -> Error {
     Error::Option {
         field,
@@ -20,6 +21,7 @@ fn unusable(field: &'static str, expected: impl Into<String>) -> Error {
     }
 }
 
+/// Parses certificates in PEM.
 fn certificates(field: &'static str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
     let certificates = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<Vec<_>, _>>()
@@ -33,23 +35,23 @@ fn certificates(field: &'static str, pem: &[u8]) -> Result<Vec<CertificateDer<'s
     Ok(certificates)
 }
 
-/// The roots of `ca`; `None` for the system's.
+/// Returns the roots of the `ca` option; `None` without it.
 fn own_roots(options: &TlsOptions) -> Result<Option<Roots>, Error> {
     let Some(pem) = &options.ca else {
         return Ok(None);
     };
     let mut store = RootCertStore::empty();
-    let given = certificates("tls.ca", pem)?;
-    for certificate in &given {
+    let own = certificates("tls.ca", pem)?;
+    for certificate in &own {
         store
             .add(certificate.clone())
             .map_err(|reason| unusable("tls.ca", format!("usable certificates ({reason})")))?;
     }
-    Ok(Some(Roots { store, given }))
+    Ok(Some(Roots { store, own }))
 }
 
-/// The system's roots and those of `roots`.
-fn known_roots(options: &TlsOptions) -> RootCertStore {
+/// Returns the default roots: the system's, and those of the `roots` option.
+fn default_roots(options: &TlsOptions) -> RootCertStore {
     let mut roots = RootCertStore::empty();
     // Some certificates may be unreadable; the others still count.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -59,7 +61,7 @@ fn known_roots(options: &TlsOptions) -> RootCertStore {
     roots
 }
 
-/// TLS as the options have it, ready to be used for one connection after the other.
+/// A TLS configuration, reused for all connections with the same options.
 #[derive(Clone)]
 pub struct Client {
     config: Arc<ClientConfig>,
@@ -67,22 +69,22 @@ pub struct Client {
 }
 
 impl Client {
-    /// Reads the system's roots from files where the options give no `ca`.
+    /// Builds the configuration. Reads the system's roots from files if the `ca` option is absent.
     ///
     /// # Errors
-    /// [`Error::Option`], which names the setting.
+    /// [`Error::Option`], which names the invalid option.
     pub fn new(options: &TlsOptions) -> Result<Self, Error> {
-        Self::with_roots(options, known_roots)
+        Self::with_roots(options, default_roots)
     }
 
-    /// What `new` would say of the options, without reading files.
+    /// Validates the options as `new` does, without reading files.
     pub fn check(options: &TlsOptions) -> Result<(), Error> {
         Self::with_roots(options, |_| RootCertStore::empty()).map(drop)
     }
 
     fn with_roots(
         options: &TlsOptions,
-        known_roots: impl FnOnce(&TlsOptions) -> RootCertStore,
+        default_roots: impl FnOnce(&TlsOptions) -> RootCertStore,
     ) -> Result<Self, Error> {
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -91,8 +93,8 @@ impl Client {
         let roots = own_roots(options)?;
         let roots = options.reject_unauthorized.then(|| {
             roots.unwrap_or_else(|| Roots {
-                store: known_roots(options),
-                given: Vec::new(),
+                store: default_roots(options),
+                own: Vec::new(),
             })
         });
         let builder = builder
@@ -127,6 +129,7 @@ impl Client {
         })
     }
 
+    /// Performs the TLS handshake. The certificate must match `servername`, or else `host`.
     pub(super) async fn connect(
         &self,
         stream: impl Stream + 'static,
@@ -154,7 +157,7 @@ impl fmt::Debug for Client {
     }
 }
 
-/// Why a socket could not be opened, in words that say what to look at.
+/// Describes the reason why a socket could not be opened, with a hint at the fix.
 pub(super) fn explain(error: &io::Error) -> String {
     let reason = error
         .get_ref()
@@ -164,7 +167,7 @@ pub(super) fn explain(error: &io::Error) -> String {
             format!("the server does not speak TLS on this port ({error})")
         }
         Some(certificate)
-            if objection(certificate) == Some(&webpki::Error::UnsupportedCertVersion) =>
+            if webpki_error(certificate) == Some(&webpki::Error::UnsupportedCertVersion) =>
         {
             "the server's certificate was not accepted: it is of another version of X.509 than 3"
                 .into()

@@ -1,10 +1,10 @@
-//! What a connection does for the cache: it hears which of the keys that were read over it change.
+//! Client tracking: a connection receives invalidations of the keys read over it, for the cache.
 //!
-//! The server's plain tracking is used, without options. It tells of every key that this connection has
-//! read, once, and of no others, whoever changes it. `OPTIN` would cost a command with every read, `BCAST`
-//! a message with every write of every process. With `NOLOOP` the server would say nothing of what our own
-//! commands change, which are also the keys that it evicts to make room for them: those would be kept
-//! here for ever, as it forgets whom to tell.
+//! It uses the server's default tracking mode, without options. The server then reports the next change of each key
+//! that this connection has read, whichever client makes it, and of no other keys. `OPTIN` would cost a command with
+//! every read, `BCAST` a message with every write of every process. With `NOLOOP` the server would not report changes
+//! by this connection's own commands, which include the keys that it evicts to free memory for them: those would stay
+//! in the cache forever, as the server forgets which clients to notify.
 
 use super::commands::{Access, Commands, Expect};
 use super::link::Link;
@@ -16,13 +16,16 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What a connection tells the cache, in its place among the replies.
+/// A message to the cache, in order with the replies.
 pub(super) enum TrackingEvent {
+    /// Keys have changed.
     Changed(Invalidation),
+    /// A reply confirmed that all earlier invalidations have arrived.
     Answered(Proof),
 }
 
 impl TrackingEvent {
+    /// Applies the message to the cache.
     pub(super) fn reach(self, cache: &Cache) {
         match self {
             Self::Changed(invalidation) => cache.invalidate(&invalidation),
@@ -31,29 +34,33 @@ impl TrackingEvent {
     }
 }
 
+/// Forwards messages to the cache.
 type Relay = Box<dyn Fn(TrackingEvent) + Send>;
 
+/// The client tracking of one connection.
 pub(super) struct Tracking {
     cache: Arc<Cache>,
-    /// Of a node of a cluster, whose replies take another way: what the cache is told must take it, too.
+    /// Set for a node of a cluster: its replies pass through the cluster's task, and messages to the cache must stay in
+    /// order with them.
     relay: Option<Relay>,
-    /// For as long as a link is open.
+    /// Set while a link is open.
     line: Option<Line>,
-    /// A key that the node was asked about since it last refused to serve one.
-    witness: Option<Vec<u8>>,
+    /// A key that a command was sent for since the node last refused to serve one.
+    probe_key: Option<Vec<u8>>,
     slots: SlotCheck,
 }
 
-/// Confirms that the nodes of a cluster own the slots that they did when keys were read from them.
+/// Confirms that a node of a cluster still owns the slots of the keys that were read from it.
 ///
-/// A node that has given a slot away no longer tells of changes in it, while it may keep its keys for a while and is
-/// well otherwise. So what a node says of anything else than its slots proves nothing.
+/// A node that has handed over a slot no longer reports changes in it, while it may still hold the keys and work
+/// normally otherwise. So only a reply about its slots confirms freshness.
 #[derive(Default)]
 struct SlotCheck {
-    /// When the last question was sent, and whether its answer is still to come.
-    asked: Option<(Instant, bool)>,
-    /// Fingerprint of the slot map that the node last told.
+    /// The time of the last query, and true while its reply is outstanding.
+    last_query: Option<(Instant, bool)>,
+    /// The fingerprint of the slot map in the last reply.
     map: Option<u64>,
+    /// True if the last reply contained a slot map.
     is_confirmed: bool,
 }
 
@@ -63,16 +70,16 @@ impl Tracking {
             cache,
             relay,
             line: None,
-            witness: None,
+            probe_key: None,
             slots: SlotCheck::default(),
         }
     }
 
-    /// A link is open. An error tells why it hears nothing.
+    /// Starts tracking on a new link. Fails if the server did not enable client tracking.
     pub(super) fn begin(&mut self, link: &Link, server: &str) -> Result<(), Error> {
-        let cause = link.deafness();
+        let cause = link.tracking_failure();
         self.line = Some(self.cache.begin(cause.is_none()));
-        self.witness = None;
+        self.probe_key = None;
         self.slots = SlotCheck::default();
         match cause {
             None => Ok(()),
@@ -83,67 +90,70 @@ impl Tracking {
         }
     }
 
-    /// The link is lost, or about to be.
+    /// Ends tracking: the link is lost, or is about to be closed.
     pub(super) fn end(&mut self) {
         self.line = None;
     }
 
-    /// Takes what the server sent without being asked. What it sent before must have been settled.
+    /// Handles a push message. Earlier replies must have been handled before.
     pub(super) fn take(&self, kind: &PushKind, data: Vec<Value>) {
         if *kind != PushKind::Invalidate || self.line.is_none() {
             return;
         }
-        self.tell(TrackingEvent::Changed(read(data)));
+        self.forward(TrackingEvent::Changed(parse_invalidation(data)));
     }
 
-    fn tell(&self, told: TrackingEvent) {
+    /// Passes a message to the cache, through the relay if there is one.
+    fn forward(&self, event: TrackingEvent) {
         match &self.relay {
-            Some(relay) => relay(told),
-            None => told.reach(&self.cache),
+            Some(relay) => relay(event),
+            None => event.reach(&self.cache),
         }
     }
 
-    /// Something is sent; `key` is that of the first command, if it has one. When that was, if an answer is proof
-    /// that the messages of before have come. In a cluster, only [`Self::ask_for_slots`] asks for proof.
+    /// Records that commands are sent; `key` is that of the first one, if it has a key. Returns the time if a reply
+    /// will confirm that all earlier invalidations have arrived. In a cluster, only [`Self::ask_for_slots`] gets such a
+    /// reply.
     pub(super) fn note_sent(&mut self, key: Option<&[u8]>) -> Option<Moment> {
         if self.relay.is_none() {
             return Some(Moment::now());
         }
         if let Some(key) = key {
-            let witness = self.witness.get_or_insert_default();
-            witness.clear();
-            witness.extend_from_slice(key);
+            let probe_key = self.probe_key.get_or_insert_default();
+            probe_key.clear();
+            probe_key.extend_from_slice(key);
         }
         None
     }
 
-    /// When to ask a node of a cluster for its slots; `None` elsewhere, and while an answer is due.
+    /// Returns the time at which to ask a node of a cluster for its slots; `None` outside of a cluster, and while a
+    /// reply is outstanding.
     pub(super) fn slots_at(&self) -> Option<Instant> {
         self.relay.as_ref()?;
-        match self.slots.asked {
+        match self.slots.last_query {
             None => self.line.as_ref().map(|_| Instant::now()),
             Some((_, true)) => None,
             Some((sent, false)) => {
                 let due: Instant = self.line.as_ref()?.probe_at()?.into();
-                Some(due.max(sent + SLOTS_PAUSE))
+                Some(due.max(sent + MIN_SLOTS_INTERVAL))
             }
         }
     }
 
-    /// The question that confirms what was read from a node: which slots are whose, and whether it serves a key. One
-    /// that is cut off from the others answers the first, but not the second.
+    /// Returns the query that confirms the keys read from a node: `CLUSTER SLOTS`, and a read of one key. A partitioned
+    /// node replies to the first, but refuses the second.
     pub(super) fn ask_for_slots(&mut self) -> (Commands, Moment) {
-        let mut question = Commands::default();
-        question.add(Access::Read, Expect::Any, None, &[b"CLUSTER", b"SLOTS"]);
-        if let Some(key) = &self.witness {
-            question.add(Access::Read, Expect::Integer, Some(1), &[b"PTTL", key]);
+        let mut query = Commands::default();
+        query.add(Access::Read, Expect::Any, None, &[b"CLUSTER", b"SLOTS"]);
+        if let Some(key) = &self.probe_key {
+            query.add(Access::Read, Expect::Integer, Some(1), &[b"PTTL", key]);
         }
-        self.slots.asked = Some((Instant::now(), true));
+        self.slots.last_query = Some((Instant::now(), true));
         self.slots.is_confirmed = false;
-        (question, Moment::now())
+        (query, Moment::now())
     }
 
-    /// Takes the slots that the node told. Where they are others than before, nothing is kept.
+    /// Handles the slot map of the node. Clears the cache if the map has changed.
     pub(super) fn take_slots(&mut self, reply: &Value) {
         let map = fingerprint(reply);
         if self.slots.map.is_some() && self.slots.map != map {
@@ -153,44 +163,44 @@ impl Tracking {
         self.slots.is_confirmed = map.is_some();
     }
 
-    /// The question for the slots, sent at this moment, has been answered.
+    /// Handles the end of a slot query that was sent at this moment.
     pub(super) fn slots_answered(&mut self, sent: Option<Moment>) {
-        if let Some((_, is_due)) = &mut self.slots.asked {
-            *is_due = false;
+        if let Some((_, is_outstanding)) = &mut self.slots.last_query {
+            *is_outstanding = false;
         }
         self.answered(sent.filter(|_| self.slots.is_confirmed));
     }
 
-    /// A reply has come. A node that does not serve a key has nothing to say of those that were read from it.
+    /// Handles a reply. Clears the cache if the node refuses to serve a key: it may no longer report changes.
     pub(super) fn note_reply(&mut self, value: &Value) {
         if let Value::ServerError(error) = value
             && matches!(
                 error.code(),
                 "MOVED" | "CLUSTERDOWN" | "MASTERDOWN" | "LOADING"
             )
-            && self.witness.take().is_some()
+            && self.probe_key.take().is_some()
         {
             self.cache.clear();
         }
     }
 
-    /// What was sent at this moment has been answered.
+    /// Handles the reply to commands that were sent at this moment.
     pub(super) fn answered(&self, sent: Option<Moment>) {
         if let (Some(line), Some(sent)) = (&self.line, sent) {
-            self.tell(TrackingEvent::Answered(line.proof(sent)));
+            self.forward(TrackingEvent::Answered(line.proof(sent)));
         }
     }
 
-    /// By a question about which key a node of a cluster is to give a sign of life.
+    /// Returns the key to use in a heartbeat to a node of a cluster.
     pub(super) fn witness(&self) -> Option<&[u8]> {
-        self.witness.as_deref()
+        self.probe_key.as_deref()
     }
 
     pub(super) fn cache(&self) -> &Arc<Cache> {
         &self.cache
     }
 
-    /// When to ask an idle server for a sign of life.
+    /// Returns the time of the next heartbeat to an idle server that keeps cached sessions fresh.
     pub(super) fn probe_at(&self) -> Option<Instant> {
         if self.relay.is_some() {
             return None;
@@ -199,10 +209,10 @@ impl Tracking {
     }
 }
 
-/// Between two questions for the slots, at least.
-const SLOTS_PAUSE: Duration = Duration::from_millis(25);
+/// The shortest interval between two slot queries.
+const MIN_SLOTS_INTERVAL: Duration = Duration::from_millis(25);
 
-/// A number for the primaries of all slots, as `CLUSTER SLOTS` tells them; `None` if the reply is none.
+/// Hashes the primaries of all slots in a reply to `CLUSTER SLOTS`; `None` if the reply is not a slot map.
 fn fingerprint(reply: &Value) -> Option<u64> {
     let Value::Array(ranges) = reply else {
         return None;
@@ -229,15 +239,15 @@ fn fingerprint(reply: &Value) -> Option<u64> {
         });
         owners.push((*first, *last, names.collect::<Vec<_>>()));
     }
-    // A node may tell the same in another order.
+    // The order of the ranges may vary.
     owners.sort_unstable();
     let mut hasher = DefaultHasher::new();
     owners.hash(&mut hasher);
     Some(hasher.finish())
 }
 
-/// A list of keys, or nil for all. What is neither cannot be understood, so it may mean all.
-fn read(data: Vec<Value>) -> Invalidation {
+/// Parses an invalidation: a list of keys, or nil for all. Treats anything else as all, since it may mean that.
+fn parse_invalidation(data: Vec<Value>) -> Invalidation {
     let mut data = data.into_iter();
     let (Some(Value::Array(keys)), None) = (data.next(), data.next()) else {
         return Invalidation::All;
@@ -262,15 +272,15 @@ mod tests {
         redis::parse_redis_value(bytes).expect("a reply")
     }
 
-    /// A node of a cluster, its cache, and what it has told.
+    /// Returns the tracking of a cluster node, its cache with one entry, and the relayed messages.
     fn node() -> (Tracking, Arc<Cache>, mpsc::Receiver<TrackingEvent>) {
         let cache = Arc::new(Cache::new(CacheOptions {
             max_bytes: 1 << 20,
             max_entries: 10,
             max_staleness: Duration::from_millis(50),
         }));
-        let (sender, told) = mpsc::channel();
-        let relay = Box::new(move |told| sender.send(told).expect("somebody listens"));
+        let (sender, relayed) = mpsc::channel();
+        let relay = Box::new(move |event| sender.send(event).expect("a receiver"));
         let mut tracking = Tracking::new(Arc::clone(&cache), Some(relay));
         tracking.line = Some(cache.begin(true));
         let entry = Entry {
@@ -281,12 +291,12 @@ mod tests {
             clock: Default::default(),
         };
         cache.keep(cache.ticket(), b"k", entry);
-        (tracking, cache, told)
+        (tracking, cache, relayed)
     }
 
     #[test]
-    fn what_a_node_tells_reaches_the_cache_in_its_place() {
-        let (mut tracking, cache, told) = node();
+    fn tracking_of_a_cluster_node_changes_the_cache_only_through_the_relay() {
+        let (mut tracking, cache, relayed) = node();
         std::thread::sleep(Duration::from_millis(60));
         let (_, sent) = tracking.ask_for_slots();
         tracking.take(&PushKind::Invalidate, vec![reply(b"*1\r\n$5\r\nother\r\n")]);
@@ -294,9 +304,12 @@ mod tests {
         tracking.slots_answered(Some(sent));
         assert!(
             cache.look_up(b"k").is_none(),
-            "it is proof of a message that is on its way"
+            "the confirmation has not been relayed yet"
         );
-        let (changed, answered) = (told.recv().expect("told"), told.recv().expect("told"));
+        let (changed, answered) = (
+            relayed.recv().expect("event"),
+            relayed.recv().expect("event"),
+        );
         changed.reach(&cache);
         assert!(cache.look_up(b"k").is_none());
         answered.reach(&cache);
@@ -304,18 +317,18 @@ mod tests {
     }
 
     #[test]
-    fn a_node_is_trusted_for_what_it_says_of_keys() {
-        let (mut tracking, cache, _told) = node();
+    fn note_reply_clears_the_cache_when_a_node_refuses_to_serve_a_key() {
+        let (mut tracking, cache, _relayed) = node();
         assert_eq!(
             tracking.ask_for_slots().0.len(),
             1,
-            "nothing was read there"
+            "no key was read from the node"
         );
         assert!(tracking.note_sent(Some(b"k")).is_none());
         assert_eq!(tracking.witness(), Some(&b"k"[..]));
         assert_eq!(tracking.ask_for_slots().0.len(), 2);
-        for fine in [&b"$2\r\n{}\r\n"[..], b"-ASK 1 h:1\r\n", b"-OOM no\r\n"] {
-            tracking.note_reply(&reply(fine));
+        for harmless in [&b"$2\r\n{}\r\n"[..], b"-ASK 1 h:1\r\n", b"-OOM no\r\n"] {
+            tracking.note_reply(&reply(harmless));
             assert!(cache.look_up(b"k").is_some());
         }
         tracking.note_reply(&reply(b"-CLUSTERDOWN The cluster is down\r\n"));
@@ -329,39 +342,39 @@ mod tests {
     }
 
     #[test]
-    fn a_node_is_trusted_for_as_long_as_it_confirms_its_slots() {
-        let (mut tracking, cache, told) = node();
+    fn cached_sessions_are_fresh_only_while_the_node_confirms_its_slots() {
+        let (mut tracking, cache, relayed) = node();
         let mut confirm = |reply: &Value| {
             std::thread::sleep(Duration::from_millis(60));
             assert!(tracking.slots_at().is_some_and(|at| at <= Instant::now()));
             let (_, sent) = tracking.ask_for_slots();
-            assert!(tracking.slots_at().is_none(), "one at a time");
+            assert!(tracking.slots_at().is_none(), "one query at a time");
             tracking.take_slots(reply);
             tracking.slots_answered(Some(sent));
-            told.try_iter().for_each(|told| told.reach(&cache));
+            relayed.try_iter().for_each(|event| event.reach(&cache));
             cache.look_up(b"k").is_some()
         };
         assert!(confirm(&slots("a")));
         assert!(confirm(&slots("a")));
-        assert!(!confirm(&slots("b")), "another one owns them");
+        assert!(!confirm(&slots("b")), "another node owns the slots");
         assert_eq!(cache.stats().entries, 0);
-        let (mut tracking, cache, _told) = node();
+        let (mut tracking, cache, _relayed) = node();
         std::thread::sleep(Duration::from_millis(60));
         let (_, sent) = tracking.ask_for_slots();
         tracking.take_slots(&reply(b"-NOPERM no\r\n"));
         tracking.slots_answered(Some(sent));
         assert!(
             cache.look_up(b"k").is_none(),
-            "what is not told is not confirmed"
+            "an error reply confirms nothing"
         );
     }
 
     #[test]
-    fn messages_name_keys_or_mean_all() {
+    fn parse_invalidation_returns_the_keys_or_all() {
         let parsed = |bytes: &[u8]| match redis::parse_redis_value(bytes) {
             Ok(Value::Push { kind, data }) => {
                 assert_eq!(kind, PushKind::Invalidate);
-                read(data)
+                parse_invalidation(data)
             }
             other => panic!("{other:?}"),
         };
