@@ -213,7 +213,7 @@ impl RedisStore {
             entries: stats.entries as f64,
             bytes: stats.bytes as f64,
             evictions: stats.evictions as f64,
-            distrusted: stats.distrusted as f64,
+            distrusted: stats.stale_misses as f64,
         })
     }
 }
