@@ -1,5 +1,5 @@
-//! The app's own client as what runs commands: they go out to it among the completions, and what it says
-//! comes back by a port.
+//! The client transport: commands run on the app's own client. They are sent to JavaScript among the completions, and its
+//! replies and state come back through a port.
 
 use crate::completions::Queue;
 use connect_redis_core::redact;
@@ -8,45 +8,45 @@ use connect_redis_core::{Executor, Port, Said};
 use napi_derive::napi;
 use std::sync::Arc;
 
-/// Lives as long as the connection that it serves.
+/// Sends commands and questions to the app's client. Lives as long as the connection that it serves.
 #[derive(Debug)]
 pub(crate) struct Client {
-    answers: Arc<Queue>,
+    queue: Arc<Queue>,
     request: RequestId,
 }
 
 impl Client {
-    pub(crate) fn new(answers: Arc<Queue>, request: RequestId) -> Self {
-        Self { answers, request }
+    pub(crate) fn new(queue: Arc<Queue>, request: RequestId) -> Self {
+        Self { queue, request }
     }
 
-    fn tell(&self, answer: Completion) {
+    fn send(&self, completion: Completion) {
         let lane = Lane::of_request(self.request);
-        self.answers.answer(vec![(self.request, lane, answer)]);
+        self.queue.complete(vec![(self.request, lane, completion)]);
     }
 }
 
 impl Executor for Client {
     fn ask_state(&self) {
-        self.tell(Completion::Event("state", None));
+        self.send(Completion::Event("state", None));
     }
 
     fn ask_nodes(&self) {
-        self.tell(Completion::Event("nodes", None));
+        self.send(Completion::Event("nodes", None));
     }
 
     fn run(&self, batch: String) {
-        self.tell(Completion::Commands(batch.into_bytes()));
+        self.send(Completion::Commands(batch.into_bytes()));
     }
 }
 
 impl Drop for Client {
     fn drop(&mut self) {
-        self.tell(Completion::Ended);
+        self.send(Completion::Ended);
     }
 }
 
-/// By which `lib/connection/transport.js` answers. Does not keep the connection open.
+/// The port through which `lib/connection/transport.js` reports replies and state. It does not keep the connection open.
 #[napi]
 #[derive(Debug)]
 pub struct ClientPort {
@@ -61,43 +61,43 @@ impl ClientPort {
 
 #[napi]
 impl ClientPort {
-    /// The client is connected.
+    /// Reports that the client is connected.
     #[napi(catch_unwind)]
     pub fn connected(&self) {
         self.port.say(Said::Connected);
     }
 
-    /// The client is not connected at the moment.
+    /// Reports that the client is not connected at present.
     #[napi(catch_unwind)]
     pub fn away(&self, cause: String) {
         self.port.say(Said::Away(redact(&cause)));
     }
 
-    /// Something failed in the client, such as an attempt to connect.
+    /// Reports an error in the client, such as a failed attempt to connect.
     #[napi(catch_unwind)]
     pub fn failed(&self, cause: String) {
         self.port.say(Said::Failed(redact(&cause)));
     }
 
-    /// The app has closed the client.
+    /// Reports that the app has closed the client.
     #[napi(catch_unwind)]
     pub fn ended(&self) {
         self.port.say(Said::Ended);
     }
 
-    /// Replies, as [`Said::Replies`] describes them.
+    /// Passes replies, encoded as [`Said::Replies`] describes.
     #[napi(catch_unwind)]
     pub fn replies(&self, bytes: &[u8]) {
         self.port.say(Said::Replies(bytes.to_vec()));
     }
 
-    /// The numbers of the nodes that hold keys.
+    /// Passes the numbers of the nodes that store keys.
     #[napi(catch_unwind)]
     pub fn nodes(&self, numbers: Vec<u32>) {
         self.port.say(Said::Nodes(numbers));
     }
 
-    /// Why the nodes could not be found out.
+    /// Reports why the nodes could not be determined.
     #[napi(catch_unwind)]
     pub fn no_nodes(&self, cause: String) {
         self.port.say(Said::NoNodes(redact(&cause)));

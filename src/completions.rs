@@ -1,4 +1,4 @@
-//! CompletionSink on their way to JavaScript: joined off the event loop, handed over in [slices](super::slice).
+//! The queue of completions: they are joined off the event loop, and passed to JavaScript in [slices](super::slice).
 
 use crate::slice::{FIELDS, MOST_RECORDS, Slice};
 use crate::wake::Wake;
@@ -13,12 +13,13 @@ use std::mem;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Numbers before the records: how many records, whether there is a wide text, whether more waits.
+/// The numbers before the records: the number of records, 1 if there is a two-byte string, 1 if more slices wait.
 const HEAD: usize = 3;
-/// How many empty slices are kept for their room. What one thread allocates and another one frees has both
+/// The maximum number of empty slices kept for reuse. Memory that one thread allocates and another one frees makes both
 /// wait for the allocator.
 const SPARE_SLICES: usize = 4;
 
+/// The slices that wait for the event loop, and empty ones for reuse.
 #[derive(Debug, Default)]
 struct Waiting {
     slices: VecDeque<Slice>,
@@ -27,53 +28,54 @@ struct Waiting {
     woken: bool,
 }
 
-/// Filled on the runtime's thread, emptied on the event loop.
+/// The queue of completions, filled on the runtime's thread and drained on the event loop.
 #[derive(Debug)]
 pub(crate) struct Queue {
     waiting: Mutex<Waiting>,
     wake: Wake,
-    /// Requests under way. Changed on the event loop only.
-    under_way: AtomicU32,
+    /// The number of requests in flight. Changed on the event loop only.
+    in_flight: AtomicU32,
     deferred: Deferred,
 }
 
-/// CompletionSink that wait in their lane for one that the worker makes ready.
+/// Completions that wait in their lane for one that the worker thread processes.
 #[derive(Debug, Default)]
 struct Deferred {
     lanes: Mutex<HashMap<Lane, VecDeque<(RequestId, Completion)>>>,
-    /// How many lanes there are, for those who only look.
+    /// The number of lanes, readable without the lock.
     count: AtomicUsize,
 }
 
 impl Deferred {
     fn lock(&self) -> MutexGuard<'_, HashMap<Lane, VecDeque<(RequestId, Completion)>>> {
-        // A poisoned lock still holds a usable map: each change is one step.
+        // A poisoned lock still holds a consistent map: each change is atomic.
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Queue {
-    /// `count` more requests are under way: the event loop must live until they are answered.
+    /// Registers `count` more requests in flight, which keep the event loop alive until they are completed.
     pub(crate) fn expect(&self, env: &Env, count: u32) -> Result<()> {
-        if count > 0 && self.under_way.fetch_add(count, Ordering::Relaxed) == 0 {
-            self.wake.hold(env)?;
+        if count > 0 && self.in_flight.fetch_add(count, Ordering::Relaxed) == 0 {
+            self.wake.add_ref(env)?;
         }
         Ok(())
     }
 
+    /// Registers that `count` requests were completed.
     fn finished(&self, env: &Env, count: u32) -> Result<()> {
-        if count > 0 && self.under_way.fetch_sub(count, Ordering::Relaxed) == count {
-            self.wake.release(env)?;
+        if count > 0 && self.in_flight.fetch_sub(count, Ordering::Relaxed) == count {
+            self.wake.unref(env)?;
         }
         Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
-        // A poisoned lock still holds whole slices.
+        // A poisoned lock still holds complete slices.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next slice and whether more are waiting.
+    /// Removes the next slice. Returns it, and true if more are waiting.
     fn take(&self) -> Option<(Slice, bool)> {
         let mut waiting = self.lock();
         match waiting.slices.pop_front() {
@@ -85,12 +87,12 @@ impl Queue {
         }
     }
 
-    /// An empty slice.
+    /// Returns an empty slice, reused or new.
     fn slice(&self) -> Slice {
         self.lock().spare.pop().unwrap_or_default()
     }
 
-    /// The slice that is to be filled: the last, or a new one once that is full.
+    /// Returns the slice to append to: the last one, or a new one once that is full.
     fn last_of<'a>(&self, slices: &'a mut Vec<Slice>) -> &'a mut Slice {
         if slices.last().is_none_or(Slice::is_full) {
             slices.push(self.slice());
@@ -99,7 +101,7 @@ impl Queue {
         &mut slices[last]
     }
 
-    /// Keeps the room of a slice that was given out.
+    /// Keeps the memory of a collected slice for reuse.
     fn recycle(&self, slice: Slice) {
         if let Some(slice) = slice.emptied() {
             let mut waiting = self.lock();
@@ -123,33 +125,33 @@ impl Waiting {
 }
 
 impl CompletionSink for Queue {
-    fn answer(self: &Arc<Self>, answers: Vec<(RequestId, Lane, Completion)>) {
-        let is_long = |(_, _, answer): &(RequestId, Lane, Completion)| answer.is_long();
-        if self.deferred.count.load(Ordering::Acquire) == 0 && !answers.iter().any(is_long) {
+    fn complete(self: &Arc<Self>, completions: Vec<(RequestId, Lane, Completion)>) {
+        let is_long = |(_, _, completion): &(RequestId, Lane, Completion)| completion.is_long();
+        if self.deferred.count.load(Ordering::Acquire) == 0 && !completions.iter().any(is_long) {
             self.push(
-                answers
+                completions
                     .into_iter()
-                    .map(|(request, _, answer)| (request, answer)),
+                    .map(|(request, _, completion)| (request, completion)),
             );
             return;
         }
         let mut ready = Vec::new();
-        let mut begun = Vec::new();
+        let mut started = Vec::new();
         let mut lanes = self.deferred.lock();
-        for (request, lane, answer) in answers {
+        for (request, lane, completion) in completions {
             match lanes.entry(lane) {
-                Entry::Occupied(mut waiting) => waiting.get_mut().push_back((request, answer)),
-                Entry::Vacant(place) if answer.is_long() => {
-                    place.insert(VecDeque::from([(request, answer)]));
-                    begun.push(lane);
+                Entry::Occupied(mut waiting) => waiting.get_mut().push_back((request, completion)),
+                Entry::Vacant(vacant) if completion.is_long() => {
+                    vacant.insert(VecDeque::from([(request, completion)]));
+                    started.push(lane);
                 }
-                Entry::Vacant(_) => ready.push((request, answer)),
+                Entry::Vacant(_) => ready.push((request, completion)),
             }
         }
         self.deferred.count.store(lanes.len(), Ordering::Release);
         drop(lanes);
         self.push(ready);
-        for lane in begun {
+        for lane in started {
             let queue = Arc::clone(self);
             worker::spawn(move || queue.catch_up(lane));
         }
@@ -157,32 +159,32 @@ impl CompletionSink for Queue {
 }
 
 impl Queue {
-    /// Gives out what waits in a lane.
+    /// Processes the completions that wait in a lane.
     fn catch_up(&self, lane: Lane) {
         loop {
             let mut lanes = self.deferred.lock();
-            let Some(answer) = lanes.get_mut(&lane).and_then(VecDeque::pop_front) else {
+            let Some(completion) = lanes.get_mut(&lane).and_then(VecDeque::pop_front) else {
                 lanes.remove(&lane);
                 self.deferred.count.store(lanes.len(), Ordering::Release);
                 return;
             };
             drop(lanes);
-            self.push([answer]);
+            self.push([completion]);
         }
     }
 
-    fn push(&self, answers: impl IntoIterator<Item = (RequestId, Completion)>) {
-        // Joined before the lock is taken: the event loop may be waiting for it.
+    fn push(&self, completions: impl IntoIterator<Item = (RequestId, Completion)>) {
+        // The completions are joined before the lock is taken, since the event loop may be waiting for it.
         let mut slices = Vec::new();
-        for (request, answer) in answers {
-            match answer {
-                // They may be more than one slice takes.
+        for (request, completion) in completions {
+            match completion {
+                // There may be more IDs than fit into a slice.
                 Completion::Ids(ids) => {
                     for id in ids.iter() {
                         self.last_of(&mut slices).add_id(request, id);
                     }
                 }
-                answer => self.last_of(&mut slices).add(request, answer),
+                completion => self.last_of(&mut slices).add(request, completion),
             }
         }
         let must_wake = {
@@ -214,26 +216,26 @@ static INSTANCES: AtomicU32 = AtomicU32::new(0);
 #[derive(Debug)]
 pub struct Completions {
     queue: Arc<Queue>,
-    /// Tells one module instance from another.
+    /// Identifies the module instance.
     instance: u32,
-    /// The wide text of the slice that was collected last.
-    wide: Vec<u16>,
+    /// The two-byte string of the slice collected last.
+    two_byte: Vec<u16>,
 }
 
 #[napi]
 impl Completions {
-    /// `drain` is called on the event loop when completions are waiting.
+    /// Creates the queue. `drain` is called on the event loop when completions are waiting.
     #[napi(constructor, catch_unwind)]
     pub fn new(env: Env, drain: Function<(), ()>) -> Result<Self> {
         Ok(Self {
             queue: Arc::new(Queue {
                 waiting: Mutex::default(),
                 wake: Wake::new(&env, &drain.create_ref()?)?,
-                under_way: AtomicU32::new(0),
+                in_flight: AtomicU32::new(0),
                 deferred: Deferred::default(),
             }),
             instance: INSTANCES.fetch_add(1, Ordering::Relaxed),
-            wide: Vec::new(),
+            two_byte: Vec::new(),
         })
     }
 
@@ -245,20 +247,20 @@ impl Completions {
         Arc::clone(&self.queue)
     }
 
-    /// How many numbers `collect` may write.
+    /// The maximum number of numbers that `collect` writes.
     #[napi(getter, catch_unwind)]
     pub fn capacity(&self) -> u32 {
         (HEAD + MOST_RECORDS * FIELDS) as u32
     }
 
-    /// Lets go of `drain`, once nobody is answered any more.
+    /// Releases `drain` when there are no more requests to complete.
     #[napi(catch_unwind)]
     pub fn end(&self) {
         self.queue.wake.end();
     }
 
-    /// Writes the next slice's records and returns its narrow text. No records: nothing is waiting,
-    /// and `drain` will be called again when something is.
+    /// Writes the records of the next slice and returns its one-byte string. Without records, no slice is waiting, and
+    /// `drain` will be called again when one is.
     #[napi(catch_unwind)]
     pub fn collect<'env>(
         &mut self,
@@ -273,29 +275,29 @@ impl Completions {
             return Ok(None);
         };
         let numbers = HEAD + slice.records.len();
-        let Some(room) = records.get_mut(..numbers) else {
+        let Some(target) = records.get_mut(..numbers) else {
             return Err(Error::new(Status::InvalidArg, "too small for a slice"));
         };
-        room[0] = (slice.records.len() / FIELDS) as u32;
-        room[1] = u32::from(!slice.wide.is_empty());
-        room[2] = u32::from(more);
-        room[HEAD..].copy_from_slice(&slice.records);
-        self.wide = mem::take(&mut slice.wide);
+        target[0] = (slice.records.len() / FIELDS) as u32;
+        target[1] = u32::from(!slice.two_byte.is_empty());
+        target[2] = u32::from(more);
+        target[HEAD..].copy_from_slice(&slice.records);
+        self.two_byte = mem::take(&mut slice.two_byte);
         self.queue.finished(env, slice.finished)?;
-        let narrow = env.create_string_latin1(&slice.narrow);
+        let one_byte = env.create_string_latin1(&slice.one_byte);
         self.queue.recycle(slice);
-        narrow.map(Some)
+        one_byte.map(Some)
     }
 
-    /// The wide text of the slice collected last.
+    /// Returns the two-byte string of the slice collected last.
     #[napi(catch_unwind)]
     pub fn collect_wide<'env>(&mut self, env: &'env Env) -> Result<JsString<'env>> {
-        env.create_string_utf16(mem::take(&mut self.wide))
+        env.create_string_utf16(mem::take(&mut self.two_byte))
     }
 }
 
 impl Drop for Completions {
-    /// At teardown, requests that are still in flight must not keep the event loop alive: nothing will answer them.
+    /// Stops requests in flight from keeping the event loop alive after teardown: nothing will complete them.
     fn drop(&mut self) {
         self.end();
     }

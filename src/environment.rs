@@ -1,18 +1,18 @@
-//! Tells JavaScript that its environment has been torn down.
+//! Reports to JavaScript that its environment was torn down.
 //!
-//! The finalizers of all wrapped objects run at teardown, and with them ends what the objects point to. Node runs no
+//! At teardown, the finalizers of all wrapped objects run and free what the objects point to. Node runs no
 //! JavaScript afterwards. Deno does: its test runner polls the event loop again, so that timers and replies still reach
 //! objects whose native half is freed.
 
 use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
 
-/// The environment of one JavaScript module instance, which must keep it: the finalizer of an object that no one can
-/// reach any more marks the end of nothing.
+/// The environment of one JavaScript module instance, which must keep it alive: garbage collection would run the
+/// finalizer before the teardown.
 #[napi]
 #[derive(Debug)]
 pub struct Environment {
-    /// SessionRequest byte that is never freed, as JavaScript reads it after this object's end: 1 after teardown.
+    /// A byte that is 1 after teardown. It is never freed, since JavaScript reads it after this object is.
     torn_down: *mut u8,
 }
 
@@ -25,7 +25,7 @@ impl Environment {
         }
     }
 
-    /// SessionRequest number: 1 once the environment is torn down, until then 0. Made once.
+    /// Returns an array with one number: 1 once the environment is torn down, 0 until then. Called once.
     #[napi(catch_unwind)]
     pub fn torn_down(&self) -> Uint8Array {
         share(self.torn_down)
@@ -37,7 +37,7 @@ impl Environment {
     reason = "napi-rs shares no memory with JavaScript otherwise"
 )]
 fn share(byte: *mut u8) -> Uint8Array {
-    // SAFETY: one byte that is never freed, so nothing is left to do when JavaScript releases it. A runtime that does not
+    // SAFETY: one byte that is never freed, so nothing needs to be done when JavaScript releases it. A runtime that does not
     // allow an addon to share its memory gets a copy, which stays 0.
     unsafe { Uint8Array::with_external_data(byte, 1, |_, _| {}) }
 }

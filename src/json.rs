@@ -1,10 +1,10 @@
-//! Where a session stops being JSON.
+//! Locates syntax errors in JSON.
 
 use napi_derive::napi;
 
-/// An index into the text as JavaScript counts, in UTF-16 units; `None` if the text is JSON.
+/// Returns the position of the first syntax error in UTF-16 units, as JavaScript counts; `None` if the text is valid JSON.
 ///
-/// V8's own message quotes the text, which is a session; this gives the place alone.
+/// V8's own message quotes the text, which is a session; this function returns only the position.
 #[napi(catch_unwind)]
 pub fn json_error_position(text: String) -> Option<u32> {
     let error = serde_json::from_str::<serde::de::IgnoredAny>(&text).err()?;
@@ -17,8 +17,8 @@ pub fn json_error_position(text: String) -> Option<u32> {
             .take(error.line().saturating_sub(1))
             .map(str::len)
             .sum::<usize>();
-        // serde_json points behind what it has consumed: the wrong character, except for a control
-        // character in a string, before which it stops.
+        // serde_json's position is after the invalid character, except for a control character in a string, before which
+        // it stops.
         let behind = usize::from(!error.to_string().starts_with("control character"));
         line_start + error.column().saturating_sub(behind)
     };
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn positions() {
+    fn json_error_position_counts_utf16_units() {
         let position = |text: &str| json_error_position(text.to_owned());
         assert_eq!(position("{}"), None);
         assert_eq!(position("{x"), Some(1));

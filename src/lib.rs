@@ -1,7 +1,7 @@
-//! The Node.js addon: napi classes around [`connect_redis_core`]. Nothing else in the project knows napi.
+//! The Node.js addon: napi classes around [`connect_redis_core`]. No other crate depends on napi.
 //!
-//! - [`store`]: the class behind `RedisStore`; takes batches of [`requests`].
-//! - [`completions`]: hands completions to JavaScript, joined into a [slice](mod@slice), with one [wake]-up.
+//! - [`store`]: the class behind `RedisStore`, which receives batches of [`requests`].
+//! - [`completions`]: passes completions to JavaScript, joined into a [slice](mod@slice), with one [wake]-up.
 //! - [`cache_lookup`]: synchronous lookups in the session cache.
 //! - [`options`]: converts the options of a store.
 //! - [`client_transport`]: commands that run on the app's own client.

@@ -1,4 +1,4 @@
-//! What JavaScript passes to a new store. `lib/options.js` and `lib/clients/` have checked the types.
+//! The options of a new store, as JavaScript passes them. `lib/options.js` and `lib/clients/` have checked the types.
 
 use connect_redis_core::CacheOptions;
 use connect_redis_core::Error;
@@ -11,32 +11,32 @@ use napi_derive::napi;
 use std::fmt;
 use std::time::Duration;
 
-/// Either `url` or `settings` says where Redis is.
+/// The options of a store. Either `url` or `settings` contains the address of Redis.
 #[napi(object, object_to_js = false)]
 #[derive(Debug)]
 pub struct StoreOptions {
     pub url: Option<Redacted>,
     pub settings: Option<Settings>,
-    /// In place of both: the app's client, which runs the commands.
+    /// The app's client, if it runs the commands; replaces both.
     pub client: Option<ClientSettings>,
-    /// Beside `settings`, which say who to be for the servers.
+    /// Sentinels; `settings` then contains the credentials for the servers.
     pub sentinel: Option<SentinelSettings>,
-    /// Beside `settings`.
+    /// Cluster nodes, in addition to `settings`.
     pub cluster: Option<ClusterSettings>,
-    /// Of whatever cluster `url` or `cluster` names.
+    /// Sends reads to replicas of the cluster that `url` or `cluster` names.
     pub reads_from_replicas: Option<bool>,
-    /// Beside `url`.
+    /// TLS options, in addition to `url`.
     pub tls: Option<Tls>,
-    /// The number of the function that gives credentials.
+    /// The number of the `credentials` function.
     pub credentials: Option<u32>,
     /// Milliseconds.
     pub connect_timeout: Option<u32>,
     /// Milliseconds.
     pub command_timeout: Option<u32>,
     pub max_queue: Option<u32>,
-    /// Operations fail at once while there is no connection.
+    /// Makes operations fail immediately while there is no connection.
     pub fails_offline: Option<bool>,
-    /// Operations that wait fail after so many failed attempts to connect, and one.
+    /// The number of retries of a failed attempt to connect, after which the operations that wait fail.
     pub max_retries: Option<u32>,
     pub cache: Option<CacheSettings>,
     /// The client's own key prefix, which comes before `prefix`.
@@ -45,6 +45,7 @@ pub struct StoreOptions {
     pub scan_count: u32,
 }
 
+/// The options of the cache.
 #[napi(object, object_to_js = false)]
 #[derive(Debug)]
 pub struct CacheSettings {
@@ -67,12 +68,13 @@ pub struct Settings {
     pub tls: Option<Tls>,
 }
 
+/// The app's client.
 #[napi(object, object_to_js = false)]
 #[derive(Debug)]
 pub struct ClientSettings {
     /// Unique in the module instance.
     pub number: u32,
-    /// As errors name it.
+    /// The name of the client in errors.
     pub name: String,
     pub is_cluster: bool,
 }
@@ -109,12 +111,12 @@ pub struct ClusterSettings {
     pub nat_map: Option<Vec<NatEntry>>,
 }
 
-/// PEM texts; the names are those of Node's `tls.connect`.
+/// TLS options as PEM texts, with the names of Node's `tls.connect`.
 #[napi(object, object_to_js = false)]
 #[derive(Debug)]
 pub struct Tls {
     pub ca: Option<String>,
-    /// What is trusted beside the system's roots, without `ca`.
+    /// Certificates trusted in addition to the system's roots, without `ca`.
     pub roots: Option<String>,
     pub cert: Option<String>,
     pub key: Option<Redacted>,
@@ -122,7 +124,7 @@ pub struct Tls {
     pub reject_unauthorized: Option<bool>,
 }
 
-/// A text that may be or hold a secret.
+/// A text that may contain a secret.
 #[napi(object, object_to_js = false)]
 pub struct Redacted {
     pub text: String,
@@ -134,7 +136,7 @@ impl fmt::Debug for Redacted {
     }
 }
 
-/// What a function of the app gave.
+/// The credentials that a function of the app returned.
 #[napi(object, object_to_js = false)]
 #[derive(Debug)]
 pub struct GivenCredentials {
@@ -154,12 +156,12 @@ impl From<GivenCredentials> for Credentials {
     }
 }
 
-/// Zero for what is over; `None` for what is longer than can be told, or without an end.
+/// Converts milliseconds to a duration: zero for negative times; `None` for times beyond its range, or infinite ones.
 fn time_left(ms: f64) -> Option<Duration> {
     Duration::try_from_secs_f64(ms.max(0.0) / 1000.0).ok()
 }
 
-/// Returns why a connection cannot have these TLS settings, or nothing.
+/// Returns the error in these TLS settings, or nothing.
 #[napi(catch_unwind)]
 pub fn check_tls_settings(tls: Tls) -> Option<String> {
     TlsClient::check(&tls.into())
@@ -168,8 +170,10 @@ pub fn check_tls_settings(tls: Tls) -> Option<String> {
 }
 
 impl StoreOptions {
+    /// Converts the options to those of the connection.
+    ///
     /// # Errors
-    /// What [`parse_url`] says of the URL, or [`TlsClient::check`] of the TLS settings.
+    /// The errors of [`parse_url`] and [`TlsClient::check`].
     pub(crate) fn connection(self, instance: u32) -> Result<ConnectionOptions, Error> {
         let mut options = match (self.settings, self.url) {
             (Some(settings), _) => settings.into(),
@@ -229,11 +233,11 @@ fn ms(ms: u32) -> Duration {
     Duration::from_millis(ms.into())
 }
 
-/// From which nodes there are reads.
+/// Sets the nodes to read from.
 fn set_reads(address: &mut Address, from_replicas: bool) -> Result<(), Error> {
     match address {
         Address::Cluster(cluster) => cluster.reads_from_replicas = from_replicas,
-        // What it reads from is the client's affair.
+        // The client decides which nodes it reads from.
         Address::Client(_) => {}
         _ if from_replicas => {
             return Err(Error::Option {
@@ -247,7 +251,7 @@ fn set_reads(address: &mut Address, from_replicas: bool) -> Result<(), Error> {
 }
 
 impl CacheSettings {
-    /// For what is read from an address.
+    /// Converts the options for sessions read from `address`.
     fn of(self, address: &Address) -> Result<CacheOptions, Error> {
         if let Address::Cluster(Cluster {
             reads_from_replicas: true,
@@ -348,7 +352,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tls_settings_are_checked_without_a_connection() {
+    fn check_tls_settings_needs_no_connection() {
         let settings = |ca: Option<&str>| Tls {
             ca: ca.map(str::to_owned),
             roots: None,
@@ -362,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn any_number_is_a_time_that_is_left() {
+    fn time_left_accepts_any_number() {
         assert_eq!(time_left(1500.0), Some(Duration::from_millis(1500)));
         for over in [0.0, -0.0, -1.0, f64::NEG_INFINITY, f64::NAN] {
             assert_eq!(time_left(over), Some(Duration::ZERO), "{over}");
@@ -373,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn tls_settings_that_cannot_be_used_are_named_without_the_key() {
+    fn errors_of_tls_settings_do_not_contain_the_key() {
         let tls = |key: Option<&str>| Tls {
             ca: None,
             roots: None,
@@ -383,8 +387,8 @@ mod tests {
             reject_unauthorized: None,
         };
         assert_eq!(check_tls_settings(tls(None)), None);
-        let objection = check_tls_settings(tls(Some("hunter2"))).expect("no certificate");
-        assert!(objection.contains("tls.cert"), "{objection}");
-        assert!(!objection.contains("hunter2"), "{objection}");
+        let error = check_tls_settings(tls(Some("hunter2"))).expect("no certificate");
+        assert!(error.contains("tls.cert"), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
     }
 }

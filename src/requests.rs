@@ -4,13 +4,12 @@ use connect_redis_core::{
     Bulk, Condition, Operation, Request, RequestId, ScanId, SessionRequest, TellEnd, Write,
 };
 
-/// Numbers per request: operation, request, bytes of the id, of the value and of the base, lifetime.
+/// The numbers per request: operation, request, length of the ID, of the value and of the base in bytes, lifetime.
 const FIELDS: usize = 6;
 
-/// Takes a batch apart: the requests, and how many of the `available` bytes they use. Ids, values and bases
-/// lie one after the other in the bytes, in the order of the requests. A lifetime is in milliseconds,
-/// 0 for none; in its place, a page has the number of its listing. `None` if the numbers do not describe a
-/// batch.
+/// Decodes a batch. Returns the requests, and the number of the `available` bytes that they use. IDs, values and bases
+/// follow one another in the bytes, in the order of the requests. A lifetime is in milliseconds, 0 for none; a page has
+/// the number of its scan in its place. Returns `None` if the numbers are not a valid batch.
 pub(crate) fn decode(heads: &[f64], available: usize, count: u32) -> Option<(Vec<Request>, usize)> {
     let count = count as usize;
     let heads = heads.get(..count.checked_mul(FIELDS)?)?;
@@ -20,7 +19,7 @@ pub(crate) fn decode(heads: &[f64], available: usize, count: u32) -> Option<(Vec
         let &[operation, request, id_bytes, value_bytes, base_bytes, ttl] = head else {
             return None;
         };
-        // A cast from f64 saturates, so what is out of range fails the checks below.
+        // A cast from f64 saturates, so numbers out of range fail the checks below.
         let request = request as RequestId;
         let mut take = |length: f64| {
             let end = used.checked_add(length as usize)?;
@@ -30,7 +29,7 @@ pub(crate) fn decode(heads: &[f64], available: usize, count: u32) -> Option<(Vec
         };
         let (id, value, base) = (take(id_bytes)?, take(value_bytes)?, take(base_bytes)?);
         let operation = match operation as u32 {
-            0 => Operation::Get(TellEnd::WhereOther),
+            0 => Operation::Get(TellEnd::IfChanged),
             1 => Operation::Write(Write::Set),
             2 => Operation::Write(Write::Touch),
             3 => Operation::Write(Write::Destroy),
@@ -67,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_batch_is_taken_apart_in_order() {
+    fn decode_returns_the_requests_in_order() {
         let heads = [
             [0.0, 7.0, 3.0, 0.0, 0.0, 0.0],
             [1.0, 8.0, 2.0, 4.0, 0.0, 150.0],
@@ -104,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_describe_no_batch_are_refused() {
+    fn decode_rejects_numbers_that_are_no_batch() {
         assert!(decode(&[0.0; 6], 0, 2).is_none(), "too few heads");
         assert!(
             decode(&[0.0, 1.0, 5.0, 0.0, 0.0, 0.0], 4, 1).is_none(),

@@ -1,5 +1,5 @@
-//! The class behind `RedisStore`. Requests come in as batches and completions leave as batches: no promise, no
-//! threadsafe function and no task is made per operation.
+//! The class behind `RedisStore`. Requests arrive in batches and completions leave in slices: no promise,
+//! threadsafe function or task is created per operation.
 
 use crate::cache_lookup::Lookup;
 use crate::client_transport::{Client, ClientPort};
@@ -20,22 +20,22 @@ use std::sync::{Arc, Weak};
 #[derive(Debug)]
 pub struct RedisStore {
     sessions: Sessions,
-    answers: Arc<Queue>,
-    /// What prefixes set later are prefixed with.
+    queue: Arc<Queue>,
+    /// The client's key prefix, which comes before every prefix that is set later.
     key_prefix: String,
     watcher: Option<Arc<Watcher>>,
-    // Declared last, dropped last: the thread ends after the last connection was let go.
+    // Declared last, so dropped last: the thread must end after the last connection was released.
     runtime: Arc<Runtime>,
 }
 
-/// An error of the options, with its code where napi puts it.
+/// Converts an error of the options for napi, which reads its code from the status.
 fn option_error(error: connect_redis_core::Error) -> Error<String> {
     Error::new(error.code().to_owned(), error.to_string())
 }
 
 #[napi]
 impl RedisStore {
-    /// Begins to connect; answers go to `completions`.
+    /// Creates a store and starts to connect. Completions go to `completions`.
     #[napi(constructor, catch_unwind)]
     pub fn new(
         options: StoreOptions,
@@ -55,38 +55,37 @@ impl RedisStore {
         let lease = Lease::take(&runtime, connection);
         Ok(Self {
             sessions: Sessions::new(lease, &prefix, scan_count),
-            answers: completions.queue(),
+            queue: completions.queue(),
             key_prefix,
             watcher: None,
             runtime,
         })
     }
 
-    /// Has the connection's events told to the completions' request of this number.
+    /// Sends the connection's events to `completions` under this request number.
     #[napi(catch_unwind)]
     pub fn watch(&mut self, request: RequestId) {
-        let watcher = Arc::new(Watcher::new(Arc::clone(&self.answers), request));
+        let watcher = Arc::new(Watcher::new(Arc::clone(&self.queue), request));
         let weak: Weak<Watcher> = Arc::downgrade(&watcher);
         let weak: Weak<dyn Watch> = weak;
         self.sessions.connection().watch(weak);
         self.watcher = Some(watcher);
     }
 
-    /// Ends what `watch` began.
+    /// Stops `watch`.
     #[napi(catch_unwind)]
     pub fn unwatch(&mut self) {
         self.watcher = None;
     }
 
-    /// Opens the connection again after, or during, a request to close it. What watched or served the former one
-    /// has to be given again.
+    /// Opens the connection again after, or during, a request to close it. `watch` and `serve` have to be called again.
     #[napi(catch_unwind)]
     pub fn reopen(&mut self) {
         let lease = self.sessions.renewed_lease(&self.runtime);
         self.sessions = self.sessions.on(lease);
     }
 
-    /// Uses another connection from here on, also for what waits. What watched the former one has to be given again.
+    /// Switches to another connection, also for the operations that wait. `watch` has to be called again.
     #[napi(catch_unwind)]
     pub fn replace(
         &mut self,
@@ -102,14 +101,14 @@ impl RedisStore {
         Ok(())
     }
 
-    /// Has the app's client run the commands of the connection, as the completions' request of this number.
+    /// Runs the commands of the connection on the app's client, which receives them under this request number.
     #[napi(catch_unwind)]
     pub fn serve(&self, request: RequestId) -> ClientPort {
-        let client = Client::new(Arc::clone(&self.answers), request);
+        let client = Client::new(Arc::clone(&self.queue), request);
         ClientPort::new(self.sessions.connection().offer(Arc::new(client)))
     }
 
-    /// What the app's function gave for the connection; `refusal` says why it gave nothing.
+    /// Passes the result of the app's `credentials` function to the connection; `refusal` is the reason for a missing one.
     #[napi(catch_unwind)]
     pub fn give_credentials(&self, given: Option<GivenCredentials>, refusal: Option<String>) {
         let credentials = given
@@ -118,13 +117,13 @@ impl RedisStore {
         self.sessions.connection().give_credentials(credentials);
     }
 
-    /// Credentials that nobody asked for, such as those that take the place of others before these expire.
+    /// Passes credentials that the connection did not request, such as new ones before the present ones expire.
     #[napi(catch_unwind)]
     pub fn renew_credentials(&self, given: GivenCredentials) {
         self.sessions.connection().renew_credentials(given.into());
     }
 
-    /// Requests that come later use this prefix.
+    /// Sets the prefix of later requests.
     #[napi(catch_unwind)]
     pub fn set_prefix(&mut self, prefix: String) {
         self.sessions
@@ -136,24 +135,24 @@ impl RedisStore {
         self.sessions.set_scan_count(scan_count);
     }
 
-    /// Begins a listing of the sessions whose ids match a glob: 0 of ids, 1 of sessions, 2 of sessions
-    /// with the time when they end. Its pages are requests with its number.
+    /// Opens a scan of the sessions whose IDs match a glob. `listing` is 0 for IDs, 1 for sessions, 2 for sessions with
+    /// their end. Its pages are requested by its number.
     #[napi(catch_unwind)]
     pub fn list(&self, listing: u32, ids: String, count: Option<u32>) -> Result<Scan> {
-        let listing = match listing {
+        let kind = match listing {
             0 => ScanKind::Ids,
             1 => ScanKind::All,
             2 => ScanKind::Scan,
             _ => return Err(Error::new(Status::InvalidArg, "no such listing")),
         };
         Ok(Scan {
-            number: self.sessions.list(listing, &ids, count),
-            walks: self.sessions.walks(),
+            number: self.sessions.open_scan(kind, &ids, count),
+            scans: self.sessions.scans(),
         })
     }
 
-    /// Takes a batch of `count` requests: their heads as [`requests`] describes, and the bytes of
-    /// their ids and values. Both may be reused when this returns. `date` is what JavaScript's clock says.
+    /// Submits a batch of `count` requests: their numbers as [`requests`] describes, and the bytes of their IDs and values.
+    /// Both may be reused afterwards. `date` is the time by JavaScript's clock.
     #[napi(catch_unwind)]
     pub fn submit(
         &self,
@@ -165,17 +164,17 @@ impl RedisStore {
     ) -> Result<()> {
         let (requests, used) = requests::decode(heads, bytes.len(), count)
             .ok_or_else(|| Error::new(Status::InvalidArg, "a malformed batch of requests"))?;
-        self.answers.expect(&env, count)?;
-        let marks = self.sessions.issue(&requests, &bytes[..used]);
+        self.queue.expect(&env, count)?;
+        let intents = self.sessions.issue(&requests, &bytes[..used]);
         let sessions = self.sessions.clone();
         let clock = Clock::saying(date);
         let bytes = bytes[..used].to_vec();
-        let answers = Arc::clone(&self.answers);
-        // Tasks begin in the order in which they were spawned: the runtime has one thread and one
-        // first-in-first-out queue for what comes from other threads.
+        let queue = Arc::clone(&self.queue);
+        // Tasks start in the order in which they were spawned: the runtime has one thread, and one first-in, first-out
+        // queue for tasks from other threads.
         let tasks = self.runtime.spawner();
         self.runtime.spawn(async move {
-            sessions.run(&requests, &bytes, marks, clock, &answers, &tasks);
+            sessions.run(&requests, &bytes, intents, clock, &queue, &tasks);
         });
         Ok(())
     }
@@ -188,15 +187,14 @@ impl RedisStore {
         self.sessions.has_cache()
     }
 
-    /// The number of the connection, by which one is told from another: stores may share it.
+    /// The number of the connection, which identifies it: stores may share one.
     #[napi(getter, catch_unwind)]
     pub fn connection(&self) -> f64 {
         // Exact up to 2^53.
         self.sessions.connection().number() as f64
     }
 
-    /// Makes the function by which sessions are looked up that are kept in this process, under the present
-    /// prefix. See [`cache_lookup::lookup`].
+    /// Creates the function that looks up cached sessions under the present prefix. See [`cache_lookup::lookup`].
     #[napi(catch_unwind, ts_return_type = "(id: string) => string | null")]
     pub fn lookup<'env>(&self, env: &'env Env, ends: Float64Array) -> Result<Lookup<'env>> {
         cache_lookup::lookup(env, self.sessions.clone(), ends, Arc::clone(&self.runtime))
@@ -213,12 +211,12 @@ impl RedisStore {
             entries: stats.entries as f64,
             bytes: stats.bytes as f64,
             evictions: stats.evictions as f64,
-            distrusted: stats.distrusted as f64,
+            distrusted: stats.stale_misses as f64,
         })
     }
 }
 
-/// What `cacheStats` gives.
+/// The result of `cacheStats`.
 #[napi(object, object_from_js = false)]
 #[derive(Debug)]
 pub struct CacheStats {
@@ -231,12 +229,12 @@ pub struct CacheStats {
     pub distrusted: f64,
 }
 
-/// A listing that is under way. Once JavaScript lets go of it, nothing of it is kept.
+/// An open scan. It is closed when JavaScript releases the object.
 #[napi]
 #[derive(Debug)]
 pub struct Scan {
     number: ScanId,
-    walks: Arc<Scans>,
+    scans: Arc<Scans>,
 }
 
 #[napi]
@@ -246,15 +244,15 @@ impl Scan {
         self.number
     }
 
-    /// Ends it before its end.
+    /// Closes the scan before its end.
     #[napi(catch_unwind)]
     pub fn close(&self) {
-        self.walks.close(self.number);
+        self.scans.close(self.number);
     }
 }
 
 impl Drop for Scan {
     fn drop(&mut self) {
-        self.walks.close(self.number);
+        self.scans.close(self.number);
     }
 }

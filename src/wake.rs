@@ -1,4 +1,4 @@
-//! Wakes the event loop, and keeps it alive while something is under way.
+//! Wakes the event loop, and keeps it alive while requests are in flight.
 
 #![expect(
     unsafe_code,
@@ -13,8 +13,8 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 type Drain = ThreadsafeFunction<(), (), (), Status, false, true>;
 
-/// The one threadsafe function of some completions, until they are over. Weak: by itself it does not keep the event
-/// loop alive.
+/// The threadsafe function of a queue of completions, until the queue ends. It is weak: by itself it does not keep the
+/// event loop alive.
 pub(crate) struct Wake {
     drain: RwLock<Option<Drain>>,
 }
@@ -39,16 +39,16 @@ impl Wake {
         })
     }
 
-    /// Has the drain called soon. From any thread.
+    /// Schedules a call of the drain function. Callable on any thread.
     pub(crate) fn wake(&self) {
         if let Some(drain) = &*self.read() {
-            // An error means that the env is being torn down: nobody is left to wake.
+            // An error means that the environment is being torn down, so there is nothing to wake.
             let _ = drain.call((), ThreadsafeFunctionCallMode::NonBlocking);
         }
     }
 
-    /// Keeps the event loop alive. On the JavaScript thread of `env` only.
-    pub(crate) fn hold(&self, env: &Env) -> Result<()> {
+    /// Keeps the event loop alive. Callable on the JavaScript thread of `env` only.
+    pub(crate) fn add_ref(&self, env: &Env) -> Result<()> {
         let Some(drain) = &*self.read() else {
             return Ok(());
         };
@@ -56,23 +56,23 @@ impl Wake {
         check_status!(unsafe { sys::napi_ref_threadsafe_function(env.raw(), drain.raw()) })
     }
 
-    /// Undoes `hold`.
-    pub(crate) fn release(&self, env: &Env) -> Result<()> {
+    /// Lets the event loop end.
+    pub(crate) fn unref(&self, env: &Env) -> Result<()> {
         let Some(drain) = &*self.read() else {
             return Ok(());
         };
-        // SAFETY: as in `hold`.
+        // SAFETY: as in `add_ref`.
         check_status!(unsafe { sys::napi_unref_threadsafe_function(env.raw(), drain.raw()) })
     }
 
-    /// Lets go of the drain: nobody is woken any more.
+    /// Releases the drain function: `wake` has no effect any more.
     pub(crate) fn end(&self) {
         let mut drain = self.drain.write().unwrap_or_else(PoisonError::into_inner);
         *drain = None;
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Option<Drain>> {
-        // Poisoned or not, there is a drain or none.
+        // A poisoned lock still holds a consistent value.
         self.drain.read().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,12 +1,12 @@
-//! Why an operation or an option failed, in words that a developer can act on.
+//! The errors of operations and options.
 //!
-//! Nothing here ever holds a password, a session's data or a session's id.
+//! Errors never contain passwords, session data or session IDs.
 
 use crate::redaction::{redact, redact_arguments};
 use std::iter::empty;
 use std::time::Duration;
 
-/// The one error type of the crate; [`Error::code`] is what JavaScript sees as `error.code`.
+/// The error type of the crate. [`Error::code`] becomes `error.code` in JavaScript.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     #[error("The \"{field}\" option must be {expected}")]
@@ -16,7 +16,7 @@ pub enum Error {
     },
     #[error(
         "no connection to {server} within {} ms ({}; the last: {cause})",
-        .waited.as_millis(), counted(*.attempts)
+        .waited.as_millis(), count_attempts(*.attempts)
     )]
     Unavailable {
         server: String,
@@ -24,13 +24,13 @@ pub enum Error {
         attempts: u32,
         cause: String,
     },
-    /// The server was connected all the time.
+    /// The server did not reply in time, over a link that stayed open.
     #[error("{server} did not answer within {} ms", .waited.as_millis())]
     Timeout { server: String, waited: Duration },
-    /// The server kept silent for so long that it was connected to anew, in vain.
+    /// The server was silent until the read timeout, and the attempts to reconnect failed.
     #[error(
         "{server} did not answer within {} ms ({} to connect; the last: {cause})",
-        .waited.as_millis(), counted(*.attempts)
+        .waited.as_millis(), count_attempts(*.attempts)
     )]
     Silent {
         server: String,
@@ -38,10 +38,10 @@ pub enum Error {
         attempts: u32,
         cause: String,
     },
-    /// It was sent, but the connection was lost each time, or the server put it off.
+    /// The command was sent, but each time the connection was lost or the server replied with a transient error.
     #[error(
         "{server} did not serve it within {} ms (sent {}; the last: {cause})",
-        .waited.as_millis(), times(*.sent)
+        .waited.as_millis(), count_times(*.sent)
     )]
     Unserved {
         server: String,
@@ -49,15 +49,15 @@ pub enum Error {
         sent: u32,
         cause: String,
     },
-    /// What was lost alone so often is the cause of it.
-    #[error("{server} hung up on it {}, when nothing else was under way; the last: {cause}", times(*.count))]
+    /// The connection was lost repeatedly while the command alone was in flight: the command is the cause.
+    #[error("{server} hung up on it {}, when nothing else was under way; the last: {cause}", count_times(*.count))]
     HungUp {
         server: String,
         count: u32,
         cause: String,
     },
     /// The server's replies to the command alone could not be used.
-    #[error("{cause} (sent {} to {server}, when nothing else was in flight)", times(*.count))]
+    #[error("{cause} (sent {} to {server}, when nothing else was in flight)", count_times(*.count))]
     UnreadableReply {
         server: String,
         count: u32,
@@ -66,7 +66,7 @@ pub enum Error {
     #[error(
         "no connection to {server}, and {most} operations wait for one, which is \"maxQueue\" \
          ({}; the last: {cause})",
-        counted(*.attempts)
+        count_attempts(*.attempts)
     )]
     QueueFull {
         server: String,
@@ -74,7 +74,7 @@ pub enum Error {
         attempts: u32,
         cause: String,
     },
-    /// A command that only the link before could send.
+    /// A command was pinned to a link that was replaced.
     #[error("the connection to {server} was replaced")]
     LinkReplaced { server: String },
     #[error(
@@ -85,7 +85,7 @@ pub enum Error {
         restarts: u32,
         cause: String,
     },
-    /// A single attempt to connect, or a connection that was lost.
+    /// An attempt to connect failed, or the connection was lost.
     #[error("no connection to {server}: {cause}")]
     Unreachable { server: String, cause: String },
     #[error("the \"credentials\" function did not let the store in at {server}: {cause}")]
@@ -104,10 +104,10 @@ pub enum Error {
         .waited.as_millis()
     )]
     Contended { server: String, waited: Duration },
-    /// The connection serves, but does not hear what changes.
+    /// The connection works, but client tracking could not be enabled.
     #[error("nothing is cached: {server} does not tell what changes: {cause}")]
     CacheOff { server: String, cause: String },
-    /// Thrown by the app's client, and no reply of the server.
+    /// The app's client failed for another reason than an error reply of the server.
     #[error("{server} failed: {cause}")]
     Client { server: String, cause: String },
     /// The connection task panicked.
@@ -122,6 +122,7 @@ pub enum Error {
 }
 
 impl Error {
+    /// Returns the error code that JavaScript sees.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Option { .. } => "ERR_INVALID_ARG_VALUE",
@@ -145,7 +146,7 @@ impl Error {
         }
     }
 
-    /// The first word of the server's error, where the server gave one.
+    /// Returns the first word of the server's error reply; empty for other errors.
     pub fn reply(&self) -> &str {
         match self {
             Self::Reply { reply, .. } => reply,
@@ -153,8 +154,8 @@ impl Error {
         }
     }
 
-    /// Whether a server that answers so will answer otherwise soon: it loads its data, runs somebody's script,
-    /// looks for its primary, was made a replica, has too many clients; or a proxy has lost its server.
+    /// Returns true for a transient error: the server loads its data, runs a script, has no primary, became a replica,
+    /// or has too many clients; or a proxy has lost its server.
     pub(crate) fn is_passing(&self) -> bool {
         match self {
             Self::Reply { reply, message, .. } => {
@@ -200,7 +201,7 @@ impl Error {
         }
     }
 
-    /// Whether the command did not fail as such: the connection was lost under it.
+    /// Returns true if the connection was lost while the command was in flight.
     pub(crate) fn is_loss(&self) -> bool {
         matches!(
             self,
@@ -211,23 +212,23 @@ impl Error {
         )
     }
 
-    /// Returns true if a scan that fails by it may start over: with another link, or once the node serves again.
+    /// Returns true if a scan that fails with this error may start over: over another link, or once the node serves again.
     pub(crate) fn interrupts_scan(&self) -> bool {
         matches!(self, Self::LinkReplaced { .. }) || self.is_loss() || self.is_passing()
     }
 
-    /// Whether the server does not accept who we say we are.
+    /// Returns true if the server rejected the credentials.
     pub(crate) fn is_about_credentials(&self) -> bool {
         matches!(self.reply(), "WRONGPASS" | "NOAUTH" | "NOPERM")
     }
 
-    /// An error reply of the server.
+    /// Creates an error from an error reply of the server.
     pub(crate) fn from_reply(server: &str, reply: &str, details: Option<&str>) -> Self {
         Self::from_reply_to(server, empty(), reply, details)
     }
 
-    /// An error reply to a command with these `arguments`. Servers quote what they were asked, which may be
-    /// passwords, IDs and session data: that is removed.
+    /// Creates an error from the error reply to a command with these `arguments`. Servers quote arguments, which may be
+    /// passwords, IDs and session data; they are removed.
     pub(crate) fn from_reply_to<'a>(
         server: &str,
         arguments: impl IntoIterator<Item = &'a [u8]>,
@@ -247,7 +248,7 @@ impl Error {
     }
 }
 
-/// Replies of twemproxy that has lost its server: the system's words for it.
+/// Error replies of a twemproxy that has lost its server: the operating system's messages.
 const UPSTREAM_ERRORS: [&str; 7] = [
     "Connection refused",
     "Connection reset by peer",
@@ -261,10 +262,10 @@ const UPSTREAM_ERRORS: [&str; 7] = [
 /// Returns the error that ended a script, which servers before 7.0 wrap as
 /// `ERR Error running script (…): @user_script: 2: -READONLY …`.
 fn in_script<'a>(reply: &'a str, message: &'a str) -> (&'a str, &'a str) {
-    let place = |byte: char| byte == ':' || byte == ' ' || byte.is_ascii_digit();
+    let location = |byte: char| byte == ':' || byte == ' ' || byte.is_ascii_digit();
     let inner = match message.rsplit_once("@user_script") {
         Some((before, inner)) if before.starts_with("Error running script") => {
-            inner.trim_start_matches(place).trim_start_matches('-')
+            inner.trim_start_matches(location).trim_start_matches('-')
         }
         _ => return (reply, message),
     };
@@ -290,12 +291,12 @@ fn without_quoted(message: &str) -> &str {
     }
 }
 
-fn counted(attempts: u32) -> String {
+fn count_attempts(attempts: u32) -> String {
     let plural = if attempts == 1 { "" } else { "s" };
     format!("{attempts} attempt{plural}")
 }
 
-fn times(count: u32) -> String {
+fn count_times(count: u32) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} time{plural}")
 }
@@ -305,7 +306,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn arguments_quoted_by_the_server_are_cut_off() {
+    fn arguments_quoted_by_the_server_are_removed() {
         let error = Error::from_reply(
             "redis://h:1",
             "ERR",
@@ -329,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn the_error_inside_a_script_error_is_the_error() {
+    fn the_error_inside_a_script_error_is_extracted() {
         for (details, code, is_passing) in [
             (
                 "@user_script: 4: -READONLY You can't write against a read only replica.",
@@ -364,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_without_its_server_is_a_transient_error() {
+    fn errors_of_a_proxy_without_its_server_are_transient() {
         for (code, details, is_passing) in [
             ("upstream", "failure", true),
             ("no", "upstream host", true),
@@ -379,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_that_are_forbidden_or_unknown_are_denied() {
+    fn errors_about_forbidden_or_unknown_commands_are_denials() {
         for (code, details, is_denied) in [
             (
                 "NOPERM",
@@ -411,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_names_server_wait_attempts_and_cause() {
+    fn unavailable_contains_server_wait_attempts_and_cause() {
         for (attempts, counted) in [(1, "1 attempt"), (3, "3 attempts")] {
             let error = Error::Unavailable {
                 server: "redis://h:1".into(),

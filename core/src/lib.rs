@@ -1,14 +1,14 @@
-//! Session operations on Redis, without Node: what the addon of connect-redis-native is built on.
+//! Session operations on Redis, independent of Node.js: the core of the addon of connect-redis-native.
 //!
 //! ```text
 //! Sessions::run -> session -> connection -> Redis, and back through a CompletionSink
 //! ```
 //!
 //! - [`session`]: the commands and replies of session operations, expiry, conditional saves, scans.
-//! - [`connection`]: one connection that reconnects, with deadlines; clusters, sentinels, the app's own client.
-//! - [`cache`]: sessions kept in this process, coherent with the server.
-//! - [`worker`]: a thread for long work.
-//! - [`options`], [`error`], [`redaction`]: settings, failures, and texts without secrets.
+//! - [`connection`]: supervised connections with reconnection and deadlines; Cluster, Sentinel, the app's own client.
+//! - [`cache`]: the near-cache, coherent with the server.
+//! - [`worker`]: a background thread for long computations.
+//! - [`options`], [`error`], [`redaction`]: connection options, errors, and the removal of secrets from texts.
 
 #![forbid(unsafe_code)]
 #![allow(

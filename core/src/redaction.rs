@@ -1,11 +1,11 @@
-//! Redaction of text that comes from outside: replies of servers, messages of clients and credential providers.
+//! Redaction of text from outside: replies of servers, messages of clients and of credential providers.
 //!
 //! Every such text passes [`redact`] before it becomes part of an error or event.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 const HIDDEN: &str = "***";
-/// Servers cut long arguments off. This many leading characters identify one.
+/// Servers truncate long arguments. This number of leading characters identifies one.
 const LEADING: usize = 8;
 
 /// The secrets that are in use in this process.
@@ -28,7 +28,7 @@ pub fn redact(text: &str) -> String {
     let known: Vec<_> = secrets().iter().filter_map(Weak::upgrade).collect();
     let mut text = text.to_owned();
     for secret in known {
-        // As it is, and as Redis quotes it.
+        // Both as it is and as Redis quotes it.
         hide(&mut text, &[&secret, &secret.escape_default().to_string()]);
     }
     text
@@ -41,19 +41,19 @@ pub(crate) fn redact_arguments<'a>(
 ) -> String {
     let mut text = redact(text);
     for argument in arguments {
-        // A shorter one is a number or a keyword.
+        // Shorter arguments are numbers or keywords.
         if argument.len() < LEADING {
             continue;
         }
-        // Longer than the text, it can only be quoted in part.
+        // An argument longer than the text can only be quoted in part.
         let argument = &argument[..argument.len().min(text.len().max(LEADING))];
         hide(&mut text, &[&String::from_utf8_lossy(argument)]);
     }
     text
 }
 
-/// Replaces what has any of these forms wherever it occurs, also where it is cut off. A short one counts only as a word
-/// of its own.
+/// Replaces every occurrence of any of the `forms` of a secret, including truncated ones. A short form is replaced only
+/// where it is a whole word.
 fn hide(text: &mut String, forms: &[&str]) {
     let mut from = 0;
     while from < text.len() {
@@ -68,7 +68,7 @@ fn hide(text: &mut String, forms: &[&str]) {
     }
 }
 
-/// Returns how many bytes of `text` at a place are to be hidden, since they are those of `secret`.
+/// Returns the number of bytes of `text` at `from` that match `secret` and have to be hidden.
 fn matching(text: &str, from: usize, secret: &str) -> usize {
     let (before, rest) = text.split_at(from);
     let pairs = rest.chars().zip(secret.chars());
@@ -93,7 +93,7 @@ mod tests {
     use crate::options::Secret;
 
     #[test]
-    fn secrets_in_use_are_replaced_whole_escaped_or_cut_off() {
+    fn secrets_in_use_are_replaced_whole_escaped_or_truncated() {
         let secret = Secret::new("correct \"horse\" battery".into());
         let short = Secret::new("pw1".into());
         for (text, expected) in [
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_are_replaced_whole_or_cut_off() {
+    fn arguments_are_replaced_whole_or_truncated() {
         let arguments: [&[u8]; 3] = [b"sess:abcdefgh", b"{\"user\":\"ann\",\"n\":1}", b"PX"];
         let redacted = |text| redact_arguments(text, arguments);
         assert_eq!(redacted("no key 'sess:abcdefgh'"), "no key '***'");

@@ -1,6 +1,6 @@
-//! Runs long work off the threads on which others wait.
+//! A background thread for long computations, which would block the event loop or the runtime's thread.
 //!
-//! One thread, which starts with the first job and ends with the last.
+//! The thread starts with the first task and ends with the last.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,33 +8,33 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use tokio::sync::oneshot;
 
-/// Bytes that take about a millisecond to convert or to compare: with more, it is long work.
+/// The size in bytes above which a text is processed on the worker: converting or comparing it takes about 1 ms.
 pub const LONG: usize = 256 * 1024;
 
-type Job = Box<dyn FnOnce() + Send>;
+type Task = Box<dyn FnOnce() + Send>;
 
 #[derive(Default)]
 struct State {
-    jobs: VecDeque<Job>,
+    tasks: VecDeque<Task>,
     is_running: bool,
     thread: Option<JoinHandle<()>>,
 }
 
 static STATE: Mutex<State> = Mutex::new(State {
-    jobs: VecDeque::new(),
+    tasks: VecDeque::new(),
     is_running: false,
     thread: None,
 });
 
 fn lock() -> MutexGuard<'static, State> {
-    // Jobs run outside the lock, and each change is one step.
+    // Tasks run outside the lock, and each change is atomic.
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs a job after those before it. Where no thread can be started, at once and here.
-pub fn spawn(job: impl FnOnce() + Send + 'static) {
+/// Runs a task after those before it. If no thread can be started, runs it at once on the calling thread.
+pub fn spawn(task: impl FnOnce() + Send + 'static) {
     let mut state = lock();
-    state.jobs.push_back(Box::new(job));
+    state.tasks.push_back(Box::new(task));
     if state.is_running {
         return;
     }
@@ -44,18 +44,18 @@ pub fn spawn(job: impl FnOnce() + Send + 'static) {
     {
         Ok(thread) => {
             state.is_running = true;
-            // The one before it has nothing left to do.
+            // The previous thread has finished its tasks.
             state.thread = Some(thread);
         }
         Err(_) => {
-            let jobs = std::mem::take(&mut state.jobs);
+            let tasks = std::mem::take(&mut state.tasks);
             drop(state);
-            jobs.into_iter().for_each(run);
+            tasks.into_iter().for_each(run);
         }
     }
 }
 
-/// The same for callers that can wait for a result; `None` if there is none, as after a panic.
+/// Runs `work` and resolves with its result; `None` if it panics or is dropped.
 pub async fn compute<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let (sender, receiver) = oneshot::channel();
     spawn(move || {
@@ -65,15 +65,15 @@ pub async fn compute<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stati
     receiver.await.ok()
 }
 
-/// Drops the jobs that wait, and waits for the one that runs: the addon may be unloaded after that.
+/// Drops the waiting tasks, and waits for the one that runs: the addon may be unloaded afterwards.
 pub fn stop() {
     let mut state = lock();
-    let jobs = std::mem::take(&mut state.jobs);
+    let tasks = std::mem::take(&mut state.tasks);
     let thread = state.thread.take();
     drop(state);
-    drop(jobs);
+    drop(tasks);
     if let Some(thread) = thread.filter(|thread| thread.thread().id() != thread::current().id()) {
-        // It catches the panics of its jobs.
+        // The thread catches panics of its tasks.
         let _ = thread.join();
     }
 }
@@ -81,18 +81,19 @@ pub fn stop() {
 fn run_all() {
     loop {
         let mut state = lock();
-        let Some(job) = state.jobs.pop_front() else {
+        let Some(task) = state.tasks.pop_front() else {
             state.is_running = false;
             return;
         };
         drop(state);
-        run(job);
+        run(task);
     }
 }
 
-/// A job that panics has reported it. What it owned is dropped, and so answered.
-fn run(job: Job) {
-    let _ = catch_unwind(AssertUnwindSafe(job));
+/// Runs a task. Its panic is caught after the panic hook has reported it; the reply guards that it owned are dropped, and
+/// so complete their requests.
+fn run(task: Task) {
+    let _ = catch_unwind(AssertUnwindSafe(task));
 }
 
 #[cfg(test)]
@@ -101,13 +102,13 @@ mod tests {
     use std::sync::mpsc::channel;
 
     #[tokio::test]
-    async fn work_runs_in_order_and_elsewhere_and_survives_a_panic() {
+    async fn tasks_run_in_order_on_another_thread_even_after_a_panic() {
         let here = thread::current().id();
         assert_ne!(compute(|| thread::current().id()).await, Some(here));
         let (sender, receiver) = channel();
         for number in 0..100 {
             let sender = sender.clone();
-            spawn(move || sender.send(number).expect("somebody waits"));
+            spawn(move || sender.send(number).expect("a receiver"));
         }
         let panicked: Option<()> = compute(|| panic!("on purpose")).await;
         assert_eq!(panicked, None);

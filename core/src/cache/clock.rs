@@ -1,4 +1,4 @@
-//! How long ago something was, told so that no pause of this process goes uncounted.
+//! Time measurement that counts every pause of the process, and sleep of the machine.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,11 +6,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// A moment by both clocks of the machine. The steady one goes on while the process is stopped, but not
-/// while the machine sleeps; the wall clock is set after such a sleep, and may be set back.
+/// A time by both clocks of the machine. The steady clock runs while the process is stopped, but not while the machine
+/// sleeps; the wall clock includes such a sleep, but may be set back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Moment {
-    /// Microseconds since some moment in the past.
+    /// Microseconds since the process started to use this clock.
     steady: u64,
     /// Milliseconds since 1970.
     pub wall: u64,
@@ -34,13 +34,13 @@ impl Moment {
         }
     }
 
-    /// Whether this moment is at the instant or later, by the steady clock.
+    /// Returns true if this time is at `instant` or later, by the steady clock.
     pub(super) fn is_past(self, instant: Instant) -> bool {
         let since = instant.saturating_duration_since(*START).as_micros();
         u128::from(self.steady) >= since
     }
 
-    /// By each clock the earlier of two moments.
+    /// Returns the earlier of two times, separately for each clock.
     pub(super) fn earlier(self, other: Self) -> Self {
         Self {
             steady: self.steady.min(other.steady),
@@ -48,7 +48,7 @@ impl Moment {
         }
     }
 
-    /// How long this was before `now`: the longer of what the two clocks say.
+    /// Returns the time from this moment to `now`: the longer one of those that the two clocks measure.
     pub(crate) fn before(self, now: Self) -> Duration {
         let steady = now.steady.saturating_sub(self.steady);
         let wall = now.wall.saturating_sub(self.wall);
@@ -56,15 +56,15 @@ impl Moment {
     }
 }
 
-/// A moment that one thread writes and others read. Its two halves may be of different moments for a
-/// reader that comes in between: each then is one that was true.
+/// A moment that one thread writes and others read. A concurrent reader may get the two clocks of different moments,
+/// each of which was correct.
 #[derive(Debug)]
-pub(super) struct Stamp {
+pub(super) struct AtomicMoment {
     steady: AtomicU64,
     wall: AtomicU64,
 }
 
-impl Stamp {
+impl AtomicMoment {
     pub(super) fn new(moment: Moment) -> Self {
         Self {
             steady: AtomicU64::new(moment.steady),
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_longer_time_counts() {
+    fn the_longer_of_the_two_measured_times_is_returned() {
         let at = |steady, wall| Moment { steady, wall };
         let then = at(5_000_000, 1_000_000);
         assert_eq!(

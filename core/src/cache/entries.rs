@@ -1,4 +1,4 @@
-//! What is kept, within its bounds.
+//! The entries of the cache, within its limits.
 
 use crate::session::Clock;
 use quick_cache::unsync;
@@ -8,91 +8,91 @@ use std::hash::RandomState;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// What an entry takes beside its key and its text: two allocations, its place in the tables.
+/// The memory of an entry in addition to its key and text: two allocations, and its place in the tables.
 const ENTRY_BYTES: u64 = 224;
 
 /// A stored session.
 #[derive(PartialEq, Eq)]
 pub(crate) struct Entry {
     pub text: Box<[u8]>,
-    /// When the key ends, in milliseconds since 1970 by the clock of the machine; `None` for never.
+    /// The end of the key, in milliseconds since 1970 by the machine's clock; `None` for never.
     pub ends: Option<u64>,
-    /// The same by the steady clock.
+    /// The end of the key by the steady clock.
     pub until: Option<Instant>,
-    /// The end that goes in the place of the one in the text, where that is another, by the clock of JavaScript.
+    /// The expiry in force if the text has another, by JavaScript's clock.
     pub in_force: Option<u64>,
-    /// That clock.
+    /// JavaScript's clock when the session was read.
     pub clock: Clock,
 }
 
 impl fmt::Debug for Entry {
-    /// Its size alone: it is a session.
+    /// Writes only the size: the text is a session.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} bytes", self.text.len())
     }
 }
 
-/// An entry that is not kept any more, and its key. To be dropped when the lock is free.
+/// A removed entry and its key. Dropped by the caller once it has released the lock.
 pub(super) type Removed = (Box<[u8]>, Arc<Entry>);
 
-/// Sessions by their keys: of more than there is room for, those that were asked for least.
+/// Sessions by key. When the capacity is exceeded, the least used ones are evicted.
 pub(super) struct Entries {
     max_bytes: u64,
     max_entries: u64,
-    kept: Kept,
-    /// What they take.
+    map: Map,
+    /// The memory of all entries.
     bytes: u64,
     evictions: u64,
 }
 
-pub(super) type Kept = unsync::Cache<Box<[u8]>, Arc<Entry>, Weight, RandomState, Evictions>;
+pub(super) type Map = unsync::Cache<Box<[u8]>, Arc<Entry>, Weight, RandomState, CollectEvicted>;
 
 impl Entries {
     pub(super) fn new(max_bytes: u64, max_entries: u64) -> Self {
         Self {
             max_bytes,
             max_entries,
-            kept: empty(max_bytes, max_entries),
+            map: empty(max_bytes, max_entries),
             bytes: 0,
             evictions: 0,
         }
     }
 
     pub(super) fn get(&self, key: &[u8]) -> Option<Arc<Entry>> {
-        self.kept.get(key).map(Arc::clone)
+        self.map.get(key).map(Arc::clone)
     }
 
-    /// Puts one in, if it is not too large; gives what had to make room.
+    /// Inserts an entry, unless it exceeds the capacity. Returns the entries that were evicted or replaced.
     pub(super) fn insert(&mut self, key: &[u8], entry: Entry) -> Vec<Removed> {
         let mut removed = Vec::new();
         let size_of_new = size(key, &entry);
         if size_of_new > self.max_bytes {
             return removed;
         }
-        self.kept
+        self.map
             .insert_with_lifecycle(key.into(), Arc::new(entry), &mut removed);
         self.bytes += size_of_new;
         self.bytes -= removed.iter().map(|(key, old)| size(key, old)).sum::<u64>();
-        // What was kept under the same key is among them.
+        // An entry with the same key was replaced, not evicted.
         let evictions = removed.iter().filter(|(other, _)| **other != *key).count();
         self.evictions += evictions as u64;
         removed
     }
 
     pub(super) fn remove(&mut self, key: &[u8]) -> Option<Removed> {
-        let removed = self.kept.remove(key)?;
+        let removed = self.map.remove(key)?;
         self.bytes -= size(&removed.0, &removed.1);
         Some(removed)
     }
 
-    /// Takes out all, to be dropped when the lock is free.
-    pub(super) fn clear(&mut self) -> Kept {
+    /// Removes all entries. The caller drops them once it has released the lock.
+    pub(super) fn clear(&mut self) -> Map {
         self.bytes = 0;
-        std::mem::replace(&mut self.kept, empty(self.max_bytes, self.max_entries))
+        std::mem::replace(&mut self.map, empty(self.max_bytes, self.max_entries))
     }
 
     pub(super) fn len(&self) -> usize {
-        self.kept.len()
+        self.map.len()
     }
 
     pub(super) fn bytes(&self) -> u64 {
@@ -104,28 +104,28 @@ impl Entries {
     }
 }
 
-/// The bytes that an entry takes.
+/// Returns the memory of an entry, in bytes.
 fn size(key: &[u8], entry: &Entry) -> u64 {
     key.len() as u64 + entry.text.len() as u64 + ENTRY_BYTES
 }
 
-/// Bytes, or more, so that no more than the wanted number of entries fit.
+/// Weighs an entry by its bytes, but at least by a share of the capacity, so that the number of entries is limited, too.
 #[derive(Clone)]
 pub(super) struct Weight {
-    least: u64,
+    min_weight: u64,
 }
 
 impl Weighter<Box<[u8]>, Arc<Entry>> for Weight {
     fn weight(&self, key: &Box<[u8]>, entry: &Arc<Entry>) -> u64 {
-        size(key, entry).max(self.least)
+        size(key, entry).max(self.min_weight)
     }
 }
 
 #[derive(Clone)]
-pub(super) struct Evictions;
+pub(super) struct CollectEvicted;
 
-impl Lifecycle<Box<[u8]>, Arc<Entry>> for Evictions {
-    /// To be dropped when the lock is free.
+impl Lifecycle<Box<[u8]>, Arc<Entry>> for CollectEvicted {
+    /// The evicted entries. Dropped by the caller once it has released the lock.
     type RequestState = Vec<(Box<[u8]>, Arc<Entry>)>;
 
     fn on_evict(&self, evicted: &mut Self::RequestState, key: Box<[u8]>, entry: Arc<Entry>) {
@@ -133,32 +133,32 @@ impl Lifecycle<Box<[u8]>, Arc<Entry>> for Evictions {
     }
 }
 
-fn empty(max_bytes: u64, max_entries: u64) -> Kept {
-    let most = max_entries.max(1);
+fn empty(max_bytes: u64, max_entries: u64) -> Map {
+    let max = max_entries.max(1);
     let weight = Weight {
-        least: max_bytes / most,
+        min_weight: max_bytes / max,
     };
-    // Where the number of entries may be what bounds them, a remainder would have room for one more.
-    let capacity = if weight.least > ENTRY_BYTES {
-        weight.least * most
+    // If the number of entries is the limit, the remainder of the division could fit one more.
+    let capacity = if weight.min_weight > ENTRY_BYTES {
+        weight.min_weight * max
     } else {
         max_bytes
     };
-    // What is expected bounds the list of keys that were evicted lately, no memory is taken for it.
+    // The expected number of items limits the list of recently evicted keys; it allocates no memory.
     let expected = (capacity / 1024).clamp(16, max_entries.max(16));
     let mut options = OptionsBuilder::new();
     options
         .estimated_items_capacity(usize::try_from(expected).unwrap_or(usize::MAX))
         .weight_capacity(capacity);
-    // Ordinarily a part is set aside for those that have yet to be asked for twice, and no entry may be
-    // larger than the rest: a single one has to have all.
-    if most == 1 {
+    // Normally, a part of the capacity is reserved for entries that were not yet used twice, and no entry may be
+    // larger than the rest: a single entry needs the whole capacity.
+    if max == 1 {
         options.hot_allocation(1.0);
     }
     match options.build() {
-        Ok(options) => Kept::with_options(options, weight, RandomState::new(), Evictions),
-        // Only what is left out can be missing, and nothing is.
-        Err(_) => Kept::with(16, capacity, weight, RandomState::new(), Evictions),
+        Ok(options) => Map::with_options(options, weight, RandomState::new(), CollectEvicted),
+        // `build` fails only for missing options, and none is missing.
+        Err(_) => Map::with(16, capacity, weight, RandomState::new(), CollectEvicted),
     }
 }
 
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn they_stay_within_their_bounds() {
+    fn entries_stay_within_the_limits_of_bytes_and_number() {
         let mut small = Entries::new(100_000, 1_000_000);
         let mut few = Entries::new(1 << 30, 10);
         for number in 0..10_000 {
@@ -196,21 +196,21 @@ mod tests {
     }
 
     #[test]
-    fn few_may_be_kept_and_no_more() {
-        for most in (1..=40).chain([100, 3000]) {
-            let mut entries = Entries::new(1_000_003, most);
-            for number in 0..most * 3 {
+    fn entries_fill_the_limit_of_their_number_exactly() {
+        for max in (1..=40).chain([100, 3000]) {
+            let mut entries = Entries::new(1_000_003, max);
+            for number in 0..max * 3 {
                 let key = number.to_string();
                 entries.insert(key.as_bytes(), entry("text"));
-                assert!(entries.get(key.as_bytes()).is_some(), "of {most}");
+                assert!(entries.get(key.as_bytes()).is_some(), "of {max}");
             }
-            assert_eq!(entries.len() as u64, most);
-            assert_eq!(entries.evictions(), most * 2);
+            assert_eq!(entries.len() as u64, max);
+            assert_eq!(entries.evictions(), max * 2);
         }
     }
 
     #[test]
-    fn bytes_are_those_of_the_entries() {
+    fn bytes_is_the_sum_of_the_entries_sizes() {
         let mut entries = Entries::new(10_000, 3);
         let of = |length: u64| 1 + length + ENTRY_BYTES;
         entries.insert(b"a", entry("1234"));
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_replaced_was_not_evicted() {
+    fn a_replaced_entry_is_not_counted_as_evicted() {
         let mut entries = Entries::new(10_000, 3);
         for text in ["one", "two", "three"] {
             entries.insert(b"k", entry(text));

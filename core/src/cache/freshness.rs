@@ -1,101 +1,105 @@
-//! The connections behind the cache, and up to when each has told of all changes.
+//! The freshness of the cache: the time up to which every connection has reported all changes.
 
 use super::Cache;
-use super::clock::{Moment, Stamp};
+use super::clock::{AtomicMoment, Moment};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Those that are open.
+/// The open connections that the cache depends on.
 #[derive(Default)]
-pub(super) struct Lines {
-    /// When what was last answered had been sent, of each that hears what changes.
-    heard: Vec<Arc<Stamp>>,
-    /// How many cannot hear it.
-    deaf: usize,
+pub(super) struct Connections {
+    /// For each connection with client tracking: the time at which the command was sent whose reply arrived last.
+    confirmed: Vec<Arc<AtomicMoment>>,
+    /// The number of connections without client tracking.
+    untracked: usize,
 }
 
-impl Lines {
-    pub(super) fn can_hear(&self) -> bool {
-        self.deaf == 0 && !self.heard.is_empty()
+impl Connections {
+    pub(super) fn are_tracked(&self) -> bool {
+        self.untracked == 0 && !self.confirmed.is_empty()
     }
 
-    /// Up to when every connection has told of all changes.
-    pub(super) fn heard(&self) -> Option<Moment> {
-        if !self.can_hear() {
+    /// Returns the time up to which every connection has reported all changes.
+    pub(super) fn confirmed_at(&self) -> Option<Moment> {
+        if !self.are_tracked() {
             return None;
         }
-        let moments = self.heard.iter().map(|heard| heard.get());
+        let moments = self.confirmed.iter().map(|confirmed_at| confirmed_at.get());
         moments.reduce(Moment::earlier)
     }
 }
 
-/// A connection, from its begin to its loss, for the cache. Its end empties the cache.
+/// A connection that the cache depends on, until it is lost. Dropping it empties the cache.
 #[derive(Debug)]
 pub(crate) struct Line {
     cache: Arc<Cache>,
-    heard: Arc<Stamp>,
-    hears: bool,
+    confirmed_at: Arc<AtomicMoment>,
+    is_tracked: bool,
 }
 
 impl Line {
-    pub(super) fn begin(cache: Arc<Cache>, hears: bool) -> Self {
-        let heard = Arc::new(Stamp::new(Moment::now()));
+    pub(super) fn begin(cache: Arc<Cache>, is_tracked: bool) -> Self {
+        let confirmed_at = Arc::new(AtomicMoment::new(Moment::now()));
         let mut state = cache.lock();
-        if hears {
-            state.lines.heard.push(Arc::clone(&heard));
+        if is_tracked {
+            state.connections.confirmed.push(Arc::clone(&confirmed_at));
         } else {
-            state.lines.deaf += 1;
+            state.connections.untracked += 1;
         }
         drop(state);
         Self {
             cache,
-            heard,
-            hears,
+            confirmed_at,
+            is_tracked,
         }
     }
 
-    /// That what was sent at this moment has been answered. To be counted when the messages about changes that
-    /// came before the answer have been given to [`Cache::invalidate`].
+    /// Returns the proof that a command sent at `sent` has been answered. It may be counted once the invalidations that
+    /// arrived before the reply have been passed to [`Cache::invalidate`].
     pub(crate) fn proof(&self, sent: Moment) -> Proof {
         Proof {
-            heard: Arc::clone(&self.heard),
+            confirmed_at: Arc::clone(&self.confirmed_at),
             sent,
         }
     }
 
-    /// When the connection, if it is idle, is to be asked for a sign of life.
+    /// Returns the time at which the connection needs a heartbeat, if it stays idle until then.
     pub(crate) fn probe_at(&self) -> Option<Instant> {
-        let pause = self.cache.probe_pause().filter(|_| self.hears)?;
-        let age = self.heard.get().before(Moment::now());
-        Some(Instant::now() + pause.saturating_sub(age))
+        let interval = self
+            .cache
+            .heartbeat_interval()
+            .filter(|_| self.is_tracked)?;
+        let age = self.confirmed_at.get().before(Moment::now());
+        Some(Instant::now() + interval.saturating_sub(age))
     }
 }
 
 impl Drop for Line {
     fn drop(&mut self) {
         let mut state = self.cache.lock();
-        if self.hears {
+        if self.is_tracked {
             state
-                .lines
-                .heard
-                .retain(|heard| !Arc::ptr_eq(heard, &self.heard));
+                .connections
+                .confirmed
+                .retain(|confirmed_at| !Arc::ptr_eq(confirmed_at, &self.confirmed_at));
         } else {
-            state.lines.deaf -= 1;
+            state.connections.untracked -= 1;
         }
         drop(state);
         self.cache.clear();
     }
 }
 
-/// Up to when a connection has told of all changes.
+/// Proves that a connection has reported all changes up to a time.
 #[derive(Debug)]
 pub(crate) struct Proof {
-    heard: Arc<Stamp>,
+    confirmed_at: Arc<AtomicMoment>,
     sent: Moment,
 }
 
 impl Proof {
+    /// Records the proof.
     pub(crate) fn count(self) {
-        self.heard.set(self.sent);
+        self.confirmed_at.set(self.sent);
     }
 }

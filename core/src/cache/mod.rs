@@ -1,20 +1,20 @@
-//! Sessions that were read and are kept in this process, coherent with the server.
+//! The near-cache: sessions that were read, kept in this process and coherent with the server.
 //!
-//! The server remembers which keys a connection has read (`CLIENT TRACKING`) and tells it, among its
-//! replies, when one of them changes. What is kept here is what such a connection read, so long as all of
-//! this holds:
+//! The server remembers which keys a connection has read (client tracking, `CLIENT TRACKING`) and sends it an
+//! invalidation, between its replies, when one of them changes. The cache contains sessions that such a connection read,
+//! under these invariants:
 //!
-//! - **In the server's order.** A value is put in, and taken out again, in the order in which the server
-//!   sent the reply and the message about the change. So a message finds the value that it is about.
-//! - **Not across our own writes.** The value is gone when a write is issued, and again when it is answered. A
-//!   read that was sent before the write puts nothing in ([`Ticket::serial`]).
-//! - **On one connection.** What a lost connection had read is forgotten, and a read that was issued
-//!   before the loss puts nothing in ([`Ticket::epoch`]).
-//! - **With a server that is there.** A value is given out only if a command that was sent less than
-//!   `max_staleness` ago has been answered: until then, at least, every message about a change has come.
+//! - **Server order.** Entries are stored and invalidated in the order in which the server sent the replies and the
+//!   invalidations, so that an invalidation always finds the entry that it is about.
+//! - **Own writes.** An entry is removed when a write is issued, and again when it is answered. A read that was sent
+//!   before the write stores nothing ([`Ticket::serial`]).
+//! - **Lost connections.** A lost connection empties the cache, and a read that was issued before the loss stores
+//!   nothing ([`Ticket::epoch`]).
+//! - **Freshness.** An entry is returned only if a command sent less than `max_staleness` ago has been answered: every
+//!   invalidation up to the time when it was sent has arrived.
 //!
-//! Read by the threads of JavaScript, written by them and the runtime's. Every lock is held for the time of
-//! a few map operations, and what is large is dropped outside.
+//! JavaScript threads read the cache; they and the runtime's thread write it. Every lock is held for a few map operations
+//! only, and large values are dropped after it is released.
 
 mod clock;
 mod entries;
@@ -26,9 +26,9 @@ pub(crate) use self::entries::Entry;
 pub(crate) use self::freshness::{Line, Proof};
 pub(crate) use self::pending_writes::PendingWrite;
 
-use self::clock::Stamp;
+use self::clock::AtomicMoment;
 use self::entries::Entries;
-use self::freshness::Lines;
+use self::freshness::Connections;
 use self::pending_writes::PendingWrites;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,25 +36,25 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// For how long after the last look-up an idle connection is kept fresh.
+/// The time after the last lookup for which heartbeats keep idle connections fresh.
 const LINGER: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CacheOptions {
     pub max_bytes: u64,
     pub max_entries: u64,
-    /// For how long a server that is not heard is taken at its last word.
+    /// The time for which cached sessions may be returned without confirmation from the server.
     pub max_staleness: Duration,
 }
 
-/// Taken when a read is issued; says whether its value may be kept when it comes.
+/// Taken when a read is issued; determines if its result may be cached.
 #[derive(Clone, Copy, Debug)]
 pub struct Ticket {
     epoch: u64,
     serial: u64,
 }
 
-/// What the server says has changed.
+/// An invalidation: the keys that the server reports as changed.
 #[derive(PartialEq, Eq)]
 pub(crate) enum Invalidation {
     Keys(Vec<Vec<u8>>),
@@ -62,7 +62,7 @@ pub(crate) enum Invalidation {
 }
 
 impl fmt::Debug for Invalidation {
-    /// Keys hold ids.
+    /// Omits the keys, which contain session IDs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Keys(keys) => write!(f, "{} keys", keys.len()),
@@ -71,7 +71,7 @@ impl fmt::Debug for Invalidation {
     }
 }
 
-/// What the app is told.
+/// The statistics of the cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     pub hits: u64,
@@ -80,30 +80,31 @@ pub struct Stats {
     pub entries: u64,
     pub bytes: u64,
     pub evictions: u64,
-    pub distrusted: u64,
+    /// Cached entries that were not used, since the server was not heard from for `max_staleness`.
+    pub stale_misses: u64,
 }
 
 #[derive(Debug)]
 pub(crate) struct Cache {
     options: CacheOptions,
     state: Mutex<State>,
-    /// Changed under the lock of the state, beside which they are for those who only look.
+    /// Changed while `state` is locked; atomic, so that it can be read without the lock. So is `serial`.
     epoch: AtomicU64,
     serial: AtomicU64,
-    /// When something was last looked up.
-    used: Stamp,
-    /// Something is looked up again, after idle connections have ceased to be asked.
+    /// The time of the last lookup.
+    last_lookup: AtomicMoment,
+    /// Notified when lookups resume after the heartbeats of idle connections have stopped.
     resumed: Notify,
     hits: AtomicU64,
     misses: AtomicU64,
-    distrusted: AtomicU64,
+    stale_misses: AtomicU64,
     invalidations: AtomicU64,
 }
 
 struct State {
     entries: Entries,
     writes: PendingWrites,
-    lines: Lines,
+    connections: Connections,
 }
 
 impl fmt::Debug for State {
@@ -118,48 +119,50 @@ impl Cache {
             state: Mutex::new(State {
                 entries: Entries::new(options.max_bytes, options.max_entries),
                 writes: PendingWrites::default(),
-                lines: Lines::default(),
+                connections: Connections::default(),
             }),
             options,
             epoch: AtomicU64::new(0),
             serial: AtomicU64::new(0),
-            used: Stamp::new(Moment::now()),
+            last_lookup: AtomicMoment::new(Moment::now()),
             resumed: Notify::new(),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
-            distrusted: AtomicU64::new(0),
+            stale_misses: AtomicU64::new(0),
             invalidations: AtomicU64::new(0),
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A poisoned lock means a panic among the map operations. What is lost is emptied with the
-        // connection at the latest; what is kept is whole.
+        // A poisoned lock means a panic in a map operation. The entries are complete, and any inconsistency ends
+        // when the connection is lost at the latest.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     // ---- Reading ----
 
-    /// The session that is kept under a key, if the server has been heard lately; and the time by which
-    /// that was decided.
+    /// Returns the cached session under a key, if the server was heard from recently enough, and the time that this
+    /// was decided by.
     pub(crate) fn look_up(&self, key: &[u8]) -> Option<(Arc<Entry>, Moment)> {
         let state = self.lock();
         let found = state.entries.get(key);
-        let heard = state.lines.heard();
+        let confirmed_at = state.connections.confirmed_at();
         drop(state);
-        // Read last: a process that was stopped in between must not take itself for fresh.
+        // Read last: a process that was stopped in between must not consider the entry fresh.
         let now = Moment::now();
-        let unused = self.used.get().before(now);
-        self.used.set(now);
-        if unused >= self.linger() {
+        let idle = self.last_lookup.get().before(now);
+        self.last_lookup.set(now);
+        if idle >= self.linger() {
             self.resumed.notify_waiters();
         }
         let Some(entry) = found else {
             self.misses.fetch_add(1, Ordering::Relaxed);
             return None;
         };
-        if heard.is_none_or(|heard| heard.before(now) > self.options.max_staleness) {
-            self.distrusted.fetch_add(1, Ordering::Relaxed);
+        if confirmed_at
+            .is_none_or(|confirmed_at| confirmed_at.before(now) > self.options.max_staleness)
+        {
+            self.stale_misses.fetch_add(1, Ordering::Relaxed);
             return None;
         }
         let has_ended = entry.until.is_some_and(|until| now.is_past(until))
@@ -172,24 +175,24 @@ impl Cache {
         Some((entry, now))
     }
 
-    /// To be taken before a read is sent.
+    /// Returns the ticket of a read that is sent afterwards.
     pub(crate) fn ticket(&self) -> Ticket {
-        // An older number than there is keeps a value out, no more.
+        // An outdated number only prevents the result from being cached.
         Ticket {
             epoch: self.epoch.load(Ordering::Acquire),
             serial: self.serial.load(Ordering::Acquire),
         }
     }
 
-    /// Puts in what a read gave. To be called before a message about a change that the server sent
-    /// after the reply is given to [`Self::invalidate`], and after one that it sent before.
+    /// Caches the result of a read. Calls of this and [`Self::invalidate`] must be in the order in which the server sent
+    /// the replies and the invalidations.
     pub(crate) fn keep(&self, ticket: Ticket, key: &[u8], entry: Entry) {
         let mut removed = Vec::new();
         let mut state = self.lock();
-        let is_of_now = ticket.epoch == self.epoch.load(Ordering::Relaxed);
-        let is_outdated =
-            cfg!(not(feature = "unsound-cache")) && state.writes.outdate(key, ticket.serial);
-        if is_of_now && !is_outdated && state.lines.can_hear() {
+        let is_current_epoch = ticket.epoch == self.epoch.load(Ordering::Relaxed);
+        let may_predate_write =
+            cfg!(not(feature = "unsound-cache")) && state.writes.any_after(key, ticket.serial);
+        if is_current_epoch && !may_predate_write && state.connections.are_tracked() {
             removed = state.entries.insert(key, entry);
         }
         drop(state);
@@ -198,8 +201,8 @@ impl Cache {
 
     // ---- PendingWrite ----
 
-    /// A write is issued: what is kept under the key is not to be read any more, and what was read
-    /// before is not to be kept.
+    /// Records that a write is issued: removes the entry under the key, and prevents the results of earlier reads from
+    /// being cached.
     pub(crate) fn write(self: &Arc<Self>, key: &[u8]) -> PendingWrite {
         let mut state = self.lock();
         state.writes.begin(key);
@@ -213,7 +216,7 @@ impl Cache {
         self.serial.fetch_add(1, Ordering::AcqRel) + 1
     }
 
-    /// Empties it, and keeps out what reads that are under way will give.
+    /// Empties the cache, and prevents the results of reads in flight from being cached.
     pub(crate) fn clear(&self) {
         let mut state = self.lock();
         self.epoch.fetch_add(1, Ordering::AcqRel);
@@ -222,7 +225,7 @@ impl Cache {
         drop(removed);
     }
 
-    /// What the server says has changed.
+    /// Removes the entries that the server reports as changed.
     pub(crate) fn invalidate(&self, invalidation: &Invalidation) {
         self.invalidations.fetch_add(1, Ordering::Relaxed);
         match invalidation {
@@ -242,27 +245,28 @@ impl Cache {
 
     // ---- The connection ----
 
-    /// A connection begins to hear what changes, or, if it `hears` nothing, to be used all the same.
-    pub(crate) fn begin(self: &Arc<Self>, hears: bool) -> Line {
-        Line::begin(Arc::clone(self), hears)
+    /// Registers a new connection. `is_tracked` is false if client tracking is not enabled on it; while such a connection
+    /// is open, nothing is cached.
+    pub(crate) fn begin(self: &Arc<Self>, is_tracked: bool) -> Line {
+        Line::begin(Arc::clone(self), is_tracked)
     }
 
-    /// Every connection tells of changes.
+    /// Returns true if client tracking is enabled on every connection.
     pub(crate) fn hears(&self) -> bool {
-        self.lock().lines.can_hear()
+        self.lock().connections.are_tracked()
     }
 
-    /// When an idle connection is to be asked for a sign of life; `None` while nobody reads.
-    fn probe_pause(&self) -> Option<Duration> {
-        let unused = self.used.get().before(Moment::now());
-        (unused < self.linger()).then_some(self.options.max_staleness / 4)
+    /// Returns the interval of heartbeats on idle connections; `None` while there are no lookups.
+    fn heartbeat_interval(&self) -> Option<Duration> {
+        let idle = self.last_lookup.get().before(Moment::now());
+        (idle < self.linger()).then_some(self.options.max_staleness / 4)
     }
 
     fn linger(&self) -> Duration {
         LINGER.max(self.options.max_staleness)
     }
 
-    /// Resolves when somebody reads again after a while: idle connections are to be asked anew.
+    /// Resolves when lookups resume after a while: idle connections need heartbeats again.
     pub(crate) async fn resumed(&self) {
         self.resumed.notified().await;
     }
@@ -276,7 +280,7 @@ impl Cache {
             entries: state.entries.len() as u64,
             bytes: state.entries.bytes(),
             evictions: state.entries.evictions(),
-            distrusted: self.distrusted.load(Ordering::Relaxed),
+            stale_misses: self.stale_misses.load(Ordering::Relaxed),
         }
     }
 }
@@ -296,7 +300,7 @@ mod tests {
         }))
     }
 
-    fn usual() -> Arc<Cache> {
+    fn default_cache() -> Arc<Cache> {
         cache(1 << 20, 1000, Duration::from_secs(2))
     }
 
@@ -320,8 +324,8 @@ mod tests {
     }
 
     #[test]
-    fn what_was_read_is_kept_until_it_changes() {
-        let cache = usual();
+    fn an_entry_is_returned_until_it_is_invalidated() {
+        let cache = default_cache();
         let _line = cache.begin(true);
         cache.keep(cache.ticket(), b"k", entry("one"));
         assert_eq!(text(&cache, b"k").as_deref(), Some("one"));
@@ -337,13 +341,13 @@ mod tests {
     }
 
     #[test]
-    fn what_was_read_before_a_write_is_not_kept() {
-        let cache = usual();
+    fn a_read_sent_before_a_write_is_not_cached() {
+        let cache = default_cache();
         let _line = cache.begin(true);
         let before = cache.ticket();
         cache.keep(before, b"k", entry("old"));
-        let mut writing = cache.write(b"k");
-        assert_eq!(text(&cache, b"k"), None, "gone when the write is issued");
+        let mut first = cache.write(b"k");
+        assert_eq!(text(&cache, b"k"), None, "removed when the write is issued");
         cache.keep(before, b"k", entry("old"));
         assert_eq!(text(&cache, b"k"), None, "read before the write");
         cache.keep(before, b"other", entry("other"));
@@ -351,33 +355,33 @@ mod tests {
         let overtaking = cache.ticket();
         cache.keep(overtaking, b"k", entry("old"));
         assert_eq!(text(&cache, b"k"), None, "issued after it, but sent before");
-        let after = writing.send();
+        let after = first.send();
         cache.keep(overtaking, b"k", entry("old"));
         assert_eq!(text(&cache, b"k"), None, "answered when it is sent");
         cache.keep(after, b"k", entry("new"));
-        let kept = text(&cache, b"k");
-        assert_eq!(kept.as_deref(), Some("new"), "read after the write");
+        let cached = text(&cache, b"k");
+        assert_eq!(cached.as_deref(), Some("new"), "read after the write");
         let mut second = cache.write(b"k");
-        drop(writing);
+        drop(first);
         cache.keep(after, b"k", entry("new"));
-        assert_eq!(text(&cache, b"k"), None, "one of the writes is under way");
-        cache.keep(second.send(), b"k", entry("put off"));
+        assert_eq!(text(&cache, b"k"), None, "one of the writes is in flight");
+        cache.keep(second.send(), b"k", entry("retried"));
         drop(second);
-        assert_eq!(text(&cache, b"k"), None, "done later than the read");
+        assert_eq!(text(&cache, b"k"), None, "executed after the read");
         cache.keep(cache.ticket(), b"k", entry("newest"));
         assert_eq!(text(&cache, b"k").as_deref(), Some("newest"));
         drop(cache.write(b"k"));
-        cache.keep(cache.ticket(), b"k", entry("kept"));
+        cache.keep(cache.ticket(), b"k", entry("unsent"));
         assert!(text(&cache, b"k").is_some(), "a write that is never sent");
         assert!(cache.lock().writes.is_empty());
     }
 
     #[test]
-    fn a_lost_connection_empties_it() {
-        let cache = usual();
+    fn a_lost_connection_empties_the_cache() {
+        let cache = default_cache();
         let before = cache.ticket();
         cache.keep(before, b"k", entry("one"));
-        assert_eq!(text(&cache, b"k"), None, "nobody tells of changes");
+        assert_eq!(text(&cache, b"k"), None, "no connection reports changes");
         let line = cache.begin(true);
         let other = cache.begin(true);
         let before = cache.ticket();
@@ -389,19 +393,19 @@ mod tests {
         assert_eq!(text(&cache, b"k"), None, "read before the loss");
         cache.keep(cache.ticket(), b"k", entry("one"));
         assert!(text(&cache, b"k").is_some());
-        let deaf = cache.begin(false);
+        let untracked = cache.begin(false);
         assert_eq!(
             text(&cache, b"k"),
             None,
-            "one of the connections hears nothing"
+            "one of the connections is not tracked"
         );
-        drop(deaf);
+        drop(untracked);
         drop(other);
         assert_eq!(cache.stats().entries, 0);
     }
 
     #[test]
-    fn a_server_that_is_not_heard_is_not_trusted() {
+    fn a_lookup_misses_when_a_server_is_silent_for_max_staleness() {
         let cache = cache(1 << 20, 1000, Duration::from_millis(50));
         let line = cache.begin(true);
         let quiet = cache.begin(true);
@@ -415,17 +419,17 @@ mod tests {
         assert_eq!(text(&cache, b"k"), None, "the other one is still silent");
         quiet.proof(Moment::now()).count();
         assert!(text(&cache, b"k").is_some());
-        // An answer tells nothing of what came after its command was sent.
+        // A reply proves nothing about changes after its command was sent.
         line.proof(long_ago).count();
         assert_eq!(text(&cache, b"k"), None);
         let stats = cache.stats();
         assert_eq!((stats.hits, stats.misses), (2, 0));
-        assert!(stats.distrusted >= 2);
+        assert!(stats.stale_misses >= 2);
     }
 
     #[test]
-    fn a_session_is_not_kept_beyond_its_end() {
-        let cache = usual();
+    fn a_lookup_misses_after_the_end_of_the_session() {
+        let cache = default_cache();
         let _line = cache.begin(true);
         let mut short = entry("one");
         short.until = Some(Instant::now() + Duration::from_millis(20));
@@ -441,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn idle_connections_are_asked_while_somebody_reads() {
+    fn idle_connections_need_heartbeats_while_there_are_lookups() {
         let cache = cache(1 << 20, 10, Duration::from_millis(200));
         let line = cache.begin(true);
         let due = line.probe_at().expect("just made");
@@ -450,15 +454,15 @@ mod tests {
     }
 
     #[test]
-    fn idle_connections_learn_that_somebody_reads_again() {
-        let cache = usual();
+    fn resumed_resolves_when_lookups_resume() {
+        let cache = default_cache();
         let line = cache.begin(true);
         let mut resumed = std::pin::pin!(cache.resumed());
         let mut context = Context::from_waker(Waker::noop());
         assert!(resumed.as_mut().poll(&mut context).is_pending());
         cache.look_up(b"k");
         assert!(resumed.as_mut().poll(&mut context).is_pending());
-        cache.used.set(Moment::now().minus(LINGER));
+        cache.last_lookup.set(Moment::now().minus(LINGER));
         assert!(line.probe_at().is_none());
         cache.look_up(b"k");
         assert!(resumed.as_mut().poll(&mut context).is_ready());

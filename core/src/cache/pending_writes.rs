@@ -1,54 +1,55 @@
-//! Own writes under way, and the reads that they outdate.
+//! This process's writes in flight, and the reads whose results may predate them.
 
 use super::{Cache, Ticket};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Those that are not answered yet, by their keys.
+/// The writes without a reply, by key.
 #[derive(Default)]
-pub(super) struct PendingWrites(HashMap<Box<[u8]>, Write>);
+pub(super) struct PendingWrites(HashMap<Box<[u8]>, KeyWrites>);
 
+/// The writes to one key.
 #[derive(Default)]
-struct Write {
-    /// The number of the last of them that was sent.
+struct KeyWrites {
+    /// The serial number of the last write that was sent.
     serial: u64,
     count: usize,
-    /// How many of them are still to be sent: another thread may send a read before them that it issued after.
+    /// The number of writes that were issued but not sent: another thread may send a read before them that it issued
+    /// later.
     unsent: usize,
 }
 
 impl PendingWrites {
-    /// One is issued.
+    /// Records that a write is issued.
     pub(super) fn begin(&mut self, key: &[u8]) {
-        let write = self.0.entry(key.into()).or_default();
-        write.count += 1;
-        write.unsent += 1;
+        let writes = self.0.entry(key.into()).or_default();
+        writes.count += 1;
+        writes.unsent += 1;
     }
 
-    /// One is sent, and this is its number.
+    /// Records that a write is sent under a serial number.
     fn send(&mut self, key: &[u8], serial: u64) {
-        if let Some(write) = self.0.get_mut(key) {
-            write.serial = serial;
-            write.unsent -= 1;
+        if let Some(writes) = self.0.get_mut(key) {
+            writes.serial = serial;
+            writes.unsent -= 1;
         }
     }
 
-    /// One is answered, or never was sent.
+    /// Records that a write is answered, or will never be sent.
     fn end(&mut self, key: &[u8], is_sent: bool) {
-        if let Some(write) = self.0.get_mut(key) {
-            write.count -= 1;
-            write.unsent -= usize::from(!is_sent);
-            if write.count == 0 {
+        if let Some(writes) = self.0.get_mut(key) {
+            writes.count -= 1;
+            writes.unsent -= usize::from(!is_sent);
+            if writes.count == 0 {
                 self.0.remove(key);
             }
         }
     }
 
-    /// Whether a read that was sent when the last write that had been sent had this number may have been sent before
-    /// one that is under way.
-    pub(super) fn outdate(&self, key: &[u8], serial: u64) -> bool {
-        let write = self.0.get(key);
-        write.is_some_and(|write| write.unsent > 0 || write.serial > serial)
+    /// Returns true if a read stamped `serial` may predate a write to `key` that is still in flight.
+    pub(super) fn any_after(&self, key: &[u8], serial: u64) -> bool {
+        let writes = self.0.get(key);
+        writes.is_some_and(|writes| writes.unsent > 0 || writes.serial > serial)
     }
 
     #[cfg(test)]
@@ -57,7 +58,7 @@ impl PendingWrites {
     }
 }
 
-/// An own write under way. Dropped when it is answered, and what was read before it has come.
+/// A write of this process in flight. Dropped when it is answered: by then, the replies to earlier reads have arrived.
 #[derive(Debug)]
 pub struct PendingWrite {
     cache: Arc<Cache>,
@@ -74,7 +75,7 @@ impl PendingWrite {
         }
     }
 
-    /// It is sent, in its place among the reads. The ticket is that of one that is sent right after it.
+    /// Records that the write is sent, in its place among the reads. Returns the ticket of a read sent right after it.
     pub(crate) fn send(&mut self) -> Ticket {
         let mut state = self.cache.lock();
         state.writes.send(&self.key, self.cache.next_serial());
@@ -88,7 +89,8 @@ impl Drop for PendingWrite {
     fn drop(&mut self) {
         let mut state = self.cache.lock();
         state.writes.end(&self.key, self.is_sent);
-        // Read after it was sent, but before it was done: the server may have put it off.
+        // The entry may have been read after the write was sent, but before it was executed: after a transient error,
+        // the write was sent again later.
         let removed = state.entries.remove(&self.key);
         drop(state);
         drop(removed);

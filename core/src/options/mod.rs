@@ -1,4 +1,4 @@
-//! Where Redis is and how to be let in.
+//! Connection options: the address of Redis, credentials, TLS, timeouts and limits.
 
 mod url;
 
@@ -10,18 +10,18 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long one attempt to connect may take, TLS and authentication included.
+/// The default timeout of one attempt to connect, including TLS and authentication.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long an operation may take, waiting for a connection included.
+/// The default timeout of an operation, including the wait for a connection.
 pub(crate) const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
-/// How many operations may wait for a connection.
+/// The default limit of operations that wait for a connection.
 pub(crate) const MAX_QUEUE: usize = 20_000;
 /// Redis's own default port.
 pub const DEFAULT_PORT: u16 = 6379;
-/// The port at which sentinels listen where nothing else is said.
+/// The default port of a Sentinel.
 const SENTINEL_PORT: u16 = 26379;
 
-/// A text that never shows itself, and that [`redact`](crate::redaction::redact) removes from other texts.
+/// A text that is never formatted, and that [`redact`](crate::redaction::redact) removes from other texts.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Secret(Arc<str>);
 
@@ -43,7 +43,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Where to find Redis.
+/// The address of Redis.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Address {
     Tcp {
@@ -53,14 +53,15 @@ pub enum Address {
     Unix {
         path: String,
     },
-    /// The primary that these sentinels watch.
+    /// The primary monitored by these sentinels.
     Sentinel(Sentinel),
-    /// The cluster that these nodes belong to.
+    /// The cluster of these seed nodes.
     Cluster(Cluster),
-    /// Whatever the app's own client is connected to.
+    /// The server that the app's own client is connected to.
     Client(Client),
 }
 
+/// The address of a server.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Node {
     pub host: String,
@@ -68,7 +69,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// At the address at which we reach it, where servers announce another.
+    /// Returns the address at which this process reaches the node, if servers announce another one.
     pub fn reached(self, nat_map: &NatMap) -> Self {
         let mapped = nat_map.iter().find(|(announced, _)| *announced == self);
         mapped.map(|(_, reached)| reached.clone()).unwrap_or(self)
@@ -77,7 +78,7 @@ impl Node {
 
 impl fmt::Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // An IPv6 address needs brackets beside a port.
+        // An IPv6 address before a port needs brackets.
         if self.host.contains(':') {
             write!(f, "[{}]:{}", self.host, self.port)
         } else {
@@ -86,12 +87,13 @@ impl fmt::Display for Node {
     }
 }
 
-/// From addresses as the servers announce them to those at which we reach them.
+/// Maps the addresses that servers announce to those at which this process reaches them.
 pub type NatMap = Vec<(Node, Node)>;
 
+/// The options for Sentinel.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Sentinel {
-    /// What the sentinels call the primary and its replicas.
+    /// The name under which the sentinels monitor the primary.
     pub name: String,
     pub nodes: Vec<Node>,
     pub username: Option<String>,
@@ -100,11 +102,12 @@ pub struct Sentinel {
     pub nat_map: NatMap,
 }
 
+/// The options for a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Cluster {
     pub nodes: Vec<Node>,
     pub nat_map: NatMap,
-    /// Whether reads go to replicas where there are any.
+    /// Sends reads to replicas, if there are any.
     pub reads_from_replicas: bool,
 }
 
@@ -113,25 +116,25 @@ pub struct Cluster {
 pub struct Client {
     /// Unique in the process.
     pub id: u64,
-    /// As errors name it.
+    /// The name of the client in errors.
     pub name: String,
-    /// Its keys are spread over several nodes.
+    /// True if its keys are spread over several nodes.
     pub is_cluster: bool,
 }
 
-/// What a connection is to a cluster, if it belongs to one.
+/// The role of a connection in a cluster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Membership {
-    /// The connection alone sees to what is sent over it.
+    /// Not part of a cluster: the connection handles all errors itself.
     #[default]
     None,
-    /// What it cannot do goes back to the cluster, which knows other nodes.
+    /// Returns the commands that it cannot run to the cluster, which sends them to other nodes.
     Member,
-    /// The same, and a replica may be read over it.
+    /// A member that may be connected to a replica, for reads.
     Reader,
 }
 
-/// TLS settings with the meaning that Node's `tls.connect` gives them.
+/// TLS options with the same meaning as in Node's `tls.connect`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TlsOptions {
     /// PEM; replaces the system's roots.
@@ -142,7 +145,7 @@ pub struct TlsOptions {
     pub cert: Option<Vec<u8>>,
     /// PEM; the key of `cert`.
     pub key: Option<Secret>,
-    /// The name asked for and checked instead of the host.
+    /// The name for SNI and certificate verification, in place of the host.
     pub servername: Option<String>,
     pub reject_unauthorized: bool,
 }
@@ -160,6 +163,7 @@ impl Default for TlsOptions {
     }
 }
 
+/// The options of a connection. Stores with equal options share one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ConnectionOptions {
     pub address: Address,
@@ -167,23 +171,23 @@ pub struct ConnectionOptions {
     pub username: Option<String>,
     pub password: Option<Secret>,
     pub tls: Option<TlsOptions>,
-    /// Names the function of the app that gives user and password for each attempt to connect.
+    /// Identifies the app's function that returns user name and password for each attempt to connect.
     /// Stores with the same function can share a connection.
     pub credentials: Option<CredentialsId>,
     pub connect_timeout: Duration,
     pub command_timeout: Duration,
-    /// How many operations may wait for a connection.
+    /// The maximum number of operations that wait for a connection.
     pub max_queue: usize,
-    /// Operations fail at once while there is no connection, except during the first attempt.
+    /// Makes operations fail immediately while there is no connection, except during the first attempt.
     pub fails_offline: bool,
-    /// Operations that wait for a connection fail after so many failed attempts, and one.
+    /// The number of retries of a failed attempt to connect, after which the operations that wait fail.
     pub max_retries: Option<u32>,
     pub membership: Membership,
-    /// Whether sessions that were read are kept in this process.
+    /// Enables the cache of sessions in this process.
     pub cache: Option<CacheOptions>,
 }
 
-/// Unique in the process.
+/// Identifies a `credentials` function; unique in the process.
 pub(crate) type CredentialsId = u64;
 
 impl Default for ConnectionOptions {
@@ -210,7 +214,7 @@ impl Default for ConnectionOptions {
 }
 
 impl ConnectionOptions {
-    /// The server as errors name it: a URL without user and password.
+    /// Returns the name of the server in errors: a URL without user name and password.
     pub(crate) fn server(&self) -> String {
         let database = match self.database {
             0 => String::new(),
@@ -233,13 +237,13 @@ impl ConnectionOptions {
         }
     }
 
-    /// Whether operations that wait for a connection fail after this number of failed attempts.
+    /// Returns true if the operations that wait for a connection fail after this number of failed attempts.
     pub(crate) fn gives_up_after(&self, attempts: u32) -> bool {
         self.max_retries
             .is_some_and(|most| attempts > 0 && attempts.is_multiple_of(most.saturating_add(1)))
     }
 
-    /// Whether keys are spread over several nodes.
+    /// Returns true if keys are spread over several nodes.
     pub fn is_cluster(&self) -> bool {
         match &self.address {
             Address::Cluster(_) => true,
@@ -259,7 +263,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_server_is_named_without_secrets() {
+    fn server_contains_no_secrets() {
         let mut options = ConnectionOptions {
             address: Address::Tcp {
                 host: "::1".into(),

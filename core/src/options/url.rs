@@ -1,6 +1,6 @@
-//! Connection URLs: `redis://`, `rediss://` (also `valkey://`, `valkeys://`), `redis+unix://`, as redis-cli, node-redis and redis-rs
-//! read them; and for several servers `redis+sentinel://host,host/name` and `redis+cluster://host,host`,
-//! both with `rediss`, too.
+//! Connection URLs: `redis://`, `rediss://` (also `valkey://`, `valkeys://`) and `redis+unix://`, as in redis-cli,
+//! node-redis and redis-rs; and for several servers `redis+sentinel://host,host/name` and `redis+cluster://host,host`,
+//! both also with `rediss`.
 
 use super::{
     Address, Cluster, ConnectionOptions, DEFAULT_PORT, Node, SENTINEL_PORT, Secret, Sentinel,
@@ -16,9 +16,9 @@ fn malformed(expected: impl Into<String>) -> Error {
     }
 }
 
-/// Undoes percent-encoding. `part` is named in the error, its text is not: it may be a password.
+/// Decodes percent-encoding. The error contains `part` but not `text`, which may be a password.
 fn decode(text: &str, part: &str) -> Result<String, Error> {
-    let broken = || malformed(format!("a URL whose {part} is percent-encoded UTF-8"));
+    let undecodable = || malformed(format!("a URL whose {part} is percent-encoded UTF-8"));
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
@@ -28,12 +28,12 @@ fn decode(text: &str, part: &str) -> Result<String, Error> {
         }
         let mut digit = || rest.next().and_then(|c| char::from(c).to_digit(16));
         let (Some(high), Some(low)) = (digit(), digit()) else {
-            return Err(broken());
+            return Err(undecodable());
         };
         // Two hexadecimal digits are at most 255.
         bytes.push((high * 16 + low) as u8);
     }
-    String::from_utf8(bytes).map_err(|_| broken())
+    String::from_utf8(bytes).map_err(|_| undecodable())
 }
 
 fn database(text: &str) -> Result<i64, Error> {
@@ -46,12 +46,14 @@ fn non_empty(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
+/// Parses a connection URL.
+///
 /// # Errors
-/// [`Error::Option`], which names the part of the URL that cannot be used and never quotes it.
+/// [`Error::Option`], which names the part of the URL that is invalid and never quotes it.
 pub fn parse_url(text: &str) -> Result<ConnectionOptions, Error> {
     let (scheme, rest) = text.split_once("://").unwrap_or((text, ""));
     let scheme = scheme.trim_start().to_ascii_lowercase();
-    // Valkey's own schemes mean the same.
+    // Valkey's schemes are synonyms.
     let scheme = match scheme.strip_prefix("valkey") {
         Some(kind) => format!("redis{kind}"),
         None => scheme,
@@ -79,14 +81,14 @@ fn optional_database(text: &str) -> Result<i64, Error> {
 }
 
 fn parse_sentinel(scheme: &str, rest: &str) -> Result<ConnectionOptions, Error> {
-    let (nodes, path, options) = several(scheme, rest, SENTINEL_PORT)?;
+    let (nodes, path, options) = parse_hosts(scheme, rest, SENTINEL_PORT)?;
     let (name, database_text) = path.split_once('/').unwrap_or((path, ""));
     if name.is_empty() {
         return Err(malformed(
             "a URL with the name of the primary, such as redis+sentinel://host:26379/mymaster",
         ));
     }
-    // Errors show the name, and a "/" in a password would begin it.
+    // Errors contain the name, and a "/" in a password would start it.
     if name.contains('@') {
         return Err(malformed(
             "a URL whose user, password and name of the primary are percent-encoded",
@@ -108,7 +110,7 @@ fn parse_sentinel(scheme: &str, rest: &str) -> Result<ConnectionOptions, Error> 
 }
 
 fn parse_cluster(scheme: &str, rest: &str) -> Result<ConnectionOptions, Error> {
-    let (nodes, path, options) = several(scheme, rest, DEFAULT_PORT)?;
+    let (nodes, path, options) = parse_hosts(scheme, rest, DEFAULT_PORT)?;
     let cluster = Cluster {
         nodes,
         nat_map: Vec::new(),
@@ -121,8 +123,8 @@ fn parse_cluster(scheme: &str, rest: &str) -> Result<ConnectionOptions, Error> {
     })
 }
 
-/// `[user:password@]host[:port],host[:port]…[/path]`: the hosts, the path, and what else is said.
-fn several<'a>(
+/// Parses `[user:password@]host[:port],host[:port]…[/path]`. Returns the nodes, the path, and the other options.
+fn parse_hosts<'a>(
     scheme: &str,
     rest: &'a str,
     default_port: u16,
@@ -171,7 +173,7 @@ fn parse_single(text: &str) -> Result<ConnectionOptions, Error> {
             .map(Secret::new),
         ..ConnectionOptions::default()
     };
-    // It would be cut off: a part of a path, or of a password.
+    // The parser would cut off a fragment, which may be a part of a path or password.
     if url.fragment().is_some() {
         return Err(malformed(
             "a URL without \"#\", which is to be written as %23",
@@ -181,7 +183,7 @@ fn parse_single(text: &str) -> Result<ConnectionOptions, Error> {
         "redis" | "rediss" => read_tcp(&url, &mut options)?,
         "redis+unix" | "unix" => read_unix(&url, &mut options)?,
         scheme => {
-            // What stands before a mere colon may be the user of a URL that lacks its scheme.
+            // Without "//", the text before the colon may be the user name in a URL without a scheme.
             let found = match text.contains("://") {
                 true => format!(", not {scheme}:"),
                 false => String::new(),
@@ -192,18 +194,18 @@ fn parse_single(text: &str) -> Result<ConnectionOptions, Error> {
             )));
         }
     }
-    // An ACL user with `nopass`: Redis wants a password of it all the same.
+    // An ACL user with `nopass`: `AUTH` requires a password nevertheless.
     if options.username.is_some() && options.password.is_none() {
         options.password = Some(Secret::new(String::new()));
     }
     Ok(options)
 }
 
-/// Host, TLS and database.
+/// Reads host, TLS and database.
 fn read_tcp(url: &Url, options: &mut ConnectionOptions) -> Result<(), Error> {
-    let is_taken = |query: &str| matches!(query, "" | "family=0" | "family=4" | "family=6");
-    // All addresses of a name are tried, whatever their family.
-    if !url.query().is_none_or(is_taken) {
+    let is_accepted = |query: &str| matches!(query, "" | "family=0" | "family=4" | "family=6");
+    // `family` is ignored: all addresses of a name are tried.
+    if !url.query().is_none_or(is_accepted) {
         return Err(malformed(
             "a URL without parameters: the database is its path, such as redis://host:6379/5",
         ));
@@ -232,7 +234,7 @@ fn read_tcp(url: &Url, options: &mut ConnectionOptions) -> Result<(), Error> {
     Ok(())
 }
 
-/// The path of a socket and what its parameters say.
+/// Reads the path of a socket and the parameters.
 fn read_unix(url: &Url, options: &mut ConnectionOptions) -> Result<(), Error> {
     if url.host_str().is_some_and(|host| !host.is_empty()) {
         return Err(malformed(
@@ -274,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses() {
+    fn tcp_urls_are_parsed_with_defaults() {
         assert_eq!(tcp("redis://h"), ("h".into(), 6379, 0));
         assert_eq!(tcp("redis://h:7000/3"), ("h".into(), 7000, 3));
         assert_eq!(tcp("redis://[::1]:7000"), ("::1".into(), 7000, 0));
@@ -287,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_are_decoded() {
+    fn credentials_are_percent_decoded() {
         let options = parse_url("redis://an%40n:p%3Aw%2F@h").expect("credentials");
         assert_eq!(options.username.as_deref(), Some("an@n"));
         assert_eq!(options.password.expect("password").reveal(), "p:w/");
@@ -306,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn sockets() {
+    fn unix_socket_urls_are_parsed_with_their_parameters() {
         let options = parse_url("redis+unix:///run/r%20x.sock?db=4&user=u&pass=p").expect("socket");
         assert_eq!(
             options.address,
@@ -319,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn sentinels_and_clusters() {
+    fn sentinel_and_cluster_urls_are_parsed_with_several_hosts() {
         let options = parse_url("rediss+sentinel://u:p@a,b:7000/my%20master/3").expect("sentinels");
         assert_eq!(
             options.server(),
@@ -332,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_urls_name_the_part_and_keep_the_secret() {
+    fn errors_of_malformed_urls_name_the_part_and_contain_no_secret() {
         for (text, part) in [
             ("localhost:6379", "redis://"),
             ("http://h", "http:"),

@@ -1,4 +1,4 @@
-//! The operations on all sessions that have one answer: their number, and to clear them.
+//! `length` and `clear`: operations on all sessions that have one completion.
 
 use super::key_scan::KeyScan;
 use super::reply_guard::ReplyGuard;
@@ -7,41 +7,41 @@ use crate::connection::{Access, Commands, Expect};
 use crate::error::Error;
 use std::iter::once;
 
-/// Keys in a command, where it may have several: little enough for Redis to be soon at others' commands.
-const UNLINKED_AT_ONCE: usize = 64;
-/// Keys whose commands to unlink them are on their way at a time.
-const UNLINKED_IN_A_STEP: usize = 4096;
+/// The number of keys in one `UNLINK`, where it may have several. Small, so that Redis soon serves other clients.
+const KEYS_PER_UNLINK: usize = 64;
+/// The number of keys whose `UNLINK` commands are in flight at once.
+const KEYS_IN_FLIGHT: usize = 4096;
 
 impl Sessions {
-    /// CompletionSink a request about all sessions.
-    pub(super) async fn walk<A: CompletionSink>(self, bulk: Bulk, unanswered: ReplyGuard<A>) {
+    /// Runs a bulk operation and completes its request.
+    pub(super) async fn walk<A: CompletionSink>(self, bulk: Bulk, guard: ReplyGuard<A>) {
         let mut scan = self.scan(b"*", self.scan_count);
         let result = match bulk {
             Bulk::Length => count(&mut scan).await,
             Bulk::Clear => {
                 let result = self.unlink(&mut scan).await;
-                // What the server tells of the last of them may be still to come.
+                // The server's invalidations of the last keys may still be on their way.
                 self.note_clear();
                 result
             }
         };
-        unanswered.finish(result.unwrap_or_else(|error| Completion::Failed(bulk.name(), error)));
+        guard.finish(result.unwrap_or_else(|error| Completion::Failed(bulk.name(), error)));
     }
 
     async fn unlink(&self, scan: &mut KeyScan) -> Result<Completion, Error> {
-        let mut at_once = if self.connection().takes_many_keys() {
-            UNLINKED_AT_ONCE
+        let mut keys_per_command = if self.connection().takes_many_keys() {
+            KEYS_PER_UNLINK
         } else {
             1
         };
         while !scan.is_at_end() {
             let found = scan.next().await?;
-            for keys in found.chunks(UNLINKED_IN_A_STEP) {
-                let result = self.unlink_each(keys, at_once).await;
-                // A single node of a cluster has slots, too, and a proxy may take one key at a time.
-                if at_once > 1 && matches!(result, Err(Error::Reply { .. })) {
-                    at_once = 1;
-                    self.unlink_each(keys, at_once).await?;
+            for keys in found.chunks(KEYS_IN_FLIGHT) {
+                let result = self.unlink_each(keys, keys_per_command).await;
+                // A single cluster node checks slots, too, and a proxy may accept only one key per command.
+                if keys_per_command > 1 && matches!(result, Err(Error::Reply { .. })) {
+                    keys_per_command = 1;
+                    self.unlink_each(keys, keys_per_command).await?;
                 } else {
                     result?;
                 }
@@ -50,10 +50,10 @@ impl Sessions {
         Ok(Completion::Done)
     }
 
-    /// Unlinks keys, so many by one command.
-    async fn unlink_each(&self, keys: &[Vec<u8>], at_once: usize) -> Result<(), Error> {
+    /// Unlinks `keys`, `keys_per_command` of them by each command.
+    async fn unlink_each(&self, keys: &[Vec<u8>], keys_per_command: usize) -> Result<(), Error> {
         let mut commands = Commands::default();
-        for keys in keys.chunks(at_once) {
+        for keys in keys.chunks(keys_per_command) {
             let keys = keys.iter().map(Vec::as_slice);
             let words: Vec<&[u8]> = once(&b"UNLINK"[..]).chain(keys).collect();
             commands.add(Access::Write, Expect::Integer, Some(1), &words);

@@ -1,4 +1,4 @@
-//! Sessions that are kept near: what may be answered from the cache, and what goes into it.
+//! Session operations and the cache: lookups, fills, and the invalidation by own writes.
 
 use super::expiry::{Clock, NEVER, Remaining, in_force, machine_now};
 use super::in_flight_batch::remaining_of;
@@ -9,14 +9,14 @@ use redis::Value;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// So near to its end, a session's expiry is worked out whenever it is read: the cookie's own may pass
-/// a moment before.
+/// This close to its end, a session's expiry is computed at every read: the cookie's own expiry may pass
+/// slightly earlier.
 const NEAR_END_MS: u64 = 5000;
 
-/// The event loop makes a string of a hit.
-const LONGEST_KEPT: usize = 256 * 1024 * 1024;
+/// The longest text that is cached: the event loop converts every hit into a string.
+const MAX_CACHED_BYTES: usize = 256 * 1024 * 1024;
 
-/// What a request is for the cache, from the moment it is issued.
+/// The effect of a request on the cache, recorded when the request is issued.
 #[derive(Debug, Default)]
 pub enum CacheIntent {
     #[default]
@@ -25,13 +25,13 @@ pub enum CacheIntent {
     Write(PendingWrite),
 }
 
-/// A session that was kept.
+/// A session found in the cache.
 #[derive(Debug)]
 pub struct CacheHit {
     entry: Arc<Entry>,
-    /// When it ends where its text says otherwise, in milliseconds since 1970.
-    pub shown: Option<u64>,
-    /// When it ends in any case.
+    /// The expiry in force, if the text has another; in milliseconds since 1970.
+    pub in_force: Option<u64>,
+    /// The end of the key; [`NEVER`] for a key without an expiry.
     pub ends: u64,
 }
 
@@ -46,13 +46,13 @@ impl Sessions {
         self.connection().cache().is_some()
     }
 
-    /// Takes note of requests at the moment they are issued, in their order: nobody reads from the cache
-    /// what is about to be overwritten.
+    /// Records requests in the cache when they are issued, in their order, so that no lookup returns a session
+    /// that is about to be overwritten.
     pub fn issue(&self, requests: &[Request], bytes: &[u8]) -> Vec<CacheIntent> {
         let Some(cache) = self.connection().cache() else {
             return Vec::new();
         };
-        let mark = |request: &Request| match request {
+        let intent = |request: &Request| match request {
             Request::Session(SessionRequest { operation, id, .. }) => match operation {
                 Operation::Get(_) => CacheIntent::Read(cache.ticket()),
                 Operation::Write(_) => {
@@ -65,10 +65,10 @@ impl Sessions {
             }
             _ => CacheIntent::None,
         };
-        requests.iter().map(mark).collect()
+        requests.iter().map(intent).collect()
     }
 
-    /// All sessions were written.
+    /// Drops all cached sessions and in-flight reads after a `clear`.
     pub(super) fn note_clear(&self) {
         self.connection().flights().close_all();
         if let Some(cache) = self.connection().cache() {
@@ -76,21 +76,21 @@ impl Sessions {
         }
     }
 
-    /// The session under an id, if it is kept and may be given out. `key` is room for its key, `date` what JavaScript's
-    /// clock says.
-    pub fn kept(&self, id: &[u8], key: &mut Vec<u8>, date: f64) -> Option<CacheHit> {
+    /// Returns the cached session under `id`, if it is fresh. `key` is a buffer for the key; `date` is the time by
+    /// JavaScript's clock.
+    pub fn cached(&self, id: &[u8], key: &mut Vec<u8>, date: f64) -> Option<CacheHit> {
         let cache = self.connection().cache()?;
         self.keys.key_into(id, key);
         let (entry, now) = cache.look_up(key)?;
         let clock = Clock::at(now.wall, date);
         Some(CacheHit {
-            shown: shown(&entry, now.wall, clock),
+            in_force: expiry_in_force(&entry, now.wall, clock),
             ends: entry.ends.map_or(NEVER, |ends| clock.of(ends).min(NEVER)),
             entry,
         })
     }
 
-    /// Keeps what a read gave whose commands were sent at `since`.
+    /// Caches the result of a read whose commands were sent at `since`.
     pub(super) fn keep(
         &self,
         ticket: Ticket,
@@ -103,8 +103,8 @@ impl Sessions {
         let (Some(cache), Ok(Value::BulkString(text))) = (self.connection().cache(), text) else {
             return;
         };
-        // An empty text is no session, and one beyond this is on its way to what fits into no string.
-        if text.is_empty() || text.len() > LONGEST_KEPT {
+        // An empty text is no session, and a longer one approaches the length limit of JavaScript strings.
+        if text.is_empty() || text.len() > MAX_CACHED_BYTES {
             return;
         }
         let remaining = remaining_of(left.clone());
@@ -115,7 +115,7 @@ impl Sessions {
                 (Some(now.saturating_add(left).min(NEVER)), until)
             }
             Remaining::Endless => (None, None),
-            // When it ends is not known, or it has ended.
+            // Its end is unknown, or has passed.
             Remaining::Unknown => return,
         };
         let entry = Entry {
@@ -133,8 +133,8 @@ impl Sessions {
     }
 }
 
-/// `now` is by the clock of the machine, as what is kept is.
-fn shown(entry: &Entry, now: u64, clock: Clock) -> Option<u64> {
+/// Returns the expiry to put in place of the one in the text. `now` is by the machine's clock, as are the entry's times.
+fn expiry_in_force(entry: &Entry, now: u64, clock: Clock) -> Option<u64> {
     let remaining = match entry.ends {
         Some(ends) if ends.saturating_sub(now) > NEAR_END_MS && clock.agrees_with(entry.clock) => {
             return entry.in_force;
@@ -165,34 +165,34 @@ mod tests {
         }
     }
 
-    fn shown(entry: &Entry, now: u64) -> Option<u64> {
-        super::shown(entry, now, Clock::default())
+    fn expiry_in_force(entry: &Entry, now: u64) -> Option<u64> {
+        super::expiry_in_force(entry, now, Clock::default())
     }
 
     #[test]
-    fn an_expiry_that_is_passed_while_the_session_is_kept_is_put_right() {
+    fn an_expiry_that_passes_while_the_session_is_cached_is_corrected() {
         let end = NOON + 30_040;
-        let kept = entry("2026-01-31T12:00:30.000Z", Some(end));
-        assert_eq!(shown(&kept, NOON), None, "as good as right");
-        assert_eq!(shown(&kept, NOON + 29_999), None);
-        assert_eq!(shown(&kept, NOON + 30_000), Some(end));
+        let cached = entry("2026-01-31T12:00:30.000Z", Some(end));
+        assert_eq!(expiry_in_force(&cached, NOON), None, "within the tolerance");
+        assert_eq!(expiry_in_force(&cached, NOON + 29_999), None);
+        assert_eq!(expiry_in_force(&cached, NOON + 30_000), Some(end));
     }
 
     #[test]
-    fn an_expiry_that_a_touch_has_moved_is_that_of_the_key() {
+    fn an_expiry_moved_by_a_touch_is_read_from_the_key() {
         let end = NOON + 60_000;
-        let kept = entry("2026-01-31T12:00:30.000Z", Some(end));
+        let cached = entry("2026-01-31T12:00:30.000Z", Some(end));
         for later in [0, 40_000, 59_999] {
-            assert_eq!(shown(&kept, NOON + later), Some(end));
+            assert_eq!(expiry_in_force(&cached, NOON + later), Some(end));
         }
     }
 
     #[test]
-    fn a_session_without_an_end_begins_anew_at_each_read() {
-        let kept = entry("2026-01-31T12:00:30.000Z", None);
-        assert_eq!(shown(&kept, NOON), None);
+    fn a_session_without_an_end_gets_a_new_expiry_at_each_read() {
+        let cached = entry("2026-01-31T12:00:30.000Z", None);
+        assert_eq!(expiry_in_force(&cached, NOON), None);
         for now in [NOON + 30_000, NOON + 90_000] {
-            assert_eq!(shown(&kept, now), Some(now + 60_000));
+            assert_eq!(expiry_in_force(&cached, now), Some(now + 60_000));
         }
     }
 }

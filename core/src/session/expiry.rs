@@ -1,7 +1,7 @@
-//! When a stored session really ends.
+//! The expiry in force of a stored session.
 //!
-//! `touch` moves the lifetime of the key and leaves the text alone, so the expiry in the text is that of
-//! the last save. The key's own time to live tells which one is in force.
+//! `touch` renews the lifetime of the key and leaves the text unchanged, so the expiry in the text is that of the
+//! last save. The time to live of the key determines the one in force.
 
 use serde::Deserialize;
 use std::borrow::Cow;
@@ -10,44 +10,46 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Milliseconds since 1970.
 pub(super) type Timestamp = u64;
 
-/// The end of what has none: no date that JavaScript can name comes later.
+/// The end of a key without an expiry: later than every JavaScript date.
 pub(super) const NEVER: Timestamp = (1 << 53) - 1;
 
-/// The last moment that JavaScript's `Date` can hold.
+/// The latest time that JavaScript's `Date` represents.
 const LATEST: Timestamp = 8_640_000_000_000_000;
 
-/// A difference that is none, in milliseconds: what a save takes from JavaScript to Redis, and a `PTTL` back. By so much
-/// the key ends later than the text says, never earlier. Measured with Redis on the same machine: at most 4 ms with one
-/// request in flight, 6 ms with 128 and 12 ms with 1,024; 7 ms with 128 and Redis 1 ms away. The rest is for machines
-/// that are busy. Where it takes longer still, the expiry in force is put in, which is right all the same and costs a
-/// record more. A touch that comes 100 ms after a save, as in express-session's own tests, is always seen.
+/// The tolerated difference between the expiry in the text and the end of the key, in milliseconds. A key ends later than
+/// its text says by the time that the save takes from JavaScript to Redis and the `PTTL` takes back; it never ends
+/// earlier. Measured with Redis on the same machine: at most 4 ms with one request in flight, 6 ms with 128 and 12 ms with
+/// 1,024; 7 ms with 128 and Redis 1 ms away. The rest is a reserve for busy machines. If the difference is larger, the
+/// expiry in force replaces the one in the text, which is still correct and costs an additional record. A touch 100 ms
+/// after a save, as in express-session's own tests, is always detected.
 const TOLERANCE: u64 = 90;
 
-/// How far the clock of JavaScript may seem to be from the machine's that is the same: both are read one after the
-/// other, in whole milliseconds.
+/// The largest measured difference, in milliseconds, between JavaScript's clock and the machine's if they are the same
+/// clock: the two are read one after the other, in whole milliseconds.
 const CLOCK_JITTER: i64 = 10;
 
+/// Returns the time by the machine's clock.
 pub(super) fn machine_now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| since.as_millis() as Timestamp)
 }
 
-/// The clock of JavaScript, `Date.now()`, by which an app's expiries are made. Tests set it to whatever they like, so
-/// it is known by its distance to the clock of the machine when JavaScript last told the time.
+/// JavaScript's clock, `Date.now()`, which an app's expiries are computed from. Tests replace it with fake clocks, so
+/// it is stored as its offset from the machine's clock at the last call from JavaScript.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Clock {
     offset: i64,
 }
 
 impl Clock {
-    /// The clock that says `now` at this moment.
+    /// Creates the clock that shows `now` at present.
     pub fn saying(now: f64) -> Self {
         Self::at(machine_now(), now)
     }
 
-    /// The clock that says `now` when the machine's says `machine`.
+    /// Creates the clock that shows `now` when the machine's clock shows `machine`.
     pub(super) fn at(machine: Timestamp, now: f64) -> Self {
-        // A clock that was replaced by something else than a clock: NaN is 0, and casts saturate.
+        // A fake clock may return anything. A cast turns NaN into 0, and saturates.
         let offset = (now as i64).saturating_sub_unsigned(machine);
         let is_same = !now.is_finite() || offset.unsigned_abs() <= CLOCK_JITTER.unsigned_abs();
         Self {
@@ -59,23 +61,23 @@ impl Clock {
         self.of(machine_now())
     }
 
-    /// What it says when the machine's clock says `machine`.
+    /// Returns the time that it shows when the machine's clock shows `machine`.
     pub(super) fn of(self, machine: Timestamp) -> Timestamp {
         machine.saturating_add_signed(self.offset)
     }
 
-    /// Returns true if the times of one are those of the other.
+    /// Returns true if both clocks show the same time.
     pub(super) fn agrees_with(self, other: Self) -> bool {
         self.offset.abs_diff(other.offset) <= CLOCK_JITTER.unsigned_abs()
     }
 }
 
-/// The time to live of a key, as `PTTL` gives it.
+/// The time to live of a key, as `PTTL` returns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Remaining {
     Milliseconds(u64),
     Endless,
-    /// There is no such key, or no answer that says.
+    /// The key does not exist, or its time to live could not be read.
     Unknown,
 }
 
@@ -87,7 +89,7 @@ impl Remaining {
         }
     }
 
-    /// When a key ends that has this left at `now`; [`None`] if nobody knows.
+    /// Returns the end of a key with this time to live at `now`; [`None`] if it is unknown.
     pub(super) fn end(self, now: Timestamp) -> Option<Timestamp> {
         match self {
             Self::Milliseconds(left) => Some(now.saturating_add(left).min(NEVER)),
@@ -97,26 +99,26 @@ impl Remaining {
     }
 }
 
-/// Of which sessions it is told when they end.
+/// Selects the sessions whose end is reported along with their text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TellEnd {
-    /// Of those whose text, which is JSON, says otherwise.
-    WhereOther,
-    /// Of all, whatever their text is.
+    /// Sessions whose text, which is JSON, has another expiry.
+    IfChanged,
+    /// All sessions. Their text need not be JSON.
     Always,
 }
 
 impl TellEnd {
-    /// What is told of a session whose key has this left at `now`.
+    /// Returns the end to report for a session whose key has the time to live `left` at `now`.
     pub(super) fn of(self, text: &[u8], left: Remaining, now: Timestamp) -> Option<Timestamp> {
         match self {
-            Self::WhereOther => in_force(text, left, now),
+            Self::IfChanged => in_force(text, left, now),
             Self::Always => left.end(now),
         }
     }
 }
 
-/// As express-session writes it or, in milliseconds since 1970, as others do.
+/// An expiry as express-session writes it, or in milliseconds since 1970, as other writers do.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Expires<'text> {
@@ -125,7 +127,7 @@ enum Expires<'text> {
 }
 
 impl Expires<'_> {
-    /// `None` if it is no date that can be read.
+    /// Parses the expiry; `None` if it is no valid date.
     fn at(&self) -> Option<Timestamp> {
         match self {
             Self::Text(text) => parse_iso(text),
@@ -134,7 +136,7 @@ impl Expires<'_> {
     }
 }
 
-/// What a stored cookie says of its end; express-session's names.
+/// The expiry of a stored cookie, by express-session's names.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Cookie<'text> {
@@ -145,7 +147,7 @@ struct Cookie<'text> {
 }
 
 impl Cookie<'_> {
-    /// JavaScript takes 0 and an empty text for none, too.
+    /// Returns the expiry, if there is one. JavaScript treats 0 and an empty text as none.
     fn expires(&self) -> Option<&Expires<'_>> {
         let expires = self.expires.as_ref()?;
         let is_none = match expires {
@@ -156,15 +158,15 @@ impl Cookie<'_> {
     }
 }
 
-/// The expiry in force for a session stored as JSON, where the text says another: to be put in the place
-/// of `cookie.expires`. [`None`] if the text is right, has no expiry, or is nothing that can be read.
+/// Returns the expiry in force of a session stored as JSON, if the text has another; it replaces `cookie.expires`.
+/// Returns [`None`] if the expiry in the text is correct, is missing, or cannot be parsed.
 pub(super) fn in_force(text: &[u8], remaining: Remaining, now: Timestamp) -> Option<Timestamp> {
     let is_right = |stored: Timestamp, end| stored > now && stored.abs_diff(end) <= TOLERANCE;
     match remaining {
         Remaining::Unknown => None,
         Remaining::Milliseconds(_) => {
             let end = remaining.end(now).filter(|end| *end <= LATEST)?;
-            // Nearly always so, and seen without a parser.
+            // The usual case, found without a JSON parser.
             if usual_expires(text).is_some_and(|stored| is_right(stored, end)) {
                 return None;
             }
@@ -173,7 +175,7 @@ pub(super) fn in_force(text: &[u8], remaining: Remaining, now: Timestamp) -> Opt
             let is_right = expires.at().is_some_and(|stored| is_right(stored, end));
             (!is_right).then_some(end)
         }
-        // Alive without an end, and in use: its cookie's time begins anew.
+        // The key has no expiry and the session is in use: the lifetime of its cookie starts again.
         Remaining::Endless => {
             let cookie = cookie(text)?;
             let stored = cookie.expires()?.at()?;
@@ -184,7 +186,7 @@ pub(super) fn in_force(text: &[u8], remaining: Remaining, now: Timestamp) -> Opt
     }
 }
 
-/// The expiry of a cookie that begins as express-session writes most of them.
+/// Returns the expiry of a cookie that starts the way express-session usually writes it.
 fn usual_expires(text: &[u8]) -> Option<Timestamp> {
     let rest = text.strip_prefix(br#"{"cookie":{"originalMaxAge":"#)?;
     let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -195,7 +197,7 @@ fn usual_expires(text: &[u8]) -> Option<Timestamp> {
 
 fn cookie(text: &[u8]) -> Option<Cookie<'_>> {
     const FIRST: &[u8] = br#"{"cookie":"#;
-    // The cookie comes first in what express-session stores: the rest need not be read.
+    // express-session stores the cookie first: the rest need not be parsed.
     if let Some(rest) = text.strip_prefix(FIRST) {
         let mut reader = serde_json::Deserializer::from_slice(rest);
         return Cookie::deserialize(&mut reader).ok();
@@ -208,8 +210,8 @@ fn cookie(text: &[u8]) -> Option<Cookie<'_>> {
     serde_json::from_slice::<Session<'_>>(text).ok()?.cookie
 }
 
-/// A date as `Date.prototype.toJSON` writes it: `2026-01-31T23:59:59.999Z`. Others, such as those of
-/// years beyond 9999 or before 1970, are not read.
+/// Parses a date in the format of `Date.prototype.toJSON`: `2026-01-31T23:59:59.999Z`. Other dates, such as those of
+/// years after 9999 or before 1970, are not parsed.
 fn parse_iso(text: &str) -> Option<Timestamp> {
     parse_iso_bytes(text.as_bytes().try_into().ok()?)
 }
@@ -250,9 +252,9 @@ fn parse_iso_bytes(bytes: &[u8; 24]) -> Option<Timestamp> {
     Some(seconds * 1000 + millisecond)
 }
 
-/// Days from 1970-01-01 to a day of the Gregorian calendar, from 1970 on.
+/// Returns the days from 1970-01-01 to a later day of the Gregorian calendar.
 fn days(year: u64, month: u64, day: u64) -> u64 {
-    // Years that begin in March have their leap day at the end.
+    // In years that start in March, the leap day is the last day.
     let (year, month) = if month <= 2 {
         (year - 1, month + 9)
     } else {
@@ -277,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn dates_are_read_as_javascript_writes_them() {
+    fn dates_are_parsed_in_javascripts_format() {
         for (text, expected) in [
             ("1970-01-01T00:00:00.000Z", Some(0)),
             ("2026-01-31T12:00:00.000Z", Some(NOON)),
@@ -296,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_keeps_its_distance_to_that_of_the_machine() {
+    fn a_clock_keeps_its_offset_from_the_machines_clock() {
         let past = Clock::at(NOON, (NOON - 86_400_000) as f64);
         assert_eq!(past.of(NOON + 5), NOON - 86_400_000 + 5);
         let same = Clock::at(NOON, (NOON - 1) as f64);
@@ -310,11 +312,11 @@ mod tests {
     }
 
     #[test]
-    fn an_expiry_that_touch_has_moved_is_put_right() {
+    fn an_expiry_moved_by_touch_is_corrected() {
         let text = session(r#""2026-01-31T12:00:30.000Z""#);
         let at = |left| in_force(&text, Remaining::Milliseconds(left), NOON);
         assert_eq!(at(30_000), None);
-        assert_eq!(at(30_090), None, "on its way");
+        assert_eq!(at(30_090), None, "within the tolerance");
         assert_eq!(at(30_091), Some(NOON + 30_091));
         assert_eq!(at(60_000), Some(NOON + 60_000));
         assert_eq!(at(5000), Some(NOON + 5000), "shortened");
@@ -326,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_usual_cookie_is_read_without_a_parser() {
+    fn a_usual_cookie_is_parsed_without_a_json_parser() {
         let usual = session(r#""2026-01-31T12:00:30.000Z""#);
         assert_eq!(usual_expires(&usual), Some(NOON + 30_000));
         for other in [
@@ -341,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_without_an_end_in_redis_has_none_in_the_past() {
+    fn a_session_without_an_end_in_redis_never_has_an_expired_cookie() {
         let endless = |expires| in_force(&session(expires), Remaining::Endless, NOON);
         assert_eq!(
             endless(r#""2026-01-31T11:59:59.000Z""#),
@@ -353,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cookie_is_found_wherever_it_stands() {
+    fn the_cookie_is_found_at_any_position() {
         let end = Some(NOON + 60_000);
         let remaining = Remaining::Milliseconds(60_000);
         for text in [
@@ -386,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expiry_may_be_a_number() {
+    fn an_expiry_in_milliseconds_is_parsed() {
         let text = session("1769860830000");
         let at = |left| in_force(&text, Remaining::Milliseconds(left), NOON);
         assert_eq!(at(30_000), None);
@@ -398,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn what_pttl_says() {
+    fn replies_to_pttl_are_converted() {
         assert_eq!(Remaining::from_pttl(5), Remaining::Milliseconds(5));
         assert_eq!(Remaining::from_pttl(-1), Remaining::Endless);
         assert_eq!(Remaining::from_pttl(-2), Remaining::Unknown);

@@ -1,4 +1,4 @@
-//! The replies to requests that were sent, and the answers that they make.
+//! Turns the replies to the commands of a batch into completions.
 
 use super::conditional_save::{CasMethod, ConditionalSave};
 use super::expiry::{Clock, Remaining, TellEnd};
@@ -13,11 +13,11 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio::runtime::Handle;
 
-/// Requests that were sent.
+/// Requests whose commands were sent and that wait for replies.
 pub(super) struct InFlightBatch<A: CompletionSink> {
-    unanswered: ReplyGuard<A>,
-    since: Instant,
-    /// The place of the request that a command belongs to.
+    guard: ReplyGuard<A>,
+    sent_at: Instant,
+    /// The index of each command's request.
     owners: Vec<usize>,
     pending: Vec<Pending>,
     sessions: Sessions,
@@ -27,54 +27,54 @@ pub(super) struct InFlightBatch<A: CompletionSink> {
 }
 
 impl<A: CompletionSink> InFlightBatch<A> {
-    /// A piece, apart from the commands that are to be sent now.
+    /// Splits a pipeline into its commands, to be sent now, and the handler of their replies.
     pub(super) fn of(
-        piece: Pipeline,
+        pipeline: Pipeline,
         sessions: &Sessions,
         clock: Clock,
-        answers: &Arc<A>,
+        sink: &Arc<A>,
         tasks: &Handle,
     ) -> (Commands, Self) {
         let sent = Self {
-            unanswered: ReplyGuard::new(answers, piece.requests),
-            since: Instant::now(),
-            owners: piece.owners,
-            pending: piece.pending,
+            guard: ReplyGuard::new(sink, pipeline.requests),
+            sent_at: Instant::now(),
+            owners: pipeline.owners,
+            pending: pipeline.pending,
             sessions: sessions.clone(),
             clock,
             tasks: tasks.clone(),
             under_way: sessions.begin(),
         };
-        (piece.commands, sent)
+        (pipeline.commands, sent)
     }
 }
 
 impl<A: CompletionSink> ReplyHandler for InFlightBatch<A> {
     fn on_replies(&mut self, replies: Vec<(usize, Reply)>) {
-        let mut answers = Vec::with_capacity(replies.len());
+        let mut completions = Vec::with_capacity(replies.len());
         let now = self.clock.now();
         let mut last = None;
         for (at, reply) in replies {
-            let Some(&place) = self.owners.get(at) else {
+            let Some(&index) = self.owners.get(at) else {
                 continue;
             };
-            let is_second = at > 0 && self.owners.get(at - 1) == Some(&place);
-            if let Some(answer) = self.take(place, is_second, now, reply) {
-                answers.push((place, answer));
+            let is_second = at > 0 && self.owners.get(at - 1) == Some(&index);
+            if let Some(completion) = self.take(index, is_second, now, reply) {
+                completions.push((index, completion));
             }
-            self.part(last.filter(|last| *last != place));
-            last = Some(place);
+            self.end_delivery(last.filter(|last| *last != index));
+            last = Some(index);
         }
-        self.part(last);
-        self.unanswered.settle(answers);
+        self.end_delivery(last);
+        self.guard.complete(completions);
     }
 }
 
 impl<A: CompletionSink> InFlightBatch<A> {
-    /// What came for a request is all for now. Half of a read that is completed later is not kept: what the
-    /// server tells of a change meanwhile finds nothing to take out.
-    fn part(&mut self, place: Option<usize>) {
-        let pending = place.and_then(|place| self.pending.get_mut(place));
+    /// Marks the end of the replies to a request in one delivery. A read whose second reply arrives in a later delivery
+    /// is not cached: an invalidation in between would find no entry to remove.
+    fn end_delivery(&mut self, index: Option<usize>) {
+        let pending = index.and_then(|index| self.pending.get_mut(index));
         if let Some(Pending::Read(read)) = pending
             && cfg!(not(feature = "unsound-cache"))
         {
@@ -82,62 +82,63 @@ impl<A: CompletionSink> InFlightBatch<A> {
         }
     }
 
-    /// The answer to a request, if this reply is all that it waited for.
+    /// Handles a reply. Returns the completion of its request, if this was the last reply it waited for.
     fn take(
         &mut self,
-        place: usize,
+        index: usize,
         is_second: bool,
         now: u64,
         reply: Reply,
     ) -> Option<Completion> {
         let server = self.sessions.connection().server();
-        let pending = self.pending.get_mut(place)?;
+        let pending = self.pending.get_mut(index)?;
         match pending {
-            Pending::Over => None,
+            Pending::Done => None,
             Pending::Plain { write, .. } => {
-                let answer = plain(*write, server, reply);
-                *pending = Pending::Over;
-                Some(answer)
+                let completion = write_completion(*write, server, reply);
+                *pending = Pending::Done;
+                Some(completion)
             }
             Pending::Read(pending) => {
                 let (text, left) = pending.take(is_second, reply)?;
-                if let Some(flying) = pending.flying.take() {
+                if let Some(leader) = pending.leader.take() {
                     if let Some(ticket) = pending.ticket {
-                        let (sessions, key, since) = (&self.sessions, flying.key(), self.since);
-                        sessions.keep(ticket, key, &text, &left, since, self.clock);
+                        let (sessions, key, sent_at) = (&self.sessions, leader.key(), self.sent_at);
+                        sessions.keep(ticket, key, &text, &left, sent_at, self.clock);
                     }
-                    flying.land(&text, &left);
+                    leader.land(&text, &left);
                 }
                 Some(read(pending.tell_end, server, now, text, left))
             }
             Pending::ConditionalSave(pending) => {
-                let (guarded, means, writing) = pending.take()?;
-                self.settle_guarded(place, guarded, means, writing, reply)
+                let (save, method, pending_write) = pending.take()?;
+                self.on_conditional_reply(index, save, method, pending_write, reply)
             }
         }
     }
 
-    /// The answer to a guarded save, unless that is left to a task that goes on.
-    fn settle_guarded(
+    /// Returns the completion of a conditional save, unless a task continues the save.
+    fn on_conditional_reply(
         &mut self,
-        place: usize,
-        guarded: Box<ConditionalSave>,
-        means: CasMethod,
-        writing: Option<PendingWrite>,
+        index: usize,
+        save: Box<ConditionalSave>,
+        method: CasMethod,
+        pending_write: Option<PendingWrite>,
         reply: Reply,
     ) -> Option<Completion> {
         let connection = self.sessions.connection();
-        let attempt = match guarded.settle(&self.sessions.dialect, connection, means, reply) {
-            Ok(answer) => return Some(answer),
-            Err(attempt) => attempt,
-        };
-        let unanswered = self.unanswered.hand_over(place)?;
+        let attempt =
+            match save.on_first_reply(&self.sessions.cas_support, connection, method, reply) {
+                Ok(completion) => return Some(completion),
+                Err(attempt) => attempt,
+            };
+        let guard = self.guard.hand_over(index)?;
         let sessions = self.sessions.clone();
         let under_way = self.under_way.clone();
         self.tasks.spawn(async move {
-            let guarded: Arc<ConditionalSave> = guarded.into();
-            let answer = guarded.go_on(sessions, attempt, writing).await;
-            unanswered.finish(answer);
+            let save: Arc<ConditionalSave> = save.into();
+            let completion = save.run(sessions, attempt, pending_write).await;
+            guard.finish(completion);
             drop(under_way);
         });
         None
@@ -145,19 +146,19 @@ impl<A: CompletionSink> InFlightBatch<A> {
 }
 
 impl Read {
-    /// The replies to the `GET` and the `PTTL`, once both have come.
+    /// Returns the replies to the `GET` and the `PTTL`, once both have arrived.
     fn take(&mut self, is_second: bool, reply: Reply) -> Option<(Reply, Reply)> {
         if is_second && self.text.is_none() {
-            // Of before the text: it may be another session's.
+            // The time to live was read before the text, and may belong to an earlier session.
             self.ticket = None;
         }
-        let (mine, other) = if is_second {
+        let (own, other) = if is_second {
             (&mut self.left, &mut self.text)
         } else {
             (&mut self.text, &mut self.left)
         };
         let Some(other) = other.take() else {
-            *mine = Some(reply);
+            *own = Some(reply);
             return None;
         };
         Some(if is_second {
@@ -168,7 +169,7 @@ impl Read {
     }
 }
 
-fn plain(write: Write, server: &str, reply: Reply) -> Completion {
+fn write_completion(write: Write, server: &str, reply: Reply) -> Completion {
     match (write, reply) {
         (_, Err(error)) => Completion::Failed(write.name(), error),
         (Write::SetExisting, Ok(Value::Nil)) => Completion::Missing,
@@ -203,7 +204,7 @@ pub(super) fn read(
     read()
 }
 
-/// What a `PTTL` told. Where it is refused, or went amiss, the text has to do.
+/// Reads the reply to a `PTTL`. If the command was refused or failed, the expiry in the text has to do.
 pub(super) fn remaining_of(reply: Reply) -> Remaining {
     match reply {
         Ok(Value::Int(left)) => Remaining::from_pttl(left),
@@ -217,9 +218,10 @@ mod tests {
     use crate::error::Error;
 
     #[test]
-    fn replies_that_do_not_fit_are_errors_without_their_content() {
+    fn an_unexpected_reply_fails_without_quoting_it() {
         let value = Value::BulkString(b"hunter2".to_vec());
-        let Completion::Failed(name, error) = plain(Write::Set, "redis://h", Ok(value)) else {
+        let Completion::Failed(name, error) = write_completion(Write::Set, "redis://h", Ok(value))
+        else {
             panic!("accepted");
         };
         assert_eq!(name, "set");
@@ -227,20 +229,20 @@ mod tests {
     }
 
     #[test]
-    fn what_was_destroyed_is_missing() {
-        let answer = |write, value| plain(write, "redis://h", Ok(value));
+    fn set_existing_of_a_destroyed_session_is_missing() {
+        let completion = |write, value| write_completion(write, "redis://h", Ok(value));
         assert!(matches!(
-            answer(Write::SetExisting, Value::Nil),
+            completion(Write::SetExisting, Value::Nil),
             Completion::Missing
         ));
         assert!(matches!(
-            answer(Write::Set, Value::Nil),
+            completion(Write::Set, Value::Nil),
             Completion::Failed(..)
         ));
     }
 
     #[test]
-    fn a_session_is_read_with_or_without_its_time_to_live() {
+    fn get_succeeds_with_and_without_a_time_to_live() {
         let text = || Ok(Value::BulkString(b"{}".to_vec()));
         let get = |tell_end, text, left| read(tell_end, "redis://h", 1000, text, left);
         assert!(matches!(
@@ -252,15 +254,15 @@ mod tests {
             Completion::Session(_, None)
         ));
         assert!(matches!(
-            get(TellEnd::WhereOther, text(), Ok(Value::Int(500))),
+            get(TellEnd::IfChanged, text(), Ok(Value::Int(500))),
             Completion::Session(_, None)
         ));
         assert!(matches!(
-            get(TellEnd::WhereOther, Ok(Value::Nil), Ok(Value::Int(-2))),
+            get(TellEnd::IfChanged, Ok(Value::Nil), Ok(Value::Int(-2))),
             Completion::Missing
         ));
         assert!(matches!(
-            get(TellEnd::WhereOther, Err(Error::Closed), Err(Error::Closed)),
+            get(TellEnd::IfChanged, Err(Error::Closed), Err(Error::Closed)),
             Completion::Failed("get", Error::Closed)
         ));
     }

@@ -1,5 +1,6 @@
-//! Strings of JSON as JavaScript reads them. SessionRequest value has many spellings: `1`, `1.0` and `1e0` are one number,
-//! `"é"` and `"\u00e9"` one string. Told apart is what `JSON.stringify` would, after `JSON.parse`.
+//! Compares JSON values as JavaScript does. A value has many spellings: `1`, `1.0` and `1e0` are the same number,
+//! `"é"` and `"\u00e9"` the same string. Two values are the same if `JSON.stringify` returns the same text for both
+//! after `JSON.parse`, except for the order of keys.
 
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -7,11 +8,10 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
 
-/// How deep a value may be to be read: what is read needs the stack.
-const DEEPEST: usize = 128;
+/// The maximum nesting depth of a value that is parsed: the parser is recursive and uses the stack.
+const MAX_DEPTH: usize = 128;
 
-/// A string: UTF-8, and three bytes for each half of a surrogate pair that stands alone (WTF-8). So two are
-/// the same if their units of UTF-16 are.
+/// A string in WTF-8: UTF-8, with three bytes for each unpaired surrogate. Two are equal if their UTF-16 units are.
 pub(super) type Text<'text> = Cow<'text, [u8]>;
 
 #[derive(Debug, PartialEq)]
@@ -20,21 +20,21 @@ enum Value<'text> {
     Word(&'text str),
     Number(f64),
     Text(Text<'text>),
-    List(Vec<Self>),
-    /// In the order of the keys. Of a key that comes twice, the last value counts.
+    Array(Vec<Self>),
+    /// Sorted by key. If a key occurs twice, the last value counts.
     Object(Vec<(Text<'text>, Self)>),
 }
 
-/// Whether two texts are the same value. Strings too deep to be read are not, unless they are the same.
+/// Returns true if two texts represent the same value. Texts nested too deeply to be parsed are compared byte for byte.
 pub(super) fn same(one: &RawValue, other: &RawValue) -> bool {
     if one.get() == other.get() {
         return true;
     }
-    let [one, other] = [one, other].map(|text| Reader { rest: text.get() }.value(DEEPEST));
+    let [one, other] = [one, other].map(|text| Reader { rest: text.get() }.value(MAX_DEPTH));
     matches!((one, other), (Some(one), Some(other)) if one == other)
 }
 
-/// What a string says; `None` if the text is not one.
+/// Unescapes a JSON string; `None` if the text is not one.
 pub(super) fn text(quoted: &str) -> Option<Text<'_>> {
     let inner = quoted.strip_prefix('"')?.strip_suffix('"')?;
     if !inner.contains('\\') {
@@ -55,7 +55,7 @@ pub(super) fn text(quoted: &str) -> Option<Text<'_>> {
                     Ok(Unescaped(bytes.to_vec()))
                 }
             }
-            // As bytes, serde_json gives WTF-8; as text it would refuse half a surrogate pair.
+            // As bytes, serde_json returns WTF-8; as text, it would refuse unpaired surrogates.
             deserializer.deserialize_bytes(Bytes)
         }
     }
@@ -63,36 +63,36 @@ pub(super) fn text(quoted: &str) -> Option<Text<'_>> {
     Some(Cow::Owned(bytes))
 }
 
-/// Reads a text that is known to be JSON, so that what stands where need not be checked.
+/// Parses a text that is known to be valid JSON, so that its syntax need not be checked.
 struct Reader<'text> {
     rest: &'text str,
 }
 
 impl<'text> Reader<'text> {
-    /// The next value; `None` if it is deeper than this.
-    fn value(&mut self, deepest: usize) -> Option<Value<'text>> {
+    /// Parses the next value; `None` if it is nested more deeply than `max_depth`.
+    fn value(&mut self, max_depth: usize) -> Option<Value<'text>> {
         match self.peek()? {
             b'"' => self.text().map(Value::Text),
             b'[' => {
-                let deepest = deepest.checked_sub(1)?;
-                let mut list = Vec::new();
+                let max_depth = max_depth.checked_sub(1)?;
+                let mut array = Vec::new();
                 self.each(b']', |reader| {
-                    list.push(reader.value(deepest)?);
+                    array.push(reader.value(max_depth)?);
                     Some(())
                 })?;
-                Some(Value::List(list))
+                Some(Value::Array(array))
             }
             b'{' => {
-                let deepest = deepest.checked_sub(1)?;
+                let max_depth = max_depth.checked_sub(1)?;
                 let mut object = Vec::new();
                 self.each(b'}', |reader| {
                     reader.peek()?;
                     let key = reader.text()?;
                     reader.punctuation()?;
-                    object.push((key, reader.value(deepest)?));
+                    object.push((key, reader.value(max_depth)?));
                     Some(())
                 })?;
-                // Stable, so that the last of equal keys comes last: `dedup` keeps the first of them.
+                // The sort is stable, so the last of equal keys comes first after `reverse`, and `dedup` keeps the first.
                 object.reverse();
                 object.sort_by(|(one, _), (other, _)| one.cmp(other));
                 object.dedup_by(|(one, _), (other, _)| one == other);
@@ -105,7 +105,7 @@ impl<'text> Reader<'text> {
                     return Some(Value::Word(word));
                 }
                 let number: f64 = word.parse().ok()?;
-                // `JSON.stringify` writes null for a number beyond all.
+                // `JSON.stringify` writes null for an infinite number.
                 Some(if number.is_infinite() {
                     Value::Word("null")
                 } else {
@@ -115,7 +115,7 @@ impl<'text> Reader<'text> {
         }
     }
 
-    /// Reads what is between two brackets, item by item.
+    /// Parses the items between two brackets.
     fn each(&mut self, end: u8, mut item: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
         self.punctuation()?;
         if self.peek()? == end {
@@ -132,20 +132,20 @@ impl<'text> Reader<'text> {
 
     fn text(&mut self) -> Option<Text<'text>> {
         let bytes = self.rest.as_bytes();
-        let mut at = 1;
-        while *bytes.get(at)? != b'"' {
-            at += if bytes[at] == b'\\' { 2 } else { 1 };
+        let mut end = 1;
+        while *bytes.get(end)? != b'"' {
+            end += if bytes[end] == b'\\' { 2 } else { 1 };
         }
-        text(self.take(at + 1)?)
+        text(self.take(end + 1)?)
     }
 
     fn punctuation(&mut self) -> Option<u8> {
-        let mark = self.peek()?;
+        let punctuation = self.peek()?;
         self.take(1)?;
-        Some(mark)
+        Some(punctuation)
     }
 
-    /// The next byte that is no space, which comes next from here on.
+    /// Skips white space and returns the next byte without consuming it.
     fn peek(&mut self) -> Option<u8> {
         self.rest = self.rest.trim_start_matches([' ', '\t', '\n', '\r']);
         self.rest.bytes().next()
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_those_of_javascript() {
+    fn numbers_are_compared_as_javascript_numbers() {
         for (stored, stringified) in [
             ("1.0", "1"),
             ("1e2", "100"),
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn strings_are_units_of_utf_16() {
+    fn strings_are_compared_by_utf_16_units() {
         check(r#""\uD800""#, r#""\ud800""#, true);
         check(r#""\uD83D\uDE00""#, r#""😀""#, true);
         check(r#""\u00e9\/\n""#, r#""é/\u000a""#, true);
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_have_an_order_and_objects_none() {
+    fn the_order_of_arrays_counts_and_that_of_objects_does_not() {
         check("[]", "[ ]", true);
         check("{}", "{ }", true);
         check("[]", "{}", false);
@@ -230,10 +230,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_deep_to_be_read_is_the_same_only_byte_for_byte() {
+    fn values_nested_too_deeply_are_compared_byte_for_byte() {
         let deep = |depth, space| format!("{}{space}{}", "[".repeat(depth), "]".repeat(depth));
-        check(&deep(DEEPEST, ""), &deep(DEEPEST, " "), true);
-        check(&deep(DEEPEST + 1, ""), &deep(DEEPEST + 1, " "), false);
+        check(&deep(MAX_DEPTH, ""), &deep(MAX_DEPTH, " "), true);
+        check(&deep(MAX_DEPTH + 1, ""), &deep(MAX_DEPTH + 1, " "), false);
         check(&deep(100_000, ""), &deep(100_000, ""), true);
         check(&deep(100_000, ""), &deep(100_000, " "), false);
     }

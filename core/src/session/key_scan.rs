@@ -1,9 +1,9 @@
-//! All keys under a prefix, by `SCAN`: step by step, one node after the other.
+//! Iterates over all keys under a prefix by `SCAN`, one node after the other.
 //!
-//! A cursor is valid only for the server process that returned it. So the commands of a walk over a node are
-//! [pinned](LinkPin) to one link, and the process's run ID is the same before and after, where the server tells it: a
-//! proxy, or the app's client, may reconnect unseen. Otherwise the walk over that node starts over. A walk that cannot
-//! be completed fails.
+//! A cursor is valid only for the server process that returned it. Therefore the commands that scan a node are
+//! [pinned](LinkPin) to one link, and the run ID of the process, if the server reports it, is compared before and after:
+//! a proxy, or the app's client, may reconnect unnoticed. If the process changed, the scan of that node starts over. A
+//! scan that cannot be completed fails.
 
 use super::eager::begun;
 use super::seen_keys::SeenKeys;
@@ -20,82 +20,85 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// A `SCAN` from its begin to its end.
+/// The state of a scan of keys: the nodes left to scan, and the cursor in the current one.
 #[derive(Debug)]
 pub(super) struct KeyScan {
     pub(super) keys: Arc<Keys>,
     pattern: Vec<u8>,
     count: u32,
     connection: Connection,
-    round: Round,
+    progress: Progress,
     cursor: Vec<u8>,
-    /// The link over which the present node is read.
+    /// The link over which the current node is scanned.
     pin: LinkPin,
-    /// The run ID of the present node's process, if it tells.
+    /// The run ID of the current node's process, if the server reports it.
     run_id: Option<String>,
     ahead: Option<Ahead>,
     seen: SeenKeys,
-    /// How often a walk over a node was interrupted after its first step.
+    /// The number of times that the scan of a node was interrupted after its first step.
     restarts: u32,
-    /// Since when every step has failed.
+    /// The time since which every step has failed.
     failing: Option<Instant>,
 }
 
-/// Nodes are walked one after the other. A key that moves meanwhile from node to node, as when a cluster gets another
-/// node, may be missed on both: then all nodes are walked once more, which finds each key that moved once at most.
+/// The progress through the nodes, in passes over all of them. A key that moves from node to node in the meantime, such as
+/// when a node is added to a cluster, may be missed on both: then another pass follows, which finds every key that moved
+/// at most once.
 #[derive(Debug)]
-enum Round {
-    /// The next round begins, unless no key has moved during the last one.
+enum Progress {
+    /// The next pass begins, unless no key has moved during the last one.
     Due(Option<Pass>),
-    /// The nodes that are still to be walked; the first is begun.
+    /// The nodes left to scan; the scan of the first has begun.
     Begun(VecDeque<Connection>, Pass),
-    /// A node failed: the nodes that are still to be walked may be others by now.
+    /// A node failed: the topology may have changed, so the nodes left to scan are determined again.
     Interrupted(Pass),
     Ended,
 }
 
-/// SessionRequest walk over all nodes.
+/// One pass over all nodes.
 #[derive(Debug)]
 struct Pass {
     number: u32,
-    /// Another one after the pass means that keys may have moved.
+    /// The version of the topology. If it differs after the pass, keys may have moved.
     version: u64,
-    /// Nodes that were walked to the end.
+    /// The nodes that were scanned completely.
     done: Vec<Connection>,
 }
 
 const START: &[u8] = b"0";
-/// Finds each key that moved this many times, less one, during the scan.
-const MOST_ROUNDS: u32 = 5;
-/// A connection that is lost more often during a scan lets none be completed.
-const MOST_RESTARTS: u32 = 10;
-/// Before a node of a cluster that failed is tried again.
+/// The maximum number of passes. `n` passes find every key that moved at most `n - 1` times during the scan.
+const MAX_PASSES: u32 = 5;
+/// The maximum number of restarts: a scan over a link that is lost more often cannot be completed.
+const MAX_RESTARTS: u32 = 10;
+/// The pause before a failed cluster node is tried again.
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
 
 impl KeyScan {
     pub(super) fn is_at_end(&self) -> bool {
-        matches!(self.round, Round::Ended)
+        matches!(self.progress, Progress::Ended)
     }
 
-    /// The node to ask next; none at the end.
+    /// Returns the node to scan next; `None` at the end.
     async fn node(&mut self) -> Result<Option<Connection>, Error> {
         loop {
-            let nodes = match &self.round {
-                Round::Ended => return Ok(None),
-                Round::Begun(nodes, _) if !nodes.is_empty() => return Ok(nodes.front().cloned()),
-                Round::Begun(..) => VecDeque::new(),
-                Round::Due(_) | Round::Interrupted(_) => {
+            let nodes = match &self.progress {
+                Progress::Ended => return Ok(None),
+                Progress::Begun(nodes, _) if !nodes.is_empty() => {
+                    return Ok(nodes.front().cloned());
+                }
+                Progress::Begun(..) => VecDeque::new(),
+                Progress::Due(_) | Progress::Interrupted(_) => {
                     let primaries = self.connection.primaries().await?;
-                    if let Round::Due(last) = &mut self.round {
+                    if let Progress::Due(last) = &mut self.progress {
                         let last = last.take();
                         let is_over = last.as_ref().is_some_and(|last| {
-                            last.version == primaries.version || last.number == MOST_ROUNDS
+                            last.version == primaries.version || last.number == MAX_PASSES
                         });
                         if is_over {
-                            self.round = Round::Ended;
+                            self.progress = Progress::Ended;
                             continue;
                         }
-                        self.round = Round::Interrupted(Pass {
+                        self.progress = Progress::Interrupted(Pass {
                             number: last.map_or(1, |last| last.number + 1),
                             version: primaries.version,
                             done: Vec::new(),
@@ -104,20 +107,20 @@ impl KeyScan {
                     primaries.nodes.into()
                 }
             };
-            self.round = match mem::replace(&mut self.round, Round::Ended) {
-                Round::Interrupted(pass) => {
+            self.progress = match mem::replace(&mut self.progress, Progress::Ended) {
+                Progress::Interrupted(pass) => {
                     let is_done =
                         |node: &Connection| pass.done.iter().any(|done| done.is_same(node));
-                    let left = nodes.into_iter().filter(|node| !is_done(node));
-                    Round::Begun(left.collect(), pass)
+                    let remaining = nodes.into_iter().filter(|node| !is_done(node));
+                    Progress::Begun(remaining.collect(), pass)
                 }
-                Round::Begun(_, pass) => Round::Due(Some(pass)),
+                Progress::Begun(_, pass) => Progress::Due(Some(pass)),
                 other => other,
             };
         }
     }
 
-    /// Some `SCAN`s: the keys under the prefix that they found, which another may have found before.
+    /// Returns the keys of the next `SCAN`. They may include keys that were returned before.
     pub(super) async fn next(&mut self) -> Result<Vec<Vec<u8>>, Error> {
         loop {
             match self.step().await {
@@ -130,15 +133,14 @@ impl KeyScan {
         }
     }
 
-    /// Has the walk over the present node start over. Gives the error back if that is of no use.
+    /// Starts the scan of the current node over. Returns an error if the scan cannot be completed.
     async fn start_over(&mut self, error: Error) -> Result<(), Error> {
         if !error.interrupts_scan() {
             return Err(error);
         }
         self.restarts += u32::from(self.cursor != START);
         let since = *self.failing.get_or_insert_with(clock::now);
-        if self.restarts > MOST_RESTARTS
-            || clock::now() - since >= self.connection.command_timeout()
+        if self.restarts > MAX_RESTARTS || clock::now() - since >= self.connection.command_timeout()
         {
             return Err(Error::ScanInterrupted {
                 server: self.connection.server().to_owned(),
@@ -151,8 +153,8 @@ impl KeyScan {
             if !matches!(error, Error::LinkReplaced { .. }) {
                 sleep(RESTART_PAUSE).await;
             }
-            self.round = match mem::replace(&mut self.round, Round::Ended) {
-                Round::Begun(_, pass) => Round::Interrupted(pass),
+            self.progress = match mem::replace(&mut self.progress, Progress::Ended) {
+                Progress::Begun(_, pass) => Progress::Interrupted(pass),
                 other => other,
             };
         }
@@ -166,7 +168,7 @@ impl KeyScan {
         self.run_id = None;
     }
 
-    /// SessionRequest `SCAN`.
+    /// Runs one `SCAN`.
     async fn step(&mut self) -> Result<Vec<Vec<u8>>, Error> {
         let Some(connection) = self.node().await? else {
             return Ok(Vec::new());
@@ -174,37 +176,37 @@ impl KeyScan {
         let is_first = self.cursor == START;
         let mut replies = match self.ahead.take() {
             Some(Ahead(replies)) => replies.await,
-            None => self.ask(&connection).await,
+            None => self.send(&connection).await,
         };
         let reply = replies.pop().unwrap_or(Err(Error::Abandoned))?;
         if is_first {
             self.run_id = replies.pop().and_then(run_id);
         }
-        let misfit = |value: &Value| unexpected(connection.server(), value);
+        let unexpected_reply = |value: &Value| unexpected(connection.server(), value);
         let Value::Array(parts) = reply else {
-            return Err(misfit(&reply));
+            return Err(unexpected_reply(&reply));
         };
         let Ok([Value::BulkString(next), Value::Array(keys)]) = <[Value; 2]>::try_from(parts)
         else {
-            return Err(misfit(&Value::Array(Vec::new())));
+            return Err(unexpected_reply(&Value::Array(Vec::new())));
         };
         if next == START {
-            // A single reply is of one process.
+            // A scan with a single reply was answered by one process.
             if !is_first {
                 self.check_process(&connection).await?;
             }
             self.begin_node();
-            if let Round::Begun(nodes, pass) = &mut self.round {
+            if let Progress::Begun(nodes, pass) = &mut self.progress {
                 pass.done.extend(nodes.pop_front());
             }
         } else {
             self.cursor = next;
         }
-        // Known at once whether this was the last. What fails here is tried again by the next step: these keys must
-        // not be lost by it.
+        // Determines at once whether this was the last reply. An error is ignored, and the next step tries again:
+        // failing here would lose these keys.
         if let Ok(Some(connection)) = self.node().await {
-            self.ahead = Ahead::begin(self.ask(&connection));
-            // Lets it get into the socket before we go to work.
+            self.ahead = Ahead::begin(self.send(&connection));
+            // Lets the command reach the socket before this reply is processed.
             tokio::task::yield_now().await;
         }
         let ours = keys.into_iter().filter_map(|key| match key {
@@ -214,14 +216,14 @@ impl KeyScan {
         Ok(ours.collect())
     }
 
-    /// Fails if another process answers than at the begin of the walk over this node.
+    /// Fails if the process is another one than at the start of the scan of this node.
     async fn check_process(&mut self, connection: &Connection) -> Result<(), Error> {
         let Some(before) = &self.run_id else {
             return Ok(());
         };
-        let mut question = Commands::of(Access::Read, Expect::Any, None, INFO);
-        question.pin_to(&self.pin);
-        let reply = connection.query(question).await.pop();
+        let mut info = Commands::of(Access::Read, Expect::Any, None, INFO);
+        info.pin_to(&self.pin);
+        let reply = connection.query(info).await.pop();
         let reply = reply.unwrap_or(Err(Error::Abandoned));
         if let Err(error) = &reply
             && error.interrupts_scan()
@@ -235,8 +237,8 @@ impl KeyScan {
         Ok(())
     }
 
-    /// Asks for the next keys, and before the first ones for the process. A reply for each command.
-    fn ask(&self, connection: &Connection) -> impl Future<Output = Vec<Reply>> + Send + use<> {
+    /// Sends the next `SCAN`, and an `INFO` before the first. Resolves with one reply per command.
+    fn send(&self, connection: &Connection) -> impl Future<Output = Vec<Reply>> + Send + use<> {
         let connection = connection.clone();
         let count = self.count.to_string();
         let mut commands = Commands::default();
@@ -256,14 +258,14 @@ impl KeyScan {
         async move { connection.query(commands).await }
     }
 
-    /// The same without the keys that it gave before.
+    /// Returns the keys of the next `SCAN` that were not returned before.
     pub(super) async fn next_new(&mut self) -> Result<Vec<Vec<u8>>, Error> {
         let mut keys = self.next().await?;
         self.seen.retain_new(&mut keys);
         Ok(keys)
     }
 
-    /// How many keys `next_new` has given.
+    /// Returns the number of keys that `next_new` has returned.
     pub(super) fn seen(&self) -> usize {
         self.seen.len()
     }
@@ -271,7 +273,8 @@ impl KeyScan {
 
 const INFO: &[&[u8]] = &[b"INFO", b"server"];
 
-/// The run ID in a reply to `INFO server`. `None` where it is refused, as an ACL may, or has none.
+/// Returns the run ID in a reply to `INFO server`. `None` if the command was refused, such as by an ACL, or the reply
+/// contains none.
 fn run_id(reply: Reply) -> Option<String> {
     let text = match reply.ok()? {
         Value::BulkString(text) => String::from_utf8(text).ok()?,
@@ -283,11 +286,11 @@ fn run_id(reply: Reply) -> Option<String> {
     Some(id.trim().to_owned())
 }
 
-/// A `SCAN` that was sent already: Redis works at it while we work at the reply before.
+/// A `SCAN` sent ahead: Redis runs it while the previous reply is processed.
 struct Ahead(Pin<Box<dyn Future<Output = Vec<Reply>> + Send>>);
 
 impl Ahead {
-    /// Sends it. `None` if it failed at once, which the next attempt will tell.
+    /// Sends the command. Returns `None` if it failed at once; the next attempt then reports the error.
     fn begin(replies: impl Future<Output = Vec<Reply>> + Send + 'static) -> Option<Self> {
         begun(replies).map(|replies| Self(replies))
     }
@@ -300,14 +303,14 @@ impl fmt::Debug for Ahead {
 }
 
 impl Sessions {
-    /// A scan of the sessions whose ids match a glob.
+    /// Creates a scan of the sessions whose IDs match `ids`, a glob.
     pub(super) fn scan(&self, ids: &[u8], count: u32) -> KeyScan {
         KeyScan {
             pattern: self.keys.pattern(ids),
             keys: Arc::clone(&self.keys),
             count,
             connection: self.connection().clone(),
-            round: Round::Due(None),
+            progress: Progress::Due(None),
             cursor: START.to_vec(),
             pin: LinkPin::default(),
             run_id: None,
@@ -324,7 +327,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_run_id_is_read_from_either_protocol() {
+    fn the_run_id_is_parsed_in_resp2_and_resp3() {
         let text = "# Server\r\nredis_version:7.0.15\r\nrun_id:5e1f\r\ntcp_port:6379\r\n";
         assert_eq!(
             run_id(Ok(Value::BulkString(text.into()))).as_deref(),

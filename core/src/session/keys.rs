@@ -1,10 +1,10 @@
-//! From ids to keys and back.
+//! Converts session IDs to keys and back.
 
-/// The keys of one prefix: `prefix + id`, as connect-redis makes them.
+/// The keys under one prefix: `prefix + id`, as in connect-redis.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Keys {
     prefix: Vec<u8>,
-    /// The prefix as a glob that matches nothing else.
+    /// The prefix, escaped for use in a glob pattern.
     pattern: Vec<u8>,
 }
 
@@ -12,7 +12,7 @@ impl Keys {
     pub(super) fn new(prefix: &str) -> Self {
         let mut pattern = Vec::with_capacity(prefix.len());
         for byte in prefix.bytes() {
-            // The characters that Redis's glob matching gives a meaning.
+            // The special characters of Redis's glob patterns.
             if matches!(byte, b'*' | b'?' | b'[' | b']' | b'\\') {
                 pattern.push(b'\\');
             }
@@ -28,24 +28,24 @@ impl Keys {
         [&self.prefix, id].concat()
     }
 
-    /// The same, in the room of another key.
+    /// Writes the key to a buffer, and replaces its content.
     pub(super) fn key_into(&self, id: &[u8], key: &mut Vec<u8>) {
         key.clear();
         key.extend_from_slice(&self.prefix);
         key.extend_from_slice(id);
     }
 
-    /// Matches the keys that are the prefix, taken literally, and what matches `ids`, a glob.
+    /// Returns the pattern of keys under the prefix whose IDs match `ids`, a glob.
     pub(super) fn pattern(&self, ids: &[u8]) -> Vec<u8> {
         [&self.pattern, ids].concat()
     }
 
-    /// The id in a key; `None` for a key of somebody else.
+    /// Returns the ID in a key; `None` for a key without the prefix.
     pub(super) fn id<'key>(&self, key: &'key [u8]) -> Option<&'key [u8]> {
         key.strip_prefix(self.prefix.as_slice())
     }
 
-    /// The same, in the key's own room. A key of somebody else stays as it is.
+    /// Removes the prefix in place. A key without it is returned unchanged.
     pub(super) fn strip(&self, mut key: Vec<u8>) -> Vec<u8> {
         if key.starts_with(&self.prefix) {
             key.drain(..self.prefix.len());
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_the_prefix_and_the_id() {
+    fn keys_consist_of_prefix_and_id() {
         let keys = Keys::new("sess:");
         assert_eq!(keys.key(b"abc"), b"sess:abc");
         assert_eq!(keys.id(b"sess:abc"), Some(&b"abc"[..]));
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns_take_the_prefix_literally() {
+    fn patterns_match_the_prefix_literally() {
         assert_eq!(Keys::new(r"a*?[b]\:").pattern(b"*"), br"a\*\?\[b\]\\:*");
         assert_eq!(Keys::new("é").pattern(b"[ab]?"), "é[ab]?".as_bytes());
     }

@@ -1,8 +1,8 @@
-//! Three versions of a session become one.
+//! Three-way merge of a session: base, theirs and mine.
 //!
-//! Top-level keys are the unit: whole values are kept, byte for byte, and never mixed. A key that this
-//! request did not change since it loaded the session keeps its stored value; a key that it changed or
-//! deleted is as this request left it. The cookie is this request's own.
+//! The unit is the top-level key: values are copied whole, byte for byte, and never mixed. A key that this
+//! request did not change since it loaded the session keeps its stored value; for a key that it changed or
+//! deleted, its own change wins. The cookie is always this request's own.
 
 use super::json_value::{self, Text};
 use serde::de::{Error, MapAccess, Visitor};
@@ -13,7 +13,7 @@ use std::fmt;
 
 const COOKIE: &[u8] = b"cookie";
 
-/// The text that keeps three from being merged: it is no JSON object.
+/// The version that prevents a merge, since it is no JSON object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NotAnObject {
     Base,
@@ -37,16 +37,16 @@ impl NotAnObject {
 #[derive(Debug)]
 struct Field<'text> {
     key: Text<'text>,
-    /// The key as it is spelled.
+    /// The key as it is spelled in the text.
     spelled: &'text RawValue,
     value: &'text RawValue,
 }
 
-/// The fields of a JSON object in their order, each once, as `JSON.parse` has it: the last value counts.
+/// The fields of a JSON object in their order, each once. As with `JSON.parse`, the last value of a key counts.
 #[derive(Debug, Default)]
 struct Object<'text> {
     fields: Vec<Field<'text>>,
-    places: HashMap<Text<'text>, usize>,
+    indices: HashMap<Text<'text>, usize>,
 }
 
 impl<'text> Object<'text> {
@@ -55,7 +55,7 @@ impl<'text> Object<'text> {
     }
 
     fn get(&self, key: &[u8]) -> Option<&'text RawValue> {
-        self.places.get(key).map(|place| self.fields[*place].value)
+        self.indices.get(key).map(|index| self.fields[*index].value)
     }
 }
 
@@ -74,10 +74,10 @@ impl<'de> Deserialize<'de> for Object<'de> {
                 while let Some((spelled, value)) = map.next_entry::<&RawValue, &RawValue>()? {
                     let key = json_value::text(spelled.get())
                         .ok_or_else(|| A::Error::custom("a key that is no string"))?;
-                    match object.places.get(&key) {
-                        Some(place) => object.fields[*place].value = value,
+                    match object.indices.get(&key) {
+                        Some(index) => object.fields[*index].value = value,
                         None => {
-                            object.places.insert(key.clone(), object.fields.len());
+                            object.indices.insert(key.clone(), object.fields.len());
                             object.fields.push(Field {
                                 key,
                                 spelled,
@@ -101,7 +101,7 @@ fn same(one: Option<&RawValue>, other: Option<&RawValue>) -> bool {
     }
 }
 
-/// Whether two sessions hold the same, their cookies aside.
+/// Returns true if two sessions are the same, cookies aside.
 pub(super) fn same_content(one: &[u8], other: &[u8]) -> bool {
     if one == other {
         return true;
@@ -109,16 +109,16 @@ pub(super) fn same_content(one: &[u8], other: &[u8]) -> bool {
     let (Some(one), Some(other)) = (Object::parse(one), Object::parse(other)) else {
         return false;
     };
-    let lacks_nothing_of = |one: &Object<'_>, other: &Object<'_>| {
+    let contains = |one: &Object<'_>, other: &Object<'_>| {
         other
             .fields
             .iter()
             .all(|Field { key, value, .. }| **key == *COOKIE || same(one.get(key), Some(value)))
     };
-    lacks_nothing_of(&one, &other) && lacks_nothing_of(&other, &one)
+    contains(&one, &other) && contains(&other, &one)
 }
 
-/// The session to store when `theirs` was stored since this request loaded `base`, and it now saves `mine`.
+/// Returns the session to store when this request loaded `base`, `theirs` was stored since, and it now saves `mine`.
 ///
 /// # Errors
 /// [`NotAnObject`] names the text that cannot be merged.
@@ -140,10 +140,10 @@ pub(super) fn merge(base: &[u8], theirs: &[u8], mine: &[u8]) -> Result<Vec<u8>, 
         } else if let Some(theirs) = theirs_object.get(&mine.key) {
             add(mine.spelled, theirs);
         }
-        // Else this request left it alone, and another deleted it.
+        // Otherwise this request did not change it, and another deleted it.
     }
     for theirs in &theirs_object.fields {
-        // What is in the base as well, this request deleted.
+        // A key that is in the base as well was deleted by this request.
         let is_new = mine_object.get(&theirs.key).is_none() && base.get(&theirs.key).is_none();
         if is_new && *theirs.key != *COOKIE {
             add(theirs.spelled, theirs.value);
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn each_side_keeps_what_it_added() {
+    fn keys_added_on_either_side_are_kept() {
         check("{}", r#"{"a":1}"#, r#"{"b":2}"#, r#"{"b":2,"a":1}"#);
         check(
             r#"{"n":0}"#,
@@ -178,14 +178,14 @@ mod tests {
     }
 
     #[test]
-    fn what_this_request_changed_wins_and_what_it_left_alone_is_theirs() {
+    fn own_changes_win_and_other_keys_keep_their_stored_value() {
         check(r#"{"n":0}"#, r#"{"n":1}"#, r#"{"n":2}"#, r#"{"n":2}"#);
         check(r#"{"n":0}"#, r#"{"n":1}"#, r#"{"n":0}"#, r#"{"n":1}"#);
         check(r#"{"n":0}"#, r#"{"n":0}"#, r#"{"n":2}"#, r#"{"n":2}"#);
     }
 
     #[test]
-    fn deletions() {
+    fn deletions_on_either_side_are_kept_unless_this_request_changed_the_key() {
         check(r#"{"n":0}"#, r#"{"n":1}"#, "{}", "{}");
         check(r#"{"n":0}"#, "{}", r#"{"n":0}"#, "{}");
         check(r#"{"n":0}"#, "{}", r#"{"n":2}"#, r#"{"n":2}"#);
@@ -198,12 +198,12 @@ mod tests {
     }
 
     #[test]
-    fn both_add_the_same_key() {
+    fn own_value_wins_when_both_add_the_same_key() {
         check("{}", r#"{"n":1}"#, r#"{"n":2}"#, r#"{"n":2}"#);
     }
 
     #[test]
-    fn the_cookie_is_mine_even_unchanged() {
+    fn the_own_cookie_wins_even_unchanged() {
         check(
             r#"{"cookie":{"e":1}}"#,
             r#"{"cookie":{"e":2},"a":1}"#,
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_whole_and_byte_for_byte() {
+    fn values_are_copied_whole_and_byte_for_byte() {
         check(
             r#"{"cart":{"a":1}}"#,
             r#"{"cart":{"a":1,"b":1},"big":12345678901234567890,"f":1.10}"#,
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn another_spelling_of_a_value_is_no_change() {
+    fn another_spelling_of_a_value_does_not_count_as_a_change() {
         check(
             r#"{"a":{"x":1,"y":"é"}}"#,
             r#"{"a":2}"#,
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_compared_as_what_they_say() {
+    fn keys_are_compared_unescaped() {
         check(r#"{"\u0061":1}"#, r#"{"a":2}"#, r#"{"a":1}"#, r#"{"a":2}"#);
         check("{}", r#"{"a\"b":1}"#, r#"{"":2}"#, r#"{"":2,"a\"b":1}"#);
         check("{}", r#"{"a":1,"a":2}"#, "{}", r#"{"a":2}"#);
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_named() {
+    fn merge_names_the_version_that_is_no_object() {
         let merged = |base: &str, theirs: &str, mine: &str| {
             merge(base.as_bytes(), theirs.as_bytes(), mine.as_bytes())
         };
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn merging_again_what_was_merged_changes_nothing() {
+    fn merge_is_idempotent() {
         let (base, theirs, mine) = (
             r#"{"a":1,"b":1,"c":1}"#,
             r#"{"a":1,"b":2,"d":4}"#,
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn depth_is_no_obstacle() {
+    fn deeply_nested_values_are_merged() {
         let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
         let theirs = format!(r#"{{"deep":{deep}}}"#);
         let merged = merge(b"{}", theirs.as_bytes(), br#"{"a":1}"#).expect("objects");
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn content_is_the_same_whatever_the_cookie() {
+    fn content_is_compared_without_the_cookie() {
         let same = |one: &str, other: &str| same_content(one.as_bytes(), other.as_bytes());
         assert!(same(r#"{"cookie":1,"a":[1]}"#, r#"{"a":[ 1 ],"cookie":2}"#));
         assert!(same(r#"{"a":1}"#, r#"{"cookie":2,"a":1}"#));

@@ -1,27 +1,26 @@
-//! What a session operation means in Redis.
+//! Session operations as Redis commands.
 //!
 //! | operation | commands |
 //! |---|---|
 //! | get | `GET`, `PTTL` |
 //! | set | `SET … PX`, or `SET` alone for a session without a lifetime |
 //! | … of a session that was loaded or saved before | the same with `XX` |
-//! | … where conflicts are looked for | `SET … IFEQ`, or a script where the server has none: [`conditional_save`] |
+//! | … with conflict detection | `SET … IFEQ`, or a script where the server lacks it: [`conditional_save`] |
 //! | touch | `PEXPIRE` |
 //! | destroy | `DEL` |
 //! | length, ids | `SCAN` |
 //! | all, scan | `SCAN`, and `GET`, `PTTL` per session |
-//! | … after a set or touch, where sessions are kept near: [`cached`] | `GET`, `PTTL` |
-//! | clear | `SCAN`, and `UNLINK` of many sessions at once, of each by itself in a cluster |
+//! | … after a set or touch, if sessions are cached: [`cached`] | `GET`, `PTTL` |
+//! | clear | `SCAN`, and `UNLINK` of many keys at once; of one key each in a cluster |
 //!
-//! - [`batch`]: requests taken in their order; [`pipeline`]: their commands; [`in_flight_batch`]: the answers that the replies make;
-//!   [`reply_guard`]: each request answered once.
-//! - [`conditional_save`]: saves that look for conflicts; [`merge`]: three versions become one; [`json_value`]: whether two are the
-//!   same.
-//! - [`scan_pages`]: sessions page by page; [`bulk`]: their number, and to clear them; [`key_scan`]: the keys of both, [`seen_keys`]:
-//!   each once.
-//! - [`cached`]: what the cache is told and asked.
-//! - [`keys`]: from ids to keys; [`expiry`]: when a session ends; [`strings`]: many short ones; [`eager`]: futures that
-//!   begin at once.
+//! - [`batch`]: processes requests in order; [`pipeline`]: encodes their commands; [`in_flight_batch`]: turns replies into
+//!   completions; [`reply_guard`]: completes each request exactly once.
+//! - [`conditional_save`]: compare-and-set saves; [`merge`]: the three-way merge; [`json_value`]: comparison of JSON values.
+//! - [`scan_pages`]: scans page by page; [`bulk`]: `length` and `clear`; [`key_scan`]: iterates over keys for both;
+//!   [`seen_keys`]: removes duplicates.
+//! - [`cached`]: lookups and fills of the cache.
+//! - [`keys`]: IDs and keys; [`expiry`]: the expiry in force; [`strings`]: lists of short texts; [`eager`]: futures that
+//!   start at once.
 
 mod batch;
 mod bulk;
@@ -58,15 +57,16 @@ use std::ops::Range;
 use std::sync::Arc;
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
-/// Names a request among those under way; given and taken back by the caller.
+/// Identifies a request in flight; allocated and released by the caller.
 pub type RequestId = u32;
 
-/// CompletionSink of one lane are given in their order, whatever they take: those about one session, or to one request.
+/// Completions in one lane are delivered in order, even if one of them takes long to convert. A lane belongs to a session
+/// or a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Lane(u64);
 
 impl Lane {
-    /// Sessions whose ids end alike may share a lane, which costs nothing but time.
+    /// Returns the lane of a key. Sessions whose IDs have the same end share a lane, which at most delays them.
     fn of_key(key: &[u8]) -> Self {
         let mut end = [0; 8];
         let tail = &key[key.len().saturating_sub(8)..];
@@ -86,81 +86,82 @@ pub enum Operation {
     Write(Write),
 }
 
+/// The operations that write one session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Write {
     Set,
-    /// Only if there is still one: what was destroyed stays so.
+    /// Stores only if the session still exists, so that a destroyed session stays destroyed.
     SetExisting,
-    /// Only if what is stored is as the rule has it.
+    /// Stores only if the condition holds for the stored session.
     SetConditional(Condition),
     Touch,
     Destroy,
 }
 
-/// The operations on all sessions that have one answer.
+/// The operations on all sessions that have one completion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bulk {
     Length,
     Clear,
 }
 
-/// SessionRequest request of a batch.
+/// A request of a batch.
 #[derive(Clone, Debug)]
 pub enum Request {
     Session(SessionRequest),
     Bulk(RequestId, Bulk),
-    /// The next page of a listing.
+    /// Requests the next page of a scan.
     Page(RequestId, ScanId),
-    /// Ends the connection once everything before it is done.
+    /// Ends the lease on the connection once everything before it has completed.
     Close(RequestId),
 }
 
-/// A request about one session; ranges are places in the batch's bytes.
+/// A request for one session. Ranges are positions in the batch's bytes.
 #[derive(Clone, Debug)]
 pub struct SessionRequest {
     pub request: RequestId,
     pub operation: Operation,
-    /// The session's id, UTF-8.
+    /// The session's ID, UTF-8.
     pub id: Range<usize>,
-    /// Of a set: the text to store, UTF-8.
+    /// For a set: the text to store, UTF-8.
     pub value: Range<usize>,
-    /// Of a set that is compared with it: the text that was loaded, UTF-8.
+    /// For a conditional set: the text that was loaded, UTF-8.
     pub base: Range<usize>,
-    /// Of a set or touch: the lifetime in milliseconds; `None` for no expiry.
+    /// For a set or touch: the lifetime in milliseconds; `None` for no expiry.
     pub ttl: Option<u64>,
 }
 
-/// What a request is answered with. `Id` and `Item` come any number of times before the last answer of a
-/// page; every other answer is a request's last.
+/// The result of a request. Any number of `Id` and `Item` completions precede the last one of a page; see
+/// [`Completion::is_last`].
 #[derive(Debug)]
 pub enum Completion {
     Done,
     Missing,
-    /// The stored bytes of a session, and when it ends where that was asked for or is not what they say.
+    /// The stored text of a session, and its end if it was requested or differs from the expiry in the text.
     Session(Vec<u8>, Option<Timestamp>),
     Id(Vec<u8>),
-    /// The session of the `Id` before, as a `Session`.
+    /// The session with the preceding `Id`, in the form of a `Session`.
     Item(Vec<u8>, Option<Timestamp>),
-    /// Ids without sessions, each an answer.
+    /// Several `Id`s in one completion.
     Ids(Strings),
-    /// The end of a page that is not the last.
+    /// The end of a page; more pages follow.
     More,
     Count(u64),
-    /// A session that was not saved: why, and the bytes that are stored.
+    /// A session that was not saved: the reason, and the stored text.
     Conflict(&'static str, Vec<u8>),
     Failed(&'static str, Error),
-    /// Something happened to the connection. Given to those who watch it, who are under way for as
-    /// long as their store lives and do not count as requests.
+    /// A connection event. A watcher has a request number for as long as its store lives, which does not count as a
+    /// request in flight.
     Event(&'static str, Option<Error>),
-    /// Commands for the app's client, which is under way like a watch.
+    /// Commands for the app's client, which has a request number in the same way as a watcher.
     Commands(Vec<u8>),
-    /// Nothing more comes to one who watched.
+    /// The last completion of a watcher.
     Ended,
-    /// A session that is yet to be read from a long text.
+    /// A session whose long text is still to be processed.
     Unread(Unread),
 }
 
-/// Makes the answer from a long text.
+/// Processes a long text into its completion.
 pub struct Unread(Box<dyn FnOnce() -> Completion + Send>);
 
 impl fmt::Debug for Unread {
@@ -170,7 +171,7 @@ impl fmt::Debug for Unread {
 }
 
 impl Completion {
-    /// Returns true if handing it over is long work.
+    /// Returns true if delivering it takes long.
     pub fn is_long(&self) -> bool {
         match self {
             Self::Unread(_) => true,
@@ -183,7 +184,7 @@ impl Completion {
         }
     }
 
-    /// Does what was left for later.
+    /// Processes the text of an `Unread`.
     pub fn read(self) -> Self {
         match self {
             Self::Unread(Unread(read)) => read(),
@@ -191,7 +192,7 @@ impl Completion {
         }
     }
 
-    /// Whether a request is over with it.
+    /// Returns true if it ends its request.
     pub fn is_last(&self) -> bool {
         !matches!(
             self,
@@ -205,9 +206,9 @@ impl Completion {
     }
 }
 
-/// Where answers go. Called on the runtime's thread, and by the worker.
+/// Receives completions. Called on the runtime's thread and on the worker's.
 pub trait CompletionSink: Send + Sync + 'static {
-    fn answer(self: &Arc<Self>, answers: Vec<(RequestId, Lane, Completion)>);
+    fn complete(self: &Arc<Self>, completions: Vec<(RequestId, Lane, Completion)>);
 }
 
 /// The sessions under one prefix on one connection.
@@ -217,13 +218,13 @@ pub struct Sessions {
     keys: Arc<Keys>,
     /// The `COUNT` of a `SCAN`.
     scan_count: u32,
-    dialect: Arc<CasSupport>,
-    walks: Arc<Scans>,
-    /// What is under way holds it for reading; closing waits for it.
+    cas_support: Arc<CasSupport>,
+    scans: Arc<Scans>,
+    /// Operations in flight hold it for reading; `close` waits for it.
     under_way: Arc<RwLock<()>>,
 }
 
-/// Held by what is under way.
+/// Held by an operation in flight.
 type UnderWay = Option<Arc<OwnedRwLockReadGuard<()>>>;
 
 impl Sessions {
@@ -232,19 +233,19 @@ impl Sessions {
             lease: Arc::new(lease),
             keys: Arc::new(Keys::new(prefix)),
             scan_count,
-            dialect: Arc::default(),
-            walks: Arc::default(),
+            cas_support: Arc::default(),
+            scans: Arc::default(),
             under_way: Arc::default(),
         }
     }
 
-    /// `None` only when closing has begun, and then the store is given no more.
+    /// Registers an operation in flight. Returns `None` only while the store closes, when it receives no operations.
     fn begin(&self) -> UnderWay {
         let guard = Arc::clone(&self.under_way).try_read_owned();
         guard.ok().map(Arc::new)
     }
 
-    /// Requests that come later use this prefix.
+    /// Sets the prefix of later requests.
     pub fn set_prefix(&mut self, prefix: &str) {
         self.keys = Arc::new(Keys::new(prefix));
     }
@@ -253,16 +254,16 @@ impl Sessions {
         self.lease.connection()
     }
 
-    /// Another lease on the same connection.
+    /// Takes another lease on the same connection.
     pub fn renewed_lease(&self, runtime: &Runtime) -> Lease {
         self.lease.renew(runtime)
     }
 
-    /// The same sessions on another lease.
+    /// Returns the same sessions on another lease.
     pub fn on(&self, lease: Lease) -> Self {
         Self {
             lease: Arc::new(lease),
-            dialect: Arc::default(),
+            cas_support: Arc::default(),
             under_way: Arc::default(),
             ..self.clone()
         }
@@ -274,7 +275,7 @@ impl Sessions {
 }
 
 impl Operation {
-    /// The name in errors.
+    /// The name of the operation in errors.
     fn name(self) -> &'static str {
         match self {
             Self::Get(_) => "get",
@@ -305,7 +306,7 @@ impl Bulk {
 fn unexpected(server: &str, value: &Value) -> Error {
     Error::UnexpectedReply {
         server: server.to_owned(),
-        // The kind alone: the value may be a session.
+        // Only the type: the value may be a session.
         reply: match value {
             Value::Nil => "nil",
             Value::Int(_) => "an integer",

@@ -1,68 +1,68 @@
-//! The commands of requests that are sent as one.
+//! The commands of several requests, sent together.
 
 use super::cached::CacheIntent;
 use super::conditional_save::{CasMethod, Condition, ConditionalSave};
 use super::expiry::TellEnd;
-use super::reply_guard::Named;
+use super::reply_guard::NamedRequest;
 use super::{Lane, Operation, RequestId, Sessions, Write};
 use crate::cache::{PendingWrite, Ticket};
 use crate::connection::{Access, Commands, Expect, Leader, Reply, clock};
 use std::mem;
 use std::time::Instant;
 
-/// Commands per request, and bytes beside the id and the value: what room is made for.
+/// The usual number of commands per request, and of bytes in addition to ID and value. They determine the initial capacity.
 const USUAL_COMMANDS: usize = 2;
 const USUAL_BYTES: usize = 128;
 
-/// What a request is about.
+/// The session of a request: its key, the text to store, and its lifetime.
 pub(super) struct Stored<'a> {
     pub(super) key: &'a [u8],
     pub(super) value: &'a [u8],
-    /// Where it is compared: the text that was loaded. No session is an empty text: of one that was loaded, but by
-    /// whom is not known, that is the base, since it is equal to nothing.
+    /// For a conditional save: the text that was loaded. Empty for a session whose loaded text is unknown: no stored
+    /// session is empty, so an empty base never equals one.
     pub(super) base: &'a [u8],
     pub(super) ttl: Option<u64>,
 }
 
-/// The part of a batch that is sent as one.
+/// The part of a batch whose commands are sent together.
 pub(super) struct Pipeline {
-    /// When its batch was begun with.
+    /// The time when its batch began to be processed.
     pub(super) now: Instant,
     pub(super) commands: Commands,
-    /// The place of the request that a command belongs to.
+    /// The index of each command's request.
     pub(super) owners: Vec<usize>,
     pub(super) pending: Vec<Pending>,
-    /// `None` for a read that nobody asked for, after a write.
-    pub(super) requests: Vec<Option<Named>>,
+    /// `None` for the read after a write, which no request asked for.
+    pub(super) requests: Vec<Option<NamedRequest>>,
 }
 
-/// A request whose replies are still to come.
+/// A request that waits for its replies.
 pub(super) enum Pending {
     Plain {
         write: Write,
-        /// Held until the answer.
-        _writing: Option<PendingWrite>,
+        /// Held until the reply.
+        _pending_write: Option<PendingWrite>,
     },
     Read(Read),
-    /// `None` once it is answered, or left to a task that goes on.
+    /// `None` once it is completed, or passed to a task that continues it.
     ConditionalSave(Option<(Box<ConditionalSave>, CasMethod, Option<PendingWrite>)>),
-    /// Answered.
-    Over,
+    /// Completed.
+    Done,
 }
 
-/// `GET`, then `PTTL`: in this order, a save between the two cannot make the text seem newer than the
-/// time it has left. The replies may come in any order, if one of the two could not be sent.
+/// `GET`, then `PTTL`. In this order, a save between the two cannot pair a new text with an old time to live. The
+/// replies may arrive in any order if one of the commands could not be sent.
 pub(super) struct Read {
     pub(super) tell_end: TellEnd,
     pub(super) text: Option<Reply>,
     pub(super) left: Option<Reply>,
-    pub(super) flying: Option<Leader>,
-    /// Where what is read is kept.
+    pub(super) leader: Option<Leader>,
+    /// Allows the result to be cached.
     pub(super) ticket: Option<Ticket>,
 }
 
 impl Pipeline {
-    /// With room for a number of requests with so many bytes.
+    /// Creates a pipeline with capacity for `requests` requests with `bytes` bytes in total.
     pub(super) fn with_room(now: Instant, requests: usize, bytes: usize) -> Self {
         Self {
             now,
@@ -80,7 +80,7 @@ impl Pipeline {
         self.requests.len()
     }
 
-    /// What there is so far; the piece goes on empty.
+    /// Returns the pipeline filled so far, and leaves an empty one.
     pub(super) fn take(&mut self) -> Self {
         let next = Self::with_room(self.now, 0, 0);
         mem::replace(self, next)
@@ -92,18 +92,18 @@ impl Pipeline {
         request: RequestId,
         operation: Operation,
         stored: &Stored<'_>,
-        mark: CacheIntent,
+        intent: CacheIntent,
     ) {
         let request = Some((request, operation.name(), Lane::of_key(stored.key)));
-        match (operation, mark) {
+        match (operation, intent) {
             (Operation::Get(tell_end), CacheIntent::Read(ticket)) => {
                 self.add_read(sessions, request, tell_end, stored.key, Some(ticket));
             }
             (Operation::Get(tell_end), _) => {
                 self.add_read(sessions, request, tell_end, stored.key, None);
             }
-            (Operation::Write(write), CacheIntent::Write(writing)) => {
-                self.add_noted_write(sessions, request, write, stored, writing);
+            (Operation::Write(write), CacheIntent::Write(pending_write)) => {
+                self.add_cached_write(sessions, request, write, stored, pending_write);
             }
             (Operation::Write(write), _) => {
                 self.add_write(sessions, request, write, stored, None);
@@ -111,21 +111,21 @@ impl Pipeline {
         }
     }
 
-    /// A write of which the cache has taken note.
-    fn add_noted_write(
+    /// Adds a write that the cache has recorded.
+    fn add_cached_write(
         &mut self,
         sessions: &Sessions,
-        request: Option<Named>,
+        request: Option<NamedRequest>,
         write: Write,
         stored: &Stored<'_>,
-        mut writing: PendingWrite,
+        mut pending_write: PendingWrite,
     ) {
-        let after = writing.send();
-        self.add_write(sessions, request, write, stored, Some(writing));
-        // What is written is read again at once: that has the server tell of its next change, and what is
-        // kept is what the server has, whoever wrote it.
+        let after = pending_write.send();
+        self.add_write(sessions, request, write, stored, Some(pending_write));
+        // The session is read again right after the write: the read makes the server report the next change of the
+        // key, and the cache stores what the server has, even if another client wrote it in between.
         if write != Write::Destroy {
-            let tell_end = TellEnd::WhereOther;
+            let tell_end = TellEnd::IfChanged;
             self.add_read(sessions, None, tell_end, stored.key, Some(after));
         }
     }
@@ -133,28 +133,32 @@ impl Pipeline {
     fn add_write(
         &mut self,
         sessions: &Sessions,
-        request: Option<Named>,
+        request: Option<NamedRequest>,
         write: Write,
         stored: &Stored<'_>,
-        writing: Option<PendingWrite>,
+        pending_write: Option<PendingWrite>,
     ) {
         sessions.connection().flights().close(stored.key);
         let before = self.commands.len();
         match write {
             Write::Set => self.add_set(stored, None),
             Write::SetExisting => self.add_set(stored, Some(b"XX")),
-            Write::SetConditional(rule) => {
-                let guarded = ConditionalSave {
-                    rule,
+            Write::SetConditional(condition) => {
+                let save = ConditionalSave {
+                    condition,
                     key: stored.key.to_vec(),
-                    base: (rule != Condition::New).then(|| stored.base.to_vec()),
+                    base: (condition != Condition::New).then(|| stored.base.to_vec()),
                     mine: stored.value.to_vec(),
                     ttl: stored.ttl,
                     since: clock::now(),
                 };
-                let means =
-                    guarded.begin(&sessions.dialect, sessions.connection(), &mut self.commands);
-                let pending = Pending::ConditionalSave(Some((Box::new(guarded), means, writing)));
+                let method = save.begin(
+                    &sessions.cas_support,
+                    sessions.connection(),
+                    &mut self.commands,
+                );
+                let pending =
+                    Pending::ConditionalSave(Some((Box::new(save), method, pending_write)));
                 return self.push(before, pending, request);
             }
             Write::Touch => {
@@ -168,7 +172,7 @@ impl Pipeline {
         }
         let pending = Pending::Plain {
             write,
-            _writing: writing,
+            _pending_write: pending_write,
         };
         self.push(before, pending, request);
     }
@@ -176,7 +180,7 @@ impl Pipeline {
     fn add_read(
         &mut self,
         sessions: &Sessions,
-        request: Option<Named>,
+        request: Option<NamedRequest>,
         tell_end: TellEnd,
         key: &[u8],
         ticket: Option<Ticket>,
@@ -196,17 +200,17 @@ impl Pipeline {
             tell_end,
             text: None,
             left: None,
-            flying: Some(sessions.connection().flights().begin(key, self.now)),
+            leader: Some(sessions.connection().flights().begin(key, self.now)),
             ticket,
         });
         self.push(before, pending, request);
     }
 
-    /// What the commands from this one on are for.
-    fn push(&mut self, first: usize, pending: Pending, request: Option<Named>) {
-        let place = self.requests.len();
+    /// Assigns the commands from `first` on to a request.
+    fn push(&mut self, first: usize, pending: Pending, request: Option<NamedRequest>) {
+        let index = self.requests.len();
         self.owners
-            .extend((first..self.commands.len()).map(|_| place));
+            .extend((first..self.commands.len()).map(|_| index));
         self.pending.push(pending);
         self.requests.push(request);
     }
@@ -215,7 +219,7 @@ impl Pipeline {
         self.commands.add(access, expect, Some(1), words);
     }
 
-    /// `condition` is a word of `SET`.
+    /// Adds a `SET`. `condition` is one of its arguments, such as `XX`.
     fn add_set(&mut self, stored: &Stored<'_>, condition: Option<&[u8]>) {
         let ttl = stored.ttl.map(|ttl| ttl.to_string());
         let mut words: [&[u8]; 6] = [b"SET", stored.key, stored.value, b"", b"", b""];
@@ -240,15 +244,15 @@ mod tests {
     use super::*;
 
     fn packed(condition: Option<&[u8]>, ttl: Option<u64>) -> String {
-        let mut piece = Pipeline::with_room(Instant::now(), 1, 0);
+        let mut pipeline = Pipeline::with_room(Instant::now(), 1, 0);
         let stored = Stored {
             key: b"k",
             value: b"v",
             base: b"",
             ttl,
         };
-        piece.add_set(&stored, condition);
-        String::from_utf8_lossy(piece.commands.bytes(0))
+        pipeline.add_set(&stored, condition);
+        String::from_utf8_lossy(pipeline.commands.bytes(0))
             .split("\r\n")
             .filter(|part| !part.starts_with(['*', '$']) && !part.is_empty())
             .collect::<Vec<_>>()
@@ -256,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn sets() {
+    fn set_has_a_condition_and_a_lifetime_where_wanted() {
         assert_eq!(packed(None, None), "SET k v");
         assert_eq!(packed(None, Some(150)), "SET k v PX 150");
         assert_eq!(packed(Some(b"XX"), Some(150)), "SET k v XX PX 150");

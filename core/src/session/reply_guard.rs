@@ -1,63 +1,60 @@
-//! Requests that are still to be answered.
+//! A guard that completes its requests with an error if it is dropped before they were completed.
 
 use super::{Completion, CompletionSink, Lane, RequestId};
 use crate::error::Error;
 use std::sync::Arc;
 
-/// A request, the name of its operation in errors, and the lane of its answers.
-pub(super) type Named = (RequestId, &'static str, Lane);
+/// A request, the name of its operation in errors, and the lane of its completions.
+pub(super) type NamedRequest = (RequestId, &'static str, Lane);
 
-/// Whatever happens to the task that holds them — a panic, the end of the runtime — each is answered exactly once.
+/// Completes each of its requests exactly once, even if the task that owns it panics or ends with the runtime.
 pub(super) struct ReplyGuard<A: CompletionSink> {
-    answers: Arc<A>,
-    /// `None` once answered, or where nobody asked.
-    requests: Vec<Option<Named>>,
+    sink: Arc<A>,
+    /// `None` once completed, or for commands that no request asked for.
+    requests: Vec<Option<NamedRequest>>,
 }
 
 impl<A: CompletionSink> ReplyGuard<A> {
-    pub(super) fn new(answers: &Arc<A>, requests: Vec<Option<Named>>) -> Self {
-        let answers = Arc::clone(answers);
-        Self { answers, requests }
+    pub(super) fn new(sink: &Arc<A>, requests: Vec<Option<NamedRequest>>) -> Self {
+        let sink = Arc::clone(sink);
+        Self { sink, requests }
     }
 
-    pub(super) fn one(answers: &Arc<A>, request: RequestId, name: &'static str) -> Self {
-        Self::new(
-            answers,
-            vec![Some((request, name, Lane::of_request(request)))],
-        )
+    pub(super) fn one(sink: &Arc<A>, request: RequestId, name: &'static str) -> Self {
+        Self::new(sink, vec![Some((request, name, Lane::of_request(request)))])
     }
 
-    /// CompletionSink that are not the last of a request.
+    /// Sends completions that are not the last of their request.
     pub(super) fn continue_with(&self, items: Vec<(RequestId, Completion)>) {
         let items = items.into_iter();
         let items = items.map(|(request, item)| (request, Lane::of_request(request), item));
-        self.answers.answer(items.collect());
+        self.sink.complete(items.collect());
     }
 
-    /// The last answers of the requests at these places.
-    pub(super) fn settle(&mut self, answers: Vec<(usize, Completion)>) {
+    /// Completes the requests at these indices.
+    pub(super) fn complete(&mut self, completions: Vec<(usize, Completion)>) {
         let requests = &mut self.requests;
-        let answers: Vec<_> = answers
+        let completions: Vec<_> = completions
             .into_iter()
-            .filter_map(|(at, answer)| {
-                let (request, _, lane) = requests.get_mut(at)?.take()?;
-                Some((request, lane, answer))
+            .filter_map(|(index, completion)| {
+                let (request, _, lane) = requests.get_mut(index)?.take()?;
+                Some((request, lane, completion))
             })
             .collect();
-        if !answers.is_empty() {
-            self.answers.answer(answers);
+        if !completions.is_empty() {
+            self.sink.complete(completions);
         }
     }
 
-    /// The last answer of the only request.
-    pub(super) fn finish(mut self, answer: Completion) {
-        self.settle(vec![(0, answer)]);
+    /// Completes the only request.
+    pub(super) fn finish(mut self, completion: Completion) {
+        self.complete(vec![(0, completion)]);
     }
 
-    /// Leaves the request at a place to somebody else.
-    pub(super) fn hand_over(&mut self, at: usize) -> Option<Self> {
-        let request = self.requests.get_mut(at)?.take()?;
-        Some(Self::new(&self.answers, vec![Some(request)]))
+    /// Moves the request at an index to a guard of its own.
+    pub(super) fn hand_over(&mut self, index: usize) -> Option<Self> {
+        let request = self.requests.get_mut(index)?.take()?;
+        Some(Self::new(&self.sink, vec![Some(request)]))
     }
 }
 
@@ -66,9 +63,9 @@ impl<A: CompletionSink> Drop for ReplyGuard<A> {
         let abandoned =
             |(request, name, lane)| (request, lane, Completion::Failed(name, Error::Abandoned));
         let left = self.requests.drain(..).flatten();
-        let answers: Vec<_> = left.map(abandoned).collect();
-        if !answers.is_empty() {
-            self.answers.answer(answers);
+        let completions: Vec<_> = left.map(abandoned).collect();
+        if !completions.is_empty() {
+            self.sink.complete(completions);
         }
     }
 }
@@ -79,37 +76,37 @@ mod tests {
     use std::sync::Mutex;
 
     #[derive(Default)]
-    struct Record(Mutex<Vec<(RequestId, String)>>);
+    struct RecordingSink(Mutex<Vec<(RequestId, String)>>);
 
-    impl CompletionSink for Record {
-        fn answer(self: &Arc<Self>, answers: Vec<(RequestId, Lane, Completion)>) {
-            let answers = answers
+    impl CompletionSink for RecordingSink {
+        fn complete(self: &Arc<Self>, completions: Vec<(RequestId, Lane, Completion)>) {
+            let completions = completions
                 .iter()
-                .map(|(id, _, answer)| (*id, format!("{answer:?}")));
-            self.0.lock().expect("unpoisoned").extend(answers);
+                .map(|(id, _, completion)| (*id, format!("{completion:?}")));
+            self.0.lock().expect("unpoisoned").extend(completions);
         }
     }
 
-    impl Record {
+    impl RecordingSink {
         fn take(&self) -> Vec<(RequestId, String)> {
             std::mem::take(&mut self.0.lock().expect("unpoisoned"))
         }
     }
 
     #[test]
-    fn each_is_answered_once_whoever_drops_it() {
-        let record = Arc::<Record>::default();
+    fn each_request_is_completed_once_even_if_the_guard_is_dropped() {
+        let sink = Arc::<RecordingSink>::default();
         let named = |request, name| Some((request, name, Lane::of_request(request)));
         let requests = vec![named(7, "get"), None, named(8, "set"), named(9, "set")];
-        let mut unanswered = ReplyGuard::new(&record, requests);
-        unanswered.settle(vec![(0, Completion::Done), (1, Completion::Done)]);
-        unanswered.settle(vec![(0, Completion::Missing)]);
-        assert_eq!(record.take(), [(7, "Done".into())]);
-        let handed = unanswered.hand_over(2).expect("not answered yet");
-        assert!(unanswered.hand_over(2).is_none());
-        drop(unanswered);
-        assert_eq!(record.take(), [(9, "Failed(\"set\", Abandoned)".into())]);
-        handed.finish(Completion::Missing);
-        assert_eq!(record.take(), [(8, "Missing".into())]);
+        let mut guard = ReplyGuard::new(&sink, requests);
+        guard.complete(vec![(0, Completion::Done), (1, Completion::Done)]);
+        guard.complete(vec![(0, Completion::Missing)]);
+        assert_eq!(sink.take(), [(7, "Done".into())]);
+        let moved = guard.hand_over(2).expect("not completed yet");
+        assert!(guard.hand_over(2).is_none());
+        drop(guard);
+        assert_eq!(sink.take(), [(9, "Failed(\"set\", Abandoned)".into())]);
+        moved.finish(Completion::Missing);
+        assert_eq!(sink.take(), [(8, "Missing".into())]);
     }
 }

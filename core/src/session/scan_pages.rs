@@ -1,7 +1,7 @@
-//! Listings of sessions, page by page.
+//! Scans of sessions, page by page.
 //!
-//! A page takes bounded steps, whatever the number of sessions: a few `SCAN`s, and the commands on a chunk of
-//! keys. The next is begun when it is asked for: who reads slowly is not overrun.
+//! The work for a page is bounded and does not depend on the number of sessions: a few `SCAN`s, and the commands for
+//! one chunk of keys. Each page is requested, which applies backpressure: a slow reader does not accumulate pages.
 
 use super::expiry::{Clock, TellEnd, Timestamp};
 use super::in_flight_batch::remaining_of;
@@ -18,21 +18,22 @@ use std::mem;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Sessions whose values are on their way at a time.
+/// The number of sessions that are read at once.
 const CHUNK_KEYS: usize = 128;
-/// `SCAN`s for one page: where few of the keys are sessions, a page ends before it is full.
+/// The maximum number of `SCAN`s for one page. If few of the keys are sessions, a page ends before it is full.
 const PAGE_SCANS: usize = 64;
 
-/// Names a listing among those under way.
+/// Identifies an open scan.
 pub type ScanId = u32;
 
-/// What a listing gives.
+/// The content of a scan's pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ScanKind {
+    /// Session IDs.
     Ids,
-    /// Sessions, with their ends where their texts say otherwise.
+    /// Sessions, with their end if their text has another expiry.
     All,
-    /// Sessions, with their ends.
+    /// Sessions with their end.
     Scan,
 }
 
@@ -46,7 +47,7 @@ impl ScanKind {
     }
 }
 
-/// The listings of one store that are not at their end.
+/// The open scans of a store.
 #[derive(Debug, Default)]
 pub struct Scans {
     last: AtomicU32,
@@ -59,41 +60,41 @@ impl Scans {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn begin(&self, walk: OpenScan) -> ScanId {
+    fn begin(&self, scan: OpenScan) -> ScanId {
         let number = self.last.fetch_add(1, Ordering::Relaxed);
-        self.lock().insert(number, Arc::new(walk));
+        self.lock().insert(number, Arc::new(scan));
         number
     }
 
-    fn get(&self, walk: ScanId) -> Option<Arc<OpenScan>> {
-        self.lock().get(&walk).map(Arc::clone)
+    fn get(&self, scan: ScanId) -> Option<Arc<OpenScan>> {
+        self.lock().get(&scan).map(Arc::clone)
     }
 
-    /// Forgets a listing that nobody will ask for.
-    pub fn close(&self, walk: ScanId) {
-        self.lock().remove(&walk);
+    /// Removes a scan that is complete or abandoned.
+    pub fn close(&self, scan: ScanId) {
+        self.lock().remove(&scan);
     }
 }
 
 #[derive(Debug)]
 struct OpenScan {
-    listing: ScanKind,
-    walk: tokio::sync::Mutex<Walk>,
+    kind: ScanKind,
+    state: tokio::sync::Mutex<ScanState>,
 }
 
-/// Where a listing stands.
+/// The state of a scan between two pages.
 #[derive(Debug)]
-struct Walk {
+struct ScanState {
     scan: KeyScan,
-    /// Found, but not given yet.
+    /// Found, but not returned yet.
     found: Found,
-    /// The next page, made while JavaScript works at the last one.
+    /// The next page, prepared while JavaScript processes the last one.
     ready: Option<Page>,
-    /// Closing waits for what gives all; a scan may be left half-way.
+    /// `close` waits for `ids` and `all`. A `scan` may be abandoned, so `close` does not wait for it.
     _under_way: UnderWay,
 }
 
-/// What a walk has found: where ids are all that is wanted, no keys are kept.
+/// The sessions found: their IDs alone if only IDs are wanted, otherwise their keys.
 #[derive(Debug)]
 enum Found {
     Ids(Strings),
@@ -108,11 +109,11 @@ impl Found {
         }
     }
 
-    fn add(&mut self, keys: Vec<Vec<u8>>, names: &Keys) {
+    fn add(&mut self, keys: Vec<Vec<u8>>, prefix: &Keys) {
         match self {
             Self::Ids(ids) => {
                 for key in &keys {
-                    ids.push(names.id(key).unwrap_or(key));
+                    ids.push(prefix.id(key).unwrap_or(key));
                 }
             }
             Self::Keys(found) => found.extend(keys),
@@ -120,7 +121,7 @@ impl Found {
     }
 }
 
-/// The answers of a page before the last, and the last.
+/// The completions of a page: its items, and the last one.
 #[derive(Debug)]
 struct Page {
     items: Vec<Completion>,
@@ -128,90 +129,95 @@ struct Page {
 }
 
 impl Sessions {
-    /// Begins a listing of the sessions whose ids match a glob.
-    pub fn list(&self, listing: ScanKind, ids: &str, count: Option<u32>) -> ScanId {
-        let walk = Walk {
+    /// Opens a scan of the sessions whose IDs match `ids`, a glob.
+    pub fn open_scan(&self, kind: ScanKind, ids: &str, count: Option<u32>) -> ScanId {
+        let state = ScanState {
             scan: self.scan(ids.as_bytes(), count.unwrap_or(self.scan_count)),
-            found: match listing {
+            found: match kind {
                 ScanKind::Ids => Found::Ids(Strings::default()),
                 ScanKind::All | ScanKind::Scan => Found::Keys(VecDeque::new()),
             },
             ready: None,
-            _under_way: match listing {
+            _under_way: match kind {
                 ScanKind::Scan => None,
                 ScanKind::Ids | ScanKind::All => self.begin(),
             },
         };
-        self.walks.begin(OpenScan {
-            listing,
-            walk: tokio::sync::Mutex::new(walk),
+        self.scans.begin(OpenScan {
+            kind,
+            state: tokio::sync::Mutex::new(state),
         })
     }
 
-    pub fn walks(&self) -> Arc<Scans> {
-        Arc::clone(&self.walks)
+    pub fn scans(&self) -> Arc<Scans> {
+        Arc::clone(&self.scans)
     }
 
-    /// Gives the next page of a listing.
+    /// Completes a request with the next page of a scan.
     pub(super) async fn page<A: CompletionSink>(
         self,
-        walk: ScanId,
+        scan: ScanId,
         request: RequestId,
         clock: Clock,
-        answers: Arc<A>,
+        sink: Arc<A>,
     ) {
-        let Some(open) = self.walks.get(walk) else {
-            // It is asked for again only by mistake, once it has ended.
-            ReplyGuard::one(&answers, request, "scan").finish(Completion::Done);
+        let Some(open) = self.scans.get(scan) else {
+            // The scan has ended already.
+            ReplyGuard::one(&sink, request, "scan").finish(Completion::Done);
             return;
         };
-        let listing = open.listing;
-        let unanswered = ReplyGuard::one(&answers, request, listing.name());
-        let mut position = open.walk.lock().await;
-        let page = match position.ready.take() {
+        let kind = open.kind;
+        let guard = ReplyGuard::one(&sink, request, kind.name());
+        let mut state = open.state.lock().await;
+        let page = match state.ready.take() {
             Some(page) => page,
-            None => self.prepare(listing, clock, &mut position).await,
+            None => self.prepare(kind, clock, &mut state).await,
         };
-        let goes_on = matches!(page.last, Completion::More);
-        if !goes_on {
-            self.walks.close(walk);
+        let has_more = matches!(page.last, Completion::More);
+        if !has_more {
+            self.scans.close(scan);
         }
         let items = page.items.into_iter().map(|item| (request, item));
-        unanswered.continue_with(items.collect());
-        unanswered.finish(page.last);
-        // A scan may be left half-way: there, what nobody has asked for yet is not fetched.
-        if goes_on && listing != ScanKind::Scan {
-            position.ready = Some(self.prepare(listing, clock, &mut position).await);
+        guard.continue_with(items.collect());
+        guard.finish(page.last);
+        // A `scan` may be abandoned: its next page is read only when it is requested.
+        if has_more && kind != ScanKind::Scan {
+            state.ready = Some(self.prepare(kind, clock, &mut state).await);
         }
     }
 
-    async fn prepare(&self, listing: ScanKind, clock: Clock, walk: &mut Walk) -> Page {
-        self.fill(listing, clock, walk)
+    async fn prepare(&self, kind: ScanKind, clock: Clock, state: &mut ScanState) -> Page {
+        self.fill(kind, clock, state)
             .await
             .unwrap_or_else(|error| Page {
                 items: Vec::new(),
-                last: Completion::Failed(listing.name(), error),
+                last: Completion::Failed(kind.name(), error),
             })
     }
 
-    async fn fill(&self, listing: ScanKind, clock: Clock, walk: &mut Walk) -> Result<Page, Error> {
-        let enough = match listing {
+    async fn fill(
+        &self,
+        kind: ScanKind,
+        clock: Clock,
+        state: &mut ScanState,
+    ) -> Result<Page, Error> {
+        let enough = match kind {
             ScanKind::Ids => 1,
             ScanKind::All | ScanKind::Scan => CHUNK_KEYS,
         };
-        walk.find(enough).await?;
-        let items = match &mut walk.found {
+        state.find(enough).await?;
+        let items = match &mut state.found {
             Found::Ids(ids) => vec![Completion::Ids(mem::take(ids))],
             Found::Keys(keys) => {
                 let found = keys.drain(..CHUNK_KEYS.min(keys.len())).collect();
-                let tell_end = match listing {
+                let tell_end = match kind {
                     ScanKind::Scan => TellEnd::Always,
-                    ScanKind::Ids | ScanKind::All => TellEnd::WhereOther,
+                    ScanKind::Ids | ScanKind::All => TellEnd::IfChanged,
                 };
-                self.read(&walk.scan.keys, found, tell_end, clock).await?
+                self.read(&state.scan.keys, found, tell_end, clock).await?
             }
         };
-        let is_last = walk.found.len() == 0 && walk.scan.is_at_end();
+        let is_last = state.found.len() == 0 && state.scan.is_at_end();
         let last = if is_last {
             Completion::Done
         } else {
@@ -220,7 +226,7 @@ impl Sessions {
         Ok(Page { items, last })
     }
 
-    /// Those of the sessions that were found which are still there.
+    /// Reads the sessions under the keys that were found. Sessions that no longer exist are omitted.
     async fn read(
         &self,
         keys: &Arc<Keys>,
@@ -251,7 +257,7 @@ impl Sessions {
     }
 }
 
-/// The answers that the replies make.
+/// Converts the replies into completions.
 fn items(
     keys: &Keys,
     found: Vec<Vec<u8>>,
@@ -265,9 +271,9 @@ fn items(
         let (text, left) = (replies.next(), replies.next());
         let text = match text {
             Some(Ok(Value::BulkString(text))) => text,
-            // Gone since it was found.
+            // Deleted since its key was found.
             Some(Ok(_)) => continue,
-            // Not a string, so no session of ours.
+            // No string, so it is no session.
             Some(Err(Error::Reply { reply, .. })) if reply == "WRONGTYPE" => continue,
             Some(Err(error)) => return Err(error),
             None => return Err(Error::Abandoned),
@@ -280,8 +286,8 @@ fn items(
     Ok(items)
 }
 
-impl Walk {
-    /// Scans until there is enough, or no more to be found, or time for something else.
+impl ScanState {
+    /// Scans until `enough` sessions are found, the scan ends, or the page has taken its maximum number of `SCAN`s.
     async fn find(&mut self, enough: usize) -> Result<(), Error> {
         for _ in 0..PAGE_SCANS {
             if self.found.len() >= enough || self.scan.is_at_end() {

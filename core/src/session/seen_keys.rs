@@ -1,18 +1,18 @@
-//! Which keys a walk has seen: `SCAN` may give one several times.
+//! The keys that a scan has returned: `SCAN` may return a key several times.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 
 const SHARDS: usize = 256;
 
-/// Keys by 64-bit hashes: 20 MB for a million. Among as many, two share one, and one is taken for the
-/// other, with a probability of 3 in 100 million.
+/// A set of keys by their 64-bit hashes: 20 MB for a million. The probability that any two of a million keys share a
+/// hash, so that one of them is missed, is 3 in 100 million.
 ///
-/// Shards grow one by one: no growth copies all at once, which would take time and twice the memory.
+/// The shards grow one at a time: growth never copies all hashes at once, which would take time and twice the memory.
 #[derive(Debug)]
 pub(super) struct SeenKeys {
     hashing: RandomState,
-    shards: Vec<HashSet<u64, BuildHasherDefault<Ready>>>,
+    shards: Vec<HashSet<u64, BuildHasherDefault<Identity>>>,
 }
 
 impl Default for SeenKeys {
@@ -25,10 +25,10 @@ impl Default for SeenKeys {
 }
 
 impl SeenKeys {
-    /// Leaves the keys that are new.
+    /// Removes the keys that were seen before, and adds the others to the set.
     pub(super) fn retain_new(&mut self, keys: &mut Vec<Vec<u8>>) {
-        // Apart from what else is done with a key: so close together, many of the look-ups, each of which waits for
-        // memory, wait at once.
+        // A loop of its own: each look-up waits for memory, and with nothing else in between, the CPU overlaps
+        // many of these waits.
         let hashes: Vec<u64> = keys.iter().map(|key| self.hashing.hash_one(key)).collect();
         let are_new: Vec<bool> = hashes.iter().map(|&hash| self.insert(hash)).collect();
         let mut are_new = are_new.into_iter();
@@ -36,7 +36,7 @@ impl SeenKeys {
     }
 
     fn insert(&mut self, hash: u64) -> bool {
-        // Bits that a set of its size does not place its hashes by.
+        // Uses bits that a set of this size does not use for the position of a hash.
         let shard = (hash >> 40) as usize % SHARDS;
         self.shards[shard].insert(hash)
     }
@@ -46,11 +46,11 @@ impl SeenKeys {
     }
 }
 
-/// Takes hashes as they are.
+/// A hasher that returns the hash it is passed.
 #[derive(Debug, Default)]
-struct Ready(u64);
+struct Identity(u64);
 
-impl Hasher for Ready {
+impl Hasher for Identity {
     fn finish(&self) -> u64 {
         self.0
     }
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_new_once() {
+    fn a_key_is_returned_once() {
         let mut seen = SeenKeys::default();
         let keys = |numbers: std::ops::Range<usize>| -> Vec<Vec<u8>> {
             numbers

@@ -1,9 +1,10 @@
-//! Many short texts in one room: an allocation for each would cost more than all else that is done with them.
+//! Many short texts in one buffer: an allocation for each would cost more than all other work on them.
 
+/// A list of texts in one buffer.
 #[derive(Clone, Debug, Default)]
 pub struct Strings {
     bytes: Vec<u8>,
-    /// Where each of them ends in the bytes.
+    /// The end of each text in `bytes`.
     ends: Vec<usize>,
 }
 
@@ -32,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_come_out_as_they_went_in() {
+    fn texts_are_returned_unchanged_and_in_order() {
         let mut texts = Strings::default();
         assert_eq!(texts.iter().count(), 0);
         for text in [&b"one"[..], b"", b"\xff"] {
