@@ -137,7 +137,7 @@ export interface RedisStoreOptions {
    */
   onUnavailable?: 'error' | 'sessionless' | undefined;
   /**
-   * Caches the sessions that were read in this process, coherent with all other processes through client tracking
+   * Caches sessions in this process after they were read, coherent with all other processes through client tracking
    * (RESP3). On a cache hit, the callback runs in the same tick, before `get` returns. If the server does not support
    * client tracking, the store works without the cache and emits `error` with `ERR_CACHE_OFF`. Throws a `TypeError`
    * if a cluster's replicas serve reads, or if the client itself runs the commands. @default false
