@@ -1,5 +1,5 @@
 import { RedisStore } from './index.js';
 
 export * from './index.js';
-// Seen from an ES module, the default export of the CommonJS types would be the whole module.
+// For an ES module, the default export of the CommonJS types would be the whole module.
 export default RedisStore;

@@ -1,185 +1,193 @@
 import { type SessionData, Store } from 'express-session';
 
-/** How sessions become the strings that Redis stores. */
+/** Converts sessions to the strings that Redis stores, and back. */
 export interface Serializer {
   /**
-   * Turns a stored string into a session; may be asynchronous. Whatever it throws or rejects with is
-   * the error of the operation that called it.
+   * Converts a stored string to a session; may be asynchronous. If it throws or rejects, the operation that
+   * called it fails with that error.
    */
   parse(text: string): SessionData | Promise<SessionData>;
   /**
-   * Turns a session into what is stored, a string or bytes; synchronous. `parse` gets bytes as a string, decoded from
-   * UTF-8.
+   * Converts a session to the value to store, a string or bytes; synchronous. Bytes are passed to `parse` as a string,
+   * decoded from UTF-8.
    */
   stringify(session: SessionData): string | Uint8Array;
 }
 
 /**
- * A live client whose settings are read: node-redis 4 to 6 (`createClient`), ioredis 4 to 6
- * (`new Redis()`), iovalkey, valkey-glide 2. The store opens a connection of its own with the client's
- * address, path, database, user, password (or `credentialsProvider`), TLS settings, key prefix and time
- * limits. Where those cannot be carried over, as with a mock or with functions among the settings, and with any
- * other object that has `sendCommand(args)`, `call(command, ...args)` or `customCommand(args)`, commands are run
- * on the client itself: see `transport`.
+ * Your Redis client: node-redis 4 to 6 (`createClient`), ioredis 4 to 6 (`new Redis()`), iovalkey or
+ * valkey-glide 2. The store copies the client's address, path, database, user, password (or
+ * `credentialsProvider`), TLS settings, key prefix and timeouts, and opens its own connection. If these settings
+ * cannot be copied (mocks, settings that are functions), the store runs its commands on the client itself; see
+ * `transport`. So it does with any other object that has `sendCommand(args)`, `call(command, ...args)` or
+ * `customCommand(args)`.
  */
 // biome-ignore lint/suspicious/noExplicitAny: clients of many packages and versions, none of which this one depends on
 export type RedisClient = any;
 
-/** Bounds of what is kept in this process; whole numbers above 0. */
+/** Limits of the cache. All are integers above 0. */
 export interface CacheOptions {
-  /** Bytes of all that is kept, keys and overhead included. @default 67108864 */
+  /** Maximum size in bytes, including keys and overhead. @default 67108864 */
   maxBytes?: number | undefined;
-  /** Sessions. @default 1000000 */
+  /** Maximum number of sessions. @default 1000000 */
   maxEntries?: number | undefined;
-  /** Milliseconds for which a server that is not heard is taken at its last word. @default 2000 */
+  /**
+   * Time in milliseconds for which cached sessions may be served without confirmation from the server. @default 2000
+   */
   maxStaleness?: number | undefined;
 }
 
-/** Counted since the connection was made, for all stores that share it. */
+/** Cache statistics since the connection was created, for all stores that share it. */
 export interface CacheStats {
-  /** Reads answered in this process. */
+  /** Reads answered from the cache. */
   hits: number;
-  /** Reads of sessions that were not kept. */
+  /** Reads of sessions that were not cached. */
   misses: number;
-  /** Messages of Redis about changes. */
+  /** Invalidation messages received from Redis. */
   invalidations: number;
-  /** Sessions that are kept. */
+  /** Sessions in the cache. */
   entries: number;
-  /** What they take. */
+  /** Bytes used. */
   bytes: number;
-  /** Sessions that made room for others. */
+  /** Sessions removed to stay within `maxBytes` and `maxEntries`. */
   evictions: number;
-  /** Reads that went to Redis though the session was kept, since Redis had not been heard for `maxStaleness`. */
+  /** Stale misses: cached sessions read from Redis, which had sent nothing for `maxStaleness`. */
   distrusted: number;
 }
 
-/** An option that is `undefined` counts as left out, as in `url: process.env.REDIS_URL`. */
+/** Options that are `undefined` or `null` are treated as not set, as in `url: process.env.REDIS_URL`. */
 export interface RedisStoreOptions {
   /**
-   * The Redis client of the app. Its settings are read when the store is made, so select the database
-   * in the client's options rather than with a later `SELECT`. When the client ends (`quit`, `close`,
-   * `destroy`), so does the store; valkey-glide and some others do not tell (docs/clients.md). Not to be combined
-   * with `url` and whatever else says where Redis is.
+   * Your Redis client. The constructor reads its settings, so select the database in the client's options
+   * rather than with a later `SELECT`. The store closes when the client does (`quit`, `close`, `destroy`) and opens
+   * again with it; valkey-glide and some others do not report that they close (docs/clients.md). Cannot be combined
+   * with `url` and the other options that locate Redis.
    */
   client?: RedisClient;
   /**
-   * Where Redis is, for apps that need no JavaScript client:
+   * The address of Redis. Use it if your app needs no JavaScript client:
    * - `redis[s]://[[user]:password@]host[:port][/database]`
    * - `redis+unix:///path/to/socket[?db=N&user=U&pass=P]`, or `unix:` for short
    * - `redis[s]+sentinel://[[user]:password@]host[:port],host[:port]/name[/database]`: the primary that
-   *   these sentinels watch under that name; user, password and TLS are the primary's (for those of the sentinels,
-   *   there is `sentinel`)
-   * - `redis[s]+cluster://[[user]:password@]host[:port],host[:port][/database]`: the cluster of these nodes
+   *   these sentinels monitor under that name; user, password and TLS apply to the primary (for the sentinels' own,
+   *   use `sentinel`)
+   * - `redis[s]+cluster://[[user]:password@]host[:port],host[:port][/database]`: a cluster, by some of its nodes
    * @default 'redis://127.0.0.1:6379'
    */
   url?: string | URL | undefined;
-  /** The primary that sentinels watch; it is followed when they make another. Instead of `url`. */
+  /** The primary of a Sentinel deployment. The store follows it through failovers. Use it instead of `url`. */
   sentinel?: SentinelOptions | undefined;
-  /** Some nodes of a cluster, from which the others are learnt. Instead of `url`. */
+  /** Some nodes of a cluster; the store discovers the others. Use it instead of `url`. */
   cluster?: Address[] | ClusterOptions | undefined;
-  /** The ACL user of the servers, beside `sentinel` or `cluster`. @default Redis's `default` user */
+  /** The ACL user of the servers; only with `sentinel` or `cluster`. @default Redis's `default` user */
   username?: string | undefined;
-  /** The password of the servers, beside `sentinel` or `cluster`. */
+  /** The password of the servers; only with `sentinel` or `cluster`. */
   password?: string | undefined;
-  /** The database, beside `sentinel` or `cluster` (Valkey 9 and later); from 0 to 4294967295. A `url` has its own. @default 0 */
+  /**
+   * The database, from 0 to 4294967295; only with `sentinel` or `cluster` (Valkey 9 and later). A `url` names its
+   * own. @default 0
+   */
   database?: number | undefined;
   /**
-   * Where sessions are read in a cluster. `'replica-preferred'`: from a replica, where one is connected and
-   * does not put reads off, as one does that loads its data. A replica is behind its primary by the replication's
-   * delay: a request that follows another closely may see the session as it was before. Refused with a TypeError
-   * where Redis is no cluster. @default 'primary'
+   * The nodes of a cluster that serve reads. `'replica-preferred'`: a replica, if one is connected and returns no
+   * transient error such as `LOADING`. Replication is asynchronous: a request that closely follows another may read
+   * the session as it was before. Throws a `TypeError` without a cluster. @default 'primary'
    */
   readFrom?: 'primary' | 'replica-preferred' | undefined;
   /**
-   * By what commands are run: `'native'`, a connection of the store's own with the client's settings; or
-   * `'client'`, the client itself, by its `sendCommand`, `call` or `customCommand`. A `TypeError` if that
-   * cannot be: settings that cannot be carried over, or no client.
-   * @default 'native' where the client's settings can be carried over, else 'client'
+   * The transport that runs the commands. `'native'`: the store's own connection, with the client's settings.
+   * `'client'`: the client itself, by its `sendCommand`, `call` or `customCommand`. Throws a `TypeError` if the
+   * transport is not possible: the settings cannot be copied, or there is no client.
+   * @default 'native' if the client's settings can be copied, else 'client'
    */
   transport?: 'native' | 'client' | undefined;
   /**
-   * TLS settings in the words of Node's `tls.connect`, for any server but a `client`'s; `true` for the defaults, as
-   * does `rediss://`. Where `ca` is left out, the system's roots are trusted, and what Node trusts: its own roots, and
-   * those of `NODE_EXTRA_CA_CERTS`.
+   * TLS options, named as in `tls.connect()`; `true` for the defaults, as with `rediss://`. Not allowed with `client`.
+   * Without `ca`, the store trusts the system's roots and those that Node trusts: its bundled ones and those of
+   * `NODE_EXTRA_CA_CERTS`.
    */
   tls?: boolean | TlsOptions | undefined;
   /**
-   * Called for each attempt to connect, in place of `username` and `password`: for passwords that change. What it
-   * throws or rejects with, or nothing within `connectTimeout`, fails the attempt (`ERR_CREDENTIALS`); another follows.
+   * Returns the credentials for each attempt to connect. Use it instead of `username` and `password` if your password
+   * changes. If it throws, rejects or does not settle within `connectTimeout`, the attempt fails
+   * (`ERR_CREDENTIALS`) and the store tries again.
    */
   credentials?: (() => Credentials | Promise<Credentials>) | undefined;
   /**
-   * How long one attempt to connect may take, in milliseconds. Beside an attempt that hangs for 750, another
-   * one is begun. @default the client's own, else 5000
+   * Timeout of one attempt to connect, in milliseconds. If an attempt hangs for 750 ms, the store starts a second
+   * one in parallel. @default the client's own, else 5000
    */
   connectTimeout?: number | undefined;
   /**
-   * How long an operation may take, in milliseconds: waiting for a connection and being sent again after
-   * a lost one included. Those on all sessions take as long as they need; this is for each of their steps.
+   * Timeout of an operation, in milliseconds. It includes the wait for a connection and retries after a lost
+   * one. For bulk operations (`all`, `ids`, `length`, `clear`, `scan`), the timeout applies to each page.
    * @default the client's own, else 5000
    */
   commandTimeout?: number | undefined;
   /**
-   * How many operations may wait while there is no connection; more fail at once with
-   * `ERR_REDIS_QUEUE_FULL`. In a cluster: those that a node which is away would have to serve. @default 20000
+   * Maximum number of operations that wait for a connection; further ones fail immediately with
+   * `ERR_REDIS_QUEUE_FULL`. In a cluster, the limit applies to operations that wait for an unreachable
+   * node. @default 20000
    */
   maxQueue?: number | undefined;
   /**
-   * What becomes of requests while Redis is away. `'error'`: they wait and fail by `commandTimeout`.
-   * `'sessionless'`: once the connection has been away for one second, express-session runs them without
-   * `req.session`, by its events `disconnect` and `connect`. @default 'error'
+   * Handling of requests while Redis is unreachable. `'error'`: they wait, and fail after `commandTimeout`.
+   * `'sessionless'`: after one second without a connection, express-session runs them without `req.session`; the
+   * store emits its events `disconnect` and `connect`. @default 'error'
    */
   onUnavailable?: 'error' | 'sessionless' | undefined;
   /**
-   * Whether sessions that were read are kept in this process, coherent with all others by Redis's client tracking
-   * (RESP3). A session that is kept is given in the same tick: the callback runs before `get` returns. Where the
-   * server cannot tell of changes, the store works without, and an 'error' event says `ERR_CACHE_OFF`. Refused with a
-   * TypeError where a cluster's replicas are read, or the client itself runs the commands. @default false
+   * Caches sessions in this process after they were read, coherent with all other processes through client tracking
+   * (RESP3). On a cache hit, the callback runs in the same tick, before `get` returns. If the server does not support
+   * client tracking, the store works without the cache and emits `error` with `ERR_CACHE_OFF`. Throws a `TypeError`
+   * if a cluster's replicas serve reads, or if the client itself runs the commands. @default false
    */
   cache?: boolean | CacheOptions | undefined;
-  /** What the keys of sessions start with; taken literally, whatever characters it has. @default 'sess:' */
+  /** Key prefix. Glob characters have no special meaning. @default 'sess:' */
   prefix?: string | undefined;
   /**
-   * The lifetime, in seconds, of sessions whose cookie has no expiry; may be fractional. Or a
-   * function that gives the lifetime of a session in seconds, which then rules alone. A lifetime of
-   * 0 or less destroys the session. `0` as the option means the default.
+   * Lifetime, in seconds, of sessions whose cookie has no expiry; may be fractional. Or a function that returns the
+   * lifetime of a session in seconds; then the cookie's expiry has no effect. A lifetime of 0 or less destroys the
+   * session. The option `0` selects the default.
    * @default 86400
    */
   ttl?: number | ((session: SessionData) => number) | undefined;
-  /** Leaves the lifetime as the last `set` made it: `touch` does nothing. @default false */
+  /** Turns `touch` off: the lifetime starts at the last `set`. @default false */
   disableTouch?: boolean | undefined;
   /** Stores sessions without a lifetime; `touch` does nothing. @default false */
   disableTTL?: boolean | undefined;
-  /** @default JSON */
+  /** Converts sessions to strings and back. @default JSON */
   serializer?: Serializer | undefined;
   /**
-   * The `COUNT` of the `SCAN` commands behind `ids`, `all`, `length`, `clear` and `scan`. Left out, it is
-   * 1000, though the field says 100 as connect-redis's does. @default 100
+   * `COUNT` of the `SCAN` commands behind `ids`, `all`, `length`, `clear` and `scan`. If it is not set, the store
+   * uses 1000, although the field reads 100 as in connect-redis. @default 100
    */
   scanCount?: number | undefined;
   /**
-   * What a save does if the stored session has changed since this request loaded it; see
-   * docs/sessions.md. `'overwrite'`: nothing, the last save wins. `'reject'`: it fails with
-   * `ERR_SESSION_CONFLICT` ({@link SessionConflictError}). `'merge'`: top-level keys that this request did
-   * not change keep their stored value; needs the default `serializer`. Or a function that gives the
-   * session to store. In any case the cookie is that of this request. @default 'overwrite'
+   * Handling of a save if the stored session has changed since this request loaded it; see docs/sessions.md.
+   * `'overwrite'`: the last save wins. `'reject'`: the save fails with `ERR_SESSION_CONFLICT`
+   * ({@link SessionConflictError}). `'merge'`: top-level keys that this request did not change keep their stored
+   * value; requires the default `serializer`. Or a function that returns the session to store. The cookie is
+   * always that of this request. @default 'overwrite'
    */
   onConflict?: 'overwrite' | 'reject' | 'merge' | ResolveConflict | undefined;
   /**
-   * Touches of a session that come closer together than this, in seconds, are answered at once and not
-   * sent. Never more than half of a session's lifetime, which may so end that much earlier. @default 0
+   * Minimum time, in seconds, between two touches of a session that are sent to Redis; those in between succeed
+   * immediately. At most half of a session's lifetime takes effect. A session may expire earlier by this
+   * time. @default 0
    */
   touchAfter?: number | undefined;
   /**
-   * Lets a save bring back a session that was destroyed since it was loaded, as connect-redis does. By
-   * default such a save does nothing but emit `discarded`. @default false
+   * Lets a save restore a session that was destroyed after it was loaded, as connect-redis does. By default, the
+   * store discards such a save and emits `discarded`. @default false
    */
   saveDestroyed?: boolean | undefined;
 }
 
 /**
- * Decides upon a conflict. `base` is what this request loaded (null if it did not), `theirs` what is stored,
- * `mine` what it saves. Its result is stored if nothing has changed again; else it is asked again.
+ * Resolves a conflict. `base` is the session that this request loaded (null if it loaded none), `theirs` the stored
+ * one, `mine` the one to save. The store saves the session that you return, or calls the function again if the stored
+ * session has changed in the meantime.
  */
 export type ResolveConflict = (
   base: SessionData | null,
@@ -188,59 +196,59 @@ export type ResolveConflict = (
 ) => SessionData | Promise<SessionData>;
 
 /**
- * An error of this package's own, as events have it. An operation also fails with what an app's function threw: hence
- * its `unknown`.
+ * An error that this package creates. Events always pass one. An operation can also fail with a value that your own
+ * function threw, so its error is `unknown`.
  */
 export interface RedisStoreError extends Error {
   code: ErrorCode;
-  /** The first word of the server's answer, with `ERR_REDIS_REPLY`. */
+  /** The first word of the server's reply; with `ERR_REDIS_REPLY`. */
   reply?: string;
-  /** Where a text is not JSON, with `ERR_SESSION_CORRUPT`. */
+  /** The index at which the stored text ceases to be valid JSON; with `ERR_SESSION_CORRUPT`. */
   position?: number;
 }
 
-/** What `onConflict: 'reject'` fails with, and `'merge'` where there is nothing to merge. */
+/** The error of a save with `onConflict: 'reject'`, and with `'merge'` if the versions cannot be merged. */
 export interface SessionConflictError extends RedisStoreError {
   code: 'ERR_SESSION_CONFLICT';
-  /** The session that is stored, if it can be read. Not enumerable, so that it gets into no log. */
+  /** The stored session, if it can be read. Not enumerable, so that loggers skip it. */
   stored?: SessionData;
 }
 
 export interface ScanOptions {
-  /** The `COUNT` of the `SCAN` commands; 0 means the default. @default the store's `scanCount` */
+  /** `COUNT` of the `SCAN` commands; 0 selects the default. @default the store's `scanCount` */
   count?: number | undefined;
-  /** A glob that ids must match, as Redis's `MATCH`. @default '*' */
+  /** A glob that ids must match, as in Redis's `MATCH`. @default '*' */
   match?: string | undefined;
   /** Ends the iteration with the signal's reason. */
   signal?: AbortSignal | undefined;
 }
 
-/** What `scan` gives for each session. */
+/** An entry that `scan` yields. */
 export type ScanEntry =
   | {
       id: string;
       session: SessionData;
-      /** Seconds that it has left; null without an end. */
+      /** Remaining lifetime in seconds; null if the session does not expire. */
       ttl: number | null;
       error?: undefined;
     }
-  /** A record that cannot be read as a session, or is no object; `error` has a `code` if it is not the app's. */
+  /** A record that cannot be parsed, or is not an object. `error` has a `code` unless your own function threw it. */
   | { id: string; session: null; ttl: number | null; error: unknown };
 
 /**
- * `'host:port'` or its parts, without a scheme, user and password. The port defaults to 6379, of sentinels to 26379.
+ * `'host:port'` or its parts, without scheme, user and password. The port defaults to 6379, for sentinels to 26379.
  */
 export type Address = string | { host: string; port?: number | undefined };
 
-/** From `'host:port'` as the servers announce themselves to where this process reaches them. */
+/** Maps each `'host:port'` that the servers announce to the address at which your process reaches it. */
 export type NatMap = Record<string, Address>;
 
 export interface SentinelOptions {
-  /** What the sentinels call the primary. */
+  /** The name under which the sentinels monitor the primary. */
   name: string;
-  /** Some sentinels; the others are learnt from them. */
+  /** Some sentinels; the store discovers the others. */
   addresses: Address[];
-  /** The sentinels' own ACL user, password and TLS settings: those of the servers do not count here. */
+  /** The sentinels' own ACL user, password and TLS settings; those of the servers do not apply to them. */
   username?: string | undefined;
   password?: string | undefined;
   tls?: boolean | TlsOptions | undefined;
@@ -252,13 +260,13 @@ export interface ClusterOptions {
   natMap?: NatMap | undefined;
 }
 
-/** The settings of Node's `tls.connect` that are taken over. PEM, as strings or Buffers. */
+/** The supported options of Node's `tls.connect()`. Certificates and keys are PEM, as strings or Buffers. */
 export interface TlsOptions {
   ca?: Pem | Pem[] | undefined;
   cert?: Pem | Pem[] | undefined;
-  /** The key of `cert`, not encrypted. */
+  /** The private key of `cert`, not encrypted. */
   key?: Pem | Pem[] | undefined;
-  /** The name that the server's certificate must have. @default the host */
+  /** The name that the server's certificate must contain. @default the host */
   servername?: string | undefined;
   /** @default true */
   rejectUnauthorized?: boolean | undefined;
@@ -266,117 +274,124 @@ export interface TlsOptions {
 
 type Pem = string | Uint8Array;
 
-/** Who to be for Redis. */
+/** Redis credentials. */
 export interface Credentials {
   /** An ACL user. @default Redis's `default` user */
   username?: string | undefined;
   password: string;
   /**
-   * When they cease to be valid (a Date, or milliseconds since 1970): shortly before, the function is
-   * called again and the connection authenticates anew; five seconds later, if they have ceased already.
-   * `Infinity` is for ever.
+   * The time at which the credentials expire (a Date, or milliseconds since 1970). Shortly before it, the store calls
+   * the function again and the connection authenticates again; if they have expired already, five seconds later.
+   * `Infinity`: they never expire.
    */
   expiresAt?: Date | number | undefined;
 }
 
-/** See `store.status`. */
+/** The state of the connection; see `store.status`. */
 export type Status = 'connecting' | 'ready' | 'reconnecting' | 'closed';
 
-/** The codes of the errors that this package makes; see docs/errors.md for what to do about each. */
+/** The codes of the errors that this package creates; see docs/errors.md for how to handle each. */
 export type ErrorCode =
   /** An option or argument has the wrong type (a `TypeError`). */
   | 'ERR_INVALID_ARG_TYPE'
-  /** An option or argument has a value that cannot be used (a `TypeError`). */
+  /** An option or argument has an invalid value (a `TypeError`). */
   | 'ERR_INVALID_ARG_VALUE'
   /** A number is out of its range (a `RangeError`). */
   | 'ERR_OUT_OF_RANGE'
   /**
-   * There was no connection to Redis by the operation's deadline, or what was sent was put off or hung up on again
-   * and again; or the app's client, where it runs the commands, failed.
+   * The store could not connect before the operation's deadline, or Redis kept rejecting the command (`LOADING`,
+   * `READONLY`) or dropping the connection; or your client, if it runs the commands, failed.
    */
   | 'ERR_REDIS_UNAVAILABLE'
-  /** Redis, or an earlier save of the session with `onConflict`, did not answer by the operation's deadline. */
+  /**
+   * Redis did not reply before the operation's deadline, or an earlier save of the session did not finish
+   * (`onConflict`).
+   */
   | 'ERR_REDIS_TIMEOUT'
-  /** There was no connection to Redis, and `maxQueue` operations waited for one already. */
+  /** There was no connection to Redis, and `maxQueue` operations were already waiting for one. */
   | 'ERR_REDIS_QUEUE_FULL'
-  /** The `credentials` function failed, or gave what cannot be used. */
+  /** The `credentials` function failed, or returned an invalid value. */
   | 'ERR_CREDENTIALS'
-  /** Redis answered with an error; `reply` is its first word, such as `WRONGTYPE`. */
+  /** Redis replied with an error; `reply` is its first word, such as `WRONGTYPE`. */
   | 'ERR_REDIS_REPLY'
-  /** A stored session is not valid JSON; `position` says where, as an index into the text. */
+  /** A stored session is not valid JSON; `position` is the index of the error in the text. */
   | 'ERR_SESSION_CORRUPT'
-  /** A function of the app failed without an error, or gave a promise that was not settled in time. */
+  /** A function of your app failed without an error, or returned a promise that did not settle in time. */
   | 'ERR_APP_FUNCTION'
-  /** The session was not saved, since it has changed since it was loaded; see `onConflict`. */
+  /** The session was not saved, because it has changed since it was loaded; see `onConflict`. */
   | 'ERR_SESSION_CONFLICT'
-  /** In an `error` event: the server does not tell what changes, so nothing is cached. */
+  /** In an `error` event: the server does not support client tracking, so the cache is off. */
   | 'ERR_CACHE_OFF'
-  /** The store was closed, or its client is closed or has given up reconnecting; see the message. */
+  /** The store is closed, or its client is closed or has given up reconnecting; see the message. */
   | 'ERR_STORE_CLOSED'
-  /** When the package is loaded: its binary is not there, or cannot be loaded. */
+  /** On loading the package: its binary is missing, or cannot be loaded. */
   | 'ERR_DLOPEN_FAILED'
-  /** A defect of this package. */
+  /** A bug in this package. */
   | 'ERR_INTERNAL';
 
-/** What `all` gives: the sessions, each with its `id`. */
+/** The result of `all`: the sessions, each with its `id`. */
 export interface Sessions extends Array<SessionData & { id: string }> {
   /**
-   * How many records under the prefix were left out since they cannot be read as sessions
+   * The number of records under the prefix that were skipped because they cannot be read as sessions
    * (not enumerable).
    */
   readonly corrupt: number;
 }
 
-/** A callback of an operation: gets an error, or `null` and the result. */
+/** The callback of an operation. Receives an error, or `null` and the result. */
 export type Callback<Result> = (error?: unknown, result?: Result | null) => void;
 
 /** `Result` for calls without a callback. As a type parameter of the methods, callers would decide it. */
 // biome-ignore lint/suspicious/noExplicitAny: for overrides; see the class
 type Unless<None, Result> = None extends undefined ? Result : any;
 
-/** Returns the class, as `require('connect-redis')(session)` does up to version 6. */
+/** Returns the class, like `require('connect-redis')(session)` up to version 6. */
 export function RedisStore(session: (...args: never[]) => unknown): typeof RedisStore;
 /**
- * A session store for express-session that keeps sessions in Redis, byte for byte as connect-redis
- * does. Every method takes a callback and returns a promise.
+ * A session store for express-session. It stores sessions in Redis in the same format as connect-redis, byte for
+ * byte. Every method accepts a callback and returns a promise.
  */
 // biome-ignore lint/suspicious/noRedeclare: ambient functions and classes merge
 export class RedisStore extends Store {
   /**
-   * Opens the connection in the background; operations wait for it.
-   * @throws {TypeError | RangeError} with a `code` if an option cannot be used.
+   * Creates a store and connects in the background; operations wait for the connection.
+   * @throws {TypeError | RangeError} with a `code`, if an option is invalid.
    */
   constructor(options?: RedisStoreOptions);
 
   /**
-   * What the connection is doing: `'connecting'` for the first time, serving, or coming back after a loss. `'closed'`
-   * after `close()`, and while the app's client is closed.
+   * The state of the connection: `'connecting'` for the first time, `'ready'`, `'reconnecting'` after it was lost, or
+   * `'closed'` after `close()` and while your client is closed.
    */
   readonly status: Status;
 
-  /** Which transport runs the commands. See the `transport` option; may become `'client'` at the first TLS handshake. */
+  /** The transport that runs the commands; see the option. May change to `'client'` at the first TLS handshake. */
   readonly transport: 'native' | 'client';
 
-  /** The connection serves, for the first time or again. */
+  /** The connection is ready, for the first time or again. */
   on(event: 'ready', listener: () => void): this;
-  /** The connection was lost (why), and is being made again. */
+  /** The connection was lost, for the given reason; the store reconnects. */
   on(event: 'reconnecting', listener: (reason: RedisStoreError) => void): this;
   /**
-   * An attempt to connect failed; another follows. Or, on a connection that serves: nothing can be cached
-   * (`ERR_CACHE_OFF`), or new credentials were refused. Never thrown when nobody listens.
+   * An attempt to connect failed; the store tries again. On a ready connection: the cache is off (`ERR_CACHE_OFF`), or
+   * the server rejected new credentials. Without a listener, the event is ignored rather than thrown.
    */
   on(event: 'error', listener: (error: RedisStoreError) => void): this;
-  /** With `onUnavailable: 'sessionless'`: Redis has been away for a while; and: it is back. */
+  /**
+   * With `onUnavailable: 'sessionless'`: Redis has been unreachable for one second (`disconnect`), or is back
+   * (`connect`).
+   */
   on(event: 'disconnect' | 'connect', listener: () => void): this;
-  /** A save did nothing, since the session had been destroyed since it was loaded, or saved before. */
+  /** A save was discarded: the session was destroyed after it was loaded or last saved. */
   on(event: 'discarded', listener: (event: { operation: 'set'; id: string }) => void): this;
   on(event: string | symbol, listener: (...args: never[]) => void): this;
 
-  /** The client given as an option. */
+  /** The client passed as an option. */
   readonly client: RedisClient | undefined;
   /**
-   * This and the next five are read for each operation, as in connect-redis: they may be class fields or accessors of a
-   * subclass, or accessors defined on the store, such as a prefix for the tenant of the request.
+   * The key prefix. The store reads this and the next five fields for each operation, as connect-redis does. You can
+   * define them as class fields or accessors of a subclass, or as accessors on the store, for example to use one
+   * prefix per tenant.
    */
   prefix: string;
   ttl: number | ((session: SessionData) => number);
@@ -389,89 +404,89 @@ export class RedisStore extends Store {
   readonly saveDestroyed: boolean;
 
   /**
-   * The lifetime of a session in seconds, by `ttl` and the cookie's expiry. An override of a subclass decides instead
-   * of them. `_getTTL`, its name in connect-redis up to version 8, works as well.
+   * Returns the lifetime of a session in seconds, based on `ttl` and the cookie's expiry. Your subclass can override
+   * it. `_getTTL`, its name in connect-redis up to version 8, works as well.
    */
   protected getTTL(session: SessionData): number;
 
-  // With a callback, the promise fulfils with what that returns, as connect-redis's does. The type parameter of the first
-  // overloads is never passed: TypeScript takes it for `any` when it compares an override, and the result with it, so a
-  // subclass written for connect-redis, where everything is `any`, compiles.
+  // With a callback, the promise fulfils with the callback's return value, as in connect-redis. The type parameter of the
+  // first overloads is never passed: TypeScript takes it for `any` when it compares an override, and the result with it, so
+  // a subclass written for connect-redis, where everything is `any`, compiles.
 
   /**
-   * Reads a session; `null` if there is none. Its `cookie.expires` is the expiry in force, which a `touch`
-   * moves.
+   * Reads a session; the result is `null` if there is none. `cookie.expires` is the current expiry, including later
+   * touches.
    */
   get<None extends undefined = undefined>(
     sid: string,
     callback?: None,
   ): Promise<Unless<None, SessionData | null>>;
-  // biome-ignore lint/suspicious/noExplicitAny: what a callback returns is the app's
+  // biome-ignore lint/suspicious/noExplicitAny: the callback may return anything
   get(sid: string, callback?: Callback<SessionData>): Promise<any>;
 
   /**
-   * Stores a session and its lifetime; destroys it if that is 0 or less. Discards the save of a session that was
-   * loaded from this id, or saved under it, and was destroyed or expired since: the result is `'discarded'` then, and
-   * the event of that name follows. With `saveDestroyed`, it is stored.
+   * Saves a session with its lifetime; destroys it if the lifetime is 0 or less. If the session was loaded or saved
+   * under this id and has been destroyed or has expired since, the save is discarded: the result is `'discarded'`, and
+   * the event of that name follows. With `saveDestroyed`, it is saved.
    */
   set<None extends undefined = undefined>(
     sid: string,
     session: SessionData,
     callback?: None,
   ): Promise<Unless<None, null | 'discarded'>>;
-  // biome-ignore lint/suspicious/noExplicitAny: what a callback returns is the app's
+  // biome-ignore lint/suspicious/noExplicitAny: the callback may return anything
   set(sid: string, session: SessionData, callback?: Callback<null | 'discarded'>): Promise<any>;
 
-  /** Gives a stored session its lifetime anew, without changing the session. */
+  /** Renews the lifetime of a stored session without rewriting it. */
   touch<None extends undefined = undefined>(
     sid: string,
     session: SessionData,
     callback?: None,
   ): Promise<Unless<None, null>>;
-  // biome-ignore lint/suspicious/noExplicitAny: what a callback returns is the app's
+  // biome-ignore lint/suspicious/noExplicitAny: the callback may return anything
   touch(sid: string, session: SessionData, callback?: Callback<null>): Promise<any>;
 
-  /** Deletes a session; it is no error if there is none. */
+  /** Deletes a session. Succeeds also if there is none. */
   destroy<None extends undefined = undefined>(sid: string, callback?: None): Promise<Unless<None, null>>;
-  // biome-ignore lint/suspicious/noExplicitAny: what a callback returns is the app's
+  // biome-ignore lint/suspicious/noExplicitAny: the callback may return anything
   destroy(sid: string, callback?: Callback<null>): Promise<any>;
 
   /**
-   * Reads every session under the prefix. Records that cannot be read as sessions are left out and
-   * counted in the result's `corrupt`.
+   * Reads every session under the prefix. Skips records that cannot be read as sessions and counts them in the
+   * result's `corrupt`.
    */
   all<None extends undefined = undefined>(callback?: None): Promise<Unless<None, Sessions>>;
-  // biome-ignore lint/suspicious/noExplicitAny: what a callback returns is the app's
+  // biome-ignore lint/suspicious/noExplicitAny: the callback may return anything
   all(callback?: Callback<Sessions>): Promise<any>;
 
-  /** The ids of all sessions under the prefix. */
+  /** Returns the ids of all sessions under the prefix. */
   ids<None extends undefined = undefined>(callback?: None): Promise<Unless<None, string[]>>;
-  // biome-ignore lint/suspicious/noExplicitAny: what a callback returns is the app's
+  // biome-ignore lint/suspicious/noExplicitAny: the callback may return anything
   ids(callback?: Callback<string[]>): Promise<any>;
 
-  /** How many sessions there are under the prefix. */
+  /** Counts the sessions under the prefix. */
   length<None extends undefined = undefined>(callback?: None): Promise<Unless<None, number>>;
-  // biome-ignore lint/suspicious/noExplicitAny: what a callback returns is the app's
+  // biome-ignore lint/suspicious/noExplicitAny: the callback may return anything
   length(callback?: Callback<number>): Promise<any>;
 
   /** Deletes every session under the prefix, and nothing else. */
   clear<None extends undefined = undefined>(callback?: None): Promise<Unless<None, null>>;
-  // biome-ignore lint/suspicious/noExplicitAny: what a callback returns is the app's
+  // biome-ignore lint/suspicious/noExplicitAny: the callback may return anything
   clear(callback?: Callback<null>): Promise<any>;
 
   /**
-   * Gives every session under the prefix, or those whose ids match, one by one: a page is read when the one
-   * before is used up, so memory does not grow with their number. Each that is there all the while comes
-   * once; leaving the loop ends it.
+   * Iterates over all sessions under the prefix, or those whose ids match, using constant memory: each page is read
+   * when the previous one is used up. Yields every session that exists throughout the iteration exactly once. Leaving
+   * the loop ends the iteration.
    */
   scan(options?: ScanOptions): AsyncGenerator<ScanEntry, void, undefined>;
 
-  /** What the cache has done; `null` without the option `cache`. */
+  /** Returns the cache statistics; `null` without the option `cache`. */
   cacheStats(): CacheStats | null;
 
   /**
-   * Lets the operations under way finish, then closes the connection, if no other store shares it; the
-   * client given as an option is not touched. Later operations fail with `ERR_STORE_CLOSED`. May be called again.
+   * Waits for pending operations, then disconnects, unless another store shares the connection. Does not close the
+   * client that you passed. Later operations fail with `ERR_STORE_CLOSED`. You can call it more than once.
    */
   close(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;

@@ -1,5 +1,5 @@
-// Not from ./index.js: which of its exports is the default one of a module that says `__esModule`, Bun and Node see in
-// different ways.
+// Imports lib/store.js rather than ./index.js: Bun and Node disagree about the default export of a CommonJS module that
+// sets `__esModule`.
 import { RedisStore } from './lib/store.js';
 
 export { RedisStore };

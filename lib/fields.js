@@ -3,63 +3,63 @@
 const { describe, optionName, wrongType, wrongValue } = require('./common/errors.js');
 const { Settings, checkedFields } = require('./settings.js');
 
-/** Fields that an app may set at any time. */
+/** Fields that the app may set at any time. */
 const SETTABLE = ['prefix', 'ttl', 'scanCount', 'serializer', 'disableTTL', 'disableTouch'];
-/** Fields that are fixed when the store is made. */
+/** Fields that the constructor fixes. */
 const FIXED = ['client', 'onConflict', 'touchAfter', 'saveDestroyed'];
 
 /**
- * True if the fields of `face` are those that were read last. They are read for each operation, as connect-redis does:
- * an app may have redefined one as an accessor, in a subclass or by a Proxy.
+ * Returns true if the fields of `receiver` equal the last snapshot. They are read for each operation, as connect-redis
+ * does: an app may have redefined one as an accessor, in a subclass or by a Proxy.
  */
-function hasFields(face, read) {
+function hasFields(receiver, snapshot) {
   try {
     return (
-      read.face === face &&
-      face.prefix === read.prefix &&
-      face.ttl === read.ttl &&
-      face.serializer === read.serializer &&
-      face.disableTTL === read.disableTTL &&
-      face.disableTouch === read.disableTouch &&
-      face.scanCount === read.scanCount &&
-      face.getTTL === read.getTTL &&
-      face._getTTL === read._getTTL
+      snapshot.receiver === receiver &&
+      receiver.prefix === snapshot.prefix &&
+      receiver.ttl === snapshot.ttl &&
+      receiver.serializer === snapshot.serializer &&
+      receiver.disableTTL === snapshot.disableTTL &&
+      receiver.disableTouch === snapshot.disableTouch &&
+      receiver.scanCount === snapshot.scanCount &&
+      receiver.getTTL === snapshot.getTTL &&
+      receiver._getTTL === snapshot._getTTL
     );
   } catch {
-    // The operation reads it again, and fails with this error.
+    // The operation reads the field again, and fails with this error.
     return false;
   }
 }
 
-function readFields(face) {
-  const { prefix, ttl, serializer, disableTTL, disableTouch, scanCount, getTTL, _getTTL } = face;
-  return { face, prefix, ttl, serializer, disableTTL, disableTouch, scanCount, getTTL, _getTTL };
+function readFields(receiver) {
+  const { prefix, ttl, serializer, disableTTL, disableTouch, scanCount, getTTL, _getTTL } = receiver;
+  return { receiver, prefix, ttl, serializer, disableTTL, disableTouch, scanCount, getTTL, _getTTL };
 }
 
 /**
- * Puts the fields of `face` in force.
+ * Applies the fields of `receiver` to the parts of its store.
  *
- * @throws what an accessor of the app throws; a TypeError or RangeError if a value cannot be used
+ * @throws the exception of an app's accessor; a TypeError or RangeError if a value is invalid
  */
-function applyFields(face, parts) {
+function applyFields(receiver, parts) {
   takeClassFields(parts.store, parts.accessors);
-  const read = readFields(face);
-  // An accessor has no value where its context is missing: the default prefix would be that of others.
-  if (read.prefix == null) throw wrongType(optionName('prefix'), 'a string', read.prefix);
-  const settings = new Settings(face, checkedFields(read, parts.fixed), parts.fixed);
+  const snapshot = readFields(receiver);
+  // An accessor without its context (a tenant, for example) returns nothing: the default prefix would be another's.
+  if (snapshot.prefix == null) throw wrongType(optionName('prefix'), 'a string', snapshot.prefix);
+  const settings = new Settings(receiver, checkedFields(snapshot, parts.fixed), parts.fixed);
   if (settings.scanCount !== parts.settings.scanCount) parts.native.setScanCount(settings.scanCount);
   parts.settings = settings;
   parts.sessions.use(settings);
   parts.bulk.use(settings);
-  parts.read = read;
+  parts.snapshot = snapshot;
 }
 
 /**
- * Takes over the class fields of a subclass, as in `class ShopStore extends RedisStore { prefix = 'shop:' }`. The
- * language defines them on the instance after our constructor: they replace our accessors and call no setter.
+ * Applies the class fields of a subclass, as in `class ShopStore extends RedisStore { prefix = 'shop:' }`. JavaScript
+ * defines them on the instance after our constructor: they replace our accessors and call no setter.
  *
- * @param accessors the descriptors of ours
- * @throws {TypeError | RangeError} if one of them cannot be used; it then stays where it is
+ * @param accessors the descriptors of our accessors
+ * @throws {TypeError | RangeError} if a value is invalid; that field then stays in place
  */
 function takeClassFields(store, accessors) {
   for (const field of FIXED) {
@@ -70,17 +70,17 @@ function takeClassFields(store, accessors) {
   for (const field of SETTABLE) {
     const own = Object.getOwnPropertyDescriptor(store, field);
     if (own === undefined || own.get !== undefined || own.set !== undefined || !own.configurable) continue;
-    // One that is declared without a value leaves the option as it is.
+    // A field that is declared without a value does not change the option.
     if (own.value != null) accessors[field].set.call(store, own.value);
     Object.defineProperty(store, field, accessors[field]);
   }
 }
 
 /**
- * Defines the fields on the store, so that its own keys are those of connect-redis's. A field that a subclass has an
- * accessor for stays the subclass's.
+ * Defines the fields on the store, so that it has the same own keys as connect-redis's. An accessor that a subclass
+ * defines takes precedence.
  *
- * @param accessors their descriptors
+ * @param accessors the descriptors of the fields
  * @param base the prototype of `RedisStore`
  */
 function defineFields(store, accessors, base) {
@@ -92,7 +92,7 @@ function defineFields(store, accessors, base) {
   }
 }
 
-/** The own fields of a store as logs may show them: clients hold passwords. */
+/** Returns the own fields of a store for logs: without the client, which holds passwords. */
 function shownFields(store) {
   const shown = {};
   for (const field of Object.keys(store).filter((key) => !key.startsWith('_'))) {

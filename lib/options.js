@@ -10,7 +10,7 @@ const { LONGEST_SECONDS } = require('./session/lifetime.js');
 const DEFAULTS = { prefix: 'sess:', ttl: 86400, scanCount: 100 };
 const CONFLICT_RULES = '"overwrite", "reject", "merge" or a function of three sessions that returns one';
 
-/** What `cache: true` means. */
+/** The settings that `cache: true` selects. */
 const CACHE = { maxBytes: 64 * 1024 * 1024, maxEntries: 1_000_000, maxStaleness: 2000 };
 
 const check = {
@@ -22,7 +22,7 @@ const check = {
 
   ttl(given) {
     const value = fromEnvironment(given);
-    // 0 is no lifetime but connect-redis's way of asking for the default.
+    // As in connect-redis, 0 selects the default.
     if (value == null || value === 0) return DEFAULTS.ttl;
     if (typeof value === 'function') return value;
     if (typeof value !== 'number')
@@ -126,7 +126,7 @@ const check = {
 
   saveDestroyed: (value) => flag('saveDestroyed', value),
 
-  /** The options of `scan`. */
+  /** Checks the options of `scan`. */
   scan(options) {
     if (options === null || typeof options !== 'object')
       throw wrongType('The argument of scan', 'an object of options', options);
@@ -157,7 +157,7 @@ function milliseconds(option, value) {
   return whole(option, value, { unit: 'milliseconds', most: LONGEST_DELAY_MS });
 }
 
-/** Undefined where the default is meant: 0 is connect-redis's way of asking for it. */
+/** Returns undefined for the default, which 0 selects as in connect-redis. */
 function scanCount(option, value) {
   return fromEnvironment(value) === 0 ? undefined : whole(option, value, { most: LARGEST_U32 });
 }

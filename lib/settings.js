@@ -1,9 +1,9 @@
 'use strict';
 
-const { usesApp } = require('./common/app-functions.js');
+const { usesAppFunctions } = require('./common/app-functions.js');
 const { check } = require('./options.js');
 
-/** The options that are fixed when a store is made, checked. */
+/** Checks the options that the constructor fixes, and returns them. */
 function fixedOptions(options) {
   return {
     onConflict: check.onConflict(options.onConflict),
@@ -12,7 +12,7 @@ function fixedOptions(options) {
   };
 }
 
-/** The values of the fields that an app may change at any time, checked. */
+/** Checks the values of the fields that an app may change at any time, and returns them. */
 function checkedFields(values, { onConflict }) {
   const serializer = check.serializer(values.serializer);
   check.canMerge(onConflict, serializer);
@@ -26,36 +26,36 @@ function checkedFields(values, { onConflict }) {
   };
 }
 
-/** connect-redis's method for the lifetime of a session in seconds, which subclasses call and override. */
+/** Returns the lifetime of a session in seconds: connect-redis's method, which subclasses call and override. */
 function getTTL(session) {
   if (typeof this.ttl === 'function') return this.ttl(session);
   const expires = session?.cookie?.expires;
   return expires ? Math.ceil((Number(new Date(expires)) - Date.now()) / 1000) : this.ttl;
 }
 
-/** The number of seconds or the function that decides lifetimes: an override of `getTTL` (`_getTTL` up to 8), or `ttl`. */
-function lifetimeRule(face, ttl) {
-  if (face.getTTL !== getTTL) return (session) => face.getTTL(session);
-  if (face._getTTL !== getTTL) return (session) => face._getTTL(session);
-  return typeof ttl === 'function' ? (session) => ttl.call(face, session) : ttl;
+/** Returns what decides lifetimes: an override of `getTTL` (`_getTTL` up to version 8), or `ttl`. */
+function lifetimeRule(receiver, ttl) {
+  if (receiver.getTTL !== getTTL) return (session) => receiver.getTTL(session);
+  if (receiver._getTTL !== getTTL) return (session) => receiver._getTTL(session);
+  return typeof ttl === 'function' ? (session) => ttl.call(receiver, session) : ttl;
 }
 
 /**
- * The settings that an operation is issued with. They do not change: its reply is read with the same, whatever the
- * fields of the store say by then. For a request, they stand for its store.
+ * The settings that an operation is issued with. Immutable: its reply is read with the same settings, even if the
+ * fields of the store have changed since. A request uses them as its store.
  */
 class Settings {
-  #face;
+  #receiver;
 
   /**
-   * @param face the object that the method was called on: the store, a copy, or a Proxy of it
+   * @param receiver the object that the method was called on: the store, a copy, or a Proxy of it
    * @param fields as `checkedFields` returns them
    * @param fixed as `fixedOptions` returns them
    */
-  constructor(face, fields, fixed) {
-    this.#face = face;
+  constructor(receiver, fields, fixed) {
+    this.#receiver = receiver;
     this.prefix = fields.prefix;
-    this.ttl = lifetimeRule(face, fields.ttl);
+    this.ttl = lifetimeRule(receiver, fields.ttl);
     this.scanCount = fields.scanCount;
     this.serializer = fields.serializer;
     this.disableTTL = fields.disableTTL;
@@ -63,24 +63,24 @@ class Settings {
     this.onConflict = fixed.onConflict;
     this.touchAfter = fixed.touchAfter;
     this.saveDestroyed = fixed.saveDestroyed;
-    /** Conflicts are looked for. */
+    /** Saves detect conflicts. */
     this.isConditional = fixed.onConflict !== 'overwrite';
-    /** The addon cannot decide by itself whether a stored expiry is in force. */
-    this.decidesExpiry = usesApp(this);
-    /** The addon reports in any case when a session ends. */
+    /** Only JavaScript can decide whether a stored expiry is in force. */
+    this.decidesExpiry = usesAppFunctions(this);
+    /** The addon always reports when a session expires. */
     this.isTimed = this.decidesExpiry || fixed.touchAfter > 0;
   }
 
   get generate() {
-    return this.#face.generate;
+    return this.#receiver.generate;
   }
 
   destroy(...args) {
-    return this.#face.destroy(...args);
+    return this.#receiver.destroy(...args);
   }
 
   emit(...args) {
-    return this.#face.emit(...args);
+    return this.#receiver.emit(...args);
   }
 }
 

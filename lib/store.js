@@ -4,36 +4,36 @@ const { inspect } = require('node:util');
 const { Store } = require('express-session');
 const { Operation, Outbox } = require('./boundary/outbox.js');
 const { Request } = require('./boundary/request.js');
-const { forgettable, LazyPromise, promised } = require('./callbacks.js');
+const { toIgnorablePromise, LazyPromise, toPromise } = require('./callbacks.js');
 const { wrongType, wrongValue } = require('./common/errors.js');
 const { address } = require('./connection/address.js');
 const { Connection } = require('./connection/connection.js');
 const { applyFields, defineFields, hasFields, shownFields } = require('./fields.js');
-const { Gate } = require('./gate.js');
+const { StoreState } = require('./store-state.js');
 const { check } = require('./options.js');
 const { CacheReads } = require('./session/cache-reads.js');
 const { BulkOperations } = require('./session/bulk.js');
 const { Sessions } = require('./session/sessions.js');
 const { Settings, checkedFields, fixedOptions, getTTL } = require('./settings.js');
 
-/** `SCAN`'s `COUNT` where the app has not set it: a millisecond's work for Redis. */
+/** The default `COUNT` of `SCAN`: about a millisecond of Redis's time. */
 const SCAN_COUNT = 1000;
 
-/** In ms, where neither the app nor its client has said it; the addon has the same. */
+/** The default timeout in ms, unless the app or its client sets one; the addon has the same. */
 const COMMAND_TIMEOUT = 5000;
 
-/** As above, for operations that wait for a connection. */
+/** The default limit of operations that wait for a connection; the addon has the same. */
 const MAX_QUEUE = 20_000;
 
-/** Found by a symbol, as private fields are out of reach where an app has wrapped or copied its store. */
+/** A symbol rather than a private field, which an app's wrapper or copy of a store would not have. */
 const PARTS = Symbol('parts');
 
 /**
- * The components of a store. Its copies share them: functions that make deep clones keep a value by reference whose
- * `Symbol.toStringTag` they do not know.
+ * The components of a store, which its copies share: deep-clone functions copy a value by reference if they do not know
+ * its `Symbol.toStringTag`.
  */
 class Parts {
-  /** A promise once `close` was called. */
+  /** The promise that `close` returns, once it was called. */
   closed;
 
   constructor(store, options) {
@@ -41,26 +41,26 @@ class Parts {
     this.client = options.client ?? undefined;
     this.accessors = ACCESSORS;
     this.fixed = fixedOptions(options);
-    /** The values that the fields of `store` have, if the app has not redefined them. */
+    /** The values of the store's fields, unless the app has redefined them. */
     this.fields = checkedFields(options, this.fixed);
     const onUnavailable = check.onUnavailable(options.onUnavailable);
-    const where = address(options);
+    const target = address(options);
     const { prefix, scanCount } = this.fields;
     const keys = { prefix, scanCount: options.scanCount ? scanCount : SCAN_COUNT };
     const isOptional = onUnavailable === 'sessionless';
-    this.connection = new Connection(store, options.client, where, keys, isOptional, LIFECYCLE);
+    this.connection = new Connection(store, options.client, target, keys, isOptional, LIFECYCLE);
     const { native, completions } = this.connection;
     this.native = native;
-    this.timeout = where.commandTimeout ?? COMMAND_TIMEOUT;
-    this.outbox = new Outbox(native, completions, where.keyPrefix ?? '', prefix);
+    this.timeout = target.commandTimeout ?? COMMAND_TIMEOUT;
+    this.outbox = new Outbox(native, completions, target.keyPrefix ?? '', prefix);
     this.cacheReads = native.hasCache ? new CacheReads(native, prefix) : undefined;
     this.settings = new Settings(store, this.fields, this.fixed);
-    /** The fields as they were read last, and of which object; nothing until the first operation. */
-    this.read = {};
-    this.face = store;
-    this.gate = new Gate(() => applyFields(this.face, this));
-    this.isGetOverridden = () => this.face.get !== RedisStore.prototype.get;
-    const maxQueue = where.maxQueue ?? MAX_QUEUE;
+    /** The last read of the fields, and the object they belong to; empty before the first operation. */
+    this.snapshot = {};
+    this.receiver = store;
+    this.state = new StoreState(() => applyFields(this.receiver, this));
+    this.isGetOverridden = () => this.receiver.get !== RedisStore.prototype.get;
+    const maxQueue = target.maxQueue ?? MAX_QUEUE;
     this.isQueueFull = (count) => count >= maxQueue && this.connection.status !== 'ready';
     this.sessions = new Sessions(this);
     this.bulk = new BulkOperations(this);
@@ -71,7 +71,7 @@ class Parts {
   }
 }
 
-/** The session id: a number counts as the string it is written as, as in connect-redis. Others are refused later. */
+/** Returns a session id as a string if it is a number, as connect-redis does. Other types are rejected later. */
 function idOf(sid) {
   return typeof sid === 'number' && Number.isFinite(sid)
     ? String(sid)
@@ -80,32 +80,39 @@ function idOf(sid) {
       : sid;
 }
 
-/** @param face a store, a copy of one, or a Proxy */
-function partsOf(face) {
-  const parts = face[PARTS];
+/** @param receiver a store, a copy of one, or a Proxy */
+function partsOf(receiver) {
+  const parts = receiver[PARTS];
   if (parts === undefined)
-    throw wrongType('The store', 'one that was made by "new RedisStore(options)", or a copy of one', face);
+    throw wrongType(
+      'The store',
+      'one that was made by "new RedisStore(options)", or a copy of one',
+      receiver,
+    );
   return parts;
 }
 
-/** The parts for an operation that was called on `face`, whose fields are put in force. */
-function currentParts(face) {
-  const parts = partsOf(face);
-  if (!parts.gate.isOpen || !hasFields(face, parts.read)) {
-    parts.face = face;
-    parts.gate.reset();
+/**
+ * Returns the parts for an operation that was called on `receiver`, and has its fields applied if they have changed.
+ */
+function currentParts(receiver) {
+  const parts = partsOf(receiver);
+  if (!parts.state.isOpen || !hasFields(receiver, parts.snapshot)) {
+    parts.receiver = receiver;
+    parts.state.reset();
   }
   return parts;
 }
 
-/** Sets a field. On an heir of a store, as `Object.create(store)` makes it, it becomes the heir's own. */
-function setField(face, field, value) {
-  const { store, fields } = partsOf(face);
-  if (face === store || Object.hasOwn(face, PARTS)) fields[field] = value;
-  else Object.defineProperty(face, field, { value, writable: true, enumerable: true, configurable: true });
+/** Sets a field. On an object derived by `Object.create(store)`, the field becomes an own property of that object. */
+function setField(receiver, field, value) {
+  const { store, fields } = partsOf(receiver);
+  if (receiver === store || Object.hasOwn(receiver, PARTS)) fields[field] = value;
+  else
+    Object.defineProperty(receiver, field, { value, writable: true, enumerable: true, configurable: true });
 }
 
-/** The fields of connect-redis. Defined on each store, not on the prototype: copies of it have the values. */
+/** The fields of connect-redis. Defined on each store, not on the prototype, so that copies have the values. */
 const ACCESSORS = Object.getOwnPropertyDescriptors({
   get client() {
     return partsOf(this).client;
@@ -136,7 +143,7 @@ const ACCESSORS = Object.getOwnPropertyDescriptors({
   set scanCount(value) {
     const count = check.scanCount(value);
     setField(this, 'scanCount', count);
-    // Left out, it is another one than the field says.
+    // The value in force differs from the field until the app sets one.
     partsOf(this).native.setScanCount(count);
   },
   get serializer() {
@@ -161,47 +168,47 @@ const ACCESSORS = Object.getOwnPropertyDescriptors({
   },
 });
 
-/** Follows the app's client. Holds no store. */
+/** Receives the state changes of the app's client. Holds no reference to a store. */
 const LIFECYCLE = {
   closed: (store) => suspend(store[PARTS]),
   open: (store) => resume(store[PARTS]),
-  replaced: (store) => store[PARTS].outbox.renew(),
+  replaced: (store) => store[PARTS].outbox.useConnection(),
 };
 
-/** Refuses operations while the app's client is closed. The connection ends once those in flight are answered. */
+/** Rejects operations while the app's client is closed. The connection closes after those in flight complete. */
 function suspend(parts) {
-  const { connection, gate, sessions } = parts;
-  if (gate.isShut) return;
-  gate.suspend(connection.clientName, () => {
+  const { connection, state, sessions } = parts;
+  if (state.isClosed) return;
+  state.suspend(connection.clientName, () => {
     if (connection.isClientOpen) resume(parts);
   });
   connection.suspend();
   const endConnection = () => {
-    // Its failure would be that of a store that is closed meanwhile.
-    if (gate.isSuspended) closeNative(parts).catch(() => {});
+    // It fails only if the store was closed in the meantime.
+    if (state.isSuspended) closeNative(parts).catch(() => {});
   };
-  // What waits for its turn is under way, too.
+  // Operations in the keyed queue are pending, too.
   const idle = sessions.whenIdle();
   if (idle) idle.then(endConnection);
   else endConnection();
 }
 
-/** Serves again with the app's client. */
-function resume({ closed, gate, connection, outbox, cacheReads, settings }) {
-  if (closed !== undefined || !gate.isSuspended) return;
-  gate.resume();
+/** Resumes operations after the app's client has connected again. */
+function resume({ closed, state, connection, outbox, cacheReads, settings }) {
+  if (closed !== undefined || !state.isSuspended) return;
+  state.resume();
   connection.resume();
-  outbox.renew();
-  cacheReads?.renew(settings.prefix);
+  outbox.useConnection();
+  cacheReads?.useConnection(settings.prefix);
 }
 
-/** The public face: its options and fields, callbacks and promises. */
+/** The public API: options and fields, callbacks and promises. */
 class RedisStore extends Store {
   constructor(options = {}) {
     super();
     if (options === null || typeof options !== 'object')
       throw wrongType('The argument of RedisStore', 'an object of options', options);
-    // Enumerable, for copies to share them.
+    // Enumerable, so that copies share them.
     this[PARTS] = new Parts(this, options);
     defineFields(this, ACCESSORS, RedisStore.prototype);
   }
@@ -226,7 +233,7 @@ class RedisStore extends Store {
     return partsOf(this).fixed.saveDestroyed;
   }
 
-  /** By which express-session makes the live session of a request of what `get` gave. */
+  /** Creates the session of a request from the data that `get` returned; express-session calls it. */
   createSession(request, loaded) {
     return currentParts(this).sessions.begin(request, loaded, () => super.createSession(request, loaded));
   }
@@ -241,69 +248,70 @@ class RedisStore extends Store {
 
   get(sid, callback) {
     const { sessions, cacheReads } = currentParts(this);
-    if (callback == null)
-      return promised((settle) => sessions.get(idOf(sid), cacheReads?.paced(settle) ?? settle));
+    if (callback == null) return toPromise((done) => sessions.get(idOf(sid), cacheReads?.pace(done) ?? done));
     const promise = new LazyPromise();
-    sessions.get(idOf(sid), promise.settledBy(callback));
+    sessions.get(idOf(sid), promise.wrap(callback));
     return promise;
   }
 
   set(sid, session, callback) {
     const { sessions } = currentParts(this);
     if (callback == null)
-      return forgettable(arguments.length > 2, (settle) => sessions.set(idOf(sid), session, settle, true));
+      return toIgnorablePromise(arguments.length > 2, (done) => sessions.set(idOf(sid), session, done, true));
     const promise = new LazyPromise();
-    sessions.set(idOf(sid), session, promise.settledBy(callback), false);
+    sessions.set(idOf(sid), session, promise.wrap(callback), false);
     return promise;
   }
 
   touch(sid, session, callback) {
     const { sessions } = currentParts(this);
     if (callback == null)
-      return forgettable(arguments.length > 2, (settle) => sessions.touch(idOf(sid), session, settle, true));
+      return toIgnorablePromise(arguments.length > 2, (done) =>
+        sessions.touch(idOf(sid), session, done, true),
+      );
     const promise = new LazyPromise();
-    sessions.touch(idOf(sid), session, promise.settledBy(callback), false);
+    sessions.touch(idOf(sid), session, promise.wrap(callback), false);
     return promise;
   }
 
   destroy(sid, callback) {
     const { sessions } = currentParts(this);
     if (callback == null)
-      return forgettable(arguments.length > 1, (settle) => sessions.destroy(idOf(sid), settle));
+      return toIgnorablePromise(arguments.length > 1, (done) => sessions.destroy(idOf(sid), done));
     const promise = new LazyPromise();
-    sessions.destroy(idOf(sid), promise.settledBy(callback));
+    sessions.destroy(idOf(sid), promise.wrap(callback));
     return promise;
   }
 
   all(callback) {
     const { bulk } = currentParts(this);
-    if (callback == null) return promised((settle) => bulk.all(settle));
+    if (callback == null) return toPromise((done) => bulk.all(done));
     const promise = new LazyPromise();
-    bulk.all(promise.settledBy(callback));
+    bulk.all(promise.wrap(callback));
     return promise;
   }
 
   ids(callback) {
     const { bulk } = currentParts(this);
-    if (callback == null) return promised((settle) => bulk.ids(settle));
+    if (callback == null) return toPromise((done) => bulk.ids(done));
     const promise = new LazyPromise();
-    bulk.ids(promise.settledBy(callback));
+    bulk.ids(promise.wrap(callback));
     return promise;
   }
 
   length(callback) {
     const { bulk } = currentParts(this);
-    if (callback == null) return promised((settle) => bulk.length(settle));
+    if (callback == null) return toPromise((done) => bulk.length(done));
     const promise = new LazyPromise();
-    bulk.length(promise.settledBy(callback));
+    bulk.length(promise.wrap(callback));
     return promise;
   }
 
   clear(callback) {
     const { bulk } = currentParts(this);
-    if (callback == null) return promised((settle) => bulk.clear(settle));
+    if (callback == null) return toPromise((done) => bulk.clear(done));
     const promise = new LazyPromise();
-    bulk.clear(promise.settledBy(callback));
+    bulk.clear(promise.wrap(callback));
     return promise;
   }
 
@@ -318,13 +326,13 @@ class RedisStore extends Store {
   close() {
     const parts = partsOf(this);
     if (parts.closed === undefined) {
-      const { connection, gate, sessions } = parts;
-      connection.leave();
-      gate.shut();
-      // What waits for its turn is under way, too.
+      const { connection, state, sessions } = parts;
+      connection.detach();
+      state.close();
+      // Operations in the keyed queue are pending, too.
       const idle = sessions.whenIdle();
       parts.closed = idle ? idle.then(() => end(parts)) : end(parts);
-      // Closing may be nobody's business but the client's that ended.
+      // The caller may ignore the promise.
       parts.closed.catch(() => {});
     }
     return parts.closed;
@@ -347,9 +355,9 @@ class RedisStore extends Store {
 for (const name of ['getTTL', '_getTTL'])
   Object.defineProperty(RedisStore.prototype, name, { value: getTTL, writable: true, configurable: true });
 
-/** Ends the connection once all operations so far are answered; resolves then. */
+/** Closes the connection after all operations so far complete, and resolves then. */
 function closeNative({ store, outbox }) {
-  const ended = promised((settle) => outbox.add(Operation.CLOSE, new Request(store, settle)));
+  const ended = toPromise((done) => outbox.add(Operation.CLOSE, new Request(store, done)));
   outbox.flush();
   return ended;
 }
@@ -364,7 +372,9 @@ async function end(parts) {
   }
 }
 
-/** The class, which can be called as connect-redis up to version 6 is: `require('connect-redis')(session)` returns it. */
+/**
+ * The class, callable like connect-redis up to version 6, where `require('connect-redis')(session)` returns the class.
+ */
 const callable = new Proxy(RedisStore, {
   apply(_class, _receiver, [session]) {
     if (typeof session?.Store === 'function') return callable;

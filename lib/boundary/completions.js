@@ -5,93 +5,93 @@ const { nextTick, setImmediate } = require('../common/timers.js');
 const { Completions, isTornDown } = require('./native.js');
 const { Kind } = require('./request.js');
 
-/** The layout of a slice; src/slice.rs writes it. */
+/** The layout of a slice, which src/slice.rs writes: numbers in its head, and per completion. */
 const HEAD = 3;
 const FIELDS = 3;
-/** Kinds that are not a request's last, a bit for each. */
+/** A bit for each kind of completion that is not the last one of its request. */
 const CONTINUED =
   (1 << Kind.ITEM) | (1 << Kind.ID) | (1 << Kind.EVENT) | (1 << Kind.COMMANDS) | (1 << Kind.TOO_LONG);
 
 /**
- * The async context in which this module was loaded. The addon's way to the event loop keeps the context it was made
- * in: that of the request which makes the first store is to end with it. Destroyed at once, so that nobody who looks
- * for what was left open takes it for that.
+ * The async context in which this module was loaded. The addon's threadsafe function keeps the context in which it was
+ * created, which must not be that of the request that creates the first store. Destroyed at once, so that tools that
+ * detect open handles do not report it.
  */
 const outside = new AsyncResource('RedisStore', { requireManualDestroy: true });
 outside.emitDestroy();
 
 /**
- * The completions of all stores: takes slices from the addon and gives each completion to its request.
- * Requests are known to the addon by their place in a table.
+ * Delivers the completions of all stores: collects slices from the addon and passes each completion to its request. The
+ * addon identifies a request by its slot in a table.
  *
- * It is over when the last place is free, as every store has one for what happens to its connection. The addon then lets
- * go of it, and with that of all that a test runner wants to be rid of when it has done with a file.
+ * The queue ends when all slots are free; every store occupies one for the events of its connection. The addon then
+ * releases the queue, so that a test runner can free everything that a test file has loaded.
  */
 class CompletionQueue {
   #native = outside.runInAsyncScope(() => new Completions(() => this.#drain()));
   #slice = new Uint32Array(this.#native.capacity);
   #requests = [];
-  #free = [];
+  #freeSlots = [];
   #draining = false;
   #flushes = [];
 
-  // The slice that is being given out. It outlives a callback that throws.
+  // The slice that is being delivered. It survives a callback that throws.
   #cursor = 0;
   #count = 0;
-  #narrow = '';
-  #narrowAt = 0;
-  #wide = '';
-  #wideAt = 0;
+  #oneByte = '';
+  #oneByteAt = 0;
+  #twoByte = '';
+  #twoByteAt = 0;
   /** The addon has more slices waiting. */
-  #more = false;
-  /** The guard of `#drain` is waiting for its tick. */
-  #guarded = false;
-  isOver = false;
+  #hasMore = false;
+  /** `#continueDrain` is scheduled for the next tick. */
+  #isGuarded = false;
+  isEnded = false;
 
   get native() {
     return this.#native;
   }
 
-  /** Gives a request its place. */
-  admit(request) {
-    const slot = this.#free.pop() ?? this.#requests.length;
+  /** Assigns a slot to a request, and returns it. */
+  register(request) {
+    const slot = this.#freeSlots.pop() ?? this.#requests.length;
     this.#requests[slot] = request;
     return slot;
   }
 
-  /** Has `flush` called at the end of the drain that is under way; false if there is none. */
+  /** Schedules `flush` for the end of the current drain. Returns false if there is none. */
   flushAfterDrain(flush) {
     if (this.#draining) this.#flushes.push(flush);
     return this.#draining;
   }
 
   /**
-   * A callback may throw: that error is the app's and passes through here, on to Node, as it would from
-   * any event emitter. The guard then takes up, in the next tick, what the throw left undone.
+   * A callback may throw: that exception is the app's and propagates to Node, as from any event emitter. The rest of
+   * the slice is then delivered in the next tick, by `#continueDrain`.
    */
   #drain() {
     if (isTornDown()) return;
     this.#draining = true;
-    if (!this.#guarded) {
-      this.#guarded = true;
-      nextTick(this.#guard);
+    if (!this.#isGuarded) {
+      this.#isGuarded = true;
+      nextTick(this.#continueDrain);
     }
     do {
-      while (this.#cursor < this.#count) this.#giveOut();
-    } while (this.#takeSlice());
+      while (this.#cursor < this.#count) this.#deliver();
+    } while (this.#collectSlice());
     this.#draining = false;
     this.#flushAll();
-    if (this.#free.length === this.#requests.length) this.#end();
+    if (this.#freeSlots.length === this.#requests.length) this.#end();
   }
 
   #end() {
-    if (this.isOver) return;
-    this.isOver = true;
+    if (this.isEnded) return;
+    this.isEnded = true;
     this.#native.end();
   }
 
-  #guard = () => {
-    this.#guarded = false;
+  #continueDrain = () => {
+    this.#isGuarded = false;
     if (this.#draining) this.#drain();
   };
 
@@ -102,34 +102,35 @@ class CompletionQueue {
     for (const flush of flushes) flush();
   }
 
-  /** False when there is no slice to give out now. */
-  #takeSlice() {
+  /** Collects the next slice. Returns false if there is none to deliver now. */
+  #collectSlice() {
     const slice = this.#slice;
-    if (this.#more) {
-      // Let the event loop turn before the next slice, and Redis work meanwhile.
-      this.#more = false;
+    if (this.#hasMore) {
+      // The event loop turns before the next slice, and Redis continues meanwhile.
+      this.#hasMore = false;
       setImmediate(() => this.#drain());
       return false;
     }
-    const narrow = this.#native.collect(slice);
+    const oneByte = this.#native.collect(slice);
     this.#count = slice[0];
     this.#cursor = 0;
     if (this.#count === 0) return false;
-    this.#narrow = narrow;
-    this.#narrowAt = 0;
-    this.#wide = slice[1] === 1 ? this.#native.collectWide() : '';
-    this.#wideAt = 0;
-    this.#more = slice[2] === 1;
+    this.#oneByte = oneByte;
+    this.#oneByteAt = 0;
+    this.#twoByte = slice[1] === 1 ? this.#native.collectWide() : '';
+    this.#twoByteAt = 0;
+    this.#hasMore = slice[2] === 1;
     return true;
   }
 
-  #giveOut() {
+  /** Passes the next completion of the slice to its request. */
+  #deliver() {
     const slice = this.#slice;
     const at = HEAD + this.#cursor++ * FIELDS;
     const slot = slice[at];
     const request = this.#requests[slot];
     const flags = slice[at + 1];
-    const kind = flags & Kind.ALL;
+    const kind = flags & Kind.MASK;
     const length = slice[at + 2];
     if (kind === Kind.COUNT) {
       this.#release(slot);
@@ -138,12 +139,12 @@ class CompletionQueue {
     }
     let text = '';
     if (length > 0) {
-      if (flags & Kind.WIDE) {
-        text = this.#wide.slice(this.#wideAt, this.#wideAt + length);
-        this.#wideAt += length;
+      if (flags & Kind.TWO_BYTE) {
+        text = this.#twoByte.slice(this.#twoByteAt, this.#twoByteAt + length);
+        this.#twoByteAt += length;
       } else {
-        text = this.#narrow.slice(this.#narrowAt, this.#narrowAt + length);
-        this.#narrowAt += length;
+        text = this.#oneByte.slice(this.#oneByteAt, this.#oneByteAt + length);
+        this.#oneByteAt += length;
       }
     }
     let ends = 0;
@@ -157,7 +158,7 @@ class CompletionQueue {
 
   #release(slot) {
     this.#requests[slot] = undefined;
-    this.#free.push(slot);
+    this.#freeSlots.push(slot);
   }
 }
 

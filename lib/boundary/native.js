@@ -4,14 +4,12 @@ const { coded } = require('../common/errors.js');
 
 const platform = `${process.platform}-${process.arch}`;
 
-/**
- * Loads the addon: the binary of this platform's package, or one built in place.
- */
+/** Loads the addon: the binary of this platform's package, or one built in place. */
 function load() {
   try {
     const binding = require('../binding.js');
     if (typeof binding.Completions === 'function') return binding;
-    // esbuild's loader "file" makes the path of a file of it.
+    // esbuild's loader "file" replaces it with a file path.
     throw new Error('a bundler has put something else in its place');
   } catch (cause) {
     const error = coded(Error, 'ERR_DLOPEN_FAILED', whyNot(cause));
@@ -20,7 +18,11 @@ function load() {
   }
 }
 
-/** @param error of the generated loader, with the failures of all its attempts in the chain of its causes */
+/**
+ * Returns the message for an addon that cannot be loaded.
+ *
+ * @param error the generated loader's, with the failures of all its attempts in the chain of its causes
+ */
 function whyNot(error) {
   for (let cause = error.cause ?? error; cause; cause = cause.cause)
     if (!/^(Cannot find module|Unsupported) /.test(cause.message))
@@ -51,8 +53,8 @@ const tornDown = environment.tornDown();
 const isTornDown = () => tornDown[0] === 1;
 
 /**
- * Returns a subclass of a native class whose methods and getters do nothing once the native objects are freed. It has to
- * be a subclass: Jest shares the addon's classes between the files that it runs.
+ * Returns a subclass of a native class whose methods and getters do nothing once the native objects are freed. A
+ * subclass, because Jest shares the addon's classes between the test files that it runs.
  */
 function guard(Native) {
   class Guarded extends Native {
@@ -83,7 +85,7 @@ function guardFunction(native) {
 const Scan = guard(binding.Scan);
 const ClientPort = guard(binding.ClientPort);
 
-/** Gives what a native method has made the methods of its guarded class. */
+/** Replaces the prototype of an object that a native method returned with that of its guarded class. */
 const guarded = (native, Class) => native && Object.setPrototypeOf(native, Class.prototype);
 
 class RedisStore extends guard(binding.RedisStore) {

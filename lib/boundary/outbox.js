@@ -1,6 +1,6 @@
 'use strict';
 
-/** The operations; src/requests.rs knows the same numbers. */
+/** The numbers of the operations; src/requests.rs has the same. */
 const Operation = {
   GET: 0,
   SET: 1,
@@ -18,58 +18,59 @@ const Operation = {
 };
 
 /**
- * Numbers per request: operation, request, bytes of the id, of the value and of the base, and the lifetime
- * in ms or, of a page, the number of its listing.
+ * Numbers per request: operation, slot of the request, bytes of the id, of the value and of the base, and the
+ * lifetime in ms or, for a page, the number of its scan.
  */
 const FIELDS = 6;
 /**
- * A batch goes out at this many requests, or when the tick ends. Large enough to share the cost of a
- * hand-over; small enough that Redis works on the first while the event loop prepares the rest.
+ * A batch is submitted with this many requests, or when the tick ends. Large enough to share the cost of the call into
+ * the addon; small enough that Redis runs the first batch while the event loop prepares the next.
  */
-const MOST_REQUESTS = 64;
+const MAX_REQUESTS = 64;
 const USUAL_BYTES = 64 * 1024;
 /** UTF-8 needs at most this many bytes for a UTF-16 unit. */
 const BYTES_PER_UNIT = 3;
 
 const resolved = Promise.resolve();
 
-/** Those with requests that the addon has not been given yet. No two of them have to do with the same keys. */
-const open = [];
-/** Of more, the first goes out: who joins is compared with all. */
-const MOST_OPEN = 32;
+/** The outboxes with an open batch. No two of them may contain the same keys. */
+const openOutboxes = [];
+/** The maximum number of open batches, as each new one is compared with all. The oldest one is submitted. */
+const MAX_OPEN = 32;
 
-/** Hands over what was written in this tick, by whatever store, where somebody may look for it. */
+/** Submits the writes of this tick, of all stores with a cache, so that a cache lookup cannot miss them. */
 function flushWrites() {
-  for (let at = open.length - 1; at >= 0; at--) if (open[at].hasWrites) open[at].flush();
+  for (let at = openOutboxes.length - 1; at >= 0; at--)
+    if (openOutboxes[at].hasWrites) openOutboxes[at].flush();
 }
 
 /**
- * The requests of one store on their way to the addon: written into buffers as they come, handed over
- * in one call when the tick that issued them is over.
+ * Collects the requests of one store in a batch: writes them into buffers, and submits them to the addon in one call
+ * when the tick ends.
  */
 class Outbox {
   #native;
-  #heads = new Float64Array(FIELDS * MOST_REQUESTS);
+  #heads = new Float64Array(FIELDS * MAX_REQUESTS);
   #bytes = Buffer.allocUnsafeSlow(4096);
   #count = 0;
   #used = 0;
   #scheduled = false;
   #completions;
-  /** Somebody may look for what is written. */
-  #tellsWrites;
+  /** The connection has a cache, whose lookups must not miss earlier writes. */
+  #tracksWrites;
   #connection;
   #clientPrefix;
   #prefix;
-  /** What all keys start with. */
+  /** The client's prefix and the store's: the start of all keys. */
   #keyPrefix;
-  /** Writes that the addon has not been given yet, where somebody may look for them. */
+  /** The open batch contains writes, and the connection has a cache. */
   hasWrites = false;
   #flush = () => {
     this.#scheduled = false;
     this.flush();
   };
 
-  /** @param clientPrefix what the app's client puts before keys */
+  /** @param clientPrefix the key prefix of the app's client */
   constructor(native, completions, clientPrefix, prefix) {
     this.#native = native;
     this.#completions = completions;
@@ -77,42 +78,44 @@ class Outbox {
     this.#prefix = prefix;
     this.#keyPrefix = clientPrefix + prefix;
     this.#connection = native.connection;
-    this.#tellsWrites = native.hasCache;
+    this.#tracksWrites = native.hasCache;
   }
 
-  /** The addon's store has another connection. */
-  renew() {
+  /** Uses the connection that the addon's store has now. */
+  useConnection() {
     this.#connection = this.#native.connection;
   }
 
-  /** Requests of this tick were issued under the old prefix. */
   setPrefix(prefix) {
+    // The requests of this tick were issued under the old prefix.
     this.flush();
     this.#native.setPrefix(prefix);
     this.#prefix = prefix;
     this.#keyPrefix = this.#clientPrefix + prefix;
   }
 
-  /** Returns what `run` returns. What that adds goes out under this prefix, whichever is set. */
-  under(prefix, run) {
-    const present = this.#prefix;
-    if (prefix === present) return run();
+  /** Calls `run` and returns its result. The requests that it adds use this prefix instead of the current one. */
+  withPrefix(prefix, run) {
+    const current = this.#prefix;
+    if (prefix === current) return run();
     this.setPrefix(prefix);
     const result = run();
-    this.setPrefix(present);
+    this.setPrefix(current);
     return result;
   }
 
   /**
+   * Adds a request to the batch.
+   *
    * @param value a string or a Buffer, as is `base`
-   * @param ttl milliseconds, 0 for none; or the number of a listing
-   * @param base the text that was loaded, where it matters
+   * @param ttl milliseconds, 0 for none; or the number of a scan
+   * @param base the text that was loaded, for conditional saves
    */
   add(operation, request, id = '', value = '', ttl = 0, base = '') {
-    const room = (id.length + value.length + base.length) * BYTES_PER_UNIT;
-    if (this.#used + room > this.#bytes.length) this.#makeRoom(id, value, base, room);
-    if (this.#count === 0) this.#open();
-    const slot = this.#completions.admit(request);
+    const mostBytes = (id.length + value.length + base.length) * BYTES_PER_UNIT;
+    if (this.#used + mostBytes > this.#bytes.length) this.#ensureCapacity(id, value, base, mostBytes);
+    if (this.#count === 0) this.#openBatch();
+    const slot = this.#completions.register(request);
     const idBytes = id === '' ? 0 : this.#bytes.write(id, this.#used, 'utf8');
     const valueBytes = value === '' ? 0 : this.#write(value, this.#used + idBytes);
     this.#used += idBytes + valueBytes;
@@ -126,52 +129,57 @@ class Outbox {
     heads[at + 3] = valueBytes;
     heads[at + 4] = baseBytes;
     heads[at + 5] = ttl;
-    if (this.#tellsWrites && operation !== Operation.GET && operation !== Operation.GET_TIMED)
+    if (this.#tracksWrites && operation !== Operation.GET && operation !== Operation.GET_TIMED)
       this.hasWrites = true;
-    if (this.#count === MOST_REQUESTS) this.flush();
+    if (this.#count === MAX_REQUESTS) this.flush();
     else if (!this.#scheduled) {
       this.#scheduled = true;
-      // While completions are drained, the drain flushes at its end: sooner than a microtask would.
+      // During a drain of completions, the drain flushes at its end: earlier than a microtask would.
       if (!this.#completions.flushAfterDrain(this.#flush)) resolved.then(this.#flush);
     }
   }
 
-  /** Writes a string or a Buffer, and returns how many bytes that took. */
+  /** Writes a string or a Buffer, and returns the number of bytes written. */
   #write(value, at) {
     return typeof value === 'string' ? this.#bytes.write(value, at, 'utf8') : value.copy(this.#bytes, at);
   }
 
+  /** Submits the batch. */
   flush() {
     if (this.#count === 0) return;
     const count = this.#count;
     this.#count = 0;
     this.#used = 0;
     this.hasWrites = false;
-    open.splice(open.indexOf(this), 1);
+    openOutboxes.splice(openOutboxes.indexOf(this), 1);
     this.#native.submit(this.#heads, this.#bytes, count, Date.now());
-    // One large session is no reason to keep its room for ever.
+    // One large session must not enlarge the buffer permanently.
     if (this.#bytes.length > 16 * USUAL_BYTES) this.#bytes = Buffer.allocUnsafeSlow(USUAL_BYTES);
   }
 
-  /** Begins a batch. What other stores have asked of the same keys goes out before it, in the order of the calls. */
-  #open() {
-    for (let at = open.length - 1; at >= 0; at--) if (this.#meets(open[at])) open[at].flush();
-    if (open.length === MOST_OPEN) open[0].flush();
-    open.push(this);
+  /**
+   * Opens a batch. First submits those of other stores that may contain the same keys, to keep the order of the calls.
+   */
+  #openBatch() {
+    for (let at = openOutboxes.length - 1; at >= 0; at--)
+      if (this.#mayShareKeys(openOutboxes[at])) openOutboxes[at].flush();
+    if (openOutboxes.length === MAX_OPEN) openOutboxes[0].flush();
+    openOutboxes.push(this);
   }
 
-  /** The two may have to do with the same keys. */
-  #meets(other) {
+  /** Returns true if both stores may use the same keys. */
+  #mayShareKeys(other) {
     return (
       other.#connection === this.#connection &&
       (other.#keyPrefix.startsWith(this.#keyPrefix) || this.#keyPrefix.startsWith(other.#keyPrefix))
     );
   }
 
-  #makeRoom(id, value, base, room) {
-    let needed = room;
-    // For a large value, counting its bytes is cheaper than three times the room.
-    if (room > USUAL_BYTES)
+  /** Submits the batch or enlarges the buffer, so that one more request fits. */
+  #ensureCapacity(id, value, base, mostBytes) {
+    let needed = mostBytes;
+    // For a large value, counting its bytes is cheaper than allocating three times the size.
+    if (mostBytes > USUAL_BYTES)
       needed = [id, value, base].reduce((sum, text) => sum + Buffer.byteLength(text), 0);
     if (this.#used + needed > Math.max(this.#bytes.length, USUAL_BYTES)) this.flush();
     const size = this.#used + needed;

@@ -1,13 +1,13 @@
 'use strict';
 
 const { AsyncResource } = require('node:async_hooks');
-const { thrown } = require('../common/app-functions.js');
+const { asError } = require('../common/app-functions.js');
 const { fromNative } = require('../common/errors.js');
 const { nextTick } = require('../common/timers.js');
 
 /**
- * The kinds of completions, and what is added to them: the text is wide; the time it ends follows.
- * src/slice.rs knows the same numbers.
+ * The kinds of completions (`MASK`), and flags that are added to them: the text is in the two-byte string; the time at
+ * which the session expires follows. src/slice.rs has the same numbers.
  */
 const Kind = {
   DONE: 0,
@@ -23,16 +23,14 @@ const Kind = {
   CONFLICT: 10,
   COMMANDS: 11,
   TOO_LONG: 12,
-  ALL: 15,
-  WIDE: 16,
+  MASK: 15,
+  TWO_BYTE: 16,
   TIMED: 32,
 };
 
 /**
- * A request under way. As an AsyncResource it has its callback run in the async context of the call
- * (AsyncLocalStorage), whichever request woke the event loop.
- *
- * Subclasses override what differs.
+ * A pending request. As an AsyncResource, it runs its callback in the async context of the call (AsyncLocalStorage),
+ * regardless of which request woke the event loop.
  */
 class Request extends AsyncResource {
   constructor(store, callback) {
@@ -42,8 +40,8 @@ class Request extends AsyncResource {
   }
 
   /**
-   * Takes a completion: the text is a session's, an id, or an error's; in its place, a COUNT has its
-   * number. `ends` is when a session ends, in ms since 1970, where that was asked for.
+   * Handles a completion. `text` is a session, an id or an error; with COUNT, a number. `ends` is the time at which the
+   * session expires, in ms since 1970, if it was requested.
    */
   complete(kind, text) {
     if (kind === Kind.FAILED) this.fail(fromNative(text));
@@ -51,17 +49,18 @@ class Request extends AsyncResource {
   }
 
   succeed(result) {
-    this.#settle(null, result);
+    this.#callBack(null, result);
   }
 
-  /** @param reason an error, or what an app's own function threw */
+  /** @param reason an error, or the value that an app's function threw */
   fail(reason) {
-    this.#settle(thrown(reason), null);
+    this.#callBack(asError(reason), null);
   }
 
-  /** Calls the callback, in no `try` of ours: what it throws is the app's. */
-  #settle(error, result) {
-    // The scope would end, and leave the domain of `node:domain`, before the domain learns what the callback threw.
+  /** Calls the callback outside any `try`, so that its exceptions reach the app. */
+  #callBack(error, result) {
+    // In a domain of `node:domain`, the callback runs in a later tick: this scope would leave the domain before the
+    // domain catches the exception of the callback.
     if (this.domain !== undefined) this.runInAsyncScope(nextTick, undefined, this.callback, error, result);
     else this.runInAsyncScope(this.callback, undefined, error, result);
   }

@@ -6,7 +6,7 @@ const { isNodeRedis } = require('./node-redis.js');
 
 /** The stores of each client: one set of listeners per client, however many stores share it. */
 const storesOf = new WeakMap();
-const forgotten = new FinalizationRegistry((leave) => leave());
+const collected = new FinalizationRegistry((unfollow) => unfollow());
 
 /**
  * Events after which a known client may be closed, or open again. Clients of redis 4 and 5 report by an `error` alone
@@ -16,12 +16,12 @@ const STATE_EVENTS = ['connecting', 'connect', 'ready', 'close', 'disconnecting'
 /** Events after which an object of another kind is open again. */
 const OPEN_EVENTS = ['connect', 'ready'];
 
-/** By which a client says that the app has ended it; a cluster of redis has a name of its own. */
+/** Returns the event by which a client reports that the app has closed it; a cluster of redis uses another one. */
 function endEvent(client) {
   return Array.isArray(client.masters) ? 'disconnect' : 'end';
 }
 
-/** Whether the app has ended a client that did not say so. */
+/** Returns true if the app has closed a client that did not report it. */
 function hasEnded(client) {
   return isIoredis(client) && isGivenUp(client);
 }
@@ -30,7 +30,7 @@ const isKnown = (client) => isIoredis(client) || isNodeRedis(client);
 
 /**
  * Returns true while a client is closed or has given up reconnecting: it runs nothing until the app connects it again.
- * Undefined if its state does not tell. Clusters of ioredis 6 have the status "close" also after their "end".
+ * Returns undefined if its state is ambiguous. Clusters of ioredis 6 have the status "close" also after their "end".
  */
 function isClosed(client) {
   if (isIoredis(client)) {
@@ -41,11 +41,11 @@ function isClosed(client) {
 }
 
 /**
- * Reports to a store when its client is closed, and when it is open again; each may be called any number of times. The
- * store is held weakly: an app may forget it while the client lives on.
+ * Reports to a store when its client is closed, and when it is open again; may report the same state repeatedly. Holds
+ * the store weakly: an app may drop it while the client remains in use.
  *
  * @param {{ closed: (store: object) => void, open: (store: object) => void }} report
- * @returns a function that takes this back
+ * @returns a function that stops the reports
  */
 function followClient(store, client, report) {
   if (typeof client.on !== 'function') return () => {};
@@ -57,15 +57,15 @@ function followClient(store, client, report) {
   }
   const member = { reference: new WeakRef(store), report };
   entry.stores.add(member);
-  const leave = () => {
+  const unfollow = () => {
     entry.stores.delete(member);
-    // A wrapper may not take listeners back: the ones that it has then serve the client's next store.
+    // A wrapper may have no `off`: its listeners then serve the client's next store.
     if (entry.stores.size > 0 || storesOf.get(client) !== entry || typeof client.off !== 'function') return;
     storesOf.delete(client);
     for (const [event, listener] of entry.listeners) client.off(event, listener);
   };
-  forgotten.register(store, leave);
-  return leave;
+  collected.register(store, unfollow);
+  return unfollow;
 }
 
 function listen(client, { stores, listeners }) {

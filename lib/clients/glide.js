@@ -4,15 +4,15 @@ const settings = require('./settings.js');
 
 const { NotCarried } = settings;
 
-/** valkey-glide 2. */
+/** Returns true for a client of valkey-glide 2. */
 function isGlide(client) {
   return typeof client.customCommand === 'function' && Array.isArray(client.config?.addresses);
 }
 
-/** `NodeDiscoveryMode.DiscoverAll`: an address is that of any node. */
+/** `NodeDiscoveryMode.DiscoverAll`: the address may be that of any node. */
 const DISCOVER_ALL = 2;
 
-/** Sharded channels are a cluster's. */
+/** Only cluster clients have sharded channels. */
 const isCluster = (client) => typeof client.ssubscribe === 'function';
 
 function describeGlide(client) {
@@ -28,7 +28,7 @@ function describeGlide(client) {
     topology,
     nodes: addresses.map(({ host, port }) => settings.node(host, port)),
     database: databaseId ?? 0,
-    // Without a password it is nobody, also for the client.
+    // Without a password, the client does not authenticate either.
     ...(credentials?.password ? settings.account(credentials) : {}),
     tls: config.useTLS ? tls(advancedConfiguration?.tlsAdvancedConfiguration) : undefined,
     connectTimeout: settings.milliseconds(advancedConfiguration?.connectionTimeout),
@@ -37,10 +37,10 @@ function describeGlide(client) {
 }
 
 /**
- * The setting by which the client's commands do not do what they say, if there is one: it gives what was read once and
- * is gone since, or stores other texts than it was given, so that what is stored cannot be compared.
+ * Returns the setting, if any, by which the client alters commands or replies: its cache may return deleted sessions,
+ * and with its compression the stored text is another one, so that conditional saves cannot compare it.
  */
-function falsifies({ config: { clientSideCache, compression } }) {
+function alteringSetting({ config: { clientSideCache, compression } }) {
   if (clientSideCache != null) return 'clientSideCache';
   return compression?.enabled ? 'compression' : undefined;
 }
@@ -49,4 +49,4 @@ function tls({ rootCertificates, insecure } = {}) {
   return settings.tls({ ca: rootCertificates, rejectUnauthorized: !insecure });
 }
 
-module.exports = { isGlide, describeGlide, falsifies };
+module.exports = { isGlide, describeGlide, alteringSetting };

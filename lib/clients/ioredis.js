@@ -7,7 +7,7 @@ const { NotCarried } = settings;
 const SENTINEL_PORT = 26379;
 const DEFAULT_CONNECT_TIMEOUT = 10_000;
 
-/** ioredis 4 to 6 and iovalkey, also wrapped: what counts is that the settings are where they have them. */
+/** Returns true for ioredis 4 to 6, iovalkey, and wrappers that have the settings in the same place. */
 function isIoredis(client) {
   if (typeof client.call !== 'function') return false;
   return client.isCluster === true
@@ -15,15 +15,15 @@ function isIoredis(client) {
     : typeof client.status === 'string' && 'host' in (client.options ?? {});
 }
 
-/** ioredis-mock keeps its data in the process, and runs commands by methods alone. */
+/** Returns true for ioredis-mock, which keeps its data in the process and has only a method per command. */
 function isMock(client) {
   const isOne = client.constructor?.name === '_RedisMock' || client.options?.data !== undefined;
   return isOne && typeof client.get === 'function' && typeof client.set === 'function';
 }
 
 /**
- * Between two connections, a client that is disconnected has none whose end it could tell: it stays as it is for
- * good. The field is not documented, and the same in all versions.
+ * Returns true for a client that was disconnected between two connections: there was none whose end it could report, so
+ * its status stays the same permanently. The field is undocumented, and the same in all versions.
  */
 function isGivenUp(client) {
   return client.manuallyClosing === true && ['reconnecting', 'disconnecting'].includes(client.status);
@@ -38,14 +38,14 @@ function standalone(client) {
   const { options } = client;
   return {
     topology: 'standalone',
-    // `host` is there beside `path`, which wins.
+    // `host` is also set with `path`, which takes precedence.
     nodes: [options.path ? { path: options.path } : settings.node(options.host, options.port)],
     tls: tlsOf(options.tls),
     ...common(client, options),
   };
 }
 
-/** `role` is not looked at: sessions are written, and only a primary takes writes. */
+/** Ignores `role`: the store writes, and only a primary accepts writes. */
 function sentinel(client) {
   const { options } = client;
   const natMap = settings.natMap(options.natMap, 'natMap');
@@ -58,7 +58,7 @@ function sentinel(client) {
       tls: tlsOf(options.sentinelTLS),
     },
     natMap,
-    // Without that flag, ioredis connects to what the sentinels name without TLS.
+    // Without that flag, ioredis connects to the primary without TLS.
     tls: options.enableTLSForSentinelMode ? tlsOf(options.tls) : undefined,
     ...common(client, options),
   };
@@ -87,7 +87,7 @@ function cluster(client) {
     nodes: starts.map(({ host, port }) => settings.node(host || '127.0.0.1', port)),
     natMap: settings.natMap(options.natMap, 'natMap'),
     database: Number(shared.db ?? 0),
-    // A password in a start node's URL is that node's alone for ioredis; a cluster has one for all.
+    // In ioredis, a password in a start node's URL applies to that node alone; a cluster has one for all nodes.
     ...settings.account([shared, ...starts].find(({ password }) => password) ?? shared),
     tls: tlsOf(shared.tls ?? starts.find((start) => typeof start.tls === 'object')?.tls),
     keyPrefix: settings.keyPrefix(options.keyPrefix ?? shared.keyPrefix),
@@ -95,7 +95,7 @@ function cluster(client) {
   };
 }
 
-/** A start node is an object, a URL or a port. That a URL is `rediss:` means nothing to ioredis here. */
+/** Parses a start node: an object, a URL or a port. ioredis ignores the scheme `rediss:` here. */
 function startNode(start) {
   if (typeof start === 'object') return start;
   if (typeof start === 'number') return { port: start };
@@ -104,8 +104,8 @@ function startNode(start) {
 }
 
 /**
- * Whether a lookup gives what the system's gives. So does the one that AWS asks for, which leaves a name as it
- * is, so that TLS can check it: a native connection has the name in any case.
+ * Returns true if a lookup has the same result as the system's. That includes the one that AWS recommends, which
+ * returns the name itself, so that TLS can verify it: a native connection always has the name.
  */
 function resolvesPlainly(dnsLookup, starts) {
   if (dnsLookup === undefined || dnsLookup === dns.lookup) return true;
@@ -125,11 +125,11 @@ function tlsOf(options) {
   return settings.tls(options === true ? {} : options);
 }
 
-/** ioredis's own default: no wish of the app's. */
+/** The default of ioredis, which does not count as set by the app. */
 const DEFAULT_RETRIES = 20;
 
-/** How long commands wait while the client is not connected, in the words of `describeClient`. */
-function waitingOf({ options = {}, isCluster }) {
+/** Returns the limits on commands that wait while the client is not connected; see `describeClient`. */
+function offlineLimits({ options = {}, isCluster }) {
   const { maxRetriesPerRequest: retries } = options;
   const isLimited = !isCluster && Number.isInteger(retries) && retries >= 0 && retries !== DEFAULT_RETRIES;
   return {
@@ -145,4 +145,4 @@ function limits({ connectTimeout, commandTimeout }) {
   };
 }
 
-module.exports = { isIoredis, isMock, isGivenUp, describeIoredis, waitingOf };
+module.exports = { isIoredis, isMock, isGivenUp, describeIoredis, offlineLimits };

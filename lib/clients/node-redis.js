@@ -7,15 +7,15 @@ const settings = require('./settings.js');
 const { NotCarried } = settings;
 const DEFAULT_CONNECT_TIMEOUT = 5000;
 
-/** A function for each provider, and beginning, as the same function means the same connection. */
-const credentialsOf = { greeting: new WeakMap(), other: new WeakMap() };
+/** A function per provider and handshake: stores share a connection if they have the same function. */
+const credentialsOf = { hello: new WeakMap(), other: new WeakMap() };
 
-/** node-redis 4 to 6: a client, a pool, a cluster or a sentinel. */
+/** Returns true for node-redis 4 to 6: a client, a pool, a cluster or a sentinel. */
 function isNodeRedis(client) {
   return typeof client.sendCommand === 'function' && typeof client.isOpen === 'boolean';
 }
 
-/** The arguments of `sendCommand`: see `describeClient`. */
+/** Returns the form of `sendCommand`; see `describeClient`. */
 function commandForm(client) {
   if (isCluster(client)) return 'sendCommand(key, isReadonly, args)';
   if (client.options?.legacyMode === true) return 'v4.sendCommand(args)';
@@ -28,15 +28,17 @@ const isPool = (client) => typeof client.execute === 'function' && 'totalClients
 
 function describeNodeRedis(client) {
   if (isSentinel(client)) throw new NotCarried('a sentinel client of redis keeps its settings to itself');
-  // Its clients have them, but one is there only later, and a store says at once how it works.
+  // Its clients have them, but the first one is created later than the store, which reports its transport immediately.
   if (isPool(client)) throw new NotCarried('a pool of redis keeps its settings to itself');
   if (isCluster(client)) return cluster(client);
-  // A client that was made without options may have none; a wrapper has not even the field.
+  // A client that was created without options may have none; a wrapper lacks the field.
   if (!('options' in client)) throw new NotCarried('its settings are not where those of redis are');
   return standalone(client, client.options ?? {});
 }
 
-/** A URL is already decoded into the other fields; absent ones mean the defaults. */
+/**
+ * Describes a single server. The client has already parsed a URL into the other fields; absent ones mean the defaults.
+ */
 function standalone(client, options) {
   const socket = options.socket ?? {};
   return {
@@ -49,7 +51,7 @@ function standalone(client, options) {
 
 function cluster(client) {
   const options = client._options;
-  // redis 4. Its clients have some of them after it has connected, but not the nodeAddressMap.
+  // redis 4. After it has connected, its clients have some of the settings, but not the nodeAddressMap.
   if (options === undefined) throw new NotCarried('a cluster of redis 4 keeps its settings to itself');
   const starts = options.rootNodes.map(rootNode);
   const defaults = options.defaults ?? {};
@@ -68,7 +70,7 @@ function cluster(client) {
   };
 }
 
-/** A root node with its URL, if it has one, decoded. */
+/** Returns a root node with its URL, if it has one, parsed. */
 function rootNode({ url, ...options }) {
   if (url === undefined) return { ...options, socket: options.socket ?? {} };
   const { host, port, tls, ...account } = settings.fromUrl(url);
@@ -89,8 +91,8 @@ function common(options, account) {
   };
 }
 
-/** How long commands wait while the client is not connected, in the words of `describeClient`. */
-function waitingOf(client) {
+/** Returns the limits on commands that wait while the client is not connected; see `describeClient`. */
+function offlineLimits(client) {
   const options = client.options ?? client._options?.defaults ?? {};
   const { disableOfflineQueue, commandsQueueMaxLength: most } = options;
   return {
@@ -99,22 +101,22 @@ function waitingOf(client) {
   };
 }
 
-/** Who the client is for Redis, by those of its options that say it. */
+/** Returns the client's credentials, from the options that specify them. */
 function account(client, { RESP }, { username, password, credentialsProvider }) {
   const fixed = settings.account({ username, password });
-  // Since version 5, a user or a password brings a provider that gives them.
+  // Since version 5, a client with a user or a password also has a provider that returns them.
   if (!fixed.password && (!username || isStreaming(credentialsProvider)))
-    return provided(credentialsProvider, greets(client, RESP));
-  return fixed.password === '' && greets(client, RESP) ? {} : fixed;
+    return fromProvider(credentialsProvider, sendsHello(client, RESP));
+  return fixed.password === '' && sendsHello(client, RESP) ? {} : fixed;
 }
 
 /**
- * Whether a client begins with HELLO, in which it does not name a user who has no password. Nothing but the fields that
- * came with version 6 tells it from version 5, which does so only if it is told a protocol, whichever.
+ * Returns true if a client sends HELLO, in which it omits a user without a password. Only the fields that version 6
+ * added distinguish it from version 5, which sends HELLO only if a protocol is set, no matter which.
  */
-const greets = (client, RESP) => ('_keyPrefix' in client ? RESP !== 2 : Boolean(RESP));
+const sendsHello = (client, RESP) => ('_keyPrefix' in client ? RESP !== 2 : Boolean(RESP));
 
-/** The TLS settings stand among those of the socket; some put them into `tls` itself. */
+/** Returns the TLS settings, which are among those of the socket, or in `tls` itself. */
 function tlsOf(socket) {
   if (!socket.tls) return undefined;
   return settings.tls(typeof socket.tls === 'object' ? { ...socket, ...socket.tls } : socket);
@@ -122,27 +124,27 @@ function tlsOf(socket) {
 
 const isStreaming = (provider) => provider?.type === 'streaming-credentials-provider';
 
-/** A function that asks the provider; and the provider itself, if it tells of each new password as it comes. */
-function provided(provider, isGreeting) {
+/** Returns a function that calls the provider; and the provider itself if it pushes new passwords. */
+function fromProvider(provider, hasHello) {
   if (provider == null) return {};
   const streams = isStreaming(provider);
-  const known = isGreeting ? credentialsOf.greeting : credentialsOf.other;
-  let ask = known.get(provider);
-  if (ask === undefined) {
+  const known = hasHello ? credentialsOf.hello : credentialsOf.other;
+  let request = known.get(provider);
+  if (request === undefined) {
     const current = streams ? currentOf(provider) : () => provider.credentials();
-    ask = async () => taken(await current(), isGreeting);
-    known.set(provider, ask);
+    request = async () => interpret(await current(), hasHello);
+    known.set(provider, request);
   }
-  return { credentials: ask, renewals: streams ? provider : undefined };
+  return { credentials: request, renewals: streams ? provider : undefined };
 }
 
-/** What a provider gives, as the client takes it, who connects without a password as well. */
-function taken(given, isGreeting) {
+/** Interprets the result of a provider as the client does, which also connects without a password. */
+function interpret(given, hasHello) {
   if (given === null || typeof given !== 'object' || given.password) return given;
-  return new Passwordless(isGreeting ? undefined : given.username || undefined);
+  return new Passwordless(hasHello ? undefined : given.username || undefined);
 }
 
-/** What a streaming provider gives at the moment. */
+/** Returns a function that returns the current credentials of a streaming provider. */
 function currentOf(provider) {
   const listener = { onNext() {}, onError() {} };
   return async () => {
@@ -152,4 +154,4 @@ function currentOf(provider) {
   };
 }
 
-module.exports = { isNodeRedis, commandForm, describeNodeRedis, waitingOf };
+module.exports = { isNodeRedis, commandForm, describeNodeRedis, offlineLimits };

@@ -2,44 +2,44 @@
 
 const { isGlide } = require('./glide.js');
 
-/** The three ways in which cluster clients give their nodes: each with a `name` and `run(words)`. */
+/** The three kinds of cluster clients, and their access to nodes: each node has a `name` and `run(args)`. */
 const kinds = {
   ioredis: {
     is: (client) => client.isCluster === true && typeof client.nodes === 'function',
-    ask: (client) => client.call('CLUSTER', 'SLOTS'),
+    readSlots: (client) => client.call('CLUSTER', 'SLOTS'),
     nodes: (client) =>
       client.nodes('master').map((node) => ({
         name: `${node.options.host}:${node.options.port}`,
-        run: (words) => node.call(...words),
+        run: (args) => node.call(...args),
       })),
     refresh: (client) => new Promise((resolve) => client.refreshSlotsCache(resolve)),
   },
   nodeRedis: {
     is: (client) => Array.isArray(client.masters) && typeof client.nodeClient === 'function',
-    ask: (client) => client.sendCommand(undefined, false, ['CLUSTER', 'SLOTS']),
+    readSlots: (client) => client.sendCommand(undefined, false, ['CLUSTER', 'SLOTS']),
     nodes: (client) =>
       client.masters.map((master) => ({
         name: master.address ?? `${master.host}:${master.port}`,
-        run: async (words) => (await client.nodeClient(master)).sendCommand(words),
+        run: async (args) => (await client.nodeClient(master)).sendCommand(args),
       })),
   },
   glide: {
     is: (client) => isGlide(client) && typeof client.ssubscribe === 'function',
-    ask: (client) => client.customCommand(['CLUSTER', 'SLOTS'], { route: 'randomNode' }),
+    readSlots: (client) => client.customCommand(['CLUSTER', 'SLOTS'], { route: 'randomNode' }),
     nodes: (client, slots) =>
       primariesOf(slots).map(([host, port]) => ({
         name: `${host}:${port}`,
-        run: (words) => client.customCommand(words, { route: { type: 'routeByAddress', host, port } }),
+        run: (args) => client.customCommand(args, { route: { type: 'routeByAddress', host, port } }),
       })),
   },
 };
 
 const kindOf = (client) => Object.values(kinds).find(({ is }) => is(client));
 
-/** The primaries of a client's cluster, for commands that go to each of them. */
+/** The primaries of a client's cluster, for commands that run on each of them. */
 class ClientNodes {
   #client;
-  /** By number, from 1. A node keeps its number, whatever becomes of it. */
+  /** The nodes by number, from 1. A node keeps its number permanently. */
   #nodes = [undefined];
   #numbers = new Map();
 
@@ -51,12 +51,12 @@ class ClientNodes {
     this.#client = client;
   }
 
-  /** The numbers of the primaries. */
+  /** Finds the primaries, and returns their numbers. */
   async find() {
     const client = this.#client;
     const kind = kindOf(client);
-    // The client's own table may be out of date, as only commands on keys that have moved tell it so.
-    const slots = await kind.ask(client);
+    // The client's own slot map may be out of date: it is updated only by redirects of commands.
+    const slots = await kind.readSlots(client);
     let nodes = kind.nodes(client, slots);
     const known = () => nodes.length >= primariesOf(slots).length;
     if (!known() && kind.refresh !== undefined) {
@@ -68,8 +68,8 @@ class ClientNodes {
   }
 
   /** Runs a command on the node of this number. */
-  run(number, words) {
-    return this.#nodes[number].run(words);
+  run(number, args) {
+    return this.#nodes[number].run(args);
   }
 
   #numberOf(node) {
@@ -83,7 +83,7 @@ class ClientNodes {
   }
 }
 
-/** Host and port of each, from the reply to `CLUSTER SLOTS`. */
+/** Returns host and port of each primary in a reply to `CLUSTER SLOTS`. */
 function primariesOf(slots) {
   const primaries = slots.map(([, , [host, port]]) => [host, Number(port)]);
   return [...new Map(primaries.map((primary) => [primary.join(), primary])).values()];

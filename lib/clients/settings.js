@@ -1,11 +1,11 @@
 'use strict';
 
-// The words in which every kind of client is described; `describeClient` says what they mean.
+// Functions that convert the settings of all kinds of clients to the terms of `describeClient`.
 
 const { LONGEST_DELAY_MS } = require('../common/limits.js');
 const { NOT_CARRIED, OF_CLIENTS } = require('../connection/tls.js');
 
-/** Thrown where a client has a setting that a connection made elsewhere cannot have; the message says which. */
+/** Thrown if a client has a setting that a native connection cannot have, which the message names. */
 class NotCarried extends Error {}
 
 /** @param {number} [defaultPort] */
@@ -13,12 +13,12 @@ function node(host, port, defaultPort = 6379) {
   return { host: host || 'localhost', port: Number(port || defaultPort) };
 }
 
-/** What a URL or `host:port` says, in the words of the options that it stands for. */
+/** Parses a URL or `host:port` into the options that it stands for. */
 function fromUrl(text) {
   try {
     return partsOf(new URL(/^[a-z][a-z+]*:\/\//i.test(text) ? text : `redis://${text}`));
   } catch {
-    // Its own text may hold a password.
+    // The message does not show the URL, which may contain a password.
     throw new NotCarried('the URL of one of its nodes cannot be read');
   }
 }
@@ -33,13 +33,15 @@ function partsOf(url) {
   };
 }
 
-/** A user without a password is one that needs none, such as an ACL's `nopass`; Redis wants an empty one of it. */
+/**
+ * Returns user and password. A user without one needs none, such as an ACL's `nopass`; Redis expects an empty password.
+ */
 function account({ username, password } = {}) {
   if (password == null || password === '') return username ? { username, password: '' } : {};
   return { username: username || undefined, password: String(password) };
 }
 
-/** TLS settings in Node's words, of those that the client was given; undefined without TLS. */
+/** Returns the client's TLS settings as options of Node; undefined without TLS. */
 function tls(options) {
   if (!options) return undefined;
   const lost = [...NOT_CARRIED, ...OF_CLIENTS].find((option) => options[option] != null);
@@ -56,14 +58,14 @@ function tls(options) {
   return { ca, cert, key, servername, rejectUnauthorized };
 }
 
-/** A time limit; undefined if it is none that a timer could have, or the client's default: no wish of the app's. */
+/** Returns a timeout; undefined if no timer could have it, or if it is the client's default, not set by the app. */
 function milliseconds(value, byDefault) {
   if (typeof value !== 'number' || value === byDefault) return undefined;
   const whole = Math.round(value);
   return whole >= 1 && whole <= LONGEST_DELAY_MS ? whole : undefined;
 }
 
-/** The table by which a client reaches nodes that name themselves by addresses of another network. */
+/** Returns the client's map from announced addresses to those at which it reaches the nodes. */
 function natMap(map, name) {
   if (map == null) return undefined;
   if (typeof map === 'function') throw new NotCarried(`its ${name} is a function`);

@@ -4,8 +4,10 @@ const { coded, describe } = require('./errors.js');
 const { LONGEST_DELAY_MS } = require('./limits.js');
 const { clearTimeout, setTimeout } = require('./timers.js');
 
-/** Functions of the app have a part in the reading of sessions. They are to run in the async context of the call. */
-function usesApp({ serializer, ttl }) {
+/**
+ * Returns true if functions of the app take part in reading sessions. They must run in the async context of the call.
+ */
+function usesAppFunctions({ serializer, ttl }) {
   return serializer !== JSON || typeof ttl === 'function';
 }
 
@@ -13,8 +15,8 @@ function isThenable(value) {
   return typeof value?.then === 'function';
 }
 
-/** What an app's own function threw, or one in its place that callbacks can tell from a success. */
-function thrown(value) {
+/** Returns the value that an app's function threw, or an error instead of a falsy one, which would mean success. */
+function asError(value) {
   return (
     value ||
     coded(
@@ -27,11 +29,11 @@ function thrown(value) {
 }
 
 /**
- * An operation fails in the place of an app's function whose promise is not settled: nobody can end the function.
+ * Creates the error of an operation that waited for the promise of an app's function. The function cannot be cancelled.
  *
  * @param what the operation and the function
  */
-function unsettled(what) {
+function notSettled(what) {
   return coded(
     Error,
     'ERR_APP_FUNCTION',
@@ -40,20 +42,20 @@ function unsettled(what) {
 }
 
 /**
- * The promise of an app's function, or a failure if the time is over first. The timer keeps the process: an answer
- * is to come.
+ * Returns the result of an app's promise, or rejects after `ms`. The timer keeps the process alive, because the
+ * operation is pending.
  *
- * @param ms what is left of the operation's time
+ * @param ms the remaining time of the operation
  */
-function inTime(promise, ms, what) {
+function withTimeout(promise, ms, what) {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(unsettled(what)), Math.min(Math.max(ms, 0), LONGEST_DELAY_MS));
-    const settle = (end) => (value) => {
+    const timer = setTimeout(() => reject(notSettled(what)), Math.min(Math.max(ms, 0), LONGEST_DELAY_MS));
+    const clearThen = (done) => (value) => {
       clearTimeout(timer);
-      end(value);
+      done(value);
     };
-    Promise.resolve(promise).then(settle(resolve), settle(reject));
+    Promise.resolve(promise).then(clearThen(resolve), clearThen(reject));
   });
 }
 
-module.exports = { inTime, isThenable, thrown, usesApp };
+module.exports = { withTimeout, isThenable, asError, usesAppFunctions };

@@ -1,11 +1,11 @@
 'use strict';
 
-/** A decimal number as people write one. */
+/** A decimal number without an exponent. */
 const NUMBER = /^-?\d+(\.\d+)?$/;
 
 /**
- * The value of a numeric or boolean option that may be a string from the environment: `'3600'` is a number, `'true'` and
- * `'false'` are booleans, and an empty string is a variable without a value. Any other value is returned as it is.
+ * Converts a numeric or boolean option that may come from an environment variable: `'3600'` to a number, `'true'` and
+ * `'false'` to booleans, an empty string to undefined. Returns any other value unchanged.
  */
 function fromEnvironment(value) {
   if (typeof value !== 'string') return value;

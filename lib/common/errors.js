@@ -1,9 +1,9 @@
 'use strict';
 
-/** What options take one of. Any other string may be, or hold, a secret: a URL does, often enough. */
+/** A plain word, as most options take one. Any other string may be or contain a secret, as a URL often does. */
 const WORD = /^[a-z-]{1,32}$/i;
 
-/** A short description of a value that may be wrong, never one that may be a secret. */
+/** Returns a short description of an invalid value, without any text that may be a secret. */
 function describe(value) {
   if (value === null || value === undefined) return String(value);
   if (typeof value === 'number' || typeof value === 'boolean') return String(value);
@@ -14,7 +14,7 @@ function describe(value) {
   return `a ${typeof value}`;
 }
 
-/** An option as errors name it, such as `tls.ca`. */
+/** Returns the name of an option, such as `tls.ca`, as error messages show it. */
 function optionName(option) {
   return `The "${option}" option`;
 }
@@ -23,19 +23,23 @@ function coded(ErrorClass, code, message) {
   return Object.assign(new ErrorClass(message), { code });
 }
 
-/** The wrong type for an option, an argument or what a function of the app returned. */
+/** Creates the error for an option, an argument or a function's return value of the wrong type. */
 function wrongType(what, expected, value) {
   return coded(TypeError, 'ERR_INVALID_ARG_TYPE', `${what} must be ${expected}; received ${describe(value)}`);
 }
 
-/** The right type, but a value that cannot be used; without `value`, one whose presence is the mistake. */
+/** Creates the error for an invalid value of the right type. Without `value`, the message shows none. */
 function wrongValue(what, expected, value) {
   const isWord = typeof value === 'string' && WORD.test(value);
   const received = value === undefined ? '' : `; received ${isWord ? `'${value}'` : describe(value)}`;
   return coded(TypeError, 'ERR_INVALID_ARG_VALUE', `${what} must be ${expected}${received}`);
 }
 
-/** @param {number} value */
+/**
+ * Creates the error for a number that is out of range.
+ *
+ * @param {number} value
+ */
 function outOfRange(what, expected, value) {
   return coded(RangeError, 'ERR_OUT_OF_RANGE', `${what} must be ${expected}; received ${describe(value)}`);
 }
@@ -44,7 +48,7 @@ function storeClosed(operation) {
   return coded(Error, 'ERR_STORE_CLOSED', `${operation}: the store is closed`);
 }
 
-/** @param {string} client as errors name it */
+/** @param {string} client the name of the client in error messages */
 function clientClosed(operation, client) {
   return coded(
     Error,
@@ -53,7 +57,7 @@ function clientClosed(operation, client) {
   );
 }
 
-/** An operation's failure as the addon words it: code, the server's own word, message. */
+/** Creates an error from the addon's text: code, first word of the server's reply, message. */
 function fromNative(text) {
   const [code, reply] = text.split('\n', 2);
   const error = coded(Error, code, text.slice(code.length + reply.length + 2));

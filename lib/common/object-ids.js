@@ -1,6 +1,6 @@
 'use strict';
 
-/** Numbers for objects, from 1 and always the same for the same one. An object is not kept alive by its number. */
+/** Returns a function that numbers objects from 1, each always by the same number. Does not keep the objects alive. */
 function objectIds() {
   const numbers = new WeakMap();
   let last = 0;

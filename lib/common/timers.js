@@ -7,36 +7,36 @@ const { promisify } = require('node:util');
 const { MessageChannel } = require('node:worker_threads');
 
 /**
- * The next turn of the event loop, by a message to this process: no test runner replaces those. One message for each
- * callback, so that one that throws keeps no other from being called.
+ * Runs callbacks in the next turn of the event loop, by messages to this process, which no test runner replaces. One
+ * message per callback, so that a callback that throws does not prevent the others.
  */
 class TurnQueue {
   #callbacks = [];
-  #held = 0;
+  #refs = 0;
   #channel;
 
   /** Calls a function in the next turn. */
   add(callback, ...args) {
     this.#callbacks.push(AsyncResource.bind(() => callback(...args)));
-    this.hold();
+    this.ref();
     this.#channel.port2.postMessage(undefined);
   }
 
-  /** Keeps the process alive until `release`. */
-  hold() {
+  /** Keeps the process alive until the matching `unref`. */
+  ref() {
     this.#channel ??= this.#open();
-    if (this.#held++ === 0) this.#channel.port1.ref();
+    if (this.#refs++ === 0) this.#channel.port1.ref();
   }
 
-  release() {
-    if (--this.#held === 0) this.#channel.port1.unref();
+  unref() {
+    if (--this.#refs === 0) this.#channel.port1.unref();
   }
 
   #open() {
     const channel = new MessageChannel();
     channel.port1.on('message', () => {
       const callback = this.#callbacks.shift();
-      this.release();
+      this.unref();
       callback();
     });
     channel.port1.unref();
@@ -44,14 +44,14 @@ class TurnQueue {
   }
 }
 
-/** A timer by the time limit of a socket that is never connected, which Node keeps by timers that no one replaces. */
+/** A timer based on the timeout of a socket that never connects, for which Node uses internal timers. */
 class SocketTimer {
   #callback;
-  #isHeld = true;
+  #hasRef = true;
 
   constructor(callback, ms) {
     this.#callback = AsyncResource.bind(callback);
-    queue.hold();
+    queue.ref();
     new Socket().setTimeout(Math.max(1, ms), () => this.#run());
   }
 
@@ -62,12 +62,15 @@ class SocketTimer {
   }
 
   unref() {
-    if (this.#isHeld) queue.release();
-    this.#isHeld = false;
+    if (this.#hasRef) queue.unref();
+    this.#hasRef = false;
     return this;
   }
 
-  /** The time limit of the socket, which keeps no process alive, goes on: its end may be a replaced function. */
+  /**
+   * Drops the callback. Leaves the socket's timeout, which does not keep the process alive: clearing it may call a
+   * fake.
+   */
   clear() {
     this.unref();
     this.#callback = undefined;
@@ -77,23 +80,23 @@ class SocketTimer {
 const queue = new TurnQueue();
 const nextTurn = (callback, ...args) => queue.add(callback, ...args);
 
-/** Test runners put functions in the place of Node's: with another name, or with the clock that they go by. */
-const isNodes = (timer, name) => timer.name === name && timer.clock === undefined;
+/** Returns true for Node's own function. The fake ones of test runners have another name, or a `clock`. */
+const isReal = (timer, name) => timer.name === name && timer.clock === undefined;
 
-const areNodes =
-  isNodes(timers.setTimeout, 'setTimeout') &&
-  isNodes(timers.setImmediate, 'setImmediate') &&
+const areReal =
+  isReal(timers.setTimeout, 'setTimeout') &&
+  isReal(timers.setImmediate, 'setImmediate') &&
   timers.setTimeout[promisify.custom] !== undefined;
 
 /**
- * Node's own timers, or others that work as they do where a test runner has replaced those before this module is
- * loaded, so that time stands still until the test has it go on: no answer of Redis waits for that.
+ * Node's own timers, or equivalents if a test runner installed fake timers before this module was loaded: Redis replies
+ * in real time, not when the test advances its clock.
  */
 module.exports = {
-  setTimeout: areNodes ? timers.setTimeout : (callback, ms) => new SocketTimer(callback, ms),
-  clearTimeout: areNodes ? timers.clearTimeout : (timer) => timer?.clear(),
-  setImmediate: areNodes ? timers.setImmediate : nextTurn,
-  nextTick: isNodes(process.nextTick, 'nextTick') ? process.nextTick : nextTurn,
-  /** Milliseconds by a clock that no one sets, for how long something takes. */
+  setTimeout: areReal ? timers.setTimeout : (callback, ms) => new SocketTimer(callback, ms),
+  clearTimeout: areReal ? timers.clearTimeout : (timer) => timer?.clear(),
+  setImmediate: areReal ? timers.setImmediate : nextTurn,
+  nextTick: isReal(process.nextTick, 'nextTick') ? process.nextTick : nextTurn,
+  /** Milliseconds by a monotonic clock, to measure durations. */
   elapsed: () => process.uptime() * 1000,
 };

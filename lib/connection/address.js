@@ -1,7 +1,7 @@
 'use strict';
 
 const { checkTlsSettings } = require('../boundary/native.js');
-const { adoptSettings } = require('../clients/adopt.js');
+const { toAddonSettings } = require('../clients/addon-settings.js');
 const { checkTransport, describeClient, isKnownClient } = require('../clients/client.js');
 const { optionName: name, wrongType, wrongValue } = require('../common/errors.js');
 const { check } = require('../options.js');
@@ -10,8 +10,8 @@ const { tlsSettings } = require('./tls.js');
 const { serversOf } = require('./topology.js');
 const { clientSettings, keyPrefixOf } = require('./transport.js');
 
-/** Options that say where Redis is and how to be let in; a client says it itself. */
-const BESIDE_CLIENT = [
+/** Options that locate Redis or authenticate, which a client has itself. */
+const EXCLUDED_BY_CLIENT = [
   'url',
   'sentinel',
   'cluster',
@@ -22,26 +22,26 @@ const BESIDE_CLIENT = [
   'database',
 ];
 
-/** By which clients run any command. */
+/** The methods by which clients run any command. */
 const COMMAND_CALLS = ['sendCommand', 'call', 'customCommand'];
 
-/** Options of which one at most says where Redis is, where no client does. */
+/** Options that locate Redis, of which at most one may be set, and none with a client. */
 const PLACES = ['url', 'sentinel', 'cluster'];
-/** What stands beside `sentinel` and `cluster`; a URL has it in itself. */
-const BESIDE_SERVERS = ['username', 'password', 'database'];
+/** Options that may be set only with `sentinel` and `cluster`; a URL contains them. */
+const WITH_SERVERS = ['username', 'password', 'database'];
 /**
- * Options by which old versions of connect-redis were told where Redis is, and what says it beside `sentinel` and
- * `cluster`. Beside a client they mean nothing, as in connect-redis.
+ * Options by which old versions of connect-redis located Redis, each with the option that replaces it with `sentinel`
+ * and `cluster`. With a client they are ignored, as in connect-redis.
  */
 const FORMER = { host: '', port: '', socket: '', db: 'database', pass: 'password' };
 
-/** Refuses a client in the place of the options: it would be a store on localhost:6379, whosever Redis that is. */
+/** Rejects a client in place of the options, which would result in a store on localhost:6379. */
 function checkNoClient(options) {
   if (COMMAND_CALLS.some((call) => typeof options[call] === 'function'))
     throw wrongType('The argument of RedisStore', 'an object of options, such as { client }', options);
 }
 
-/** Refuses what would be ignored. */
+/** Rejects options that locate Redis or authenticate, but would be ignored. */
 function checkPlace(options) {
   const given = (option) => options[option] != null;
   const [place, another] = PLACES.filter(given);
@@ -51,10 +51,10 @@ function checkPlace(options) {
   const former = Object.keys(FORMER).find(given);
   if (former !== undefined && hasServers)
     throw wrongValue(name(former), `left out: "${FORMER[former] || place}" says it`, undefined);
-  const beside = former ?? (hasServers ? undefined : BESIDE_SERVERS.find(given));
-  if (beside !== undefined)
+  const ignored = former ?? (hasServers ? undefined : WITH_SERVERS.find(given));
+  if (ignored !== undefined)
     throw wrongValue(
-      name(beside),
+      name(ignored),
       'left out: a "url" says it, such as redis://user:password@host:6379/5 or redis+unix:///run/redis.sock?db=5',
       undefined,
     );
@@ -63,7 +63,7 @@ function checkPlace(options) {
     throw wrongValue(name(account), 'left out beside "credentials", which gives it', undefined);
 }
 
-/** Where Redis is and how to use it: the part of the addon's options that the connection needs. */
+/** Returns the part of the addon's options that the connection needs. */
 function address(options) {
   checkNoClient(options);
   const given = {
@@ -76,11 +76,11 @@ function address(options) {
   const { client } = options;
   const transport = check.transport(options.transport);
   if (client != null) {
-    const beside = BESIDE_CLIENT.find((option) => options[option] != null);
-    if (beside !== undefined)
-      throw wrongValue(name(beside), 'left out beside "client", which says where Redis is', undefined);
-    const [description, adopted] = adopt(describeClient(client), transport);
-    // What the client does while it is not connected, unless the app has said how many operations may wait.
+    const excluded = EXCLUDED_BY_CLIENT.find((option) => options[option] != null);
+    if (excluded !== undefined)
+      throw wrongValue(name(excluded), 'left out beside "client", which says where Redis is', undefined);
+    const [description, native] = toNative(describeClient(client), transport);
+    // The client's limits on waiting commands apply unless the app sets `maxQueue`.
     if (given.maxQueue === undefined)
       for (const setting of ['maxQueue', 'maxRetries', 'failsOffline']) given[setting] = description[setting];
     if (transportOf(transport, description) === 'client') {
@@ -91,18 +91,18 @@ function address(options) {
           `left out where the client itself runs the commands, which is not told of changes${why(description)}`,
           undefined,
         );
-      // What the app asks for itself needs no warning.
-      const isAsked = transport === 'client' || !isKnownClient(client);
+      // No warning if the app has chosen the transport itself.
+      const isChosen = transport === 'client' || !isKnownClient(client);
       return {
         ...given,
         ...throughClient(client, description),
-        reason: isAsked ? undefined : description.reason,
+        reason: isChosen ? undefined : description.reason,
       };
     }
-    for (const limit of ['connectTimeout', 'commandTimeout']) given[limit] ??= adopted[limit];
-    const canFallBack = transport === undefined && !given.cache && adopted.settings.tls !== undefined;
+    for (const limit of ['connectTimeout', 'commandTimeout']) given[limit] ??= native[limit];
+    const canFallBack = transport === undefined && !given.cache && native.settings.tls !== undefined;
     const fallback = canFallBack ? { ...given, ...throughClient(client, description) } : undefined;
-    return { ...adopted, ...given, fallback };
+    return { ...native, ...given, fallback };
   }
   if (transport === 'client')
     throw wrongValue(name('transport'), 'left out without "client", which it would use', transport);
@@ -119,29 +119,29 @@ function address(options) {
   };
 }
 
-/** URLs that mean TLS. */
+/** The URLs that select TLS. */
 const SECURE = /^\s*(rediss|valkeys)/i;
 
-/** Settings of a store whose commands run on its client. */
+/** Returns the settings of a store whose commands run on its client. */
 function throughClient(client, { command }) {
   return { client: clientSettings(client), command, keyPrefix: keyPrefixOf(client) };
 }
 
 /**
- * A client's description, and its settings as the addon takes them if the addon can have them. What the addon has no
- * cryptography for, such as keys of the curve P-521, it says of the settings alone.
+ * Returns a client's description, and its settings as the addon's options, if the addon supports them. It checks the
+ * TLS settings itself: its cryptography lacks keys of the curve P-521, for example.
  */
-function adopt(description, wanted) {
+function toNative(description, wanted) {
   if (description.transport === 'client' || wanted === 'client') return [description, undefined];
-  const adopted = adoptSettings(description);
-  const parts = [adopted.settings.tls, adopted.sentinel?.tls];
+  const native = toAddonSettings(description);
+  const parts = [native.settings.tls, native.sentinel?.tls];
   const objection = wanted === undefined && parts.map((tls) => tls && checkTlsSettings(tls)).find(Boolean);
-  if (!objection) return [description, adopted];
+  if (!objection) return [description, native];
   const reason = `its TLS settings cannot be carried over: ${objection}`;
   return [{ ...description, transport: 'client', reason }, undefined];
 }
 
-/** By what to run commands, for a client that is described so. */
+/** Returns the transport for a client with this description. */
 function transportOf(wanted, { transport, reason }) {
   if (wanted === 'native' && transport === 'client')
     throw wrongValue(name('transport'), `'client' or left out with this client: ${reason}`, wanted);

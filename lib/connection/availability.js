@@ -2,13 +2,12 @@
 
 const { clearTimeout, setTimeout } = require('../common/timers.js');
 
-/** How long Redis may be away before requests go on without sessions, in ms. */
+/** The time in ms without a connection after which requests run without sessions. */
 const GRACE_MS = 1000;
 
 /**
- * Tells express-session, by its events `disconnect` and `connect`, when to run requests without sessions:
- * after the connection has been away for a while, never for a single failed operation, and always
- * with a `connect` to follow.
+ * Notifies express-session, by the events `disconnect` and `connect`, when to run requests without sessions: after the
+ * connection has been lost for a while, never for a single failed operation, and always followed by `connect`.
  */
 class Availability {
   #emit;
@@ -19,7 +18,7 @@ class Availability {
     this.#emit = emit;
   }
 
-  /** The connection is not there. */
+  /** The connection was lost, or is not established yet. */
   lost() {
     if (this.#isAway || this.#timer !== undefined) return;
     this.#timer = setTimeout(() => {
@@ -30,7 +29,7 @@ class Availability {
     this.#timer.unref();
   }
 
-  /** The connection is there. */
+  /** The connection is ready. */
   ready() {
     this.stop();
     if (!this.#isAway) return;
@@ -38,7 +37,7 @@ class Availability {
     this.#emit('connect');
   }
 
-  /** Nothing is to be told any more. */
+  /** Cancels a pending `disconnect`. */
   stop() {
     clearTimeout(this.#timer);
     this.#timer = undefined;

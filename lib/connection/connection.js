@@ -5,16 +5,16 @@ const { RedisStore: Native } = require('../boundary/native.js');
 const { followClient, hasEnded, isClosed } = require('../clients/closing.js');
 const { coded } = require('../common/errors.js');
 const { Availability } = require('./availability.js');
-const { answerFor, followProvider } = require('./credentials.js');
+const { requestCredentials, followProvider } = require('./credentials.js');
 const { Transport, nameOf } = require('./transport.js');
 const { ConnectionEvents } = require('./events.js');
 
-/** One for all stores of this module that are there at a time: one wake-up serves them all. */
+/** The queue that all current stores of this module share, so that one wake-up serves all of them. */
 let completions;
 
-/** What the addon says of an option is a TypeError, like every other complaint about one. */
+/** Creates the addon's store. Converts its errors to a TypeError, as for other invalid options. */
 function connect(options) {
-  if (completions === undefined || completions.isOver) completions = new CompletionQueue();
+  if (completions === undefined || completions.isEnded) completions = new CompletionQueue();
   try {
     return new Native(options, completions.native);
   } catch (error) {
@@ -22,10 +22,10 @@ function connect(options) {
   }
 }
 
-/** Clients of which the app has been told that they run commands. */
+/** The clients for which the app has been warned that they run commands. */
 const warned = new WeakSet();
 
-/** Reports once which setting has a client run the commands. */
+/** Warns, once per client, which setting makes the client run the commands. */
 function warn(client, reason) {
   if (warned.has(client)) return;
   warned.add(client);
@@ -35,7 +35,7 @@ function warn(client, reason) {
   });
 }
 
-/** Of what the addon says of a failed attempt to connect: TLS alone is the cause. */
+/** Matches the addon's errors of attempts to connect that failed because of TLS. */
 const TLS_FAILURE = /TLS handshake|certificate was not accepted/;
 
 /** Returns true if a client is certainly connected. */
@@ -44,67 +44,68 @@ function isConnected({ isReady, isOpen, status }) {
 }
 
 /**
- * A store's connection: opened by the addon, or the app's own client behind the addon. Tells the store how it is. It
- * ends while the app's client is closed, and is opened again with the client.
+ * The connection of a store, opened by the addon or provided by the app's client. Reports its state to the store. It is
+ * closed while the app's client is closed, and opened again with the client.
  */
 class Connection {
   #store;
   #client;
-  #where;
+  #target;
   #keys;
   #hasServed = false;
   #lifecycle;
   #availability;
-  #leaveClient = () => {};
-  #leaveProvider = () => {};
+  #unfollowClient = () => {};
+  #unfollowProvider = () => {};
   status = 'connecting';
 
   /**
    * @param client the app's, if there is one
-   * @param where what `address` gave
-   * @param keys which of them the store has: `prefix` and `scanCount`
-   * @param isOptional requests are to go on without sessions while Redis is away
-   * @param lifecycle called with the store when its client is `closed` or `open`, or the connection was `replaced` by the
-   *   client; must hold no store
+   * @param target the result of `address`
+   * @param keys the `prefix` and `scanCount` of the store
+   * @param isOptional true to run requests without sessions while Redis is unreachable
+   * @param lifecycle called with the store when its client is `closed` or `open`, or the connection was `replaced` by
+   * the
+   *   client; must not reference a store
    */
-  constructor(store, client, where, keys, isOptional, lifecycle) {
+  constructor(store, client, target, keys, isOptional, lifecycle) {
     this.#store = store;
     this.#client = client;
-    this.#where = where;
+    this.#target = target;
     this.#keys = keys;
     this.#lifecycle = lifecycle;
-    this.native = connect({ ...where, ...keys });
+    this.native = connect({ ...target, ...keys });
     this.completions = completions;
-    this.transport = where.client ? 'client' : 'native';
+    this.transport = target.client ? 'client' : 'native';
     if (isOptional) {
       this.#availability = new Availability((event) => store.emit(event));
       this.#availability.lost();
     }
     this.#begin();
-    if (where.reason !== undefined) warn(client, where.reason);
-    // The app ends its client when it shuts down; our connection goes with it.
-    if (client) this.#leaveClient = followClient(store, client, lifecycle);
+    if (target.reason !== undefined) warn(client, target.reason);
+    // The app closes its client when it shuts down, and our connection with it.
+    if (client) this.#unfollowClient = followClient(store, client, lifecycle);
   }
 
   #begin() {
-    const where = this.#where;
-    if (where.client) {
-      const transport = new Transport(this.#client, where);
-      transport.begin(this.native.serve(this.completions.admit(transport)));
+    const target = this.#target;
+    if (target.client) {
+      const transport = new Transport(this.#client, target);
+      transport.begin(this.native.serve(this.completions.register(transport)));
     }
-    // A store that the app has forgotten is to be collected, and this with it: others hold it weakly.
-    this.native.watch(this.completions.admit(new ConnectionEvents(this, Connection.#take)));
-    if (where.renewals) this.#leaveProvider = followProvider(where.renewals, this, Connection.#renew);
+    // Held weakly by others, so that a store that the app has dropped is garbage collected together with this.
+    this.native.watch(this.completions.register(new ConnectionEvents(this, Connection.#onEvent)));
+    if (target.renewals) this.#unfollowProvider = followProvider(target.renewals, this, Connection.#renew);
   }
 
   /**
-   * Runs commands on the app's client, which is connected, as the addon's TLS does not get on with the server: Node's
-   * has more cipher suites and signatures. What waits is handed over, but for a cluster's.
+   * Runs commands on the app's client, which is connected, because the addon's TLS handshake with the server fails:
+   * Node supports more cipher suites and signatures. Waiting operations are transferred, except those of a cluster.
    */
   #fallBack(reason) {
-    this.#where = this.#where.fallback;
-    this.#leaveProvider();
-    this.native.replace({ ...this.#where, ...this.#keys }, this.completions.native);
+    this.#target = this.#target.fallback;
+    this.#unfollowProvider();
+    this.native.replace({ ...this.#target, ...this.#keys }, this.completions.native);
     this.transport = 'client';
     this.#begin();
     this.#lifecycle.replaced(this.#store);
@@ -112,11 +113,11 @@ class Connection {
   }
 
   #canFallBack(error) {
-    const isPossible = this.#where.fallback !== undefined && !this.#hasServed;
+    const isPossible = this.#target.fallback !== undefined && !this.#hasServed;
     return isPossible && TLS_FAILURE.test(error.message) && isConnected(this.#client);
   }
 
-  /** The app's client, as errors name it. */
+  /** The name of the app's client in error messages. */
   get clientName() {
     return `the app's ${nameOf(this.#client)}client`;
   }
@@ -126,38 +127,40 @@ class Connection {
     return isClosed(this.#client) === false;
   }
 
-  /** Reports nothing until `resume`, while the app's client is closed. */
+  /** Stops reports until `resume`, while the app's client is closed. */
   suspend() {
-    this.#leaveProvider();
+    this.#unfollowProvider();
     this.status = 'closed';
     this.#availability?.lost();
   }
 
-  /** Opens the connection again. One that is still open, as operations are in flight, is kept: their order is. */
+  /**
+   * Opens the connection again. If it is still open for operations in flight, it is kept, which preserves their order.
+   */
   resume() {
     this.status = 'connecting';
     this.native.reopen();
     this.#begin();
   }
 
-  /** Nothing is to be told any more. */
-  leave() {
-    this.#leaveClient();
-    this.#leaveProvider();
+  /** Stops all reports to the store. */
+  detach() {
+    this.#unfollowClient();
+    this.#unfollowProvider();
     this.status = 'closed';
     this.#availability?.stop();
   }
 
-  /** Nothing is under way any more. Until then its place keeps the completions, for what has to be asked yet. */
+  /** Releases the completions after all operations. Until then, its slot keeps them: credentials may be requested. */
   end() {
     this.native.unwatch();
   }
 
-  /** Takes an event. Static, as it must hold no store. */
-  static #take(connection, event, error) {
+  /** Handles an event. Static, so that it references no store. */
+  static #onEvent(connection, event, error) {
     const store = connection.#store;
-    // By a closed store as well: what is under way may wait for a connection.
-    if (event === 'credentials') connection.#giveCredentials();
+    // A closed store returns credentials as well: pending operations may wait for a connection.
+    if (event === 'credentials') connection.#provideCredentials();
     if (connection.status === 'closed') return;
     if (connection.#client && hasEnded(connection.#client)) {
       connection.#lifecycle.closed(store);
@@ -176,7 +179,7 @@ class Connection {
       connection.status = 'reconnecting';
       connection.#availability?.lost();
     }
-    // EventEmitter throws an 'error' that nobody listens to.
+    // EventEmitter throws an 'error' without a listener.
     if (event !== 'error' || store.listenerCount('error') > 0) store.emit(event, error);
   }
 
@@ -184,9 +187,9 @@ class Connection {
     connection.native.renewCredentials(credentials);
   }
 
-  async #giveCredentials() {
-    const { given, refusal } = await answerFor(this.#where.askForCredentials);
-    this.native.giveCredentials(given, refusal);
+  async #provideCredentials() {
+    const { credentials, failure } = await requestCredentials(this.#target.askForCredentials);
+    this.native.giveCredentials(credentials, failure);
   }
 }
 

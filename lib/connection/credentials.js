@@ -3,13 +3,13 @@
 const { describe } = require('../common/errors.js');
 const { objectIds } = require('../common/object-ids.js');
 
-/** Each function has a number, by which the addon knows it: stores with the same one can share a connection. */
+/** Returns the number by which the addon identifies a function: stores with the same one can share a connection. */
 const numberOf = objectIds();
 
-/** Numbers below are seconds since 1970, or nothing: in milliseconds they are before March 1973. */
+/** Lower numbers are probably seconds since 1970: in milliseconds they are before March 1973. */
 const SOONEST_MS = 1e11;
 
-/** Milliseconds until credentials expire; undefined if they do not say. @throws if it is no time */
+/** Returns the ms until credentials expire; undefined if they have no expiry. @throws {TypeError} if it is invalid */
 function timeLeft(expiresAt) {
   if (expiresAt == null) return undefined;
   const time = expiresAt instanceof Date ? expiresAt.getTime() : expiresAt;
@@ -20,7 +20,7 @@ function timeLeft(expiresAt) {
   return time - Date.now();
 }
 
-/** In the place of credentials: a user who has no password or, without a user, nobody. */
+/** Stands for credentials without a password: a user alone or, without a user, no authentication. */
 class Passwordless {
   constructor(username) {
     this.username = username;
@@ -28,8 +28,9 @@ class Passwordless {
 }
 
 /**
- * What a `credentials` function gave, in the form that the addon takes.
- * @throws {TypeError} if it is not what such a function should give
+ * Converts the result of a `credentials` function to the form that the addon takes.
+ *
+ * @throws {TypeError} if it is invalid
  */
 function checkedCredentials(given) {
   if (given instanceof Passwordless) {
@@ -50,12 +51,12 @@ function checkedCredentials(given) {
   };
 }
 
-/** Asks the app's function. Never throws and never rejects: what goes wrong is told to the connection. */
-async function answerFor(credentials) {
+/** Calls the app's function. Never throws or rejects: returns the reason as `failure`, for the connection. */
+async function requestCredentials(provide) {
   try {
-    return { given: checkedCredentials(await credentials()) };
+    return { credentials: checkedCredentials(await provide()) };
   } catch (error) {
-    return { refusal: reasonOf(error) };
+    return { failure: reasonOf(error) };
   }
 }
 
@@ -67,52 +68,53 @@ function reasonOf(error) {
   }
 }
 
-/** Ends a subscription to a provider. A failure of that is the provider's own: no operation depends on it. */
+/** Ends a subscription to a provider. Ignores errors, because no operation depends on it. */
 async function dispose(subscription) {
   try {
     await subscription?.dispose?.();
   } catch {
-    // Nothing is left to be ended.
+    // The subscription is not used any more.
   }
 }
 
-const forgotten = new FinalizationRegistry((leave) => leave());
+const collected = new FinalizationRegistry((unfollow) => unfollow());
 
 /**
- * Has a provider that tells of each new password as it comes tell it to the store too: `give` is called with the
- * store and what the addon takes. The store is held weakly, and left alone by what the provider cannot give:
- * the next attempt to connect asks again.
- * @returns a function that takes this back
+ * Subscribes a store to a provider that pushes new passwords: calls `renew` with the store and the credentials in the
+ * form that the addon takes. Holds the store weakly. Ignores invalid credentials and errors of the provider: the next
+ * attempt to connect calls it again.
+ *
+ * @returns a function that ends the subscription
  */
-function followProvider(provider, store, give) {
+function followProvider(provider, store, renew) {
   const reference = new WeakRef(store);
-  let left = false;
+  let isEnded = false;
   let subscription;
-  const leave = () => {
-    left = true;
+  const unfollow = () => {
+    isEnded = true;
     dispose(subscription);
   };
   const onNext = (credentials) => {
     const live = reference.deref();
-    if (live === undefined || left) return;
+    if (live === undefined || isEnded) return;
     try {
-      give(live, checkedCredentials(credentials));
+      renew(live, checkedCredentials(credentials));
     } catch {
-      // Nothing to be given.
+      // Invalid credentials.
     }
   };
   const subscribe = async () => {
     try {
-      const begun = await provider.subscribe({ onNext, onError() {} });
-      subscription = begun?.[1];
+      const result = await provider.subscribe({ onNext, onError() {} });
+      subscription = result?.[1];
     } catch {
-      // Attempts to connect fail in the same way, and report it.
+      // Attempts to connect fail for the same reason, and report it.
     }
-    if (left) dispose(subscription);
+    if (isEnded) dispose(subscription);
   };
   subscribe();
-  forgotten.register(store, leave);
-  return leave;
+  collected.register(store, unfollow);
+  return unfollow;
 }
 
-module.exports = { Passwordless, numberOf, answerFor, dispose, followProvider };
+module.exports = { Passwordless, numberOf, requestCredentials, dispose, followProvider };

@@ -4,26 +4,26 @@ const { Kind } = require('../boundary/request.js');
 const { fromNative } = require('../common/errors.js');
 
 /**
- * Takes the events of a store's connection. Holds its store weakly: one that the app has forgotten is to
- * be collected, and its connection with it.
+ * Receives the events of a store's connection. Holds the connection weakly, so that it is garbage collected together
+ * with a store that the app has dropped.
  */
 class ConnectionEvents {
-  #store;
-  #tell;
+  #connection;
+  #onEvent;
 
-  /** @param tell called with the store, the event's name and, for some, the error behind it */
-  constructor(store, tell) {
-    this.#store = new WeakRef(store);
-    this.#tell = tell;
+  /** @param onEvent called with the connection, the event's name and, for some events, an error */
+  constructor(connection, onEvent) {
+    this.#connection = new WeakRef(connection);
+    this.#onEvent = onEvent;
   }
 
   complete(kind, text) {
     if (kind !== Kind.EVENT) return;
-    const store = this.#store.deref();
-    if (store === undefined) return;
+    const connection = this.#connection.deref();
+    if (connection === undefined) return;
     const end = text.indexOf('\n');
-    if (end === -1) this.#tell(store, text);
-    else this.#tell(store, text.slice(0, end), fromNative(text.slice(end + 1)));
+    if (end === -1) this.#onEvent(connection, text);
+    else this.#onEvent(connection, text.slice(0, end), fromNative(text.slice(end + 1)));
   }
 }
 

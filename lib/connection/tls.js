@@ -4,12 +4,12 @@ const fs = require('node:fs');
 const { fromEnvironment } = require('../common/environment.js');
 const { optionName: name, wrongType, wrongValue } = require('../common/errors.js');
 
-/** TLS settings of Node that a connection of the addon cannot have: functions, or what is not PEM. */
+/** TLS options of Node that the addon does not support: functions, and formats other than PEM. */
 const NOT_CARRIED = ['checkServerIdentity', 'secureContext', 'pfx', 'passphrase', 'pskCallback', 'crl'];
 
 /**
- * TLS settings that restrict what a client of the app accepts, or extend it. The option `tls` takes no notice of them, a
- * client that has one runs the commands itself.
+ * TLS options that restrict or extend what a client accepts. The option `tls` ignores them; a client that has one runs
+ * the commands itself.
  */
 const OF_CLIENTS = [
   'ciphers',
@@ -27,7 +27,7 @@ const OF_CLIENTS = [
   'localPort',
 ];
 
-/** The option `option` as an object of TLS settings; undefined for a connection without TLS. */
+/** Checks the option `option` and returns its TLS settings; undefined for a connection without TLS. */
 function checkTls(option, value) {
   if (value == null || value === false) return undefined;
   if (value === true) return {};
@@ -47,7 +47,9 @@ function checkTls(option, value) {
   return value;
 }
 
-/** Node takes a string, a Buffer or an array of either, with a byte order mark or by the name of older versions. */
+/**
+ * Returns PEM as one string. Node accepts strings, Buffers and arrays of them, with a byte order mark or an old label.
+ */
 function pem(value) {
   if (value == null) return undefined;
   const list = Array.isArray(value) ? value : [value];
@@ -60,11 +62,11 @@ function pem(value) {
 }
 
 /**
- * The certificates that Node's own connections trust, in PEM: a client of the app gets on by them alone, and a system may
+ * Returns the certificates that Node's own connections trust, in PEM: an app's client uses only these, and a system may
  * have none.
  */
 function trustedByNode() {
-  // Loading it takes a while, and most apps are without TLS.
+  // Loaded on demand: it takes time, and most apps do not use TLS.
   const tls = require('node:tls');
   // Since Node 22.15.
   if (tls.getCACertificates !== undefined) return tls.getCACertificates('default').join('\n');
@@ -75,12 +77,12 @@ function extraCertificates() {
   try {
     return fs.readFileSync(process.env.NODE_EXTRA_CA_CERTS, 'latin1');
   } catch {
-    // Node does without them, too.
+    // Node ignores a missing file as well.
     return '';
   }
 }
 
-/** TLS settings in Node's words, in the form that the addon takes. */
+/** Converts TLS options of Node to the addon's. */
 function tlsSettings({ ca, cert, key, servername, rejectUnauthorized: given }) {
   const rejectUnauthorized = fromEnvironment(given) ?? process.env.NODE_TLS_REJECT_UNAUTHORIZED !== '0';
   const keyText = pem(key);

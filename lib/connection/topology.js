@@ -8,11 +8,11 @@ const { checkTls, tlsSettings } = require('./tls.js');
 const REDIS_PORT = 6379;
 const SENTINEL_PORT = 26379;
 
-/** A host alone: errors show it, so it has no room for user and password. */
+/** A host alone. Errors show it, so it must not contain a user or password. */
 const HOST = /^[^\s/@?#[\]]+$/;
 const ADDRESS = 'addresses such as "10.0.0.1:6379", without "redis://", user and password';
 
-/** `host:port`, `[::1]:port`, a host alone, or an object with `host` and `port`. */
+/** Parses `host:port`, `[::1]:port`, a host alone, or an object with `host` and `port`. */
 function node(option, address, defaultPort) {
   const what = name(option);
   let { host, port } = address ?? {};
@@ -38,7 +38,7 @@ function nodes(option, addresses, defaultPort) {
   return addresses.map((address) => node(option, address, defaultPort));
 }
 
-/** From `host:port` as the servers announce themselves to where they are reached. */
+/** Returns the pairs of an announced address and the one that reaches the server. */
 function natMap(option, map) {
   if (map == null) return undefined;
   if (typeof map !== 'object' || Array.isArray(map))
@@ -51,7 +51,7 @@ function natMap(option, map) {
 
 function text(option, value) {
   if (value == null) return undefined;
-  // Boxed, so that the error tells what it is and shows none: a number may be a password.
+  // Boxed, so that the error shows its type alone: a number may be a password.
   if (typeof value !== 'string' || value === '')
     throw wrongType(name(option), 'a string that is not empty', Object(value));
   return value;
@@ -62,7 +62,7 @@ function secret(option, value) {
   return checked === undefined ? undefined : { text: checked };
 }
 
-/** A user alone is mostly one whose password was not set. */
+/** Returns user and password. Rejects a user alone: in most cases, the password was not set by mistake. */
 function account(usernameOption, passwordOption, options) {
   const username = text(usernameOption, options.username);
   const password = secret(passwordOption, options.password);
@@ -71,11 +71,11 @@ function account(usernameOption, passwordOption, options) {
   return { username, password };
 }
 
-/** Refuses a field of the object `option` that there is not: it would be ignored. */
+/** Rejects unknown fields of the object `option`, which would be ignored. */
 function checkFields(option, object, fields) {
   const unknown = Object.keys(object).find((field) => !fields.includes(field) && object[field] != null);
   if (unknown === undefined) return;
-  // What is no name may be an address that holds a password.
+  // A text that is not a name may be an address with a password.
   const known = fields.join(', ');
   if (!/^\w+$/.test(unknown)) throw wrongValue(name(option), `one with the fields ${known} alone`, undefined);
   throw wrongValue(name(`${option}.${unknown}`), `left out: there are ${known}`, undefined);
@@ -120,8 +120,8 @@ function databaseNumber(given) {
 const isDatabase = (number) => Number.isInteger(number) && number >= 0 && number <= LARGEST_U32;
 
 /**
- * What the options `sentinel` and `cluster` say, with the `username`, `password` and `database` beside them, in
- * the form that the addon takes; undefined if neither is given.
+ * Converts the options `sentinel` and `cluster`, with `username`, `password` and `database`, to the form that the addon
+ * takes; undefined if neither is set.
  */
 function serversOf(options) {
   const { sentinel, cluster } = options;

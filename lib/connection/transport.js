@@ -10,44 +10,44 @@ const { ClientNodes } = require('../clients/nodes.js');
 const { objectIds } = require('../common/object-ids.js');
 const { nextTick } = require('../common/timers.js');
 
-/** What became of a command; core/src/connection/client/port.rs knows the same numbers. */
+/** The outcomes of a command; core/src/connection/client/port.rs has the same numbers. */
 const REPLY = 0;
 const LOST = 1;
 const FAILED = 2;
 
-/** Each form in which a client runs any command. `key` is the command's key, if it has one. */
+/** The forms in which clients run any command. `key` is the command's key, if it has one. */
 const forms = {
-  // ioredis 4 and iovalkey know by names in small letters alone where the key is.
+  // ioredis 4 and iovalkey find the position of the key only by names in lower case.
   'call(command, ...args)': (client, [command, ...args]) => client.call(command.toLowerCase(), ...args),
-  'sendCommand(args)': (client, words) => client.sendCommand(words),
-  // redis 4 in its legacyMode answers by callbacks elsewhere.
-  'v4.sendCommand(args)': (client, words) => client.v4.sendCommand(words),
-  'sendCommand(isReadonly, args)': (client, words, isReadonly) => client.sendCommand(isReadonly, words),
-  'sendCommand(key, isReadonly, args)': (client, words, isReadonly, key) =>
-    client.sendCommand(key, isReadonly, words),
-  'customCommand(args)': (client, words) => client.customCommand(words),
+  'sendCommand(args)': (client, args) => client.sendCommand(args),
+  // redis 4 in its legacyMode supports only callbacks elsewhere.
+  'v4.sendCommand(args)': (client, args) => client.v4.sendCommand(args),
+  'sendCommand(isReadonly, args)': (client, args, isReadonly) => client.sendCommand(isReadonly, args),
+  'sendCommand(key, isReadonly, args)': (client, args, isReadonly, key) =>
+    client.sendCommand(key, isReadonly, args),
+  'customCommand(args)': (client, args) => client.customCommand(args),
   'command(...args)': (client, [command, ...args]) => {
-    // A mock would take no notice of it, and store. This is what a server without it says.
+    // A mock would ignore IFEQ, and store. This is the error of a server that does not support it.
     if (command === 'SET' && args[2] === 'IFEQ') throw new Error('ERR syntax error');
     return client[command.toLowerCase()](...args);
   },
 };
 
-/** Commands all of whose arguments are keys. */
-const OF_KEYS = ['MGET', 'DEL', 'UNLINK', 'EXISTS'];
-/** After which a client may be in another state. */
+/** Commands whose arguments are all keys. */
+const KEYS_ONLY = ['MGET', 'DEL', 'UNLINK', 'EXISTS'];
+/** Events after which the state of a client may have changed. */
 const STATE_EVENTS = ['connect', 'ready', 'close', 'reconnecting', 'end', 'disconnect'];
-const IOREDIS_CONNECTED = ['ready', 'wait']; // 'wait': it connects with its first command
+const IOREDIS_CONNECTED = ['ready', 'wait']; // 'wait': connects with its first command
 const LONGEST_MESSAGE = 200;
-/** Arrays within one another: those of `CLUSTER SLOTS` are four. The addon reads 100. */
+/** The deepest nesting of arrays in replies: `CLUSTER SLOTS` has four levels; the addon reads 100. */
 const DEEPEST_REPLY = 16;
-/** Words of a command that are as long as this may be a part of a secret. */
+/** Arguments of at least this length may be part of a secret. */
 const SHORTEST_SECRET = 8;
 
-/** Each client has a number, by which the addon knows it: stores with the same client share a connection. */
+/** Returns the number by which the addon identifies a client: stores with the same client share a connection. */
 const numberOf = objectIds();
 
-/** What the addon is to know of a client that runs the commands. */
+/** Returns the addon's settings for a client that runs the commands. */
 function clientSettings(client) {
   return {
     number: numberOf(client),
@@ -56,7 +56,7 @@ function clientSettings(client) {
   };
 }
 
-/** As errors name it, with a space after it. */
+/** Returns the name of a client in error messages, followed by a space. */
 function nameOf(client) {
   if (isMock(client)) return 'ioredis-mock ';
   if (isIoredis(client)) return 'ioredis ';
@@ -64,7 +64,7 @@ function nameOf(client) {
   return isGlide(client) ? 'valkey-glide ' : '';
 }
 
-/** The prefix that a client puts before keys by itself, or would, were it not for its generic call. */
+/** Returns the key prefix of a client's settings, which its generic call may not add. */
 function keyPrefixOf(client) {
   const options = client.options ?? client._options ?? {};
   const prefix = client._keyPrefix ?? options.keyPrefix ?? options.redisOptions?.keyPrefix;
@@ -72,25 +72,27 @@ function keyPrefixOf(client) {
 }
 
 /**
- * Runs the commands of a connection on the app's own client, as a request that is under way for as long as the
- * connection. The addon holds it, and through it the client; it holds no store.
+ * Runs the commands of a connection on the app's client. It is a request that is pending as long as the connection. The
+ * addon references it, and through it the client; it references no store.
  */
 class Transport {
   #client;
   #run;
-  /** What ioredis puts before keys, which have it already: it is the addon that knows which keys there are. */
+  /** The key prefix that ioredis adds. Removed from keys before, because the addon has already added it. */
   #prefix;
   #readsFromReplicas;
   #nodes;
   #port;
   #isListening = false;
-  /** Of clients of redis: some do not tell when they are closed. */
+  /** True once a client of redis was open: some do not report when they are closed. */
   #wasOpen = false;
-  /** Replies that go to the addon when this tick's have come. */
+  /** The encoded replies of this tick, which go to the addon at its end. */
   #replies = '';
   #count = 0;
 
-  /** @param {{ command: string }} where the form in which the client runs commands, and which servers are read */
+  /**
+   * @param {{ command: string }} target the form in which the client runs commands, and whether it reads from replicas
+   */
   constructor(client, { command, readsFromReplicas }) {
     this.#client = client;
     this.#run = forms[command];
@@ -100,21 +102,21 @@ class Transport {
     this.#prefix = (prefixes && isIoredisLike(client) && keyPrefixOf(client)) || '';
   }
 
-  /** @param port by which the addon is answered */
+  /** @param port receives the replies and states for the addon */
   begin(port) {
     this.#port = port;
   }
 
   complete(kind, text) {
     if (kind === Kind.COMMANDS) this.#execute(text);
-    else if (kind === Kind.ENDED) this.#leave();
-    else if (text === 'state') this.#tellState();
-    else if (text === 'nodes') this.#tellNodes();
+    else if (kind === Kind.ENDED) this.#unlisten();
+    else if (text === 'state') this.#reportState();
+    else if (text === 'nodes') this.#reportNodes();
   }
 
-  // ---- How the client is ----
+  // ---- State of the client ----
 
-  #tellState = () => {
+  #reportState = () => {
     this.#listen();
     const isClosed = this.#isClosed;
     this.#wasOpen ||= this.#client.isOpen === true;
@@ -122,41 +124,41 @@ class Transport {
       this.#port.ended();
       return;
     }
-    const cause = whyAway(this.#client);
+    const cause = disconnectReason(this.#client);
     if (cause === undefined) this.#port.connected();
     else this.#port.away(cause);
   };
 
-  /** The app has ended it, whether or not it told. */
+  /** The app has closed the client, even if that did not report it. */
   get #isClosed() {
     const client = this.#client;
-    const isOver = client.status === 'end' || client.isClosed === true; // of ioredis, and of valkey-glide
+    const isOver = client.status === 'end' || client.isClosed === true; // ioredis, valkey-glide
     return isOver || (this.#wasOpen && client.isOpen === false) || hasEnded(client);
   }
 
-  #tellError = (error) => this.#port.failed(readError(error).message);
+  #reportError = (error) => this.#port.failed(readError(error).message);
 
-  #tellEnd = () => this.#port.ended();
+  #reportEnd = () => this.#port.ended();
 
   #listen() {
     const client = this.#client;
     if (this.#isListening || typeof client.on !== 'function' || typeof client.off !== 'function') return;
     this.#isListening = true;
-    for (const event of STATE_EVENTS) client.on(event, this.#tellState);
-    // An 'error' that nobody listens to is the app's to learn of.
-    client.on(errorMonitor, this.#tellError);
-    client.on(endEvent(client), this.#tellEnd);
+    for (const event of STATE_EVENTS) client.on(event, this.#reportState);
+    // `errorMonitor` rather than 'error', which would hide errors that the app does not handle.
+    client.on(errorMonitor, this.#reportError);
+    client.on(endEvent(client), this.#reportEnd);
   }
 
-  #leave() {
+  #unlisten() {
     if (!this.#isListening) return;
     const client = this.#client;
-    for (const event of STATE_EVENTS) client.off(event, this.#tellState);
-    client.off(errorMonitor, this.#tellError);
-    client.off(endEvent(client), this.#tellEnd);
+    for (const event of STATE_EVENTS) client.off(event, this.#reportState);
+    client.off(errorMonitor, this.#reportError);
+    client.off(endEvent(client), this.#reportEnd);
   }
 
-  async #tellNodes() {
+  async #reportNodes() {
     try {
       this.#port.nodes(await this.#nodes.find());
     } catch (error) {
@@ -166,7 +168,7 @@ class Transport {
 
   // ---- Commands ----
 
-  /** Takes a batch as `Executor::run` of core/src/connection/client/port.rs describes it. */
+  /** Runs a batch, whose format `Executor::run` in core/src/connection/client/port.rs describes. */
   #execute(batch) {
     const end = batch.indexOf('\n');
     const numbers = JSON.parse(batch.slice(0, end));
@@ -174,33 +176,33 @@ class Transport {
     for (let at = 0; at < numbers.length; ) {
       const [number, node, keyAt, reads, count] = numbers.slice(at, at + 5);
       at += 5;
-      const words = [];
+      const args = [];
       for (let index = 0; index < count; index++) {
         const length = numbers[at++];
-        words.push(batch.slice(place, place + length));
+        args.push(batch.slice(place, place + length));
         place += length;
       }
-      this.#send(number, node, words, keyAt - 1, reads === 1);
+      this.#send(number, node, args, keyAt - 1, reads === 1);
     }
   }
 
-  #send(number, node, words, keyAt, isRead) {
-    const key = words[keyAt];
-    if (this.#prefix !== '') this.#unprefix(words, keyAt);
+  #send(number, node, args, keyAt, isRead) {
+    const key = args[keyAt];
+    if (this.#prefix !== '') this.#removePrefix(args, keyAt);
     try {
-      const answer =
+      const result =
         node > 0
-          ? this.#nodes.run(node, words)
-          : this.#run(this.#client, words, isRead && this.#readsFromReplicas, key);
-      if (typeof answer?.then !== 'function') this.#reply(number, answer);
-      // By a promise of ours: a thenable may throw, or answer twice.
+          ? this.#nodes.run(node, args)
+          : this.#run(this.#client, args, isRead && this.#readsFromReplicas, key);
+      if (typeof result?.then !== 'function') this.#reply(number, result);
+      // Wrapped in a promise: a thenable may throw, or settle twice.
       else
-        Promise.resolve(answer).then(
+        Promise.resolve(result).then(
           (reply) => this.#reply(number, reply),
-          (error) => this.#fail(number, error, words),
+          (error) => this.#fail(number, error, args),
         );
     } catch (error) {
-      this.#fail(number, error, words);
+      this.#fail(number, error, args);
     }
   }
 
@@ -209,30 +211,30 @@ class Transport {
     try {
       encoded = encode(reply);
     } catch {
-      // Cyclic, nested too deeply, or one that throws when it is read.
-      this.#answer(number, FAILED, bulk('its reply cannot be read'));
+      // The reply is cyclic, nested too deeply, or throws when it is read.
+      this.#queueReply(number, FAILED, bulk('its reply cannot be read'));
       return;
     }
-    this.#answer(number, REPLY, encoded);
+    this.#queueReply(number, REPLY, encoded);
   }
 
-  #unprefix(words, keyAt) {
-    const first = OF_KEYS.includes(words[0]) ? 1 : keyAt;
-    const after = OF_KEYS.includes(words[0]) ? words.length : keyAt + 1;
+  #removePrefix(args, keyAt) {
+    const first = KEYS_ONLY.includes(args[0]) ? 1 : keyAt;
+    const after = KEYS_ONLY.includes(args[0]) ? args.length : keyAt + 1;
     for (let index = Math.max(first, 1); index < after; index++)
-      if (words[index].startsWith(this.#prefix)) words[index] = words[index].slice(this.#prefix.length);
+      if (args[index].startsWith(this.#prefix)) args[index] = args[index].slice(this.#prefix.length);
   }
 
-  #fail(number, error, words) {
-    const { message, isReply, isMistake } = readError(error);
-    if (isReply) this.#answer(number, REPLY, `-${withoutSecrets(message, words)}\r\n`);
-    // Some do not say that they are closed, and break.
-    else if (this.#isClosed) this.#tellState();
-    else this.#answer(number, isMistake ? FAILED : LOST, bulk(withoutSecrets(message, words)));
+  #fail(number, error, args) {
+    const { message, isReply, isPermanent } = readError(error);
+    if (isReply) this.#queueReply(number, REPLY, `-${withoutSecrets(message, args)}\r\n`);
+    // Some clients do not report that they are closed, and fail commands.
+    else if (this.#isClosed) this.#reportState();
+    else this.#queueReply(number, isPermanent ? FAILED : LOST, bulk(withoutSecrets(message, args)));
   }
 
-  /** What comes in one tick is handed over together, after it. */
-  #answer(number, kind, encoded) {
+  /** Queues a reply. The replies of one tick go to the addon together, after it. */
+  #queueReply(number, kind, encoded) {
     if (this.#count++ === 0) nextTick(this.#flush);
     this.#replies += `:${number}\r\n:${kind}\r\n${encoded}`;
   }
@@ -249,21 +251,21 @@ function isIoredisLike(client) {
   return isIoredis(client) || isMock(client);
 }
 
-/** Why a client is not connected; undefined if it is, or does not tell. */
-function whyAway({ status, isReady, isOpen }) {
+/** Returns the reason why a client is not connected; undefined if it is, or if its state is unknown. */
+function disconnectReason({ status, isReady, isOpen }) {
   if (typeof isReady === 'boolean') return isReady ? undefined : 'it is not connected';
   if (typeof isOpen === 'boolean') return isOpen ? undefined : 'it is not connected';
   if (typeof status !== 'string' || IOREDIS_CONNECTED.includes(status)) return undefined;
   return `its status is "${status}"`;
 }
 
-/** A reply in the server's protocol. @throws for one that the addon could not read, nor what comes after it */
+/** Encodes a reply as RESP. @throws for a reply that would make the addon misread the replies after it */
 function encode(reply, depth = 0) {
   if (typeof reply === 'string') return bulk(reply);
   if (typeof reply === 'number' && Number.isSafeInteger(reply)) return `:${reply}\r\n`;
   if (reply === null || reply === undefined) return '$-1\r\n';
   if (typeof reply === 'bigint' && BigInt.asIntN(64, reply) === reply) return `:${reply}\r\n`;
-  // valkey-glide makes them of the integers of some commands.
+  // valkey-glide returns booleans for the integers of some commands.
   if (typeof reply === 'boolean') return `:${Number(reply)}\r\n`;
   if (Array.isArray(reply)) {
     if (depth === DEEPEST_REPLY) throw new RangeError('A reply is nested too deeply.');
@@ -272,7 +274,7 @@ function encode(reply, depth = 0) {
   }
   if (ArrayBuffer.isView(reply))
     return bulk(Buffer.from(reply.buffer, reply.byteOffset, reply.byteLength).toString());
-  // Something that none of our commands is answered with.
+  // An empty map, which none of our commands returns: an unexpected reply.
   return '%0\r\n';
 }
 
@@ -280,13 +282,13 @@ function bulk(text) {
   return `$${Buffer.byteLength(text)}\r\n${text}\r\n`;
 }
 
-/** The message and kind of an error of the client. */
+/** Returns message and kind of a client's error. */
 function readError(error) {
   try {
     const message = messageOf(error);
-    return { message, isReply: isReply(error, message), isMistake: isMistake(error) };
+    return { message, isReply: isReply(error, message), isPermanent: isPermanent(error) };
   } catch {
-    return { message: 'its error cannot be read', isReply: false, isMistake: true };
+    return { message: 'its error cannot be read', isReply: false, isPermanent: true };
   }
 }
 
@@ -294,12 +296,12 @@ function messageOf(error) {
   const text = error instanceof Error || typeof error?.message === 'string' ? error.message : '';
   // One of the errors of redis 6 has no message.
   const message = text || error?.code || error?.name || 'it gave no reason';
-  return asServed(error, String(message))
+  return restoreServerError(error, String(message))
     .replace(/\s+/g, ' ')
     .replace(/\/\/[^@/\s]*@/g, '//');
 }
 
-/** What the words of valkey-glide stand for in the server's errors. */
+/** The server's error codes by valkey-glide's names for them. */
 const GLIDE_WORDS = {
   ResponseError: 'ERR',
   NoScriptError: 'NOSCRIPT',
@@ -310,8 +312,8 @@ const GLIDE_WORDS = {
   ReadOnly: 'READONLY',
 };
 
-/** A server's error in its own words. */
-function asServed(error, message) {
+/** Restores a server's error message that valkey-glide has rewritten. */
+function restoreServerError(error, message) {
   if (error?.constructor?.name !== 'RequestError') return message;
   return message
     .replace(
@@ -321,24 +323,24 @@ function asServed(error, message) {
     .replace(/^([A-Z]+): /, '$1 ');
 }
 
-/** A client, or a wrapper of one, may quote the command. */
-function withoutSecrets(message, words) {
+/** Replaces an error message that quotes the command, as some clients and wrappers do, and limits its length. */
+function withoutSecrets(message, args) {
   const isQuoted = (word) => word.length >= SHORTEST_SECRET && message.includes(word);
-  const parts = words.slice(1).flatMap((word) => [word, word.slice(word.lastIndexOf(':') + 1)]);
+  const parts = args.slice(1).flatMap((word) => [word, word.slice(word.lastIndexOf(':') + 1)]);
   if (parts.some(isQuoted)) return `${/^[A-Z][A-Z0-9_]+ |/.exec(message)[0]}its message quotes the command`;
   return message.slice(0, LONGEST_MESSAGE);
 }
 
 /**
- * An error that the server replied with begins with a word in capitals; those of the system do, too, and the code of
- * one that has no message.
+ * Returns true for an error that the server replied with: its message begins with a word in capitals, as does that of a
+ * system error, or the code of an error without a message.
  */
 function isReply(error, message) {
   return Boolean(error?.message) && error.syscall === undefined && /^[A-Z][A-Z0-9_]+( |$)/.test(message);
 }
 
-/** What would fail the next time as well. */
-function isMistake(error) {
+/** Returns true for an error that a retry would not fix. */
+function isPermanent(error) {
   return error instanceof TypeError || error instanceof RangeError || error instanceof ReferenceError;
 }
 

@@ -2,24 +2,24 @@
 
 const { Operation } = require('../boundary/outbox.js');
 const { Kind, Request } = require('../boundary/request.js');
-const { inTime, isThenable, usesApp } = require('../common/app-functions.js');
+const { withTimeout, isThenable, usesAppFunctions } = require('../common/app-functions.js');
 const { nextTick, setImmediate } = require('../common/timers.js');
-const { ownCopy } = require('./flat-copy.js');
-const { putExpiry } = require('./expiry.js');
+const { flatCopy } = require('./flat-copy.js');
+const { applyExpiry } = require('./expiry.js');
 
 /**
- * What is given page by page: the next one is asked for when this one has been taken in and the event loop has
- * turned. Node calls the drain again without a turn if the answer is there soon enough, page after page.
+ * A request whose results come in pages. It requests the next page after the event loop has turned: Node calls the
+ * drain again without a turn if the reply arrives early enough, page after page.
  */
-class Listing extends Request {
-  constructor(store, callback, outbox, walk) {
+class PagedRequest extends Request {
+  constructor(store, callback, outbox, cursor) {
     super(store, callback);
     this.outbox = outbox;
-    this.walk = walk;
+    this.cursor = cursor;
   }
 
   begin() {
-    this.outbox.add(Operation.PAGE, this, '', '', this.walk.number);
+    this.outbox.add(Operation.PAGE, this, '', '', this.cursor.number);
   }
 
   complete(kind, text) {
@@ -29,7 +29,7 @@ class Listing extends Request {
 }
 
 /** Collects ids. */
-class Ids extends Listing {
+class Ids extends PagedRequest {
   ids = [];
 
   complete(kind, text) {
@@ -46,10 +46,10 @@ class Length extends Request {
   }
 }
 
-/** Collects sessions; what cannot be read as one is left out and counted. */
-class All extends Listing {
-  constructor(store, callback, outbox, walk, isTimed, timeout) {
-    super(store, callback, outbox, walk);
+/** Collects sessions. Skips and counts records that cannot be read as one. */
+class All extends PagedRequest {
+  constructor(store, callback, outbox, cursor, isTimed, timeout) {
+    super(store, callback, outbox, cursor);
     this.isTimed = isTimed;
     this.timeout = timeout;
   }
@@ -57,16 +57,16 @@ class All extends Listing {
   sessions = [];
   corrupt = 0;
   id = '';
-  /** Sessions that an asynchronous `parse` has yet to give. */
+  /** The number of sessions that an asynchronous `parse` has not returned yet. */
   pending = 0;
   hasGaps = false;
-  #settleAll;
+  #resolveAll;
 
   complete(kind, text, ends) {
-    if (kind === Kind.ID) this.id = ownCopy(text);
+    if (kind === Kind.ID) this.id = flatCopy(text);
     else if (kind === Kind.ITEM) {
       if (text === '') return;
-      if (this.isTimed && usesApp(this.store)) this.runInAsyncScope(this.#read, this, text, ends);
+      if (this.isTimed && usesAppFunctions(this.store)) this.runInAsyncScope(this.#read, this, text, ends);
       else this.#read(text, ends);
     } else if (kind === Kind.TOO_LONG) this.corrupt++;
     else if (kind === Kind.DONE) this.#end();
@@ -83,24 +83,24 @@ class All extends Listing {
       return;
     }
     if (!isThenable(session)) {
-      if (ends > 0) putExpiry(session, ends, this.isTimed, this.store);
+      if (ends > 0) applyExpiry(session, ends, this.isTimed, this.store);
       this.#add(id, session);
       return;
     }
-    // Its place is kept, so that the order does not depend on which promise is settled first.
+    // Reserves its place, so that the order does not depend on which promise settles first.
     const place = this.sessions.push(undefined) - 1;
     this.hasGaps = true;
     this.pending++;
-    const settle = (value) => {
-      if (ends > 0) putExpiry(value, ends, this.isTimed, this.store);
+    const done = (value) => {
+      if (ends > 0) applyExpiry(value, ends, this.isTimed, this.store);
       this.#add(id, value, place);
-      if (--this.pending === 0) this.#settleAll?.();
+      if (--this.pending === 0) this.#resolveAll?.();
     };
-    Promise.resolve(session).then(settle, () => settle(undefined));
+    Promise.resolve(session).then(done, () => done(undefined));
   }
 
   #add(id, session, place = this.sessions.length) {
-    // No primitive can be given an id, nor can a frozen object.
+    // A primitive or a frozen object cannot take an id.
     if (session === null || typeof session !== 'object' || !Reflect.set(session, 'id', id)) {
       this.corrupt++;
       return;
@@ -108,23 +108,23 @@ class All extends Listing {
     this.sessions[place] = session;
   }
 
-  /** All pages are there. What an app's `parse` still has to give gets as much time as a page. */
+  /** Ends after the last page. The promises of an app's `parse` that are still pending get the timeout of a page. */
   #end() {
     if (this.pending === 0) {
-      this.#give();
+      this.#succeed();
       return;
     }
-    const settled = new Promise((resolve) => {
-      this.#settleAll = resolve;
+    const allParsed = new Promise((resolve) => {
+      this.#resolveAll = resolve;
     });
-    inTime(settled, this.timeout, 'all: serializer.parse').then(
-      () => nextTick(() => this.#give()),
+    withTimeout(allParsed, this.timeout, 'all: serializer.parse').then(
+      () => nextTick(() => this.#succeed()),
       (error) => nextTick(() => this.fail(error)),
     );
   }
 
-  #give() {
-    // Places that were kept for sessions and got none. Of a million without any, no second array is made.
+  #succeed() {
+    // Removes the reserved places that stayed empty. Without any, a million sessions are not copied to a second array.
     const sessions = this.hasGaps ? this.sessions.filter((session) => session !== undefined) : this.sessions;
     this.succeed(Object.defineProperty(sessions, 'corrupt', { value: this.corrupt }));
   }

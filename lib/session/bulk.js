@@ -6,78 +6,79 @@ const { nextTick } = require('../common/timers.js');
 const { All, Ids, Length } = require('./all.js');
 const { scan } = require('./scan.js');
 
-/** What `native.list` gives. */
-const List = { IDS: 0, SESSIONS: 1, SESSIONS_TIMED: 2 };
+/** The kinds of results of `native.list`. */
+const ScanKind = { IDS: 0, SESSIONS: 1, SESSIONS_TIMED: 2 };
 
-/** What a store does with all of its sessions at once. */
+/** The operations of a store on all of its sessions. */
 class BulkOperations {
-  /** For the requests, the settings stand for the store. */
+  /** The settings, which requests use as their store. */
   #store;
   #settings;
-  #gate;
+  #state;
   #native;
   #outbox;
   #timeout;
 
-  constructor({ settings, gate, native, outbox, timeout }) {
+  constructor({ settings, state, native, outbox, timeout }) {
     this.use(settings);
-    this.#gate = gate;
+    this.#state = state;
     this.#native = native;
     this.#outbox = outbox;
     this.#timeout = timeout;
   }
 
-  /** Puts settings in force for the operations that follow. */
+  /** Applies settings to the operations that follow. */
   use(settings) {
     this.#store = settings;
     this.#settings = settings;
   }
 
   ids(callback) {
-    this.#list(List.IDS, Ids, 'ids', callback);
+    this.#runPaged(ScanKind.IDS, Ids, 'ids', callback);
   }
 
   all(callback) {
-    this.#list(this.#settings.isTimed ? List.SESSIONS_TIMED : List.SESSIONS, All, 'all', callback);
+    const kind = this.#settings.isTimed ? ScanKind.SESSIONS_TIMED : ScanKind.SESSIONS;
+    this.#runPaged(kind, All, 'all', callback);
   }
 
   length(callback) {
-    this.#walk(Operation.LENGTH, Length, 'length', callback);
+    this.#run(Operation.LENGTH, Length, 'length', callback);
   }
 
   clear(callback) {
-    this.#walk(Operation.CLEAR, Request, 'clear', callback);
+    this.#run(Operation.CLEAR, Request, 'clear', callback);
   }
 
-  /** @param options as `check.scan` gave them */
+  /** @param options checked by `check.scan` */
   scan({ count, match, signal }) {
-    this.#gate.open();
+    this.#state.open();
     const { prefix } = this.#settings;
-    const open = () => this.#native.list(List.SESSIONS_TIMED, match, count);
+    const open = () => this.#native.list(ScanKind.SESSIONS_TIMED, match, count);
     return scan(this.#store, this.#outbox, {
-      // The iteration begins later, when another prefix may be in force.
-      open: () => this.#outbox.under(prefix, open),
-      isClosed: () => this.#gate.isShut,
+      // The iteration begins later, when the store may use another prefix.
+      open: () => this.#outbox.withPrefix(prefix, open),
+      isClosed: () => this.#state.isClosed,
       timeout: this.#timeout,
       signal,
     });
   }
 
-  /** Of which one answer comes. */
-  #walk(operation, Walk, name, callback) {
-    const hindrance = this.#gate.hindrance(name);
-    if (hindrance) nextTick(callback, hindrance, null);
-    else this.#outbox.add(operation, new Walk(this.#store, callback));
+  /** Runs an operation with a single completion. */
+  #run(operation, RequestClass, name, callback) {
+    const error = this.#state.openFor(name);
+    if (error) nextTick(callback, error, null);
+    else this.#outbox.add(operation, new RequestClass(this.#store, callback));
   }
 
-  /** What is given page by page. */
-  #list(what, Listing, name, callback) {
-    const hindrance = this.#gate.hindrance(name);
-    if (hindrance) nextTick(callback, hindrance, null);
+  /** Runs an operation whose results come in pages. */
+  #runPaged(kind, RequestClass, name, callback) {
+    const error = this.#state.openFor(name);
+    if (error) nextTick(callback, error, null);
     else {
-      const walk = this.#native.list(what, '*');
+      const cursor = this.#native.list(kind, '*');
       const { isTimed } = this.#settings;
-      new Listing(this.#store, callback, this.#outbox, walk, isTimed, this.#timeout).begin();
+      new RequestClass(this.#store, callback, this.#outbox, cursor, isTimed, this.#timeout).begin();
     }
   }
 }

@@ -6,55 +6,58 @@ const { Hit } = require('./get.js');
 const { PerPrefix } = require('./per-prefix.js');
 
 /**
- * Callbacks of hits that may run within one another. An app that reads from within its callback, again and
- * again, is answered by the event loop beyond that: its stack stays small, and others get their turn.
+ * The maximum nesting of callbacks of cache hits. An app that keeps reading from within its callback gets the next
+ * result from the event loop: the stack stays small, and other work gets its turn.
  */
-const DEEPEST = 16;
+const MAX_DEPTH = 16;
 let depth = 0;
-/** Of so many promises, one waits for the event loop to turn: who awaits hits in a row would keep it from that. */
+/** One promise out of this many waits for the event loop to turn, which code that awaits hits in a loop would block. */
 const PROMISES_PER_TURN = 128;
 let promises = 0;
 
-/** Answers reads from what the addon keeps in this process, in the same tick. */
+/** Reads from the addon's cache, in the same tick. */
 class CacheReads {
   #native;
-  /** When a session ends, twice, as the addon writes it; and the time by JavaScript's clock, for the addon. */
+  /**
+   * The expiry to show and the end of the key, which the addon writes; and the time by JavaScript's clock, for the
+   * addon.
+   */
   #times = new Float64Array(3);
   #lookups;
-  /** That of the prefix in force. */
+  /** The lookup function of the current prefix. */
   #lookup;
 
-  /** @param prefix the one that `native` has */
+  /** @param prefix the current prefix of `native` */
   constructor(native, prefix) {
     this.#native = native;
-    this.renew(prefix);
+    this.useConnection(prefix);
   }
 
-  /** Reads from the cache of the connection that `native` has now. */
-  renew(prefix) {
+  /** Uses the cache of the connection that `native` has now. */
+  useConnection(prefix) {
     this.#lookups = new PerPrefix(() => this.#native.lookup(this.#times));
     this.use(prefix);
   }
 
-  /** Reads under another prefix, which `native` has by now. */
+  /** Uses another prefix, which was set in `native` before. */
   use(prefix) {
     this.#lookup = this.#lookups?.get(prefix);
   }
 
-  /** Nothing is looked up any more. The function holds its array for good, and with that what test runners have made. */
+  /** Drops the lookup functions. Each holds its array permanently, and through it the globals of a test runner. */
   end() {
     this.#lookup = undefined;
     this.#lookups = undefined;
   }
 
   /**
-   * False if the session is not there, or not to be trusted.
+   * Answers a read. Returns false on a cache miss or a stale miss.
    *
-   * @param decides whether only JavaScript can tell which expiry is in force
+   * @param decides true if only JavaScript can decide which expiry is in force
    * @param timeout of the operation, in ms
    */
-  get(store, id, callback, registry, keepsId, decides, timeout) {
-    // What the app has written reaches the addon before what it reads.
+  get(store, id, callback, registry, keepsId, decidesExpiry, timeout) {
+    // The app's earlier writes reach the addon before this read.
     flushWrites();
     this.#times[2] = Date.now();
     const lookup = this.#lookup;
@@ -62,10 +65,10 @@ class CacheReads {
     if (text === null) return false;
     const shown = this.#times[0];
     const ends = this.#times[1];
-    const hit = new Hit(store, callback, id, registry, keepsId, decides, timeout, shown);
-    if (depth < DEEPEST) {
-      // In no `try`: what the callback throws is the app's. It then leaves a level behind, which the next
-      // deferred hit puts right.
+    const hit = new Hit(store, callback, id, registry, keepsId, decidesExpiry, timeout, shown);
+    if (depth < MAX_DEPTH) {
+      // Outside any `try`, so that exceptions of the callback reach the app. `depth` then stays too high until the next
+      // deferred hit resets it.
       depth++;
       hit.complete(text, ends);
       depth--;
@@ -78,10 +81,10 @@ class CacheReads {
     return true;
   }
 
-  /** What settles the promise of a read. */
-  paced(settle) {
+  /** Returns the callback for the promise of a read: `callback`, deferred once in a while. */
+  pace(callback) {
     promises = (promises + 1) % PROMISES_PER_TURN;
-    return promises === 0 ? (error, result) => setImmediate(settle, error, result) : settle;
+    return promises === 0 ? (error, result) => setImmediate(callback, error, result) : callback;
   }
 
   stats() {

@@ -6,37 +6,37 @@ const { Kind, Request } = require('../boundary/request.js');
 const { coded, wrongType } = require('../common/errors.js');
 const { clearTimeout, elapsed, nextTick, setTimeout } = require('../common/timers.js');
 const { corrupt } = require('./corrupt.js');
-const { UNKNOWN } = require('./registry.js');
-const { DISCARDED, tellDiscarded } = require('./save.js');
+const { UNKNOWN_BASE } = require('./registry.js');
+const { DISCARDED, emitDiscarded } = require('./save.js');
 const { stringify } = require('./stringify.js');
 
-/** Of the saves of a session object that were not answered, the last that are remembered. */
-const MOST_UNSURE = 16;
+/** The maximum number of unconfirmed saves that a record keeps. The oldest is dropped. */
+const MAX_UNCONFIRMED = 16;
 
 /**
- * Saves a session unless others have changed it since it was loaded: then `onConflict` decides. What
- * plain JSON can tell is decided in the addon, and atomically applied in Redis; this goes on where an
- * app's own function or serializer has a say.
+ * Saves a session unless it has changed in Redis since it was loaded; then `onConflict` decides. The addon resolves
+ * conflicts of plain JSON, and applies the result atomically in Redis; this class resolves those that need an app's
+ * function or serializer.
  *
- * It has the turn of its session from `begin` to its end, and goes to the prefix that was set when it was asked for.
+ * It holds the lock of its session from `begin` to its end, and uses the prefix that was set when it was called.
  */
 class ConditionalSave extends Request {
   #deadline;
-  /** Set once others than the addon have a say, who know of no deadline. */
+  /** Enforces the deadline once app functions take part, which the addon cannot time out. */
   #timer;
   #isOver = false;
-  /** What the attempt under way is compared with, and what it stores, unless the addon merges. */
+  /** The text that the pending attempt expects, and the one that it stores, unless the addon merges. */
   #expected;
   #sent;
-  #isUnderWay = false;
-  /** The attempt under way is for a session that was destroyed and is to come back. */
+  #isInFlight = false;
+  /** The pending attempt restores a destroyed session. */
   #isReviving = false;
 
-  /** @param since when the app asked for it, as `elapsed` gives it */
+  /** @param since the time of the call, by `elapsed` */
   constructor(
     store,
     callback,
-    { outbox, queue, prefix, session, record, text, ttl, onConflict, isRevived, since, timeout },
+    { outbox, queue, prefix, session, record, text, ttl, onConflict, restoresDestroyed, since, timeout },
   ) {
     super(store, callback);
     this.#deadline = since + timeout;
@@ -50,31 +50,31 @@ class ConditionalSave extends Request {
     this.text = text;
     this.ttl = ttl;
     this.onConflict = onConflict;
-    this.isRevived = isRevived;
+    this.restoresDestroyed = restoresDestroyed;
   }
 
   begin() {
-    this.queue.take(this.key);
-    const { base, unsure } = this.record;
-    // Whether a save that was not answered has succeeded is to be seen before anything is merged: what this request
-    // has changed back since would count as left alone.
-    this.#send(base !== undefined && unsure !== undefined ? UNKNOWN : base);
+    this.queue.lock(this.key);
+    const { base, unconfirmed } = this.record;
+    // An unconfirmed save may have succeeded. This is resolved before a merge: keys that this request has changed back
+    // since that save would count as unchanged.
+    this.#send(base !== undefined && unconfirmed !== undefined ? UNKNOWN_BASE : base);
   }
 
   #send(base, text = this.text) {
     const { outbox, prefix, record, ttl, onConflict } = this;
     this.#expected = base;
     this.#sent = text;
-    this.#isUnderWay = true;
+    this.#isInFlight = true;
     let operation = Operation.SET_NEW;
     if (base !== undefined)
       operation = onConflict === 'merge' ? Operation.SET_MERGED : Operation.SET_UNCHANGED;
-    outbox.under(prefix, () => outbox.add(operation, this, record.id, text, ttl, base));
+    outbox.withPrefix(prefix, () => outbox.add(operation, this, record.id, text, ttl, base));
   }
 
   complete(kind, text) {
     if (this.#isOver) return;
-    this.#isUnderWay = kind === Kind.FAILED;
+    this.#isInFlight = kind === Kind.FAILED;
     if (kind === Kind.CONFLICT) this.#conflict(text);
     else if (kind === Kind.MISSING && this.#mayRevive) {
       this.#isReviving = true;
@@ -84,51 +84,51 @@ class ConditionalSave extends Request {
   }
 
   get #mayRevive() {
-    return !this.#isReviving && (this.isRevived || this.record.since === undefined);
+    return !this.#isReviving && (this.restoresDestroyed || this.record.since === undefined);
   }
 
   #end(kind, text) {
     const { record, queue, key } = this;
     if (kind === Kind.DONE) {
-      // What this request knows, not what was merged into it.
+      // The request's own version, without the keys that were merged into it.
       record.base = this.text;
-      record.unsure = undefined;
+      record.unconfirmed = undefined;
       record.since ??= 0;
       record.ends = this.ttl > 0 ? Date.now() + this.ttl : 0;
     } else {
       record.ends = 0;
-      if (kind === Kind.MISSING) this.runInAsyncScope(tellDiscarded, undefined, this.store, record.id);
+      if (kind === Kind.MISSING) this.runInAsyncScope(emitDiscarded, undefined, this.store, record.id);
     }
-    this.#leave();
-    queue.leave(key);
+    this.#close();
+    queue.unlock(key);
     if (kind === Kind.MISSING) this.succeed(DISCARDED);
     else super.complete(kind, text);
   }
 
-  #giveUp(error) {
+  #abort(error) {
     if (this.#isOver) return;
-    this.#leave();
-    this.queue.leave(this.key);
+    this.#close();
+    this.queue.unlock(this.key);
     this.fail(error);
   }
 
-  #leave() {
+  #close() {
     this.#isOver = true;
     clearTimeout(this.#timer);
-    // An attempt that was not answered may have succeeded.
-    if (this.#isUnderWay) this.#beUnsure();
+    // An attempt without a reply may have succeeded.
+    if (this.#isInFlight) this.#noteUnconfirmed();
   }
 
-  #beUnsure() {
+  #noteUnconfirmed() {
     const { record, text } = this;
-    record.unsure ??= [];
-    record.unsure.push({ stored: this.#sent, known: text });
-    if (record.unsure.length > MOST_UNSURE) record.unsure.shift();
+    record.unconfirmed ??= [];
+    record.unconfirmed.push({ stored: this.#sent, known: text });
+    if (record.unconfirmed.length > MAX_UNCONFIRMED) record.unconfirmed.shift();
   }
 
   #setTimer() {
     this.#timer ??= setTimeout(
-      () => this.#giveUp(this.#undecided()),
+      () => this.#abort(this.#timeoutError()),
       Math.max(0, this.#deadline - elapsed()),
     );
   }
@@ -137,55 +137,56 @@ class ConditionalSave extends Request {
     return elapsed() >= this.#deadline;
   }
 
-  #undecided() {
+  #timeoutError() {
     return conflict(`nothing was decided within ${this.timeout} ms`);
   }
 
-  #conflict(answer) {
+  /** Handles a conflict, whose text is the reason and the stored session. */
+  #conflict(text) {
     const { store, record, onConflict } = this;
-    const end = answer.indexOf('\n');
-    const reason = answer.slice(0, end);
-    const stored = answer.slice(end + 1);
+    const end = text.indexOf('\n');
+    const reason = text.slice(0, end);
+    const stored = text.slice(end + 1);
     if (this.#expected !== undefined && stored === String(this.#expected)) {
-      // Texts come here as JavaScript has them, so what is compared is never what is stored.
-      this.#giveUp(conflict('what is stored is not UTF-8', JSON.parse, stored));
-    } else if (stored !== '' && this.#knows(stored)) {
-      // A save of this very object, whose answer was lost.
+      // Decoded to a JavaScript string, the stored bytes equal the expected text; sent back, they never would.
+      this.#abort(conflict('what is stored is not UTF-8', JSON.parse, stored));
+    } else if (stored !== '' && this.#confirms(stored)) {
+      // Stored by an earlier save of this object, whose reply was lost.
       this.#send(record.base);
     } else if (this.#isReviving && record.base !== undefined) {
-      // There again meanwhile, and for what is there, there is a base.
+      // The session was stored again in the meantime, so the base applies.
       this.#isReviving = false;
       this.#send(record.base);
-    } else if (this.#expected === UNKNOWN && record.base) this.#send(record.base);
+    } else if (this.#expected === UNKNOWN_BASE && record.base) this.#send(record.base);
     else if (stored === '' || (store.serializer === JSON && typeof onConflict !== 'function'))
-      this.#giveUp(conflict(reason, JSON.parse, stored));
+      this.#abort(conflict(reason, JSON.parse, stored));
     else {
       this.#setTimer();
       this.runInAsyncScope(() => this.#decide(reason, stored)).then(
         (text) => nextTick(() => this.#isOver || this.#send(stored, text)),
-        // A function that waits for this very session fails when its own time is over: no sooner than ours.
-        (error) => nextTick(() => this.#giveUp(this.#isLate() ? this.#undecided() : error)),
+        // A function that waits for an operation on this session fails when that one times out: not before we do.
+        (error) => nextTick(() => this.#abort(this.#isLate() ? this.#timeoutError() : error)),
       );
     }
   }
 
-  /** Whether what is stored is of a save that was not answered: what that one knew is the base from here on. */
-  #knows(stored) {
+  /** Returns true if an unconfirmed save wrote the stored text. The version that it saved becomes the base. */
+  #confirms(stored) {
     const { record } = this;
-    const save = record.unsure?.find((unsure) => String(unsure.stored) === stored);
+    const save = record.unconfirmed?.find((unconfirmed) => String(unconfirmed.stored) === stored);
     if (save === undefined) return false;
     record.base = save.known;
-    record.unsure = undefined;
+    record.unconfirmed = undefined;
     return true;
   }
 
-  /** The text to store in the place of `stored`. */
+  /** Returns the text to store in place of `stored`. */
   async #decide(reason, stored) {
     const { session, onConflict, record } = this;
     const theirs = await this.#parse(stored);
     const base = record.base ? await this.#parse(record.base) : null;
     const mine = await this.#parse(this.text);
-    // Others have changed nothing, or the same.
+    // The stored session is unchanged, or has the same changes.
     if ((base !== null && isSameContent(base, theirs)) || isSameContent(mine, theirs)) return this.text;
     // This request has changed nothing.
     if (base !== null && isSameContent(base, mine)) return this.#stringify(theirs);
@@ -198,7 +199,7 @@ class ConditionalSave extends Request {
 
   #stringify(chosen) {
     const { store, session } = this;
-    // The cookie is that of this request.
+    // The cookie is always that of this request.
     return stringify(store.serializer, chosen === session ? session : { ...chosen, cookie: session.cookie });
   }
 
@@ -218,14 +219,14 @@ function isSameContent(one, other) {
   return isDeepStrictEqual(content(one), content(other));
 }
 
-/** The stored session is there for the app, if it is known, and in no log. */
+/** Creates the error of a conflict. Its `stored` is not enumerable, so that loggers skip the session. */
 function conflict(reason, parse = () => undefined, stored = '') {
   const error = coded(Error, 'ERR_SESSION_CONFLICT', `set: the session was not saved: ${reason}`);
   let session;
   try {
     session = parse(stored);
   } catch {
-    // What cannot be read cannot be given.
+    // A session that cannot be parsed stays undefined.
   }
   return Object.defineProperty(error, 'stored', { value: session, configurable: true, writable: true });
 }

@@ -4,8 +4,8 @@ const { jsonErrorPosition } = require('../boundary/native.js');
 const { coded } = require('../common/errors.js');
 
 /**
- * A text that JSON.parse refused. V8's own message quotes the text, which is a session: this error
- * says where instead, and has no cause.
+ * Creates the error for a text that JSON.parse rejects. V8's own message quotes the text, which is a session: this one
+ * has the position instead, and no cause.
  */
 function corrupt(operation, prefix, text) {
   const position = jsonErrorPosition(text) ?? undefined;
@@ -19,7 +19,7 @@ function corrupt(operation, prefix, text) {
   return error;
 }
 
-/** What was stored, or what an app's `parse` made of it, is no object. */
+/** Creates the error for a stored value, or a result of an app's `parse`, that is not an object. */
 function noSession(operation, prefix) {
   return coded(
     Error,
@@ -28,7 +28,7 @@ function noSession(operation, prefix) {
   );
 }
 
-/** The stored text does not fit into a JavaScript string. */
+/** Creates the error for a stored text that does not fit into a JavaScript string. */
 function tooLong(operation, prefix) {
   return coded(
     Error,

@@ -1,11 +1,11 @@
 'use strict';
 
 /**
- * The same text in memory of its own. V8 makes a part of a string by pointing into it: an id that was cut from
- * the texts of a page would keep all of them alive.
+ * Copies a string to its own memory. V8 represents a slice as a pointer into its parent: an id that was sliced from the
+ * text of a page would keep the whole page alive.
  */
-function ownCopy(text) {
+function flatCopy(text) {
   return Buffer.from(text).toString();
 }
 
-module.exports = { ownCopy };
+module.exports = { flatCopy };

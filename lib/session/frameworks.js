@@ -3,13 +3,13 @@
 const { createHash } = require('node:crypto');
 const { Session } = require('express-session');
 
-/** The frameworks whose session objects are recognised: what is saved under the id of such an object may be discarded. */
+/** Detects the session objects of frameworks. A save of such an object under its own id may be discarded. */
 
 function isObject(value) {
   return value !== null && typeof value === 'object';
 }
 
-/** Returns true for a session of express-session, of this or another copy of the package. */
+/** Returns true for a session of express-session, from this or another copy of the package. */
 function isExpressSession(session) {
   return (
     session instanceof Session || (isObject(session.req?.sessionStore) && typeof session.save === 'function')
@@ -19,7 +19,7 @@ function isExpressSession(session) {
 /** The symbols of @fastify/session by the prototype of its sessions, null for other prototypes. */
 const fastifyTraits = new WeakMap();
 
-/** The hash that @fastify/session gives a session without data. */
+/** Returns the hash that @fastify/session computes for a session without data. */
 function hashOfEmpty(prototype, symbols) {
   try {
     return prototype[symbols.hash].call({ cookie: null });
@@ -42,8 +42,8 @@ function traitsOf(session, prototype) {
 }
 
 /**
- * What a session of @fastify/session says of itself; undefined for other objects. `hasLoadedData`: it was created from
- * a stored session that had data, as its hash of that time tells.
+ * Returns the internal state of a session of @fastify/session; undefined for other objects. `hasLoadedData`: the
+ * session was created from a stored one with data, according to its hash of that time.
  */
 function fastifySession(session) {
   const prototype = Object.getPrototypeOf(session);
@@ -61,7 +61,7 @@ function fastifySession(session) {
   };
 }
 
-/** The data in a record of express-openid-connect, which a request keeps as it was given; undefined for others. */
+/** Returns the data of a record of express-openid-connect, which a request keeps by reference; undefined for others. */
 function openIdData(record) {
   const { header, data } = record;
   const isRecord =
@@ -77,7 +77,7 @@ function decoded(text) {
   }
 }
 
-/** Returns true if a cookie holds the id, alone or with a signature, as `s:<id>.<signature>` and `<id>.<signature>` do. */
+/** Returns true if a cookie contains the id, alone or signed, as in `s:<id>.<signature>` and `<id>.<signature>`. */
 function holds(value, id) {
   const at = value.indexOf(id);
   const end = at + id.length;

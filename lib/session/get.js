@@ -1,17 +1,17 @@
 'use strict';
 
 const { Kind, Request } = require('../boundary/request.js');
-const { inTime, isThenable, thrown, usesApp } = require('../common/app-functions.js');
+const { withTimeout, isThenable, asError, usesAppFunctions } = require('../common/app-functions.js');
 const { elapsed, nextTick } = require('../common/timers.js');
 const { corrupt } = require('./corrupt.js');
-const { putExpiry } = require('./expiry.js');
+const { applyExpiry } = require('./expiry.js');
 
 /** Reads one session. */
 class Get extends Request {
   /**
-   * @param registry what knows that the session was loaded; undefined if nothing is to know it
-   * @param keepsId that `get` returned the id is remembered, too
-   * @param isTimed the time when the session ends comes in any case, and is decided upon here
+   * @param registry records that the session was loaded; may be undefined
+   * @param keepsId the registry remembers the id as well
+   * @param isTimed the completion always has the expiry of the key, and this class decides which one is in force
    * @param timeout of the operation, in ms
    */
   constructor(store, callback, id, registry, keepsId, isTimed, timeout) {
@@ -21,28 +21,29 @@ class Get extends Request {
     this.keepsId = keepsId;
     this.isTimed = isTimed;
     this.timeout = timeout;
-    /** When it was called, where a function of the app may read the session. */
+    /** The time of the call, if a function of the app may read the session. */
     this.began = isTimed ? elapsed() : 0;
   }
 
   complete(kind, text, ends) {
-    // An empty value is no session, as connect-redis has it.
+    // As in connect-redis, an empty value is no session.
     if (kind !== Kind.SESSION || text === '') {
       if (kind !== Kind.FAILED) this.registry?.noteMissing(this.id);
       super.complete(kind, text);
-    } else if (this.isTimed && usesApp(this.store)) this.runInAsyncScope(read, undefined, this, text, ends);
+    } else if (this.isTimed && usesAppFunctions(this.store))
+      this.runInAsyncScope(read, undefined, this, text, ends);
     else read(this, text, ends);
   }
 
-  /** Its callback runs in no other one. */
+  /** Its callback does not run within that of another read. */
   get isNested() {
     return false;
   }
 }
 
-/** Reads one session that is there already: its callback runs where `get` was called. */
+/** A cache hit: its callback runs where `get` was called. */
 class Hit {
-  /** @param shown the expiry to be put into the session, 0 for none; not asked for where `isTimed` */
+  /** @param shown the expiry for the cookie, 0 to keep the stored one; not used with `isTimed` */
   constructor(store, callback, id, registry, keepsId, isTimed, timeout, shown) {
     this.store = store;
     this.callback = callback;
@@ -58,7 +59,7 @@ class Hit {
     read(this, text, ends);
   }
 
-  /** Its callback may run in that of another read. */
+  /** Its callback may run within that of another read. */
   get isNested() {
     return true;
   }
@@ -70,11 +71,15 @@ class Hit {
 
   fail(reason) {
     const { callback } = this;
-    callback(thrown(reason), null);
+    callback(asError(reason), null);
   }
 }
 
-/** Makes a session of its text and gives it to who reads it, a Get or a Hit. */
+/**
+ * Parses the text of a session for a reader.
+ *
+ * @param reader a Get or a Hit
+ */
 function read(reader, text, ends) {
   const { serializer, prefix } = reader.store;
   let session;
@@ -86,28 +91,29 @@ function read(reader, text, ends) {
   }
   if (failure) reader.fail(failure.error);
   else if (isThenable(session))
-    inTime(session, timeLeft(reader), 'get: serializer.parse').then(
-      // Out of the promise's chain, where an error of the callback would be a rejection.
-      (parsed) => nextTick(give, reader, parsed, text, ends),
+    withTimeout(session, timeLeft(reader), 'get: serializer.parse').then(
+      // Outside the promise chain, where an exception of the callback would become a rejection.
+      (parsed) => nextTick(deliver, reader, parsed, text, ends),
       (error) => nextTick(() => reader.fail(error)),
     );
-  else give(reader, session, text, ends);
+  else deliver(reader, session, text, ends);
 }
 
-/** Of an operation, in ms. A hit has all of its time. */
+/** Returns the remaining time of an operation, in ms. A hit has its full timeout. */
 function timeLeft({ began, timeout }) {
   return began > 0 ? began + timeout - elapsed() : timeout;
 }
 
-function give(reader, session, text, ends) {
+/** Passes a parsed session to the callback of its reader. */
+function deliver(reader, session, text, ends) {
   const { store, id, registry, keepsId, isTimed, isNested } = reader;
   const expiry = isTimed ? ends : (reader.shown ?? ends);
-  if (expiry > 0) putExpiry(session, expiry, isTimed, store);
+  if (expiry > 0) applyExpiry(session, expiry, isTimed, store);
   if (registry === undefined) reader.succeed(session);
   else {
-    const handover = registry.hand(id, session, text, ends, keepsId, isNested);
+    const handover = registry.beginHandover(id, session, text, ends, keepsId, isNested);
     reader.succeed(session);
-    registry.handed(handover);
+    registry.endHandover(handover);
   }
 }
 

@@ -4,14 +4,14 @@ const { AsyncResource } = require('node:async_hooks');
 const { coded } = require('../common/errors.js');
 const { clearTimeout, nextTick, setTimeout } = require('../common/timers.js');
 
-/** An operation that waits for its turn, and ends by the deadline of its call in any case. */
-class Waiting extends AsyncResource {
+/** An operation that waits for the lock of its session. Fails by the deadline of its call. */
+class QueuedOperation extends AsyncResource {
   #begin;
   #callback;
   #timer;
   #isOver = false;
   #isBeginning = false;
-  /** The one after it in its queue. */
+  /** The next operation in the queue. */
   next;
 
   constructor(name, callback, begin, limit) {
@@ -19,28 +19,28 @@ class Waiting extends AsyncResource {
     this.#begin = begin;
     this.#callback = callback;
     const reason = `${name}: no answer within ${limit} ms: an earlier save of the session was not over`;
-    this.#timer = setTimeout(() => this.#settle(coded(Error, 'ERR_REDIS_TIMEOUT', reason), null), limit);
+    this.#timer = setTimeout(() => this.#complete(coded(Error, 'ERR_REDIS_TIMEOUT', reason), null), limit);
   }
 
-  /** What has run out of time is not begun any more. */
+  /** Begins the operation, unless it has timed out. */
   run() {
     if (this.#isOver) return;
     this.#isBeginning = true;
-    this.runInAsyncScope(this.#begin, undefined, (error, result) => this.#settle(error, result));
+    this.runInAsyncScope(this.#begin, undefined, (error, result) => this.#complete(error, result));
     this.#isBeginning = false;
   }
 
-  #settle(error, result) {
+  #complete(error, result) {
     if (this.#isOver) return;
     this.#isOver = true;
     clearTimeout(this.#timer);
-    // What is answered at once must not hold up, by a throw, those who wait behind it.
+    // A callback that is called synchronously and throws must not stop the operations behind it.
     if (this.#isBeginning) nextTick(this.#callback, error, result);
     else this.#callback(error, result);
   }
 }
 
-/** Operations on one session that wait, first in first out. */
+/** The waiting operations of one session, first in, first out. */
 class Queue {
   #first;
   #last;
@@ -60,11 +60,11 @@ class Queue {
 }
 
 /**
- * Whose turn it is, key by key, in a store that looks for conflicts. A save may take several attempts; until it is
- * over, what the app asks for after it waits, so that nothing overtakes it.
+ * Locks sessions by key, in a store that detects conflicts. A conditional save may take several attempts; until it
+ * completes, later operations on the session wait, so that none overtakes it.
  */
 class KeyedQueue {
-  /** Those that wait, by the key of a session whose save is under way. */
+  /** The waiting operations, by the key of a session that is being saved. */
   #queues = new Map();
   #count = 0;
   #limit;
@@ -72,24 +72,28 @@ class KeyedQueue {
   #idle = [];
 
   /**
-   * @param limit the time that operations have, in ms
-   * @param isFull returns true if so many operations that wait are as many as may wait
+   * @param limit the timeout of operations, in ms
+   * @param isFull returns true if no operation may wait in addition to this number
    */
   constructor(limit, isFull) {
     this.#limit = limit;
     this.#isFull = isFull;
   }
 
-  isTaken(key) {
+  isLocked(key) {
     return this.#queues.has(key);
   }
 
-  take(key) {
-    if (!this.#queues.has(key)) this.#queues.set(key, { waiting: new Queue(), isTaken: true });
-    else this.#queues.get(key).isTaken = true;
+  lock(key) {
+    if (!this.#queues.has(key)) this.#queues.set(key, { waiting: new Queue(), isLocked: true });
+    else this.#queues.get(key).isLocked = true;
   }
 
-  /** @param begin gets the callback to be called, which is `callback` until the time is over */
+  /**
+   * Queues an operation until the key is unlocked.
+   *
+   * @param begin begins the operation; receives its callback, which does nothing after a timeout
+   */
   wait(key, name, callback, begin) {
     if (this.#isFull(this.#count)) {
       const reason = `${name}: no connection, and ${this.#count} operations wait for earlier saves of their sessions ("maxQueue")`;
@@ -97,23 +101,23 @@ class KeyedQueue {
       return;
     }
     this.#count++;
-    this.#queues.get(key).waiting.push(new Waiting(name, callback, begin, this.#limit));
+    this.#queues.get(key).waiting.push(new QueuedOperation(name, callback, begin, this.#limit));
   }
 
-  /** The save is over. */
-  leave(key) {
+  /** Runs the waiting operations, up to the next one that locks the key. */
+  unlock(key) {
     const queue = this.#queues.get(key);
-    queue.isTaken = false;
+    queue.isLocked = false;
     for (let next = queue.waiting.shift(); next !== undefined; next = queue.waiting.shift()) {
       this.#count--;
       next.run();
-      if (queue.isTaken) return;
+      if (queue.isLocked) return;
     }
     this.#queues.delete(key);
     if (this.#queues.size === 0) for (const resolve of this.#idle.splice(0)) resolve();
   }
 
-  /** Resolves when no save is under way and nothing waits; null if that is so. */
+  /** Returns a promise that resolves when no key is locked and no operation waits; null if that is the case. */
   whenIdle() {
     if (this.#queues.size === 0) return null;
     return new Promise((resolve) => this.#idle.push(resolve));

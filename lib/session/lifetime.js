@@ -4,18 +4,19 @@ const { isDate } = require('node:util').types;
 const { fromEnvironment } = require('../common/environment.js');
 const { outOfRange, wrongType, wrongValue } = require('../common/errors.js');
 
-/** Beyond it, milliseconds are no longer exact: about 285,000 years. Redis's own bound is higher. */
+/** The longest lifetime, beyond which milliseconds are not exact: about 285,000 years. Redis's own limit is higher. */
 const LONGEST_SECONDS = Number.MAX_SAFE_INTEGER / 1000;
 
-/** From seconds to whole milliseconds, upwards: a lifetime above 0 never becomes 0. */
+/** Converts seconds to whole milliseconds. Rounds up, so that a lifetime above 0 never becomes 0. */
 function milliseconds(seconds) {
   return Math.ceil(seconds * 1000);
 }
 
 /**
- * The lifetime of a session in milliseconds, by connect-redis's rules: the `ttl` function if there is
- * one, called as the method of the store that it is there; else the time to the cookie's expiry; else `ttl`.
- * @throws what the app's function throws; a TypeError or RangeError if there is no lifetime to be had.
+ * Returns the lifetime of a session in milliseconds, by connect-redis's rules: the result of the `ttl` function, called
+ * as a method of the store as in connect-redis; else the time to the cookie's expiry; else `ttl`.
+ *
+ * @throws the exception of the app's function; a TypeError or RangeError if its result or the expiry is invalid
  */
 function lifetime(session, ttl, store) {
   if (typeof ttl === 'function') {
@@ -32,13 +33,13 @@ function lifetime(session, ttl, store) {
   }
   const expires = session.cookie?.expires;
   const ends = expires ? time(expires) : Number.NaN;
-  // An Invalid Date is no expiry: express-session reports it, and the session is not to be lost by it.
+  // An Invalid Date counts as no expiry: express-session reports it, and the session must not be lost.
   return Number.isNaN(ends) ? milliseconds(ttl) : ends - Date.now();
 }
 
 /**
- * The time of an expiry in ms since 1970, NaN for an Invalid Date. express-session makes it a Date; what was parsed from
- * JSON has a string, other middleware a number.
+ * Converts an expiry to ms since 1970, NaN for an Invalid Date. express-session uses a Date, parsed JSON has a string,
+ * other middleware a number.
  */
 function time(expires) {
   if (!['object', 'string', 'number'].includes(typeof expires))

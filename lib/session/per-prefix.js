@@ -1,14 +1,14 @@
 'use strict';
 
-/** The most prefixes that are kept: an app may have one for each of its tenants. */
-const MOST_PREFIXES = 1000;
+/** The maximum number of prefixes that are kept: an app may have one per tenant. */
+const MAX_PREFIXES = 1000;
 
-/** One value for each prefix that a store has had. Of too many, the one used longest ago is dropped. */
+/** A value for each prefix that a store has used. Drops the least recently used one beyond the maximum. */
 class PerPrefix {
   #create;
   #values = new Map();
 
-  /** @param create makes the value for a prefix, which it is passed */
+  /** @param create creates the value for a prefix */
   constructor(create) {
     this.#create = create;
   }
@@ -17,7 +17,7 @@ class PerPrefix {
     const value = this.#values.get(prefix) ?? this.#create(prefix);
     this.#values.delete(prefix);
     this.#values.set(prefix, value);
-    if (this.#values.size > MOST_PREFIXES) this.#values.delete(this.#values.keys().next().value);
+    if (this.#values.size > MAX_PREFIXES) this.#values.delete(this.#values.keys().next().value);
     return value;
   }
 }

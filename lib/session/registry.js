@@ -1,23 +1,23 @@
 'use strict';
 
-const { ownCopy } = require('./flat-copy.js');
+const { flatCopy } = require('./flat-copy.js');
 const { openIdData } = require('./frameworks.js');
 
-/** Minimum number of ids that are kept: about a megabyte. */
-const MOST_IDS = 8192;
+/** The minimum number of ids that are kept: about a megabyte. */
+const MIN_IDS = 8192;
 
-/** The base of a session that was loaded by somebody else: what is stored is a conflict unless it is what is saved. */
-const UNKNOWN = '';
+/** The base of a session whose loaded text is not known: a save conflicts with any stored text but its own. */
+const UNKNOWN_BASE = '';
 
-/** The ids for which `get` returned sessions last. The older ones are forgotten when there are many. */
+/** The ids for which `get` returned sessions most recently. Drops the older half when there are many. */
 class Loads {
   #young = new Map();
   #old = new Map();
 
   add(id) {
-    const load = { at: Date.now(), isTaken: false, isDestroyed: false };
+    const load = { at: Date.now(), isClaimed: false, isDestroyed: false };
     this.#young.set(id, load);
-    if (this.#young.size >= MOST_IDS) {
+    if (this.#young.size >= MIN_IDS) {
       this.#old = this.#young;
       this.#young = new Map();
     }
@@ -34,14 +34,14 @@ class Loads {
   }
 }
 
-/** The last ids. To keep one costs next to nothing; to look for one means to go through all. */
-class Last {
+/** The most recent ids. Adding one is cheap; a lookup searches all of them. */
+class RecentIds {
   #ids = [];
   #at = 0;
 
-  keep(id) {
+  add(id) {
     this.#ids[this.#at] = id;
-    this.#at = (this.#at + 1) % MOST_IDS;
+    this.#at = (this.#at + 1) % MIN_IDS;
   }
 
   has(id) {
@@ -49,14 +49,14 @@ class Last {
   }
 }
 
-/** A session on its way to the callback of `get`. */
+/** A session that is being passed to the callback of `get`. */
 class Handover {
-  isTaken = false;
+  isClaimed = false;
 
   /**
-   * @param cookie what the session has as its cookie before the callback
-   * @param load of the id, if that is kept
-   * @param text that was loaded, where it is kept
+   * @param cookie the session's cookie before the callback
+   * @param load of the id, if that is remembered
+   * @param text that was loaded, if bases are kept
    */
   constructor(registry, id, session, cookie, load, text, ends, outer) {
     this.registry = registry;
@@ -70,7 +70,7 @@ class Handover {
   }
 }
 
-/** A session may be whatever an app's `parse` has made of it. */
+/** Returns the cookie of a session, which may be any value that an app's `parse` returned. */
 function cookieOf(session) {
   try {
     return session?.cookie;
@@ -85,8 +85,8 @@ function itself(object) {
 }
 
 /**
- * Puts records into a private field of any object: invisible, as in a `WeakMap`, but at a fiftieth of its price
- * (10 ns instead of 580), which counts for what every `get` returns.
+ * Stores records in a private field of any object: as invisible as with a `WeakMap`, at a fiftieth of its cost (10 ns
+ * instead of 580), which matters for the result of every `get`.
  */
 class Stamp extends itself {
   #records;
@@ -106,7 +106,7 @@ class Stamp extends itself {
   }
 }
 
-/** Passes a record out of the function that an object carries; see {@link SessionRegistry}. */
+/** Receives the records from the function that an object carries; see {@link SessionRegistry}. */
 let revealed;
 
 function isObject(value) {
@@ -114,20 +114,20 @@ function isObject(value) {
 }
 
 /**
- * What this process knows of the sessions that it has loaded or saved, for as long as the session object itself
- * lives; so nothing piles up, a request that loaded a session is distinguished from one that created it, and each has
- * its own base to compare with.
+ * Records what this process knows of the session objects that it has loaded or saved. A record lives as long as its
+ * session object, so memory does not accumulate. It distinguishes a request that loaded a session from one that created
+ * it, and holds the request's own base for comparison.
  *
- * A session object carries a function under a symbol of this store, not enumerable, which reveals its records when it
- * is called. A Proxy, a membrane, an object derived from the session and a deep freeze all leave it working: nothing
- * but a function passes through it, and the records themselves are out of their reach. Objects that take no property,
- * and those that `get` returns, are known by identity.
+ * A session object carries a function under a non-enumerable symbol of this store, which reveals the records when it is
+ * called. It works through a Proxy, a membrane, an object derived from the session and a deep freeze: only a function
+ * passes through them, and the records themselves are out of their reach. Objects that accept no property, and those
+ * that `get` returns, are recognized by identity.
  *
- * A record: `id` and `prefix`; `base`, the text that was loaded or last saved (only where conflicts are looked for), or
- * `UNKNOWN`; `unsure`, what saves that failed may have stored, and what they knew; `failure`, of the first save;
- * `ends`, when the stored session ends, and `since`, when it was alive, in ms since 1970 (0: not known); `since` is
- * undefined while the session is not known to be stored; `isReplaced`, once `regenerate` has put another session in
- * the place of this one; `other`, the record of the same object under another id.
+ * A record has `id` and `prefix`; `base`, the text that was loaded or last saved (only if conflicts are detected), or
+ * `UNKNOWN_BASE`; `unconfirmed`, the texts that failed saves may have stored, with their bases; `failure`, of the first
+ * save; `ends`, the expiry of the stored session, and `since`, when it was alive, in ms since 1970 (0: not known);
+ * `since` is undefined while the session is not known to be stored; `isReplaced`, once `regenerate` has replaced this
+ * session by another one; `other`, the record of the same object under another id.
  */
 class SessionRegistry {
   #key = Symbol('connect-redis-native.session');
@@ -135,22 +135,22 @@ class SessionRegistry {
   #handover;
   #prefix;
   #loads = new Loads();
-  #destroyed = new Last();
+  #destroyed = new RecentIds();
   #keepsBases;
 
-  /** @param keepsBases the texts that were loaded are kept, for saves that look for conflicts */
+  /** @param keepsBases true to keep the loaded texts, for conditional saves */
   constructor(keepsBases, prefix) {
     this.#keepsBases = keepsBases;
     this.#prefix = prefix;
   }
 
   /**
-   * Begins to pass a session to a callback, which may do anything with it before it returns.
+   * Begins the call of a callback with a session, which the callback may use in any way.
    *
-   * @param keepsId a session may be created of a copy, without this store's `createSession`
-   * @param isNested another callback of this kind may be running
+   * @param keepsId true if a session may be created from a copy, without this store's `createSession`
+   * @param isNested true if another callback of this kind may be running
    */
-  hand(id, session, text, ends, keepsId, isNested) {
+  beginHandover(id, session, text, ends, keepsId, isNested) {
     const outer = isNested ? this.#handover : undefined;
     const load = keepsId && isObject(session) ? this.#loads.add(id) : undefined;
     const base = this.#keepsBases ? text : undefined;
@@ -159,55 +159,55 @@ class SessionRegistry {
     return handover;
   }
 
-  /** The callback has run. */
-  handed(handover) {
+  /** Ends the call of the callback. */
+  endHandover(handover) {
     this.#handover = handover.outer;
     handover.outer = undefined;
     const { session, text } = handover;
-    if (handover.isTaken || !isObject(session)) return;
-    // Not a slice of a larger string, which it would keep.
-    if (text !== undefined) handover.text = ownCopy(text);
+    if (handover.isClaimed || !isObject(session)) return;
+    // A copy, because a slice of a larger string would keep that alive.
+    if (text !== undefined) handover.text = flatCopy(text);
     this.#stamp(session, handover);
     const data = openIdData(session);
     if (data !== undefined) this.#stamp(data, handover);
-    // A wrapper's own `createSession` has put a new cookie into it, which the live session has as well.
+    // A wrapper's own `createSession` has given it a new cookie, which it shares with the live session.
     const cookie = cookieOf(session);
     if (cookie !== handover.cookie && isObject(cookie)) this.#stamp(cookie, handover);
   }
 
-  /** `get` has found nothing under an id. */
+  /** Notes that `get` found nothing under an id. */
   noteMissing(id) {
     this.#loads.delete(id);
   }
 
   /**
-   * Returns the record that the live session made of `loaded` begins with: `since` is undefined unless `get` returned
-   * that for this id, or there is evidence that it stems from what `get` returned.
+   * Returns the first record of the live session that is created from `loaded`. Its `since` is undefined unless `get`
+   * returned `loaded` for this id, or there is evidence that `loaded` stems from the result of `get`.
    *
    * @param carriesId returns true if the request presents the id
-   * @param stringify makes the base of what is not the very object that `get` returned
+   * @param stringify creates the base if `loaded` is not the object that `get` returned
    */
-  take(id, loaded, carriesId, stringify) {
+  claim(id, loaded, carriesId, stringify) {
     const handover = this.#handover;
-    if (handover?.id === id && (handover.session === loaded || !handover.isTaken)) {
-      handover.isTaken = true;
-      if (handover.load !== undefined) handover.load.isTaken = true;
+    if (handover?.id === id && (handover.session === loaded || !handover.isClaimed)) {
+      handover.isClaimed = true;
+      if (handover.load !== undefined) handover.load.isClaimed = true;
       const record = this.#recordOf(handover);
-      // Another object, made during the callback for that very id: a subclass has decrypted it, for example.
+      // Another object, created during the callback for the same id: decrypted by a subclass, for example.
       if (handover.session !== loaded && this.#keepsBases) record.base = stringify(loaded);
       return record;
     }
-    const record = this.recall(loaded, id);
+    const record = this.find(loaded, id);
     if (record !== undefined) return { ...record, other: undefined };
     const load = this.#loads.get(id);
-    if (load === undefined || load.isTaken || load.isDestroyed || !carriesId())
+    if (load === undefined || load.isClaimed || load.isDestroyed || !carriesId())
       return this.#newRecord(id, undefined, 0, undefined);
-    load.isTaken = true;
+    load.isClaimed = true;
     return this.#newRecord(id, this.#keepsBases ? stringify(loaded) : undefined, 0, 0);
   }
 
   #recordOf({ id, text, ends }) {
-    return this.#newRecord(id, this.#keepsBases ? ownCopy(text) : undefined, ends, 0);
+    return this.#newRecord(id, this.#keepsBases ? flatCopy(text) : undefined, ends, 0);
   }
 
   #newRecord(id, base, ends, since) {
@@ -216,7 +216,7 @@ class SessionRegistry {
       id,
       prefix,
       base,
-      unsure: undefined,
+      unconfirmed: undefined,
       failure: undefined,
       ends,
       since,
@@ -225,19 +225,19 @@ class SessionRegistry {
     };
   }
 
-  /** The record of a session object, if it was loaded or saved under this id. */
-  recall(session, id) {
+  /** Returns the record of a session object, if it was loaded or saved under this id. */
+  find(session, id) {
     if (!isObject(session)) return undefined;
     const first = this.#records(session)?.first;
     if (first === undefined || this.#isOf(first, id)) return first;
     return first.other !== undefined && this.#isOf(first.other, id) ? first.other : undefined;
   }
 
-  /** The record of a live session that a wrapper's own `createSession` has made of what `get` returned for this id. */
-  recallByCookie(cookie, id) {
+  /** Returns the record of a live session that a wrapper's own `createSession` has created from the result of `get`. */
+  findByCookie(cookie, id) {
     const handover = this.#handover;
     const isInCallback = handover?.id === id && isObject(cookie) && cookieOf(handover.session) === cookie;
-    return isInCallback ? this.#recordOf(handover) : this.recall(cookie, id);
+    return isInCallback ? this.#recordOf(handover) : this.find(cookie, id);
   }
 
   #isOf(record, id) {
@@ -245,15 +245,15 @@ class SessionRegistry {
   }
 
   /**
-   * Remembers a session object that was loaded, or that is about to be saved. One that is stored under another id
-   * as well stays what it is: of the others, the last is remembered.
+   * Adds a record for a session object that was loaded or is about to be saved. An object that already has a record
+   * under another id keeps it; of the further ids, only the last has a record.
    */
-  keep(session, id, base, ends, since) {
-    return this.adopt(session, this.#newRecord(id, base, ends, since));
+  add(session, id, base, ends, since) {
+    return this.attach(session, this.#newRecord(id, base, ends, since));
   }
 
-  /** Gives a session object a record of its own. */
-  adopt(session, record) {
+  /** Attaches a record to a session object. */
+  attach(session, record) {
     const records = this.#records(session);
     if (records === undefined) this.#put(session, record);
     else if (records.first === undefined || this.#isOf(records.first, record.id)) records.first = record;
@@ -262,14 +262,14 @@ class SessionRegistry {
   }
 
   /**
-   * Remembers what `get` has returned, by identity alone: it is on its way to become a session. Its record is made when
-   * someone asks for it.
+   * Marks an object that `get` has returned, by identity alone: it may become a session. Its record is created on the
+   * first lookup.
    */
   #stamp(object, handover) {
     try {
       Stamp.put(object, handover);
     } catch {
-      // Frozen, where that applies to private fields, too.
+      // Engines in which a frozen object accepts no private field.
       this.#identities.set(object, this.#recordsOf(handover));
     }
   }
@@ -286,7 +286,7 @@ class SessionRegistry {
     try {
       if (Reflect.defineProperty(object, this.#key, { value: reveal, configurable: true })) return;
     } catch {
-      // A Proxy of the app's that refuses.
+      // An app's Proxy rejects the property.
     }
     this.#identities.set(object, records);
   }
@@ -301,7 +301,7 @@ class SessionRegistry {
         if (records !== undefined) return records;
       }
     } catch {
-      // As above.
+      // An app's Proxy rejects the access.
     }
     const stamped = Stamp.of(object);
     if (stamped?.registry !== this) return this.#identities.get(object);
@@ -311,29 +311,32 @@ class SessionRegistry {
     return records;
   }
 
-  forget(session, record) {
+  remove(session, record) {
     const records = this.#records(session);
     if (records === undefined) return;
     if (records.first === record) records.first = undefined;
     else if (records.first?.other === record) records.first.other = undefined;
   }
 
-  /** The last load of the session under an id by somebody who has not called `createSession`. */
+  /** Returns the last load of an id, by a caller of `get` other than express-session's middleware. */
   loadOf(id) {
     return this.#loads.get(id);
   }
 
-  /** The session under an id is being destroyed by this process. */
-  keepDestroyed(id) {
-    this.#destroyed.keep(id);
+  /** Marks the session under an id as destroyed by this process. */
+  markDestroyed(id) {
+    this.#destroyed.add(id);
     const load = this.#loads.get(id);
     if (load !== undefined) load.isDestroyed = true;
   }
 
-  /** Dear, and seldom to be asked: of a session that was never saved and that its request has lost. */
+  /**
+   * Returns true if this process destroyed the session recently. Expensive; used only for sessions that were never
+   * saved.
+   */
   wasDestroyed(id) {
     return this.#destroyed.has(id);
   }
 }
 
-module.exports = { SessionRegistry, UNKNOWN };
+module.exports = { SessionRegistry, UNKNOWN_BASE };

@@ -4,20 +4,20 @@ const { Kind, Request } = require('../boundary/request.js');
 const { fromNative } = require('../common/errors.js');
 const { nextTick } = require('../common/timers.js');
 
-/** The result of a save that did nothing, since the session had been destroyed meanwhile. */
+/** The result of a save that stored nothing, because the session was destroyed after it was loaded. */
 const DISCARDED = 'discarded';
 
 /**
- * Tells those who want to know that a save did nothing, since the session had been destroyed meanwhile.
- * After the callback: what a listener throws is its own affair.
+ * Emits `discarded` in the next tick, after the callback of the save, so that an exception of a listener does not
+ * affect the operation.
  */
-function tellDiscarded(store, id) {
+function emitDiscarded(store, id) {
   nextTick(() => store.emit('discarded', { operation: 'set', id }));
 }
 
-/** Saves a session without a look at what others saved. */
+/** Saves a session, overwriting changes of others. */
 class Save extends Request {
-  /** @param record of the session; undefined for an object that is not remembered */
+  /** @param record of the session; undefined for an object that the registry does not track */
   constructor(store, callback, session, record, registry, isFirst) {
     super(store, callback);
     this.session = session;
@@ -37,12 +37,12 @@ class Save extends Request {
   #missing() {
     const { record } = this;
     if (record.failure !== undefined) {
-      // Not destroyed, but never stored: the save that was to do so, which this one came after, failed.
+      // The session was not destroyed but never stored: an earlier save, which should have done so, failed.
       this.fail(fromNative(record.failure));
       return;
     }
     record.ends = 0;
-    this.runInAsyncScope(tellDiscarded, undefined, this.store, record.id);
+    this.runInAsyncScope(emitDiscarded, undefined, this.store, record.id);
     this.succeed(DISCARDED);
   }
 
@@ -51,13 +51,13 @@ class Save extends Request {
     if (record === undefined) return;
     record.ends = 0;
     if (!this.isFirst) return;
-    // Nothing is known to be stored, so the next save may be the first again.
+    // The session is not known to be stored, so the next save counts as the first.
     record.failure = text;
-    registry.forget(session, record);
+    registry.remove(session, record);
   }
 }
 
-/** Gives a session its lifetime anew, and remembers it. */
+/** Renews the lifetime of a session, and notes it in the record. */
 class Touch extends Request {
   constructor(store, callback, record, ends) {
     super(store, callback);
@@ -71,4 +71,4 @@ class Touch extends Request {
   }
 }
 
-module.exports = { DISCARDED, Save, Touch, tellDiscarded };
+module.exports = { DISCARDED, Save, Touch, emitDiscarded };

@@ -2,11 +2,11 @@
 
 const { Operation } = require('../boundary/outbox.js');
 const { Kind, Request } = require('../boundary/request.js');
-const { inTime, isThenable, thrown } = require('../common/app-functions.js');
+const { withTimeout, isThenable, asError } = require('../common/app-functions.js');
 const { storeClosed } = require('../common/errors.js');
-const { ownCopy } = require('./flat-copy.js');
+const { flatCopy } = require('./flat-copy.js');
 const { corrupt, noSession, tooLong } = require('./corrupt.js');
-const { NEVER, putExpiry } = require('./expiry.js');
+const { NEVER, applyExpiry } = require('./expiry.js');
 
 /** Collects the records of one page. */
 class Page extends Request {
@@ -14,7 +14,7 @@ class Page extends Request {
   id = '';
 
   complete(kind, text, ends) {
-    if (kind === Kind.ID) this.id = ownCopy(text);
+    if (kind === Kind.ID) this.id = flatCopy(text);
     else if (kind === Kind.ITEM) this.records.push({ id: this.id, text, ends });
     else if (kind === Kind.TOO_LONG) this.records.push({ id: this.id, text: undefined, ends: 0 });
     else if (kind === Kind.FAILED) super.complete(kind, text);
@@ -22,14 +22,14 @@ class Page extends Request {
   }
 }
 
-function nextPage(store, outbox, walk) {
+function nextPage(store, outbox, cursor) {
   return new Promise((resolve, reject) => {
     const page = new Page(store, (error, result) => (error ? reject(error) : resolve(result)));
-    outbox.add(Operation.PAGE, page, '', '', walk.number);
+    outbox.add(Operation.PAGE, page, '', '', cursor.number);
   });
 }
 
-/** The promise, or the signal's reason if that comes first. */
+/** Returns a promise that settles like `promise`, or rejects with the signal's reason if that is aborted first. */
 function abortable(promise, signal) {
   if (signal === undefined) return promise;
   return new Promise((resolve, reject) => {
@@ -41,9 +41,9 @@ function abortable(promise, signal) {
   });
 }
 
-/** What the iterator gives for a record; `session` is null where it cannot be read, and `error` says why. */
+/** Returns the iterator's entry for a record. If it cannot be read, `session` is null and `error` is the reason. */
 async function entryOf(store, { id, text, ends }, timeout, signal) {
-  // Read when it is wanted: by then some of the time may be over.
+  // Computed when the entry is requested: part of the lifetime may have passed since the page was read.
   const ttl = ends === NEVER || ends === 0 ? null : Math.max(0, ends - Date.now()) / 1000;
   const { serializer, prefix } = store;
   if (text === undefined) return { id, session: null, ttl, error: tooLong('scan', prefix) };
@@ -52,7 +52,7 @@ async function entryOf(store, { id, text, ends }, timeout, signal) {
     session = serializer.parse(text);
     if (isThenable(session)) {
       const parsed = abortable(Promise.resolve(session), signal);
-      session = await inTime(parsed, timeout, 'scan: serializer.parse');
+      session = await withTimeout(parsed, timeout, 'scan: serializer.parse');
     }
   } catch (error) {
     signal?.throwIfAborted();
@@ -60,30 +60,30 @@ async function entryOf(store, { id, text, ends }, timeout, signal) {
       id,
       session: null,
       ttl,
-      error: serializer === JSON ? corrupt('scan', prefix, text) : thrown(error),
+      error: serializer === JSON ? corrupt('scan', prefix, text) : asError(error),
     };
   }
   if (session === null || typeof session !== 'object')
     return { id, session: null, ttl, error: noSession('scan', prefix) };
-  if (ends > 0) putExpiry(session, ends, true, store);
+  if (ends > 0) applyExpiry(session, ends, true, store);
   return { id, session, ttl };
 }
 
 /**
- * Sessions one by one. A page is asked for when the one before is used up; leaving the loop ends the walk.
+ * Iterates over sessions. Requests each page when the previous one is used up; leaving the loop ends the scan.
  *
- * @param open begins the walk
+ * @param open begins the scan and returns its cursor
  * @param timeout for each page, and for each session that an app's function reads, in ms
  */
 async function* scan(store, outbox, { open, isClosed, timeout, signal }) {
   signal?.throwIfAborted();
   if (isClosed()) throw storeClosed('scan');
-  const walk = open();
+  const cursor = open();
   try {
     let isLast = false;
     while (!isLast) {
       if (isClosed()) throw storeClosed('scan');
-      const page = await abortable(nextPage(store, outbox, walk), signal);
+      const page = await abortable(nextPage(store, outbox, cursor), signal);
       isLast = page.isLast;
       for (const record of page.records) {
         // An empty value is no session.
@@ -92,7 +92,7 @@ async function* scan(store, outbox, { open, isClosed, timeout, signal }) {
       }
     }
   } finally {
-    walk.close();
+    cursor.close();
   }
 }
 

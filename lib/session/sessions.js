@@ -2,66 +2,66 @@
 
 const { Operation } = require('../boundary/outbox.js');
 const { Request } = require('../boundary/request.js');
-const { thrown } = require('../common/app-functions.js');
+const { asError } = require('../common/app-functions.js');
 const { wrongType } = require('../common/errors.js');
 const { elapsed, nextTick } = require('../common/timers.js');
 const { carriesId, fastifySession, isExpressSession, openIdData } = require('./frameworks.js');
 const { Get } = require('./get.js');
 const { ConditionalSave } = require('./conditional-save.js');
 const { lifetime, time } = require('./lifetime.js');
-const { SessionRegistry, UNKNOWN } = require('./registry.js');
+const { SessionRegistry, UNKNOWN_BASE } = require('./registry.js');
 const { PerPrefix } = require('./per-prefix.js');
-const { DISCARDED, Save, Touch, tellDiscarded } = require('./save.js');
+const { DISCARDED, Save, Touch, emitDiscarded } = require('./save.js');
 const { stringify } = require('./stringify.js');
 const { KeyedQueue } = require('./keyed-queue.js');
 
-/** Between the times that Redis and this process tell, in ms. */
+/** The tolerated difference between the clocks of Redis and this process, in ms. */
 const CLOCK_TOLERANCE = 100;
 
-/** Returns true for an object of the app's own, of whatever realm, and false for one that a framework has made. */
+/** Returns true for a plain object or array of the app, of any realm; false for an object of a framework's class. */
 function isPlain(session) {
   const prototype = Object.getPrototypeOf(session);
   return prototype === null || Object.getPrototypeOf(prototype) === null || Array.isArray(session);
 }
 
-/** Returns true for a request of express-session's middleware, which gives each a session, that has none any more. */
+/** Returns true for a request from which express-session's middleware has removed the session. */
 function hasLostSession(request) {
   return request?.sessionStore !== undefined && request.headers !== undefined && !('session' in request);
 }
 
-/** connect-redis rounds lifetimes up to whole seconds, and cookies count in them, in ms. */
+/** The tolerance in ms for lifetimes that connect-redis rounds up to whole seconds, as cookies do. */
 const ROUNDING = 1500;
 
 /**
- * The expiry that was loaded, which @fastify/session keeps beside the one that it gives the session at that time. This
- * one is no earlier, unless an app has ended the session by it. In ms since 1970.
+ * Returns the expiry that was loaded, in ms since 1970. @fastify/session keeps it in addition to the one that it sets
+ * when it loads the session, which is not earlier unless an app has ended the session by it.
  */
 function loadedExpiry({ cookie }) {
   const expires = cookie?.originalExpires;
   return expires instanceof Date ? expires.getTime() - ROUNDING : undefined;
 }
 
-/** What a store does with a single session: what is to be sent for it, and in which order. */
+/** The operations of a store on a single session: their requests, and the order of these. */
 class Sessions {
-  /** For the requests, the settings stand for the store. */
+  /** The settings, which requests use as their store. */
   #store;
   #settings;
-  #gate;
+  #state;
   #outbox;
-  /** Only if sessions are kept in this process. */
+  /** Undefined without the option `cache`. */
   #cacheReads;
   #timeout;
   #isGetOverridden;
   #registries;
-  /** That of the prefix in force. */
+  /** The registry of the current prefix. */
   #registry;
-  /** Only where conflicts are looked for. */
+  /** Undefined unless saves detect conflicts. */
   #queue;
 
-  constructor({ settings, gate, outbox, cacheReads, timeout, isGetOverridden, isQueueFull }) {
+  constructor({ settings, state, outbox, cacheReads, timeout, isGetOverridden, isQueueFull }) {
     this.#store = settings;
     this.#settings = settings;
-    this.#gate = gate;
+    this.#state = state;
     this.#outbox = outbox;
     this.#cacheReads = cacheReads;
     this.#timeout = timeout;
@@ -71,7 +71,7 @@ class Sessions {
     if (settings.isConditional) this.#queue = new KeyedQueue(timeout, isQueueFull);
   }
 
-  /** Puts settings in force for the operations that follow. Under another prefix, the same ids mean other sessions. */
+  /** Applies settings to the operations that follow. Under another prefix, the same ids identify other sessions. */
   use(settings) {
     const { prefix } = this.#settings;
     this.#store = settings;
@@ -82,42 +82,43 @@ class Sessions {
     this.#cacheReads?.use(settings.prefix);
   }
 
-  /** Resolves when no save is under way and nothing waits; null if that is so. */
+  /** Returns a promise that resolves when no save is pending and no operation waits; null if that is the case. */
   whenIdle() {
     return this.#queue?.whenIdle() ?? null;
   }
 
   /**
-   * Creates the live session of a request: a known one if `get` returned its data for this id, a new one otherwise.
+   * Creates the live session of a request and attaches a record: of a loaded session if `get` returned its data for
+   * this id, else of a new one.
    *
-   * @param create makes it
+   * @param create creates the session object
    */
   begin(request, loaded, create) {
-    this.#gate.open();
+    this.#state.open();
     const id = request.sessionID;
-    const record = this.#registry.take(
+    const record = this.#registry.claim(
       id,
       loaded,
       () => carriesId(request, id),
       (data) => this.#stringify(data),
     );
     const session = create();
-    this.#registry.adopt(session, record);
+    this.#registry.attach(session, record);
     return session;
   }
 
   /**
-   * The session of a request is about to be replaced, by one that may have the same id.
+   * Marks the session of a request as replaced by another one, which may have the same id.
    *
-   * @returns takes the error of the replacement, if there is one
+   * @returns a function to call afterwards, with the error of the replacement if it failed
    */
   replace(session) {
     const id = session?.id;
-    // What hinders this hinders the destroy as well, which reports it.
-    if (typeof id !== 'string' || this.#gate.hindrance('regenerate') !== undefined) return () => {};
+    // An error here is an error of the destroy as well, which reports it.
+    if (typeof id !== 'string' || this.#state.openFor('regenerate') !== undefined) return () => {};
     const registry = this.#registry;
-    const record = registry.recall(session, id) ?? registry.keep(session, id, undefined, 0, undefined);
-    // One that is stored is gone once Redis says so; until then, a save of it finds out by itself.
+    const record = registry.find(session, id) ?? registry.add(session, id, undefined, 0, undefined);
+    // A stored session counts as replaced once Redis has destroyed it; until then, its saves are conditional.
     record.isReplaced = record.since === undefined;
     return (error) => {
       record.isReplaced = !error;
@@ -125,29 +126,29 @@ class Sessions {
   }
 
   get(sid, callback) {
-    if (this.#refuses('get', sid, callback)) return;
-    if (this.#queue?.isTaken(this.#settings.prefix + sid)) this.#getLater(sid, callback);
+    if (this.#rejects('get', sid, callback)) return;
+    if (this.#queue?.isLocked(this.#settings.prefix + sid)) this.#enqueueGet(sid, callback);
     else this.#read(sid, callback);
   }
 
-  /** Apart, so that no closure costs those that need not wait. */
-  #getLater(sid, callback) {
-    this.#wait(sid, 'get', callback, (settle) => this.#read(sid, settle));
+  /** A method of its own, so that reads that do not wait create no closure. */
+  #enqueueGet(sid, callback) {
+    this.#enqueue(sid, 'get', callback, (done) => this.#read(sid, done));
   }
 
-  /** Has an operation wait for its turn. It begins with the settings that it was issued with. */
-  #wait(sid, name, callback, begin) {
+  /** Queues an operation on a locked session. It begins later, with the settings that it was issued with. */
+  #enqueue(sid, name, callback, begin) {
     const issuedWith = this.#settings;
-    this.#queue.wait(issuedWith.prefix + sid, name, callback, (settle) => {
-      const present = this.#settings;
+    this.#queue.wait(issuedWith.prefix + sid, name, callback, (done) => {
+      const current = this.#settings;
       this.use(issuedWith);
-      begin(settle);
-      this.use(present);
+      begin(done);
+      this.use(current);
     });
   }
 
   #read(sid, callback) {
-    // Somebody else than express-session's middleware may create a session of a copy of what is read.
+    // A caller other than express-session's middleware may create a session from a copy of the data.
     const keepsId = this.#store.generate === undefined || this.#isGetOverridden();
     const { decidesExpiry } = this.#settings;
     if (
@@ -161,35 +162,35 @@ class Sessions {
         this.#timeout,
       )
     )
-      this.#ask(sid, callback, this.#registry, keepsId);
+      this.#readFromRedis(sid, callback, this.#registry, keepsId);
   }
 
-  #ask(sid, callback, registry, keepsId) {
+  #readFromRedis(sid, callback, registry, keepsId) {
     const isTimed = this.#settings.isTimed;
     const request = new Get(this.#store, callback, sid, registry, keepsId, isTimed, this.#timeout);
     this.#outbox.add(isTimed ? Operation.GET_TIMED : Operation.GET, request, sid);
   }
 
   set(sid, session, callback, isPromised) {
-    if (this.#refuses('set', sid, callback)) return;
+    if (this.#rejects('set', sid, callback)) return;
     let record;
     let ttl;
     let text;
     let failure;
     try {
       ttl = this.#lifetime(session);
-      record = this.#recall(sid, session);
-      if (this.#isLeftOver(sid, session, record)) {
+      record = this.#findRecord(sid, session);
+      if (this.#isAbandoned(sid, session, record)) {
         nextTick(callback, null, DISCARDED);
-        tellDiscarded(this.#store, sid);
+        emitDiscarded(this.#store, sid);
         return;
       }
-      if (ttl <= 0) ttl = this.#renewed(sid, session, ttl, record);
+      if (ttl <= 0) ttl = this.#renewedLifetime(sid, session, ttl, record);
       if (ttl > 0) text = this.#stringify(session);
     } catch (error) {
       failure = { error };
     }
-    if (failure) nextTick(callback, thrown(failure.error), null);
+    if (failure) nextTick(callback, asError(failure.error), null);
     else if (ttl <= 0) this.#expire(sid, record, callback, isPromised);
     else {
       const isTracked = this.#isTracked(sid, session, record);
@@ -198,7 +199,9 @@ class Sessions {
     }
   }
 
-  /** @param isTracked the object is the session of this id, and what destroys that ends it */
+  /**
+   * @param isTracked true if the object is the session of this id, so that its save is discarded once that is destroyed
+   */
   #save(sid, session, callback, record, isTracked, text, ttl) {
     const ends = this.#settings.touchAfter > 0 ? Date.now() + ttl : 0;
     const isFirst = record?.since === undefined;
@@ -214,7 +217,7 @@ class Sessions {
   }
 
   #remember(session, sid, ends) {
-    return this.#registry.keep(session, sid, undefined, ends, isExpressSession(session) ? 0 : Date.now());
+    return this.#registry.add(session, sid, undefined, ends, isExpressSession(session) ? 0 : Date.now());
   }
 
   #saveConditionally(sid, session, callback, record, isTracked, text, ttl) {
@@ -227,17 +230,17 @@ class Sessions {
       text,
       ttl: this.#settings.disableTTL ? 0 : ttl,
       onConflict: this.#settings.onConflict,
-      isRevived: this.#settings.saveDestroyed || !isTracked,
+      restoresDestroyed: this.#settings.saveDestroyed || !isTracked,
       since: elapsed(),
       timeout: this.#timeout,
     };
-    const begin = (settle) => new ConditionalSave(this.#store, settle, save).begin();
-    if (this.#queue.isTaken(this.#settings.prefix + sid)) this.#wait(sid, 'set', callback, begin);
+    const begin = (done) => new ConditionalSave(this.#store, done, save).begin();
+    if (this.#queue.isLocked(this.#settings.prefix + sid)) this.#enqueue(sid, 'set', callback, begin);
     else begin(callback);
   }
 
   touch(sid, session, callback, isPromised) {
-    if (this.#refuses('touch', sid, callback)) return;
+    if (this.#rejects('touch', sid, callback)) return;
     if (this.#settings.disableTouch || this.#settings.disableTTL) {
       callback(null, null);
       return;
@@ -247,23 +250,23 @@ class Sessions {
     let failure;
     try {
       ttl = this.#lifetime(session);
-      if (ttl <= 0 || this.#settings.touchAfter > 0) record = this.#recall(sid, session);
-      if (ttl <= 0) ttl = this.#renewed(sid, session, ttl, record);
+      if (ttl <= 0 || this.#settings.touchAfter > 0) record = this.#findRecord(sid, session);
+      if (ttl <= 0) ttl = this.#renewedLifetime(sid, session, ttl, record);
     } catch (error) {
       failure = { error };
     }
-    if (failure) nextTick(callback, thrown(failure.error), null);
+    if (failure) nextTick(callback, asError(failure.error), null);
     else if (ttl <= 0) this.#expire(sid, record, callback, isPromised);
-    else if (this.#queue?.isTaken(this.#settings.prefix + sid))
-      this.#prolongLater(sid, record, callback, ttl);
-    else this.#prolong(sid, record, callback, ttl);
+    else if (this.#queue?.isLocked(this.#settings.prefix + sid))
+      this.#enqueueTouch(sid, record, callback, ttl);
+    else this.#touch(sid, record, callback, ttl);
   }
 
-  #prolongLater(sid, record, callback, ttl) {
-    this.#wait(sid, 'touch', callback, (settle) => this.#prolong(sid, record, settle, ttl));
+  #enqueueTouch(sid, record, callback, ttl) {
+    this.#enqueue(sid, 'touch', callback, (done) => this.#touch(sid, record, done, ttl));
   }
 
-  #prolong(sid, record, callback, ttl) {
+  #touch(sid, record, callback, ttl) {
     if (this.#settings.touchAfter === 0 || record === undefined)
       this.#outbox.add(Operation.TOUCH, new Request(this.#store, callback), sid, '', ttl);
     else if (this.#isFresh(record, ttl)) callback(null, null);
@@ -273,61 +276,64 @@ class Sessions {
     }
   }
 
-  /** Its last touch, or what did as well, is less than `touchAfter` ago. */
+  /** Returns true if the last touch, or save, was less than `touchAfter` ago. */
   #isFresh({ ends }, ttl) {
     const remaining = ends - Date.now();
-    // Half of a lifetime at most, so that one that is short does not end between two touches.
+    // At most half of the lifetime, so that a short one does not end between two touches.
     const touchAfter = Math.min(this.#settings.touchAfter * 1000, ttl / 2);
     return remaining >= ttl - touchAfter && remaining <= ttl + CLOCK_TOLERANCE;
   }
 
-  /** A lifetime of 0 or less. Through the public method, since apps override it, some without a callback. */
+  /**
+   * Destroys a session whose lifetime is 0 or less. Calls the public `destroy`, because apps override it, some without
+   * a callback.
+   */
   #expire(sid, record, callback, isPromised) {
-    // Who has ended it may give it a lifetime after all: it is stored then.
+    // The app may set a lifetime above 0 later: the session is then stored again.
     if (record !== undefined) record.since = undefined;
     if (isPromised)
       Promise.resolve(this.#store.destroy(sid)).then(
         (result) => callback(null, result),
-        (error) => callback(thrown(error), null),
+        (error) => callback(asError(error), null),
       );
     else this.#store.destroy(sid, callback);
   }
 
   destroy(sid, callback) {
-    if (this.#refuses('destroy', sid, callback)) return;
-    this.#registry.keepDestroyed(sid);
-    if (this.#queue?.isTaken(this.#settings.prefix + sid)) this.#destroyLater(sid, callback);
+    if (this.#rejects('destroy', sid, callback)) return;
+    this.#registry.markDestroyed(sid);
+    if (this.#queue?.isLocked(this.#settings.prefix + sid)) this.#enqueueDestroy(sid, callback);
     else this.#outbox.add(Operation.DESTROY, new Request(this.#store, callback), sid);
   }
 
-  #destroyLater(sid, callback) {
-    this.#wait(sid, 'destroy', callback, (settle) =>
-      this.#outbox.add(Operation.DESTROY, new Request(this.#store, settle), sid),
+  #enqueueDestroy(sid, callback) {
+    this.#enqueue(sid, 'destroy', callback, (done) =>
+      this.#outbox.add(Operation.DESTROY, new Request(this.#store, done), sid),
     );
   }
 
-  /** Answers what cannot be tried at all. */
-  #refuses(name, sid, callback) {
-    if (typeof sid === 'string' && this.#gate.isOpen) return false;
-    let error = this.#gate.hindrance(name);
+  /** Fails an operation that cannot begin: the id is neither a string nor a number, or the store is not open. Returns true if it did. */
+  #rejects(name, sid, callback) {
+    if (typeof sid === 'string' && this.#state.isOpen) return false;
+    let error = this.#state.openFor(name);
     if (typeof sid !== 'string') error ??= wrongType(`${name}: the session id`, 'a string or a number', sid);
     if (error === undefined) return false;
     nextTick(callback, error, null);
     return true;
   }
 
-  /** Milliseconds. */
+  /** Returns the lifetime of a session in ms. */
   #lifetime(session) {
     if (session === null || typeof session !== 'object') throw wrongType('The session', 'an object', session);
     return lifetime(session, this.#settings.ttl, this.#store);
   }
 
   /**
-   * The lifetime of a session that has grown old since it was loaded, in a long request: its time begins
-   * anew, as express-session has it at the end of the request. An app that ends a session by its cookie
-   * leaves no `originalMaxAge` above 0 there; elsewhere, an expiry that was over when the session was alive.
+   * Returns the lifetime of a session that expired since it was loaded, during a long request: the full lifetime again,
+   * which express-session would set at the end of the request. Returns `ttl` if the app ended the session by its
+   * cookie: that leaves no `originalMaxAge` above 0, or an expiry before the time when the session was alive.
    */
-  #renewed(sid, session, ttl, record) {
+  #renewedLifetime(sid, session, ttl, record) {
     const { cookie } = session;
     const maxAge = cookie?.originalMaxAge;
     if (typeof maxAge !== 'number' || !(maxAge > 0) || !cookie.expires) return ttl;
@@ -338,26 +344,26 @@ class Sessions {
     cookie.expires = new Date(now + maxAge);
     cookie.originalMaxAge = maxAge;
     if (typeof this.#settings.ttl !== 'function') return Math.ceil(maxAge);
-    const anew = this.#lifetime(session);
-    if (anew > 0) return anew;
-    // Not for the sake of its cookie.
+    const renewedTtl = this.#lifetime(session);
+    if (renewedTtl > 0) return renewedTtl;
+    // The `ttl` function ends the session regardless of its cookie, which is restored.
     cookie.expires = expires;
     cookie.originalMaxAge = maxAge;
     return ttl;
   }
 
-  /** When a session was alive that may have grown old since, in ms since 1970; NaN for what is stored as it is. */
+  /** Returns when a session was alive that may have expired since, in ms since 1970; NaN if its expiry is the app's. */
   #aliveSince(sid, session, record) {
     if (this.#isTracked(sid, session, record)) {
       if (record !== undefined) return record.since ?? Number.NaN;
-      // One that its request has created: only age makes the expiry of express-session's cookies pass by itself.
+      // Created by its request: the expiry of an express-session cookie passes only with time.
       if (session.req?.sessionStore !== undefined) return 0;
     }
     const load = isPlain(session) ? undefined : this.#registry.loadOf(sid);
     return load === undefined ? Number.NaN : (loadedExpiry(session) ?? load.at);
   }
 
-  /** Returns true if the object is the session of this id, of a framework that makes one for each request. */
+  /** Returns true if the object is the session of this id, of a framework that creates one per request. */
   #isTracked(sid, session, record) {
     if (isExpressSession(session)) return session.id === sid;
     const fastify = fastifySession(session);
@@ -366,45 +372,45 @@ class Sessions {
   }
 
   /**
-   * The record of a session object under an id. An object that is seen for the first time gets one if there is evidence
-   * that it stems from what `get` returned for the id; see docs/sessions.md.
+   * Returns the record of a session object under an id. Adds one for a new object if there is evidence that it stems
+   * from the result of `get` for the id; see docs/sessions.md.
    */
-  #recall(sid, session) {
-    const record = this.#registry.recall(session, sid);
+  #findRecord(sid, session) {
+    const record = this.#registry.find(session, sid);
     if (record !== undefined || Object.getPrototypeOf(session) === null) return record;
-    if (isExpressSession(session)) return session.id === sid ? this.#recallWrapped(sid, session) : undefined;
+    if (isExpressSession(session)) return session.id === sid ? this.#findWrapped(sid, session) : undefined;
     const fastify = fastifySession(session);
     if (fastify !== undefined)
-      return fastify.id === sid ? this.#recallFastify(sid, session, fastify) : undefined;
+      return fastify.id === sid ? this.#findFastify(sid, session, fastify) : undefined;
     const data = openIdData(session);
-    return data === undefined ? undefined : this.#registry.recall(data, sid);
+    return data === undefined ? undefined : this.#registry.find(data, sid);
   }
 
-  /** Of a live session that a wrapper of this store has created, without its `createSession`. */
-  #recallWrapped(sid, session) {
-    const record = this.#registry.recallByCookie(session.cookie, sid);
-    if (record !== undefined) return this.#registry.adopt(session, { ...record, other: undefined });
+  /** Returns the record of a live session that a wrapper of this store has created, without its `createSession`. */
+  #findWrapped(sid, session) {
+    const record = this.#registry.findByCookie(session.cookie, sid);
+    if (record !== undefined) return this.#registry.attach(session, { ...record, other: undefined });
     if (this.#store.generate !== undefined || !this.#isLoadedBy(session.req, sid)) return undefined;
-    return this.#registry.keep(session, sid, UNKNOWN, 0, 0);
+    return this.#registry.add(session, sid, UNKNOWN_BASE, 0, 0);
   }
 
-  #recallFastify(sid, session, { request, hasLoadedData }) {
+  #findFastify(sid, session, { request, hasLoadedData }) {
     const load = this.#registry.loadOf(sid);
     if (load === undefined || !(hasLoadedData || this.#isLoadedBy(request, sid))) return undefined;
-    return this.#registry.keep(session, sid, UNKNOWN, 0, loadedExpiry(session) ?? load.at);
+    return this.#registry.add(session, sid, UNKNOWN_BASE, 0, loadedExpiry(session) ?? load.at);
   }
 
-  /** Returns true if a request presents an id, for which `get` last returned a session that is not destroyed here. */
+  /** Returns true if a request presents an id for which `get` returned a session that was not destroyed here since. */
   #isLoadedBy(request, sid) {
     const load = this.#registry.loadOf(sid);
     return load !== undefined && !load.isDestroyed && carriesId(request, sid);
   }
 
   /**
-   * Returns true if a session was replaced, or if it was never saved and its request has destroyed it: `destroy` of
-   * express-session removes it from the request.
+   * Returns true if a session was replaced, or if it was never saved and its request has destroyed it.
+   * (express-session's `destroy` removes it from the request.)
    */
-  #isLeftOver(sid, session, record) {
+  #isAbandoned(sid, session, record) {
     if (this.#settings.saveDestroyed) return false;
     if (record?.isReplaced || record?.since !== undefined) return record.isReplaced;
     return (

@@ -6,7 +6,7 @@ const { wrongType } = require('../common/errors.js');
 function stringify(serializer, session) {
   const value = serializer.stringify(session);
   if (typeof value === 'string' || Buffer.isBuffer(value)) return value;
-  // A copy of the view, as those of other realms are none to `instanceof`.
+  // A Buffer over the same memory: typed arrays of other realms fail `instanceof` checks.
   if (ArrayBuffer.isView(value)) return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
   throw wrongType('What serializer.stringify returns', 'a string or a Buffer', value);
 }

@@ -8,10 +8,11 @@ const { isDatabase, natMap: natMapOf } = require('../connection/topology.js');
 const CLIENT = optionName('client');
 
 /**
- * A live client's settings as `describeClient` gave them, in the form that the addon takes.
- * @throws {TypeError} if they cannot be used.
+ * Converts the settings of a live client, as `describeClient` returns them, to the addon's options.
+ *
+ * @throws {TypeError} if they are invalid
  */
-function adoptSettings({ topology, ...found }) {
+function toAddonSettings({ topology, ...found }) {
   if ((found.nodes ?? found.sentinel.nodes).length === 0)
     throw wrongValue(CLIENT, 'one that names a server to begin with', undefined);
   const { database, username, password, credentials, tls } = found;
@@ -37,7 +38,7 @@ function adoptSettings({ topology, ...found }) {
 
 const secret = (text) => (text === undefined ? undefined : { text });
 
-/** Where to find more than one server. */
+/** Returns the part of the options that describes a cluster or a Sentinel deployment. */
 function servers(topology, { nodes, sentinel, natMap }) {
   const nat = natMapOf('client', natMap);
   if (topology === 'cluster') return { cluster: { nodes, natMap: nat } };
@@ -48,4 +49,4 @@ function servers(topology, { nodes, sentinel, natMap }) {
   };
 }
 
-module.exports = { adoptSettings };
+module.exports = { toAddonSettings };
