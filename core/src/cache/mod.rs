@@ -172,6 +172,11 @@ impl Cache {
         Some((entry, now))
     }
 
+    /// Returns true if a value may be returned that was read so long ago.
+    pub(crate) fn allows(&self, age: Duration) -> bool {
+        age <= self.options.max_staleness && self.hears()
+    }
+
     /// To be taken before a read is sent.
     pub(crate) fn ticket(&self) -> Ticket {
         // An older number than there is keeps a value out, no more.

@@ -12,6 +12,9 @@ pub(crate) type Reply = Result<Value, Error>;
 /// Takes the replies to commands, each exactly once, in one call or several. Called on the runtime's
 /// thread; must neither block nor wait.
 pub(crate) trait ReplyHandler: Send {
+    /// Called before the first of the commands leaves the queue for a socket or the app's client, and maybe again.
+    fn on_sent(&mut self) {}
+
     /// Each reply comes with the place of its command.
     fn on_replies(&mut self, replies: Vec<(usize, Reply)>);
 }

@@ -5,10 +5,9 @@ use super::conditional_save::{CasMethod, Condition, ConditionalSave};
 use super::expiry::TellEnd;
 use super::reply_guard::Named;
 use super::{Lane, Operation, RequestId, Sessions, Write};
-use crate::cache::{PendingWrite, Ticket};
-use crate::connection::{Access, Commands, Expect, Leader, Reply, clock};
+use crate::cache::{Moment, PendingWrite, Ticket};
+use crate::connection::{Access, Commands, Expect, Leader, Reply, SentFlag, clock};
 use std::mem;
-use std::time::Instant;
 
 /// Commands per request, and bytes beside the id and the value: what room is made for.
 const USUAL_COMMANDS: usize = 2;
@@ -27,13 +26,15 @@ pub(super) struct Stored<'a> {
 /// The part of a batch that is sent as one.
 pub(super) struct Pipeline {
     /// When its batch was begun with.
-    pub(super) now: Instant,
+    pub(super) now: Moment,
     pub(super) commands: Commands,
     /// The place of the request that a command belongs to.
     pub(super) owners: Vec<usize>,
     pub(super) pending: Vec<Pending>,
     /// `None` for a read that nobody asked for, after a write.
     pub(super) requests: Vec<Option<Named>>,
+    /// Set when it is sent; only where it has reads.
+    pub(super) sent: Option<SentFlag>,
 }
 
 /// A request whose replies are still to come.
@@ -63,7 +64,7 @@ pub(super) struct Read {
 
 impl Pipeline {
     /// With room for a number of requests with so many bytes.
-    pub(super) fn with_room(now: Instant, requests: usize, bytes: usize) -> Self {
+    pub(super) fn with_room(now: Moment, requests: usize, bytes: usize) -> Self {
         Self {
             now,
             commands: Commands::with_room(
@@ -73,6 +74,7 @@ impl Pipeline {
             owners: Vec::with_capacity(requests * USUAL_COMMANDS),
             pending: Vec::with_capacity(requests),
             requests: Vec::with_capacity(requests),
+            sent: None,
         }
     }
 
@@ -192,11 +194,13 @@ impl Pipeline {
         let words: [&[u8]; 2] = [b"PTTL", key];
         self.commands
             .add_companion(Access::Read, Expect::Integer, Some(1), &words);
+        let sent = self.sent.get_or_insert_default().clone();
+        let flights = sessions.connection().flights();
         let pending = Pending::Read(Read {
             tell_end,
             text: None,
             left: None,
-            flying: Some(sessions.connection().flights().begin(key, self.now)),
+            flying: Some(flights.begin(key, self.now, sent)),
             ticket,
         });
         self.push(before, pending, request);
@@ -240,7 +244,7 @@ mod tests {
     use super::*;
 
     fn packed(condition: Option<&[u8]>, ttl: Option<u64>) -> String {
-        let mut piece = Pipeline::with_room(Instant::now(), 1, 0);
+        let mut piece = Pipeline::with_room(Moment::now(), 1, 0);
         let stored = Stored {
             key: b"k",
             value: b"v",
