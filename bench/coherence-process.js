@@ -14,6 +14,8 @@ const HOUR_MS = 60 * 60 * 1000;
 const SHORT_MS = 30;
 /** Reads in one tick: many of them share a batch, so that replies wait for each other. */
 const MOST_READS = 48;
+/** Bursts of reads in flight at a time in a reader: they find reads of each other in flight. */
+const BURSTS = 3;
 const PAUSE_MS = 10;
 /** Writes under way at a time in a writer. */
 const LANES = 6;
@@ -160,16 +162,20 @@ async function read({ url, cache, keys, reads, ms, seed }) {
     });
   }
 
-  while (!isStopping && count < reads) {
-    const burst = [];
-    for (let left = 1 + Math.floor(random() * MOST_READS); left > 0; left--)
-      burst.push(readOne(Math.floor(random() * keys)));
-    await Promise.all(burst);
-    // Evenly over the time, in which things fail.
-    const early = begun + (count / reads) * ms - now();
-    if (early > 0) await sleep(Math.min(early, 50));
-    else await nextTurn();
+  async function readBursts() {
+    while (!isStopping && count < reads) {
+      const burst = [];
+      for (let left = 1 + Math.floor(random() * MOST_READS); left > 0; left--)
+        burst.push(readOne(Math.floor(random() * keys)));
+      await Promise.all(burst);
+      // Evenly over the time, in which things fail.
+      const early = begun + (count / reads) * ms - now();
+      if (early > 0) await sleep(Math.min(early, 50));
+      else await nextTurn();
+    }
   }
+
+  await Promise.all(Array.from({ length: BURSTS }, readBursts));
   const stats = store.cacheStats();
   await store.close();
   return { seen: Buffer.from(seen.buffer, 0, 24 * count).toString('base64'), count, failed, broken, stats };

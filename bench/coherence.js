@@ -1,13 +1,14 @@
 'use strict';
 
-// The check of the near cache: no stale read. Several processes write, destroy, touch and expire shared sessions,
-// by a store and by plain commands, while others read them by stores with a cache, through a network that fails;
+// The check of reads, with and without a cache: none is stale. Several processes write, destroy, touch and expire
+// shared sessions, by a store and by plain commands, while others read them through a network that fails;
 // connections are killed, the database is emptied, the server restarted, readers are stopped for a while.
 //
 // What is checked:
 // - No reader sees a session go back to an older version, and no writer reads back less than it wrote.
-// - No read gives a version that was overwritten or deleted longer than `maxStaleness` before the read began.
-//   A value that is kept past the message about its change fails this: nothing would ever end it.
+// - No read of a store with a cache gives a version that was overwritten or deleted longer than `maxStaleness` before
+//   the read began. A value that is kept past the message about its change fails this: nothing would ever end it.
+// - No read of a store without a cache gives a version whose end had been acknowledged when the read began.
 
 const { setTimeout: sleep } = require('node:timers/promises');
 const { seeded } = require('../__test__/support/random.js');
@@ -22,8 +23,9 @@ const MAX_STALENESS_MS = 500;
 const TOLERANCE_MS = 2;
 const CALM_MS = 3000;
 
-const FULL = { readers: 3, writers: 2, reads: 400_000, ms: 100_000, limitMs: 200_000 };
-const QUICK = { readers: 2, writers: 2, reads: 30_000, ms: 10_000, limitMs: 20_000 };
+/** `uncached` is how many further readers have no cache. */
+const FULL = { readers: 3, uncached: 3, writers: 2, reads: 400_000, ms: 100_000, limitMs: 200_000 };
+const QUICK = { readers: 2, uncached: 1, writers: 2, reads: 30_000, ms: 10_000, limitMs: 20_000 };
 
 const now = () => Number(process.hrtime.bigint()) / 1e6;
 
@@ -37,7 +39,7 @@ const now = () => Number(process.hrtime.bigint()) / 1e6;
  */
 async function checkCoherence({ seed, quick = false, node, log = true, plan = quick ? QUICK : FULL }) {
   const print = log ? console.log : () => {};
-  print(`Coherence of the cache, seed ${seed}`);
+  print(`Coherence of reads, seed ${seed}`);
   const random = seeded(seed);
   const redis = await startRedis();
   const proxies = [];
@@ -54,12 +56,13 @@ async function checkCoherence({ seed, quick = false, node, log = true, plan = qu
       await child.call('begin', { ...task, first: index, step: plan.writers, seed: seed + index });
     }
     const readers = [];
-    for (let index = 0; index < plan.readers; index++) {
+    for (let index = 0; index < plan.readers + plan.uncached; index++) {
       const proxy = await startProxy(redis.port);
       proxies.push(proxy);
       const child = startChild(require.resolve('./coherence-process.js'), [], { node });
       children.push(child);
-      const task = { role: 'reader', url: proxy.url, cache, keys: KEYS, reads: plan.reads, ms: plan.ms };
+      const task = { role: 'reader', url: proxy.url, keys: KEYS, reads: plan.reads, ms: plan.ms };
+      if (index < plan.readers) task.cache = cache;
       const pid = await child.call('begin', { ...task, seed: seed + 100 + index });
       readers.push({ child, proxy, pid });
     }
@@ -94,22 +97,24 @@ async function checkCoherence({ seed, quick = false, node, log = true, plan = qu
 
     const found = judge({ read, written, everything, calmUntil });
     const total = read.reduce((sum, { count }) => sum + count, 0);
-    const sum = (field) => read.reduce((of, { stats }) => of + stats[field], 0);
+    const uncached = read.reduce((sum, { stats, count }) => sum + (stats === null ? count : 0), 0);
+    const sum = (field) => read.reduce((of, { stats }) => of + (stats?.[field] ?? 0), 0);
     const writes = written.reduce((of, { events }) => of + events.length, 0);
     print(
-      `${total} reads checked in ${Math.round(took / 1000)} s, ${writes} writes; ${JSON.stringify(faults)}`,
+      `${total} reads checked in ${Math.round(took / 1000)} s, ${uncached} of them without a cache, ` +
+        `${writes} writes; ${JSON.stringify(faults)}`,
     );
     print(
       `hits ${sum('hits')}, misses ${sum('misses')}, invalidations ${sum('invalidations')}, ` +
         `distrusted ${sum('distrusted')}, failed ${read.reduce((of, { failed }) => of + failed, 0)}`,
     );
     print(
-      `oldest value given: ${found.oldest.toFixed(1)} ms after it was overwritten; ` +
+      `oldest value of a cache: ${found.oldest.toFixed(1)} ms after it was overwritten; ` +
         `without faults ${found.oldestCalm.toFixed(1)} ms (allowed: ${MAX_STALENESS_MS})`,
     );
     for (const text of found.broken.slice(0, 10)) print(`STALE: ${text}`);
     print(found.broken.length === 0 ? 'No stale read.' : `${found.broken.length} stale reads.`);
-    return { ok: found.broken.length === 0, reads: total, hits: sum('hits'), ...found };
+    return { ok: found.broken.length === 0, reads: total, uncached, hits: sum('hits'), ...found };
   } finally {
     await Promise.all(children.map((child) => child.stop().catch(() => {})));
     await Promise.all(proxies.map((proxy) => proxy.close().catch(() => {})));
@@ -218,7 +223,9 @@ function judge({ read, written, everything, calmUntil }) {
   const ends = endsOf(written, everything);
   let oldest = 0;
   let oldestCalm = 0;
-  for (const { seen, count } of read) {
+  for (const { seen, count, stats } of read) {
+    const isCached = stats !== null;
+    const allowed = isCached ? MAX_STALENESS_MS + TOLERANCE_MS : 0;
     const bytes = Buffer.from(seen, 'base64');
     const numbers = new Float64Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + 24 * count));
     for (let at = 0; at < numbers.length; at += 3) {
@@ -226,10 +233,14 @@ function judge({ read, written, everything, calmUntil }) {
       if (version === 0) continue;
       const key = numbers[at];
       const age = numbers[at + 2] - (ends[key].get(version) ?? Number.POSITIVE_INFINITY);
-      if (age > oldest) oldest = age;
-      if (numbers[at + 2] < calmUntil && age > oldestCalm) oldestCalm = age;
-      if (age > MAX_STALENESS_MS + TOLERANCE_MS)
-        broken.push(`key ${key}: version ${version}, gone for ${age.toFixed(1)} ms when the read began`);
+      if (isCached) {
+        oldest = Math.max(oldest, age);
+        if (numbers[at + 2] < calmUntil) oldestCalm = Math.max(oldestCalm, age);
+      }
+      if (age > allowed) {
+        const gone = `version ${version}, gone for ${age.toFixed(2)} ms when the read began`;
+        broken.push(`key ${key}${isCached ? '' : ', without a cache'}: ${gone}`);
+      }
     }
   }
   return { broken, oldest, oldestCalm };

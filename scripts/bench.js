@@ -19,8 +19,8 @@ const USAGE = `npm run bench -- [options]
   --memory         what five million operations and fifty stores take, instead of the comparison
   --chaos          more than a million operations while servers and networks fail at random, instead of the
                    comparison; fails if anything is lost, mixed up or late
-  --coherence      more than a million reads by stores with a cache, while others write and networks fail, instead
-                   of the comparison; fails if one is stale
+  --coherence      more than a million reads with a cache and as many without one, while others write and networks
+                   fail, instead of the comparison; fails if one is stale
   --cache          what the cache does for reads, for requests of an app and to memory, instead of the comparison
   --seed <number>  of what fails (default: a random one, which is printed)
 `;

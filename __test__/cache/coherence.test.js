@@ -5,7 +5,7 @@ const { checkCoherence } = require('../../bench/coherence.js');
 // The short run of what `npm run bench -- --coherence` does at length.
 test('no read is stale, whatever fails', async () => {
   const seed = Math.floor(Math.random() * 2 ** 32);
-  const { broken, reads, hits } = await checkCoherence({
+  const { broken, reads, uncached, hits } = await checkCoherence({
     seed,
     quick: true,
     node: process.execPath,
@@ -13,5 +13,6 @@ test('no read is stale, whatever fails', async () => {
   });
   expect({ seed, broken: broken.slice(0, 5) }).toEqual({ seed, broken: [] });
   expect(reads).toBeGreaterThan(10_000);
+  expect(uncached).toBeGreaterThan(1000);
   expect(hits).toBeGreaterThan(1000);
 }, 60_000);

@@ -5,9 +5,8 @@ const { hit } = require('../support/hits.js');
 const { HOUR, liveSession, shopVisitor } = require('../support/sessions.js');
 const { closeAll, keepStore, openStore } = require('../support/stores.js');
 const { describeServers } = require('../support/servers.js');
-const { startProxy } = require('../support/proxy.js');
 const { until } = require('../support/until.js');
-const { startRedis, useRedis } = require('../support/redis.js');
+const { useRedis } = require('../support/redis.js');
 
 afterEach(closeAll);
 
@@ -271,35 +270,6 @@ describeServers('%s', (_name, program) => {
       await write;
     }
   });
-});
-
-test('a read joins none that was issued long before it: a logout in between would go unseen', async () => {
-  const server = await startRedis();
-  const proxy = await startProxy(server.port);
-  try {
-    const far = keepStore(new RedisStore({ url: proxy.url }));
-    const near = await openStore('url', server.port);
-    await near.set('abc', numbered(1));
-    await far.get('abc');
-    proxy.delay({ reply: 400 });
-    const began = Date.now();
-    const early = far.get('abc');
-    let isOver = false;
-    early.then(() => {
-      isOver = true;
-    });
-    // The documented bound.
-    await until(() => Date.now() - began > 11);
-    await near.destroy('abc');
-    const late = far.get('abc');
-    expect(isOver).toBe(false);
-    expect(await late).toBeNull();
-    expect(await early).toMatchObject({ n: 1 });
-  } finally {
-    await closeAll();
-    await proxy.close();
-    await server.stop();
-  }
 });
 
 describe('callbacks of hits', () => {

@@ -27,7 +27,7 @@ impl Moment {
     }
 
     #[cfg(test)]
-    pub(super) fn minus(self, time: Duration) -> Self {
+    pub(crate) fn minus(self, time: Duration) -> Self {
         Self {
             steady: self.steady,
             wall: self.wall - time.as_millis() as u64,

@@ -175,6 +175,11 @@ impl Cache {
         Some((entry, now))
     }
 
+    /// Returns true if a value that was read `age` ago may be returned.
+    pub(crate) fn allows(&self, age: Duration) -> bool {
+        age <= self.options.max_staleness && self.hears()
+    }
+
     /// Returns the ticket of a read that is sent afterwards.
     pub(crate) fn ticket(&self) -> Ticket {
         // An outdated number only prevents the result from being cached.

@@ -12,6 +12,9 @@ pub(crate) type Reply = Result<Value, Error>;
 /// Receives the replies to the commands of a job, each exactly once, in one call or several. Runs on the runtime's
 /// thread, and must not block.
 pub(crate) trait ReplyHandler: Send {
+    /// Called before the first of the commands leaves the queue for a socket or the app's client, possibly repeatedly.
+    fn on_sent(&mut self) {}
+
     /// Receives replies, each with the index of its command.
     fn on_replies(&mut self, replies: Vec<(usize, Reply)>);
 }

@@ -59,7 +59,7 @@ pub use self::mailbox::Credentials;
 pub(crate) use self::pin::LinkPin;
 pub use self::registry::Lease;
 pub use self::runtime::Runtime;
-pub(crate) use self::single_flight::Leader;
+pub(crate) use self::single_flight::{Leader, SentFlag};
 pub use self::status::{Event, Watch};
 pub use self::tls::Client as TlsClient;
 

@@ -47,8 +47,8 @@ impl Shared {
             fails_offline: options.fails_offline,
             queued: AtomicUsize::new(0),
             health: Health::default(),
+            flights: Arc::new(SingleFlight::new(cache.clone())),
             cache,
-            flights: Arc::default(),
         }
     }
 

@@ -1,41 +1,56 @@
-//! Reads of one key that share one command: who asks while the answer is on its way is given the same.
+//! Single-flight reads: a leader sends the commands of a read, and waiters of the same key share its replies.
 
 use super::Reply;
+use crate::cache::{Cache, Moment};
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::RandomState;
 use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// For how long others may join a read. They share its deadline, which must not be much before theirs; and
-/// its answer, which may be by this much older than their begin: another process's write in between was
-/// acknowledged before they began, and is not in it. A browser's requests for one page come closer together.
+/// How long others may join a read. They share its deadline, which must not be much earlier than their own.
 const JOINABLE: Duration = Duration::from_millis(10);
 
-/// Takes the answers to the commands of a read.
+/// Takes the replies to the commands of a read.
 type Waiter = Box<dyn FnOnce(&Reply, &Reply) + Send>;
 
-/// The reads that are under way on a connection, of all stores that share it. TrackingEvent of reads and writes by the
-/// runtime's thread, in the order in which they are sent, and of answers in the order in which they come: so
-/// nobody joins a read whose answer has come, nor one that was sent before a write to its key.
+/// The single-flight reads of a connection, for all stores that share it.
+///
+/// A `get` must return every write that another process had acknowledged before the `get` began. A read that is
+/// still queued guarantees that, since the server executes it later. One that has been sent does not, so it is joined
+/// only where a cache allows values of its age.
+///
+/// The runtime's thread reports reads and writes in the order in which they are sent, and replies in the order in
+/// which they arrive: nobody joins a read that has been answered, or one that was queued before a write to its key.
 #[derive(Default)]
-pub(crate) struct SingleFlight(Mutex<Reads>);
+pub(crate) struct SingleFlight {
+    /// Allows reads in flight to be shared.
+    cache: Option<Arc<Cache>>,
+    reads: Mutex<Reads>,
+}
+
+/// A flag that the reads of one pipeline share: it has been sent, at least in part. It stays set if the pipeline is
+/// sent again: some of its replies may have arrived before.
+#[derive(Clone, Default)]
+pub(crate) struct SentFlag(Arc<AtomicBool>);
 
 #[derive(Default)]
 struct Reads {
-    /// Those that may be joined, if they are young enough.
+    /// The latest read of each key, unless the key was written since.
     open: HashMap<Arc<[u8]>, Flight, RandomState>,
-    /// Who follows a read that may not be joined any more, by its number.
+    /// The waiters of reads that cannot be joined any more, by the number of the read.
     closed: HashMap<u64, Vec<Waiter>>,
     last: u64,
-    /// Of all reads, those that may not be joined included.
+    /// The waiters of all reads, open and closed.
     followers: usize,
 }
 
 struct Flight {
     number: u64,
-    since: Instant,
+    since: Moment,
+    sent: SentFlag,
     followers: Vec<Waiter>,
 }
 
@@ -45,7 +60,7 @@ impl fmt::Debug for SingleFlight {
     }
 }
 
-/// Kept by the one that sends the command. If it is dropped without an answer, so are the followers.
+/// Held by the sender of the commands. Dropping it without replies drops the waiters as well.
 pub(crate) struct Leader {
     flights: Arc<SingleFlight>,
     key: Arc<[u8]>,
@@ -53,21 +68,39 @@ pub(crate) struct Leader {
     is_over: bool,
 }
 
-impl SingleFlight {
-    fn lock(&self) -> MutexGuard<'_, Reads> {
-        // A poisoned lock still holds usable maps: each change is one step.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+impl SentFlag {
+    /// To be called before any bytes reach the socket.
+    pub(crate) fn set(&self) {
+        self.0.store(true, Ordering::Release);
     }
 
-    /// Joins a read of the key that is under way, if there is one: the follower that is made is given the
-    /// answers, or dropped if none come.
-    pub(crate) fn join<F>(&self, key: &[u8], now: Instant, follower: impl FnOnce() -> F) -> bool
+    fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+impl SingleFlight {
+    pub(super) fn new(cache: Option<Arc<Cache>>) -> Self {
+        Self {
+            cache,
+            reads: Mutex::default(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Reads> {
+        // A poisoned lock still holds usable maps: each change is one step.
+        self.reads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Joins a read of the key, if there is one that may be shared. The waiter that is made receives the replies, or is
+    /// dropped if none arrive.
+    pub(crate) fn join<F>(&self, key: &[u8], now: Moment, follower: impl FnOnce() -> F) -> bool
     where
         F: FnOnce(&Reply, &Reply) + Send + 'static,
     {
         let mut reads = self.lock();
         match reads.open.get_mut(key) {
-            Some(flight) if now.saturating_duration_since(flight.since) < JOINABLE => {
+            Some(flight) if self.is_shareable(flight, now) => {
                 flight.followers.push(Box::new(follower()));
                 reads.followers += 1;
                 true
@@ -76,13 +109,19 @@ impl SingleFlight {
         }
     }
 
-    /// How many follow reads that are under way: operations without commands of their own.
+    fn is_shareable(&self, flight: &Flight, now: Moment) -> bool {
+        let age = flight.since.before(now);
+        let may_be_old = || self.cache.as_ref().is_some_and(|cache| cache.allows(age));
+        age < JOINABLE && (!flight.sent.is_set() || may_be_old())
+    }
+
+    /// Returns how many operations wait for reads of others, without commands of their own.
     pub(super) fn followers(&self) -> usize {
         self.lock().followers
     }
 
-    /// Begins a read that others may join.
-    pub(crate) fn begin(self: &Arc<Self>, key: &[u8], now: Instant) -> Leader {
+    /// Begins a read that others may join. `sent` is the flag of its pipeline.
+    pub(crate) fn begin(self: &Arc<Self>, key: &[u8], now: Moment, sent: SentFlag) -> Leader {
         let key: Arc<[u8]> = key.into();
         let mut reads = self.lock();
         reads.last += 1;
@@ -90,6 +129,7 @@ impl SingleFlight {
         let flight = Flight {
             number,
             since: now,
+            sent,
             followers: Vec::new(),
         };
         if let Some(earlier) = reads.open.insert(Arc::clone(&key), flight) {
@@ -104,7 +144,7 @@ impl SingleFlight {
         }
     }
 
-    /// The key is written: who reads it from here on must not be given what was there before.
+    /// Keeps reads that follow a write to the key from joining one that precedes it.
     pub(crate) fn close(&self, key: &[u8]) {
         let mut reads = self.lock();
         if let Some(flight) = reads.open.remove(key) {
@@ -128,7 +168,7 @@ impl Reads {
         }
     }
 
-    /// Nobody joins a read any more. Those who have.
+    /// Ends a read and returns its waiters.
     fn end(&mut self, key: &Arc<[u8]>, number: u64) -> Vec<Waiter> {
         let followers = self.take(key, number);
         self.followers -= followers.len();
@@ -136,7 +176,7 @@ impl Reads {
     }
 
     fn take(&mut self, key: &Arc<[u8]>, number: u64) -> Vec<Waiter> {
-        // The other way round, to look it up, would be dearer in the usual case.
+        // Removing it first is cheaper in the usual case than looking it up.
         if let Some(flight) = self.open.remove(key) {
             if flight.number == number {
                 return flight.followers;
@@ -155,7 +195,7 @@ impl Leader {
         &self.key
     }
 
-    /// The answer has come.
+    /// Passes the replies to the waiters.
     pub(crate) fn land(mut self, first: &Reply, second: &Reply) {
         self.is_over = true;
         for follower in self.end() {
@@ -171,7 +211,7 @@ impl Leader {
 impl Drop for Leader {
     fn drop(&mut self) {
         if !self.is_over {
-            // Outside the lock: being dropped, they tell that there is no answer.
+            // Outside the lock: dropped waiters complete their operations with an error.
             drop(self.end());
         }
     }
@@ -180,12 +220,13 @@ impl Drop for Leader {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::CacheOptions;
     use redis::Value;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
 
     fn join(flights: &SingleFlight, key: &[u8], count: &Arc<AtomicUsize>) -> bool {
         let count = Arc::clone(count);
-        flights.join(key, Instant::now(), || {
+        flights.join(key, Moment::now(), || {
             move |first: &Reply, _: &Reply| {
                 assert!(matches!(first, Ok(Value::Int(1))));
                 count.fetch_add(1, Ordering::Relaxed);
@@ -193,24 +234,40 @@ mod tests {
         })
     }
 
+    fn begin(flights: &Arc<SingleFlight>) -> Leader {
+        flights.begin(b"k", Moment::now(), SentFlag::default())
+    }
+
+    fn joins_at(flights: &SingleFlight, now: Moment) -> bool {
+        flights.join(b"k", now, || |_: &Reply, _: &Reply| {})
+    }
+
+    fn cache(max_staleness: Duration) -> Arc<Cache> {
+        Arc::new(Cache::new(CacheOptions {
+            max_bytes: 1024,
+            max_entries: 1,
+            max_staleness,
+        }))
+    }
+
     #[test]
-    fn a_read_is_joined_until_its_answer_comes_or_its_key_is_written() {
+    fn a_queued_read_is_joined_until_it_is_answered_or_its_key_is_written() {
         let flights = Arc::new(SingleFlight::default());
         let count = Arc::default();
         assert!(!join(&flights, b"k", &count));
-        let flying = flights.begin(b"k", Instant::now());
+        let flying = begin(&flights);
         assert!(join(&flights, b"k", &count));
         assert!(!join(&flights, b"other", &count));
         flights.close(b"k");
         assert!(!join(&flights, b"k", &count));
-        let second = flights.begin(b"k", Instant::now());
+        let second = begin(&flights);
         flying.land(&Ok(Value::Int(1)), &Ok(Value::Nil));
         assert_eq!(count.load(Ordering::Relaxed), 1, "it had joined before");
-        assert!(join(&flights, b"k", &count), "the second is under way");
+        assert!(join(&flights, b"k", &count), "the second is queued");
         second.land(&Ok(Value::Int(1)), &Ok(Value::Nil));
         assert_eq!(count.load(Ordering::Relaxed), 2);
         assert!(!join(&flights, b"k", &count));
-        let third = flights.begin(b"k", Instant::now());
+        let third = begin(&flights);
         assert!(join(&flights, b"k", &count));
         assert_eq!(flights.followers(), 1);
         drop(third);
@@ -221,12 +278,53 @@ mod tests {
     }
 
     #[test]
-    fn a_read_is_joined_only_while_it_is_young() {
+    fn a_read_that_has_been_sent_is_not_joined_and_keeps_its_waiters() {
         let flights = Arc::new(SingleFlight::default());
-        let began = Instant::now();
-        let _flying = flights.begin(b"k", began);
-        let joins = |later| flights.join(b"k", began + later, || |_: &Reply, _: &Reply| {});
-        assert!(joins(JOINABLE - Duration::from_micros(1)));
-        assert!(!joins(JOINABLE));
+        let count = Arc::default();
+        let sent = SentFlag::default();
+        let leader = flights.begin(b"k", Moment::now(), sent.clone());
+        assert!(join(&flights, b"k", &count));
+        sent.set();
+        assert!(!join(&flights, b"k", &count));
+        let next = begin(&flights);
+        assert!(join(&flights, b"k", &count), "the next one is queued");
+        leader.land(&Ok(Value::Int(1)), &Ok(Value::Nil));
+        assert_eq!(count.load(Ordering::Relaxed), 1);
+        next.land(&Ok(Value::Int(1)), &Ok(Value::Nil));
+        assert_eq!(count.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn a_read_that_has_been_sent_is_joined_where_the_cache_allows_its_age() {
+        let cache = cache(Duration::from_millis(5));
+        let flights = Arc::new(SingleFlight::new(Some(Arc::clone(&cache))));
+        let sent = SentFlag::default();
+        sent.set();
+        let now = Moment::now();
+        let fresh = now.minus(Duration::from_millis(4));
+        let old = now.minus(Duration::from_millis(6));
+        let _leader = flights.begin(b"k", fresh, sent.clone());
+        assert!(!joins_at(&flights, now), "no connection is tracked");
+        let line = cache.begin(true);
+        assert!(joins_at(&flights, now));
+        let _leader = flights.begin(b"k", old, sent);
+        assert!(!joins_at(&flights, now));
+        let _leader = flights.begin(b"k", old, SentFlag::default());
+        assert!(joins_at(&flights, now), "it is queued");
+        drop(line);
+    }
+
+    #[test]
+    fn a_queued_read_is_joined_only_while_its_deadline_is_near_that_of_the_waiter() {
+        let flights = Arc::new(SingleFlight::default());
+        let now = Moment::now();
+        let ago = |time| now.minus(time);
+        for (since, is_joined) in [
+            (ago(JOINABLE - Duration::from_millis(1)), true),
+            (ago(JOINABLE), false),
+        ] {
+            let _leader = flights.begin(b"k", since, SentFlag::default());
+            assert_eq!(joins_at(&flights, now), is_joined);
+        }
     }
 }

@@ -10,10 +10,10 @@ use super::{
     Bulk, Completion, CompletionSink, Lane, Operation, Request, RequestId, ScanId, SessionRequest,
     Sessions, UnderWay,
 };
+use crate::cache::Moment;
 use crate::connection::Reply;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Instant;
 use tokio::runtime::Handle;
 
 /// Requests that are sent as one: the first of ten thousand need not wait for the last.
@@ -38,7 +38,7 @@ impl Sessions {
             clock,
             answers,
             tasks,
-            piece: Pipeline::with_room(Instant::now(), room, bytes.len()),
+            piece: Pipeline::with_room(Moment::now(), room, bytes.len()),
             key: Vec::new(),
         };
         let mut marks = marks.into_iter();
@@ -95,7 +95,7 @@ impl<A: CompletionSink> Batch<'_, A> {
         }
     }
 
-    /// Joins a read of the same key that is under way, if there is one.
+    /// Joins a read of the same key, if there is one that may be shared.
     fn join(&self, request: RequestId, tell_end: TellEnd) -> bool {
         let connection = self.sessions.connection();
         if !connection.may_follow(self.piece.len()) {

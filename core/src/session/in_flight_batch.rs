@@ -6,7 +6,7 @@ use super::pipeline::{Pending, Pipeline, Read};
 use super::reply_guard::ReplyGuard;
 use super::{Completion, CompletionSink, Sessions, UnderWay, Unread, Write, unexpected};
 use crate::cache::PendingWrite;
-use crate::connection::{Commands, Reply, ReplyHandler};
+use crate::connection::{Commands, Reply, ReplyHandler, SentFlag};
 use crate::worker::LONG;
 use redis::Value;
 use std::sync::Arc;
@@ -24,6 +24,7 @@ pub(super) struct InFlightBatch<A: CompletionSink> {
     clock: Clock,
     tasks: Handle,
     under_way: UnderWay,
+    sent: Option<SentFlag>,
 }
 
 impl<A: CompletionSink> InFlightBatch<A> {
@@ -44,12 +45,19 @@ impl<A: CompletionSink> InFlightBatch<A> {
             clock,
             tasks: tasks.clone(),
             under_way: sessions.begin(),
+            sent: pipeline.sent,
         };
         (pipeline.commands, sent)
     }
 }
 
 impl<A: CompletionSink> ReplyHandler for InFlightBatch<A> {
+    fn on_sent(&mut self) {
+        if let Some(sent) = &self.sent {
+            sent.set();
+        }
+    }
+
     fn on_replies(&mut self, replies: Vec<(usize, Reply)>) {
         let mut completions = Vec::with_capacity(replies.len());
         let now = self.clock.now();

@@ -5,10 +5,9 @@ use super::conditional_save::{CasMethod, Condition, ConditionalSave};
 use super::expiry::TellEnd;
 use super::reply_guard::NamedRequest;
 use super::{Lane, Operation, RequestId, Sessions, Write};
-use crate::cache::{PendingWrite, Ticket};
-use crate::connection::{Access, Commands, Expect, Leader, Reply, clock};
+use crate::cache::{Moment, PendingWrite, Ticket};
+use crate::connection::{Access, Commands, Expect, Leader, Reply, SentFlag, clock};
 use std::mem;
-use std::time::Instant;
 
 /// The usual number of commands per request, and of bytes in addition to ID and value. They determine the initial capacity.
 const USUAL_COMMANDS: usize = 2;
@@ -27,13 +26,15 @@ pub(super) struct Stored<'a> {
 /// The part of a batch whose commands are sent together.
 pub(super) struct Pipeline {
     /// The time when its batch began to be processed.
-    pub(super) now: Instant,
+    pub(super) now: Moment,
     pub(super) commands: Commands,
     /// The index of each command's request.
     pub(super) owners: Vec<usize>,
     pub(super) pending: Vec<Pending>,
     /// `None` for the read after a write, which no request asked for.
     pub(super) requests: Vec<Option<NamedRequest>>,
+    /// Set when the pipeline is sent; `None` without reads.
+    pub(super) sent: Option<SentFlag>,
 }
 
 /// A request that waits for its replies.
@@ -63,7 +64,7 @@ pub(super) struct Read {
 
 impl Pipeline {
     /// Creates a pipeline with capacity for `requests` requests with `bytes` bytes in total.
-    pub(super) fn with_room(now: Instant, requests: usize, bytes: usize) -> Self {
+    pub(super) fn with_room(now: Moment, requests: usize, bytes: usize) -> Self {
         Self {
             now,
             commands: Commands::with_room(
@@ -73,6 +74,7 @@ impl Pipeline {
             owners: Vec::with_capacity(requests * USUAL_COMMANDS),
             pending: Vec::with_capacity(requests),
             requests: Vec::with_capacity(requests),
+            sent: None,
         }
     }
 
@@ -196,11 +198,13 @@ impl Pipeline {
         let words: [&[u8]; 2] = [b"PTTL", key];
         self.commands
             .add_companion(Access::Read, Expect::Integer, Some(1), &words);
+        let sent = self.sent.get_or_insert_default().clone();
+        let flights = sessions.connection().flights();
         let pending = Pending::Read(Read {
             tell_end,
             text: None,
             left: None,
-            leader: Some(sessions.connection().flights().begin(key, self.now)),
+            leader: Some(flights.begin(key, self.now, sent)),
             ticket,
         });
         self.push(before, pending, request);
@@ -244,7 +248,7 @@ mod tests {
     use super::*;
 
     fn packed(condition: Option<&[u8]>, ttl: Option<u64>) -> String {
-        let mut pipeline = Pipeline::with_room(Instant::now(), 1, 0);
+        let mut pipeline = Pipeline::with_room(Moment::now(), 1, 0);
         let stored = Stored {
             key: b"k",
             value: b"v",

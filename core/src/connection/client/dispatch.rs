@@ -2,7 +2,7 @@
 
 use super::Driver;
 use super::batch::Batch;
-use super::jobs::{Place, Stage};
+use super::jobs::Place;
 use super::port::Executor;
 use super::state::{State, TRY_PAUSE};
 use crate::connection::commands::{Access, Commands, Expect};
@@ -103,7 +103,7 @@ impl Driver {
         }
         self.last_given += 1;
         let number = self.last_given;
-        work.stages[place.at] = Stage::Given(number);
+        work.note_given(place.at, number);
         self.given.insert(number, place);
         match self.denied.replace(&work.commands, place.at) {
             Some(substitute) => {

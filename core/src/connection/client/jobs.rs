@@ -42,6 +42,12 @@ impl Work {
         }
     }
 
+    /// Notes that the client is given a command under a number.
+    pub(super) fn note_given(&mut self, at: usize, number: u64) {
+        self.stages[at] = Stage::Given(number);
+        self.handler.on_sent();
+    }
+
     /// Answers some of its commands.
     pub(super) fn answer(&mut self, replies: Vec<(usize, Reply)>) {
         for (at, _) in &replies {

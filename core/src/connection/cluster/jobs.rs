@@ -61,6 +61,14 @@ impl Work {
         self.open.get_mut(at)?.as_mut()
     }
 
+    /// Notes that a command is sent to a node.
+    pub(super) fn note_sent(&mut self, at: usize) {
+        if let Some(open) = self.open_at(at) {
+            open.sent = open.sent.saturating_add(1);
+        }
+        self.handler.on_sent();
+    }
+
     /// All that is not answered yet, by its place among the commands.
     pub(super) fn open(&self) -> impl Iterator<Item = (usize, Open)> + Clone {
         let open = self.open.iter().enumerate();

@@ -129,9 +129,7 @@ impl Router {
     /// A command is sent. The commands that it is one of, unless its time is over.
     fn note_sent(&mut self, place: Place, slot: u16) -> Option<&Commands> {
         let work = self.jobs.of(place)?;
-        if let Some(open) = work.open_at(place.at) {
-            open.sent = open.sent.saturating_add(1);
-        }
+        work.note_sent(place.at);
         self.under_way[usize::from(slot)] += 1;
         Some(&work.commands)
     }

@@ -303,6 +303,7 @@ mod tests {
     use redis::Value;
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
+    use std::sync::atomic::AtomicBool;
     use tokio::runtime::Handle;
     use tokio::sync::mpsc;
     use tokio::time::timeout;
@@ -577,6 +578,40 @@ mod tests {
         let next = timeout(ENOUGH, told.recv()).await;
         assert!(matches!(next, Ok(Some(text)) if text.contains("new")));
         assert!(server.join().expect("no panic").is_ok());
+    }
+
+    /// Notes that its commands are sent.
+    struct Sending(Arc<AtomicBool>);
+
+    impl crate::connection::ReplyHandler for Sending {
+        fn on_sent(&mut self) {
+            self.0.store(true, Ordering::Release);
+        }
+
+        fn on_replies(&mut self, _: Vec<(usize, crate::connection::Reply)>) {}
+    }
+
+    #[tokio::test]
+    async fn a_handler_learns_that_its_commands_are_sent_before_the_server_receives_them() {
+        let (listener, options) = listen();
+        let sent = Arc::new(AtomicBool::new(false));
+        let is_sent = Arc::clone(&sent);
+        let server = std::thread::spawn(move || -> std::io::Result<[bool; 2]> {
+            let (mut client, _) = listener.accept()?;
+            let set_up = received(&mut client)?;
+            let while_queued = is_sent.load(Ordering::Acquire);
+            client.write_all(welcome(&set_up, "").as_bytes())?;
+            client.read_exact(&mut [0])?;
+            Ok([while_queued, is_sent.load(Ordering::Acquire)])
+        });
+        let connection = Connection::open(&Handle::current(), options);
+        let words: [&[u8]; 2] = [b"GET", b"k"];
+        let get = super::super::Commands::of(Access::Read, Expect::Text, Some(1), &words);
+        connection.send(get, Box::new(Sending(sent)));
+        let joined = tokio::task::spawn_blocking(|| server.join());
+        let seen = timeout(ENOUGH, joined).await.expect("in time");
+        let seen = seen.expect("joined").expect("no panic");
+        assert_eq!(seen.expect("a client"), [false, true]);
     }
 
     /// Panics when it is given replies.

@@ -272,7 +272,7 @@ impl Supervisor {
         let mut room = self.window.room();
         while room > 0
             && link.backlog() < MOST_BACKLOG
-            && let Some(job) = self.waiting.pop_front()
+            && let Some(mut job) = self.waiting.pop_front()
         {
             self.unqueue(&job);
             if !job.commands.may_use(self.links) {
@@ -280,6 +280,7 @@ impl Supervisor {
                 job.fail(&Error::LinkReplaced { server });
                 continue;
             }
+            job.handler.on_sent();
             let due = job.pending.len().min(room);
             room -= due;
             let mut end = 0;
