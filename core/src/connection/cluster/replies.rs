@@ -5,7 +5,7 @@ use super::jobs::{Place, Routed};
 use super::slot_map::Redirection;
 use crate::connection::Reply;
 use crate::connection::commands::Access;
-use crate::connection::supervisor::slow_start::MOST_HANG_UPS;
+use crate::connection::supervisor::slow_start::MAX_HANG_UPS;
 use crate::error::Error;
 use crate::options::Node;
 use tokio::time::Instant;
@@ -88,7 +88,7 @@ impl Router {
         {
             open.hang_ups += 1;
             *count = open.hang_ups;
-            is_final = open.hang_ups >= MOST_HANG_UPS;
+            is_final = open.hang_ups >= MAX_HANG_UPS;
         }
         if is_final {
             return Some(error);

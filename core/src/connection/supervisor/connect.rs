@@ -16,29 +16,29 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 /// Pauses between attempts to connect grow from the first to the longest. The longest bounds how
 /// long a server that is back goes unnoticed.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+const MIN_BACKOFF: Duration = Duration::from_millis(50);
+const MAX_BACKOFF: Duration = Duration::from_millis(500);
 
 impl Supervisor {
     /// Attempts until one succeeds; `None` when the connection is closed first.
     pub(super) async fn connect(&mut self) -> Option<(Link, Address)> {
         let mut attempts = 0;
         loop {
-            if !self.pause.is_zero() {
-                let pause = sleep(jittered(self.pause));
+            if !self.backoff.is_zero() {
+                let pause = sleep(jittered(self.backoff));
                 self.wait(pause).await?;
             }
-            self.pause = (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+            self.backoff = (self.backoff * 2).clamp(MIN_BACKOFF, MAX_BACKOFF);
             attempts += 1;
             self.shared.health.attempted(attempts);
             let failure = match self.attempt().await? {
                 Ok(link) => {
                     // What ran out of time while there was no connection fails for that reason.
                     self.expire();
-                    let deaf = self.begin_tracking(&link.0);
+                    let tracking = self.begin_tracking(&link.0);
                     self.shared.health.set_ready(true);
                     self.watches.tell(&Event::Ready);
-                    self.watches.set_amiss(deaf.err());
+                    self.watches.set_amiss(tracking.err());
                     return Some(link);
                 }
                 Err(failure) => failure,
@@ -126,9 +126,9 @@ impl Supervisor {
                     clock::note_wake(wake);
                     self.expire();
                 }
-                message = self.inbox.next() => {
+                message = self.mailbox.next() => {
                     if let Some(message) = message {
-                        self.accept(message);
+                        self.handle_message(message);
                     }
                 }
             }

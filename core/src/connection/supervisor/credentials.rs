@@ -16,9 +16,9 @@ use tokio::time::{Instant, timeout};
 /// Credentials are asked for anew when this part of their time is left.
 const RENEWAL_DIVISOR: u32 = 10;
 /// A renewal that failed is tried again after this time, and so is one that gave what has expired already.
-const RENEWAL_PAUSE: Duration = Duration::from_secs(5);
+const RENEWAL_RETRY_DELAY: Duration = Duration::from_secs(5);
 /// Credentials are asked for no more often, however short their time is.
-const SHORTEST_RENEWAL: Duration = Duration::from_millis(250);
+const MIN_RENEWAL_DELAY: Duration = Duration::from_millis(250);
 
 impl Supervisor {
     /// Has an attempt to connect wait for what the app's function gives; `None` when the connection is closed
@@ -28,10 +28,10 @@ impl Supervisor {
         limit: Duration,
     ) -> Option<Result<(), Failure>> {
         let (sender, receiver) = oneshot::channel();
-        self.wanted = Some(sender);
+        self.awaiting_credentials = Some(sender);
         self.watches.ask_for_credentials();
         let answer = self.wait(timeout(limit, receiver)).await?;
-        self.wanted = None;
+        self.awaiting_credentials = None;
         let refusal = match answer {
             Ok(Ok(Ok(credentials))) => {
                 self.schedule_renewal(&credentials);
@@ -44,10 +44,10 @@ impl Supervisor {
         Some(Err(Failure::refused(self.credentials_error(refusal))))
     }
 
-    pub(super) fn take_credentials(&mut self, credentials: Result<Credentials, String>) {
-        if let Some(wanted) = self.wanted.take() {
+    pub(super) fn receive_credentials(&mut self, credentials: Result<Credentials, String>) {
+        if let Some(attempt) = self.awaiting_credentials.take() {
             // The attempt that wanted them may be over.
-            let _ = wanted.send(credentials);
+            let _ = attempt.send(credentials);
             return;
         }
         match credentials {
@@ -60,7 +60,7 @@ impl Supervisor {
                 }
             }
             Err(cause) => {
-                self.renew = Some(Instant::now() + RENEWAL_PAUSE);
+                self.renewal_at = Some(Instant::now() + RENEWAL_RETRY_DELAY);
                 let error = self.credentials_error(cause);
                 self.watches.tell(&Event::Failed(error));
             }
@@ -80,9 +80,9 @@ impl Supervisor {
         let server = Arc::clone(&self.shared.server);
         let count = authentication.len();
         let deadline = clock::now() + self.options.command_timeout;
-        let settle = Box::new(Renewal { watches, server });
+        let handler = Box::new(RenewalHandler { watches, server });
         self.waiting
-            .push_back(Job::new(authentication, count, deadline, settle));
+            .push_back(Job::new(authentication, count, deadline, handler));
         self.shared.queued.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -96,7 +96,7 @@ impl Supervisor {
 
     fn schedule_renewal(&mut self, credentials: &Credentials) {
         // What outlives the clock does not expire.
-        self.renew = credentials
+        self.renewal_at = credentials
             .expires_in
             .and_then(|left| Instant::now().checked_add(renewal_after(left)));
     }
@@ -104,18 +104,18 @@ impl Supervisor {
 
 fn renewal_after(left: Duration) -> Duration {
     if left.is_zero() {
-        return RENEWAL_PAUSE;
+        return RENEWAL_RETRY_DELAY;
     }
-    (left - left / RENEWAL_DIVISOR).max(SHORTEST_RENEWAL)
+    (left - left / RENEWAL_DIVISOR).max(MIN_RENEWAL_DELAY)
 }
 
 /// Takes the answer to a renewed authentication.
-struct Renewal {
+struct RenewalHandler {
     watches: Watches,
     server: Arc<str>,
 }
 
-impl ReplyHandler for Renewal {
+impl ReplyHandler for RenewalHandler {
     fn on_replies(&mut self, replies: Vec<(usize, Reply)>) {
         for (_, reply) in replies {
             if let Err(error) = reply {

@@ -20,11 +20,13 @@ mod retry;
 mod serve;
 pub(super) mod slow_start;
 
-pub(super) use self::heartbeat::longest_silence;
+// The client transport goes by this name, until it is removed.
+pub(super) use self::heartbeat::read_timeout as longest_silence;
 
+use self::heartbeat::read_timeout;
 use self::held::Held;
 use self::in_flight::InFlight;
-use self::retry::{RetryPolicy, answer};
+use self::retry::{RetryPolicy, apply_replies};
 use self::serve::Served;
 use self::slow_start::SlowStart;
 use super::failure::Failure;
@@ -49,34 +51,34 @@ use tokio::time::Instant;
 pub(super) async fn run(
     options: ConnectionOptions,
     shared: Arc<Shared>,
-    inbox: Mailbox,
+    mailbox: Mailbox,
     tracking: Option<Tracking>,
 ) {
     let mut supervisor = Supervisor {
-        silence: longest_silence(options.command_timeout),
+        read_timeout: read_timeout(options.command_timeout),
         options,
         shared,
-        inbox,
+        mailbox,
         tracking,
         tls: None,
         sentinels: None,
         waiting: VecDeque::new(),
         in_flight: InFlight::default(),
-        window: SlowStart::default(),
-        again: VecDeque::new(),
-        later: None,
+        slow_start: SlowStart::default(),
+        retry_queue: VecDeque::new(),
+        transient_error: None,
         held: Held::default(),
-        replays: false,
-        links: 0,
-        hung_up: Denied::default(),
+        substitution_pending: false,
+        link_count: 0,
+        hung_up_on: Denied::default(),
         greeting: Greeting::default(),
         watches: Watches::default(),
         credentials: None,
-        wanted: None,
-        renew: None,
-        served: false,
-        replied: clock::now(),
-        pause: Duration::ZERO,
+        awaiting_credentials: None,
+        renewal_at: None,
+        has_served: false,
+        last_reply_at: clock::now(),
+        backoff: Duration::ZERO,
     };
     while AssertUnwindSafe(supervisor.run())
         .catch_unwind()
@@ -91,7 +93,7 @@ pub(super) async fn run(
 struct Supervisor {
     options: ConnectionOptions,
     shared: Arc<Shared>,
-    inbox: Mailbox,
+    mailbox: Mailbox,
     /// Where what is read is kept.
     tracking: Option<Tracking>,
     tls: Option<tls::Client>,
@@ -100,37 +102,37 @@ struct Supervisor {
     /// Not in the socket yet. Deadlines never decrease, since all jobs have the same time to live.
     waiting: VecDeque<Job>,
     in_flight: InFlight,
-    window: SlowStart,
+    slow_start: SlowStart,
     /// What the server will do later; goes back before what waits.
-    again: VecDeque<Job>,
+    retry_queue: VecDeque<Job>,
     /// The server's answer that began this: no more is sent, replies to reads count, writes are
     /// repeated so that they keep their order.
-    later: Option<Failure>,
+    transient_error: Option<Failure>,
     /// The keys of what is to be sent again.
     held: Held,
     /// A command was denied that has a substitute: no more is sent until what is in flight is answered, and then what
     /// was denied, and the writes after it.
-    replays: bool,
+    substitution_pending: bool,
     /// How many links have served, the present one included.
-    links: u64,
+    link_count: u64,
     /// Commands on which a proxy hung up: each connection begins with their substitutes, for a while.
-    hung_up: Denied,
+    hung_up_on: Denied,
     /// What the server let us say last at the begin of a connection, for as long.
     greeting: Greeting,
     watches: Watches,
     credentials: Option<Credentials>,
     /// An attempt to connect waits for credentials.
-    wanted: Option<oneshot::Sender<Result<Credentials, String>>>,
+    awaiting_credentials: Option<oneshot::Sender<Result<Credentials, String>>>,
     /// The system time when credentials are to be asked for anew.
-    renew: Option<Instant>,
+    renewal_at: Option<Instant>,
     /// For how long the server may keep silent while an answer is due.
-    silence: Duration,
+    read_timeout: Duration,
     /// The connection has answered something.
-    served: bool,
+    has_served: bool,
     /// When its last whole answer came.
-    replied: Instant,
+    last_reply_at: Instant,
     /// Before the next attempt to connect.
-    pause: Duration,
+    backoff: Duration,
 }
 
 impl Supervisor {
@@ -154,16 +156,16 @@ impl Supervisor {
             cause: error.to_string(),
             silent: false,
         });
-        self.take_back(&error, None);
-        self.later = None;
-        self.wanted = None;
+        self.requeue_in_flight(&error, None);
+        self.transient_error = None;
+        self.awaiting_credentials = None;
         self.watches.tell(&Event::Failed(error));
     }
 
-    fn accept(&mut self, message: Message) {
+    fn handle_message(&mut self, message: Message) {
         match message {
-            Message::Job(job) if self.inbox.is_closing() => {
-                self.unqueue(&job);
+            Message::Job(job) if self.mailbox.is_closing() => {
+                self.note_dequeued(&job);
                 job.fail(&Error::Closed);
             }
             Message::Job(job) => self.waiting.push_back(job),
@@ -171,15 +173,15 @@ impl Supervisor {
             Message::Primaries(_) | Message::Executor(_) | Message::Said(_) | Message::Close(_) => {
             }
             Message::HandOver(connection) => self.hand_over(&connection),
-            Message::Watch(watch) => self.begin_watch(watch),
-            Message::Credentials(credentials) => self.take_credentials(credentials),
-            Message::Renewal(credentials) => self.take_credentials(Ok(credentials)),
+            Message::Watch(watch) => self.add_watch(watch),
+            Message::Credentials(credentials) => self.receive_credentials(credentials),
+            Message::Renewal(credentials) => self.receive_credentials(Ok(credentials)),
         }
     }
 
-    fn begin_watch(&mut self, watch: Weak<dyn Watch>) {
+    fn add_watch(&mut self, watch: Weak<dyn Watch>) {
         if let Some(watch) = watch.upgrade()
-            && self.wanted.is_some()
+            && self.awaiting_credentials.is_some()
         {
             watch.event(&Event::CredentialsWanted);
         }
@@ -188,17 +190,17 @@ impl Supervisor {
 
     /// What a connection that served has sent, or is to repeat, stays: its order is known here alone.
     fn hand_over(&mut self, connection: &Connection) {
-        if self.served || self.shared.health.is_ready() {
+        if self.has_served || self.shared.health.is_ready() {
             return;
         }
         for job in std::mem::take(&mut self.waiting) {
-            self.unqueue(&job);
+            self.note_dequeued(&job);
             connection.take_over(job);
         }
     }
 
     /// The commands of a job leave the queue that `max_queue` bounds.
-    fn unqueue(&self, job: &Job) {
+    fn note_dequeued(&self, job: &Job) {
         self.shared
             .queued
             .fetch_sub(job.operations(), Ordering::Relaxed);
@@ -206,14 +208,14 @@ impl Supervisor {
 
     fn fail_waiting(&mut self, error: &Error) {
         for job in std::mem::take(&mut self.waiting) {
-            self.unqueue(&job);
+            self.note_dequeued(&job);
             job.fail(error);
         }
     }
 
     /// Nothing is left to do before the end.
     fn is_done(&self) -> bool {
-        self.inbox.is_closing() && self.waiting.is_empty() && self.again.is_empty()
+        self.mailbox.is_closing() && self.waiting.is_empty() && self.retry_queue.is_empty()
     }
 
     /// Fails what has run out of time; whether replies to some of it may still come.
@@ -221,38 +223,42 @@ impl Supervisor {
         let now = clock::now();
         while self.waiting.front().is_some_and(|job| job.deadline <= now) {
             if let Some(job) = self.waiting.pop_front() {
-                self.unqueue(&job);
-                let error = self.overdue(&job, job.failed_attempts);
+                self.note_dequeued(&job);
+                let error = self.timeout_error(&job, job.failed_attempts);
                 job.fail(&error);
             }
         }
-        while self.again.front().is_some_and(|job| job.deadline <= now) {
-            if let Some(job) = self.again.pop_front() {
-                let error = self.overdue(&job, job.failed_attempts.saturating_add(1));
+        while self
+            .retry_queue
+            .front()
+            .is_some_and(|job| job.deadline <= now)
+        {
+            if let Some(job) = self.retry_queue.pop_front() {
+                let error = self.timeout_error(&job, job.failed_attempts.saturating_add(1));
                 job.fail(&error);
             }
         }
         let expired = self.in_flight.expire(now);
-        let may_come = !expired.is_empty();
+        let may_reply_late = !expired.is_empty();
         for (job, replies) in expired {
             let server = &self.shared.server;
             let held = &mut Held::default();
             if let Some(rest) =
-                answer(job, replies, server, RetryPolicy::Plain, Denied::ALL, held).job
+                apply_replies(job, replies, server, RetryPolicy::Never, Denied::ALL, held).job
             {
-                let error = self.overdue(&rest, rest.failed_attempts.saturating_add(1));
+                let error = self.timeout_error(&rest, rest.failed_attempts.saturating_add(1));
                 rest.fail(&error);
             }
         }
-        may_come
+        may_reply_late
     }
 
     /// Why nothing came in time of a job that was sent so often: once more than in vain, if its last answer is still due.
-    fn overdue(&self, job: &Job, sent: u32) -> Error {
+    fn timeout_error(&self, job: &Job, sent: u32) -> Error {
         let server = self.shared.server.to_string();
         let waited = self.options.command_timeout;
         let down = self.shared.health.down();
-        let cause = match &self.later {
+        let cause = match &self.transient_error {
             Some(failure) => Some(failure.cause.clone()),
             // No attempt to connect has failed since.
             None if job.failed_attempts > 0 && down.attempts <= 1 && !down.silent => {
@@ -276,20 +282,20 @@ impl Supervisor {
 
     /// Tells everybody that it is over.
     fn finish(mut self) {
-        self.inbox.shut();
-        while let Some(message) = self.inbox.try_next() {
-            self.accept(message);
+        self.mailbox.shut();
+        while let Some(message) = self.mailbox.try_next() {
+            self.handle_message(message);
         }
-        self.inbox.tell_ended();
+        self.mailbox.tell_ended();
     }
 }
 
 /// Between half and the whole of `pause`, so that many processes do not come back in step.
-pub(super) fn jittered(pause: Duration) -> Duration {
+pub(super) fn jittered(backoff: Duration) -> Duration {
     use std::hash::{BuildHasher, RandomState};
     // A fresh `RandomState` hashes differently each time: enough randomness for this.
     let fraction = (RandomState::new().hash_one(0) % 1024) as u32;
-    pause / 2 + pause / 2 * fraction / 1024
+    backoff / 2 + backoff / 2 * fraction / 1024
 }
 
 #[cfg(test)]
@@ -565,8 +571,8 @@ mod tests {
     #[test]
     fn pauses_stay_between_half_and_whole() {
         for _ in 0..1000 {
-            let pause = jittered(Duration::from_millis(100));
-            assert!((50..=100).contains(&pause.as_millis()), "{pause:?}");
+            let backoff = jittered(Duration::from_millis(100));
+            assert!((50..=100).contains(&backoff.as_millis()), "{backoff:?}");
         }
     }
 }

@@ -1,9 +1,9 @@
 //! An open connection in use: jobs go out, replies come, and what is due is done, one after the other.
 
 use super::Supervisor;
-use super::heartbeat::IDLE;
+use super::heartbeat::HEARTBEAT_INTERVAL;
 use super::held::Held;
-use super::in_flight::Asked;
+use super::in_flight::Purpose;
 use super::requeue::HangUp;
 use crate::cache::{Cache, Moment};
 use crate::connection::attempt::moved;
@@ -24,17 +24,17 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 /// Replies that are taken before others have their turn: they may come without an end.
-const MOST_REPLIES: usize = 4096;
+const MAX_REPLIES_PER_TURN: usize = 4096;
 /// For how long the socket is read before time is judged: a server may send without end.
-const LONGEST_READ: Duration = Duration::from_millis(100);
+const MAX_DRAIN_TIME: Duration = Duration::from_millis(100);
 /// Bytes that wait for the socket before further jobs wait themselves: a job is then dropped by its
 /// deadline without having been sent.
-const MOST_BACKLOG: usize = 1024 * 1024;
+const MAX_BACKLOG: usize = 1024 * 1024;
 
 /// Before the next connection to a proxy that has lost a server.
-const UPSTREAM_PAUSE: Duration = Duration::from_millis(100);
+const UPSTREAM_BACKOFF: Duration = Duration::from_millis(100);
 /// After a connection that lasted so long, it is tried again whether the server hangs up on a command.
-const REMEMBERED: Duration = Duration::from_secs(60);
+const HANG_UP_MEMORY: Duration = Duration::from_secs(60);
 
 #[derive(PartialEq)]
 pub(super) enum Served {
@@ -44,19 +44,19 @@ pub(super) enum Served {
 
 impl Supervisor {
     pub(super) async fn serve(&mut self, mut link: Link, address: Address) -> Served {
-        self.served = false;
-        self.links += 1;
-        self.in_flight.denied = self.hung_up;
+        self.has_served = false;
+        self.link_count += 1;
+        self.in_flight.denied = self.hung_up_on;
         self.held = Held::default();
         let begin = clock::now();
-        self.window.begin();
-        self.replied = clock::now();
+        self.slow_start.begin_link();
+        self.last_reply_at = clock::now();
         let sentinels = self.sentinels.clone();
         let moved = moved(sentinels.as_ref(), &address);
         let failure = self.exchange(&mut link, moved).await;
         self.end_tracking();
-        if begin + REMEMBERED < clock::now() {
-            self.hung_up = Denied::default();
+        if begin + HANG_UP_MEMORY < clock::now() {
+            self.hung_up_on = Denied::default();
             self.greeting = Greeting::default();
         }
         let failure = match failure {
@@ -64,7 +64,7 @@ impl Supervisor {
             Some(failure) => failure,
         };
         let hang_up = match failure.kind {
-            FailureKind::Lost if self.later.is_none() => Some(HangUp {
+            FailureKind::Lost if self.transient_error.is_none() => Some(HangUp {
                 cause: failure.cause.clone(),
                 is_unreadable: false,
             }),
@@ -87,13 +87,13 @@ impl Supervisor {
             server: self.shared.server.to_string(),
             cause: failure.cause,
         };
-        self.take_back(&error, hang_up);
+        self.requeue_in_flight(&error, hang_up);
         // A server that lets us in and then cuts us off, or puts us off, is not to be hammered.
-        match self.later.take() {
-            None if self.served => self.pause = Duration::ZERO,
+        match self.transient_error.take() {
+            None if self.has_served => self.backoff = Duration::ZERO,
             // A proxy may have lost one of its servers: the sessions of the others wait for the next connection.
-            Some(later) if matches!(later.kind, FailureKind::Upstream) => {
-                self.pause = UPSTREAM_PAUSE;
+            Some(error) if matches!(error.kind, FailureKind::Upstream) => {
+                self.backoff = UPSTREAM_BACKOFF;
             }
             _ => {}
         }
@@ -108,7 +108,7 @@ impl Supervisor {
         moved: impl Future<Output = Failure>,
     ) -> Option<Failure> {
         let mut moved = pin!(moved);
-        let mut alarm = pin!(sleep_until(Instant::now() + IDLE));
+        let mut alarm = pin!(sleep_until(Instant::now() + HEARTBEAT_INTERVAL));
         let cache = self
             .tracking
             .as_ref()
@@ -117,18 +117,21 @@ impl Supervisor {
         // Before any key is read.
         self.check_slots(link);
         loop {
-            if self.replays && self.later.is_none() && !self.in_flight.is_wanted() {
+            if self.substitution_pending
+                && self.transient_error.is_none()
+                && !self.in_flight.has_jobs()
+            {
                 self.replay(link);
             }
-            if self.later.is_none() && !self.replays {
+            if self.transient_error.is_none() && !self.substitution_pending {
                 self.send_waiting(link);
             }
-            if !self.in_flight.is_wanted() {
+            if !self.in_flight.has_jobs() {
                 if self.is_done() {
                     return None;
                 }
-                if let Some(later) = &self.later {
-                    return Some(Failure::lost(&later.cause));
+                if let Some(error) = &self.transient_error {
+                    return Some(Failure::lost(&error.cause));
                 }
             }
             // Set to the earliest time at which something may have to be done; it may ring early.
@@ -140,12 +143,12 @@ impl Supervisor {
             tokio::select! {
                 biased;
                 reply = link.next() => {
-                    if let Err(failure) = self.take_replies(reply, link) {
+                    if let Err(failure) = self.handle_replies(reply, link) {
                         return Some(failure);
                     }
                     is_due = clock::system(link.heard()) >= alarm.deadline();
                 }
-                next = self.inbox.next() => self.accept_all(next),
+                next = self.mailbox.next() => self.handle_messages(next),
                 failure = &mut moved => return Some(failure),
                 () = &mut alarm => is_due = true,
                 () = &mut read_again => {
@@ -156,14 +159,14 @@ impl Supervisor {
             if is_due {
                 if clock::note_wake(alarm.deadline()) {
                     link.note_stop();
-                    self.replied = self.replied.min(clock::now());
+                    self.last_reply_at = self.last_reply_at.min(clock::now());
                 }
                 if self.is_overdue(link)
-                    && let Err(failure) = self.take_pending(link).await
+                    && let Err(failure) = self.drain_pending_replies(link).await
                 {
                     return Some(failure);
                 }
-                if let Some(failure) = self.do_due(link) {
+                if let Some(failure) = self.run_due_work(link) {
                     return Some(failure);
                 }
                 let wake = self.wake(link);
@@ -174,30 +177,30 @@ impl Supervisor {
     }
 
     /// Takes a reply and those that have come behind it.
-    fn take_replies(
+    fn handle_replies(
         &mut self,
         first: Result<Value, Failure>,
         link: &mut Link,
     ) -> Result<(), Failure> {
         let mut next = Some(first);
-        let mut left = MOST_REPLIES;
+        let mut left = MAX_REPLIES_PER_TURN;
         while let Some(reply) = next {
-            self.take_reply(reply?, link.heard())?;
+            self.handle_reply(reply?, link.heard())?;
             left -= 1;
             next = if left > 0 { link.try_next() } else { None };
         }
         // A server that never stops must not keep the others from their turn.
         if left == 0 {
-            let next = self.inbox.try_next();
-            self.accept_all(next);
+            let next = self.mailbox.try_next();
+            self.handle_messages(next);
         }
         Ok(())
     }
 
     /// Returns the system time at which something may have to be done.
     fn wake(&self, link: &Link) -> Instant {
-        let due = self.due(link);
-        if self.in_flight.is_wanted() || !self.waiting.is_empty() {
+        let due = self.next_due(link);
+        if self.in_flight.has_jobs() || !self.waiting.is_empty() {
             clock::wake(due)
         } else {
             clock::system(due).max(Instant::now())
@@ -205,15 +208,15 @@ impl Supervisor {
     }
 
     fn is_overdue(&self, link: &Link) -> bool {
-        !self.in_flight.is_empty() && self.due(link) <= clock::now()
+        !self.in_flight.is_empty() && self.next_due(link) <= clock::now()
     }
 
     /// Takes the replies that have come by now, before time is judged: after a stop of the process, the runtime may
     /// not have looked into the socket yet.
-    async fn take_pending(&mut self, link: &mut Link) -> Result<(), Failure> {
+    async fn drain_pending_replies(&mut self, link: &mut Link) -> Result<(), Failure> {
         // A server that never stops must not keep the others from their turn.
-        let mut left = self.in_flight.owed() + MOST_REPLIES;
-        let end = Instant::now() + LONGEST_READ;
+        let mut left = self.in_flight.replies_due() + MAX_REPLIES_PER_TURN;
+        let end = Instant::now() + MAX_DRAIN_TIME;
         loop {
             // Has the runtime look, and others have their turn.
             tokio::task::yield_now().await;
@@ -221,7 +224,7 @@ impl Supervisor {
             while left > 0
                 && let Some(reply) = link.try_next()
             {
-                self.take_reply(reply?, link.heard())?;
+                self.handle_reply(reply?, link.heard())?;
                 left -= 1;
             }
             if left == 0 || link.received() == received || Instant::now() >= end {
@@ -231,57 +234,57 @@ impl Supervisor {
     }
 
     /// Does what its time has come for. Why the connection is to be given up, if it is.
-    fn do_due(&mut self, link: &mut Link) -> Option<Failure> {
+    fn run_due_work(&mut self, link: &mut Link) -> Option<Failure> {
         if self.expire() {
             // What is sent from here on must not be given the replies that are missing.
-            self.ask_for_pong(link);
+            self.send_ping(link);
         }
-        self.probe(link)
+        self.check_heartbeat(link)
     }
 
     /// Takes a message and those behind it.
-    fn accept_all(&mut self, mut next: Option<Message>) {
+    fn handle_messages(&mut self, mut next: Option<Message>) {
         while let Some(message) = next {
-            self.accept(message);
-            next = self.inbox.try_next();
+            self.handle_message(message);
+            next = self.mailbox.try_next();
         }
     }
 
     /// Queues again, before what waits, what was denied and can be sent as a substitute.
     fn replay(&mut self, link: &Link) {
-        self.replays = false;
+        self.substitution_pending = false;
         self.held = Held::default();
-        let count = self.again.iter().map(Job::operations).sum();
+        let count = self.retry_queue.iter().map(Job::operations).sum();
         self.shared.queued.fetch_add(count, Ordering::Relaxed);
-        self.again.append(&mut self.waiting);
-        self.waiting = std::mem::take(&mut self.again);
+        self.retry_queue.append(&mut self.waiting);
+        self.waiting = std::mem::take(&mut self.retry_queue);
         // An error was reported when the link was opened.
         let _ = self.begin_tracking(link);
     }
 
     fn send_waiting(&mut self, link: &mut Link) {
-        if !self.window.is_open() && !self.waiting.is_empty() {
+        if !self.slow_start.is_over() && !self.waiting.is_empty() {
             if !self.in_flight.is_empty() {
                 return;
             }
-            if !self.window.is_proven() {
-                self.ask_for_life(link);
+            if !self.slow_start.has_replied() {
+                self.send_heartbeat(link);
                 return;
             }
         }
-        let mut room = self.window.room();
-        while room > 0
-            && link.backlog() < MOST_BACKLOG
+        let mut capacity = self.slow_start.limit();
+        while capacity > 0
+            && link.backlog() < MAX_BACKLOG
             && let Some(job) = self.waiting.pop_front()
         {
-            self.unqueue(&job);
-            if !job.commands.may_use(self.links) {
+            self.note_dequeued(&job);
+            if !job.commands.may_use(self.link_count) {
                 let server = self.shared.server.to_string();
                 job.fail(&Error::LinkReplaced { server });
                 continue;
             }
-            let due = job.pending.len().min(room);
-            room -= due;
+            let due = job.pending.len().min(capacity);
+            capacity -= due;
             let mut end = 0;
             let denied = self.in_flight.denied;
             if due == job.commands.len() && denied.is_empty() {
@@ -296,7 +299,7 @@ impl Supervisor {
             }
             let first = job.pending.first();
             let moment = self.note_sent(first.and_then(|&first| job.commands.key(first)));
-            self.in_flight.push(Asked::Job(job), due, end, moment);
+            self.in_flight.push(Purpose::Job(job), due, end, moment);
         }
     }
 

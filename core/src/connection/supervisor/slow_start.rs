@@ -7,49 +7,52 @@
 //! live to answer that has not hung up on the command.
 
 /// So often a command is lost alone before it is given up.
-pub(in crate::connection) const MOST_HANG_UPS: u32 = 3;
+pub(in crate::connection) const MAX_HANG_UPS: u32 = 3;
 /// From here on nothing is held back.
-const WIDE: usize = 1024;
+const UNLIMITED_FROM: usize = 1024;
 
 #[derive(Default)]
 pub(super) struct SlowStart {
     /// `None` while nothing is held back.
-    room: Option<usize>,
+    limit: Option<usize>,
     /// The connection has answered something.
-    is_proven: bool,
+    has_replied: bool,
 }
 
 impl SlowStart {
-    pub(super) fn is_open(&self) -> bool {
-        self.room.is_none()
+    pub(super) fn is_over(&self) -> bool {
+        self.limit.is_none()
     }
 
     /// How many commands may be sent when all that was sent before is answered.
-    pub(super) fn room(&self) -> usize {
-        self.room.unwrap_or(usize::MAX)
+    pub(super) fn limit(&self) -> usize {
+        self.limit.unwrap_or(usize::MAX)
     }
 
     /// The connection was lost under what was in flight.
-    pub(super) fn narrow(&mut self) {
-        self.room = Some(1);
+    pub(super) fn restart(&mut self) {
+        self.limit = Some(1);
     }
 
     /// All that was in flight is answered.
-    pub(super) fn widen(&mut self) {
-        self.room = self.room.map(|room| 2 * room).filter(|room| *room < WIDE);
+    pub(super) fn grow(&mut self) {
+        self.limit = self
+            .limit
+            .map(|limit| 2 * limit)
+            .filter(|limit| *limit < UNLIMITED_FROM);
     }
 
     /// Another connection begins.
-    pub(super) fn begin(&mut self) {
-        self.is_proven = false;
+    pub(super) fn begin_link(&mut self) {
+        self.has_replied = false;
     }
 
-    pub(super) fn prove(&mut self) {
-        self.is_proven = true;
+    pub(super) fn note_reply(&mut self) {
+        self.has_replied = true;
     }
 
-    pub(super) fn is_proven(&self) -> bool {
-        self.is_proven
+    pub(super) fn has_replied(&self) -> bool {
+        self.has_replied
     }
 }
 
@@ -59,15 +62,15 @@ mod tests {
 
     #[test]
     fn it_is_narrow_after_a_loss_and_doubles_until_it_is_open() {
-        let mut window = SlowStart::default();
-        assert!(window.is_open());
-        window.narrow();
-        let mut rooms = Vec::new();
-        while !window.is_open() {
-            rooms.push(window.room());
-            window.widen();
+        let mut slow_start = SlowStart::default();
+        assert!(slow_start.is_over());
+        slow_start.restart();
+        let mut limits = Vec::new();
+        while !slow_start.is_over() {
+            limits.push(slow_start.limit());
+            slow_start.grow();
         }
-        assert_eq!(rooms, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512]);
-        assert_eq!(window.room(), usize::MAX);
+        assert_eq!(limits, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512]);
+        assert_eq!(slow_start.limit(), usize::MAX);
     }
 }
