@@ -1,4 +1,4 @@
-//! What is in the socket, in the order in which the server will answer.
+//! In-flight commands, in the order in which the server will reply to them.
 
 use crate::cache::Moment;
 use crate::connection::link::Link;
@@ -9,16 +9,17 @@ use std::collections::VecDeque;
 use std::mem;
 use tokio::time::Instant;
 
-/// What the server was asked.
+/// The purpose of an in-flight entry.
 pub(super) enum Purpose {
+    /// The commands of a job.
     Job(Job),
-    /// A job that has run out of time. Its replies still come.
+    /// A job whose deadline has passed. Its replies may still arrive.
     Expired,
-    /// By ourselves: whether it lives, and whether commands and replies are in step.
+    /// A heartbeat, or a check that commands and replies are in step.
     Ping,
-    /// The same of a node of a cluster, and whether it serves a key.
+    /// A heartbeat of a cluster node, which also checks that the node serves a key.
     KeyProbe,
-    /// Which slots it and the other nodes own, and whether it serves a key.
+    /// A request for the slot map of a cluster node, and a check that the node serves a key.
     SlotCheck,
 }
 
@@ -30,8 +31,8 @@ impl Purpose {
         }
     }
 
-    /// Whether a value can be the reply to the next command of it, after so many have come. Nothing else is
-    /// answered as a `PING` is: what was sent behind one is not given the replies of what was sent before.
+    /// Returns true if `value` can be the reply to the next command, after `received` replies. Only a `PING` is answered
+    /// with `PONG`, so commands after a `PING` never receive the replies to commands before it.
     fn expects(&self, received: usize, value: &Value) -> bool {
         let is_pong = matches!(value, Value::SimpleString(text) if text == "PONG");
         match self {
@@ -51,33 +52,34 @@ impl Purpose {
     }
 }
 
+/// Commands that were sent together, with the replies received so far.
 pub(super) struct InFlightEntry {
     pub(super) purpose: Purpose,
-    /// The commands that were sent as their substitutes.
+    /// The denied commands, which were sent as their substitutes.
     pub(super) denied: Denied,
-    /// How many replies are due.
+    /// The number of replies due.
     pub(super) due: usize,
-    /// How many of them have come.
+    /// The number of replies received.
     pub(super) received: usize,
-    /// Those that the job is still to be given.
+    /// The received replies that the job's reply handler has not seen yet.
     pub(super) replies: Vec<Value>,
-    /// When it was queued for the socket.
+    /// The time at which it was queued for the socket.
     queued_at: Instant,
-    /// The same by the clocks of the cache, where an answer is proof for it.
+    /// The same time by the cache's clock, if a reply confirms the freshness of the cache.
     pub(super) moment: Option<Moment>,
-    /// The position of its end in the bytes sent.
+    /// The position of its end in the sent bytes.
     end: u64,
-    /// When the socket had taken it all.
+    /// The time at which it was completely written to the socket.
     flushed_at: Option<Instant>,
 }
 
 impl InFlightEntry {
-    /// Whether a value can be the next of its replies.
+    /// Returns true if `value` can be the next reply.
     pub(super) fn expects(&self, value: &Value) -> bool {
         self.purpose.expects(self.received, value)
     }
 
-    /// Returns the next reply in the form in which Redis sends it.
+    /// Converts the next reply to the form in which Redis sends it.
     pub(super) fn normalized(&self, value: Value) -> Value {
         match &self.purpose {
             Purpose::Job(job) => match job.pending.get(self.received) {
@@ -91,23 +93,24 @@ impl InFlightEntry {
         }
     }
 
-    /// When the socket had taken it, or last took anything.
+    /// Returns the time at which it was written to the socket; until then, the time of the last write.
     pub(super) fn written_at(&self, link: &Link) -> Instant {
         self.flushed_at.unwrap_or(self.queued_at.max(link.wrote()))
     }
 }
 
+/// The queue of in-flight entries.
 #[derive(Default)]
 pub(super) struct InFlight {
     entries: VecDeque<InFlightEntry>,
-    /// The commands that this connection was found to deny.
+    /// The commands that the server of this link denies.
     pub(super) denied: Denied,
-    /// How many of them, from the first, the socket has taken.
+    /// The number of entries, from the first, that are completely written.
     flushed_count: usize,
 }
 
 impl InFlight {
-    /// `end` is the position of its end in the bytes sent.
+    /// Adds an entry. `end` is the position of its end in the sent bytes.
     pub(super) fn push(&mut self, purpose: Purpose, due: usize, end: u64, moment: Option<Moment>) {
         self.entries.push_back(InFlightEntry {
             replies: Vec::with_capacity(purpose.job().map_or(0, |_| due)),
@@ -131,17 +134,17 @@ impl InFlight {
         jobs.filter_map(|(sent, job)| Some((sent, job?)))
     }
 
-    /// Somebody waits for some of it.
+    /// Returns true if any job is in flight.
     pub(super) fn has_jobs(&self) -> bool {
         self.jobs().next().is_some()
     }
 
-    /// By when the first must be answered that somebody waits for.
+    /// Returns the deadline of the first job.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.jobs().next().map(|(_, job)| job.deadline)
     }
 
-    /// How many replies are due that somebody waits for.
+    /// Returns the number of replies due to jobs.
     pub(super) fn replies_due(&self) -> usize {
         self.jobs().map(|(sent, _)| sent.due - sent.received).sum()
     }
@@ -158,17 +161,17 @@ impl InFlight {
         self.entries.front_mut()
     }
 
-    /// The first, once all its replies have come.
+    /// Removes the first entry once all its replies are received.
     pub(super) fn pop_answered(&mut self) -> Option<InFlightEntry> {
         self.entries
             .front()
             .filter(|sent| sent.received >= sent.due)?;
-        // Its replies may have come before it was marked.
+        // Its replies may have arrived before it was marked as written.
         self.flushed_count = self.flushed_count.saturating_sub(1);
         self.entries.pop_front()
     }
 
-    /// Marks what the socket has taken.
+    /// Marks the entries that are completely written.
     pub(super) fn note_written(&mut self, link: &Link) {
         while let Some(sent) = self.entries.get_mut(self.flushed_count)
             && sent.end <= link.written()
@@ -178,7 +181,8 @@ impl InFlight {
         }
     }
 
-    /// The jobs that have run out of time, each with those of its replies that have come.
+    /// Takes the jobs whose deadline has passed, each with its received replies. Their entries keep their places, since
+    /// the remaining replies may still arrive.
     pub(super) fn expire(&mut self, now: Instant) -> Vec<(Job, Vec<Value>)> {
         let is_expired =
             |sent: &&mut InFlightEntry| sent.purpose.job().is_none_or(|job| job.deadline <= now);
@@ -196,8 +200,8 @@ impl InFlight {
             .collect()
     }
 
-    /// All that somebody waits for, each with those of its replies that have come and the commands that were sent as
-    /// their substitutes; nothing is left.
+    /// Takes all jobs, each with its received replies and the commands that were sent as substitutes, and clears the
+    /// queue.
     pub(super) fn take(&mut self) -> impl Iterator<Item = (Job, Vec<Value>, Denied)> + use<> {
         let entries = mem::take(self).entries.into_iter();
         entries.filter_map(|sent| match sent.purpose {
@@ -230,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_to_a_ping_fits_nothing_else() {
+    fn a_pong_is_expected_only_by_a_ping() {
         let replies = [
             reply(b"+PONG\r\n"),
             reply(b"$1\r\nx\r\n"),
@@ -245,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn what_runs_out_of_time_keeps_its_place() {
+    fn an_expired_job_keeps_its_place() {
         let now = Instant::now();
         let next = now + Duration::from_secs(1);
         let mut in_flight = InFlight::default();

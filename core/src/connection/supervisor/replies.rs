@@ -1,4 +1,4 @@
-//! To whom the replies of an open connection go: they come in the order of what was sent.
+//! Matches the replies of an open link to its in-flight commands: replies arrive in the order of the commands.
 
 use super::Supervisor;
 use super::in_flight::Purpose;
@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use tokio::time::Instant;
 
 impl Supervisor {
-    /// Gives a reply, which came at `heard`, to the command that it answers.
+    /// Matches a reply, received at `heard`, to the first unanswered command.
     pub(super) fn handle_reply(&mut self, value: Value, heard: Instant) -> Result<(), Failure> {
         if let Value::Push { kind, data } = value {
             return self.handle_push(&kind, data);
@@ -25,7 +25,7 @@ impl Supervisor {
         if !sent.expects(&value) {
             return Err(Failure::out_of_step());
         }
-        // Our own question after a loss is no service.
+        // A reply to the probe that precedes slow start does not count as service.
         self.has_served |= sent.purpose.job().is_some() || self.slow_start.is_over();
         if let Some(tracking) = &mut self.tracking {
             tracking.note_reply(&value);
@@ -57,10 +57,10 @@ impl Supervisor {
         Ok(())
     }
 
-    /// What the server sends without being asked.
+    /// Handles a push message.
     fn handle_push(&mut self, kind: &PushKind, data: Vec<Value>) -> Result<(), Failure> {
         if let PushKind::Other(_) = kind {
-            // Of a kind that nobody asked for, it may be a damaged reply that swallowed another one.
+            // No subscription requests this kind: it may be a damaged reply that swallowed another one.
             return Err(Failure::lost("the server sent a push that is unknown"));
         }
         self.complete_received();
@@ -70,10 +70,10 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Of a reply that no command waits for.
+    /// Builds the failure for a reply that no command waits for.
     fn unexpected_reply(&self, value: &Value) -> Failure {
         match value {
-            // Such as the reason why it closes the connection.
+            // For example, the reason why the server closes the connection.
             Value::ServerError(error) => Failure::lost(Error::from_reply(
                 &self.shared.server,
                 error.code(),
@@ -83,6 +83,7 @@ impl Supervisor {
         }
     }
 
+    /// Completes the answered commands of a job and queues those to retry.
     fn complete_job(&mut self, job: Job, replies: Vec<Value>, denied: Denied) {
         let policy = self.retry_policy();
         let Remainder {
@@ -100,11 +101,11 @@ impl Supervisor {
         if !newly_denied.is_empty() {
             self.in_flight.denied.add(newly_denied);
             self.substitution_pending = true;
-            // As for what is put off.
+            // A later read may be older than a write that is to be retried: see below.
             self.end_tracking();
         }
         match rest {
-            // It was sent in part.
+            // Slow start sent only a part of it.
             Some(rest)
                 if self.transient_error.is_none()
                     && transient_error.is_none()
@@ -119,13 +120,13 @@ impl Supervisor {
         }
         if self.transient_error.is_none() && transient_error.is_some() {
             self.transient_error = transient_error;
-            // What is read from here on may be older than a write before it, which was put off.
+            // A later read may be older than an earlier write that is to be retried.
             self.end_tracking();
         }
     }
 
-    /// Settles those replies to the first job that have come. What the server tells of a key after them
-    /// must not be taken in before them: the cache would keep for ever what was changed by then.
+    /// Completes the received replies of the first job, before an invalidation that follows them is applied. In the other
+    /// order, the cache would be filled with a value that has changed and keep it forever.
     fn complete_received(&mut self) {
         if self.tracking.is_none() || cfg!(feature = "unsound-cache") {
             return;
@@ -137,7 +138,7 @@ impl Supervisor {
         let Purpose::Job(job) = &mut sent.purpose else {
             return;
         };
-        // Once the server has put something off, nothing of what comes is kept.
+        // After a transient error, later replies are not cached.
         if !self.held.is_empty() || sent.replies.is_empty() {
             return;
         }
@@ -165,11 +166,11 @@ impl Supervisor {
         job.handler.on_replies(replies.collect());
     }
 
-    /// What is done about answers that mean "later".
+    /// Returns the retry policy of this connection.
     pub(super) fn retry_policy(&self) -> RetryPolicy {
         match self.options.membership {
             Membership::None => RetryPolicy::TransientErrors,
-            // The cluster repeats what is put off.
+            // The cluster router retries them.
             Membership::Member | Membership::Reader => RetryPolicy::Never,
         }
     }

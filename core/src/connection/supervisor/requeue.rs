@@ -1,4 +1,5 @@
-//! What becomes of what a lost connection cut off.
+//! The retry queue after a lost link: in-flight commands are queued again, in order. All commands are idempotent, so one
+//! that was executed without a reply may be executed again.
 
 use super::Supervisor;
 use super::retry::apply_replies;
@@ -8,16 +9,16 @@ use crate::error::Error;
 use crate::options::Membership;
 use std::sync::atomic::Ordering;
 
-/// Why a connection ended, where a command may be the cause.
+/// The end of a link that a command may have caused.
 pub(super) struct HangUp {
     pub(super) cause: String,
-    /// The server did not hang up: its reply could not be used.
+    /// True if the server did not hang up, but sent an unreadable reply.
     pub(super) is_unreadable: bool,
 }
 
 impl Supervisor {
-    /// Queues again, at its old place, what a lost connection cut off; or gives it back to the cluster.
-    /// `hang_up` is why the connection ended, if it was the server.
+    /// Queues the in-flight commands of a lost link again, at their old places; in a cluster, returns them to the router
+    /// with `error`. `hang_up` is the cause if the server ended the link.
     pub(super) fn requeue_in_flight(&mut self, error: &Error, hang_up: Option<HangUp>) {
         let due = self.in_flight.replies_due();
         let policy = self.retry_policy();
@@ -56,10 +57,11 @@ impl Supervisor {
         self.waiting = retry_queue;
     }
 
-    /// The connection was lost under a single command, the first of the job. What is left of it.
+    /// Handles the loss of a link on which a single command was in flight: the first pending command of `job`. After
+    /// [`MAX_HANG_UPS`] losses, replaces it with its substitute or fails it. Returns the remainder of the job.
     fn handle_hang_up(&mut self, mut job: Job, hang_up: HangUp) -> Option<Job> {
         job.hang_ups += 1;
-        // In a cluster, whoever repeats it counts.
+        // In a cluster, the router retries the command and counts its hang-ups.
         if job.hang_ups < MAX_HANG_UPS && self.options.membership == Membership::None {
             return Some(job);
         }

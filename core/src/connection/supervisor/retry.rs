@@ -1,4 +1,4 @@
-//! Replies to the commands of a job: which are its answers, and what is left of it for the next connection.
+//! The retry policy: completes the commands of a job with their replies, and keeps the commands to retry.
 
 use super::held::Held;
 use crate::connection::commands::{Access, Commands};
@@ -8,29 +8,29 @@ use crate::connection::{Job, Reply};
 use crate::error::Error;
 use redis::Value;
 
-/// What is done about answers that mean "later".
+/// The error replies after which a command is retried.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum RetryPolicy {
-    /// They are answers like others: nothing can be repeated here.
+    /// No error reply leads to a retry here: every reply completes its command.
     Never,
-    /// What they answer is repeated.
+    /// A command is retried after a transient error.
     TransientErrors,
 }
 
-/// What is left of a job.
+/// The remainder of a job after its replies were applied.
 #[derive(Default)]
 pub(super) struct Remainder {
+    /// The job with its pending commands, if any.
     pub(super) job: Option<Job>,
-    /// Why the server does some of it later.
+    /// The first transient error among the replies.
     pub(super) transient_error: Option<Failure>,
-    /// Commands of it that are to be sent as their substitutes.
+    /// Denied commands to send as their substitutes.
     pub(super) newly_denied: Denied,
 }
 
-/// Gives a job the replies to the first of its pending commands. What is left of it: what was not
-/// answered, what the server will do later, what is denied and has a substitute, and writes to
-/// the keys of those. All but the first are added to `held`.
-/// `denied` are the commands that were sent as their substitutes.
+/// Passes `replies` to the first pending commands of a job and returns the remainder: commands without a reply, commands
+/// with a transient error, denied commands that have a substitute, and writes to the keys of the latter two. The keys of
+/// all but the commands without a reply are added to `held`. `denied` are the commands that were sent as substitutes.
 pub(super) fn apply_replies(
     mut job: Job,
     replies: Vec<Value>,
@@ -84,7 +84,7 @@ pub(super) fn apply_replies(
     }
 }
 
-/// Returns the command that a reply denies, if its substitute was not tried.
+/// Returns the command that a reply denies, if its substitute has not been tried.
 pub(super) fn denied_command(
     reply: &Reply,
     denied: Denied,
@@ -97,7 +97,7 @@ pub(super) fn denied_command(
     }
 }
 
-/// Returns the reply to a command of a job; an error reply is an error that quotes none of its arguments.
+/// Converts a value to the reply to a command; an error reply becomes an error that quotes none of the arguments.
 pub(super) fn to_reply(server: &str, commands: &Commands, at: usize, value: Value) -> Reply {
     match value {
         Value::ServerError(error) => {
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_answered_is_left() {
+    fn commands_without_a_reply_stay_pending() {
         let (job, record) = job(&[Access::Read, Access::Write, Access::Read]);
         let Remainder {
             job,
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn writes_do_not_overtake_what_the_server_puts_off() {
+    fn a_write_after_a_transient_error_on_its_key_is_retried() {
         let (job, record) = job(&[Access::Write, Access::Read, Access::Write, Access::Write]);
         let replies = vec![
             Value::Okay,
@@ -184,7 +184,12 @@ mod tests {
             &mut Held::default(),
         );
         assert_eq!(job.expect("a rest").pending, [2, 3]);
-        assert!(transient_error.expect("put off").cause.contains("READONLY"));
+        assert!(
+            transient_error
+                .expect("a transient error")
+                .cause
+                .contains("READONLY")
+        );
         assert_eq!(
             *record.0.lock().expect("unpoisoned"),
             [(0, true), (1, true)]
@@ -192,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_that_mean_no_are_answers() {
+    fn a_final_error_reply_completes_its_command() {
         let (job, record) = job(&[Access::Write]);
         let replies = vec![error("OOM command not allowed")];
         let Remainder {
