@@ -1,4 +1,4 @@
-//! Credentials that the app's function gives: for an attempt to connect, and anew before they expire.
+//! Credentials from the app's function: requested for each attempt to connect, and renewed before they expire.
 
 use super::Supervisor;
 use crate::connection::failure::Failure;
@@ -13,15 +13,15 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
-/// Credentials are asked for anew when this part of their time is left.
+/// Credentials are renewed when this fraction of their lifetime is left.
 const RENEWAL_DIVISOR: u32 = 10;
-/// A renewal that failed is tried again after this time, and so is one that gave what has expired already.
+/// The delay before another renewal after one that failed or that returned expired credentials.
 const RENEWAL_RETRY_DELAY: Duration = Duration::from_secs(5);
-/// Credentials are asked for no more often, however short their time is.
+/// The shortest delay before a renewal, however short the credentials' lifetime is.
 const MIN_RENEWAL_DELAY: Duration = Duration::from_millis(250);
 
 impl Supervisor {
-    /// Has an attempt to connect wait for what the app's function gives; `None` when the connection is closed
+    /// Requests credentials from the app's function and waits for them. Returns `None` if the connection is closed
     /// meanwhile.
     pub(super) async fn obtain_credentials(
         &mut self,
@@ -44,9 +44,10 @@ impl Supervisor {
         Some(Err(Failure::refused(self.credentials_error(refusal))))
     }
 
+    /// Passes credentials to the attempt that waits for them; without one, uses them as a renewal.
     pub(super) fn receive_credentials(&mut self, credentials: Result<Credentials, String>) {
         if let Some(attempt) = self.awaiting_credentials.take() {
-            // The attempt that wanted them may be over.
+            // The attempt that requested them may have ended.
             let _ = attempt.send(credentials);
             return;
         }
@@ -67,12 +68,12 @@ impl Supervisor {
         }
     }
 
-    /// On an open connection: by a job of our own, in its order among the others.
+    /// Authenticates an open link with a job of its own, in order with the others.
     pub(super) fn authenticate(&mut self, credentials: Credentials) {
         let user = User::new(&self.options, Some(&credentials));
         let authentication = user.authentication();
         self.credentials = Some(credentials);
-        // There may be nobody to be.
+        // The credentials may name neither a user nor a password.
         if authentication.is_empty() {
             return;
         }
@@ -89,19 +90,20 @@ impl Supervisor {
     fn credentials_error(&self, cause: String) -> Error {
         Error::Credentials {
             server: self.shared.server.to_string(),
-            // May be a message of the app's own.
+            // The cause may be a message of the app's own.
             cause: redact(&cause),
         }
     }
 
     fn schedule_renewal(&mut self, credentials: &Credentials) {
-        // What outlives the clock does not expire.
+        // Credentials that expire later than an `Instant` can represent are never renewed.
         self.renewal_at = credentials
             .expires_in
             .and_then(|left| Instant::now().checked_add(renewal_after(left)));
     }
 }
 
+/// Returns the delay before a renewal of credentials that expire in `left`.
 fn renewal_after(left: Duration) -> Duration {
     if left.is_zero() {
         return RENEWAL_RETRY_DELAY;
@@ -109,7 +111,7 @@ fn renewal_after(left: Duration) -> Duration {
     (left - left / RENEWAL_DIVISOR).max(MIN_RENEWAL_DELAY)
 }
 
-/// Takes the answer to a renewed authentication.
+/// Handles the reply to the authentication of a renewal.
 struct RenewalHandler {
     watches: Watches,
     server: Arc<str>,
@@ -119,7 +121,7 @@ impl ReplyHandler for RenewalHandler {
     fn on_replies(&mut self, replies: Vec<(usize, Reply)>) {
         for (_, reply) in replies {
             if let Err(error) = reply {
-                // The connection stays who it was. The next attempt to connect asks again.
+                // The link stays authenticated as before. The next attempt to connect requests credentials again.
                 let cause = error.to_string();
                 let server = self.server.to_string();
                 let event = Event::Failed(Error::Credentials { server, cause });
@@ -134,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn renewals_come_before_the_end_and_never_in_a_loop() {
+    fn renewals_precede_the_expiry_and_never_loop() {
         let after = |ms| renewal_after(Duration::from_millis(ms)).as_millis();
         assert_eq!(after(60_000), 54_000);
         assert_eq!(after(500), 450);

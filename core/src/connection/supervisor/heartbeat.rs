@@ -1,4 +1,4 @@
-//! Whether the server of an open connection lives: silence is noticed, and an idle one is asked.
+//! Heartbeat and read timeout of an open link: idle links are probed, and silent servers are given up.
 
 use super::Supervisor;
 use super::in_flight::Purpose;
@@ -10,22 +10,22 @@ use crate::connection::{Job, clock};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long an idle connection goes without being probed.
+/// The time after which an idle link is probed.
 pub(super) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
-/// How long a reply may take before the server is sent more bytes.
+/// The time after which an outstanding reply is nudged with a `PING`.
 const NUDGE_DELAY: Duration = Duration::from_millis(250);
-/// The lower bound spares slow networks, the upper one finds a dead peer in seconds.
+/// The minimum tolerates slow networks; the maximum detects a dead peer within seconds.
 const MIN_READ_TIMEOUT: Duration = Duration::from_secs(1);
 const MAX_READ_TIMEOUT: Duration = Duration::from_millis(2500);
 
-/// For how long a peer may be silent that owes an answer: half the time that operations have, so that what a
-/// peer that is gone without a word left unanswered can still be asked again.
+/// Returns the longest silence tolerated while a reply is due: half of `command_timeout`, so that commands that a dead
+/// peer left unanswered can still be retried.
 pub(in crate::connection) fn read_timeout(command_timeout: Duration) -> Duration {
     (command_timeout / 2).clamp(MIN_READ_TIMEOUT, MAX_READ_TIMEOUT)
 }
 
 impl Supervisor {
-    /// When something has to be done, if nothing happens before.
+    /// Returns the time of the next deadline, heartbeat or renewal.
     pub(super) fn next_due(&self, link: &Link) -> Instant {
         let deadline = |job: Option<&Job>| job.map(|job| job.deadline);
         [
@@ -45,8 +45,8 @@ impl Supervisor {
         .fold(self.silence_deadline(link), Instant::min)
     }
 
-    /// When a `PING` follows what is not answered: KeyDB leaves commands behind a `SCAN` unprocessed until more bytes
-    /// arrive. `None` while one is on its way to a server that has not answered since.
+    /// Returns the time at which to nudge the server with a `PING`: KeyDB leaves commands after a `SCAN` unprocessed
+    /// until more bytes arrive. Returns `None` while such a `PING` is outstanding and the server has been silent since.
     fn nudge_at(&self, link: &Link) -> Option<Instant> {
         let last = self.in_flight.last()?;
         let written = last.written_at(link);
@@ -54,12 +54,14 @@ impl Supervisor {
         (link.backlog() == 0 && !is_nudged).then(|| written.max(link.heard()) + NUDGE_DELAY)
     }
 
-    /// For how long a reply may be on its way. A slow server is not given up sooner than a silent one.
+    /// Returns the longest time a reply may take. It is at least the read timeout, so that a slow server is not given up
+    /// sooner than a silent one.
     fn max_reply_time(&self) -> Duration {
         self.options.command_timeout.max(self.read_timeout)
     }
 
-    /// Until when the server may be silent.
+    /// Returns the time until which the server may stay silent: the next heartbeat if the link is idle, otherwise the end
+    /// of the read timeout.
     fn silence_deadline(&self, link: &Link) -> Instant {
         match self.in_flight.first() {
             None => {
@@ -68,19 +70,20 @@ impl Supervisor {
                 probe.map_or(idle, |probe| clock::running(probe).min(idle))
             }
             Some(sent) => {
-                // While the socket still takes what was sent, that is a sign of life, too.
+                // Progress in writing shows that the server is alive, too.
                 let written = sent.written_at(link);
                 let silent = written.max(link.heard()) + self.read_timeout;
-                // Bytes without end that make no answer: a damaged reply that swallows all the others.
+                // Endless bytes that complete no reply: a damaged reply may swallow all that follow.
                 silent.min(written.max(self.last_reply_at) + self.max_reply_time())
             }
         }
     }
 
-    /// Asks an idle server for a sign of life; gives up one that is silent while an answer is due.
+    /// Does what is due: renews credentials, checks slots, and sends a heartbeat or a nudge. Returns a failure if the
+    /// read timeout has passed.
     pub(super) fn check_heartbeat(&mut self, link: &mut Link) -> Option<Failure> {
         let silence_deadline = self.silence_deadline(link);
-        // Read last: what is due at once is due by now.
+        // Read the clock last, so that a deadline of "now" has passed.
         let now = clock::now();
         if self
             .renewal_at
@@ -109,7 +112,7 @@ impl Supervisor {
         None
     }
 
-    /// Asks a node of a cluster for its slots, if the cache needs to know.
+    /// Asks a node of a cluster for its slots, if the cache needs them.
     pub(super) fn check_slots(&mut self, link: &mut Link) {
         let Some(tracking) = &mut self.tracking else {
             return;
@@ -117,14 +120,14 @@ impl Supervisor {
         if tracking.slots_at().is_none_or(|at| at > Instant::now()) {
             return;
         }
-        let (question, moment) = tracking.ask_for_slots();
-        let end = link.send(question.all_bytes());
-        let due = question.len();
+        let (commands, moment) = tracking.ask_for_slots();
+        let end = link.send(commands.all_bytes());
+        let due = commands.len();
         self.in_flight
             .push(Purpose::SlotCheck, due, end, Some(moment));
     }
 
-    /// Asks a question that any server answers.
+    /// Sends a heartbeat: a `PING`, or to a cluster node a read of a key, which also shows that the node serves it.
     pub(super) fn send_heartbeat(&mut self, link: &mut Link) {
         match self.tracking.as_ref().and_then(Tracking::witness) {
             Some(key) => {
@@ -136,12 +139,13 @@ impl Supervisor {
         }
     }
 
+    /// Sends a `PING`.
     pub(super) fn send_ping(&mut self, link: &mut Link) {
         let command = Commands::of(Access::Read, Expect::Any, None, &[b"PING"]);
         self.send_probe(link, Purpose::Ping, &command);
     }
 
-    /// Asks a question of our own.
+    /// Sends a command of the supervisor's own.
     fn send_probe(&mut self, link: &mut Link, purpose: Purpose, command: &Commands) {
         let end = link.send(command.bytes(0));
         let moment = self.note_sent(command.key(0));
