@@ -32,7 +32,7 @@ use self::jobs::{Jobs, Routed};
 use self::nodes::ClusterNodes;
 use self::parked::Parked;
 use self::refresh::RefreshSchedule;
-use self::slot_map::{SLOTS, Slots};
+use self::slot_map::{SLOT_COUNT, SlotMap};
 use super::mailbox::Mailbox;
 use super::status::{Down, Event, Watch, Watches};
 use super::tracking::TrackingEvent;
@@ -49,15 +49,15 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 /// How long nothing has to be done if nothing happens.
-const CALM: Duration = Duration::from_secs(60);
+const MAX_SLEEP: Duration = Duration::from_secs(60);
 
 pub(super) async fn run(
     cluster: Cluster,
     options: ConnectionOptions,
     shared: Arc<Shared>,
-    inbox: Mailbox,
+    mailbox: Mailbox,
 ) {
-    let mut router = Router::new(cluster, &options, shared, inbox);
+    let mut router = Router::new(cluster, &options, shared, mailbox);
     while AssertUnwindSafe(router.run()).catch_unwind().await.is_err() {
         router = router.restarted(&options);
     }
@@ -65,37 +65,37 @@ pub(super) async fn run(
 }
 
 /// What the nodes' connections and the router's own questions bring.
-enum News {
+enum RouterEvent {
     Replies(Node, Vec<(Routed, Reply)>),
-    Event(Node, Event),
+    Node(Node, Event),
     /// In its place among the replies.
-    TrackingEvent(TrackingEvent),
-    Slots(Result<Slots, Error>),
+    Tracking(TrackingEvent),
+    SlotMap(Result<SlotMap, Error>),
 }
 
 struct Router {
     cluster: Cluster,
     shared: Arc<Shared>,
-    inbox: Mailbox,
-    sender: mpsc::UnboundedSender<News>,
-    news: mpsc::UnboundedReceiver<News>,
-    members: ClusterNodes,
-    slots: Slots,
+    mailbox: Mailbox,
+    sender: mpsc::UnboundedSender<RouterEvent>,
+    events: mpsc::UnboundedReceiver<RouterEvent>,
+    nodes: ClusterNodes,
+    slot_map: SlotMap,
     jobs: Jobs,
     /// Commands at nodes, per slot.
-    under_way: Vec<u32>,
+    in_flight: Vec<u32>,
     parked: Parked,
-    questions: RefreshSchedule,
+    refresh: RefreshSchedule,
     /// Why the last question was not answered.
-    ignorance: Option<Error>,
+    refresh_error: Option<Error>,
     watches: Watches,
     /// They wait for slots that are asked for from here on: what is known may be as old as the pauses
     /// between questions.
-    walkers: Vec<Walker>,
+    next_waiters: Vec<Walker>,
     /// They wait for the answer to the question that is under way.
-    asked_walkers: Vec<Walker>,
+    current_waiters: Vec<Walker>,
     /// Takes replicas in turn.
-    turn: usize,
+    next_replica: usize,
 }
 
 impl Router {
@@ -103,16 +103,16 @@ impl Router {
         cluster: Cluster,
         options: &ConnectionOptions,
         shared: Arc<Shared>,
-        inbox: Mailbox,
+        mailbox: Mailbox,
     ) -> Self {
-        let (sender, news) = mpsc::unbounded_channel();
+        let (sender, events) = mpsc::unbounded_channel();
         let membership = if cluster.reads_from_replicas {
             Membership::Reader
         } else {
             Membership::Member
         };
         let cache = shared.cache.clone();
-        let members = ClusterNodes::new(
+        let nodes = ClusterNodes::new(
             Handle::current(),
             options.clone(),
             membership,
@@ -122,20 +122,20 @@ impl Router {
         Self {
             cluster,
             shared,
-            inbox,
+            mailbox,
             sender,
-            news,
-            members,
-            slots: Slots::default(),
+            events,
+            nodes,
+            slot_map: SlotMap::default(),
             jobs: Jobs::default(),
-            under_way: vec![0; SLOTS.into()],
+            in_flight: vec![0; SLOT_COUNT.into()],
             parked: Parked::default(),
-            questions: RefreshSchedule::new(Instant::now()),
-            ignorance: None,
+            refresh: RefreshSchedule::new(Instant::now()),
+            refresh_error: None,
             watches: Watches::default(),
-            walkers: Vec::new(),
-            asked_walkers: Vec::new(),
-            turn: 0,
+            next_waiters: Vec::new(),
+            current_waiters: Vec::new(),
+            next_replica: 0,
         }
     }
 
@@ -143,7 +143,7 @@ impl Router {
     fn restarted(mut self, options: &ConnectionOptions) -> Self {
         let server = self.shared.server.to_string();
         let error = Error::Interrupted { server };
-        self.members.abort();
+        self.nodes.abort();
         self.fail_waiting(&error);
         self.shared.health.set_ready(false);
         self.shared.health.set_down(Down {
@@ -155,7 +155,7 @@ impl Router {
             cache.clear();
         }
         self.watches.tell(&Event::Failed(error));
-        let mut router = Self::new(self.cluster, options, self.shared, self.inbox);
+        let mut router = Self::new(self.cluster, options, self.shared, self.mailbox);
         router.watches = self.watches;
         router
     }
@@ -163,92 +163,92 @@ impl Router {
     async fn run(&mut self) {
         loop {
             self.expire();
-            self.release();
-            self.note_queue();
-            if self.inbox.is_closing() && self.jobs.is_empty() {
+            self.send_parked();
+            self.update_queue_length();
+            if self.mailbox.is_closing() && self.jobs.is_empty() {
                 return;
             }
-            if self.questions.is_due(Instant::now()) {
-                self.ask_for_slots();
+            if self.refresh.is_due(Instant::now()) {
+                self.refresh_topology();
             }
-            let alarm = self.alarm().max(Instant::now());
+            let wake = self.next_wake().max(Instant::now());
             tokio::select! {
                 biased;
-                Some(news) = self.news.recv() => {
-                    self.take(news);
-                    while let Ok(news) = self.news.try_recv() {
-                        self.take(news);
+                Some(event) = self.events.recv() => {
+                    self.handle_event(event);
+                    while let Ok(event) = self.events.try_recv() {
+                        self.handle_event(event);
                     }
                 }
-                message = self.inbox.next() => {
+                message = self.mailbox.next() => {
                     let mut next = message;
                     while let Some(message) = next {
-                        self.accept(message);
-                        next = self.inbox.try_next();
+                        self.handle_message(message);
+                        next = self.mailbox.try_next();
                     }
                 }
-                () = sleep_until(alarm) => {}
+                () = sleep_until(wake) => {}
             }
-            clock::note_wake(alarm);
+            clock::note_wake(wake);
         }
     }
 
     /// Ends the nodes' connections, then tells everybody that it is over.
     fn finish(mut self) {
-        self.inbox.shut();
-        while let Some(message) = self.inbox.try_next() {
-            self.accept(message);
+        self.mailbox.shut();
+        while let Some(message) = self.mailbox.try_next() {
+            self.handle_message(message);
         }
         // Nobody waits for what they still have: our own questions, and what has run out of time.
-        self.members.abort();
-        self.inbox.tell_ended();
+        self.nodes.abort();
+        self.mailbox.tell_ended();
     }
 
     /// When something has to be done, if nothing happens before.
-    fn alarm(&self) -> Instant {
+    fn next_wake(&self) -> Instant {
         [
             self.jobs.deadline().map(clock::wake),
-            self.parked.alarm(),
-            self.questions.alarm(),
+            self.parked.next_retry(),
+            self.refresh.next_due(),
         ]
         .into_iter()
         .flatten()
         .min()
-        .unwrap_or_else(|| Instant::now() + CALM)
+        .unwrap_or_else(|| Instant::now() + MAX_SLEEP)
     }
 
     // ---- What comes in ----
 
-    fn accept(&mut self, message: Message) {
+    fn handle_message(&mut self, message: Message) {
         match message {
             Message::Job(job) => {
                 self.shared
                     .queued
                     .fetch_sub(job.operations(), Ordering::Relaxed);
-                if self.inbox.is_closing() {
+                if self.mailbox.is_closing() {
                     job.fail(&Error::Closed);
                 } else {
-                    self.begin(job);
+                    self.dispatch(job);
                 }
             }
-            Message::Primaries(walker) => {
-                self.walkers.push(walker);
-                self.questions.demand(Instant::now());
+            Message::Primaries(waiter) => {
+                self.next_waiters.push(waiter);
+                self.refresh.schedule_now(Instant::now());
             }
-            Message::Watch(watch) => self.begin_watch(watch),
-            Message::Credentials(given) => self.members.give_credentials(&given),
-            Message::Renewal(credentials) => self.members.renew_credentials(&credentials),
+            Message::Watch(watch) => self.add_watch(watch),
+            Message::Credentials(result) => self.nodes.deliver_credentials(&result),
+            Message::Renewal(credentials) => self.nodes.renew_credentials(&credentials),
             // Said by the app's client only, and taken note of by the inbox.
             Message::Executor(_) | Message::Said(_) | Message::HandOver(_) | Message::Close(_) => {}
         }
     }
 
-    fn begin_watch(&mut self, watch: Weak<dyn Watch>) {
+    fn add_watch(&mut self, watch: Weak<dyn Watch>) {
         let cache = self.shared.cache.as_ref();
         if cache.is_some_and(|cache| cache.hears()) {
             self.watches.set_amiss(None);
         }
-        if self.members.want_credentials()
+        if self.nodes.is_awaiting_credentials()
             && let Some(watch) = watch.upgrade()
         {
             // When they were wanted, nobody may have been there to be asked.
@@ -257,36 +257,36 @@ impl Router {
         self.watches.add(watch, self.shared.health.is_ready());
     }
 
-    fn take(&mut self, news: News) {
-        match news {
-            News::Replies(node, replies) => self.take_replies(&node, replies),
-            News::TrackingEvent(told) => {
+    fn handle_event(&mut self, event: RouterEvent) {
+        match event {
+            RouterEvent::Replies(node, replies) => self.handle_replies(&node, replies),
+            RouterEvent::Tracking(event) => {
                 if let Some(cache) = &self.shared.cache {
-                    told.reach(cache);
+                    event.reach(cache);
                 }
             }
-            News::Event(node, event) => self.take_event(node, event),
-            News::Slots(Ok(slots)) => self.take_slots(slots),
-            News::Slots(Err(error)) => self.take_ignorance(error),
+            RouterEvent::Node(node, event) => self.handle_node_event(node, event),
+            RouterEvent::SlotMap(Ok(slot_map)) => self.apply_slot_map(slot_map),
+            RouterEvent::SlotMap(Err(error)) => self.handle_refresh_error(error),
         }
     }
 
-    fn take_event(&mut self, node: Node, event: Event) {
+    fn handle_node_event(&mut self, node: Node, event: Event) {
         match event {
             Event::CredentialsWanted => {
-                if self.members.note_wanting(node) {
+                if self.nodes.add_awaiting_credentials(node) {
                     self.watches.ask_for_credentials();
                 }
             }
             Event::Ready => {
                 self.shared.health.note_connection();
-                self.members.note_trouble(&node, None);
-                self.parked.try_all(Instant::now());
-                self.note_health(None);
+                self.nodes.set_last_error(&node, None);
+                self.parked.mark_all_due(Instant::now());
+                self.update_health(None);
                 // A node that comes back may have become a replica.
-                if !self.parked.is_empty() || self.slots.is_empty() {
-                    self.questions.begin_anew(Instant::now());
-                    self.hurry();
+                if !self.parked.is_empty() || self.slot_map.is_empty() {
+                    self.refresh.reset_backoff(Instant::now());
+                    self.refresh_soon();
                 }
             }
             // The node serves all the same.
@@ -294,31 +294,32 @@ impl Router {
                 self.watches.set_amiss(Some(error));
             }
             Event::Reconnecting(error) => {
-                self.questions.begin_anew(Instant::now());
-                self.take_trouble(&node, error);
+                self.refresh.reset_backoff(Instant::now());
+                self.handle_node_error(&node, error);
             }
-            Event::Failed(error) => self.take_trouble(&node, error),
+            Event::Failed(error) => self.handle_node_error(&node, error),
         }
     }
 
-    fn take_trouble(&mut self, node: &Node, error: Error) {
-        self.hurry();
-        if self.slots.is_primary(node) {
-            self.note_health(Some(&error));
+    fn handle_node_error(&mut self, node: &Node, error: Error) {
+        self.refresh_soon();
+        if self.slot_map.is_primary(node) {
+            self.update_health(Some(&error));
         }
-        self.members.note_trouble(node, Some(error));
-        if self.parked.asks(node) {
-            self.parked.try_all(Instant::now());
+        self.nodes.set_last_error(node, Some(error));
+        if self.parked.has_redirect_to(node) {
+            self.parked.mark_all_due(Instant::now());
         }
     }
 
     // ---- What is told ----
 
     /// The cluster serves when every primary does.
-    fn note_health(&mut self, error: Option<&Error>) {
-        let shards = self.slots.shards();
-        let is_ready = |node| self.members.is_ready(node);
-        let serves = !shards.is_empty() && shards.iter().all(|shard| is_ready(&shard.primary));
+    fn update_health(&mut self, error: Option<&Error>) {
+        let shards = self.slot_map.shards();
+        let is_node_ready = |node| self.nodes.is_ready(node);
+        let is_ready =
+            !shards.is_empty() && shards.iter().all(|shard| is_node_ready(&shard.primary));
         if let Some(error) = error {
             let attempts = self.shared.health.down().attempts.saturating_add(1);
             self.shared.health.set_down(Down {
@@ -327,9 +328,9 @@ impl Router {
                 silent: false,
             });
         }
-        if serves != self.shared.health.is_ready() {
-            self.shared.health.set_ready(serves);
-            if serves {
+        if is_ready != self.shared.health.is_ready() {
+            self.shared.health.set_ready(is_ready);
+            if is_ready {
                 self.shared.health.attempted(0);
                 self.watches.tell(&Event::Ready);
             } else if let Some(error) = error {
@@ -339,9 +340,9 @@ impl Router {
     }
 
     /// What is parked counts for the bound of the queue.
-    fn note_queue(&mut self) {
+    fn update_queue_length(&mut self) {
         // What handles have sent since is taken off when it is accepted.
-        if self.inbox.len() == 0 {
+        if self.mailbox.len() == 0 {
             let parked = self.parked.operations();
             self.shared.queued.store(parked, Ordering::Relaxed);
         }

@@ -1,6 +1,6 @@
 //! What goes to a node at once, and how its replies come home.
 
-use super::News;
+use super::RouterEvent;
 use super::jobs::{Place, Routed};
 use crate::connection::commands::{Access, Commands, Expect};
 use crate::connection::{Connection, Reply, ReplyHandler};
@@ -37,16 +37,16 @@ impl NodeBatch {
         self,
         node: Node,
         connection: Option<&Connection>,
-        news: mpsc::UnboundedSender<News>,
+        events: mpsc::UnboundedSender<RouterEvent>,
     ) {
-        let errand = NodeReplies {
+        let handler = NodeReplies {
             node,
             places: self.places,
-            news,
+            events,
         };
         match connection {
-            Some(connection) => connection.send(self.commands, Box::new(errand)),
-            None => drop(errand),
+            Some(connection) => connection.send(self.commands, Box::new(handler)),
+            None => drop(handler),
         }
     }
 }
@@ -55,7 +55,7 @@ impl NodeBatch {
 struct NodeReplies {
     node: Node,
     places: Vec<Option<Routed>>,
-    news: mpsc::UnboundedSender<News>,
+    events: mpsc::UnboundedSender<RouterEvent>,
 }
 
 impl ReplyHandler for NodeReplies {
@@ -64,15 +64,17 @@ impl ReplyHandler for NodeReplies {
             .into_iter()
             .filter_map(|(at, reply)| Some((self.places.get_mut(at)?.take()?, reply)))
             .collect();
-        self.bring(replies);
+        self.report(replies);
     }
 }
 
 impl NodeReplies {
-    fn bring(&self, replies: Vec<(Routed, Reply)>) {
+    fn report(&self, replies: Vec<(Routed, Reply)>) {
         if !replies.is_empty() {
             // The router is gone only when nobody needs to know.
-            let _ = self.news.send(News::Replies(self.node.clone(), replies));
+            let _ = self
+                .events
+                .send(RouterEvent::Replies(self.node.clone(), replies));
         }
     }
 }
@@ -85,6 +87,6 @@ impl Drop for NodeReplies {
             cause: "the node is not part of the cluster any more".into(),
         };
         let replies = places.into_iter().flatten();
-        self.bring(replies.map(|place| (place, Err(lost.clone()))).collect());
+        self.report(replies.map(|place| (place, Err(lost.clone()))).collect());
     }
 }

@@ -1,6 +1,6 @@
 //! The nodes of a cluster: a connection to each, and how it is.
 
-use super::News;
+use super::RouterEvent;
 use crate::cache::Cache;
 use crate::connection::status::{Event, Watch};
 use crate::connection::tracking::Tracking;
@@ -17,25 +17,25 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 /// A replica that has put something off is not read from for this time.
-const REPLICA_PAUSE: Duration = Duration::from_secs(1);
+const REPLICA_AVOIDANCE: Duration = Duration::from_secs(1);
 
 pub(super) struct ClusterNodes {
-    tasks: Handle,
+    runtime: Handle,
     /// Of each connection, but for the address.
     options: ConnectionOptions,
     /// Where what is read is kept.
     cache: Option<Arc<Cache>>,
-    news: mpsc::UnboundedSender<News>,
+    events: mpsc::UnboundedSender<RouterEvent>,
     nodes: HashMap<Node, Member>,
     /// Those that wait for credentials, once these have been asked for.
-    wanting: HashSet<Node>,
+    awaiting_credentials: HashSet<Node>,
 }
 
 struct Member {
     connection: Connection,
     task: AbortHandle,
     /// Why it does not serve, once it is known that it does not.
-    trouble: Option<Error>,
+    last_error: Option<Error>,
     /// Until when it is not read from as a replica.
     avoided_until: Option<Instant>,
     /// Held, since connections hold theirs weakly.
@@ -50,29 +50,29 @@ impl Member {
 
 struct NodeEvents {
     node: Node,
-    news: mpsc::UnboundedSender<News>,
+    events: mpsc::UnboundedSender<RouterEvent>,
 }
 
 impl Watch for NodeEvents {
     fn event(&self, event: &Event) {
         // The router is gone only when nobody needs to know.
         let _ = self
-            .news
-            .send(News::Event(self.node.clone(), event.clone()));
+            .events
+            .send(RouterEvent::Node(self.node.clone(), event.clone()));
     }
 }
 
 impl ClusterNodes {
     /// None yet; `options` are those of the cluster.
     pub(super) fn new(
-        tasks: Handle,
+        runtime: Handle,
         options: ConnectionOptions,
         membership: Membership,
         cache: Option<Arc<Cache>>,
-        news: mpsc::UnboundedSender<News>,
+        events: mpsc::UnboundedSender<RouterEvent>,
     ) -> Self {
         Self {
-            tasks,
+            runtime,
             options: ConnectionOptions {
                 membership,
                 // The router bounds what waits.
@@ -80,9 +80,9 @@ impl ClusterNodes {
                 ..options
             },
             cache,
-            news,
+            events,
             nodes: HashMap::new(),
-            wanting: HashSet::new(),
+            awaiting_credentials: HashSet::new(),
         }
     }
 
@@ -99,24 +99,24 @@ impl ClusterNodes {
             ..self.options.clone()
         };
         let tracking = self.cache.clone().map(|cache| {
-            let news = self.news.clone();
-            let relay = move |told| {
+            let events = self.events.clone();
+            let relay = move |event| {
                 // The router is gone only when nobody needs to know.
-                let _ = news.send(News::TrackingEvent(told));
+                let _ = events.send(RouterEvent::Tracking(event));
             };
             Tracking::new(cache, Some(Box::new(relay)))
         });
-        let (connection, task) = Connection::open_with(&self.tasks, options, None, tracking);
+        let (connection, task) = Connection::open_with(&self.runtime, options, None, tracking);
         let watch = Arc::new(NodeEvents {
             node: node.clone(),
-            news: self.news.clone(),
+            events: self.events.clone(),
         });
         let weak: Weak<NodeEvents> = Arc::downgrade(&watch);
         connection.watch(weak);
         let member = Member {
             connection,
             task,
-            trouble: None,
+            last_error: None,
             avoided_until: None,
             _watch: watch,
         };
@@ -150,13 +150,13 @@ impl ClusterNodes {
         self.nodes.get(node).is_some_and(Member::is_ready)
     }
 
-    pub(super) fn trouble(&self, node: &Node) -> Option<&Error> {
-        self.nodes.get(node)?.trouble.as_ref()
+    pub(super) fn last_error(&self, node: &Node) -> Option<&Error> {
+        self.nodes.get(node)?.last_error.as_ref()
     }
 
-    pub(super) fn note_trouble(&mut self, node: &Node, trouble: Option<Error>) {
+    pub(super) fn set_last_error(&mut self, node: &Node, last_error: Option<Error>) {
         if let Some(member) = self.nodes.get_mut(node) {
-            member.trouble = trouble;
+            member.last_error = last_error;
         }
     }
 
@@ -173,28 +173,28 @@ impl ClusterNodes {
     /// A replica has put something off: it is not read from for a while.
     pub(super) fn avoid(&mut self, replica: &Node) {
         if let Some(member) = self.nodes.get_mut(replica) {
-            member.avoided_until = Some(Instant::now() + REPLICA_PAUSE);
+            member.avoided_until = Some(Instant::now() + REPLICA_AVOIDANCE);
         }
     }
 
     // ---- Who to be for them ----
 
     /// Some have asked for credentials and were given none yet.
-    pub(super) fn want_credentials(&self) -> bool {
-        !self.wanting.is_empty()
+    pub(super) fn is_awaiting_credentials(&self) -> bool {
+        !self.awaiting_credentials.is_empty()
     }
 
     /// A node wants credentials; whether the app is to be asked. One that wants them again has waited in vain.
-    pub(super) fn note_wanting(&mut self, node: Node) -> bool {
-        let is_asked = self.want_credentials();
-        !self.wanting.insert(node) || !is_asked
+    pub(super) fn add_awaiting_credentials(&mut self, node: Node) -> bool {
+        let was_requested = self.is_awaiting_credentials();
+        !self.awaiting_credentials.insert(node) || !was_requested
     }
 
     /// To those that want them.
-    pub(super) fn give_credentials(&mut self, given: &Result<Credentials, String>) {
-        for node in mem::take(&mut self.wanting) {
+    pub(super) fn deliver_credentials(&mut self, result: &Result<Credentials, String>) {
+        for node in mem::take(&mut self.awaiting_credentials) {
             if let Some(connection) = self.connection(&node) {
-                connection.give_credentials(given.clone());
+                connection.give_credentials(result.clone());
             }
         }
     }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A number that is the same twice only if no key has moved from node to node in between.
 pub(in crate::connection) async fn version(primaries: &[Connection]) -> u64 {
-    let views = join_all(primaries.iter().map(view)).await;
+    let views = join_all(primaries.iter().map(slot_view)).await;
     // What is moving, or could not be asked, is never the same.
     let Some(mut views) = views.into_iter().collect::<Option<Vec<_>>>() else {
         return unique();
@@ -27,10 +27,10 @@ fn unique() -> u64 {
     LAST.fetch_add(2, Ordering::Relaxed)
 }
 
-async fn view(primary: &Connection) -> Option<String> {
+async fn slot_view(primary: &Connection) -> Option<String> {
     let words: [&[u8]; 2] = [b"CLUSTER", b"NODES"];
     let reply = primary.ask(Access::Read, Expect::Any, None, &words).await;
-    settled(&text(reply.ok()?)?)
+    stable_slots(&text(reply.ok()?)?)
 }
 
 /// The text of a reply.
@@ -44,7 +44,7 @@ pub(super) fn text(reply: Value) -> Option<String> {
 }
 
 /// The node's id, the epoch of its slots and the slots themselves; `None` while one of them is moving.
-fn settled(nodes: &str) -> Option<String> {
+fn stable_slots(nodes: &str) -> Option<String> {
     // Among a node's flags, not in its name.
     let is_own = |words: &Vec<&str>| words.get(2).is_some_and(|flags| flags.contains("myself"));
     let mut lines = nodes.lines().map(|line| line.split(' ').collect());
@@ -71,21 +71,21 @@ mod tests {
 
     #[test]
     fn a_view_changes_with_the_slots_alone() {
-        let view = settled(&nodes(1, 3, " 0-92 94-5460"));
+        let view = stable_slots(&nodes(1, 3, " 0-92 94-5460"));
         assert_eq!(view.as_deref(), Some("07c3 3 0-92 94-5460"));
-        assert_eq!(view, settled(&nodes(2, 3, " 0-92 94-5460")));
+        assert_eq!(view, stable_slots(&nodes(2, 3, " 0-92 94-5460")));
         // A slot that went and came back is taken with another epoch.
-        assert_ne!(view, settled(&nodes(1, 4, " 0-92 94-5460")));
-        assert_ne!(view, settled(&nodes(1, 3, " 0-5460")));
-        assert_eq!(settled(&nodes(1, 3, "")).as_deref(), Some("07c3 3 "));
+        assert_ne!(view, stable_slots(&nodes(1, 4, " 0-92 94-5460")));
+        assert_ne!(view, stable_slots(&nodes(1, 3, " 0-5460")));
+        assert_eq!(stable_slots(&nodes(1, 3, "")).as_deref(), Some("07c3 3 "));
     }
 
     #[test]
     fn nothing_is_settled_while_a_slot_moves() {
-        assert_eq!(settled(&nodes(1, 3, " 0-5460 [93->-67ed]")), None);
-        assert_eq!(settled(&nodes(1, 3, " 0-92 [93-<-67ed]")), None);
-        assert_eq!(settled(OTHER), None);
-        assert_eq!(settled("nonsense myself"), None);
+        assert_eq!(stable_slots(&nodes(1, 3, " 0-5460 [93->-67ed]")), None);
+        assert_eq!(stable_slots(&nodes(1, 3, " 0-92 [93-<-67ed]")), None);
+        assert_eq!(stable_slots(OTHER), None);
+        assert_eq!(stable_slots("nonsense myself"), None);
     }
 
     #[test]

@@ -12,13 +12,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Pauses before what was put off is tried again grow from the first to the longest.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+const MIN_BACKOFF: Duration = Duration::from_millis(50);
+const MAX_BACKOFF: Duration = Duration::from_millis(500);
 
 #[derive(Default)]
 pub(super) struct Parked {
     /// None of them is empty.
-    slots: HashMap<u16, Places>,
+    slots: HashMap<u16, SlotQueue>,
     /// Slots where what is under way must come back before anything else goes out.
     held: HashSet<u16>,
     /// How many operations begin with what is parked.
@@ -26,21 +26,21 @@ pub(super) struct Parked {
     /// Slots whose first command may be able to go.
     due: Vec<u16>,
     /// Slots in which the last that was sent was put off.
-    put_off: HashMap<u16, PutOff>,
+    backoffs: HashMap<u16, SlotBackoff>,
     /// When these are worth a try.
-    alarms: BTreeSet<(Instant, u16)>,
+    retry_times: BTreeSet<(Instant, u16)>,
 }
 
 /// What waits in a slot.
-type Places = BTreeMap<Place, Waiting>;
+type SlotQueue = BTreeMap<Place, ParkedCommand>;
 
-struct PutOff {
+struct SlotBackoff {
     until: Instant,
-    pause: Duration,
-    reason: Error,
+    duration: Duration,
+    error: Error,
 }
 
-pub(super) struct Waiting {
+pub(super) struct ParkedCommand {
     /// To be sent to this node, this once.
     pub(super) ask: Option<Node>,
     /// An operation begins with it.
@@ -53,7 +53,7 @@ impl Parked {
     }
 
     /// Whether what comes for the slot has to wait.
-    pub(super) fn has(&self, slot: u16) -> bool {
+    pub(super) fn must_wait(&self, slot: u16) -> bool {
         self.slots.contains_key(&slot) || self.held.contains(&slot)
     }
 
@@ -63,11 +63,11 @@ impl Parked {
     }
 
     /// Nothing is under way in the slot any more.
-    pub(super) fn come_back(&mut self, slot: u16) {
+    pub(super) fn note_idle(&mut self, slot: u16) {
         if !self.held.is_empty() {
             self.held.remove(&slot);
         }
-        self.try_slot(slot);
+        self.mark_due(slot);
     }
 
     pub(super) fn operations(&self) -> usize {
@@ -75,117 +75,117 @@ impl Parked {
     }
 
     /// Each command is in one slot, once.
-    pub(super) fn add(&mut self, slot: u16, place: Place, waiting: Waiting) {
-        let places = self.slots.entry(slot).or_default();
-        self.operations += usize::from(waiting.is_operation);
-        places.insert(place, waiting);
+    pub(super) fn add(&mut self, slot: u16, place: Place, command: ParkedCommand) {
+        let queue = self.slots.entry(slot).or_default();
+        self.operations += usize::from(command.is_operation);
+        queue.insert(place, command);
         // One that waits behind others changes nothing.
-        if places.len() == 1 {
+        if queue.len() == 1 {
             self.due.push(slot);
         }
     }
 
     /// What was sent in the slot is to be done later: it is tried again after a pause, by a single command.
-    pub(super) fn put_off(&mut self, slot: u16, reason: Error, now: Instant) {
-        let pause = match self.put_off.get(&slot) {
+    pub(super) fn back_off(&mut self, slot: u16, error: Error, now: Instant) {
+        let duration = match self.backoffs.get(&slot) {
             // Together with others.
-            Some(put_off) if put_off.until > now => return,
-            Some(put_off) => (2 * put_off.pause).clamp(FIRST_PAUSE, LONGEST_PAUSE),
-            None => FIRST_PAUSE,
+            Some(backoff) if backoff.until > now => return,
+            Some(backoff) => (2 * backoff.duration).clamp(MIN_BACKOFF, MAX_BACKOFF),
+            None => MIN_BACKOFF,
         };
-        let until = now + pause;
-        let put_off = PutOff {
+        let until = now + duration;
+        let backoff = SlotBackoff {
             until,
-            pause,
-            reason,
+            duration,
+            error,
         };
-        self.put_off.insert(slot, put_off);
-        self.alarms.insert((until, slot));
+        self.backoffs.insert(slot, backoff);
+        self.retry_times.insert((until, slot));
     }
 
     /// What was sent in the slot was not put off.
     pub(super) fn note_served(&mut self, slot: u16) {
-        if !self.put_off.is_empty() {
-            self.put_off.remove(&slot);
+        if !self.backoffs.is_empty() {
+            self.backoffs.remove(&slot);
         }
     }
 
     /// Why the last that was sent in the slot was put off, if it was.
-    pub(super) fn reason(&self, slot: u16) -> Option<&Error> {
-        self.put_off.get(&slot).map(|put_off| &put_off.reason)
+    pub(super) fn transient_error(&self, slot: u16) -> Option<&Error> {
+        self.backoffs.get(&slot).map(|backoff| &backoff.error)
     }
 
     /// Something has changed for a slot.
-    pub(super) fn try_slot(&mut self, slot: u16) {
+    pub(super) fn mark_due(&mut self, slot: u16) {
         if self.slots.contains_key(&slot) {
             self.due.push(slot);
         }
     }
 
     /// Something has changed for any slot. Those that have waited longest come first.
-    pub(super) fn try_all(&mut self, now: Instant) {
-        for put_off in self.put_off.values_mut() {
-            put_off.until = now;
-            put_off.pause = Duration::ZERO;
+    pub(super) fn mark_all_due(&mut self, now: Instant) {
+        for backoff in self.backoffs.values_mut() {
+            backoff.until = now;
+            backoff.duration = Duration::ZERO;
         }
         let mut slots: Vec<_> = self.slots.iter().collect();
-        slots.sort_unstable_by_key(|(_, places)| places.keys().next());
+        slots.sort_unstable_by_key(|(_, queue)| queue.keys().next());
         self.due = slots.into_iter().map(|(&slot, _)| slot).collect();
     }
 
     /// The slots that are worth a try, each until something changes again.
     pub(super) fn take_due(&mut self, now: Instant) -> Vec<u16> {
-        while let Some(&(time, slot)) = self.alarms.first()
+        while let Some(&(time, slot)) = self.retry_times.first()
             && time <= now
         {
-            self.alarms.pop_first();
-            self.try_slot(slot);
+            self.retry_times.pop_first();
+            self.mark_due(slot);
         }
         let mut due = mem::take(&mut self.due);
         due.retain(|slot| {
-            let put_off = self.put_off.get(slot);
-            self.slots.contains_key(slot) && put_off.is_none_or(|put_off| put_off.until <= now)
+            let backoff = self.backoffs.get(slot);
+            self.slots.contains_key(slot) && backoff.is_none_or(|backoff| backoff.until <= now)
         });
         due
     }
 
     /// When a slot that was put off is worth a try.
-    pub(super) fn alarm(&self) -> Option<Instant> {
-        self.alarms.first().map(|(time, _)| *time)
+    pub(super) fn next_retry(&self) -> Option<Instant> {
+        self.retry_times.first().map(|(time, _)| *time)
     }
 
     pub(super) fn first(&self, slot: u16) -> Option<(Place, Option<&Node>)> {
-        let (place, waiting) = self.slots.get(&slot)?.first_key_value()?;
-        Some((*place, waiting.ask.as_ref()))
+        let (place, command) = self.slots.get(&slot)?.first_key_value()?;
+        Some((*place, command.ask.as_ref()))
     }
 
     pub(super) fn remove(&mut self, slot: u16, place: Place) {
-        let Some(places) = self.slots.get_mut(&slot) else {
+        let Some(queue) = self.slots.get_mut(&slot) else {
             return;
         };
-        let Some(waiting) = places.remove(&place) else {
+        let Some(command) = queue.remove(&place) else {
             return;
         };
-        self.operations -= usize::from(waiting.is_operation);
-        if places.is_empty() {
+        self.operations -= usize::from(command.is_operation);
+        if queue.is_empty() {
             self.slots.remove(&slot);
         }
     }
 
     /// Whether something is to be sent to the node, this once.
-    pub(super) fn asks(&self, node: &Node) -> bool {
-        let mut waiting = self.slots.values().flat_map(Places::values);
-        waiting.any(|waiting| waiting.ask.as_ref() == Some(node))
+    pub(super) fn has_redirect_to(&self, node: &Node) -> bool {
+        let mut commands = self.slots.values().flat_map(SlotQueue::values);
+        commands.any(|command| command.ask.as_ref() == Some(node))
     }
 
     /// Takes out all that waits. What is under way elsewhere has still to come back before anything else goes out.
     pub(super) fn take_all(&mut self) -> impl Iterator<Item = Place> + use<> {
-        let kept = Self {
+        let held = Self {
             held: mem::take(&mut self.held),
             ..Self::default()
         };
-        let taken = mem::replace(self, kept);
-        taken.slots.into_values().flat_map(Places::into_keys)
+        let taken = mem::replace(self, held);
+        taken.slots.into_values().flat_map(SlotQueue::into_keys)
     }
 }
 
@@ -198,11 +198,11 @@ mod tests {
     }
 
     fn add(parked: &mut Parked, slot: u16, job: u64) {
-        let waiting = Waiting {
+        let command = ParkedCommand {
             ask: None,
             is_operation: true,
         };
-        parked.add(slot, place(job), waiting);
+        parked.add(slot, place(job), command);
     }
 
     #[test]
@@ -213,12 +213,12 @@ mod tests {
         assert_eq!(parked.take_due(now), [3]);
         add(&mut parked, 3, 2);
         assert_eq!(parked.take_due(now), [0; 0], "behind another");
-        parked.try_slot(4);
+        parked.mark_due(4);
         assert_eq!(parked.take_due(now), [0; 0], "nothing waits in it");
-        parked.try_slot(3);
+        parked.mark_due(3);
         assert_eq!(parked.take_due(now), [3]);
         add(&mut parked, 5, 0);
-        parked.try_all(now);
+        parked.mark_all_due(now);
         assert_eq!(parked.take_due(now), [5, 3], "the oldest first");
         assert_eq!(parked.take_due(now), [0; 0]);
     }
@@ -227,43 +227,43 @@ mod tests {
     fn what_is_put_off_is_tried_after_pauses_that_grow() {
         let mut now = Instant::now();
         let mut parked = Parked::default();
-        let mut pauses = Vec::new();
+        let mut durations = Vec::new();
         for _ in 0..6 {
             add(&mut parked, 3, 1);
             add(&mut parked, 3, 2);
             for _ in 1..=2 {
-                parked.put_off(3, Error::Closed, now);
+                parked.back_off(3, Error::Closed, now);
             }
-            parked.try_slot(3);
+            parked.mark_due(3);
             assert_eq!(parked.take_due(now), [0; 0], "put off");
-            let until = parked.alarm().expect("a time");
-            pauses.push((until - now).as_millis());
+            let until = parked.next_retry().expect("a time");
+            durations.push((until - now).as_millis());
             now = until;
             assert_eq!(parked.take_due(now), [3]);
-            assert_eq!(parked.alarm(), None, "whether or not it could go");
-            assert!(parked.reason(3).is_some());
+            assert_eq!(parked.next_retry(), None, "whether or not it could go");
+            assert!(parked.transient_error(3).is_some());
             parked.remove(3, place(1));
         }
-        assert_eq!(pauses, [50, 100, 200, 400, 500, 500]);
-        parked.put_off(3, Error::Closed, now);
-        parked.try_all(now);
+        assert_eq!(durations, [50, 100, 200, 400, 500, 500]);
+        parked.back_off(3, Error::Closed, now);
+        parked.mark_all_due(now);
         assert_eq!(parked.take_due(now), [3], "something has changed");
-        parked.put_off(3, Error::Closed, now);
-        assert_eq!(parked.alarm(), Some(now + FIRST_PAUSE));
+        parked.back_off(3, Error::Closed, now);
+        assert_eq!(parked.next_retry(), Some(now + MIN_BACKOFF));
         parked.note_served(3);
-        assert!(parked.reason(3).is_none());
+        assert!(parked.transient_error(3).is_none());
     }
 
     #[test]
     fn what_comes_for_a_slot_waits_for_what_is_under_way_elsewhere() {
         let now = Instant::now();
         let mut parked = Parked::default();
-        assert!(!parked.has(3));
+        assert!(!parked.must_wait(3));
         parked.hold(3);
-        assert!(parked.has(3) && !parked.has(4));
+        assert!(parked.must_wait(3) && !parked.must_wait(4));
         assert!(parked.is_empty(), "it waits for nothing by itself");
-        parked.come_back(3);
-        assert!(!parked.has(3));
+        parked.note_idle(3);
+        assert!(!parked.must_wait(3));
         assert_eq!(parked.take_due(now), [0; 0]);
         parked.hold(3);
         add(&mut parked, 3, 1);
@@ -272,9 +272,9 @@ mod tests {
             [3],
             "the router knows what is under way"
         );
-        parked.come_back(3);
+        parked.note_idle(3);
         assert_eq!(parked.take_due(now), [3]);
-        assert!(parked.has(3));
+        assert!(parked.must_wait(3));
     }
 
     #[test]
@@ -288,9 +288,9 @@ mod tests {
         assert_eq!(taken, [place(1), place(2)]);
         assert!(parked.is_empty());
         assert_eq!(parked.operations(), 0);
-        assert!(parked.has(3), "what is under way has not come back");
-        parked.come_back(3);
-        assert!(!parked.has(3));
+        assert!(parked.must_wait(3), "what is under way has not come back");
+        parked.note_idle(3);
+        assert!(!parked.must_wait(3));
     }
 
     #[test]
@@ -299,7 +299,7 @@ mod tests {
         for job in 0..3 {
             add(&mut parked, 3, job);
         }
-        let companion = Waiting {
+        let companion = ParkedCommand {
             ask: None,
             is_operation: false,
         };

@@ -9,84 +9,86 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// The part.
-const REPAIR_PART: u32 = 10;
+const AGE_DIVISOR: u32 = 10;
 /// Pauses while something is wrong.
-const SHORTEST_REPAIR: Duration = Duration::from_millis(100);
-const LONGEST_REPAIR: Duration = Duration::from_secs(1);
+const MIN_PAUSE: Duration = Duration::from_millis(100);
+const MAX_PAUSE: Duration = Duration::from_secs(1);
 /// The pause otherwise.
-const CALM: Duration = Duration::from_secs(30);
+const HEALTHY_PAUSE: Duration = Duration::from_secs(30);
 /// A question that something calls for comes after this time, when the last is long ago.
-const HURRY: Duration = Duration::from_millis(10);
+const SHORT_DELAY: Duration = Duration::from_millis(10);
 
 pub(super) struct RefreshSchedule {
-    is_asking: bool,
+    is_running: bool,
     /// When the next is due.
-    at: Instant,
+    due_at: Instant,
     /// When the last was answered, and how long after that the next may come.
-    answered: Option<Instant>,
+    ended_at: Option<Instant>,
     pause: Duration,
     /// Since when something has been wrong; begins anew whenever that changes.
-    since: Option<Instant>,
+    failing_since: Option<Instant>,
 }
 
 impl RefreshSchedule {
     /// The first is due at once.
     pub(super) fn new(now: Instant) -> Self {
         Self {
-            is_asking: false,
-            at: now,
-            answered: None,
-            pause: SHORTEST_REPAIR,
-            since: None,
+            is_running: false,
+            due_at: now,
+            ended_at: None,
+            pause: MIN_PAUSE,
+            failing_since: None,
         }
     }
 
     pub(super) fn is_due(&self, now: Instant) -> bool {
-        self.alarm().is_some_and(|at| at <= now)
+        self.next_due().is_some_and(|at| at <= now)
     }
 
     /// When the next is due, unless one is under way.
-    pub(super) fn alarm(&self) -> Option<Instant> {
-        (!self.is_asking).then_some(self.at)
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        (!self.is_running).then_some(self.due_at)
     }
 
     pub(super) fn begin(&mut self) {
-        self.is_asking = true;
+        self.is_running = true;
     }
 
     /// The answer has come, if only that there is none.
-    pub(super) fn end(&mut self, now: Instant, is_calm: bool) {
-        self.is_asking = false;
-        self.answered = Some(now);
-        if is_calm {
-            self.since = None;
-            self.pause = SHORTEST_REPAIR;
-            self.at = now + CALM;
+    pub(super) fn end(&mut self, now: Instant, is_healthy: bool) {
+        self.is_running = false;
+        self.ended_at = Some(now);
+        if is_healthy {
+            self.failing_since = None;
+            self.pause = MIN_PAUSE;
+            self.due_at = now + HEALTHY_PAUSE;
             return;
         }
-        let since = *self.since.get_or_insert(now);
-        let part = now.saturating_duration_since(since) / REPAIR_PART;
-        self.pause = jittered(part.min(LONGEST_REPAIR)).max(SHORTEST_REPAIR);
-        self.at = now + self.pause;
+        let failing_since = *self.failing_since.get_or_insert(now);
+        let pause = now.saturating_duration_since(failing_since) / AGE_DIVISOR;
+        self.pause = jittered(pause.min(MAX_PAUSE)).max(MIN_PAUSE);
+        self.due_at = now + self.pause;
     }
 
     /// Something is wrong: the next comes soon, though not again and again at once.
-    pub(super) fn hurry(&mut self, now: Instant) {
-        self.since.get_or_insert(now);
-        let again = self.answered.map(|time| time + self.pause);
-        let soon = now + HURRY;
-        self.at = self.at.min(again.map_or(soon, |again| again.max(soon)));
+    pub(super) fn schedule_soon(&mut self, now: Instant) {
+        self.failing_since.get_or_insert(now);
+        let earliest = self.ended_at.map(|time| time + self.pause);
+        let soon = now + SHORT_DELAY;
+        self.due_at = self
+            .due_at
+            .min(earliest.map_or(soon, |earliest| earliest.max(soon)));
     }
 
     /// What is wrong has begun, or has changed: it may be over soon.
-    pub(super) fn begin_anew(&mut self, now: Instant) {
-        self.since = Some(now);
-        self.pause = SHORTEST_REPAIR;
+    pub(super) fn reset_backoff(&mut self, now: Instant) {
+        self.failing_since = Some(now);
+        self.pause = MIN_PAUSE;
     }
 
     /// Somebody needs an answer to a question that is yet to be asked.
-    pub(super) fn demand(&mut self, now: Instant) {
-        self.at = now;
+    pub(super) fn schedule_now(&mut self, now: Instant) {
+        self.due_at = now;
     }
 }
 
@@ -94,34 +96,38 @@ impl RefreshSchedule {
 mod tests {
     use super::*;
 
-    const MOMENT: Duration = Duration::from_millis(1);
+    const TICK: Duration = Duration::from_millis(1);
 
     /// When questions are asked for as long as `time` from `now`, while something else calls for them all the time.
-    fn asked(questions: &mut RefreshSchedule, mut now: Instant, time: Duration) -> Vec<Instant> {
+    fn refresh_times(
+        schedule: &mut RefreshSchedule,
+        mut now: Instant,
+        time: Duration,
+    ) -> Vec<Instant> {
         let end = now + time;
-        let mut asked = Vec::new();
+        let mut times = Vec::new();
         while now < end {
-            questions.hurry(now);
-            if questions.is_due(now) {
-                questions.begin();
-                assert!(!questions.is_due(now), "one at a time");
-                asked.push(now);
-                now += MOMENT;
-                questions.end(now, false);
+            schedule.schedule_soon(now);
+            if schedule.is_due(now) {
+                schedule.begin();
+                assert!(!schedule.is_due(now), "one at a time");
+                times.push(now);
+                now += TICK;
+                schedule.end(now, false);
             }
-            now += MOMENT;
+            now += TICK;
         }
-        asked
+        times
     }
 
     #[test]
     fn what_lasts_is_asked_about_ever_less_until_something_changes() {
         let now = Instant::now();
-        let mut questions = RefreshSchedule::new(now);
+        let mut schedule = RefreshSchedule::new(now);
         let second = Duration::from_secs(1);
-        let first = asked(&mut questions, now, second).len();
+        let first = refresh_times(&mut schedule, now, second).len();
         assert!((8..=11).contains(&first), "{first} in the first second");
-        let all = asked(&mut questions, now + second, 60 * second);
+        let all = refresh_times(&mut schedule, now + second, 60 * second);
         let last = all
             .iter()
             .filter(|time| **time >= now + 31 * second)
@@ -129,12 +135,12 @@ mod tests {
         assert!((25..=60).contains(&last), "{last} in half a minute");
         for pair in all.windows(2) {
             let since = pair[0] - now;
-            let most = (since / REPAIR_PART).clamp(SHORTEST_REPAIR, LONGEST_REPAIR) + 3 * MOMENT;
+            let most = (since / AGE_DIVISOR).clamp(MIN_PAUSE, MAX_PAUSE) + 3 * TICK;
             assert!(pair[1] - pair[0] <= most, "{since:?}");
         }
         let later = now + 61 * second;
-        questions.begin_anew(later);
-        let first = asked(&mut questions, later, second).len();
+        schedule.reset_backoff(later);
+        let first = refresh_times(&mut schedule, later, second).len();
         assert!((8..=11).contains(&first), "{first} in the second after");
     }
 
@@ -142,15 +148,15 @@ mod tests {
     fn calm_makes_up_for_trouble() {
         let now = Instant::now();
         let minute = Duration::from_secs(60);
-        let mut questions = RefreshSchedule::new(now);
-        questions.hurry(now);
-        questions.end(now + minute, false);
-        questions.end(now + minute, true);
-        assert_eq!(questions.alarm(), Some(now + minute + CALM));
-        let later = now + minute + SHORTEST_REPAIR;
-        questions.hurry(later);
-        assert_eq!(questions.alarm(), Some(later + HURRY));
-        questions.demand(later);
-        assert!(questions.is_due(later));
+        let mut schedule = RefreshSchedule::new(now);
+        schedule.schedule_soon(now);
+        schedule.end(now + minute, false);
+        schedule.end(now + minute, true);
+        assert_eq!(schedule.next_due(), Some(now + minute + HEALTHY_PAUSE));
+        let later = now + minute + MIN_PAUSE;
+        schedule.schedule_soon(later);
+        assert_eq!(schedule.next_due(), Some(later + SHORT_DELAY));
+        schedule.schedule_now(later);
+        assert!(schedule.is_due(later));
     }
 }

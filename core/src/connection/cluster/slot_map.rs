@@ -7,7 +7,7 @@ use crate::options::{NatMap, Node};
 use crc::{CRC_16_XMODEM, Crc};
 use redis::Value;
 
-pub(super) const SLOTS: u16 = 16384;
+pub(super) const SLOT_COUNT: u16 = 16384;
 
 static CRC: Crc<u16> = Crc::<u16>::new(&CRC_16_XMODEM);
 
@@ -22,7 +22,7 @@ pub(super) fn slot(key: &[u8]) -> u16 {
             (length > 0).then(|| &rest[..length])
         })
         .unwrap_or(key);
-    CRC.checksum(tag) % SLOTS
+    CRC.checksum(tag) % SLOT_COUNT
 }
 
 /// A primary and its replicas.
@@ -40,25 +40,25 @@ impl Shard {
 
 /// Who serves each slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Slots {
+pub(super) struct SlotMap {
     shards: Vec<Shard>,
     /// Per slot, the place of its shard.
     by_slot: Vec<Option<u16>>,
 }
 
-impl Default for Slots {
+impl Default for SlotMap {
     fn default() -> Self {
         Self {
             shards: Vec::new(),
-            by_slot: vec![None; SLOTS.into()],
+            by_slot: vec![None; SLOT_COUNT.into()],
         }
     }
 }
 
-impl Slots {
+impl SlotMap {
     pub(super) fn shard(&self, slot: u16) -> Option<&Shard> {
-        let place = self.by_slot.get(usize::from(slot)).copied().flatten()?;
-        self.shards.get(usize::from(place))
+        let index = self.by_slot.get(usize::from(slot)).copied().flatten()?;
+        self.shards.get(usize::from(index))
     }
 
     pub(super) fn primary(&self, slot: u16) -> Option<&Node> {
@@ -74,12 +74,12 @@ impl Slots {
     }
 
     /// A slot has moved to the node. Its replicas are known with the next whole view only.
-    pub(super) fn moved(&mut self, slot: u16, primary: Node) {
+    pub(super) fn move_slot(&mut self, slot: u16, primary: Node) {
         let known = self
             .shards
             .iter()
             .position(|shard| shard.primary == primary);
-        let place = known.unwrap_or_else(|| {
+        let index = known.unwrap_or_else(|| {
             self.shards.push(Shard {
                 primary,
                 replicas: Vec::new(),
@@ -88,12 +88,12 @@ impl Slots {
         });
         if let Some(entry) = self.by_slot.get_mut(usize::from(slot)) {
             // There are never more shards than slots.
-            *entry = u16::try_from(place).ok();
+            *entry = u16::try_from(index).ok();
         }
     }
 
     /// Reads the reply to `CLUSTER SLOTS`, which `asked` gave; `None` if it is none.
-    pub(super) fn parse(reply: &Value, asked: &Node, nat_map: &NatMap) -> Option<Self> {
+    pub(super) fn parse(reply: &Value, source: &Node, nat_map: &NatMap) -> Option<Self> {
         let Value::Array(ranges) = reply else {
             return None;
         };
@@ -112,7 +112,7 @@ impl Slots {
             else {
                 return None;
             };
-            let node = |value: &Value| Some(node(value, asked)?.reached(nat_map));
+            let node = |value: &Value| Some(parse_node(value, source)?.reached(nat_map));
             let mut replicas: Vec<_> = replicas.iter().filter_map(node).collect();
             replicas.sort_unstable();
             // Another view may have the address.
@@ -121,14 +121,14 @@ impl Slots {
             };
             let shard = Shard { primary, replicas };
             let known = slots.shards.iter().position(|other| *other == shard);
-            let place = known.unwrap_or_else(|| {
+            let index = known.unwrap_or_else(|| {
                 slots.shards.push(shard);
                 slots.shards.len() - 1
             });
-            let place = u16::try_from(place).ok()?;
+            let index = u16::try_from(index).ok()?;
             let first = usize::try_from(*first).ok()?;
             let last = usize::try_from(*last).ok()?;
-            slots.by_slot.get_mut(first..=last)?.fill(Some(place));
+            slots.by_slot.get_mut(first..=last)?.fill(Some(index));
         }
         Some(slots)
     }
@@ -142,7 +142,7 @@ impl Slots {
             match groups.iter_mut().find(same) {
                 Some((best, voters)) => {
                     voters.push(voter);
-                    if view.replicas() > best.replicas() {
+                    if view.replica_count() > best.replica_count() {
                         *best = view;
                     }
                 }
@@ -171,7 +171,7 @@ impl Slots {
         self.shards.iter().map(|shard| &shard.primary)
     }
 
-    fn replicas(&self) -> usize {
+    fn replica_count(&self) -> usize {
         self.shards.iter().map(|shard| shard.replicas.len()).sum()
     }
 
@@ -190,14 +190,14 @@ fn as_int(value: &Value) -> Option<i64> {
 
 /// `[host, port, id, more]`. A host that is nil or empty is that of the node that was asked. `?` stands for a name that
 /// the node should have, but has not: `more` may have its address, otherwise that is unknown.
-fn node(value: &Value, asked: &Node) -> Option<Node> {
+fn parse_node(value: &Value, source: &Node) -> Option<Node> {
     let Value::Array(parts) = value else {
         return None;
     };
     let host = match parts.first()? {
-        Value::Nil => asked.host.clone(),
+        Value::Nil => source.host.clone(),
         Value::BulkString(host) => match host.as_slice() {
-            b"" => asked.host.clone(),
+            b"" => source.host.clone(),
             b"?" => parts.get(3).and_then(ip)?,
             host => String::from_utf8(host.to_vec()).ok()?,
         },
@@ -234,20 +234,20 @@ fn ip(more: &Value) -> Option<String> {
 
 /// Where a server sends a command instead. `None` if it does not say: then the slot map decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Redirection {
+pub(super) enum Redirect {
     /// For good.
     Moved(Option<Node>),
     /// This once.
     Ask(Option<Node>),
 }
 
-impl Redirection {
+impl Redirect {
     /// `MOVED slot host:port` or `ASK slot host:port`, as `server` gave it.
-    pub(super) fn read(
+    pub(super) fn parse(
         error: &Error,
         server: &Node,
         nat_map: &NatMap,
-        slots: &Slots,
+        slots: &SlotMap,
     ) -> Option<Self> {
         let Error::Reply { reply, message, .. } = error else {
             return None;
@@ -308,7 +308,7 @@ mod tests {
     fn slots_are_read_from_the_reply() {
         let text = "*2 *4 :0 :8191 *2 $9 127.0.0.1 :7001 *2 $9 127.0.0.1 :7002 *3 :8192 :16383 *2 $-1 :7003 ";
         let nat_map = vec![(at(7002), at(8002))];
-        let slots = Slots::parse(&reply(text), &at(7001), &nat_map).expect("slots");
+        let slots = SlotMap::parse(&reply(text), &at(7001), &nat_map).expect("slots");
         assert_eq!(
             slots.shard(8191),
             Some(&Shard {
@@ -320,8 +320,10 @@ mod tests {
             slots.shard(8192).map(|shard| shard.primary.port),
             Some(7003)
         );
-        assert!(Slots::parse(&Value::Nil, &at(7001), &Vec::new()).is_none());
-        assert!(Slots::parse(&reply("*1 *3 :0 :99999 *2 $1 h :1 "), &at(1), &Vec::new()).is_none());
+        assert!(SlotMap::parse(&Value::Nil, &at(7001), &Vec::new()).is_none());
+        assert!(
+            SlotMap::parse(&reply("*1 *3 :0 :99999 *2 $1 h :1 "), &at(1), &Vec::new()).is_none()
+        );
     }
 
     #[test]
@@ -330,13 +332,13 @@ mod tests {
             let text = format!(
                 "*2 *3 :0 :8191 *4 $1 ? :1 $2 id {more}*3 :8192 :16383 *4 $1 h :1 $2 id *0 "
             );
-            let slots = Slots::parse(&reply(&text), &at(1), &Vec::new()).expect("slots");
+            let slots = SlotMap::parse(&reply(&text), &at(1), &Vec::new()).expect("slots");
             let hosts = [0, 8192].map(|slot| slots.primary(slot).map(|node| node.host.as_str()));
             assert_eq!(hosts, [Some("::2"), Some("h")]);
         }
         // Whose address nobody tells is not taken for the one that was asked.
         let text = "*2 *3 :0 :1 *2 $1 ? :1 *3 :2 :3 *2 $0  :2 ";
-        let slots = Slots::parse(&reply(text), &at(1), &Vec::new()).expect("slots");
+        let slots = SlotMap::parse(&reply(text), &at(1), &Vec::new()).expect("slots");
         assert_eq!(slots.primary(0), None);
         assert_eq!(slots.primary(2), Some(&at(2)));
     }
@@ -345,7 +347,7 @@ mod tests {
     fn views_that_say_the_same_are_equal() {
         let one = "*2 *5 :0 :8191 *2 $1 a :1 *2 $1 b :2 *2 $1 c :3 *3 :8192 :16383 *2 $1 d :4 ";
         let other = "*2 *3 :8192 :16383 *2 $1 d :4 *5 :0 :8191 *2 $1 a :1 *2 $1 c :3 *2 $1 b :2 ";
-        let view = |text| Slots::parse(&reply(text), &at(1), &Vec::new()).expect("slots");
+        let view = |text| SlotMap::parse(&reply(text), &at(1), &Vec::new()).expect("slots");
         assert!(view(one) == view(other));
         let fewer = view("*2 *3 :0 :8191 *2 $1 a :1 *3 :8192 :16383 *2 $1 d :4 ");
         assert!(fewer != view(one) && fewer.has_same_primaries(&view(one)));
@@ -353,29 +355,29 @@ mod tests {
         assert!(!stale.has_same_primaries(&fewer));
         let views = [stale.clone(), fewer, view(one), stale.clone(), view(other)];
         let views = views.into_iter().zip(1..).collect();
-        let groups = Slots::grouped(views);
+        let groups = SlotMap::grouped(views);
         assert!(groups == [(stale, vec![1, 4]), (view(one), vec![2, 3, 5])]);
     }
 
     #[test]
     fn a_slot_can_move_to_a_node_nobody_knew() {
-        let mut slots = Slots::default();
-        slots.moved(3, at(7001));
-        slots.moved(4, at(7002));
-        slots.moved(3, at(7002));
+        let mut slots = SlotMap::default();
+        slots.move_slot(3, at(7001));
+        slots.move_slot(4, at(7002));
+        slots.move_slot(3, at(7002));
         assert_eq!(slots.shard(3), slots.shard(4));
         assert_eq!(slots.shard(5), None);
     }
 
     #[test]
     fn redirections_are_read() {
-        let mut slots = Slots::default();
+        let mut slots = SlotMap::default();
         let error = |word: &str, text: &str| Error::from_reply("redis://h", word, Some(text));
-        let read = |slots: &Slots, word, text| {
-            Redirection::read(&error(word, text), &at(1), &Vec::new(), slots)
+        let read = |slots: &SlotMap, word, text| {
+            Redirect::parse(&error(word, text), &at(1), &Vec::new(), slots)
         };
-        let moved = |slots: &Slots, text| read(slots, "MOVED", text);
-        let to = |node| Some(Redirection::Moved(node));
+        let moved = |slots: &SlotMap, text| read(slots, "MOVED", text);
+        let to = |node| Some(Redirect::Moved(node));
         assert_eq!(moved(&slots, "3999 127.0.0.1:6381"), to(Some(at(6381))));
         assert_eq!(moved(&slots, "3999 :6381"), to(Some(at(6381))));
         assert_eq!(moved(&slots, "3999 ?:6381"), to(None));
@@ -384,16 +386,16 @@ mod tests {
             host: "::1".into(),
             port: 6381,
         };
-        let ask = |node| Some(Redirection::Ask(node));
+        let ask = |node| Some(Redirect::Ask(node));
         assert_eq!(
             read(&slots, "ASK", "1 [::1]:6381"),
             ask(Some(other.clone()))
         );
         assert_eq!(read(&slots, "ASK", "1 ?:6381"), ask(None));
-        slots.moved(3, other.clone());
+        slots.move_slot(3, other.clone());
         assert_eq!(read(&slots, "ASK", "1 ?:6381"), ask(Some(other)));
         assert_eq!(moved(&slots, "1 ?:6381"), to(None));
-        slots.moved(4, at(6381));
+        slots.move_slot(4, at(6381));
         assert_eq!(read(&slots, "ASK", "1 ?:6381"), ask(None), "one of two");
     }
 }

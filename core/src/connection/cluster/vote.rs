@@ -3,7 +3,7 @@
 //! All are asked at once: one that was cut off from the others, or left by them, may still claim its own.
 
 use super::ownership;
-use super::slot_map::Slots;
+use super::slot_map::SlotMap;
 use crate::connection::Connection;
 use crate::connection::commands::{Access, Commands, Expect};
 use crate::error::Error;
@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// How long the nodes may take.
-const LIMIT: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 /// What others may take longer than the first.
 const GRACE: Duration = Duration::from_millis(50);
 
@@ -29,29 +29,29 @@ struct Voter {
 }
 
 impl Voter {
-    fn is(&self, other: &Self) -> bool {
+    fn is_same_node(&self, other: &Self) -> bool {
         self.node == other.node || (self.id.is_some() && self.id == other.id)
     }
 }
 
 /// The slot map that most of the nodes agree on. `server` is the cluster, as errors name it.
-pub(super) async fn slots(
+pub(super) async fn slot_map(
     nodes: Vec<(Node, Connection)>,
     nat_map: NatMap,
     server: String,
-) -> Result<Slots, Error> {
+) -> Result<SlotMap, Error> {
     let unknown = |cause: String| Error::Unreachable {
         server: server.clone(),
         cause,
     };
     let mut failure = unknown("no node has answered".into());
-    let mut asked: FuturesUnordered<_> = nodes
+    let mut queries: FuturesUnordered<_> = nodes
         .into_iter()
         .map(|(node, connection)| async move {
-            let mut questions = Commands::default();
-            questions.add(Access::Read, Expect::Array, None, &[b"CLUSTER", b"SLOTS"]);
-            questions.add(Access::Read, Expect::Any, None, &[b"CLUSTER", b"MYID"]);
-            let mut replies = connection.query(questions).await.into_iter();
+            let mut commands = Commands::default();
+            commands.add(Access::Read, Expect::Array, None, &[b"CLUSTER", b"SLOTS"]);
+            commands.add(Access::Read, Expect::Any, None, &[b"CLUSTER", b"MYID"]);
+            let mut replies = connection.query(commands).await.into_iter();
             let slots = replies.next().unwrap_or(Err(Error::Abandoned));
             // An ACL may forbid it.
             let id = match replies.next() {
@@ -66,12 +66,12 @@ pub(super) async fn slots(
             (voter, slots)
         })
         .collect();
-    let mut views: Vec<(Slots, Voter)> = Vec::new();
+    let mut views: Vec<(SlotMap, Voter)> = Vec::new();
     let begin = Instant::now();
-    let mut deadline = begin + LIMIT;
-    while let Ok(Some((voter, reply))) = timeout_at(deadline, asked.next()).await {
+    let mut deadline = begin + TIMEOUT;
+    while let Ok(Some((voter, reply))) = timeout_at(deadline, queries.next()).await {
         let view = match reply {
-            Ok(value) => Slots::parse(&value, &voter.node, &nat_map),
+            Ok(value) => SlotMap::parse(&value, &voter.node, &nat_map),
             Err(error) => {
                 failure = error;
                 continue;
@@ -85,11 +85,11 @@ pub(super) async fn slots(
             deadline = deadline.min(Instant::now() + begin.elapsed() + GRACE);
         }
         // One that is known by two addresses has one vote.
-        if !views.iter().any(|(_, other)| other.is(&voter)) {
+        if !views.iter().any(|(_, other)| other.is_same_node(&voter)) {
             views.push((view, voter));
         }
     }
-    let mut groups = Slots::grouped(views);
+    let mut groups = SlotMap::grouped(views);
     let most = groups.iter().map(|(_, voters)| voters.len()).max();
     groups.retain(|(_, voters)| Some(voters.len()) == most);
     match groups.len() {
@@ -101,10 +101,10 @@ pub(super) async fn slots(
 
 /// Of slot maps with as many votes, the one of the highest configuration epoch: a primary that takes over slots has a
 /// higher one than any before. Where none is told, always the same one.
-async fn newest(groups: Vec<(Slots, Vec<Voter>)>) -> Slots {
+async fn newest(groups: Vec<(SlotMap, Vec<Voter>)>) -> SlotMap {
     let ranked = groups.into_iter().map(|(slots, voters)| async move {
         let epochs = join_all(voters.iter().map(|voter| epoch(&voter.connection)));
-        let epochs = timeout(LIMIT, epochs).await.unwrap_or_default();
+        let epochs = timeout(TIMEOUT, epochs).await.unwrap_or_default();
         let epoch = epochs.into_iter().flatten().max();
         let first = voters.into_iter().map(|voter| Reverse(voter.node)).max();
         ((epoch, first), slots)
