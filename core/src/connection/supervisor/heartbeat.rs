@@ -54,14 +54,14 @@ impl Supervisor {
         (link.backlog() == 0 && !is_nudged).then(|| written.max(link.heard()) + NUDGE_DELAY)
     }
 
-    /// Returns the longest time a reply may take. It is at least the read timeout, so that a slow server is not given up
-    /// sooner than a silent one.
+    /// Returns the longest time a reply may take. It is at least the read timeout, so that a slow server is not given
+    /// up sooner than a silent one.
     fn max_reply_time(&self) -> Duration {
         self.options.command_timeout.max(self.read_timeout)
     }
 
-    /// Returns the time until which the server may stay silent: the next heartbeat if the link is idle, otherwise the end
-    /// of the read timeout.
+    /// Returns the time until which the server may stay silent: the next heartbeat if the link is idle, otherwise the
+    /// end of the read timeout.
     fn silence_deadline(&self, link: &Link) -> Instant {
         match self.in_flight.first() {
             None => {

@@ -1,5 +1,5 @@
-//! Held keys: the keys of commands that wait for a retry. A later write to one of them is sent again as well, even if it
-//! succeeded, so that writes to a key keep their order.
+//! Held keys: the keys of commands that wait for a retry. A later write to one of them is sent again as well, even if
+//! it succeeded, so that writes to a key keep their order.
 
 use crate::connection::commands::Commands;
 use std::collections::HashSet;

@@ -31,8 +31,8 @@ impl Purpose {
         }
     }
 
-    /// Returns true if `value` can be the reply to the next command, after `received` replies. Only a `PING` is answered
-    /// with `PONG`, so commands after a `PING` never receive the replies to commands before it.
+    /// Returns true if `value` can be the reply to the next command, after `received` replies. Only a `PING` is
+    /// answered with `PONG`, so commands after a `PING` never receive the replies to commands before it.
     fn expects(&self, received: usize, value: &Value) -> bool {
         let is_pong = matches!(value, Value::SimpleString(text) if text == "PONG");
         match self {

@@ -1,5 +1,5 @@
-//! The retry queue after a lost link: in-flight commands are queued again, in order. All commands are idempotent, so one
-//! that was executed without a reply may be executed again.
+//! The retry queue after a lost link: in-flight commands are queued again, in order. All commands are idempotent, so
+//! one that was executed without a reply may be executed again.
 
 use super::Supervisor;
 use super::retry::apply_replies;
@@ -17,8 +17,8 @@ pub(super) struct HangUp {
 }
 
 impl Supervisor {
-    /// Queues the in-flight commands of a lost link again, at their old places; in a cluster, returns them to the router
-    /// with `error`. `hang_up` is the cause if the server ended the link.
+    /// Queues the in-flight commands of a lost link again, at their old places; in a cluster, returns them to the
+    /// router with `error`. `hang_up` is the cause if the server ended the link.
     pub(super) fn requeue_in_flight(&mut self, error: &Error, hang_up: Option<HangUp>) {
         let due = self.in_flight.replies_due();
         let policy = self.retry_policy();

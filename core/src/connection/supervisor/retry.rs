@@ -28,9 +28,10 @@ pub(super) struct Remainder {
     pub(super) newly_denied: Denied,
 }
 
-/// Passes `replies` to the first pending commands of a job and returns the remainder: commands without a reply, commands
-/// with a transient error, denied commands that have a substitute, and writes to the keys of the latter two. The keys of
-/// all but the commands without a reply are added to `held`. `denied` are the commands that were sent as substitutes.
+/// Passes `replies` to the first pending commands of a job and returns the remainder: commands without a reply,
+/// commands with a transient error, denied commands that have a substitute, and writes to the keys of the latter two.
+/// The keys of all but the commands without a reply are added to `held`. `denied` are the commands that were sent as
+/// substitutes.
 pub(super) fn apply_replies(
     mut job: Job,
     replies: Vec<Value>,

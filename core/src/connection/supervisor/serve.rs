@@ -27,8 +27,8 @@ use tokio::time::{Instant, sleep_until};
 const MAX_REPLIES_PER_TURN: usize = 4096;
 /// The longest time spent reading the socket before deadlines are checked: a server may send without end.
 const MAX_DRAIN_TIME: Duration = Duration::from_millis(100);
-/// The number of unwritten bytes above which further jobs stay queued, so that their deadlines can fail them before they
-/// are sent.
+/// The number of unwritten bytes above which further jobs stay queued, so that their deadlines can fail them before
+/// they are sent.
 const MAX_BACKLOG: usize = 1024 * 1024;
 
 /// The backoff before reconnecting to a proxy that has lost a server.
@@ -215,8 +215,8 @@ impl Supervisor {
         !self.in_flight.is_empty() && self.next_due(link) <= clock::now()
     }
 
-    /// Handles the replies that have arrived, before deadlines are checked: after the process was stopped, the runtime may
-    /// not have polled the socket yet.
+    /// Handles the replies that have arrived, before deadlines are checked: after the process was stopped, the runtime
+    /// may not have polled the socket yet.
     async fn drain_pending_replies(&mut self, link: &mut Link) -> Result<(), Failure> {
         // A server that sends without end must not delay other work.
         let mut left = self.in_flight.replies_due() + MAX_REPLIES_PER_TURN;
@@ -308,8 +308,8 @@ impl Supervisor {
         }
     }
 
-    /// Notes that commands are sent, the first of which has this key. Returns the time if the reply confirms the freshness
-    /// of the cache.
+    /// Notes that commands are sent, the first of which has this key. Returns the time if the reply confirms the
+    /// freshness of the cache.
     pub(super) fn note_sent(&mut self, key: Option<&[u8]>) -> Option<Moment> {
         self.tracking.as_mut()?.note_sent(key)
     }
