@@ -1,4 +1,4 @@
-//! What a cluster has yet to answer: jobs, and what of each is still open.
+//! The unanswered jobs of a cluster, and the pending commands of each.
 
 use super::slot_map::slot;
 use crate::connection::commands::{Access, Commands};
@@ -11,15 +11,16 @@ use tokio::time::Instant;
 /// A command and its slot.
 pub(super) type Routed = (Place, u16);
 
-/// A job.
+/// A job with its pending commands.
 pub(super) struct PendingJob {
     pub(super) commands: Commands,
-    /// Each command; `None` once it is answered.
+    /// One entry per command; `None` once it is answered.
     pending: Vec<Option<PendingCommand>>,
+    /// The number of unanswered commands.
     unanswered: usize,
     deadline: Instant,
     handler: Box<dyn ReplyHandler>,
-    /// Why the last attempt came to nothing.
+    /// The error of the last failed attempt.
     pub(super) last_error: Option<Error>,
 }
 
@@ -27,9 +28,9 @@ pub(super) struct PendingJob {
 #[derive(Clone, Copy)]
 pub(super) struct PendingCommand {
     pub(super) slot: u16,
-    /// How often it was sent.
+    /// The number of times it was sent.
     pub(super) attempts: u32,
-    /// How often a node hung up on it alone.
+    /// The number of times a node hung up while it was in flight alone.
     pub(super) hang_ups: u32,
 }
 
@@ -56,17 +57,18 @@ impl PendingJob {
         }
     }
 
-    /// A command, if it is not answered yet.
+    /// Returns a command, unless it is answered.
     pub(super) fn command_mut(&mut self, at: usize) -> Option<&mut PendingCommand> {
         self.pending.get_mut(at)?.as_mut()
     }
 
-    /// All that is not answered yet, by its place among the commands.
+    /// Returns the unanswered commands, each with its index.
     pub(super) fn pending(&self) -> impl Iterator<Item = (usize, PendingCommand)> + Clone {
         let commands = self.pending.iter().enumerate();
         commands.filter_map(|(at, command)| Some((at, (*command)?)))
     }
 
+    /// Passes replies to the reply handler.
     fn answer(&mut self, replies: Vec<(usize, Reply)>) {
         for (at, _) in &replies {
             if let Some(command) = self.pending.get_mut(*at) {
@@ -77,7 +79,7 @@ impl PendingJob {
         self.handler.on_replies(replies);
     }
 
-    /// Answers all that is not answered yet.
+    /// Completes all unanswered commands with an error.
     pub(super) fn fail(mut self, error: &Error) {
         let replies = self.pending().map(|(at, _)| (at, Err(error.clone())));
         let replies = replies.collect();
@@ -85,9 +87,10 @@ impl PendingJob {
     }
 }
 
+/// The unanswered jobs, by number.
 #[derive(Default)]
 pub(super) struct Jobs {
-    /// In the order in which they came, which is that of their deadlines.
+    /// In order of arrival, which is also the order of their deadlines.
     jobs: BTreeMap<u64, PendingJob>,
     last: u64,
 }
@@ -97,7 +100,7 @@ impl Jobs {
         self.jobs.is_empty()
     }
 
-    /// Takes in a job. Its commands and their slots.
+    /// Adds a job and returns its commands with their slots.
     pub(super) fn add(&mut self, job: Job) -> Vec<Routed> {
         self.last += 1;
         let job_number = self.last;
@@ -111,23 +114,24 @@ impl Jobs {
         places
     }
 
-    /// The job that a command belongs to, unless it is over.
+    /// Returns the job of a command, unless it is completed.
     pub(super) fn get_mut(&mut self, place: Place) -> Option<&mut PendingJob> {
         self.jobs.get_mut(&place.job)
     }
 
+    /// Returns the access of a command; a read if its job is completed.
     pub(super) fn access(&self, place: Place) -> Access {
         let job = self.jobs.get(&place.job);
         job.map_or(Access::Read, |job| job.commands.access(place.at))
     }
 
-    /// Whether an operation begins with the command.
+    /// Returns true if the command is the first of an operation.
     pub(super) fn is_operation(&self, place: Place) -> bool {
         let job = self.jobs.get(&place.job);
         job.is_some_and(|job| job.commands.is_operation(place.at))
     }
 
-    /// Gives a job replies to some of its commands.
+    /// Passes replies to a job, and removes it once all its commands are answered.
     pub(super) fn complete(&mut self, job: u64, replies: Vec<(usize, Reply)>) {
         let Some(pending_job) = self.jobs.get_mut(&job) else {
             return;
@@ -138,12 +142,12 @@ impl Jobs {
         }
     }
 
-    /// By when the next of them must be answered.
+    /// Returns the earliest deadline.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.jobs.values().next().map(|job| job.deadline)
     }
 
-    /// Takes out a job that has run out of time.
+    /// Removes and returns a job whose deadline has passed, with its number.
     pub(super) fn pop_expired(&mut self, now: Instant) -> Option<(u64, PendingJob)> {
         let first = self.jobs.first_entry()?;
         (first.get().deadline <= now).then(|| first.remove_entry())

@@ -1,7 +1,6 @@
-//! Commands of a cluster that wait, slot by slot, and which of the slots are worth a try.
+//! Parked commands: commands that wait, slot by slot, until a node can take them.
 //!
-//! While a cluster is away, all that is sent waits here: nothing that is done per turn of the router's loop may
-//! grow with it.
+//! While a cluster is unreachable, all commands wait here. So no work of the router's loop may grow with their number.
 
 use super::jobs::Place;
 use crate::error::Error;
@@ -11,39 +10,42 @@ use std::mem;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Pauses before what was put off is tried again grow from the first to the longest.
+/// The backoff of a slot after transient errors doubles from the minimum to the maximum.
 const MIN_BACKOFF: Duration = Duration::from_millis(50);
 const MAX_BACKOFF: Duration = Duration::from_millis(500);
 
+/// The parked commands of all slots.
 #[derive(Default)]
 pub(super) struct Parked {
-    /// None of them is empty.
+    /// The queue of each slot; none is empty.
     slots: HashMap<u16, SlotQueue>,
-    /// Slots where what is under way must come back before anything else goes out.
+    /// Slots whose in-flight commands must return before another command is sent.
     held: HashSet<u16>,
-    /// How many operations begin with what is parked.
+    /// The number of parked commands that are the first of an operation.
     operations: usize,
-    /// Slots whose first command may be able to go.
+    /// Slots whose first command may be ready to send.
     due: Vec<u16>,
-    /// Slots in which the last that was sent was put off.
+    /// Slots whose last command got a transient error.
     backoffs: HashMap<u16, SlotBackoff>,
-    /// When these are worth a try.
+    /// The times at which their backoff ends.
     retry_times: BTreeSet<(Instant, u16)>,
 }
 
-/// What waits in a slot.
+/// The parked commands of a slot, in order.
 type SlotQueue = BTreeMap<Place, ParkedCommand>;
 
+/// The backoff of a slot after a transient error.
 struct SlotBackoff {
     until: Instant,
     duration: Duration,
     error: Error,
 }
 
+/// A parked command.
 pub(super) struct ParkedCommand {
-    /// To be sent to this node, this once.
+    /// The target of an `ASK` redirect, for this attempt only.
     pub(super) ask: Option<Node>,
-    /// An operation begins with it.
+    /// True if it is the first command of an operation.
     pub(super) is_operation: bool,
 }
 
@@ -52,17 +54,17 @@ impl Parked {
         self.slots.is_empty()
     }
 
-    /// Whether what comes for the slot has to wait.
+    /// Returns true if new commands for the slot must wait.
     pub(super) fn must_wait(&self, slot: u16) -> bool {
         self.slots.contains_key(&slot) || self.held.contains(&slot)
     }
 
-    /// What comes for the slot waits until what is under way has come back.
+    /// Holds the slot: new commands wait until its in-flight commands have returned.
     pub(super) fn hold(&mut self, slot: u16) {
         self.held.insert(slot);
     }
 
-    /// Nothing is under way in the slot any more.
+    /// Notes that no command of the slot is in flight any more.
     pub(super) fn note_idle(&mut self, slot: u16) {
         if !self.held.is_empty() {
             self.held.remove(&slot);
@@ -70,25 +72,26 @@ impl Parked {
         self.mark_due(slot);
     }
 
+    /// Returns the number of parked operations.
     pub(super) fn operations(&self) -> usize {
         self.operations
     }
 
-    /// Each command is in one slot, once.
+    /// Parks a command. It must not be parked already.
     pub(super) fn add(&mut self, slot: u16, place: Place, command: ParkedCommand) {
         let queue = self.slots.entry(slot).or_default();
         self.operations += usize::from(command.is_operation);
         queue.insert(place, command);
-        // One that waits behind others changes nothing.
+        // A command behind others does not make the slot due.
         if queue.len() == 1 {
             self.due.push(slot);
         }
     }
 
-    /// What was sent in the slot is to be done later: it is tried again after a pause, by a single command.
+    /// Backs off after a transient error in the slot: after the pause, a single command is sent.
     pub(super) fn back_off(&mut self, slot: u16, error: Error, now: Instant) {
         let duration = match self.backoffs.get(&slot) {
-            // Together with others.
+            // It failed together with other commands.
             Some(backoff) if backoff.until > now => return,
             Some(backoff) => (2 * backoff.duration).clamp(MIN_BACKOFF, MAX_BACKOFF),
             None => MIN_BACKOFF,
@@ -103,26 +106,27 @@ impl Parked {
         self.retry_times.insert((until, slot));
     }
 
-    /// What was sent in the slot was not put off.
+    /// Notes that the last command of the slot got no transient error, which ends the backoff.
     pub(super) fn note_served(&mut self, slot: u16) {
         if !self.backoffs.is_empty() {
             self.backoffs.remove(&slot);
         }
     }
 
-    /// Why the last that was sent in the slot was put off, if it was.
+    /// Returns the transient error of the slot's last command, if any.
     pub(super) fn transient_error(&self, slot: u16) -> Option<&Error> {
         self.backoffs.get(&slot).map(|backoff| &backoff.error)
     }
 
-    /// Something has changed for a slot.
+    /// Marks a slot as due, since its state has changed.
     pub(super) fn mark_due(&mut self, slot: u16) {
         if self.slots.contains_key(&slot) {
             self.due.push(slot);
         }
     }
 
-    /// Something has changed for any slot. Those that have waited longest come first.
+    /// Marks all slots as due and ends their backoff, since the state of the cluster has changed. The slots that have
+    /// waited longest come first.
     pub(super) fn mark_all_due(&mut self, now: Instant) {
         for backoff in self.backoffs.values_mut() {
             backoff.until = now;
@@ -133,7 +137,7 @@ impl Parked {
         self.due = slots.into_iter().map(|(&slot, _)| slot).collect();
     }
 
-    /// The slots that are worth a try, each until something changes again.
+    /// Takes the slots that are due. Each is returned once per change.
     pub(super) fn take_due(&mut self, now: Instant) -> Vec<u16> {
         while let Some(&(time, slot)) = self.retry_times.first()
             && time <= now
@@ -149,16 +153,18 @@ impl Parked {
         due
     }
 
-    /// When a slot that was put off is worth a try.
+    /// Returns the earliest time at which a backoff ends.
     pub(super) fn next_retry(&self) -> Option<Instant> {
         self.retry_times.first().map(|(time, _)| *time)
     }
 
+    /// Returns the first command of a slot, with its `ASK` target.
     pub(super) fn first(&self, slot: u16) -> Option<(Place, Option<&Node>)> {
         let (place, command) = self.slots.get(&slot)?.first_key_value()?;
         Some((*place, command.ask.as_ref()))
     }
 
+    /// Removes a command, if it is parked.
     pub(super) fn remove(&mut self, slot: u16, place: Place) {
         let Some(queue) = self.slots.get_mut(&slot) else {
             return;
@@ -172,13 +178,13 @@ impl Parked {
         }
     }
 
-    /// Whether something is to be sent to the node, this once.
+    /// Returns true if an `ASK` redirect to the node is parked.
     pub(super) fn has_redirect_to(&self, node: &Node) -> bool {
         let mut commands = self.slots.values().flat_map(SlotQueue::values);
         commands.any(|command| command.ask.as_ref() == Some(node))
     }
 
-    /// Takes out all that waits. What is under way elsewhere has still to come back before anything else goes out.
+    /// Takes all parked commands. Held slots stay held, since their in-flight commands have not returned.
     pub(super) fn take_all(&mut self) -> impl Iterator<Item = Place> + use<> {
         let held = Self {
             held: mem::take(&mut self.held),
@@ -206,15 +212,15 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_is_tried_once_for_each_change() {
+    fn a_slot_is_due_once_per_change() {
         let now = Instant::now();
         let mut parked = Parked::default();
         add(&mut parked, 3, 1);
         assert_eq!(parked.take_due(now), [3]);
         add(&mut parked, 3, 2);
-        assert_eq!(parked.take_due(now), [0; 0], "behind another");
+        assert_eq!(parked.take_due(now), [0; 0], "behind another command");
         parked.mark_due(4);
-        assert_eq!(parked.take_due(now), [0; 0], "nothing waits in it");
+        assert_eq!(parked.take_due(now), [0; 0], "an empty slot");
         parked.mark_due(3);
         assert_eq!(parked.take_due(now), [3]);
         add(&mut parked, 5, 0);
@@ -224,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_off_is_tried_after_pauses_that_grow() {
+    fn the_backoff_of_a_slot_doubles_up_to_the_maximum() {
         let mut now = Instant::now();
         let mut parked = Parked::default();
         let mut durations = Vec::new();
@@ -235,19 +241,23 @@ mod tests {
                 parked.back_off(3, Error::Closed, now);
             }
             parked.mark_due(3);
-            assert_eq!(parked.take_due(now), [0; 0], "put off");
+            assert_eq!(parked.take_due(now), [0; 0], "during the backoff");
             let until = parked.next_retry().expect("a time");
             durations.push((until - now).as_millis());
             now = until;
             assert_eq!(parked.take_due(now), [3]);
-            assert_eq!(parked.next_retry(), None, "whether or not it could go");
+            assert_eq!(
+                parked.next_retry(),
+                None,
+                "even if the command was not sent"
+            );
             assert!(parked.transient_error(3).is_some());
             parked.remove(3, place(1));
         }
         assert_eq!(durations, [50, 100, 200, 400, 500, 500]);
         parked.back_off(3, Error::Closed, now);
         parked.mark_all_due(now);
-        assert_eq!(parked.take_due(now), [3], "something has changed");
+        assert_eq!(parked.take_due(now), [3], "after a change of the cluster");
         parked.back_off(3, Error::Closed, now);
         assert_eq!(parked.next_retry(), Some(now + MIN_BACKOFF));
         parked.note_served(3);
@@ -255,13 +265,13 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_for_a_slot_waits_for_what_is_under_way_elsewhere() {
+    fn new_commands_of_a_held_slot_wait_for_those_in_flight() {
         let now = Instant::now();
         let mut parked = Parked::default();
         assert!(!parked.must_wait(3));
         parked.hold(3);
         assert!(parked.must_wait(3) && !parked.must_wait(4));
-        assert!(parked.is_empty(), "it waits for nothing by itself");
+        assert!(parked.is_empty(), "nothing is parked");
         parked.note_idle(3);
         assert!(!parked.must_wait(3));
         assert_eq!(parked.take_due(now), [0; 0]);
@@ -270,7 +280,7 @@ mod tests {
         assert_eq!(
             parked.take_due(now),
             [3],
-            "the router knows what is under way"
+            "the router counts the in-flight commands"
         );
         parked.note_idle(3);
         assert_eq!(parked.take_due(now), [3]);
@@ -278,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_up_is_not_overtaken_by_what_comes_after_it() {
+    fn taking_all_commands_keeps_held_slots_held() {
         let mut parked = Parked::default();
         parked.hold(3);
         add(&mut parked, 3, 1);
@@ -288,13 +298,16 @@ mod tests {
         assert_eq!(taken, [place(1), place(2)]);
         assert!(parked.is_empty());
         assert_eq!(parked.operations(), 0);
-        assert!(parked.must_wait(3), "what is under way has not come back");
+        assert!(
+            parked.must_wait(3),
+            "its in-flight commands have not returned"
+        );
         parked.note_idle(3);
         assert!(!parked.must_wait(3));
     }
 
     #[test]
-    fn what_is_parked_is_counted() {
+    fn parked_operations_are_counted_once() {
         let mut parked = Parked::default();
         for job in 0..3 {
             add(&mut parked, 3, job);

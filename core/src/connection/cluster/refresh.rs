@@ -1,36 +1,37 @@
-//! When the nodes of a cluster are asked which of them has which slots.
+//! The schedule of topology refreshes.
 //!
-//! One question at a time. While something is wrong, they are asked again after a part of the time for which it has
-//! been so: what is mended is noticed later by that part at most, and a node that is gone for good costs the others
-//! little.
+//! One refresh runs at a time. During a failure, the pause between refreshes is a fraction of the failure's age: a
+//! recovery is noticed with a delay of at most that fraction, and a node that never returns costs the others little.
 
 use crate::connection::supervisor::jittered;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The part.
+/// The pause is the age of the failure divided by this.
 const AGE_DIVISOR: u32 = 10;
-/// Pauses while something is wrong.
+/// The bounds of the pause during a failure.
 const MIN_PAUSE: Duration = Duration::from_millis(100);
 const MAX_PAUSE: Duration = Duration::from_secs(1);
-/// The pause otherwise.
+/// The pause while the cluster is healthy.
 const HEALTHY_PAUSE: Duration = Duration::from_secs(30);
-/// A question that something calls for comes after this time, when the last is long ago.
+/// The delay of a requested refresh when the last one is long ago.
 const SHORT_DELAY: Duration = Duration::from_millis(10);
 
+/// The schedule of topology refreshes.
 pub(super) struct RefreshSchedule {
+    /// True while a refresh runs.
     is_running: bool,
-    /// When the next is due.
+    /// The time at which the next refresh is due.
     due_at: Instant,
-    /// When the last was answered, and how long after that the next may come.
+    /// The end of the last refresh, and the shortest pause after it.
     ended_at: Option<Instant>,
     pause: Duration,
-    /// Since when something has been wrong; begins anew whenever that changes.
+    /// The start of the current failure; restarts whenever the failure changes.
     failing_since: Option<Instant>,
 }
 
 impl RefreshSchedule {
-    /// The first is due at once.
+    /// Creates a schedule whose first refresh is due at once.
     pub(super) fn new(now: Instant) -> Self {
         Self {
             is_running: false,
@@ -41,20 +42,22 @@ impl RefreshSchedule {
         }
     }
 
+    /// Returns true if a refresh is due.
     pub(super) fn is_due(&self, now: Instant) -> bool {
         self.next_due().is_some_and(|at| at <= now)
     }
 
-    /// When the next is due, unless one is under way.
+    /// Returns the time of the next refresh, unless one is running.
     pub(super) fn next_due(&self) -> Option<Instant> {
         (!self.is_running).then_some(self.due_at)
     }
 
+    /// Notes that a refresh begins.
     pub(super) fn begin(&mut self) {
         self.is_running = true;
     }
 
-    /// The answer has come, if only that there is none.
+    /// Notes that the refresh has ended, successfully or not, and schedules the next one.
     pub(super) fn end(&mut self, now: Instant, is_healthy: bool) {
         self.is_running = false;
         self.ended_at = Some(now);
@@ -70,7 +73,7 @@ impl RefreshSchedule {
         self.due_at = now + self.pause;
     }
 
-    /// Something is wrong: the next comes soon, though not again and again at once.
+    /// Schedules the next refresh soon after a failure, but not before the pause has passed.
     pub(super) fn schedule_soon(&mut self, now: Instant) {
         self.failing_since.get_or_insert(now);
         let earliest = self.ended_at.map(|time| time + self.pause);
@@ -80,13 +83,13 @@ impl RefreshSchedule {
             .min(earliest.map_or(soon, |earliest| earliest.max(soon)));
     }
 
-    /// What is wrong has begun, or has changed: it may be over soon.
+    /// Resets the pause, since a failure has begun or changed and may be short.
     pub(super) fn reset_backoff(&mut self, now: Instant) {
         self.failing_since = Some(now);
         self.pause = MIN_PAUSE;
     }
 
-    /// Somebody needs an answer to a question that is yet to be asked.
+    /// Schedules a refresh at once, for a caller that needs its result.
     pub(super) fn schedule_now(&mut self, now: Instant) {
         self.due_at = now;
     }
@@ -98,7 +101,7 @@ mod tests {
 
     const TICK: Duration = Duration::from_millis(1);
 
-    /// When questions are asked for as long as `time` from `now`, while something else calls for them all the time.
+    /// Returns the times of refreshes within `time` from `now`, while refreshes are requested all the time.
     fn refresh_times(
         schedule: &mut RefreshSchedule,
         mut now: Instant,
@@ -121,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lasts_is_asked_about_ever_less_until_something_changes() {
+    fn the_pause_grows_with_the_failure_until_the_failure_changes() {
         let now = Instant::now();
         let mut schedule = RefreshSchedule::new(now);
         let second = Duration::from_secs(1);
@@ -145,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn calm_makes_up_for_trouble() {
+    fn a_healthy_refresh_ends_the_failure() {
         let now = Instant::now();
         let minute = Duration::from_secs(60);
         let mut schedule = RefreshSchedule::new(now);
