@@ -1,19 +1,20 @@
-//! A cluster behind one handle: each command goes to the node that has its key.
+//! The cluster router: one handle for all nodes of a cluster. It sends each command to the node that serves its slot.
 //!
-//! One task routes; every node has a connection of its own, with a [`super::supervisor`] behind it, that
-//! gives back what it cannot do. Where a node sends a command on, is lost or puts it off, the command's
-//! slot is parked: what is under way in the slot comes back first, then all of it goes out again in the
-//! order in which it was sent; a write, too, that was done although one before it was not. Where a slot gets
-//! another node, what is under way at the one before comes back first as well. So order is kept per key, and slots
-//! that are well do not wait for others.
+//! A single task routes. Each node has a connection with a [`super::supervisor`] of its own, which returns the commands
+//! that it could not complete. After a redirect, a lost link or a transient error, the command's slot is parked: the
+//! router waits for the in-flight commands of the slot, and then sends all of its commands again in their order. A
+//! write that succeeded although an earlier command of its slot did not is sent again as well. When a slot moves to
+//! another node, the router waits for the in-flight commands at the previous node first. So the order is kept per key,
+//! and no slot waits for another. On a failover, the topology refresh finds the new primary, and the parked commands go
+//! there.
 //!
-//! - [`jobs`]: what is to be answered; [`routing`]: where it goes, and when; [`parked`]: what waits, and for what.
-//! - [`node_batch`]: what goes to a node at once; [`replies`]: what becomes of what comes back; [`timeouts`]: of what
-//!   does not.
-//! - [`nodes`]: a connection to each node, and how it is.
-//! - [`slot_map`]: which node has which keys; [`refresh`]: when the nodes are asked for that, [`vote`]: how they
-//!   are asked, [`topology`]: what follows from the answer.
-//! - [`ownership`]: whether keys stay where they are.
+//! - [`jobs`]: unanswered jobs; [`routing`]: the target node of each command; [`parked`]: parked commands.
+//! - [`node_batch`]: commands sent to a node together; [`replies`]: replies, redirects and retries; [`timeouts`]:
+//!   expired jobs and their errors.
+//! - [`nodes`]: a connection to each node, and its state.
+//! - [`slot_map`]: the primary and replicas of each slot; [`refresh`]: the schedule of topology refreshes; [`vote`]:
+//!   the slot map on which most nodes agree; [`topology`]: applies a new slot map.
+//! - [`ownership`]: detects slots that move during a scan.
 
 mod jobs;
 mod node_batch;
@@ -48,9 +49,10 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-/// How long nothing has to be done if nothing happens.
+/// The longest sleep of the router when no work is due.
 const MAX_SLEEP: Duration = Duration::from_secs(60);
 
+/// Runs the cluster router until the connection is closed; restarts it after a panic.
 pub(super) async fn run(
     cluster: Cluster,
     options: ConnectionOptions,
@@ -64,37 +66,42 @@ pub(super) async fn run(
     router.finish();
 }
 
-/// What the nodes' connections and the router's own questions bring.
+/// An event from a node's connection or from a topology refresh.
 enum RouterEvent {
+    /// Replies of a node.
     Replies(Node, Vec<(Routed, Reply)>),
+    /// A change in the state of a node's connection.
     Node(Node, Event),
-    /// In its place among the replies.
+    /// A client tracking event, in order with the replies.
     Tracking(TrackingEvent),
+    /// The result of a topology refresh.
     SlotMap(Result<SlotMap, Error>),
 }
 
+/// The state of the cluster router.
 struct Router {
     cluster: Cluster,
     shared: Arc<Shared>,
     mailbox: Mailbox,
+    /// Sends to `events`; cloned for nodes and refreshes.
     sender: mpsc::UnboundedSender<RouterEvent>,
     events: mpsc::UnboundedReceiver<RouterEvent>,
     nodes: ClusterNodes,
     slot_map: SlotMap,
     jobs: Jobs,
-    /// Commands at nodes, per slot.
+    /// The number of in-flight commands per slot.
     in_flight: Vec<u32>,
     parked: Parked,
     refresh: RefreshSchedule,
-    /// Why the last question was not answered.
+    /// The error of the last topology refresh, if it failed.
     refresh_error: Option<Error>,
     watches: Watches,
-    /// They wait for slots that are asked for from here on: what is known may be as old as the pauses
-    /// between questions.
+    /// Callers that wait for a topology refresh that has not started yet: the slot map may be as old as the pause
+    /// between refreshes.
     next_waiters: Vec<Walker>,
-    /// They wait for the answer to the question that is under way.
+    /// Callers that wait for the current topology refresh.
     current_waiters: Vec<Walker>,
-    /// Takes replicas in turn.
+    /// A counter that selects replicas round-robin.
     next_replica: usize,
 }
 
@@ -139,7 +146,7 @@ impl Router {
         }
     }
 
-    /// Begins again after a panic, without what was in flight, which is answered by being dropped.
+    /// Restarts after a panic. In-flight commands are dropped, which completes them with an error.
     fn restarted(mut self, options: &ConnectionOptions) -> Self {
         let server = self.shared.server.to_string();
         let error = Error::Interrupted { server };
@@ -160,6 +167,7 @@ impl Router {
         router
     }
 
+    /// Routes until the connection is closed and all jobs are answered.
     async fn run(&mut self) {
         loop {
             self.expire();
@@ -193,18 +201,18 @@ impl Router {
         }
     }
 
-    /// Ends the nodes' connections, then tells everybody that it is over.
+    /// Closes the nodes' connections, then reports the end to the callers of `close`.
     fn finish(mut self) {
         self.mailbox.shut();
         while let Some(message) = self.mailbox.try_next() {
             self.handle_message(message);
         }
-        // Nobody waits for what they still have: our own questions, and what has run out of time.
+        // They are left with topology queries and expired commands, which no caller waits for.
         self.nodes.abort();
         self.mailbox.tell_ended();
     }
 
-    /// When something has to be done, if nothing happens before.
+    /// Returns the system time at which work is due next.
     fn next_wake(&self) -> Instant {
         [
             self.jobs.deadline().map(clock::wake),
@@ -217,7 +225,7 @@ impl Router {
         .unwrap_or_else(|| Instant::now() + MAX_SLEEP)
     }
 
-    // ---- What comes in ----
+    // ---- Messages and events ----
 
     fn handle_message(&mut self, message: Message) {
         match message {
@@ -238,7 +246,7 @@ impl Router {
             Message::Watch(watch) => self.add_watch(watch),
             Message::Credentials(result) => self.nodes.deliver_credentials(&result),
             Message::Renewal(credentials) => self.nodes.renew_credentials(&credentials),
-            // Said by the app's client only, and taken note of by the inbox.
+            // These are for other transports, or handled by the mailbox.
             Message::Executor(_) | Message::Said(_) | Message::HandOver(_) | Message::Close(_) => {}
         }
     }
@@ -251,7 +259,7 @@ impl Router {
         if self.nodes.is_awaiting_credentials()
             && let Some(watch) = watch.upgrade()
         {
-            // When they were wanted, nobody may have been there to be asked.
+            // No store may have been watching when the credentials were requested.
             watch.event(&Event::CredentialsWanted);
         }
         self.watches.add(watch, self.shared.health.is_ready());
@@ -283,13 +291,13 @@ impl Router {
                 self.nodes.set_last_error(&node, None);
                 self.parked.mark_all_due(Instant::now());
                 self.update_health(None);
-                // A node that comes back may have become a replica.
+                // A node that reconnects may have become a replica.
                 if !self.parked.is_empty() || self.slot_map.is_empty() {
                     self.refresh.reset_backoff(Instant::now());
                     self.refresh_soon();
                 }
             }
-            // The node serves all the same.
+            // The node serves, although without client tracking.
             Event::Failed(error @ Error::CacheOff { .. }) => {
                 self.watches.set_amiss(Some(error));
             }
@@ -312,9 +320,9 @@ impl Router {
         }
     }
 
-    // ---- What is told ----
+    // ---- Health ----
 
-    /// The cluster serves when every primary does.
+    /// Updates the health of the cluster and reports changes. The cluster is ready when all primaries are.
     fn update_health(&mut self, error: Option<&Error>) {
         let shards = self.slot_map.shards();
         let is_node_ready = |node| self.nodes.is_ready(node);
@@ -339,9 +347,9 @@ impl Router {
         }
     }
 
-    /// What is parked counts for the bound of the queue.
+    /// Stores the number of parked operations as the queue length that `max_queue` bounds.
     fn update_queue_length(&mut self) {
-        // What handles have sent since is taken off when it is accepted.
+        // With messages pending, their operations are subtracted when they are handled.
         if self.mailbox.len() == 0 {
             let parked = self.parked.operations();
             self.shared.queued.store(parked, Ordering::Relaxed);
@@ -360,7 +368,7 @@ mod tests {
 
     const ENOUGH: Duration = Duration::from_secs(30);
 
-    /// Serves a client of a cluster with a single node.
+    /// Serves a client as a cluster with a single node.
     fn serve(mut client: TcpStream, port: u16) -> std::io::Result<()> {
         let mut bytes = vec![0; 64 * 1024];
         loop {
@@ -386,7 +394,7 @@ mod tests {
         }
     }
 
-    /// Panics when it is given replies.
+    /// Panics on replies.
     struct Panicking;
 
     impl ReplyHandler for Panicking {
@@ -395,7 +403,7 @@ mod tests {
         }
     }
 
-    /// Collects the messages of errors.
+    /// Reports error messages.
     struct Errors(mpsc::UnboundedSender<String>);
 
     impl Watch for Errors {
@@ -411,7 +419,7 @@ mod tests {
     async fn a_router_that_panics_is_reported_and_restarted() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
-        // Ends with the process: it accepts for as long as it is connected to.
+        // The thread ends with the process: it accepts clients until then.
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 std::thread::spawn(move || serve(client, port));
@@ -420,8 +428,8 @@ mod tests {
         let url = format!("redis+cluster://127.0.0.1:{port}");
         let options = crate::options::parse_url(&url).expect("a URL");
         let connection = Connection::open(&Handle::current(), options);
-        let (tell, mut errors) = mpsc::unbounded_channel();
-        let watch: Arc<dyn Watch> = Arc::new(Errors(tell));
+        let (report, mut errors) = mpsc::unbounded_channel();
+        let watch: Arc<dyn Watch> = Arc::new(Errors(report));
         connection.watch(Arc::downgrade(&watch));
         let words: [&[u8]; 2] = [b"GET", b"k"];
         let get = Commands::of(Access::Read, Expect::Text, Some(1), &words);

@@ -1,4 +1,4 @@
-//! What becomes of the replies of nodes: answers, or further tries.
+//! Replies of nodes: each completes its command, or the command is retried.
 
 use super::Router;
 use super::jobs::{Place, Routed};
@@ -10,10 +10,10 @@ use crate::error::Error;
 use crate::options::Node;
 use tokio::time::Instant;
 
-/// A command that was sent so often and is still sent on goes round among nodes that do not agree.
+/// The number of attempts after which another redirect counts as a loop between nodes that disagree.
 const MAX_REDIRECTS: u32 = 4;
 
-/// Final replies, those to one job together.
+/// Collects final replies, grouped by job.
 #[derive(Default)]
 struct ReplyCollector(Vec<(u64, Vec<(usize, Reply)>)>);
 
@@ -27,15 +27,16 @@ impl ReplyCollector {
 }
 
 impl Router {
+    /// Handles the replies of a node: completes commands, or parks them for a retry.
     pub(super) fn handle_replies(&mut self, node: &Node, replies: Vec<(Routed, Reply)>) {
         let mut answers = ReplyCollector::default();
         for ((place, slot), reply) in replies {
             self.note_returned(slot);
-            // Its time may have run out meanwhile.
+            // It may have expired in the meantime.
             if self.jobs.get_mut(place).is_none() {
                 continue;
             }
-            // One before it is yet to be done: it would be undone by that.
+            // An earlier command is parked, and its retry would overwrite this write.
             if self.jobs.access(place) == Access::Write && self.follows_parked(slot, place) {
                 self.park(slot, place, None);
                 continue;
@@ -55,7 +56,7 @@ impl Router {
         }
     }
 
-    /// A command of the slot has come back.
+    /// Notes that a command of the slot has returned.
     fn note_returned(&mut self, slot: u16) {
         let in_flight = &mut self.in_flight[usize::from(slot)];
         *in_flight -= 1;
@@ -64,13 +65,14 @@ impl Router {
         }
     }
 
-    /// Whether one that was sent before is parked in the slot.
+    /// Returns true if an earlier command is parked in the slot.
     fn follows_parked(&self, slot: u16, place: Place) -> bool {
         let first = self.parked.first(slot);
         first.is_some_and(|(first, _)| first < place)
     }
 
-    /// Parks a command that a node has not done, to be sent again. Gives the error if that is the answer.
+    /// Parks a command that a node did not execute, to be retried after a redirect, a lost link or a transient error.
+    /// Returns the error if it is final.
     fn retry(&mut self, node: &Node, place: Place, slot: u16, mut error: Error) -> Option<Error> {
         let job = self.jobs.get_mut(place)?;
         let redirect = Redirect::parse(&error, node, &self.cluster.nat_map, &self.slot_map);
@@ -95,7 +97,7 @@ impl Router {
                 self.note_moved(slot, owner);
                 (None, is_redirect_loop)
             }
-            // The node that has it is found by asking for the slots.
+            // The topology refresh finds the new owner.
             Some(Redirect::Moved(None)) => {
                 self.clear_cache();
                 self.refresh_soon();
@@ -121,7 +123,7 @@ impl Router {
         None
     }
 
-    /// Has a node that put something off not be read from for a while; whether it is a replica.
+    /// Avoids a replica that returned a transient error. Returns false if the node is not a replica of the slot.
     fn avoid_replica(&mut self, node: &Node, slot: u16) -> bool {
         let shard = self.slot_map.shard(slot);
         let is_replica = shard.is_some_and(|shard| shard.replicas.contains(node));

@@ -1,4 +1,4 @@
-//! To which node a command goes, and when.
+//! Routing: sends each command to the node that serves its slot, or parks it.
 
 use super::Router;
 use super::jobs::Place;
@@ -10,7 +10,7 @@ use crate::options::Node;
 use std::collections::HashMap;
 use tokio::time::Instant;
 
-/// What goes to each node.
+/// The commands to send to each node.
 type NodeBatches = HashMap<Node, NodeBatch>;
 
 impl Router {
@@ -24,7 +24,7 @@ impl Router {
                     self.add(&mut batches, node, place, slot);
                 }
                 target => {
-                    // What goes with a command shares its fate.
+                    // All commands of an operation are refused, or none.
                     if self.jobs.is_operation(place) {
                         is_refused = target.is_none() && !self.has_capacity();
                     }
@@ -40,17 +40,17 @@ impl Router {
         self.send(batches);
     }
 
-    /// Sends what is parked in slots where nothing is under way any more and whose nodes serve.
+    /// Sends the parked commands of slots that have no command in flight and whose nodes are ready.
     pub(super) fn send_parked(&mut self) {
         let mut batches = NodeBatches::default();
         for slot in self.parked.take_due(Instant::now()) {
             if self.in_flight[usize::from(slot)] > 0 {
-                // Tried again when it has come back.
+                // The slot becomes due when they have returned.
                 continue;
             }
-            // One that cannot go yet holds up those behind it: they may be about the same key.
+            // A command that cannot be sent yet blocks those after it: they may have the same key.
             while let Some((place, ask)) = self.parked.first(slot) {
-                // One that cannot be asked may not be the one to ask any more.
+                // The `ASK` target may be outdated if it cannot be reached.
                 let ask = ask.filter(|node| !self.is_failing(node)).cloned();
                 let asks = ask.is_some();
                 let target = match ask {
@@ -66,7 +66,7 @@ impl Router {
                 } else {
                     self.add(&mut batches, node, place, slot);
                 }
-                // One is enough to find out whether the node still puts it off.
+                // After a transient error, a single command checks whether the node has recovered.
                 if self.parked.transient_error(slot).is_some() {
                     self.parked.hold(slot);
                     break;
@@ -76,10 +76,10 @@ impl Router {
         self.send(batches);
     }
 
-    /// The node for a command, if its connection serves.
+    /// Returns the target node of a command, if its connection is ready.
     fn target_node(&mut self, slot: u16, access: Access) -> Option<Node> {
         let Some(shard) = self.slot_map.shard(slot) else {
-            // It may be some node's by now.
+            // A node may serve the slot by now.
             self.refresh_soon();
             return None;
         };
@@ -95,18 +95,19 @@ impl Router {
         self.nodes.is_ready(primary).then(|| primary.clone())
     }
 
+    /// Returns true if the node's connection has failed and is not ready again.
     pub(super) fn is_failing(&self, node: &Node) -> bool {
         self.nodes.last_error(node).is_some()
     }
 
-    /// `ask` is a node to which the slot is on the move: the command goes to that, this once.
+    /// Parks a command. `ask` is the target of an `ASK` redirect, for the next attempt only.
     pub(super) fn park(&mut self, slot: u16, place: Place, ask: Option<Node>) {
         let is_operation = self.jobs.is_operation(place);
         let command = ParkedCommand { ask, is_operation };
         self.parked.add(slot, place, command);
     }
 
-    /// What is under way in a slot is at another node than what follows would go to: that waits.
+    /// Holds a slot with commands in flight at a node that no longer serves it: later commands wait for them.
     pub(super) fn hold(&mut self, slot: u16) {
         if self.in_flight[usize::from(slot)] > 0 {
             self.parked.hold(slot);
@@ -126,7 +127,7 @@ impl Router {
         }
     }
 
-    /// A command is sent. The commands that it is one of, unless its time is over.
+    /// Notes that a command is sent. Returns the commands of its job, unless the job is completed.
     fn note_sent(&mut self, place: Place, slot: u16) -> Option<&Commands> {
         let job = self.jobs.get_mut(place)?;
         if let Some(command) = job.command_mut(place.at) {
@@ -143,7 +144,7 @@ impl Router {
         }
     }
 
-    /// Whether one more operation may wait for a connection. Those that follow a read wait as well.
+    /// Returns true if another operation may wait. The waiters of single-flight reads count as well.
     fn has_capacity(&self) -> bool {
         self.parked.operations() + self.shared.flights.followers() < self.shared.queue_limit()
     }

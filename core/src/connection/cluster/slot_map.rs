@@ -1,4 +1,4 @@
-//! Which node of a cluster has which keys.
+//! The slot map of a cluster: the primary and replicas of each slot.
 //!
 //! See <https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/>.
 
@@ -11,7 +11,7 @@ pub(super) const SLOT_COUNT: u16 = 16384;
 
 static CRC: Crc<u16> = Crc::<u16>::new(&CRC_16_XMODEM);
 
-/// The slot of a key: of its hash tag, if it has one.
+/// Returns the slot of a key, computed from its hash tag if it has one.
 pub(super) fn slot(key: &[u8]) -> u16 {
     let tag = key
         .iter()
@@ -38,11 +38,11 @@ impl Shard {
     }
 }
 
-/// Who serves each slot.
+/// The slot map: the shard that serves each slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SlotMap {
     shards: Vec<Shard>,
-    /// Per slot, the place of its shard.
+    /// The index of each slot's shard.
     by_slot: Vec<Option<u16>>,
 }
 
@@ -56,6 +56,7 @@ impl Default for SlotMap {
 }
 
 impl SlotMap {
+    /// Returns the shard that serves a slot.
     pub(super) fn shard(&self, slot: u16) -> Option<&Shard> {
         let index = self.by_slot.get(usize::from(slot)).copied().flatten()?;
         self.shards.get(usize::from(index))
@@ -73,7 +74,7 @@ impl SlotMap {
         self.primaries().any(|primary| primary == node)
     }
 
-    /// A slot has moved to the node. Its replicas are known with the next whole view only.
+    /// Moves a slot to a primary. Its replicas are unknown until the next topology refresh.
     pub(super) fn move_slot(&mut self, slot: u16, primary: Node) {
         let known = self
             .shards
@@ -92,12 +93,12 @@ impl SlotMap {
         }
     }
 
-    /// Reads the reply to `CLUSTER SLOTS`, which `asked` gave; `None` if it is none.
+    /// Parses the reply of `source` to `CLUSTER SLOTS`. Returns `None` if it is malformed.
     pub(super) fn parse(reply: &Value, source: &Node, nat_map: &NatMap) -> Option<Self> {
         let Value::Array(ranges) = reply else {
             return None;
         };
-        // Each node has an order of its own, and what says the same is to be equal.
+        // Nodes list ranges in different orders, and equal views must compare equal.
         let mut ranges: Vec<_> = ranges.iter().collect();
         ranges.sort_by_key(|range| match range {
             Value::Array(parts) => parts.first().and_then(as_int),
@@ -115,7 +116,7 @@ impl SlotMap {
             let node = |value: &Value| Some(parse_node(value, source)?.reached(nat_map));
             let mut replicas: Vec<_> = replicas.iter().filter_map(node).collect();
             replicas.sort_unstable();
-            // Another view may have the address.
+            // Another node's view may contain the address.
             let Some(primary) = node(primary) else {
                 continue;
             };
@@ -133,8 +134,8 @@ impl SlotMap {
         Some(slots)
     }
 
-    /// Groups views that agree on the primaries. A group is represented by the view that names most replicas: a node
-    /// learns of them little by little.
+    /// Groups views that agree on the primaries. The view with the most replicas represents its group, since nodes
+    /// learn of replicas gradually.
     pub(super) fn grouped<V>(views: Vec<(Self, V)>) -> Vec<(Self, Vec<V>)> {
         let mut groups: Vec<(Self, Vec<V>)> = Vec::new();
         for (view, voter) in views {
@@ -152,7 +153,7 @@ impl SlotMap {
         groups
     }
 
-    /// The only node that listens on this port, if exactly one of those known does.
+    /// Returns the node that listens on `port`, if exactly one known node does.
     fn only_node_at(&self, port: u16) -> Option<&Node> {
         let mut nodes = self.shards.iter().flat_map(Shard::nodes);
         let first = nodes.find(|node| node.port == port)?;
@@ -161,8 +162,8 @@ impl SlotMap {
             .then_some(first)
     }
 
-    /// Whether each slot is served by the same node. True of views only: where a slot has moved since, it may be
-    /// false although they are.
+    /// Returns true if each slot has the same primary in both maps. Reliable for parsed maps only: after
+    /// [`Self::move_slot`], it may return false for equal primaries.
     pub(super) fn has_same_primaries(&self, other: &Self) -> bool {
         self.by_slot == other.by_slot && self.primaries().eq(other.primaries())
     }
@@ -175,7 +176,7 @@ impl SlotMap {
         self.shards.iter().map(|shard| shard.replicas.len()).sum()
     }
 
-    /// Whether some node serves something.
+    /// Returns true if no node serves any slot.
     pub(super) fn is_empty(&self) -> bool {
         self.shards.is_empty()
     }
@@ -188,8 +189,8 @@ fn as_int(value: &Value) -> Option<i64> {
     }
 }
 
-/// `[host, port, id, more]`. A host that is nil or empty is that of the node that was asked. `?` stands for a name that
-/// the node should have, but has not: `more` may have its address, otherwise that is unknown.
+/// Parses a node: `[host, port, id, more]`. A nil or empty host is that of `source`. The host `?` means that the node
+/// has no host name, although it should: `more` may contain its IP address, otherwise the address is unknown.
 fn parse_node(value: &Value, source: &Node) -> Option<Node> {
     let Value::Array(parts) = value else {
         return None;
@@ -212,7 +213,7 @@ fn parse_node(value: &Value, source: &Node) -> Option<Node> {
     })
 }
 
-/// Of `{ip: …}`, which RESP2 gives as an array.
+/// Returns the address in `{ip: …}`, which is an array in RESP2.
 fn ip(more: &Value) -> Option<String> {
     let is_ip = |name: &Value| *name == Value::BulkString(b"ip".to_vec());
     let value = match more {
@@ -232,17 +233,17 @@ fn ip(more: &Value) -> Option<String> {
     }
 }
 
-/// Where a server sends a command instead. `None` if it does not say: then the slot map decides.
+/// A redirect to another node. The node is `None` if the server does not name it: then the slot map decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Redirect {
-    /// For good.
+    /// The slot has moved permanently.
     Moved(Option<Node>),
-    /// This once.
+    /// The slot is being moved: only this command goes to the node.
     Ask(Option<Node>),
 }
 
 impl Redirect {
-    /// `MOVED slot host:port` or `ASK slot host:port`, as `server` gave it.
+    /// Parses an error reply of `server`: `MOVED slot host:port` or `ASK slot host:port`.
     pub(super) fn parse(
         error: &Error,
         server: &Node,
@@ -264,13 +265,13 @@ impl Redirect {
         };
         let node = match host.trim_matches(['[', ']']) {
             "" => at(&server.host),
-            // Its name is unknown. Any host may have a server on that port, and not of this cluster.
+            // The host name is unknown. A server on that port of another host may not belong to this cluster.
             "?" => None,
             host => at(host),
         };
         Some(match reply.as_str() {
             "MOVED" => Self::Moved(node),
-            // No slot map tells where a slot is on its way to. A node of the cluster that is the wrong one says so.
+            // No slot map contains the target of a move. A wrong node of the cluster answers with a redirect.
             _ => Self::Ask(node.or_else(|| slots.only_node_at(port).cloned())),
         })
     }
@@ -288,15 +289,15 @@ mod tests {
     }
 
     #[test]
-    fn keys_have_the_slots_of_the_specification() {
+    fn slots_match_the_cluster_specification() {
         assert_eq!(slot(b"123456789"), 0x31c3);
-        // Redis's own examples, of CLUSTER KEYSLOT.
+        // Examples from the documentation of CLUSTER KEYSLOT.
         assert_eq!(slot(b"somekey"), 11058);
         assert_eq!(slot(b"foo{hash_tag}"), 2515);
         assert_eq!(slot(b"bar{hash_tag}"), 2515);
         assert_eq!(slot(b""), 0);
         assert_eq!(slot(b"{user1000}.following"), slot(b"{user1000}.followers"));
-        assert_eq!(slot(b"foo{}{bar}"), 8363, "of the whole key");
+        assert_eq!(slot(b"foo{}{bar}"), 8363, "the slot of the whole key");
         assert_eq!(slot(b"foo{{bar}}zap"), slot(b"{bar"));
     }
 
@@ -305,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn slots_are_read_from_the_reply() {
+    fn parse_returns_the_shards_of_a_reply() {
         let text = "*2 *4 :0 :8191 *2 $9 127.0.0.1 :7001 *2 $9 127.0.0.1 :7002 *3 :8192 :16383 *2 $-1 :7003 ";
         let nat_map = vec![(at(7002), at(8002))];
         let slots = SlotMap::parse(&reply(text), &at(7001), &nat_map).expect("slots");
@@ -327,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn nodes_without_the_names_that_they_are_to_be_called_by_have_addresses() {
+    fn nodes_without_a_host_name_are_reached_by_their_ip_address() {
         for more in ["%1 $2 ip $3 ::2 ", "*4 $4 port $1 1 $2 ip $3 ::2 "] {
             let text = format!(
                 "*2 *3 :0 :8191 *4 $1 ? :1 $2 id {more}*3 :8192 :16383 *4 $1 h :1 $2 id *0 "
@@ -336,7 +337,7 @@ mod tests {
             let hosts = [0, 8192].map(|slot| slots.primary(slot).map(|node| node.host.as_str()));
             assert_eq!(hosts, [Some("::2"), Some("h")]);
         }
-        // Whose address nobody tells is not taken for the one that was asked.
+        // A node without any address is not mistaken for the source.
         let text = "*2 *3 :0 :1 *2 $1 ? :1 *3 :2 :3 *2 $0  :2 ";
         let slots = SlotMap::parse(&reply(text), &at(1), &Vec::new()).expect("slots");
         assert_eq!(slots.primary(0), None);
@@ -344,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn views_that_say_the_same_are_equal() {
+    fn views_with_the_same_content_are_equal_and_grouped() {
         let one = "*2 *5 :0 :8191 *2 $1 a :1 *2 $1 b :2 *2 $1 c :3 *3 :8192 :16383 *2 $1 d :4 ";
         let other = "*2 *3 :8192 :16383 *2 $1 d :4 *5 :0 :8191 *2 $1 a :1 *2 $1 c :3 *2 $1 b :2 ";
         let view = |text| SlotMap::parse(&reply(text), &at(1), &Vec::new()).expect("slots");
@@ -360,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_can_move_to_a_node_nobody_knew() {
+    fn a_slot_can_move_to_an_unknown_node() {
         let mut slots = SlotMap::default();
         slots.move_slot(3, at(7001));
         slots.move_slot(4, at(7002));
@@ -370,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn redirections_are_read() {
+    fn parse_returns_the_target_of_a_redirect() {
         let mut slots = SlotMap::default();
         let error = |word: &str, text: &str| Error::from_reply("redis://h", word, Some(text));
         let read = |slots: &SlotMap, word, text| {
@@ -396,6 +397,10 @@ mod tests {
         assert_eq!(read(&slots, "ASK", "1 ?:6381"), ask(Some(other)));
         assert_eq!(moved(&slots, "1 ?:6381"), to(None));
         slots.move_slot(4, at(6381));
-        assert_eq!(read(&slots, "ASK", "1 ?:6381"), ask(None), "one of two");
+        assert_eq!(
+            read(&slots, "ASK", "1 ?:6381"),
+            ask(None),
+            "two nodes listen on the port"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! What comes to nothing: what has run out of time, or waits for what will not come; and why.
+//! Timeouts: fails jobs whose deadline has passed, and builds their errors.
 
 use super::Router;
 use super::jobs::{PendingJob, Place};
@@ -7,20 +7,20 @@ use crate::error::Error;
 use std::mem;
 
 impl Router {
-    /// Fails what has run out of time.
+    /// Fails the jobs whose deadline has passed.
     pub(super) fn expire(&mut self) {
         while let Some((number, job)) = self.jobs.pop_expired(clock::now()) {
             let error = self.timeout_error(&job);
             for (at, command) in job.pending() {
                 self.parked.remove(command.slot, Place { job: number, at });
-                // Those behind it may go where it could not.
+                // The commands after it may be ready to send.
                 self.parked.mark_due(command.slot);
             }
             job.fail(&error);
         }
     }
 
-    /// Why nothing came of it in time.
+    /// Builds the timeout error for a job.
     fn timeout_error(&self, job: &PendingJob) -> Error {
         let server = self.shared.server.to_string();
         let waited = self.shared.command_timeout;
@@ -62,7 +62,7 @@ impl Router {
         }
     }
 
-    /// Why what waits in a slot cannot go, as far as that is known.
+    /// Returns the reason why the parked commands of a slot cannot be sent, if it is known.
     pub(super) fn unavailable_cause(&self, slot: u16) -> Option<String> {
         let last_error = match self.slot_map.shard(slot) {
             Some(shard) => self.nodes.last_error(&shard.primary),
@@ -74,7 +74,7 @@ impl Router {
         last_error.map(Error::to_string)
     }
 
-    /// Of all that waits for an answer which will not come.
+    /// Fails all parked commands and the callers that wait for the current topology refresh.
     pub(super) fn fail_waiting(&mut self, error: &Error) {
         for waiter in mem::take(&mut self.current_waiters) {
             // The receiver may have stopped waiting.

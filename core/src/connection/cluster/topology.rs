@@ -1,4 +1,4 @@
-//! Which nodes a cluster has, and what follows when that changes.
+//! Topology refreshes: asks the nodes for their slot maps, and applies the result.
 
 use super::slot_map::{SLOT_COUNT, SlotMap};
 use super::{Router, RouterEvent, vote};
@@ -11,7 +11,7 @@ use std::mem;
 use tokio::time::Instant;
 
 impl Router {
-    /// Asks all nodes which slots are whose.
+    /// Starts a topology refresh: asks all nodes for their slot maps.
     pub(super) fn refresh_topology(&mut self) {
         self.refresh.begin();
         self.current_waiters.append(&mut self.next_waiters);
@@ -24,16 +24,17 @@ impl Router {
         let slot_map = vote::slot_map(nodes.collect(), self.cluster.nat_map.clone(), server);
         let events = self.sender.clone();
         tokio::spawn(async move {
-            // The router is gone only when nobody needs to know.
+            // The router ends only when no caller is left.
             let _ = events.send(RouterEvent::SlotMap(slot_map.await));
         });
     }
 
-    /// Has the nodes asked for the slots soon.
+    /// Schedules a topology refresh soon.
     pub(super) fn refresh_soon(&mut self) {
         self.refresh.schedule_soon(Instant::now());
     }
 
+    /// Applies the slot map of a topology refresh.
     pub(super) fn apply_slot_map(&mut self, slot_map: SlotMap) {
         self.refresh_error = None;
         if self.slot_map != slot_map {
@@ -58,19 +59,19 @@ impl Router {
         }
     }
 
-    /// The nodes could not be asked, or none knew.
+    /// Handles a failed topology refresh: no node could be asked, or none returned slots.
     pub(super) fn handle_refresh_error(&mut self, error: Error) {
         self.end_refresh(false);
         self.update_health(Some(&error));
         self.watches.tell(&Event::Failed(error.clone()));
         if !error.is_loss() && !error.is_passing() {
-            // A further question will not change it by itself.
+            // Another refresh will not solve it by itself.
             self.fail_waiting(&error);
         }
         self.refresh_error = Some(error);
     }
 
-    /// A slot has been moved to a node, as another one says.
+    /// Moves a slot to another node, after a `MOVED` redirect.
     pub(super) fn note_moved(&mut self, slot: u16, owner: Node) {
         self.nodes.open(&owner);
         self.slot_map.move_slot(slot, owner);
@@ -79,14 +80,14 @@ impl Router {
         self.refresh_soon();
     }
 
-    /// Keys may be at other nodes than those that told of their changes.
+    /// Clears the cache, since keys may be at other nodes than those that send their invalidations.
     pub(super) fn clear_cache(&self) {
         if let Some(cache) = &self.shared.cache {
             cache.clear();
         }
     }
 
-    /// Opens connections to the nodes that are needed, and leaves the others.
+    /// Opens connections to the nodes that are needed, and closes the others.
     fn update_connections(&mut self) {
         let mut needed: HashSet<Node> = HashSet::new();
         for shard in self.slot_map.shards() {
@@ -98,7 +99,7 @@ impl Router {
         for node in &needed {
             self.nodes.open(node);
         }
-        // They may be what is left to ask when every other node has moved.
+        // Keep the configured nodes: they may be the only ones left to ask when all others have moved.
         let seeds = &self.cluster.nodes;
         let parked = &self.parked;
         self.nodes.retain(|node| {
@@ -106,12 +107,14 @@ impl Router {
         });
     }
 
+    /// Returns the connections to all primaries.
     fn primaries(&self) -> Vec<Connection> {
         let shards = self.slot_map.shards().iter();
         let primaries = shards.filter_map(|shard| self.nodes.connection(&shard.primary));
         primaries.cloned().collect()
     }
 
+    /// Ends a refresh, and schedules another one at once if callers wait for it.
     fn end_refresh(&mut self, is_healthy: bool) {
         let now = Instant::now();
         self.refresh.end(now, is_healthy);

@@ -1,6 +1,6 @@
-//! Which slots are whose, as most of the nodes have it.
+//! The vote on the slot map: the map on which most nodes agree wins.
 //!
-//! All are asked at once: one that was cut off from the others, or left by them, may still claim its own.
+//! All nodes are asked at once: a node that was partitioned or removed from the cluster may still claim its slots.
 
 use super::ownership;
 use super::slot_map::SlotMap;
@@ -15,26 +15,27 @@ use std::cmp::Reverse;
 use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
-/// How long the nodes may take.
+/// The timeout for the replies of the nodes.
 const TIMEOUT: Duration = Duration::from_secs(2);
-/// What others may take longer than the first.
+/// The additional time for the other nodes after the first reply.
 const GRACE: Duration = Duration::from_millis(50);
 
 /// A node that answered.
 struct Voter {
     node: Node,
     connection: Connection,
-    /// Its name for itself, by which it is known under whatever address; `None` if it does not tell.
+    /// The node's ID, which is the same at every address; `None` if the node does not return it.
     id: Option<Vec<u8>>,
 }
 
 impl Voter {
+    /// Returns true if both are the same node, possibly at two addresses.
     fn is_same_node(&self, other: &Self) -> bool {
         self.node == other.node || (self.id.is_some() && self.id == other.id)
     }
 }
 
-/// The slot map that most of the nodes agree on. `server` is the cluster, as errors name it.
+/// Returns the slot map on which most nodes agree. `server` is the name of the cluster in errors.
 pub(super) async fn slot_map(
     nodes: Vec<(Node, Connection)>,
     nat_map: NatMap,
@@ -84,7 +85,7 @@ pub(super) async fn slot_map(
         if views.is_empty() {
             deadline = deadline.min(Instant::now() + begin.elapsed() + GRACE);
         }
-        // One that is known by two addresses has one vote.
+        // A node that is known by two addresses has one vote.
         if !views.iter().any(|(_, other)| other.is_same_node(&voter)) {
             views.push((view, voter));
         }
@@ -99,8 +100,8 @@ pub(super) async fn slot_map(
     }
 }
 
-/// Of slot maps with as many votes, the one of the highest configuration epoch: a primary that takes over slots has a
-/// higher one than any before. Where none is told, always the same one.
+/// Returns the slot map with the highest configuration epoch among those with equal votes: in a failover, the new
+/// primary gets a higher epoch than any before. If no epoch is known, the choice is arbitrary but stable.
 async fn newest(groups: Vec<(SlotMap, Vec<Voter>)>) -> SlotMap {
     let ranked = groups.into_iter().map(|(slots, voters)| async move {
         let epochs = join_all(voters.iter().map(|voter| epoch(&voter.connection)));
@@ -114,7 +115,7 @@ async fn newest(groups: Vec<(SlotMap, Vec<Voter>)>) -> SlotMap {
     newest.map(|(_, slots)| slots).unwrap_or_default()
 }
 
-/// The highest configuration epoch of a primary with slots, as a node knows it.
+/// Asks a node for the highest configuration epoch of a primary with slots.
 async fn epoch(connection: &Connection) -> Option<u64> {
     let words: [&[u8]; 2] = [b"CLUSTER", b"NODES"];
     let reply = connection.ask(Access::Read, Expect::Any, None, &words);
@@ -122,7 +123,8 @@ async fn epoch(connection: &Connection) -> Option<u64> {
     highest_epoch(&text)
 }
 
-/// Lines of `id address flags primary ping pong epoch link slot…`.
+/// Returns the highest epoch in a reply to `CLUSTER NODES`, whose lines are
+/// `id address flags primary ping pong epoch link slot…`.
 fn highest_epoch(nodes: &str) -> Option<u64> {
     let epochs = nodes.lines().filter_map(|line| {
         let words: Vec<_> = line.split(' ').collect();
@@ -140,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_epoch_is_that_of_primaries_with_slots() {
+    fn the_highest_epoch_counts_only_primaries_with_slots() {
         let nodes = "a 127.0.0.1:1@2 myself,master - 0 0 3 connected 0-8191\n\
             b 127.0.0.1:2@3 master,fail - 0 0 5 connected 8192-16383\n\
             c 127.0.0.1:3@4 master - 0 0 9 connected\n\
