@@ -1,4 +1,4 @@
-//! What a cluster has yet to answer: jobs, and what of each is still open.
+//! The unanswered jobs of a cluster, and the pending commands of each.
 
 use super::slot_map::slot;
 use crate::connection::commands::{Access, Commands};
@@ -11,149 +11,153 @@ use tokio::time::Instant;
 /// A command and its slot.
 pub(super) type Routed = (Place, u16);
 
-/// A job.
-pub(super) struct Work {
+/// A job with its pending commands.
+pub(super) struct PendingJob {
     pub(super) commands: Commands,
-    /// Each command; `None` once it is answered.
-    open: Vec<Option<Open>>,
-    left: usize,
+    /// One entry per command; `None` once it is answered.
+    pending: Vec<Option<PendingCommand>>,
+    /// The number of unanswered commands.
+    unanswered: usize,
     deadline: Instant,
     handler: Box<dyn ReplyHandler>,
-    /// Why the last attempt came to nothing.
-    pub(super) trouble: Option<Error>,
+    /// The error of the last failed attempt.
+    pub(super) last_error: Option<Error>,
 }
 
 /// A command that is not answered yet.
 #[derive(Clone, Copy)]
-pub(super) struct Open {
+pub(super) struct PendingCommand {
     pub(super) slot: u16,
-    /// How often it was sent.
-    pub(super) sent: u32,
-    /// How often a node hung up on it alone.
+    /// The number of times it was sent.
+    pub(super) attempts: u32,
+    /// The number of times a node hung up while it was in flight alone.
     pub(super) hang_ups: u32,
 }
 
-impl Work {
-    fn of(job: Job) -> Self {
-        let mut open = vec![None; job.commands.len()];
+impl PendingJob {
+    fn new(job: Job) -> Self {
+        let mut pending = vec![None; job.commands.len()];
         for &at in &job.pending {
             let slot = job.commands.key(at).map_or(0, slot);
-            if let Some(open) = open.get_mut(at) {
-                *open = Some(Open {
+            if let Some(command) = pending.get_mut(at) {
+                *command = Some(PendingCommand {
                     slot,
-                    sent: 0,
+                    attempts: 0,
                     hang_ups: 0,
                 });
             }
         }
         Self {
             commands: job.commands,
-            left: job.pending.len(),
-            open,
+            unanswered: job.pending.len(),
+            pending,
             deadline: job.deadline,
             handler: job.handler,
-            trouble: None,
+            last_error: None,
         }
     }
 
-    /// A command, if it is not answered yet.
-    pub(super) fn open_at(&mut self, at: usize) -> Option<&mut Open> {
-        self.open.get_mut(at)?.as_mut()
+    /// Returns a command, unless it is answered.
+    pub(super) fn command_mut(&mut self, at: usize) -> Option<&mut PendingCommand> {
+        self.pending.get_mut(at)?.as_mut()
     }
 
     /// Notes that a command is sent to a node.
     pub(super) fn note_sent(&mut self, at: usize) {
-        if let Some(open) = self.open_at(at) {
-            open.sent = open.sent.saturating_add(1);
+        if let Some(command) = self.command_mut(at) {
+            command.attempts = command.attempts.saturating_add(1);
         }
         self.handler.on_sent();
     }
 
-    /// All that is not answered yet, by its place among the commands.
-    pub(super) fn open(&self) -> impl Iterator<Item = (usize, Open)> + Clone {
-        let open = self.open.iter().enumerate();
-        open.filter_map(|(at, open)| Some((at, (*open)?)))
+    /// Returns the unanswered commands, each with its index.
+    pub(super) fn pending(&self) -> impl Iterator<Item = (usize, PendingCommand)> + Clone {
+        let commands = self.pending.iter().enumerate();
+        commands.filter_map(|(at, command)| Some((at, (*command)?)))
     }
 
+    /// Passes replies to the reply handler.
     fn answer(&mut self, replies: Vec<(usize, Reply)>) {
         for (at, _) in &replies {
-            if let Some(open) = self.open.get_mut(*at) {
-                *open = None;
+            if let Some(command) = self.pending.get_mut(*at) {
+                *command = None;
             }
         }
-        self.left = self.left.saturating_sub(replies.len());
+        self.unanswered = self.unanswered.saturating_sub(replies.len());
         self.handler.on_replies(replies);
     }
 
-    /// Answers all that is not answered yet.
+    /// Completes all unanswered commands with an error.
     pub(super) fn fail(mut self, error: &Error) {
-        let replies = self.open().map(|(at, _)| (at, Err(error.clone())));
+        let replies = self.pending().map(|(at, _)| (at, Err(error.clone())));
         let replies = replies.collect();
         self.answer(replies);
     }
 }
 
+/// The unanswered jobs, by number.
 #[derive(Default)]
 pub(super) struct Jobs {
-    /// In the order in which they came, which is that of their deadlines.
-    works: BTreeMap<u64, Work>,
+    /// In order of arrival, which is also the order of their deadlines.
+    jobs: BTreeMap<u64, PendingJob>,
     last: u64,
 }
 
 impl Jobs {
     pub(super) fn is_empty(&self) -> bool {
-        self.works.is_empty()
+        self.jobs.is_empty()
     }
 
-    /// Takes in a job. Its commands and their slots.
+    /// Adds a job and returns its commands with their slots.
     pub(super) fn add(&mut self, job: Job) -> Vec<Routed> {
         self.last += 1;
         let job_number = self.last;
-        let work = Work::of(job);
-        let place = |(at, open): (usize, Open)| {
+        let pending_job = PendingJob::new(job);
+        let place = |(at, command): (usize, PendingCommand)| {
             let job = job_number;
-            (Place { job, at }, open.slot)
+            (Place { job, at }, command.slot)
         };
-        let places = work.open().map(place).collect();
-        self.works.insert(job_number, work);
+        let places = pending_job.pending().map(place).collect();
+        self.jobs.insert(job_number, pending_job);
         places
     }
 
-    /// The job that a command belongs to, unless it is over.
-    pub(super) fn of(&mut self, place: Place) -> Option<&mut Work> {
-        self.works.get_mut(&place.job)
+    /// Returns the job of a command, unless it is completed.
+    pub(super) fn get_mut(&mut self, place: Place) -> Option<&mut PendingJob> {
+        self.jobs.get_mut(&place.job)
     }
 
+    /// Returns the access of a command; a read if its job is completed.
     pub(super) fn access(&self, place: Place) -> Access {
-        let work = self.works.get(&place.job);
-        work.map_or(Access::Read, |work| work.commands.access(place.at))
+        let job = self.jobs.get(&place.job);
+        job.map_or(Access::Read, |job| job.commands.access(place.at))
     }
 
-    /// Whether an operation begins with the command.
+    /// Returns true if the command is the first of an operation.
     pub(super) fn is_operation(&self, place: Place) -> bool {
-        let work = self.works.get(&place.job);
-        work.is_some_and(|work| work.commands.is_operation(place.at))
+        let job = self.jobs.get(&place.job);
+        job.is_some_and(|job| job.commands.is_operation(place.at))
     }
 
-    /// Gives a job replies to some of its commands.
-    pub(super) fn settle(&mut self, job: u64, replies: Vec<(usize, Reply)>) {
-        let Some(work) = self.works.get_mut(&job) else {
+    /// Passes replies to a job, and removes it once all its commands are answered.
+    pub(super) fn complete(&mut self, job: u64, replies: Vec<(usize, Reply)>) {
+        let Some(pending_job) = self.jobs.get_mut(&job) else {
             return;
         };
-        work.answer(replies);
-        if work.left == 0 {
-            self.works.remove(&job);
+        pending_job.answer(replies);
+        if pending_job.unanswered == 0 {
+            self.jobs.remove(&job);
         }
     }
 
-    /// By when the next of them must be answered.
+    /// Returns the earliest deadline.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.works.values().next().map(|work| work.deadline)
+        self.jobs.values().next().map(|job| job.deadline)
     }
 
-    /// Takes out a job that has run out of time.
-    pub(super) fn pop_overdue(&mut self, now: Instant) -> Option<(u64, Work)> {
-        let first = self.works.first_entry()?;
+    /// Removes and returns a job whose deadline has passed, with its number.
+    pub(super) fn pop_expired(&mut self, now: Instant) -> Option<(u64, PendingJob)> {
+        let first = self.jobs.first_entry()?;
         (first.get().deadline <= now).then(|| first.remove_entry())
     }
 }

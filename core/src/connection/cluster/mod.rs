@@ -1,19 +1,20 @@
-//! A cluster behind one handle: each command goes to the node that has its key.
+//! The cluster router: one handle for all nodes of a cluster. It sends each command to the node that serves its slot.
 //!
-//! One task routes; every node has a connection of its own, with a [`super::supervisor`] behind it, that
-//! gives back what it cannot do. Where a node sends a command on, is lost or puts it off, the command's
-//! slot is parked: what is under way in the slot comes back first, then all of it goes out again in the
-//! order in which it was sent; a write, too, that was done although one before it was not. Where a slot gets
-//! another node, what is under way at the one before comes back first as well. So order is kept per key, and slots
-//! that are well do not wait for others.
+//! A single task routes. Each node has a connection with a [`super::supervisor`] of its own, which returns the commands
+//! that it could not complete. After a redirect, a lost link or a transient error, the command's slot is parked: the
+//! router waits for the in-flight commands of the slot, and then sends all of its commands again in their order. A
+//! write that succeeded although an earlier command of its slot did not is sent again as well. When a slot moves to
+//! another node, the router waits for the in-flight commands at the previous node first. So the order is kept per key,
+//! and no slot waits for another. On a failover, the topology refresh finds the new primary, and the parked commands go
+//! there.
 //!
-//! - [`jobs`]: what is to be answered; [`routing`]: where it goes, and when; [`parked`]: what waits, and for what.
-//! - [`node_batch`]: what goes to a node at once; [`replies`]: what becomes of what comes back; [`timeouts`]: of what
-//!   does not.
-//! - [`nodes`]: a connection to each node, and how it is.
-//! - [`slot_map`]: which node has which keys; [`refresh`]: when the nodes are asked for that, [`vote`]: how they
-//!   are asked, [`topology`]: what follows from the answer.
-//! - [`ownership`]: whether keys stay where they are.
+//! - [`jobs`]: unanswered jobs; [`routing`]: the target node of each command; [`parked`]: parked commands.
+//! - [`node_batch`]: commands sent to a node together; [`replies`]: replies, redirects and retries; [`timeouts`]:
+//!   expired jobs and their errors.
+//! - [`nodes`]: a connection to each node, and its state.
+//! - [`slot_map`]: the primary and replicas of each slot; [`refresh`]: the schedule of topology refreshes; [`vote`]:
+//!   the slot map on which most nodes agree; [`topology`]: applies a new slot map.
+//! - [`ownership`]: detects slots that move during a scan.
 
 mod jobs;
 mod node_batch;
@@ -32,7 +33,7 @@ use self::jobs::{Jobs, Routed};
 use self::nodes::ClusterNodes;
 use self::parked::Parked;
 use self::refresh::RefreshSchedule;
-use self::slot_map::{SLOTS, Slots};
+use self::slot_map::{SLOT_COUNT, SlotMap};
 use super::mailbox::Mailbox;
 use super::status::{Down, Event, Watch, Watches};
 use super::tracking::TrackingEvent;
@@ -48,54 +49,60 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-/// How long nothing has to be done if nothing happens.
-const CALM: Duration = Duration::from_secs(60);
+/// The longest sleep of the router when no work is due.
+const MAX_SLEEP: Duration = Duration::from_secs(60);
 
+/// Runs the cluster router until the connection is closed; restarts it after a panic.
 pub(super) async fn run(
     cluster: Cluster,
     options: ConnectionOptions,
     shared: Arc<Shared>,
-    inbox: Mailbox,
+    mailbox: Mailbox,
 ) {
-    let mut router = Router::new(cluster, &options, shared, inbox);
+    let mut router = Router::new(cluster, &options, shared, mailbox);
     while AssertUnwindSafe(router.run()).catch_unwind().await.is_err() {
         router = router.restarted(&options);
     }
     router.finish();
 }
 
-/// What the nodes' connections and the router's own questions bring.
-enum News {
+/// An event from a node's connection or from a topology refresh.
+enum RouterEvent {
+    /// Replies of a node.
     Replies(Node, Vec<(Routed, Reply)>),
-    Event(Node, Event),
-    /// In its place among the replies.
-    TrackingEvent(TrackingEvent),
-    Slots(Result<Slots, Error>),
+    /// A change in the state of a node's connection.
+    Node(Node, Event),
+    /// A client tracking event, in order with the replies.
+    Tracking(TrackingEvent),
+    /// The result of a topology refresh.
+    SlotMap(Result<SlotMap, Error>),
 }
 
+/// The state of the cluster router.
 struct Router {
     cluster: Cluster,
     shared: Arc<Shared>,
-    inbox: Mailbox,
-    sender: mpsc::UnboundedSender<News>,
-    news: mpsc::UnboundedReceiver<News>,
-    members: ClusterNodes,
-    slots: Slots,
+    mailbox: Mailbox,
+    /// Sends to `events`; cloned for nodes and refreshes.
+    sender: mpsc::UnboundedSender<RouterEvent>,
+    events: mpsc::UnboundedReceiver<RouterEvent>,
+    nodes: ClusterNodes,
+    slot_map: SlotMap,
     jobs: Jobs,
-    /// Commands at nodes, per slot.
-    under_way: Vec<u32>,
+    /// The number of in-flight commands per slot.
+    in_flight: Vec<u32>,
     parked: Parked,
-    questions: RefreshSchedule,
-    /// Why the last question was not answered.
-    ignorance: Option<Error>,
+    refresh: RefreshSchedule,
+    /// The error of the last topology refresh, if it failed.
+    refresh_error: Option<Error>,
     watches: Watches,
-    /// They wait for slots that are asked for from here on: what is known may be as old as the pauses
-    /// between questions.
-    walkers: Vec<Walker>,
-    /// They wait for the answer to the question that is under way.
-    asked_walkers: Vec<Walker>,
-    /// Takes replicas in turn.
-    turn: usize,
+    /// Callers that wait for a topology refresh that has not started yet: the slot map may be as old as the pause
+    /// between refreshes.
+    next_waiters: Vec<Walker>,
+    /// Callers that wait for the current topology refresh.
+    current_waiters: Vec<Walker>,
+    /// A counter that selects replicas round-robin.
+    next_replica: usize,
 }
 
 impl Router {
@@ -103,16 +110,16 @@ impl Router {
         cluster: Cluster,
         options: &ConnectionOptions,
         shared: Arc<Shared>,
-        inbox: Mailbox,
+        mailbox: Mailbox,
     ) -> Self {
-        let (sender, news) = mpsc::unbounded_channel();
+        let (sender, events) = mpsc::unbounded_channel();
         let membership = if cluster.reads_from_replicas {
             Membership::Reader
         } else {
             Membership::Member
         };
         let cache = shared.cache.clone();
-        let members = ClusterNodes::new(
+        let nodes = ClusterNodes::new(
             Handle::current(),
             options.clone(),
             membership,
@@ -122,28 +129,28 @@ impl Router {
         Self {
             cluster,
             shared,
-            inbox,
+            mailbox,
             sender,
-            news,
-            members,
-            slots: Slots::default(),
+            events,
+            nodes,
+            slot_map: SlotMap::default(),
             jobs: Jobs::default(),
-            under_way: vec![0; SLOTS.into()],
+            in_flight: vec![0; SLOT_COUNT.into()],
             parked: Parked::default(),
-            questions: RefreshSchedule::new(Instant::now()),
-            ignorance: None,
+            refresh: RefreshSchedule::new(Instant::now()),
+            refresh_error: None,
             watches: Watches::default(),
-            walkers: Vec::new(),
-            asked_walkers: Vec::new(),
-            turn: 0,
+            next_waiters: Vec::new(),
+            current_waiters: Vec::new(),
+            next_replica: 0,
         }
     }
 
-    /// Begins again after a panic, without what was in flight, which is answered by being dropped.
+    /// Restarts after a panic. In-flight commands are dropped, which completes them with an error.
     fn restarted(mut self, options: &ConnectionOptions) -> Self {
         let server = self.shared.server.to_string();
         let error = Error::Interrupted { server };
-        self.members.abort();
+        self.nodes.abort();
         self.fail_waiting(&error);
         self.shared.health.set_ready(false);
         self.shared.health.set_down(Down {
@@ -155,170 +162,172 @@ impl Router {
             cache.clear();
         }
         self.watches.tell(&Event::Failed(error));
-        let mut router = Self::new(self.cluster, options, self.shared, self.inbox);
+        let mut router = Self::new(self.cluster, options, self.shared, self.mailbox);
         router.watches = self.watches;
         router
     }
 
+    /// Routes until the connection is closed and all jobs are answered.
     async fn run(&mut self) {
         loop {
             self.expire();
-            self.release();
-            self.note_queue();
-            if self.inbox.is_closing() && self.jobs.is_empty() {
+            self.send_parked();
+            self.update_queue_length();
+            if self.mailbox.is_closing() && self.jobs.is_empty() {
                 return;
             }
-            if self.questions.is_due(Instant::now()) {
-                self.ask_for_slots();
+            if self.refresh.is_due(Instant::now()) {
+                self.refresh_topology();
             }
-            let alarm = self.alarm().max(Instant::now());
+            let wake = self.next_wake().max(Instant::now());
             tokio::select! {
                 biased;
-                Some(news) = self.news.recv() => {
-                    self.take(news);
-                    while let Ok(news) = self.news.try_recv() {
-                        self.take(news);
+                Some(event) = self.events.recv() => {
+                    self.handle_event(event);
+                    while let Ok(event) = self.events.try_recv() {
+                        self.handle_event(event);
                     }
                 }
-                message = self.inbox.next() => {
+                message = self.mailbox.next() => {
                     let mut next = message;
                     while let Some(message) = next {
-                        self.accept(message);
-                        next = self.inbox.try_next();
+                        self.handle_message(message);
+                        next = self.mailbox.try_next();
                     }
                 }
-                () = sleep_until(alarm) => {}
+                () = sleep_until(wake) => {}
             }
-            clock::note_wake(alarm);
+            clock::note_wake(wake);
         }
     }
 
-    /// Ends the nodes' connections, then tells everybody that it is over.
+    /// Closes the nodes' connections, then reports the end to the callers of `close`.
     fn finish(mut self) {
-        self.inbox.shut();
-        while let Some(message) = self.inbox.try_next() {
-            self.accept(message);
+        self.mailbox.shut();
+        while let Some(message) = self.mailbox.try_next() {
+            self.handle_message(message);
         }
-        // Nobody waits for what they still have: our own questions, and what has run out of time.
-        self.members.abort();
-        self.inbox.tell_ended();
+        // They are left with topology queries and expired commands, which no caller waits for.
+        self.nodes.abort();
+        self.mailbox.tell_ended();
     }
 
-    /// When something has to be done, if nothing happens before.
-    fn alarm(&self) -> Instant {
+    /// Returns the system time at which work is due next.
+    fn next_wake(&self) -> Instant {
         [
             self.jobs.deadline().map(clock::wake),
-            self.parked.alarm(),
-            self.questions.alarm(),
+            self.parked.next_retry(),
+            self.refresh.next_due(),
         ]
         .into_iter()
         .flatten()
         .min()
-        .unwrap_or_else(|| Instant::now() + CALM)
+        .unwrap_or_else(|| Instant::now() + MAX_SLEEP)
     }
 
-    // ---- What comes in ----
+    // ---- Messages and events ----
 
-    fn accept(&mut self, message: Message) {
+    fn handle_message(&mut self, message: Message) {
         match message {
             Message::Job(job) => {
                 self.shared
                     .queued
                     .fetch_sub(job.operations(), Ordering::Relaxed);
-                if self.inbox.is_closing() {
+                if self.mailbox.is_closing() {
                     job.fail(&Error::Closed);
                 } else {
-                    self.begin(job);
+                    self.dispatch(job);
                 }
             }
-            Message::Primaries(walker) => {
-                self.walkers.push(walker);
-                self.questions.demand(Instant::now());
+            Message::Primaries(waiter) => {
+                self.next_waiters.push(waiter);
+                self.refresh.schedule_now(Instant::now());
             }
-            Message::Watch(watch) => self.begin_watch(watch),
-            Message::Credentials(given) => self.members.give_credentials(&given),
-            Message::Renewal(credentials) => self.members.renew_credentials(&credentials),
-            // Said by the app's client only, and taken note of by the inbox.
+            Message::Watch(watch) => self.add_watch(watch),
+            Message::Credentials(result) => self.nodes.deliver_credentials(&result),
+            Message::Renewal(credentials) => self.nodes.renew_credentials(&credentials),
+            // These are for other transports, or handled by the mailbox.
             Message::Executor(_) | Message::Said(_) | Message::HandOver(_) | Message::Close(_) => {}
         }
     }
 
-    fn begin_watch(&mut self, watch: Weak<dyn Watch>) {
+    fn add_watch(&mut self, watch: Weak<dyn Watch>) {
         let cache = self.shared.cache.as_ref();
         if cache.is_some_and(|cache| cache.hears()) {
             self.watches.set_amiss(None);
         }
-        if self.members.want_credentials()
+        if self.nodes.is_awaiting_credentials()
             && let Some(watch) = watch.upgrade()
         {
-            // When they were wanted, nobody may have been there to be asked.
+            // No store may have been watching when the credentials were requested.
             watch.event(&Event::CredentialsWanted);
         }
         self.watches.add(watch, self.shared.health.is_ready());
     }
 
-    fn take(&mut self, news: News) {
-        match news {
-            News::Replies(node, replies) => self.take_replies(&node, replies),
-            News::TrackingEvent(told) => {
+    fn handle_event(&mut self, event: RouterEvent) {
+        match event {
+            RouterEvent::Replies(node, replies) => self.handle_replies(&node, replies),
+            RouterEvent::Tracking(event) => {
                 if let Some(cache) = &self.shared.cache {
-                    told.reach(cache);
+                    event.reach(cache);
                 }
             }
-            News::Event(node, event) => self.take_event(node, event),
-            News::Slots(Ok(slots)) => self.take_slots(slots),
-            News::Slots(Err(error)) => self.take_ignorance(error),
+            RouterEvent::Node(node, event) => self.handle_node_event(node, event),
+            RouterEvent::SlotMap(Ok(slot_map)) => self.apply_slot_map(slot_map),
+            RouterEvent::SlotMap(Err(error)) => self.handle_refresh_error(error),
         }
     }
 
-    fn take_event(&mut self, node: Node, event: Event) {
+    fn handle_node_event(&mut self, node: Node, event: Event) {
         match event {
             Event::CredentialsWanted => {
-                if self.members.note_wanting(node) {
+                if self.nodes.add_awaiting_credentials(node) {
                     self.watches.ask_for_credentials();
                 }
             }
             Event::Ready => {
                 self.shared.health.note_connection();
-                self.members.note_trouble(&node, None);
-                self.parked.try_all(Instant::now());
-                self.note_health(None);
-                // A node that comes back may have become a replica.
-                if !self.parked.is_empty() || self.slots.is_empty() {
-                    self.questions.begin_anew(Instant::now());
-                    self.hurry();
+                self.nodes.set_last_error(&node, None);
+                self.parked.mark_all_due(Instant::now());
+                self.update_health(None);
+                // A node that reconnects may have become a replica.
+                if !self.parked.is_empty() || self.slot_map.is_empty() {
+                    self.refresh.reset_backoff(Instant::now());
+                    self.refresh_soon();
                 }
             }
-            // The node serves all the same.
+            // The node serves, although without client tracking.
             Event::Failed(error @ Error::CacheOff { .. }) => {
                 self.watches.set_amiss(Some(error));
             }
             Event::Reconnecting(error) => {
-                self.questions.begin_anew(Instant::now());
-                self.take_trouble(&node, error);
+                self.refresh.reset_backoff(Instant::now());
+                self.handle_node_error(&node, error);
             }
-            Event::Failed(error) => self.take_trouble(&node, error),
+            Event::Failed(error) => self.handle_node_error(&node, error),
         }
     }
 
-    fn take_trouble(&mut self, node: &Node, error: Error) {
-        self.hurry();
-        if self.slots.is_primary(node) {
-            self.note_health(Some(&error));
+    fn handle_node_error(&mut self, node: &Node, error: Error) {
+        self.refresh_soon();
+        if self.slot_map.is_primary(node) {
+            self.update_health(Some(&error));
         }
-        self.members.note_trouble(node, Some(error));
-        if self.parked.asks(node) {
-            self.parked.try_all(Instant::now());
+        self.nodes.set_last_error(node, Some(error));
+        if self.parked.has_redirect_to(node) {
+            self.parked.mark_all_due(Instant::now());
         }
     }
 
-    // ---- What is told ----
+    // ---- Health ----
 
-    /// The cluster serves when every primary does.
-    fn note_health(&mut self, error: Option<&Error>) {
-        let shards = self.slots.shards();
-        let is_ready = |node| self.members.is_ready(node);
-        let serves = !shards.is_empty() && shards.iter().all(|shard| is_ready(&shard.primary));
+    /// Updates the health of the cluster and reports changes. The cluster is ready when all primaries are.
+    fn update_health(&mut self, error: Option<&Error>) {
+        let shards = self.slot_map.shards();
+        let is_node_ready = |node| self.nodes.is_ready(node);
+        let is_ready =
+            !shards.is_empty() && shards.iter().all(|shard| is_node_ready(&shard.primary));
         if let Some(error) = error {
             let attempts = self.shared.health.down().attempts.saturating_add(1);
             self.shared.health.set_down(Down {
@@ -327,9 +336,9 @@ impl Router {
                 silent: false,
             });
         }
-        if serves != self.shared.health.is_ready() {
-            self.shared.health.set_ready(serves);
-            if serves {
+        if is_ready != self.shared.health.is_ready() {
+            self.shared.health.set_ready(is_ready);
+            if is_ready {
                 self.shared.health.attempted(0);
                 self.watches.tell(&Event::Ready);
             } else if let Some(error) = error {
@@ -338,10 +347,10 @@ impl Router {
         }
     }
 
-    /// What is parked counts for the bound of the queue.
-    fn note_queue(&mut self) {
-        // What handles have sent since is taken off when it is accepted.
-        if self.inbox.len() == 0 {
+    /// Stores the number of parked operations as the queue length that `max_queue` bounds.
+    fn update_queue_length(&mut self) {
+        // With messages pending, their operations are subtracted when they are handled.
+        if self.mailbox.len() == 0 {
             let parked = self.parked.operations();
             self.shared.queued.store(parked, Ordering::Relaxed);
         }
@@ -359,7 +368,7 @@ mod tests {
 
     const ENOUGH: Duration = Duration::from_secs(30);
 
-    /// Serves a client of a cluster with a single node.
+    /// Serves a client as a cluster with a single node.
     fn serve(mut client: TcpStream, port: u16) -> std::io::Result<()> {
         let mut bytes = vec![0; 64 * 1024];
         loop {
@@ -385,7 +394,7 @@ mod tests {
         }
     }
 
-    /// Panics when it is given replies.
+    /// Panics on replies.
     struct Panicking;
 
     impl ReplyHandler for Panicking {
@@ -394,7 +403,7 @@ mod tests {
         }
     }
 
-    /// Collects the messages of errors.
+    /// Reports error messages.
     struct Errors(mpsc::UnboundedSender<String>);
 
     impl Watch for Errors {
@@ -410,7 +419,7 @@ mod tests {
     async fn a_router_that_panics_is_reported_and_restarted() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
-        // Ends with the process: it accepts for as long as it is connected to.
+        // The thread ends with the process: it accepts clients until then.
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 std::thread::spawn(move || serve(client, port));
@@ -419,8 +428,8 @@ mod tests {
         let url = format!("redis+cluster://127.0.0.1:{port}");
         let options = crate::options::parse_url(&url).expect("a URL");
         let connection = Connection::open(&Handle::current(), options);
-        let (tell, mut errors) = mpsc::unbounded_channel();
-        let watch: Arc<dyn Watch> = Arc::new(Errors(tell));
+        let (report, mut errors) = mpsc::unbounded_channel();
+        let watch: Arc<dyn Watch> = Arc::new(Errors(report));
         connection.watch(Arc::downgrade(&watch));
         let words: [&[u8]; 2] = [b"GET", b"k"];
         let get = Commands::of(Access::Read, Expect::Text, Some(1), &words);

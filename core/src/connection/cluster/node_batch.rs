@@ -1,6 +1,6 @@
-//! What goes to a node at once, and how its replies come home.
+//! Commands that are sent to a node together, and the reply handler that returns the replies to the router.
 
-use super::News;
+use super::RouterEvent;
 use super::jobs::{Place, Routed};
 use crate::connection::commands::{Access, Commands, Expect};
 use crate::connection::{Connection, Reply, ReplyHandler};
@@ -9,22 +9,22 @@ use crate::options::Node;
 use std::mem;
 use tokio::sync::mpsc;
 
-/// Commands for a node.
+/// Commands for one node.
 #[derive(Default)]
 pub(super) struct NodeBatch {
     commands: Commands,
-    /// Whose command each is; `None` for our own.
+    /// The place of each command; `None` for an `ASKING` of the router.
     places: Vec<Option<Routed>>,
 }
 
 impl NodeBatch {
-    /// Has a command of `commands` done by the node that has its slot.
+    /// Adds the command at `place` for the node that serves its slot.
     pub(super) fn add(&mut self, commands: &Commands, place: Place, slot: u16) {
         self.commands.copy(commands, place.at);
         self.places.push(Some((place, slot)));
     }
 
-    /// Has a command done by a node to which its slot is on the move.
+    /// Adds the command, preceded by `ASKING`, for a node that imports its slot.
     pub(super) fn add_asking(&mut self, commands: &Commands, place: Place, slot: u16) {
         self.commands
             .add(Access::Write, Expect::Okay, None, &[b"ASKING"]);
@@ -32,30 +32,30 @@ impl NodeBatch {
         self.add(commands, place, slot);
     }
 
-    /// Sends it. `None` in the place of a connection gives all of it back.
+    /// Sends the commands. Without a connection, reports all of them as not executed.
     pub(super) fn send(
         self,
         node: Node,
         connection: Option<&Connection>,
-        news: mpsc::UnboundedSender<News>,
+        events: mpsc::UnboundedSender<RouterEvent>,
     ) {
-        let errand = NodeReplies {
+        let handler = NodeReplies {
             node,
             places: self.places,
-            news,
+            events,
         };
         match connection {
-            Some(connection) => connection.send(self.commands, Box::new(errand)),
-            None => drop(errand),
+            Some(connection) => connection.send(self.commands, Box::new(handler)),
+            None => drop(handler),
         }
     }
 }
 
-/// Brings the replies of a node home; what it never replied to, too.
+/// Reports the replies of a node to the router; on drop, reports an error for each command without a reply.
 struct NodeReplies {
     node: Node,
     places: Vec<Option<Routed>>,
-    news: mpsc::UnboundedSender<News>,
+    events: mpsc::UnboundedSender<RouterEvent>,
 }
 
 impl ReplyHandler for NodeReplies {
@@ -64,15 +64,17 @@ impl ReplyHandler for NodeReplies {
             .into_iter()
             .filter_map(|(at, reply)| Some((self.places.get_mut(at)?.take()?, reply)))
             .collect();
-        self.bring(replies);
+        self.report(replies);
     }
 }
 
 impl NodeReplies {
-    fn bring(&self, replies: Vec<(Routed, Reply)>) {
+    fn report(&self, replies: Vec<(Routed, Reply)>) {
         if !replies.is_empty() {
-            // The router is gone only when nobody needs to know.
-            let _ = self.news.send(News::Replies(self.node.clone(), replies));
+            // The router ends only when no caller is left.
+            let _ = self
+                .events
+                .send(RouterEvent::Replies(self.node.clone(), replies));
         }
     }
 }
@@ -85,6 +87,6 @@ impl Drop for NodeReplies {
             cause: "the node is not part of the cluster any more".into(),
         };
         let replies = places.into_iter().flatten();
-        self.bring(replies.map(|place| (place, Err(lost.clone()))).collect());
+        self.report(replies.map(|place| (place, Err(lost.clone()))).collect());
     }
 }

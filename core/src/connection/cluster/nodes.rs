@@ -1,6 +1,6 @@
-//! The nodes of a cluster: a connection to each, and how it is.
+//! The nodes of a cluster: a connection to each, and its state.
 
-use super::News;
+use super::RouterEvent;
 use crate::cache::Cache;
 use crate::connection::status::{Event, Watch};
 use crate::connection::tracking::Tracking;
@@ -16,29 +16,30 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-/// A replica that has put something off is not read from for this time.
-const REPLICA_PAUSE: Duration = Duration::from_secs(1);
+/// The time for which no command is read from a replica after a transient error.
+const REPLICA_AVOIDANCE: Duration = Duration::from_secs(1);
 
+/// The connections to the nodes of a cluster.
 pub(super) struct ClusterNodes {
-    tasks: Handle,
-    /// Of each connection, but for the address.
+    runtime: Handle,
+    /// The options of each connection, except the address.
     options: ConnectionOptions,
-    /// Where what is read is kept.
     cache: Option<Arc<Cache>>,
-    news: mpsc::UnboundedSender<News>,
+    events: mpsc::UnboundedSender<RouterEvent>,
     nodes: HashMap<Node, Member>,
-    /// Those that wait for credentials, once these have been asked for.
-    wanting: HashSet<Node>,
+    /// Nodes that wait for requested credentials.
+    awaiting_credentials: HashSet<Node>,
 }
 
+/// A connected node.
 struct Member {
     connection: Connection,
     task: AbortHandle,
-    /// Why it does not serve, once it is known that it does not.
-    trouble: Option<Error>,
-    /// Until when it is not read from as a replica.
+    /// The last error of its connection, until it is ready again.
+    last_error: Option<Error>,
+    /// The time until which it is not used as a replica.
     avoided_until: Option<Instant>,
-    /// Held, since connections hold theirs weakly.
+    /// Keeps the watch alive: the connection holds a weak reference.
     _watch: Arc<NodeEvents>,
 }
 
@@ -48,41 +49,42 @@ impl Member {
     }
 }
 
+/// Forwards the events of a node's connection to the router.
 struct NodeEvents {
     node: Node,
-    news: mpsc::UnboundedSender<News>,
+    events: mpsc::UnboundedSender<RouterEvent>,
 }
 
 impl Watch for NodeEvents {
     fn event(&self, event: &Event) {
-        // The router is gone only when nobody needs to know.
+        // The router ends only when no caller is left.
         let _ = self
-            .news
-            .send(News::Event(self.node.clone(), event.clone()));
+            .events
+            .send(RouterEvent::Node(self.node.clone(), event.clone()));
     }
 }
 
 impl ClusterNodes {
-    /// None yet; `options` are those of the cluster.
+    /// Creates an empty set of nodes. `options` are those of the cluster.
     pub(super) fn new(
-        tasks: Handle,
+        runtime: Handle,
         options: ConnectionOptions,
         membership: Membership,
         cache: Option<Arc<Cache>>,
-        news: mpsc::UnboundedSender<News>,
+        events: mpsc::UnboundedSender<RouterEvent>,
     ) -> Self {
         Self {
-            tasks,
+            runtime,
             options: ConnectionOptions {
                 membership,
-                // The router bounds what waits.
+                // The router bounds the queue.
                 max_queue: usize::MAX,
                 ..options
             },
             cache,
-            news,
+            events,
             nodes: HashMap::new(),
-            wanting: HashSet::new(),
+            awaiting_credentials: HashSet::new(),
         }
     }
 
@@ -99,24 +101,24 @@ impl ClusterNodes {
             ..self.options.clone()
         };
         let tracking = self.cache.clone().map(|cache| {
-            let news = self.news.clone();
-            let relay = move |told| {
-                // The router is gone only when nobody needs to know.
-                let _ = news.send(News::TrackingEvent(told));
+            let events = self.events.clone();
+            let relay = move |event| {
+                // The router ends only when no caller is left.
+                let _ = events.send(RouterEvent::Tracking(event));
             };
             Tracking::new(cache, Some(Box::new(relay)))
         });
-        let (connection, task) = Connection::open_with(&self.tasks, options, None, tracking);
+        let (connection, task) = Connection::open_with(&self.runtime, options, None, tracking);
         let watch = Arc::new(NodeEvents {
             node: node.clone(),
-            news: self.news.clone(),
+            events: self.events.clone(),
         });
         let weak: Weak<NodeEvents> = Arc::downgrade(&watch);
         connection.watch(weak);
         let member = Member {
             connection,
             task,
-            trouble: None,
+            last_error: None,
             avoided_until: None,
             _watch: watch,
         };
@@ -132,35 +134,35 @@ impl ClusterNodes {
         members.map(|(node, member)| (node, &member.connection))
     }
 
-    /// Leaves those that are of no use any more.
+    /// Closes the connections to nodes that are no longer needed.
     pub(super) fn retain(&mut self, is_needed: impl Fn(&Node) -> bool) {
         self.nodes.retain(|node, _| is_needed(node));
     }
 
-    /// Ends the connections at once, whatever is under way.
+    /// Aborts all connections at once, even with commands in flight.
     pub(super) fn abort(&self) {
         for member in self.nodes.values() {
             member.task.abort();
         }
     }
 
-    // ---- How they are ----
+    // ---- State ----
 
     pub(super) fn is_ready(&self, node: &Node) -> bool {
         self.nodes.get(node).is_some_and(Member::is_ready)
     }
 
-    pub(super) fn trouble(&self, node: &Node) -> Option<&Error> {
-        self.nodes.get(node)?.trouble.as_ref()
+    pub(super) fn last_error(&self, node: &Node) -> Option<&Error> {
+        self.nodes.get(node)?.last_error.as_ref()
     }
 
-    pub(super) fn note_trouble(&mut self, node: &Node, trouble: Option<Error>) {
+    pub(super) fn set_last_error(&mut self, node: &Node, last_error: Option<Error>) {
         if let Some(member) = self.nodes.get_mut(node) {
-            member.trouble = trouble;
+            member.last_error = last_error;
         }
     }
 
-    /// Whether a replica serves, and has put nothing off lately.
+    /// Returns true if a replica is ready and has not returned a transient error lately.
     pub(super) fn is_readable(&self, replica: &Node) -> bool {
         let member = self.nodes.get(replica).filter(|member| member.is_ready());
         member.is_some_and(|member| {
@@ -170,36 +172,37 @@ impl ClusterNodes {
         })
     }
 
-    /// A replica has put something off: it is not read from for a while.
+    /// Avoids a replica for a while, after a transient error.
     pub(super) fn avoid(&mut self, replica: &Node) {
         if let Some(member) = self.nodes.get_mut(replica) {
-            member.avoided_until = Some(Instant::now() + REPLICA_PAUSE);
+            member.avoided_until = Some(Instant::now() + REPLICA_AVOIDANCE);
         }
     }
 
-    // ---- Who to be for them ----
+    // ---- Credentials ----
 
-    /// Some have asked for credentials and were given none yet.
-    pub(super) fn want_credentials(&self) -> bool {
-        !self.wanting.is_empty()
+    /// Returns true if any node waits for credentials.
+    pub(super) fn is_awaiting_credentials(&self) -> bool {
+        !self.awaiting_credentials.is_empty()
     }
 
-    /// A node wants credentials; whether the app is to be asked. One that wants them again has waited in vain.
-    pub(super) fn note_wanting(&mut self, node: Node) -> bool {
-        let is_asked = self.want_credentials();
-        !self.wanting.insert(node) || !is_asked
+    /// Adds a node that waits for credentials. Returns true if the app must be asked for them: for the first node, and
+    /// for one that waited before and received none.
+    pub(super) fn add_awaiting_credentials(&mut self, node: Node) -> bool {
+        let was_requested = self.is_awaiting_credentials();
+        !self.awaiting_credentials.insert(node) || !was_requested
     }
 
-    /// To those that want them.
-    pub(super) fn give_credentials(&mut self, given: &Result<Credentials, String>) {
-        for node in mem::take(&mut self.wanting) {
+    /// Passes credentials to the nodes that wait for them.
+    pub(super) fn deliver_credentials(&mut self, result: &Result<Credentials, String>) {
+        for node in mem::take(&mut self.awaiting_credentials) {
             if let Some(connection) = self.connection(&node) {
-                connection.give_credentials(given.clone());
+                connection.give_credentials(result.clone());
             }
         }
     }
 
-    /// To all.
+    /// Passes renewed credentials to all nodes.
     pub(super) fn renew_credentials(&self, credentials: &Credentials) {
         for (_, connection) in self.connections() {
             connection.renew_credentials(credentials.clone());

@@ -1,6 +1,6 @@
-//! What the primaries of a cluster say of their own slots: whether keys stay where they are.
+//! Slot ownership: detects whether keys have moved between the primaries of a cluster.
 //!
-//! Each node knows this of itself at once, of others only by and by; so each is asked.
+//! A node knows its own slots at once, but learns of changes at other nodes with a delay. So every primary is asked.
 
 use crate::connection::{Access, Connection, Expect};
 use futures_util::future::join_all;
@@ -8,32 +8,35 @@ use redis::Value;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A number that is the same twice only if no key has moved from node to node in between.
+/// Returns a version of the slot ownership. Two calls return the same version only if no key has moved between nodes in
+/// the meantime.
 pub(in crate::connection) async fn version(primaries: &[Connection]) -> u64 {
-    let views = join_all(primaries.iter().map(view)).await;
-    // What is moving, or could not be asked, is never the same.
+    let views = join_all(primaries.iter().map(slot_view)).await;
+    // While a slot moves, or a primary does not answer, each version is unique.
     let Some(mut views) = views.into_iter().collect::<Option<Vec<_>>>() else {
         return unique();
     };
     views.sort_unstable();
     let mut hasher = DefaultHasher::new();
     views.hash(&mut hasher);
-    // Odd numbers are those of views, even ones are unique.
+    // Hashes of views are odd, unique versions even.
     hasher.finish() | 1
 }
 
+/// Returns a version that is never returned again.
 fn unique() -> u64 {
     static LAST: AtomicU64 = AtomicU64::new(0);
     LAST.fetch_add(2, Ordering::Relaxed)
 }
 
-async fn view(primary: &Connection) -> Option<String> {
+/// Asks a primary for its own slots.
+async fn slot_view(primary: &Connection) -> Option<String> {
     let words: [&[u8]; 2] = [b"CLUSTER", b"NODES"];
     let reply = primary.ask(Access::Read, Expect::Any, None, &words).await;
-    settled(&text(reply.ok()?)?)
+    stable_slots(&text(reply.ok()?)?)
 }
 
-/// The text of a reply.
+/// Returns the text of a bulk or verbatim string.
 pub(super) fn text(reply: Value) -> Option<String> {
     match reply {
         Value::BulkString(text) => String::from_utf8(text).ok(),
@@ -43,16 +46,16 @@ pub(super) fn text(reply: Value) -> Option<String> {
     }
 }
 
-/// The node's id, the epoch of its slots and the slots themselves; `None` while one of them is moving.
-fn settled(nodes: &str) -> Option<String> {
-    // Among a node's flags, not in its name.
+/// Returns the ID, configuration epoch and slots of the node that sent `nodes`; `None` while one of its slots moves.
+fn stable_slots(nodes: &str) -> Option<String> {
+    // The word must be among the flags: a host name may contain it.
     let is_own = |words: &Vec<&str>| words.get(2).is_some_and(|flags| flags.contains("myself"));
     let mut lines = nodes.lines().map(|line| line.split(' ').collect());
     let words: Vec<_> = lines.find(is_own)?;
     let [id, _, _, _, _, _, epoch, _, slots @ ..] = words.as_slice() else {
         return None;
     };
-    // `[93->-id]` and `[93-<-id]`.
+    // A moving slot is listed as `[93->-id]` or `[93-<-id]`.
     let is_moving = slots.iter().any(|slot| slot.starts_with('['));
     (!is_moving).then(|| format!("{id} {epoch} {}", slots.join(" ")))
 }
@@ -70,26 +73,26 @@ mod tests {
     }
 
     #[test]
-    fn a_view_changes_with_the_slots_alone() {
-        let view = settled(&nodes(1, 3, " 0-92 94-5460"));
+    fn a_view_changes_only_with_slots_and_epoch() {
+        let view = stable_slots(&nodes(1, 3, " 0-92 94-5460"));
         assert_eq!(view.as_deref(), Some("07c3 3 0-92 94-5460"));
-        assert_eq!(view, settled(&nodes(2, 3, " 0-92 94-5460")));
-        // A slot that went and came back is taken with another epoch.
-        assert_ne!(view, settled(&nodes(1, 4, " 0-92 94-5460")));
-        assert_ne!(view, settled(&nodes(1, 3, " 0-5460")));
-        assert_eq!(settled(&nodes(1, 3, "")).as_deref(), Some("07c3 3 "));
+        assert_eq!(view, stable_slots(&nodes(2, 3, " 0-92 94-5460")));
+        // A slot that moved away and back has another epoch.
+        assert_ne!(view, stable_slots(&nodes(1, 4, " 0-92 94-5460")));
+        assert_ne!(view, stable_slots(&nodes(1, 3, " 0-5460")));
+        assert_eq!(stable_slots(&nodes(1, 3, "")).as_deref(), Some("07c3 3 "));
     }
 
     #[test]
-    fn nothing_is_settled_while_a_slot_moves() {
-        assert_eq!(settled(&nodes(1, 3, " 0-5460 [93->-67ed]")), None);
-        assert_eq!(settled(&nodes(1, 3, " 0-92 [93-<-67ed]")), None);
-        assert_eq!(settled(OTHER), None);
-        assert_eq!(settled("nonsense myself"), None);
+    fn a_moving_slot_has_no_stable_view() {
+        assert_eq!(stable_slots(&nodes(1, 3, " 0-5460 [93->-67ed]")), None);
+        assert_eq!(stable_slots(&nodes(1, 3, " 0-92 [93-<-67ed]")), None);
+        assert_eq!(stable_slots(OTHER), None);
+        assert_eq!(stable_slots("nonsense myself"), None);
     }
 
     #[test]
-    fn a_unique_number_is_no_views() {
+    fn unique_versions_differ_and_are_even() {
         assert_ne!(unique(), unique());
         assert_eq!(unique() % 2, 0);
     }

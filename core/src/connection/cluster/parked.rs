@@ -1,7 +1,6 @@
-//! Commands of a cluster that wait, slot by slot, and which of the slots are worth a try.
+//! Parked commands: commands that wait, slot by slot, until a node can take them.
 //!
-//! While a cluster is away, all that is sent waits here: nothing that is done per turn of the router's loop may
-//! grow with it.
+//! While a cluster is unreachable, all commands wait here. So no work of the router's loop may grow with their number.
 
 use super::jobs::Place;
 use crate::error::Error;
@@ -11,39 +10,42 @@ use std::mem;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Pauses before what was put off is tried again grow from the first to the longest.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// The backoff of a slot after transient errors doubles from the minimum to the maximum.
+const MIN_BACKOFF: Duration = Duration::from_millis(50);
+const MAX_BACKOFF: Duration = Duration::from_millis(500);
 
+/// The parked commands of all slots.
 #[derive(Default)]
 pub(super) struct Parked {
-    /// None of them is empty.
-    slots: HashMap<u16, Places>,
-    /// Slots where what is under way must come back before anything else goes out.
+    /// The queue of each slot; none is empty.
+    slots: HashMap<u16, SlotQueue>,
+    /// Slots whose in-flight commands must return before another command is sent.
     held: HashSet<u16>,
-    /// How many operations begin with what is parked.
+    /// The number of parked commands that are the first of an operation.
     operations: usize,
-    /// Slots whose first command may be able to go.
+    /// Slots whose first command may be ready to send.
     due: Vec<u16>,
-    /// Slots in which the last that was sent was put off.
-    put_off: HashMap<u16, PutOff>,
-    /// When these are worth a try.
-    alarms: BTreeSet<(Instant, u16)>,
+    /// Slots whose last command got a transient error.
+    backoffs: HashMap<u16, SlotBackoff>,
+    /// The times at which their backoff ends.
+    retry_times: BTreeSet<(Instant, u16)>,
 }
 
-/// What waits in a slot.
-type Places = BTreeMap<Place, Waiting>;
+/// The parked commands of a slot, in order.
+type SlotQueue = BTreeMap<Place, ParkedCommand>;
 
-struct PutOff {
+/// The backoff of a slot after a transient error.
+struct SlotBackoff {
     until: Instant,
-    pause: Duration,
-    reason: Error,
+    duration: Duration,
+    error: Error,
 }
 
-pub(super) struct Waiting {
-    /// To be sent to this node, this once.
+/// A parked command.
+pub(super) struct ParkedCommand {
+    /// The target of an `ASK` redirect, for this attempt only.
     pub(super) ask: Option<Node>,
-    /// An operation begins with it.
+    /// True if it is the first command of an operation.
     pub(super) is_operation: bool,
 }
 
@@ -52,140 +54,144 @@ impl Parked {
         self.slots.is_empty()
     }
 
-    /// Whether what comes for the slot has to wait.
-    pub(super) fn has(&self, slot: u16) -> bool {
+    /// Returns true if new commands for the slot must wait.
+    pub(super) fn must_wait(&self, slot: u16) -> bool {
         self.slots.contains_key(&slot) || self.held.contains(&slot)
     }
 
-    /// What comes for the slot waits until what is under way has come back.
+    /// Holds the slot: new commands wait until its in-flight commands have returned.
     pub(super) fn hold(&mut self, slot: u16) {
         self.held.insert(slot);
     }
 
-    /// Nothing is under way in the slot any more.
-    pub(super) fn come_back(&mut self, slot: u16) {
+    /// Notes that no command of the slot is in flight any more.
+    pub(super) fn note_idle(&mut self, slot: u16) {
         if !self.held.is_empty() {
             self.held.remove(&slot);
         }
-        self.try_slot(slot);
+        self.mark_due(slot);
     }
 
+    /// Returns the number of parked operations.
     pub(super) fn operations(&self) -> usize {
         self.operations
     }
 
-    /// Each command is in one slot, once.
-    pub(super) fn add(&mut self, slot: u16, place: Place, waiting: Waiting) {
-        let places = self.slots.entry(slot).or_default();
-        self.operations += usize::from(waiting.is_operation);
-        places.insert(place, waiting);
-        // One that waits behind others changes nothing.
-        if places.len() == 1 {
+    /// Parks a command. It must not be parked already.
+    pub(super) fn add(&mut self, slot: u16, place: Place, command: ParkedCommand) {
+        let queue = self.slots.entry(slot).or_default();
+        self.operations += usize::from(command.is_operation);
+        queue.insert(place, command);
+        // A command behind others does not make the slot due.
+        if queue.len() == 1 {
             self.due.push(slot);
         }
     }
 
-    /// What was sent in the slot is to be done later: it is tried again after a pause, by a single command.
-    pub(super) fn put_off(&mut self, slot: u16, reason: Error, now: Instant) {
-        let pause = match self.put_off.get(&slot) {
-            // Together with others.
-            Some(put_off) if put_off.until > now => return,
-            Some(put_off) => (2 * put_off.pause).clamp(FIRST_PAUSE, LONGEST_PAUSE),
-            None => FIRST_PAUSE,
+    /// Backs off after a transient error in the slot: after the pause, a single command is sent.
+    pub(super) fn back_off(&mut self, slot: u16, error: Error, now: Instant) {
+        let duration = match self.backoffs.get(&slot) {
+            // It failed together with other commands.
+            Some(backoff) if backoff.until > now => return,
+            Some(backoff) => (2 * backoff.duration).clamp(MIN_BACKOFF, MAX_BACKOFF),
+            None => MIN_BACKOFF,
         };
-        let until = now + pause;
-        let put_off = PutOff {
+        let until = now + duration;
+        let backoff = SlotBackoff {
             until,
-            pause,
-            reason,
+            duration,
+            error,
         };
-        self.put_off.insert(slot, put_off);
-        self.alarms.insert((until, slot));
+        self.backoffs.insert(slot, backoff);
+        self.retry_times.insert((until, slot));
     }
 
-    /// What was sent in the slot was not put off.
+    /// Notes that the last command of the slot got no transient error, which ends the backoff.
     pub(super) fn note_served(&mut self, slot: u16) {
-        if !self.put_off.is_empty() {
-            self.put_off.remove(&slot);
+        if !self.backoffs.is_empty() {
+            self.backoffs.remove(&slot);
         }
     }
 
-    /// Why the last that was sent in the slot was put off, if it was.
-    pub(super) fn reason(&self, slot: u16) -> Option<&Error> {
-        self.put_off.get(&slot).map(|put_off| &put_off.reason)
+    /// Returns the transient error of the slot's last command, if any.
+    pub(super) fn transient_error(&self, slot: u16) -> Option<&Error> {
+        self.backoffs.get(&slot).map(|backoff| &backoff.error)
     }
 
-    /// Something has changed for a slot.
-    pub(super) fn try_slot(&mut self, slot: u16) {
+    /// Marks a slot as due, since its state has changed.
+    pub(super) fn mark_due(&mut self, slot: u16) {
         if self.slots.contains_key(&slot) {
             self.due.push(slot);
         }
     }
 
-    /// Something has changed for any slot. Those that have waited longest come first.
-    pub(super) fn try_all(&mut self, now: Instant) {
-        for put_off in self.put_off.values_mut() {
-            put_off.until = now;
-            put_off.pause = Duration::ZERO;
+    /// Marks all slots as due and ends their backoff, since the state of the cluster has changed. The slots that have
+    /// waited longest come first.
+    pub(super) fn mark_all_due(&mut self, now: Instant) {
+        for backoff in self.backoffs.values_mut() {
+            backoff.until = now;
+            backoff.duration = Duration::ZERO;
         }
         let mut slots: Vec<_> = self.slots.iter().collect();
-        slots.sort_unstable_by_key(|(_, places)| places.keys().next());
+        slots.sort_unstable_by_key(|(_, queue)| queue.keys().next());
         self.due = slots.into_iter().map(|(&slot, _)| slot).collect();
     }
 
-    /// The slots that are worth a try, each until something changes again.
+    /// Takes the slots that are due. Each is returned once per change.
     pub(super) fn take_due(&mut self, now: Instant) -> Vec<u16> {
-        while let Some(&(time, slot)) = self.alarms.first()
+        while let Some(&(time, slot)) = self.retry_times.first()
             && time <= now
         {
-            self.alarms.pop_first();
-            self.try_slot(slot);
+            self.retry_times.pop_first();
+            self.mark_due(slot);
         }
         let mut due = mem::take(&mut self.due);
         due.retain(|slot| {
-            let put_off = self.put_off.get(slot);
-            self.slots.contains_key(slot) && put_off.is_none_or(|put_off| put_off.until <= now)
+            let backoff = self.backoffs.get(slot);
+            self.slots.contains_key(slot) && backoff.is_none_or(|backoff| backoff.until <= now)
         });
         due
     }
 
-    /// When a slot that was put off is worth a try.
-    pub(super) fn alarm(&self) -> Option<Instant> {
-        self.alarms.first().map(|(time, _)| *time)
+    /// Returns the earliest time at which a backoff ends.
+    pub(super) fn next_retry(&self) -> Option<Instant> {
+        self.retry_times.first().map(|(time, _)| *time)
     }
 
+    /// Returns the first command of a slot, with its `ASK` target.
     pub(super) fn first(&self, slot: u16) -> Option<(Place, Option<&Node>)> {
-        let (place, waiting) = self.slots.get(&slot)?.first_key_value()?;
-        Some((*place, waiting.ask.as_ref()))
+        let (place, command) = self.slots.get(&slot)?.first_key_value()?;
+        Some((*place, command.ask.as_ref()))
     }
 
+    /// Removes a command, if it is parked.
     pub(super) fn remove(&mut self, slot: u16, place: Place) {
-        let Some(places) = self.slots.get_mut(&slot) else {
+        let Some(queue) = self.slots.get_mut(&slot) else {
             return;
         };
-        let Some(waiting) = places.remove(&place) else {
+        let Some(command) = queue.remove(&place) else {
             return;
         };
-        self.operations -= usize::from(waiting.is_operation);
-        if places.is_empty() {
+        self.operations -= usize::from(command.is_operation);
+        if queue.is_empty() {
             self.slots.remove(&slot);
         }
     }
 
-    /// Whether something is to be sent to the node, this once.
-    pub(super) fn asks(&self, node: &Node) -> bool {
-        let mut waiting = self.slots.values().flat_map(Places::values);
-        waiting.any(|waiting| waiting.ask.as_ref() == Some(node))
+    /// Returns true if an `ASK` redirect to the node is parked.
+    pub(super) fn has_redirect_to(&self, node: &Node) -> bool {
+        let mut commands = self.slots.values().flat_map(SlotQueue::values);
+        commands.any(|command| command.ask.as_ref() == Some(node))
     }
 
-    /// Takes out all that waits. What is under way elsewhere has still to come back before anything else goes out.
+    /// Takes all parked commands. Held slots stay held, since their in-flight commands have not returned.
     pub(super) fn take_all(&mut self) -> impl Iterator<Item = Place> + use<> {
-        let kept = Self {
+        let held = Self {
             held: mem::take(&mut self.held),
             ..Self::default()
         };
-        let taken = mem::replace(self, kept);
-        taken.slots.into_values().flat_map(Places::into_keys)
+        let taken = mem::replace(self, held);
+        taken.slots.into_values().flat_map(SlotQueue::into_keys)
     }
 }
 
@@ -198,87 +204,91 @@ mod tests {
     }
 
     fn add(parked: &mut Parked, slot: u16, job: u64) {
-        let waiting = Waiting {
+        let command = ParkedCommand {
             ask: None,
             is_operation: true,
         };
-        parked.add(slot, place(job), waiting);
+        parked.add(slot, place(job), command);
     }
 
     #[test]
-    fn a_slot_is_tried_once_for_each_change() {
+    fn a_slot_is_due_once_per_change() {
         let now = Instant::now();
         let mut parked = Parked::default();
         add(&mut parked, 3, 1);
         assert_eq!(parked.take_due(now), [3]);
         add(&mut parked, 3, 2);
-        assert_eq!(parked.take_due(now), [0; 0], "behind another");
-        parked.try_slot(4);
-        assert_eq!(parked.take_due(now), [0; 0], "nothing waits in it");
-        parked.try_slot(3);
+        assert_eq!(parked.take_due(now), [0; 0], "behind another command");
+        parked.mark_due(4);
+        assert_eq!(parked.take_due(now), [0; 0], "an empty slot");
+        parked.mark_due(3);
         assert_eq!(parked.take_due(now), [3]);
         add(&mut parked, 5, 0);
-        parked.try_all(now);
+        parked.mark_all_due(now);
         assert_eq!(parked.take_due(now), [5, 3], "the oldest first");
         assert_eq!(parked.take_due(now), [0; 0]);
     }
 
     #[test]
-    fn what_is_put_off_is_tried_after_pauses_that_grow() {
+    fn the_backoff_of_a_slot_doubles_up_to_the_maximum() {
         let mut now = Instant::now();
         let mut parked = Parked::default();
-        let mut pauses = Vec::new();
+        let mut durations = Vec::new();
         for _ in 0..6 {
             add(&mut parked, 3, 1);
             add(&mut parked, 3, 2);
             for _ in 1..=2 {
-                parked.put_off(3, Error::Closed, now);
+                parked.back_off(3, Error::Closed, now);
             }
-            parked.try_slot(3);
-            assert_eq!(parked.take_due(now), [0; 0], "put off");
-            let until = parked.alarm().expect("a time");
-            pauses.push((until - now).as_millis());
+            parked.mark_due(3);
+            assert_eq!(parked.take_due(now), [0; 0], "during the backoff");
+            let until = parked.next_retry().expect("a time");
+            durations.push((until - now).as_millis());
             now = until;
             assert_eq!(parked.take_due(now), [3]);
-            assert_eq!(parked.alarm(), None, "whether or not it could go");
-            assert!(parked.reason(3).is_some());
+            assert_eq!(
+                parked.next_retry(),
+                None,
+                "even if the command was not sent"
+            );
+            assert!(parked.transient_error(3).is_some());
             parked.remove(3, place(1));
         }
-        assert_eq!(pauses, [50, 100, 200, 400, 500, 500]);
-        parked.put_off(3, Error::Closed, now);
-        parked.try_all(now);
-        assert_eq!(parked.take_due(now), [3], "something has changed");
-        parked.put_off(3, Error::Closed, now);
-        assert_eq!(parked.alarm(), Some(now + FIRST_PAUSE));
+        assert_eq!(durations, [50, 100, 200, 400, 500, 500]);
+        parked.back_off(3, Error::Closed, now);
+        parked.mark_all_due(now);
+        assert_eq!(parked.take_due(now), [3], "after a change of the cluster");
+        parked.back_off(3, Error::Closed, now);
+        assert_eq!(parked.next_retry(), Some(now + MIN_BACKOFF));
         parked.note_served(3);
-        assert!(parked.reason(3).is_none());
+        assert!(parked.transient_error(3).is_none());
     }
 
     #[test]
-    fn what_comes_for_a_slot_waits_for_what_is_under_way_elsewhere() {
+    fn new_commands_of_a_held_slot_wait_for_those_in_flight() {
         let now = Instant::now();
         let mut parked = Parked::default();
-        assert!(!parked.has(3));
+        assert!(!parked.must_wait(3));
         parked.hold(3);
-        assert!(parked.has(3) && !parked.has(4));
-        assert!(parked.is_empty(), "it waits for nothing by itself");
-        parked.come_back(3);
-        assert!(!parked.has(3));
+        assert!(parked.must_wait(3) && !parked.must_wait(4));
+        assert!(parked.is_empty(), "nothing is parked");
+        parked.note_idle(3);
+        assert!(!parked.must_wait(3));
         assert_eq!(parked.take_due(now), [0; 0]);
         parked.hold(3);
         add(&mut parked, 3, 1);
         assert_eq!(
             parked.take_due(now),
             [3],
-            "the router knows what is under way"
+            "the router counts the in-flight commands"
         );
-        parked.come_back(3);
+        parked.note_idle(3);
         assert_eq!(parked.take_due(now), [3]);
-        assert!(parked.has(3));
+        assert!(parked.must_wait(3));
     }
 
     #[test]
-    fn what_is_given_up_is_not_overtaken_by_what_comes_after_it() {
+    fn taking_all_commands_keeps_held_slots_held() {
         let mut parked = Parked::default();
         parked.hold(3);
         add(&mut parked, 3, 1);
@@ -288,18 +298,21 @@ mod tests {
         assert_eq!(taken, [place(1), place(2)]);
         assert!(parked.is_empty());
         assert_eq!(parked.operations(), 0);
-        assert!(parked.has(3), "what is under way has not come back");
-        parked.come_back(3);
-        assert!(!parked.has(3));
+        assert!(
+            parked.must_wait(3),
+            "its in-flight commands have not returned"
+        );
+        parked.note_idle(3);
+        assert!(!parked.must_wait(3));
     }
 
     #[test]
-    fn what_is_parked_is_counted() {
+    fn parked_operations_are_counted_once() {
         let mut parked = Parked::default();
         for job in 0..3 {
             add(&mut parked, 3, job);
         }
-        let companion = Waiting {
+        let companion = ParkedCommand {
             ask: None,
             is_operation: false,
         };

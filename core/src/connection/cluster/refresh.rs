@@ -1,92 +1,97 @@
-//! When the nodes of a cluster are asked which of them has which slots.
+//! The schedule of topology refreshes.
 //!
-//! One question at a time. While something is wrong, they are asked again after a part of the time for which it has
-//! been so: what is mended is noticed later by that part at most, and a node that is gone for good costs the others
-//! little.
+//! One refresh runs at a time. During a failure, the pause between refreshes is a fraction of the failure's age: a
+//! recovery is noticed with a delay of at most that fraction, and a node that never returns costs the others little.
 
 use crate::connection::supervisor::jittered;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The part.
-const REPAIR_PART: u32 = 10;
-/// Pauses while something is wrong.
-const SHORTEST_REPAIR: Duration = Duration::from_millis(100);
-const LONGEST_REPAIR: Duration = Duration::from_secs(1);
-/// The pause otherwise.
-const CALM: Duration = Duration::from_secs(30);
-/// A question that something calls for comes after this time, when the last is long ago.
-const HURRY: Duration = Duration::from_millis(10);
+/// The pause is the age of the failure divided by this.
+const AGE_DIVISOR: u32 = 10;
+/// The bounds of the pause during a failure.
+const MIN_PAUSE: Duration = Duration::from_millis(100);
+const MAX_PAUSE: Duration = Duration::from_secs(1);
+/// The pause while the cluster is healthy.
+const HEALTHY_PAUSE: Duration = Duration::from_secs(30);
+/// The delay of a requested refresh when the last one is long ago.
+const SHORT_DELAY: Duration = Duration::from_millis(10);
 
+/// The schedule of topology refreshes.
 pub(super) struct RefreshSchedule {
-    is_asking: bool,
-    /// When the next is due.
-    at: Instant,
-    /// When the last was answered, and how long after that the next may come.
-    answered: Option<Instant>,
+    /// True while a refresh runs.
+    is_running: bool,
+    /// The time at which the next refresh is due.
+    due_at: Instant,
+    /// The end of the last refresh, and the shortest pause after it.
+    ended_at: Option<Instant>,
     pause: Duration,
-    /// Since when something has been wrong; begins anew whenever that changes.
-    since: Option<Instant>,
+    /// The start of the current failure; restarts whenever the failure changes.
+    failing_since: Option<Instant>,
 }
 
 impl RefreshSchedule {
-    /// The first is due at once.
+    /// Creates a schedule whose first refresh is due at once.
     pub(super) fn new(now: Instant) -> Self {
         Self {
-            is_asking: false,
-            at: now,
-            answered: None,
-            pause: SHORTEST_REPAIR,
-            since: None,
+            is_running: false,
+            due_at: now,
+            ended_at: None,
+            pause: MIN_PAUSE,
+            failing_since: None,
         }
     }
 
+    /// Returns true if a refresh is due.
     pub(super) fn is_due(&self, now: Instant) -> bool {
-        self.alarm().is_some_and(|at| at <= now)
+        self.next_due().is_some_and(|at| at <= now)
     }
 
-    /// When the next is due, unless one is under way.
-    pub(super) fn alarm(&self) -> Option<Instant> {
-        (!self.is_asking).then_some(self.at)
+    /// Returns the time of the next refresh, unless one is running.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        (!self.is_running).then_some(self.due_at)
     }
 
+    /// Notes that a refresh begins.
     pub(super) fn begin(&mut self) {
-        self.is_asking = true;
+        self.is_running = true;
     }
 
-    /// The answer has come, if only that there is none.
-    pub(super) fn end(&mut self, now: Instant, is_calm: bool) {
-        self.is_asking = false;
-        self.answered = Some(now);
-        if is_calm {
-            self.since = None;
-            self.pause = SHORTEST_REPAIR;
-            self.at = now + CALM;
+    /// Notes that the refresh has ended, successfully or not, and schedules the next one.
+    pub(super) fn end(&mut self, now: Instant, is_healthy: bool) {
+        self.is_running = false;
+        self.ended_at = Some(now);
+        if is_healthy {
+            self.failing_since = None;
+            self.pause = MIN_PAUSE;
+            self.due_at = now + HEALTHY_PAUSE;
             return;
         }
-        let since = *self.since.get_or_insert(now);
-        let part = now.saturating_duration_since(since) / REPAIR_PART;
-        self.pause = jittered(part.min(LONGEST_REPAIR)).max(SHORTEST_REPAIR);
-        self.at = now + self.pause;
+        let failing_since = *self.failing_since.get_or_insert(now);
+        let pause = now.saturating_duration_since(failing_since) / AGE_DIVISOR;
+        self.pause = jittered(pause.min(MAX_PAUSE)).max(MIN_PAUSE);
+        self.due_at = now + self.pause;
     }
 
-    /// Something is wrong: the next comes soon, though not again and again at once.
-    pub(super) fn hurry(&mut self, now: Instant) {
-        self.since.get_or_insert(now);
-        let again = self.answered.map(|time| time + self.pause);
-        let soon = now + HURRY;
-        self.at = self.at.min(again.map_or(soon, |again| again.max(soon)));
+    /// Schedules the next refresh soon after a failure, but not before the pause has passed.
+    pub(super) fn schedule_soon(&mut self, now: Instant) {
+        self.failing_since.get_or_insert(now);
+        let earliest = self.ended_at.map(|time| time + self.pause);
+        let soon = now + SHORT_DELAY;
+        self.due_at = self
+            .due_at
+            .min(earliest.map_or(soon, |earliest| earliest.max(soon)));
     }
 
-    /// What is wrong has begun, or has changed: it may be over soon.
-    pub(super) fn begin_anew(&mut self, now: Instant) {
-        self.since = Some(now);
-        self.pause = SHORTEST_REPAIR;
+    /// Resets the pause, since a failure has begun or changed and may be short.
+    pub(super) fn reset_backoff(&mut self, now: Instant) {
+        self.failing_since = Some(now);
+        self.pause = MIN_PAUSE;
     }
 
-    /// Somebody needs an answer to a question that is yet to be asked.
-    pub(super) fn demand(&mut self, now: Instant) {
-        self.at = now;
+    /// Schedules a refresh at once, for a caller that needs its result.
+    pub(super) fn schedule_now(&mut self, now: Instant) {
+        self.due_at = now;
     }
 }
 
@@ -94,34 +99,38 @@ impl RefreshSchedule {
 mod tests {
     use super::*;
 
-    const MOMENT: Duration = Duration::from_millis(1);
+    const TICK: Duration = Duration::from_millis(1);
 
-    /// When questions are asked for as long as `time` from `now`, while something else calls for them all the time.
-    fn asked(questions: &mut RefreshSchedule, mut now: Instant, time: Duration) -> Vec<Instant> {
+    /// Returns the times of refreshes within `time` from `now`, while refreshes are requested all the time.
+    fn refresh_times(
+        schedule: &mut RefreshSchedule,
+        mut now: Instant,
+        time: Duration,
+    ) -> Vec<Instant> {
         let end = now + time;
-        let mut asked = Vec::new();
+        let mut times = Vec::new();
         while now < end {
-            questions.hurry(now);
-            if questions.is_due(now) {
-                questions.begin();
-                assert!(!questions.is_due(now), "one at a time");
-                asked.push(now);
-                now += MOMENT;
-                questions.end(now, false);
+            schedule.schedule_soon(now);
+            if schedule.is_due(now) {
+                schedule.begin();
+                assert!(!schedule.is_due(now), "one at a time");
+                times.push(now);
+                now += TICK;
+                schedule.end(now, false);
             }
-            now += MOMENT;
+            now += TICK;
         }
-        asked
+        times
     }
 
     #[test]
-    fn what_lasts_is_asked_about_ever_less_until_something_changes() {
+    fn the_pause_grows_with_the_failure_until_the_failure_changes() {
         let now = Instant::now();
-        let mut questions = RefreshSchedule::new(now);
+        let mut schedule = RefreshSchedule::new(now);
         let second = Duration::from_secs(1);
-        let first = asked(&mut questions, now, second).len();
+        let first = refresh_times(&mut schedule, now, second).len();
         assert!((8..=11).contains(&first), "{first} in the first second");
-        let all = asked(&mut questions, now + second, 60 * second);
+        let all = refresh_times(&mut schedule, now + second, 60 * second);
         let last = all
             .iter()
             .filter(|time| **time >= now + 31 * second)
@@ -129,28 +138,28 @@ mod tests {
         assert!((25..=60).contains(&last), "{last} in half a minute");
         for pair in all.windows(2) {
             let since = pair[0] - now;
-            let most = (since / REPAIR_PART).clamp(SHORTEST_REPAIR, LONGEST_REPAIR) + 3 * MOMENT;
+            let most = (since / AGE_DIVISOR).clamp(MIN_PAUSE, MAX_PAUSE) + 3 * TICK;
             assert!(pair[1] - pair[0] <= most, "{since:?}");
         }
         let later = now + 61 * second;
-        questions.begin_anew(later);
-        let first = asked(&mut questions, later, second).len();
+        schedule.reset_backoff(later);
+        let first = refresh_times(&mut schedule, later, second).len();
         assert!((8..=11).contains(&first), "{first} in the second after");
     }
 
     #[test]
-    fn calm_makes_up_for_trouble() {
+    fn a_healthy_refresh_ends_the_failure() {
         let now = Instant::now();
         let minute = Duration::from_secs(60);
-        let mut questions = RefreshSchedule::new(now);
-        questions.hurry(now);
-        questions.end(now + minute, false);
-        questions.end(now + minute, true);
-        assert_eq!(questions.alarm(), Some(now + minute + CALM));
-        let later = now + minute + SHORTEST_REPAIR;
-        questions.hurry(later);
-        assert_eq!(questions.alarm(), Some(later + HURRY));
-        questions.demand(later);
-        assert!(questions.is_due(later));
+        let mut schedule = RefreshSchedule::new(now);
+        schedule.schedule_soon(now);
+        schedule.end(now + minute, false);
+        schedule.end(now + minute, true);
+        assert_eq!(schedule.next_due(), Some(now + minute + HEALTHY_PAUSE));
+        let later = now + minute + MIN_PAUSE;
+        schedule.schedule_soon(later);
+        assert_eq!(schedule.next_due(), Some(later + SHORT_DELAY));
+        schedule.schedule_now(later);
+        assert!(schedule.is_due(later));
     }
 }

@@ -1,19 +1,19 @@
-//! What becomes of the replies of nodes: answers, or further tries.
+//! Replies of nodes: each completes its command, or the command is retried.
 
 use super::Router;
 use super::jobs::{Place, Routed};
-use super::slot_map::Redirection;
+use super::slot_map::Redirect;
 use crate::connection::Reply;
 use crate::connection::commands::Access;
-use crate::connection::supervisor::slow_start::MOST_HANG_UPS;
+use crate::connection::supervisor::slow_start::MAX_HANG_UPS;
 use crate::error::Error;
 use crate::options::Node;
 use tokio::time::Instant;
 
-/// A command that was sent so often and is still sent on goes round among nodes that do not agree.
-const MOST_HOPS: u32 = 4;
+/// The number of attempts after which another redirect counts as a loop between nodes that disagree.
+const MAX_REDIRECTS: u32 = 4;
 
-/// Final replies, those to one job together.
+/// Collects final replies, grouped by job.
 #[derive(Default)]
 struct ReplyCollector(Vec<(u64, Vec<(usize, Reply)>)>);
 
@@ -27,22 +27,23 @@ impl ReplyCollector {
 }
 
 impl Router {
-    pub(super) fn take_replies(&mut self, node: &Node, replies: Vec<(Routed, Reply)>) {
+    /// Handles the replies of a node: completes commands, or parks them for a retry.
+    pub(super) fn handle_replies(&mut self, node: &Node, replies: Vec<(Routed, Reply)>) {
         let mut answers = ReplyCollector::default();
         for ((place, slot), reply) in replies {
-            self.note_back(slot);
-            // Its time may have run out meanwhile.
-            if self.jobs.of(place).is_none() {
+            self.note_returned(slot);
+            // It may have expired in the meantime.
+            if self.jobs.get_mut(place).is_none() {
                 continue;
             }
-            // One before it is yet to be done: it would be undone by that.
-            if self.jobs.access(place) == Access::Write && self.is_behind(slot, place) {
+            // An earlier command is parked, and its retry would overwrite this write.
+            if self.jobs.access(place) == Access::Write && self.follows_parked(slot, place) {
                 self.park(slot, place, None);
                 continue;
             }
             let reply = match reply {
                 Ok(value) => Ok(value),
-                Err(error) => match self.try_again(node, place, slot, error) {
+                Err(error) => match self.retry(node, place, slot, error) {
                     Some(error) => Err(error),
                     None => continue,
                 },
@@ -51,86 +52,83 @@ impl Router {
             answers.add(place, reply);
         }
         for (job, replies) in answers.0 {
-            self.jobs.settle(job, replies);
+            self.jobs.complete(job, replies);
         }
     }
 
-    /// A command of the slot has come back.
-    fn note_back(&mut self, slot: u16) {
-        let under_way = &mut self.under_way[usize::from(slot)];
-        *under_way -= 1;
-        if *under_way == 0 {
-            self.parked.come_back(slot);
+    /// Notes that a command of the slot has returned.
+    fn note_returned(&mut self, slot: u16) {
+        let in_flight = &mut self.in_flight[usize::from(slot)];
+        *in_flight -= 1;
+        if *in_flight == 0 {
+            self.parked.note_idle(slot);
         }
     }
 
-    /// Whether one that was sent before is parked in the slot.
-    fn is_behind(&self, slot: u16, place: Place) -> bool {
+    /// Returns true if an earlier command is parked in the slot.
+    fn follows_parked(&self, slot: u16, place: Place) -> bool {
         let first = self.parked.first(slot);
         first.is_some_and(|(first, _)| first < place)
     }
 
-    /// Parks a command that a node has not done, to be sent again. Gives the error if that is the answer.
-    fn try_again(
-        &mut self,
-        node: &Node,
-        place: Place,
-        slot: u16,
-        mut error: Error,
-    ) -> Option<Error> {
-        let work = self.jobs.of(place)?;
-        let redirection = Redirection::read(&error, node, &self.cluster.nat_map, &self.slots);
-        let mut is_final = redirection.is_none() && !error.is_passing() && !error.is_loss();
-        let open = work.open_at(place.at);
-        let goes_round = open.as_ref().is_some_and(|open| open.sent > MOST_HOPS);
-        if let (Error::HungUp { count, .. } | Error::UnreadableReply { count, .. }, Some(open)) =
-            (&mut error, open)
+    /// Parks a command that a node did not execute, to be retried after a redirect, a lost link or a transient error.
+    /// Returns the error if it is final.
+    fn retry(&mut self, node: &Node, place: Place, slot: u16, mut error: Error) -> Option<Error> {
+        let job = self.jobs.get_mut(place)?;
+        let redirect = Redirect::parse(&error, node, &self.cluster.nat_map, &self.slot_map);
+        let mut is_final = redirect.is_none() && !error.is_passing() && !error.is_loss();
+        let command = job.command_mut(place.at);
+        let is_redirect_loop = command
+            .as_ref()
+            .is_some_and(|command| command.attempts > MAX_REDIRECTS);
+        if let (Error::HungUp { count, .. } | Error::UnreadableReply { count, .. }, Some(command)) =
+            (&mut error, command)
         {
-            open.hang_ups += 1;
-            *count = open.hang_ups;
-            is_final = open.hang_ups >= MOST_HANG_UPS;
+            command.hang_ups += 1;
+            *count = command.hang_ups;
+            is_final = command.hang_ups >= MAX_HANG_UPS;
         }
         if is_final {
             return Some(error);
         }
-        work.trouble = Some(error.clone());
-        let (ask, is_put_off) = match redirection {
-            Some(Redirection::Moved(Some(owner))) => {
+        job.last_error = Some(error.clone());
+        let (ask, needs_backoff) = match redirect {
+            Some(Redirect::Moved(Some(owner))) => {
                 self.note_moved(slot, owner);
-                (None, goes_round)
+                (None, is_redirect_loop)
             }
-            // The node that has it is found by asking for the slots.
-            Some(Redirection::Moved(None)) => {
-                self.note_change();
-                self.hurry();
+            // The topology refresh finds the new owner.
+            Some(Redirect::Moved(None)) => {
+                self.clear_cache();
+                self.refresh_soon();
                 (None, true)
             }
-            Some(Redirection::Ask(None)) => (None, true),
-            Some(Redirection::Ask(Some(owner))) => {
-                self.members.open(&owner);
-                let is_put_off = goes_round || self.is_in_trouble(&owner);
-                (Some(owner), is_put_off)
+            Some(Redirect::Ask(None)) => (None, true),
+            Some(Redirect::Ask(Some(owner))) => {
+                self.nodes.open(&owner);
+                let needs_backoff = is_redirect_loop || self.is_failing(&owner);
+                (Some(owner), needs_backoff)
             }
             None => {
-                self.hurry();
-                (None, error.is_passing() && !self.avoid(node, slot))
+                self.refresh_soon();
+                (None, error.is_passing() && !self.avoid_replica(node, slot))
             }
         };
         self.park(slot, place, ask);
-        if is_put_off {
-            self.parked.put_off(slot, error, Instant::now());
+        if needs_backoff {
+            self.parked.back_off(slot, error, Instant::now());
         } else {
             self.parked.note_served(slot);
         }
         None
     }
 
-    /// Has a node that put something off not be read from for a while; whether it is a replica.
-    fn avoid(&mut self, node: &Node, slot: u16) -> bool {
-        let shard = self.slots.shard(slot);
+    /// Avoids a replica that returned a transient error. Returns false if the node is not a replica of the slot.
+    fn avoid_replica(&mut self, node: &Node, slot: u16) -> bool {
+        let shard = self.slot_map.shard(slot);
         let is_replica = shard.is_some_and(|shard| shard.replicas.contains(node));
         if is_replica {
-            self.members.avoid(node);
+            self.nodes.avoid(node);
         }
         is_replica
     }

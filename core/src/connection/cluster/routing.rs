@@ -1,148 +1,149 @@
-//! To which node a command goes, and when.
+//! Routing: sends each command to the node that serves its slot, or parks it.
 
 use super::Router;
 use super::jobs::Place;
 use super::node_batch::NodeBatch;
-use super::parked::Waiting;
+use super::parked::ParkedCommand;
 use crate::connection::Job;
 use crate::connection::commands::{Access, Commands};
 use crate::options::Node;
 use std::collections::HashMap;
 use tokio::time::Instant;
 
-/// What goes to each node.
-type Pieces = HashMap<Node, NodeBatch>;
+/// The commands to send to each node.
+type NodeBatches = HashMap<Node, NodeBatch>;
 
 impl Router {
     /// Sends the commands of a job, or parks them.
-    pub(super) fn begin(&mut self, job: Job) {
-        let mut pieces = Pieces::default();
+    pub(super) fn dispatch(&mut self, job: Job) {
+        let mut batches = NodeBatches::default();
         let mut is_refused = false;
         for (place, slot) in self.jobs.add(job) {
-            match self.target(slot, self.jobs.access(place)) {
-                Some(node) if !self.parked.has(slot) => {
-                    self.add(&mut pieces, node, place, slot);
+            match self.target_node(slot, self.jobs.access(place)) {
+                Some(node) if !self.parked.must_wait(slot) => {
+                    self.add(&mut batches, node, place, slot);
                 }
                 target => {
-                    // What goes with a command shares its fate.
+                    // All commands of an operation are refused, or none.
                     if self.jobs.is_operation(place) {
-                        is_refused = target.is_none() && !self.has_room();
+                        is_refused = target.is_none() && !self.has_capacity();
                     }
                     if is_refused {
-                        let error = self.shared.full(self.cause(slot));
-                        self.jobs.settle(place.job, vec![(place.at, Err(error))]);
+                        let error = self.shared.full(self.unavailable_cause(slot));
+                        self.jobs.complete(place.job, vec![(place.at, Err(error))]);
                     } else {
                         self.park(slot, place, None);
                     }
                 }
             }
         }
-        self.send(pieces);
+        self.send(batches);
     }
 
-    /// Sends what is parked in slots where nothing is under way any more and whose nodes serve.
-    pub(super) fn release(&mut self) {
-        let mut pieces = Pieces::default();
+    /// Sends the parked commands of slots that have no command in flight and whose nodes are ready.
+    pub(super) fn send_parked(&mut self) {
+        let mut batches = NodeBatches::default();
         for slot in self.parked.take_due(Instant::now()) {
-            if self.under_way[usize::from(slot)] > 0 {
-                // Tried again when it has come back.
+            if self.in_flight[usize::from(slot)] > 0 {
+                // The slot becomes due when they have returned.
                 continue;
             }
-            // One that cannot go yet holds up those behind it: they may be about the same key.
+            // A command that cannot be sent yet blocks those after it: they may have the same key.
             while let Some((place, ask)) = self.parked.first(slot) {
-                // One that cannot be asked may not be the one to ask any more.
-                let ask = ask.filter(|node| !self.is_in_trouble(node)).cloned();
+                // The `ASK` target may be outdated if it cannot be reached.
+                let ask = ask.filter(|node| !self.is_failing(node)).cloned();
                 let asks = ask.is_some();
                 let target = match ask {
-                    Some(node) => self.members.is_ready(&node).then_some(node),
-                    None => self.target(slot, self.jobs.access(place)),
+                    Some(node) => self.nodes.is_ready(&node).then_some(node),
+                    None => self.target_node(slot, self.jobs.access(place)),
                 };
                 let Some(node) = target else {
                     break;
                 };
                 self.parked.remove(slot, place);
                 if asks {
-                    self.add_asking(&mut pieces, node, place, slot);
+                    self.add_asking(&mut batches, node, place, slot);
                 } else {
-                    self.add(&mut pieces, node, place, slot);
+                    self.add(&mut batches, node, place, slot);
                 }
-                // One is enough to find out whether the node still puts it off.
-                if self.parked.reason(slot).is_some() {
+                // After a transient error, a single command checks whether the node has recovered.
+                if self.parked.transient_error(slot).is_some() {
                     self.parked.hold(slot);
                     break;
                 }
             }
         }
-        self.send(pieces);
+        self.send(batches);
     }
 
-    /// The node for a command, if its connection serves.
-    fn target(&mut self, slot: u16, access: Access) -> Option<Node> {
-        let Some(shard) = self.slots.shard(slot) else {
-            // It may be some node's by now.
-            self.hurry();
+    /// Returns the target node of a command, if its connection is ready.
+    fn target_node(&mut self, slot: u16, access: Access) -> Option<Node> {
+        let Some(shard) = self.slot_map.shard(slot) else {
+            // A node may serve the slot by now.
+            self.refresh_soon();
             return None;
         };
         if access == Access::Read && self.cluster.reads_from_replicas {
-            self.turn = self.turn.wrapping_add(1);
+            self.next_replica = self.next_replica.wrapping_add(1);
             let count = shard.replicas.len();
-            let mut replicas = (0..count).map(|n| &shard.replicas[(self.turn + n) % count]);
-            if let Some(replica) = replicas.find(|replica| self.members.is_readable(replica)) {
+            let mut replicas = (0..count).map(|n| &shard.replicas[(self.next_replica + n) % count]);
+            if let Some(replica) = replicas.find(|replica| self.nodes.is_readable(replica)) {
                 return Some(replica.clone());
             }
         }
         let primary = &shard.primary;
-        self.members.is_ready(primary).then(|| primary.clone())
+        self.nodes.is_ready(primary).then(|| primary.clone())
     }
 
-    pub(super) fn is_in_trouble(&self, node: &Node) -> bool {
-        self.members.trouble(node).is_some()
+    /// Returns true if the node's connection has failed and is not ready again.
+    pub(super) fn is_failing(&self, node: &Node) -> bool {
+        self.nodes.last_error(node).is_some()
     }
 
-    /// `ask` is a node to which the slot is on the move: the command goes to that, this once.
+    /// Parks a command. `ask` is the target of an `ASK` redirect, for the next attempt only.
     pub(super) fn park(&mut self, slot: u16, place: Place, ask: Option<Node>) {
         let is_operation = self.jobs.is_operation(place);
-        let waiting = Waiting { ask, is_operation };
-        self.parked.add(slot, place, waiting);
+        let command = ParkedCommand { ask, is_operation };
+        self.parked.add(slot, place, command);
     }
 
-    /// What is under way in a slot is at another node than what follows would go to: that waits.
+    /// Holds a slot with commands in flight at a node that no longer serves it: later commands wait for them.
     pub(super) fn hold(&mut self, slot: u16) {
-        if self.under_way[usize::from(slot)] > 0 {
+        if self.in_flight[usize::from(slot)] > 0 {
             self.parked.hold(slot);
         }
     }
 
-    fn add(&mut self, pieces: &mut Pieces, node: Node, place: Place, slot: u16) {
+    fn add(&mut self, batches: &mut NodeBatches, node: Node, place: Place, slot: u16) {
         if let Some(commands) = self.note_sent(place, slot) {
-            pieces.entry(node).or_default().add(commands, place, slot);
+            batches.entry(node).or_default().add(commands, place, slot);
         }
     }
 
-    fn add_asking(&mut self, pieces: &mut Pieces, node: Node, place: Place, slot: u16) {
+    fn add_asking(&mut self, batches: &mut NodeBatches, node: Node, place: Place, slot: u16) {
         if let Some(commands) = self.note_sent(place, slot) {
-            let piece = pieces.entry(node).or_default();
-            piece.add_asking(commands, place, slot);
+            let batch = batches.entry(node).or_default();
+            batch.add_asking(commands, place, slot);
         }
     }
 
-    /// A command is sent. The commands that it is one of, unless its time is over.
+    /// Notes that a command is sent. Returns the commands of its job, unless the job is completed.
     fn note_sent(&mut self, place: Place, slot: u16) -> Option<&Commands> {
-        let work = self.jobs.of(place)?;
-        work.note_sent(place.at);
-        self.under_way[usize::from(slot)] += 1;
-        Some(&work.commands)
+        let job = self.jobs.get_mut(place)?;
+        job.note_sent(place.at);
+        self.in_flight[usize::from(slot)] += 1;
+        Some(&job.commands)
     }
 
-    fn send(&self, pieces: Pieces) {
-        for (node, piece) in pieces {
-            let connection = self.members.connection(&node);
-            piece.send(node.clone(), connection, self.sender.clone());
+    fn send(&self, batches: NodeBatches) {
+        for (node, batch) in batches {
+            let connection = self.nodes.connection(&node);
+            batch.send(node.clone(), connection, self.sender.clone());
         }
     }
 
-    /// Whether one more operation may wait for a connection. Those that follow a read wait as well.
-    fn has_room(&self) -> bool {
+    /// Returns true if another operation may wait. The waiters of single-flight reads count as well.
+    fn has_capacity(&self) -> bool {
         self.parked.operations() + self.shared.flights.followers() < self.shared.queue_limit()
     }
 }

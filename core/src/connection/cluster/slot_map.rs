@@ -1,4 +1,4 @@
-//! Which node of a cluster has which keys.
+//! The slot map of a cluster: the primary and replicas of each slot.
 //!
 //! See <https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/>.
 
@@ -7,11 +7,11 @@ use crate::options::{NatMap, Node};
 use crc::{CRC_16_XMODEM, Crc};
 use redis::Value;
 
-pub(super) const SLOTS: u16 = 16384;
+pub(super) const SLOT_COUNT: u16 = 16384;
 
 static CRC: Crc<u16> = Crc::<u16>::new(&CRC_16_XMODEM);
 
-/// The slot of a key: of its hash tag, if it has one.
+/// Returns the slot of a key, computed from its hash tag if it has one.
 pub(super) fn slot(key: &[u8]) -> u16 {
     let tag = key
         .iter()
@@ -22,7 +22,7 @@ pub(super) fn slot(key: &[u8]) -> u16 {
             (length > 0).then(|| &rest[..length])
         })
         .unwrap_or(key);
-    CRC.checksum(tag) % SLOTS
+    CRC.checksum(tag) % SLOT_COUNT
 }
 
 /// A primary and its replicas.
@@ -38,27 +38,28 @@ impl Shard {
     }
 }
 
-/// Who serves each slot.
+/// The slot map: the shard that serves each slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Slots {
+pub(super) struct SlotMap {
     shards: Vec<Shard>,
-    /// Per slot, the place of its shard.
+    /// The index of each slot's shard.
     by_slot: Vec<Option<u16>>,
 }
 
-impl Default for Slots {
+impl Default for SlotMap {
     fn default() -> Self {
         Self {
             shards: Vec::new(),
-            by_slot: vec![None; SLOTS.into()],
+            by_slot: vec![None; SLOT_COUNT.into()],
         }
     }
 }
 
-impl Slots {
+impl SlotMap {
+    /// Returns the shard that serves a slot.
     pub(super) fn shard(&self, slot: u16) -> Option<&Shard> {
-        let place = self.by_slot.get(usize::from(slot)).copied().flatten()?;
-        self.shards.get(usize::from(place))
+        let index = self.by_slot.get(usize::from(slot)).copied().flatten()?;
+        self.shards.get(usize::from(index))
     }
 
     pub(super) fn primary(&self, slot: u16) -> Option<&Node> {
@@ -73,13 +74,13 @@ impl Slots {
         self.primaries().any(|primary| primary == node)
     }
 
-    /// A slot has moved to the node. Its replicas are known with the next whole view only.
-    pub(super) fn moved(&mut self, slot: u16, primary: Node) {
+    /// Moves a slot to a primary. Its replicas are unknown until the next topology refresh.
+    pub(super) fn move_slot(&mut self, slot: u16, primary: Node) {
         let known = self
             .shards
             .iter()
             .position(|shard| shard.primary == primary);
-        let place = known.unwrap_or_else(|| {
+        let index = known.unwrap_or_else(|| {
             self.shards.push(Shard {
                 primary,
                 replicas: Vec::new(),
@@ -88,16 +89,16 @@ impl Slots {
         });
         if let Some(entry) = self.by_slot.get_mut(usize::from(slot)) {
             // There are never more shards than slots.
-            *entry = u16::try_from(place).ok();
+            *entry = u16::try_from(index).ok();
         }
     }
 
-    /// Reads the reply to `CLUSTER SLOTS`, which `asked` gave; `None` if it is none.
-    pub(super) fn parse(reply: &Value, asked: &Node, nat_map: &NatMap) -> Option<Self> {
+    /// Parses the reply of `source` to `CLUSTER SLOTS`. Returns `None` if it is malformed.
+    pub(super) fn parse(reply: &Value, source: &Node, nat_map: &NatMap) -> Option<Self> {
         let Value::Array(ranges) = reply else {
             return None;
         };
-        // Each node has an order of its own, and what says the same is to be equal.
+        // Nodes list ranges in different orders, and equal views must compare equal.
         let mut ranges: Vec<_> = ranges.iter().collect();
         ranges.sort_by_key(|range| match range {
             Value::Array(parts) => parts.first().and_then(as_int),
@@ -112,29 +113,29 @@ impl Slots {
             else {
                 return None;
             };
-            let node = |value: &Value| Some(node(value, asked)?.reached(nat_map));
+            let node = |value: &Value| Some(parse_node(value, source)?.reached(nat_map));
             let mut replicas: Vec<_> = replicas.iter().filter_map(node).collect();
             replicas.sort_unstable();
-            // Another view may have the address.
+            // Another node's view may contain the address.
             let Some(primary) = node(primary) else {
                 continue;
             };
             let shard = Shard { primary, replicas };
             let known = slots.shards.iter().position(|other| *other == shard);
-            let place = known.unwrap_or_else(|| {
+            let index = known.unwrap_or_else(|| {
                 slots.shards.push(shard);
                 slots.shards.len() - 1
             });
-            let place = u16::try_from(place).ok()?;
+            let index = u16::try_from(index).ok()?;
             let first = usize::try_from(*first).ok()?;
             let last = usize::try_from(*last).ok()?;
-            slots.by_slot.get_mut(first..=last)?.fill(Some(place));
+            slots.by_slot.get_mut(first..=last)?.fill(Some(index));
         }
         Some(slots)
     }
 
-    /// Groups views that agree on the primaries. A group is represented by the view that names most replicas: a node
-    /// learns of them little by little.
+    /// Groups views that agree on the primaries. The view with the most replicas represents its group, since nodes
+    /// learn of replicas gradually.
     pub(super) fn grouped<V>(views: Vec<(Self, V)>) -> Vec<(Self, Vec<V>)> {
         let mut groups: Vec<(Self, Vec<V>)> = Vec::new();
         for (view, voter) in views {
@@ -142,7 +143,7 @@ impl Slots {
             match groups.iter_mut().find(same) {
                 Some((best, voters)) => {
                     voters.push(voter);
-                    if view.replicas() > best.replicas() {
+                    if view.replica_count() > best.replica_count() {
                         *best = view;
                     }
                 }
@@ -152,7 +153,7 @@ impl Slots {
         groups
     }
 
-    /// The only node that listens on this port, if exactly one of those known does.
+    /// Returns the node that listens on `port`, if exactly one known node does.
     fn only_node_at(&self, port: u16) -> Option<&Node> {
         let mut nodes = self.shards.iter().flat_map(Shard::nodes);
         let first = nodes.find(|node| node.port == port)?;
@@ -161,8 +162,8 @@ impl Slots {
             .then_some(first)
     }
 
-    /// Whether each slot is served by the same node. True of views only: where a slot has moved since, it may be
-    /// false although they are.
+    /// Returns true if each slot has the same primary in both maps. Reliable for parsed maps only: after
+    /// [`Self::move_slot`], it may return false for equal primaries.
     pub(super) fn has_same_primaries(&self, other: &Self) -> bool {
         self.by_slot == other.by_slot && self.primaries().eq(other.primaries())
     }
@@ -171,11 +172,11 @@ impl Slots {
         self.shards.iter().map(|shard| &shard.primary)
     }
 
-    fn replicas(&self) -> usize {
+    fn replica_count(&self) -> usize {
         self.shards.iter().map(|shard| shard.replicas.len()).sum()
     }
 
-    /// Whether some node serves something.
+    /// Returns true if no node serves any slot.
     pub(super) fn is_empty(&self) -> bool {
         self.shards.is_empty()
     }
@@ -188,16 +189,16 @@ fn as_int(value: &Value) -> Option<i64> {
     }
 }
 
-/// `[host, port, id, more]`. A host that is nil or empty is that of the node that was asked. `?` stands for a name that
-/// the node should have, but has not: `more` may have its address, otherwise that is unknown.
-fn node(value: &Value, asked: &Node) -> Option<Node> {
+/// Parses a node: `[host, port, id, more]`. A nil or empty host is that of `source`. The host `?` means that the node
+/// has no host name, although it should: `more` may contain its IP address, otherwise the address is unknown.
+fn parse_node(value: &Value, source: &Node) -> Option<Node> {
     let Value::Array(parts) = value else {
         return None;
     };
     let host = match parts.first()? {
-        Value::Nil => asked.host.clone(),
+        Value::Nil => source.host.clone(),
         Value::BulkString(host) => match host.as_slice() {
-            b"" => asked.host.clone(),
+            b"" => source.host.clone(),
             b"?" => parts.get(3).and_then(ip)?,
             host => String::from_utf8(host.to_vec()).ok()?,
         },
@@ -212,7 +213,7 @@ fn node(value: &Value, asked: &Node) -> Option<Node> {
     })
 }
 
-/// Of `{ip: …}`, which RESP2 gives as an array.
+/// Returns the address in `{ip: …}`, which is an array in RESP2.
 fn ip(more: &Value) -> Option<String> {
     let is_ip = |name: &Value| *name == Value::BulkString(b"ip".to_vec());
     let value = match more {
@@ -232,22 +233,22 @@ fn ip(more: &Value) -> Option<String> {
     }
 }
 
-/// Where a server sends a command instead. `None` if it does not say: then the slot map decides.
+/// A redirect to another node. The node is `None` if the server does not name it: then the slot map decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Redirection {
-    /// For good.
+pub(super) enum Redirect {
+    /// The slot has moved permanently.
     Moved(Option<Node>),
-    /// This once.
+    /// The slot is being moved: only this command goes to the node.
     Ask(Option<Node>),
 }
 
-impl Redirection {
-    /// `MOVED slot host:port` or `ASK slot host:port`, as `server` gave it.
-    pub(super) fn read(
+impl Redirect {
+    /// Parses an error reply of `server`: `MOVED slot host:port` or `ASK slot host:port`.
+    pub(super) fn parse(
         error: &Error,
         server: &Node,
         nat_map: &NatMap,
-        slots: &Slots,
+        slots: &SlotMap,
     ) -> Option<Self> {
         let Error::Reply { reply, message, .. } = error else {
             return None;
@@ -264,13 +265,13 @@ impl Redirection {
         };
         let node = match host.trim_matches(['[', ']']) {
             "" => at(&server.host),
-            // Its name is unknown. Any host may have a server on that port, and not of this cluster.
+            // The host name is unknown. A server on that port of another host may not belong to this cluster.
             "?" => None,
             host => at(host),
         };
         Some(match reply.as_str() {
             "MOVED" => Self::Moved(node),
-            // No slot map tells where a slot is on its way to. A node of the cluster that is the wrong one says so.
+            // No slot map contains the target of a move. A wrong node of the cluster answers with a redirect.
             _ => Self::Ask(node.or_else(|| slots.only_node_at(port).cloned())),
         })
     }
@@ -288,15 +289,15 @@ mod tests {
     }
 
     #[test]
-    fn keys_have_the_slots_of_the_specification() {
+    fn slots_match_the_cluster_specification() {
         assert_eq!(slot(b"123456789"), 0x31c3);
-        // Redis's own examples, of CLUSTER KEYSLOT.
+        // Examples from the documentation of CLUSTER KEYSLOT.
         assert_eq!(slot(b"somekey"), 11058);
         assert_eq!(slot(b"foo{hash_tag}"), 2515);
         assert_eq!(slot(b"bar{hash_tag}"), 2515);
         assert_eq!(slot(b""), 0);
         assert_eq!(slot(b"{user1000}.following"), slot(b"{user1000}.followers"));
-        assert_eq!(slot(b"foo{}{bar}"), 8363, "of the whole key");
+        assert_eq!(slot(b"foo{}{bar}"), 8363, "the slot of the whole key");
         assert_eq!(slot(b"foo{{bar}}zap"), slot(b"{bar"));
     }
 
@@ -305,10 +306,10 @@ mod tests {
     }
 
     #[test]
-    fn slots_are_read_from_the_reply() {
+    fn parse_returns_the_shards_of_a_reply() {
         let text = "*2 *4 :0 :8191 *2 $9 127.0.0.1 :7001 *2 $9 127.0.0.1 :7002 *3 :8192 :16383 *2 $-1 :7003 ";
         let nat_map = vec![(at(7002), at(8002))];
-        let slots = Slots::parse(&reply(text), &at(7001), &nat_map).expect("slots");
+        let slots = SlotMap::parse(&reply(text), &at(7001), &nat_map).expect("slots");
         assert_eq!(
             slots.shard(8191),
             Some(&Shard {
@@ -320,32 +321,34 @@ mod tests {
             slots.shard(8192).map(|shard| shard.primary.port),
             Some(7003)
         );
-        assert!(Slots::parse(&Value::Nil, &at(7001), &Vec::new()).is_none());
-        assert!(Slots::parse(&reply("*1 *3 :0 :99999 *2 $1 h :1 "), &at(1), &Vec::new()).is_none());
+        assert!(SlotMap::parse(&Value::Nil, &at(7001), &Vec::new()).is_none());
+        assert!(
+            SlotMap::parse(&reply("*1 *3 :0 :99999 *2 $1 h :1 "), &at(1), &Vec::new()).is_none()
+        );
     }
 
     #[test]
-    fn nodes_without_the_names_that_they_are_to_be_called_by_have_addresses() {
+    fn nodes_without_a_host_name_are_reached_by_their_ip_address() {
         for more in ["%1 $2 ip $3 ::2 ", "*4 $4 port $1 1 $2 ip $3 ::2 "] {
             let text = format!(
                 "*2 *3 :0 :8191 *4 $1 ? :1 $2 id {more}*3 :8192 :16383 *4 $1 h :1 $2 id *0 "
             );
-            let slots = Slots::parse(&reply(&text), &at(1), &Vec::new()).expect("slots");
+            let slots = SlotMap::parse(&reply(&text), &at(1), &Vec::new()).expect("slots");
             let hosts = [0, 8192].map(|slot| slots.primary(slot).map(|node| node.host.as_str()));
             assert_eq!(hosts, [Some("::2"), Some("h")]);
         }
-        // Whose address nobody tells is not taken for the one that was asked.
+        // A node without any address is not mistaken for the source.
         let text = "*2 *3 :0 :1 *2 $1 ? :1 *3 :2 :3 *2 $0  :2 ";
-        let slots = Slots::parse(&reply(text), &at(1), &Vec::new()).expect("slots");
+        let slots = SlotMap::parse(&reply(text), &at(1), &Vec::new()).expect("slots");
         assert_eq!(slots.primary(0), None);
         assert_eq!(slots.primary(2), Some(&at(2)));
     }
 
     #[test]
-    fn views_that_say_the_same_are_equal() {
+    fn views_with_the_same_content_are_equal_and_grouped() {
         let one = "*2 *5 :0 :8191 *2 $1 a :1 *2 $1 b :2 *2 $1 c :3 *3 :8192 :16383 *2 $1 d :4 ";
         let other = "*2 *3 :8192 :16383 *2 $1 d :4 *5 :0 :8191 *2 $1 a :1 *2 $1 c :3 *2 $1 b :2 ";
-        let view = |text| Slots::parse(&reply(text), &at(1), &Vec::new()).expect("slots");
+        let view = |text| SlotMap::parse(&reply(text), &at(1), &Vec::new()).expect("slots");
         assert!(view(one) == view(other));
         let fewer = view("*2 *3 :0 :8191 *2 $1 a :1 *3 :8192 :16383 *2 $1 d :4 ");
         assert!(fewer != view(one) && fewer.has_same_primaries(&view(one)));
@@ -353,29 +356,29 @@ mod tests {
         assert!(!stale.has_same_primaries(&fewer));
         let views = [stale.clone(), fewer, view(one), stale.clone(), view(other)];
         let views = views.into_iter().zip(1..).collect();
-        let groups = Slots::grouped(views);
+        let groups = SlotMap::grouped(views);
         assert!(groups == [(stale, vec![1, 4]), (view(one), vec![2, 3, 5])]);
     }
 
     #[test]
-    fn a_slot_can_move_to_a_node_nobody_knew() {
-        let mut slots = Slots::default();
-        slots.moved(3, at(7001));
-        slots.moved(4, at(7002));
-        slots.moved(3, at(7002));
+    fn a_slot_can_move_to_an_unknown_node() {
+        let mut slots = SlotMap::default();
+        slots.move_slot(3, at(7001));
+        slots.move_slot(4, at(7002));
+        slots.move_slot(3, at(7002));
         assert_eq!(slots.shard(3), slots.shard(4));
         assert_eq!(slots.shard(5), None);
     }
 
     #[test]
-    fn redirections_are_read() {
-        let mut slots = Slots::default();
+    fn parse_returns_the_target_of_a_redirect() {
+        let mut slots = SlotMap::default();
         let error = |word: &str, text: &str| Error::from_reply("redis://h", word, Some(text));
-        let read = |slots: &Slots, word, text| {
-            Redirection::read(&error(word, text), &at(1), &Vec::new(), slots)
+        let read = |slots: &SlotMap, word, text| {
+            Redirect::parse(&error(word, text), &at(1), &Vec::new(), slots)
         };
-        let moved = |slots: &Slots, text| read(slots, "MOVED", text);
-        let to = |node| Some(Redirection::Moved(node));
+        let moved = |slots: &SlotMap, text| read(slots, "MOVED", text);
+        let to = |node| Some(Redirect::Moved(node));
         assert_eq!(moved(&slots, "3999 127.0.0.1:6381"), to(Some(at(6381))));
         assert_eq!(moved(&slots, "3999 :6381"), to(Some(at(6381))));
         assert_eq!(moved(&slots, "3999 ?:6381"), to(None));
@@ -384,16 +387,20 @@ mod tests {
             host: "::1".into(),
             port: 6381,
         };
-        let ask = |node| Some(Redirection::Ask(node));
+        let ask = |node| Some(Redirect::Ask(node));
         assert_eq!(
             read(&slots, "ASK", "1 [::1]:6381"),
             ask(Some(other.clone()))
         );
         assert_eq!(read(&slots, "ASK", "1 ?:6381"), ask(None));
-        slots.moved(3, other.clone());
+        slots.move_slot(3, other.clone());
         assert_eq!(read(&slots, "ASK", "1 ?:6381"), ask(Some(other)));
         assert_eq!(moved(&slots, "1 ?:6381"), to(None));
-        slots.moved(4, at(6381));
-        assert_eq!(read(&slots, "ASK", "1 ?:6381"), ask(None), "one of two");
+        slots.move_slot(4, at(6381));
+        assert_eq!(
+            read(&slots, "ASK", "1 ?:6381"),
+            ask(None),
+            "two nodes listen on the port"
+        );
     }
 }

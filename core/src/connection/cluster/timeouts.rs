@@ -1,45 +1,55 @@
-//! What comes to nothing: what has run out of time, or waits for what will not come; and why.
+//! Timeouts: fails jobs whose deadline has passed, and builds their errors.
 
 use super::Router;
-use super::jobs::{Place, Work};
+use super::jobs::{PendingJob, Place};
 use crate::connection::clock;
 use crate::error::Error;
 use std::mem;
 
 impl Router {
-    /// Fails what has run out of time.
+    /// Fails the jobs whose deadline has passed.
     pub(super) fn expire(&mut self) {
-        while let Some((job, work)) = self.jobs.pop_overdue(clock::now()) {
-            let error = self.overdue(&work);
-            for (at, open) in work.open() {
-                self.parked.remove(open.slot, Place { job, at });
-                // Those behind it may go where it could not.
-                self.parked.try_slot(open.slot);
+        while let Some((number, job)) = self.jobs.pop_expired(clock::now()) {
+            let error = self.timeout_error(&job);
+            for (at, command) in job.pending() {
+                self.parked.remove(command.slot, Place { job: number, at });
+                // The commands after it may be ready to send.
+                self.parked.mark_due(command.slot);
             }
-            work.fail(&error);
+            job.fail(&error);
         }
     }
 
-    /// Why nothing came of it in time.
-    fn overdue(&self, work: &Work) -> Error {
+    /// Builds the timeout error for a job.
+    fn timeout_error(&self, job: &PendingJob) -> Error {
         let server = self.shared.server.to_string();
         let waited = self.shared.command_timeout;
-        let open = work.open().map(|(_, open)| open);
-        let sent = open.clone().map(|open| open.sent).max().unwrap_or(0);
-        let trouble = if sent > 0 {
-            work.trouble.as_ref()
+        let commands = job.pending().map(|(_, command)| command);
+        let sent = commands
+            .clone()
+            .map(|command| command.attempts)
+            .max()
+            .unwrap_or(0);
+        let last_error = if sent > 0 {
+            job.last_error.as_ref()
         } else {
-            open.clone().find_map(|open| self.parked.reason(open.slot))
+            commands
+                .clone()
+                .find_map(|command| self.parked.transient_error(command.slot))
         };
-        if let Some(trouble) = trouble {
+        if let Some(last_error) = last_error {
             return Error::Unserved {
                 server,
                 waited,
                 sent,
-                cause: trouble.to_string(),
+                cause: last_error.to_string(),
             };
         }
-        match open.map(|open| self.cause(open.slot)).next().flatten() {
+        match commands
+            .map(|command| self.unavailable_cause(command.slot))
+            .next()
+            .flatten()
+        {
             _ if sent > 0 => Error::Timeout { server, waited },
             Some(cause) => Error::Unavailable {
                 server,
@@ -52,27 +62,27 @@ impl Router {
         }
     }
 
-    /// Why what waits in a slot cannot go, as far as that is known.
-    pub(super) fn cause(&self, slot: u16) -> Option<String> {
-        let trouble = match self.slots.shard(slot) {
-            Some(shard) => self.members.trouble(&shard.primary),
-            None if self.ignorance.is_none() && !self.slots.is_empty() => {
+    /// Returns the reason why the parked commands of a slot cannot be sent, if it is known.
+    pub(super) fn unavailable_cause(&self, slot: u16) -> Option<String> {
+        let last_error = match self.slot_map.shard(slot) {
+            Some(shard) => self.nodes.last_error(&shard.primary),
+            None if self.refresh_error.is_none() && !self.slot_map.is_empty() => {
                 return Some(format!("no node serves the slot {slot}"));
             }
-            None => self.ignorance.as_ref(),
+            None => self.refresh_error.as_ref(),
         };
-        trouble.map(Error::to_string)
+        last_error.map(Error::to_string)
     }
 
-    /// Of all that waits for an answer which will not come.
+    /// Fails all parked commands and the callers that wait for the current topology refresh.
     pub(super) fn fail_waiting(&mut self, error: &Error) {
-        for walker in mem::take(&mut self.asked_walkers) {
+        for waiter in mem::take(&mut self.current_waiters) {
             // The receiver may have stopped waiting.
-            let _ = walker.send(Err(error.clone()));
+            let _ = waiter.send(Err(error.clone()));
         }
         for place in self.parked.take_all() {
             self.jobs
-                .settle(place.job, vec![(place.at, Err(error.clone()))]);
+                .complete(place.job, vec![(place.at, Err(error.clone()))]);
         }
     }
 }

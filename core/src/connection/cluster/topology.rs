@@ -1,7 +1,7 @@
-//! Which nodes a cluster has, and what follows when that changes.
+//! Topology refreshes: asks the nodes for their slot maps, and applies the result.
 
-use super::slot_map::{SLOTS, Slots};
-use super::{News, Router, vote};
+use super::slot_map::{SLOT_COUNT, SlotMap};
+use super::{Router, RouterEvent, vote};
 use crate::connection::Connection;
 use crate::connection::status::Event;
 use crate::error::Error;
@@ -11,111 +11,115 @@ use std::mem;
 use tokio::time::Instant;
 
 impl Router {
-    /// Asks all nodes which slots are whose.
-    pub(super) fn ask_for_slots(&mut self) {
-        self.questions.begin();
-        self.asked_walkers.append(&mut self.walkers);
+    /// Starts a topology refresh: asks all nodes for their slot maps.
+    pub(super) fn refresh_topology(&mut self) {
+        self.refresh.begin();
+        self.current_waiters.append(&mut self.next_waiters);
         for node in &self.cluster.nodes {
-            self.members.open(node);
+            self.nodes.open(node);
         }
-        let nodes = self.members.connections();
+        let nodes = self.nodes.connections();
         let nodes = nodes.map(|(node, connection)| (node.clone(), connection.clone()));
         let server = self.shared.server.to_string();
-        let slots = vote::slots(nodes.collect(), self.cluster.nat_map.clone(), server);
-        let news = self.sender.clone();
+        let slot_map = vote::slot_map(nodes.collect(), self.cluster.nat_map.clone(), server);
+        let events = self.sender.clone();
         tokio::spawn(async move {
-            // The router is gone only when nobody needs to know.
-            let _ = news.send(News::Slots(slots.await));
+            // The router ends only when no caller is left.
+            let _ = events.send(RouterEvent::SlotMap(slot_map.await));
         });
     }
 
-    /// Has the nodes asked for the slots soon.
-    pub(super) fn hurry(&mut self) {
-        self.questions.hurry(Instant::now());
+    /// Schedules a topology refresh soon.
+    pub(super) fn refresh_soon(&mut self) {
+        self.refresh.schedule_soon(Instant::now());
     }
 
-    pub(super) fn take_slots(&mut self, slots: Slots) {
-        self.ignorance = None;
-        if self.slots != slots {
-            self.questions.begin_anew(Instant::now());
-            let former = mem::replace(&mut self.slots, slots);
-            if !former.has_same_primaries(&self.slots) {
-                self.note_change();
-                for slot in 0..SLOTS {
-                    if former.primary(slot) != self.slots.primary(slot) {
+    /// Applies the slot map of a topology refresh.
+    pub(super) fn apply_slot_map(&mut self, slot_map: SlotMap) {
+        self.refresh_error = None;
+        if self.slot_map != slot_map {
+            self.refresh.reset_backoff(Instant::now());
+            let former = mem::replace(&mut self.slot_map, slot_map);
+            if !former.has_same_primaries(&self.slot_map) {
+                self.clear_cache();
+                for slot in 0..SLOT_COUNT {
+                    if former.primary(slot) != self.slot_map.primary(slot) {
                         self.hold(slot);
                     }
                 }
             }
-            self.parked.try_all(Instant::now());
+            self.parked.mark_all_due(Instant::now());
         }
-        self.choose_members();
-        self.note_health(None);
-        self.note_answered(self.parked.is_empty() && self.shared.health.is_ready());
-        for walker in mem::take(&mut self.asked_walkers) {
+        self.update_connections();
+        self.update_health(None);
+        self.end_refresh(self.parked.is_empty() && self.shared.health.is_ready());
+        for waiter in mem::take(&mut self.current_waiters) {
             // The receiver may have stopped waiting.
-            let _ = walker.send(Ok(self.primaries()));
+            let _ = waiter.send(Ok(self.primaries()));
         }
     }
 
-    /// The nodes could not be asked, or none knew.
-    pub(super) fn take_ignorance(&mut self, error: Error) {
-        self.note_answered(false);
-        self.note_health(Some(&error));
+    /// Handles a failed topology refresh: no node could be asked, or none returned slots.
+    pub(super) fn handle_refresh_error(&mut self, error: Error) {
+        self.end_refresh(false);
+        self.update_health(Some(&error));
         self.watches.tell(&Event::Failed(error.clone()));
         if !error.is_loss() && !error.is_passing() {
-            // A further question will not change it by itself.
+            // Another refresh will not solve it by itself.
             self.fail_waiting(&error);
         }
-        self.ignorance = Some(error);
+        self.refresh_error = Some(error);
     }
 
-    /// A slot has been moved to a node, as another one says.
+    /// Moves a slot to another node, after a `MOVED` redirect.
     pub(super) fn note_moved(&mut self, slot: u16, owner: Node) {
-        self.members.open(&owner);
-        self.slots.moved(slot, owner);
+        self.nodes.open(&owner);
+        self.slot_map.move_slot(slot, owner);
         self.hold(slot);
-        self.note_change();
-        self.hurry();
+        self.clear_cache();
+        self.refresh_soon();
     }
 
-    /// Keys may be at other nodes than those that told of their changes.
-    pub(super) fn note_change(&self) {
+    /// Clears the cache, since keys may be at other nodes than those that send their invalidations.
+    pub(super) fn clear_cache(&self) {
         if let Some(cache) = &self.shared.cache {
             cache.clear();
         }
     }
 
-    /// Opens connections to the nodes that are needed, and leaves the others.
-    fn choose_members(&mut self) {
+    /// Opens connections to the nodes that are needed, and closes the others.
+    fn update_connections(&mut self) {
         let mut needed: HashSet<Node> = HashSet::new();
-        for shard in self.slots.shards() {
+        for shard in self.slot_map.shards() {
             needed.insert(shard.primary.clone());
             if self.cluster.reads_from_replicas {
                 needed.extend(shard.replicas.iter().cloned());
             }
         }
         for node in &needed {
-            self.members.open(node);
+            self.nodes.open(node);
         }
-        // They may be what is left to ask when every other node has moved.
+        // Keep the configured nodes: they may be the only ones left to ask when all others have moved.
         let seeds = &self.cluster.nodes;
         let parked = &self.parked;
-        self.members
-            .retain(|node| needed.contains(node) || seeds.contains(node) || parked.asks(node));
+        self.nodes.retain(|node| {
+            needed.contains(node) || seeds.contains(node) || parked.has_redirect_to(node)
+        });
     }
 
+    /// Returns the connections to all primaries.
     fn primaries(&self) -> Vec<Connection> {
-        let shards = self.slots.shards().iter();
-        let primaries = shards.filter_map(|shard| self.members.connection(&shard.primary));
+        let shards = self.slot_map.shards().iter();
+        let primaries = shards.filter_map(|shard| self.nodes.connection(&shard.primary));
         primaries.cloned().collect()
     }
 
-    fn note_answered(&mut self, is_calm: bool) {
+    /// Ends a refresh, and schedules another one at once if callers wait for it.
+    fn end_refresh(&mut self, is_healthy: bool) {
         let now = Instant::now();
-        self.questions.end(now, is_calm);
-        if !self.walkers.is_empty() {
-            self.questions.demand(now);
+        self.refresh.end(now, is_healthy);
+        if !self.next_waiters.is_empty() {
+            self.refresh.schedule_now(now);
         }
     }
 }

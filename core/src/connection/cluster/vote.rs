@@ -1,9 +1,9 @@
-//! Which slots are whose, as most of the nodes have it.
+//! The vote on the slot map: the map on which most nodes agree wins.
 //!
-//! All are asked at once: one that was cut off from the others, or left by them, may still claim its own.
+//! All nodes are asked at once: a node that was partitioned or removed from the cluster may still claim its slots.
 
 use super::ownership;
-use super::slot_map::Slots;
+use super::slot_map::SlotMap;
 use crate::connection::Connection;
 use crate::connection::commands::{Access, Commands, Expect};
 use crate::error::Error;
@@ -15,43 +15,44 @@ use std::cmp::Reverse;
 use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
-/// How long the nodes may take.
-const LIMIT: Duration = Duration::from_secs(2);
-/// What others may take longer than the first.
+/// The timeout for the replies of the nodes.
+const TIMEOUT: Duration = Duration::from_secs(2);
+/// The additional time for the other nodes after the first reply.
 const GRACE: Duration = Duration::from_millis(50);
 
 /// A node that answered.
 struct Voter {
     node: Node,
     connection: Connection,
-    /// Its name for itself, by which it is known under whatever address; `None` if it does not tell.
+    /// The node's ID, which is the same at every address; `None` if the node does not return it.
     id: Option<Vec<u8>>,
 }
 
 impl Voter {
-    fn is(&self, other: &Self) -> bool {
+    /// Returns true if both are the same node, possibly at two addresses.
+    fn is_same_node(&self, other: &Self) -> bool {
         self.node == other.node || (self.id.is_some() && self.id == other.id)
     }
 }
 
-/// The slot map that most of the nodes agree on. `server` is the cluster, as errors name it.
-pub(super) async fn slots(
+/// Returns the slot map on which most nodes agree. `server` is the name of the cluster in errors.
+pub(super) async fn slot_map(
     nodes: Vec<(Node, Connection)>,
     nat_map: NatMap,
     server: String,
-) -> Result<Slots, Error> {
+) -> Result<SlotMap, Error> {
     let unknown = |cause: String| Error::Unreachable {
         server: server.clone(),
         cause,
     };
     let mut failure = unknown("no node has answered".into());
-    let mut asked: FuturesUnordered<_> = nodes
+    let mut queries: FuturesUnordered<_> = nodes
         .into_iter()
         .map(|(node, connection)| async move {
-            let mut questions = Commands::default();
-            questions.add(Access::Read, Expect::Array, None, &[b"CLUSTER", b"SLOTS"]);
-            questions.add(Access::Read, Expect::Any, None, &[b"CLUSTER", b"MYID"]);
-            let mut replies = connection.query(questions).await.into_iter();
+            let mut commands = Commands::default();
+            commands.add(Access::Read, Expect::Array, None, &[b"CLUSTER", b"SLOTS"]);
+            commands.add(Access::Read, Expect::Any, None, &[b"CLUSTER", b"MYID"]);
+            let mut replies = connection.query(commands).await.into_iter();
             let slots = replies.next().unwrap_or(Err(Error::Abandoned));
             // An ACL may forbid it.
             let id = match replies.next() {
@@ -66,12 +67,12 @@ pub(super) async fn slots(
             (voter, slots)
         })
         .collect();
-    let mut views: Vec<(Slots, Voter)> = Vec::new();
+    let mut views: Vec<(SlotMap, Voter)> = Vec::new();
     let begin = Instant::now();
-    let mut deadline = begin + LIMIT;
-    while let Ok(Some((voter, reply))) = timeout_at(deadline, asked.next()).await {
+    let mut deadline = begin + TIMEOUT;
+    while let Ok(Some((voter, reply))) = timeout_at(deadline, queries.next()).await {
         let view = match reply {
-            Ok(value) => Slots::parse(&value, &voter.node, &nat_map),
+            Ok(value) => SlotMap::parse(&value, &voter.node, &nat_map),
             Err(error) => {
                 failure = error;
                 continue;
@@ -84,12 +85,12 @@ pub(super) async fn slots(
         if views.is_empty() {
             deadline = deadline.min(Instant::now() + begin.elapsed() + GRACE);
         }
-        // One that is known by two addresses has one vote.
-        if !views.iter().any(|(_, other)| other.is(&voter)) {
+        // A node that is known by two addresses has one vote.
+        if !views.iter().any(|(_, other)| other.is_same_node(&voter)) {
             views.push((view, voter));
         }
     }
-    let mut groups = Slots::grouped(views);
+    let mut groups = SlotMap::grouped(views);
     let most = groups.iter().map(|(_, voters)| voters.len()).max();
     groups.retain(|(_, voters)| Some(voters.len()) == most);
     match groups.len() {
@@ -99,12 +100,12 @@ pub(super) async fn slots(
     }
 }
 
-/// Of slot maps with as many votes, the one of the highest configuration epoch: a primary that takes over slots has a
-/// higher one than any before. Where none is told, always the same one.
-async fn newest(groups: Vec<(Slots, Vec<Voter>)>) -> Slots {
+/// Returns the slot map with the highest configuration epoch among those with equal votes: in a failover, the new
+/// primary gets a higher epoch than any before. If no epoch is known, the choice is arbitrary but stable.
+async fn newest(groups: Vec<(SlotMap, Vec<Voter>)>) -> SlotMap {
     let ranked = groups.into_iter().map(|(slots, voters)| async move {
         let epochs = join_all(voters.iter().map(|voter| epoch(&voter.connection)));
-        let epochs = timeout(LIMIT, epochs).await.unwrap_or_default();
+        let epochs = timeout(TIMEOUT, epochs).await.unwrap_or_default();
         let epoch = epochs.into_iter().flatten().max();
         let first = voters.into_iter().map(|voter| Reverse(voter.node)).max();
         ((epoch, first), slots)
@@ -114,7 +115,7 @@ async fn newest(groups: Vec<(Slots, Vec<Voter>)>) -> Slots {
     newest.map(|(_, slots)| slots).unwrap_or_default()
 }
 
-/// The highest configuration epoch of a primary with slots, as a node knows it.
+/// Asks a node for the highest configuration epoch of a primary with slots.
 async fn epoch(connection: &Connection) -> Option<u64> {
     let words: [&[u8]; 2] = [b"CLUSTER", b"NODES"];
     let reply = connection.ask(Access::Read, Expect::Any, None, &words);
@@ -122,7 +123,8 @@ async fn epoch(connection: &Connection) -> Option<u64> {
     highest_epoch(&text)
 }
 
-/// Lines of `id address flags primary ping pong epoch link slot…`.
+/// Returns the highest epoch in a reply to `CLUSTER NODES`, whose lines are
+/// `id address flags primary ping pong epoch link slot…`.
 fn highest_epoch(nodes: &str) -> Option<u64> {
     let epochs = nodes.lines().filter_map(|line| {
         let words: Vec<_> = line.split(' ').collect();
@@ -140,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_epoch_is_that_of_primaries_with_slots() {
+    fn the_highest_epoch_counts_only_primaries_with_slots() {
         let nodes = "a 127.0.0.1:1@2 myself,master - 0 0 3 connected 0-8191\n\
             b 127.0.0.1:2@3 master,fail - 0 0 5 connected 8192-16383\n\
             c 127.0.0.1:3@4 master - 0 0 9 connected\n\

@@ -1,4 +1,4 @@
-//! From no connection to one: attempts and pauses, while jobs come in and run out of time.
+//! Connecting: attempts with backoff, while jobs are queued and expire.
 
 use super::Supervisor;
 use super::jittered;
@@ -14,31 +14,31 @@ use std::pin::pin;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// Pauses between attempts to connect grow from the first to the longest. The longest bounds how
-/// long a server that is back goes unnoticed.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// The backoff between attempts to connect doubles from the minimum to the maximum. The maximum bounds the time until
+/// a recovered server is noticed.
+const MIN_BACKOFF: Duration = Duration::from_millis(50);
+const MAX_BACKOFF: Duration = Duration::from_millis(500);
 
 impl Supervisor {
-    /// Attempts until one succeeds; `None` when the connection is closed first.
+    /// Tries to connect until an attempt succeeds. Returns `None` if the connection is closed first.
     pub(super) async fn connect(&mut self) -> Option<(Link, Address)> {
         let mut attempts = 0;
         loop {
-            if !self.pause.is_zero() {
-                let pause = sleep(jittered(self.pause));
+            if !self.backoff.is_zero() {
+                let pause = sleep(jittered(self.backoff));
                 self.wait(pause).await?;
             }
-            self.pause = (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+            self.backoff = (self.backoff * 2).clamp(MIN_BACKOFF, MAX_BACKOFF);
             attempts += 1;
             self.shared.health.attempted(attempts);
             let failure = match self.attempt().await? {
                 Ok(link) => {
-                    // What ran out of time while there was no connection fails for that reason.
+                    // Jobs that expired while no link was open must fail with that cause.
                     self.expire();
-                    let deaf = self.begin_tracking(&link.0);
+                    let tracking = self.begin_tracking(&link.0);
                     self.shared.health.set_ready(true);
                     self.watches.tell(&Event::Ready);
-                    self.watches.set_amiss(deaf.err());
+                    self.watches.set_amiss(tracking.err());
                     return Some(link);
                 }
                 Err(failure) => failure,
@@ -64,7 +64,7 @@ impl Supervisor {
         }
     }
 
-    /// An error tells why nothing can be kept of what is read over the link.
+    /// Begins client tracking on the link. Returns an error if nothing read over it can be cached.
     pub(super) fn begin_tracking(&mut self, link: &Link) -> Result<(), Error> {
         match &mut self.tracking {
             Some(tracking) => tracking.begin(link, &self.shared.server),
@@ -72,14 +72,14 @@ impl Supervisor {
         }
     }
 
-    /// Nothing of what was read is to be trusted any more, and nothing of what is yet to be settled.
+    /// Ends client tracking: entries read over the link are no longer fresh, and later replies must not be cached.
     pub(super) fn end_tracking(&mut self) {
         if let Some(tracking) = &mut self.tracking {
             tracking.end();
         }
     }
 
-    /// One attempt to connect; `None` when the connection is closed meanwhile.
+    /// Makes one attempt to connect. Returns `None` if the connection is closed meanwhile.
     async fn attempt(&mut self) -> Option<Result<(Link, Address), Failure>> {
         let limit = self.options.connect_timeout;
         let begin = Instant::now();
@@ -103,15 +103,15 @@ impl Supervisor {
         self.greeting = connector.greeting;
         match self.credentials.take() {
             None => self.credentials = connector.credentials,
-            // They came while the link was being made with those before them.
+            // They arrived while the handshake used the previous credentials.
             Some(renewed) if link.is_ok() => self.authenticate(renewed),
             Some(renewed) => self.credentials = Some(renewed),
         }
         Some(link)
     }
 
-    /// Runs one step of connecting while jobs come in and run out of time.
-    /// `None` when there is nothing left to connect for.
+    /// Runs one step of connecting while messages arrive and jobs expire.
+    /// Returns `None` if the connection is closing and no job is left.
     pub(super) async fn wait<T>(&mut self, step: impl Future<Output = T>) -> Option<T> {
         let mut step = pin!(step);
         loop {
@@ -126,9 +126,9 @@ impl Supervisor {
                     clock::note_wake(wake);
                     self.expire();
                 }
-                message = self.inbox.next() => {
+                message = self.mailbox.next() => {
                     if let Some(message) = message {
-                        self.accept(message);
+                        self.handle_message(message);
                     }
                 }
             }
@@ -136,7 +136,7 @@ impl Supervisor {
     }
 }
 
-/// Never, for no time.
+/// Sleeps until `time` and returns it. Never resolves for `None`.
 async fn at(time: Option<Instant>) -> Instant {
     match time {
         Some(time) => {

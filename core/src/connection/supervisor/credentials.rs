@@ -1,4 +1,4 @@
-//! Credentials that the app's function gives: for an attempt to connect, and anew before they expire.
+//! Credentials from the app's function: requested for each attempt to connect, and renewed before they expire.
 
 use super::Supervisor;
 use crate::connection::failure::Failure;
@@ -13,25 +13,25 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
-/// Credentials are asked for anew when this part of their time is left.
+/// Credentials are renewed when this fraction of their lifetime is left.
 const RENEWAL_DIVISOR: u32 = 10;
-/// A renewal that failed is tried again after this time, and so is one that gave what has expired already.
-const RENEWAL_PAUSE: Duration = Duration::from_secs(5);
-/// Credentials are asked for no more often, however short their time is.
-const SHORTEST_RENEWAL: Duration = Duration::from_millis(250);
+/// The delay before another renewal after one that failed or that returned expired credentials.
+const RENEWAL_RETRY_DELAY: Duration = Duration::from_secs(5);
+/// The shortest delay before a renewal, however short the credentials' lifetime is.
+const MIN_RENEWAL_DELAY: Duration = Duration::from_millis(250);
 
 impl Supervisor {
-    /// Has an attempt to connect wait for what the app's function gives; `None` when the connection is closed
+    /// Requests credentials from the app's function and waits for them. Returns `None` if the connection is closed
     /// meanwhile.
     pub(super) async fn obtain_credentials(
         &mut self,
         limit: Duration,
     ) -> Option<Result<(), Failure>> {
         let (sender, receiver) = oneshot::channel();
-        self.wanted = Some(sender);
+        self.awaiting_credentials = Some(sender);
         self.watches.ask_for_credentials();
         let answer = self.wait(timeout(limit, receiver)).await?;
-        self.wanted = None;
+        self.awaiting_credentials = None;
         let refusal = match answer {
             Ok(Ok(Ok(credentials))) => {
                 self.schedule_renewal(&credentials);
@@ -44,10 +44,11 @@ impl Supervisor {
         Some(Err(Failure::refused(self.credentials_error(refusal))))
     }
 
-    pub(super) fn take_credentials(&mut self, credentials: Result<Credentials, String>) {
-        if let Some(wanted) = self.wanted.take() {
-            // The attempt that wanted them may be over.
-            let _ = wanted.send(credentials);
+    /// Passes credentials to the attempt that waits for them; without one, uses them as a renewal.
+    pub(super) fn receive_credentials(&mut self, credentials: Result<Credentials, String>) {
+        if let Some(attempt) = self.awaiting_credentials.take() {
+            // The attempt that requested them may have ended.
+            let _ = attempt.send(credentials);
             return;
         }
         match credentials {
@@ -60,19 +61,19 @@ impl Supervisor {
                 }
             }
             Err(cause) => {
-                self.renew = Some(Instant::now() + RENEWAL_PAUSE);
+                self.renewal_at = Some(Instant::now() + RENEWAL_RETRY_DELAY);
                 let error = self.credentials_error(cause);
                 self.watches.tell(&Event::Failed(error));
             }
         }
     }
 
-    /// On an open connection: by a job of our own, in its order among the others.
+    /// Authenticates an open link with a job of its own, in order with the others.
     pub(super) fn authenticate(&mut self, credentials: Credentials) {
         let user = User::new(&self.options, Some(&credentials));
         let authentication = user.authentication();
         self.credentials = Some(credentials);
-        // There may be nobody to be.
+        // The credentials may name neither a user nor a password.
         if authentication.is_empty() {
             return;
         }
@@ -80,46 +81,47 @@ impl Supervisor {
         let server = Arc::clone(&self.shared.server);
         let count = authentication.len();
         let deadline = clock::now() + self.options.command_timeout;
-        let settle = Box::new(Renewal { watches, server });
+        let handler = Box::new(RenewalHandler { watches, server });
         self.waiting
-            .push_back(Job::new(authentication, count, deadline, settle));
+            .push_back(Job::new(authentication, count, deadline, handler));
         self.shared.queued.fetch_add(1, Ordering::Relaxed);
     }
 
     fn credentials_error(&self, cause: String) -> Error {
         Error::Credentials {
             server: self.shared.server.to_string(),
-            // May be a message of the app's own.
+            // The cause may be a message of the app's own.
             cause: redact(&cause),
         }
     }
 
     fn schedule_renewal(&mut self, credentials: &Credentials) {
-        // What outlives the clock does not expire.
-        self.renew = credentials
+        // Credentials that expire later than an `Instant` can represent are never renewed.
+        self.renewal_at = credentials
             .expires_in
             .and_then(|left| Instant::now().checked_add(renewal_after(left)));
     }
 }
 
+/// Returns the delay before a renewal of credentials that expire in `left`.
 fn renewal_after(left: Duration) -> Duration {
     if left.is_zero() {
-        return RENEWAL_PAUSE;
+        return RENEWAL_RETRY_DELAY;
     }
-    (left - left / RENEWAL_DIVISOR).max(SHORTEST_RENEWAL)
+    (left - left / RENEWAL_DIVISOR).max(MIN_RENEWAL_DELAY)
 }
 
-/// Takes the answer to a renewed authentication.
-struct Renewal {
+/// Handles the reply to the authentication of a renewal.
+struct RenewalHandler {
     watches: Watches,
     server: Arc<str>,
 }
 
-impl ReplyHandler for Renewal {
+impl ReplyHandler for RenewalHandler {
     fn on_replies(&mut self, replies: Vec<(usize, Reply)>) {
         for (_, reply) in replies {
             if let Err(error) = reply {
-                // The connection stays who it was. The next attempt to connect asks again.
+                // The link stays authenticated as before. The next attempt to connect requests credentials again.
                 let cause = error.to_string();
                 let server = self.server.to_string();
                 let event = Event::Failed(Error::Credentials { server, cause });
@@ -134,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn renewals_come_before_the_end_and_never_in_a_loop() {
+    fn renewals_precede_the_expiry_and_never_loop() {
         let after = |ms| renewal_after(Duration::from_millis(ms)).as_millis();
         assert_eq!(after(60_000), 54_000);
         assert_eq!(after(500), 450);

@@ -1,7 +1,7 @@
-//! Whether the server of an open connection lives: silence is noticed, and an idle one is asked.
+//! Heartbeat and read timeout of an open link: idle links are probed, and silent servers are given up.
 
 use super::Supervisor;
-use super::in_flight::Asked;
+use super::in_flight::Purpose;
 use crate::connection::commands::{Access, Commands, Expect};
 use crate::connection::failure::Failure;
 use crate::connection::link::Link;
@@ -10,30 +10,30 @@ use crate::connection::{Job, clock};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long an idle connection goes without being probed.
-pub(super) const IDLE: Duration = Duration::from_secs(5);
-/// How long a reply may take before the server is sent more bytes.
-const NUDGE: Duration = Duration::from_millis(250);
-/// The lower bound spares slow networks, the upper one finds a dead peer in seconds.
-const SHORTEST_SILENCE: Duration = Duration::from_secs(1);
-const LONGEST_SILENCE: Duration = Duration::from_millis(2500);
+/// The time after which an idle link is probed.
+pub(super) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
+/// The time after which an outstanding reply is nudged with a `PING`.
+const NUDGE_DELAY: Duration = Duration::from_millis(250);
+/// The minimum tolerates slow networks; the maximum detects a dead peer within seconds.
+const MIN_READ_TIMEOUT: Duration = Duration::from_secs(1);
+const MAX_READ_TIMEOUT: Duration = Duration::from_millis(2500);
 
-/// For how long a peer may be silent that owes an answer: half the time that operations have, so that what a
-/// peer that is gone without a word left unanswered can still be asked again.
-pub(in crate::connection) fn longest_silence(command_timeout: Duration) -> Duration {
-    (command_timeout / 2).clamp(SHORTEST_SILENCE, LONGEST_SILENCE)
+/// Returns the longest silence tolerated while a reply is due: half of `command_timeout`, so that commands that a dead
+/// peer left unanswered can still be retried.
+pub(in crate::connection) fn read_timeout(command_timeout: Duration) -> Duration {
+    (command_timeout / 2).clamp(MIN_READ_TIMEOUT, MAX_READ_TIMEOUT)
 }
 
 impl Supervisor {
-    /// When something has to be done, if nothing happens before.
-    pub(super) fn due(&self, link: &Link) -> Instant {
+    /// Returns the time of the next deadline, heartbeat or renewal.
+    pub(super) fn next_due(&self, link: &Link) -> Instant {
         let deadline = |job: Option<&Job>| job.map(|job| job.deadline);
         [
             deadline(self.waiting.front()),
-            deadline(self.again.front()),
+            deadline(self.retry_queue.front()),
             self.in_flight.deadline(),
             // Credentials expire while the process is stopped as well.
-            self.renew.map(clock::running),
+            self.renewal_at.map(clock::running),
             self.tracking
                 .as_ref()
                 .and_then(Tracking::slots_at)
@@ -42,72 +42,78 @@ impl Supervisor {
         ]
         .into_iter()
         .flatten()
-        .fold(self.patience(link), Instant::min)
+        .fold(self.silence_deadline(link), Instant::min)
     }
 
-    /// When a `PING` follows what is not answered: KeyDB leaves commands behind a `SCAN` unprocessed until more bytes
-    /// arrive. `None` while one is on its way to a server that has answered no command since: bytes, or answers to a
-    /// `PING`, may be all that comes.
+    /// Returns the time at which to nudge the server with a `PING`: KeyDB leaves commands after a `SCAN` unprocessed
+    /// until more bytes arrive. Returns `None` while such a `PING` is outstanding and no command was answered since:
+    /// bytes, or replies to a `PING`, may be all that arrives.
     fn nudge_at(&self, link: &Link) -> Option<Instant> {
         let last = self.in_flight.last()?;
-        let taken = last.taken(link);
-        let is_nudged = matches!(last.asked, Asked::Ping) && !self.answered;
-        (link.backlog() == 0 && !is_nudged).then(|| taken.max(link.heard()) + NUDGE)
+        let written = last.written_at(link);
+        let is_nudged = matches!(last.purpose, Purpose::Ping) && !self.has_answered;
+        (link.backlog() == 0 && !is_nudged).then(|| written.max(link.heard()) + NUDGE_DELAY)
     }
 
-    /// For how long a reply may be on its way. A slow server is not given up sooner than a silent one.
-    fn longest_reply(&self) -> Duration {
-        self.options.command_timeout.max(self.silence)
+    /// Returns the longest time a reply may take. It is at least the read timeout, so that a slow server is not given
+    /// up sooner than a silent one.
+    fn max_reply_time(&self) -> Duration {
+        self.options.command_timeout.max(self.read_timeout)
     }
 
-    /// Until when the server may be silent.
-    fn patience(&self, link: &Link) -> Instant {
+    /// Returns the time until which the server may stay silent: the next heartbeat if the link is idle, otherwise the
+    /// end of the read timeout.
+    fn silence_deadline(&self, link: &Link) -> Instant {
         match self.in_flight.first() {
             None => {
-                let idle = link.heard() + IDLE;
+                let idle = link.heard() + HEARTBEAT_INTERVAL;
                 let probe = self.tracking.as_ref().and_then(Tracking::probe_at);
                 probe.map_or(idle, |probe| clock::running(probe).min(idle))
             }
             Some(sent) => {
-                // While the socket still takes what was sent, that is a sign of life, too.
-                let taken = sent.taken(link);
-                let silent = taken.max(link.heard()) + self.silence;
-                // Bytes without end that make no answer: a damaged reply that swallows all the others.
-                silent.min(taken.max(self.replied) + self.longest_reply())
+                // Progress in writing shows that the server is alive, too.
+                let written = sent.written_at(link);
+                let silent = written.max(link.heard()) + self.read_timeout;
+                // Endless bytes that complete no reply: a damaged reply may swallow all that follow.
+                silent.min(written.max(self.last_reply_at) + self.max_reply_time())
             }
         }
     }
 
-    /// Asks an idle server for a sign of life; gives up one that is silent while an answer is due.
-    pub(super) fn probe(&mut self, link: &mut Link) -> Option<Failure> {
-        let patience = self.patience(link);
-        // Read last: what is due at once is due by now.
+    /// Does what is due: renews credentials, checks slots, and sends a heartbeat or a nudge. Returns a failure if the
+    /// read timeout has passed.
+    pub(super) fn check_heartbeat(&mut self, link: &mut Link) -> Option<Failure> {
+        let silence_deadline = self.silence_deadline(link);
+        // Read the clock last, so that a deadline of "now" has passed.
         let now = clock::now();
-        if self.renew.is_some_and(|time| clock::running(time) <= now) {
-            self.renew = None;
+        if self
+            .renewal_at
+            .is_some_and(|time| clock::running(time) <= now)
+        {
+            self.renewal_at = None;
             self.watches.ask_for_credentials();
         }
         self.check_slots(link);
-        if patience > now {
+        if silence_deadline > now {
             if self.nudge_at(link).is_some_and(|at| at <= now) {
-                self.ask_for_pong(link);
+                self.send_ping(link);
             }
             return None;
         }
         if !self.in_flight.is_empty() {
-            let cause = if link.heard() + self.silence > now {
-                let waited = self.longest_reply().as_millis();
+            let cause = if link.heard() + self.read_timeout > now {
+                let waited = self.max_reply_time().as_millis();
                 format!("no whole answer for {waited} ms")
             } else {
-                format!("no answer for {} ms", self.silence.as_millis())
+                format!("no answer for {} ms", self.read_timeout.as_millis())
             };
             return Some(Failure::silent(cause));
         }
-        self.ask_for_life(link);
+        self.send_heartbeat(link);
         None
     }
 
-    /// Asks a node of a cluster for its slots, if the cache needs to know.
+    /// Asks a node of a cluster for its slots, if the cache needs them.
     pub(super) fn check_slots(&mut self, link: &mut Link) {
         let Some(tracking) = &mut self.tracking else {
             return;
@@ -115,34 +121,36 @@ impl Supervisor {
         if tracking.slots_at().is_none_or(|at| at > Instant::now()) {
             return;
         }
-        let (question, moment) = tracking.ask_for_slots();
-        let end = link.send(question.all_bytes());
-        let due = question.len();
-        self.in_flight.push(Asked::Slots, due, end, Some(moment));
+        let (commands, moment) = tracking.ask_for_slots();
+        let end = link.send(commands.all_bytes());
+        let due = commands.len();
+        self.in_flight
+            .push(Purpose::SlotCheck, due, end, Some(moment));
     }
 
-    /// Asks a question that any server answers.
-    pub(super) fn ask_for_life(&mut self, link: &mut Link) {
+    /// Sends a heartbeat: a `PING`, or to a cluster node a read of a key, which also shows that the node serves it.
+    pub(super) fn send_heartbeat(&mut self, link: &mut Link) {
         match self.tracking.as_ref().and_then(Tracking::witness) {
             Some(key) => {
                 let words: [&[u8]; 2] = [b"PTTL", key];
                 let command = Commands::of(Access::Read, Expect::Integer, Some(1), &words);
-                self.ask(link, Asked::Key, &command);
+                self.send_probe(link, Purpose::KeyProbe, &command);
             }
-            None => self.ask_for_pong(link),
+            None => self.send_ping(link),
         }
     }
 
-    pub(super) fn ask_for_pong(&mut self, link: &mut Link) {
-        self.answered = false;
+    /// Sends a `PING`.
+    pub(super) fn send_ping(&mut self, link: &mut Link) {
+        self.has_answered = false;
         let command = Commands::of(Access::Read, Expect::Any, None, &[b"PING"]);
-        self.ask(link, Asked::Ping, &command);
+        self.send_probe(link, Purpose::Ping, &command);
     }
 
-    /// Asks a question of our own.
-    fn ask(&mut self, link: &mut Link, question: Asked, command: &Commands) {
+    /// Sends a command of the supervisor's own.
+    fn send_probe(&mut self, link: &mut Link, purpose: Purpose, command: &Commands) {
         let end = link.send(command.bytes(0));
         let moment = self.note_sent(command.key(0));
-        self.in_flight.push(question, 1, end, moment);
+        self.in_flight.push(purpose, 1, end, moment);
     }
 }

@@ -1,13 +1,14 @@
-//! The keys of commands that are to be sent again: a later write to one of them, even if it was done, is sent again as
-//! well, so that writes to a key keep their order.
+//! Held keys: the keys of commands that wait for a retry. A later write to one of them is sent again as well, even if
+//! it succeeded, so that writes to a key keep their order.
 
 use crate::connection::commands::Commands;
 use std::collections::HashSet;
 
+/// The set of held keys.
 #[derive(Default)]
 pub(super) struct Held {
     keys: HashSet<Vec<u8>>,
-    /// A command without a key, or with several.
+    /// Set by a command that has no key, or several: it holds all writes.
     all: bool,
 }
 
@@ -16,7 +17,7 @@ impl Held {
         self.keys.is_empty() && !self.all
     }
 
-    /// A command is to be sent again.
+    /// Adds the keys of a command that is to be retried.
     pub(super) fn add(&mut self, commands: &Commands, at: usize) {
         match single_key(commands, at) {
             Some(key) => {
@@ -26,7 +27,7 @@ impl Held {
         }
     }
 
-    /// Returns true if a write must be sent again for the sake of one before it.
+    /// Returns true if a write must be sent again because an earlier command is to be retried.
     pub(super) fn holds(&self, commands: &Commands, at: usize) -> bool {
         if self.is_empty() {
             return false;
@@ -38,6 +39,7 @@ impl Held {
     }
 }
 
+/// Returns the key of a command that has exactly one.
 fn single_key(commands: &Commands, at: usize) -> Option<&[u8]> {
     let has_several =
         matches!(commands.name(at), b"UNLINK" | b"DEL") && commands.words(at).nth(2).is_some();
@@ -50,7 +52,7 @@ mod tests {
     use crate::connection::commands::{Access, Expect};
 
     #[test]
-    fn writes_are_held_behind_others_of_their_keys() {
+    fn a_retried_command_holds_later_writes_to_its_key() {
         let mut commands = Commands::default();
         for words in [
             &[&b"SET"[..], b"a", b"v"][..],

@@ -1,4 +1,4 @@
-//! What is in the socket, in the order in which the server will answer.
+//! In-flight commands, in the order in which the server will reply to them.
 
 use crate::cache::Moment;
 use crate::connection::link::Link;
@@ -9,20 +9,21 @@ use std::collections::VecDeque;
 use std::mem;
 use tokio::time::Instant;
 
-/// What the server was asked.
-pub(super) enum Asked {
+/// The purpose of an in-flight entry.
+pub(super) enum Purpose {
+    /// The commands of a job.
     Job(Job),
-    /// A job that has run out of time. Its replies still come.
+    /// A job whose deadline has passed. Its replies may still arrive.
     Expired,
-    /// By ourselves: whether it lives, and whether commands and replies are in step.
+    /// A heartbeat, or a check that commands and replies are in step.
     Ping,
-    /// The same of a node of a cluster, and whether it serves a key.
-    Key,
-    /// Which slots it and the other nodes own, and whether it serves a key.
-    Slots,
+    /// A heartbeat of a cluster node, which also checks that the node serves a key.
+    KeyProbe,
+    /// A request for the slot map of a cluster node, and a check that the node serves a key.
+    SlotCheck,
 }
 
-impl Asked {
+impl Purpose {
     pub(super) fn job(&self) -> Option<&Job> {
         match self {
             Self::Job(job) => Some(job),
@@ -30,53 +31,58 @@ impl Asked {
         }
     }
 
-    /// Whether a value can be the reply to the next command of it, after so many have come. Nothing else is
-    /// answered as a `PING` is: what was sent behind one is not given the replies of what was sent before.
-    fn expects(&self, come: usize, value: &Value) -> bool {
+    /// Returns true if `value` can be the reply to the next command, after `received` replies. Only a `PING` is
+    /// answered with `PONG`, so commands after a `PING` never receive the replies to commands before it.
+    fn expects(&self, received: usize, value: &Value) -> bool {
         let is_pong = matches!(value, Value::SimpleString(text) if text == "PONG");
         match self {
             Self::Job(job) => job
                 .pending
-                .get(come)
+                .get(received)
                 .is_some_and(|&command| job.commands.expects(command, value)),
             Self::Expired => !is_pong,
             Self::Ping => is_pong || matches!(value, Value::ServerError(_)),
-            Self::Slots if come == 0 => matches!(value, Value::Array(_) | Value::ServerError(_)),
-            Self::Key | Self::Slots => matches!(value, Value::Int(_) | Value::ServerError(_)),
+            Self::SlotCheck if received == 0 => {
+                matches!(value, Value::Array(_) | Value::ServerError(_))
+            }
+            Self::KeyProbe | Self::SlotCheck => {
+                matches!(value, Value::Int(_) | Value::ServerError(_))
+            }
         }
     }
 }
 
-pub(super) struct Sent {
-    pub(super) asked: Asked,
-    /// The commands that were sent as their substitutes.
+/// Commands that were sent together, with the replies received so far.
+pub(super) struct InFlightEntry {
+    pub(super) purpose: Purpose,
+    /// The denied commands, which were sent as their substitutes.
     pub(super) denied: Denied,
-    /// How many replies are due.
+    /// The number of replies due.
     pub(super) due: usize,
-    /// How many of them have come.
-    pub(super) come: usize,
-    /// Those that the job is still to be given.
+    /// The number of replies received.
+    pub(super) received: usize,
+    /// The received replies that the job's reply handler has not seen yet.
     pub(super) replies: Vec<Value>,
-    /// When it was queued for the socket.
-    sent: Instant,
-    /// The same by the clocks of the cache, where an answer is proof for it.
+    /// The time at which it was queued for the socket.
+    queued_at: Instant,
+    /// The same time by the cache's clock, if a reply confirms the freshness of the cache.
     pub(super) moment: Option<Moment>,
-    /// The position of its end in the bytes sent.
+    /// The position of its end in the sent bytes.
     end: u64,
-    /// When the socket had taken it all.
-    flushed: Option<Instant>,
+    /// The time at which it was completely written to the socket.
+    flushed_at: Option<Instant>,
 }
 
-impl Sent {
-    /// Whether a value can be the next of its replies.
+impl InFlightEntry {
+    /// Returns true if `value` can be the next reply.
     pub(super) fn expects(&self, value: &Value) -> bool {
-        self.asked.expects(self.come, value)
+        self.purpose.expects(self.received, value)
     }
 
-    /// Returns the next reply in the form in which Redis sends it.
+    /// Converts the next reply to the form in which Redis sends it.
     pub(super) fn normalized(&self, value: Value) -> Value {
-        match &self.asked {
-            Asked::Job(job) => match job.pending.get(self.come) {
+        match &self.purpose {
+            Purpose::Job(job) => match job.pending.get(self.received) {
                 Some(&command) => {
                     let value = self.denied.restore(&job.commands, command, value);
                     job.commands.normalized(command, value)
@@ -87,111 +93,119 @@ impl Sent {
         }
     }
 
-    /// When the socket had taken it, or last took anything.
-    pub(super) fn taken(&self, link: &Link) -> Instant {
-        self.flushed.unwrap_or(self.sent.max(link.wrote()))
+    /// Returns the time at which it was written to the socket; until then, the time of the last write.
+    pub(super) fn written_at(&self, link: &Link) -> Instant {
+        self.flushed_at.unwrap_or(self.queued_at.max(link.wrote()))
     }
 }
 
+/// The queue of in-flight entries.
 #[derive(Default)]
 pub(super) struct InFlight {
-    all: VecDeque<Sent>,
-    /// The commands that this connection was found to deny.
+    entries: VecDeque<InFlightEntry>,
+    /// The commands that the server of this link denies.
     pub(super) denied: Denied,
-    /// How many of them, from the first, the socket has taken.
-    flushed: usize,
+    /// The number of entries, from the first, that are completely written.
+    flushed_count: usize,
 }
 
 impl InFlight {
-    /// `end` is the position of its end in the bytes sent.
-    pub(super) fn push(&mut self, asked: Asked, due: usize, end: u64, moment: Option<Moment>) {
-        self.all.push_back(Sent {
-            replies: Vec::with_capacity(asked.job().map_or(0, |_| due)),
-            asked,
+    /// Adds an entry. `end` is the position of its end in the sent bytes.
+    pub(super) fn push(&mut self, purpose: Purpose, due: usize, end: u64, moment: Option<Moment>) {
+        self.entries.push_back(InFlightEntry {
+            replies: Vec::with_capacity(purpose.job().map_or(0, |_| due)),
+            purpose,
             denied: self.denied,
             due,
-            come: 0,
-            sent: clock::now(),
+            received: 0,
+            queued_at: clock::now(),
             moment,
             end,
-            flushed: None,
+            flushed_at: None,
         });
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.all.is_empty()
+        self.entries.is_empty()
     }
 
-    fn jobs(&self) -> impl Iterator<Item = (&Sent, &Job)> {
-        let jobs = self.all.iter().map(|sent| (sent, sent.asked.job()));
+    fn jobs(&self) -> impl Iterator<Item = (&InFlightEntry, &Job)> {
+        let jobs = self.entries.iter().map(|sent| (sent, sent.purpose.job()));
         jobs.filter_map(|(sent, job)| Some((sent, job?)))
     }
 
-    /// Somebody waits for some of it.
-    pub(super) fn is_wanted(&self) -> bool {
+    /// Returns true if any job is in flight.
+    pub(super) fn has_jobs(&self) -> bool {
         self.jobs().next().is_some()
     }
 
-    /// By when the first must be answered that somebody waits for.
+    /// Returns the deadline of the first job.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.jobs().next().map(|(_, job)| job.deadline)
     }
 
-    /// How many replies are due that somebody waits for.
-    pub(super) fn owed(&self) -> usize {
-        self.jobs().map(|(sent, _)| sent.due - sent.come).sum()
+    /// Returns the number of replies due to jobs.
+    pub(super) fn replies_due(&self) -> usize {
+        self.jobs().map(|(sent, _)| sent.due - sent.received).sum()
     }
 
-    pub(super) fn first(&self) -> Option<&Sent> {
-        self.all.front()
+    pub(super) fn first(&self) -> Option<&InFlightEntry> {
+        self.entries.front()
     }
 
-    pub(super) fn last(&self) -> Option<&Sent> {
-        self.all.back()
+    pub(super) fn last(&self) -> Option<&InFlightEntry> {
+        self.entries.back()
     }
 
-    pub(super) fn first_mut(&mut self) -> Option<&mut Sent> {
-        self.all.front_mut()
+    pub(super) fn first_mut(&mut self) -> Option<&mut InFlightEntry> {
+        self.entries.front_mut()
     }
 
-    /// The first, once all its replies have come.
-    pub(super) fn pop_answered(&mut self) -> Option<Sent> {
-        self.all.front().filter(|sent| sent.come >= sent.due)?;
-        // Its replies may have come before it was marked.
-        self.flushed = self.flushed.saturating_sub(1);
-        self.all.pop_front()
+    /// Removes the first entry once all its replies are received.
+    pub(super) fn pop_answered(&mut self) -> Option<InFlightEntry> {
+        self.entries
+            .front()
+            .filter(|sent| sent.received >= sent.due)?;
+        // Its replies may have arrived before it was marked as written.
+        self.flushed_count = self.flushed_count.saturating_sub(1);
+        self.entries.pop_front()
     }
 
-    /// Marks what the socket has taken.
+    /// Marks the entries that are completely written.
     pub(super) fn note_written(&mut self, link: &Link) {
-        while let Some(sent) = self.all.get_mut(self.flushed)
+        while let Some(sent) = self.entries.get_mut(self.flushed_count)
             && sent.end <= link.written()
         {
-            sent.flushed = Some(link.wrote());
-            self.flushed += 1;
+            sent.flushed_at = Some(link.wrote());
+            self.flushed_count += 1;
         }
     }
 
-    /// The jobs that have run out of time, each with those of its replies that have come.
+    /// Takes the jobs whose deadline has passed, each with its received replies. Their entries keep their places, since
+    /// the remaining replies may still arrive.
     pub(super) fn expire(&mut self, now: Instant) -> Vec<(Job, Vec<Value>)> {
-        let is_over = |sent: &&mut Sent| sent.asked.job().is_none_or(|job| job.deadline <= now);
-        let over = self.all.iter_mut().take_while(is_over);
-        over.filter_map(|sent| match mem::replace(&mut sent.asked, Asked::Expired) {
-            Asked::Job(job) => Some((job, mem::take(&mut sent.replies))),
-            other => {
-                sent.asked = other;
-                None
-            }
-        })
-        .collect()
+        let is_expired =
+            |sent: &&mut InFlightEntry| sent.purpose.job().is_none_or(|job| job.deadline <= now);
+        let expired = self.entries.iter_mut().take_while(is_expired);
+        expired
+            .filter_map(
+                |sent| match mem::replace(&mut sent.purpose, Purpose::Expired) {
+                    Purpose::Job(job) => Some((job, mem::take(&mut sent.replies))),
+                    other => {
+                        sent.purpose = other;
+                        None
+                    }
+                },
+            )
+            .collect()
     }
 
-    /// All that somebody waits for, each with those of its replies that have come and the commands that were sent as
-    /// their substitutes; nothing is left.
+    /// Takes all jobs, each with its received replies and the commands that were sent as substitutes, and clears the
+    /// queue.
     pub(super) fn take(&mut self) -> impl Iterator<Item = (Job, Vec<Value>, Denied)> + use<> {
-        let all = mem::take(self).all.into_iter();
-        all.filter_map(|sent| match sent.asked {
-            Asked::Job(job) => Some((job, sent.replies, sent.denied)),
+        let entries = mem::take(self).entries.into_iter();
+        entries.filter_map(|sent| match sent.purpose {
+            Purpose::Job(job) => Some((job, sent.replies, sent.denied)),
             _ => None,
         })
     }
@@ -204,15 +218,15 @@ mod tests {
     use crate::connection::{Reply, ReplyHandler};
     use std::time::Duration;
 
-    struct Nobody;
+    struct IgnoreReplies;
 
-    impl ReplyHandler for Nobody {
+    impl ReplyHandler for IgnoreReplies {
         fn on_replies(&mut self, _: Vec<(usize, Reply)>) {}
     }
 
-    fn job(deadline: Instant) -> Asked {
+    fn job(deadline: Instant) -> Purpose {
         let get = Commands::of(Access::Read, Expect::Text, Some(1), &[b"GET", b"k"]);
-        Asked::Job(Job::new(get, 1, deadline, Box::new(Nobody)))
+        Purpose::Job(Job::new(get, 1, deadline, Box::new(IgnoreReplies)))
     }
 
     fn reply(bytes: &[u8]) -> Value {
@@ -220,40 +234,46 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_to_a_ping_fits_nothing_else() {
+    fn a_pong_is_expected_only_by_a_ping() {
         let replies = [
             reply(b"+PONG\r\n"),
             reply(b"$1\r\nx\r\n"),
             reply(b":-2\r\n"),
             reply(b"-NOPERM no\r\n"),
         ];
-        let fits = |asked: &Asked| replies.each_ref().map(|reply| asked.expects(0, reply));
+        let fits = |purpose: &Purpose| replies.each_ref().map(|reply| purpose.expects(0, reply));
         assert_eq!(fits(&job(Instant::now())), [false, true, false, true]);
-        assert_eq!(fits(&Asked::Expired), [false, true, true, true]);
-        assert_eq!(fits(&Asked::Ping), [true, false, false, true]);
-        assert_eq!(fits(&Asked::Key), [false, false, true, true]);
+        assert_eq!(fits(&Purpose::Expired), [false, true, true, true]);
+        assert_eq!(fits(&Purpose::Ping), [true, false, false, true]);
+        assert_eq!(fits(&Purpose::KeyProbe), [false, false, true, true]);
     }
 
     #[test]
-    fn what_runs_out_of_time_keeps_its_place() {
+    fn an_expired_job_keeps_its_place() {
         let now = Instant::now();
-        let later = now + Duration::from_secs(1);
+        let next = now + Duration::from_secs(1);
         let mut in_flight = InFlight::default();
-        for (place, deadline) in [now, later].into_iter().enumerate() {
+        for (place, deadline) in [now, next].into_iter().enumerate() {
             in_flight.push(job(deadline), 1, place as u64, None);
         }
-        assert_eq!((in_flight.owed(), in_flight.deadline()), (2, Some(now)));
+        assert_eq!(
+            (in_flight.replies_due(), in_flight.deadline()),
+            (2, Some(now))
+        );
         assert_eq!(in_flight.expire(now).len(), 1);
         assert!(in_flight.expire(now).is_empty());
-        assert_eq!((in_flight.owed(), in_flight.deadline()), (1, Some(later)));
+        assert_eq!(
+            (in_flight.replies_due(), in_flight.deadline()),
+            (1, Some(next))
+        );
         assert!(in_flight.pop_answered().is_none());
-        for asked in 0..2 {
-            assert!(in_flight.is_wanted());
+        for place in 0..2 {
+            assert!(in_flight.has_jobs());
             if let Some(first) = in_flight.first_mut() {
-                first.come = 1;
+                first.received = 1;
             }
-            let answered = in_flight.pop_answered().expect("all replies have come");
-            assert_eq!(answered.asked.job().is_some(), asked == 1);
+            let answered = in_flight.pop_answered().expect("all replies have arrived");
+            assert_eq!(answered.purpose.job().is_some(), place == 1);
         }
         assert!(in_flight.is_empty());
     }

@@ -1,13 +1,15 @@
-//! Owns a connection: connect, serve, notice the loss, back off, connect again, until closed.
+//! The supervisor: the task that owns a connection. It connects, serves, detects a lost link, backs off and
+//! reconnects, until the connection is closed.
 //!
-//! One task per connection; it alone begins and ends sockets. While there is none, jobs wait in
-//! order, each until its own deadline. A server that refuses to let us in (wrong password, unknown
-//! database) fails them at once, and is asked again all the same: somebody may mend it.
+//! Each connection has one such task, and only this task opens and closes sockets. While no link is open, jobs wait in
+//! order, each until its own deadline. If the server rejects the handshake (wrong password, unknown database), waiting
+//! jobs fail at once, but the supervisor keeps reconnecting: the server's configuration may be fixed.
 //!
-//! - [`connect`]: attempts and pauses; [`credentials`]: those that the app's function gives.
-//! - [`serve`]: an open connection in use; [`in_flight`]: what is in its socket; [`replies`]: to whom its replies go,
-//!   [`retry`]: what of a job they leave to be done; [`heartbeat`]: whether the server lives.
-//! - [`requeue`]: what is sent again; [`held`]: what that holds up; [`slow_start`]: how much of it at once.
+//! - [`connect`]: attempts to connect, with backoff; [`credentials`]: the app's credentials function.
+//! - [`serve`]: the loop that serves an open link; [`in_flight`]: commands that are sent and not answered yet;
+//!   [`replies`]: matches replies to commands; [`retry`]: the retry policy; [`heartbeat`]: heartbeat and read timeout.
+//! - [`requeue`]: the retry queue after a lost link; [`held`]: keys whose writes must keep their order;
+//!   [`slow_start`]: the number of commands to send after a reconnect.
 
 mod connect;
 mod credentials;
@@ -20,11 +22,13 @@ mod retry;
 mod serve;
 pub(super) mod slow_start;
 
-pub(super) use self::heartbeat::longest_silence;
+// The client transport uses this name, until it is removed.
+pub(super) use self::heartbeat::read_timeout as longest_silence;
 
+use self::heartbeat::read_timeout;
 use self::held::Held;
 use self::in_flight::InFlight;
-use self::retry::{RetryPolicy, answer};
+use self::retry::{RetryPolicy, apply_replies};
 use self::serve::Served;
 use self::slow_start::SlowStart;
 use super::failure::Failure;
@@ -46,38 +50,39 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+/// Runs the connection task until the connection is closed; restarts it after a panic.
 pub(super) async fn run(
     options: ConnectionOptions,
     shared: Arc<Shared>,
-    inbox: Mailbox,
+    mailbox: Mailbox,
     tracking: Option<Tracking>,
 ) {
     let mut supervisor = Supervisor {
-        silence: longest_silence(options.command_timeout),
+        read_timeout: read_timeout(options.command_timeout),
         options,
         shared,
-        inbox,
+        mailbox,
         tracking,
         tls: None,
         sentinels: None,
         waiting: VecDeque::new(),
         in_flight: InFlight::default(),
-        window: SlowStart::default(),
-        again: VecDeque::new(),
-        later: None,
+        slow_start: SlowStart::default(),
+        retry_queue: VecDeque::new(),
+        transient_error: None,
         held: Held::default(),
-        replays: false,
-        links: 0,
-        hung_up: Denied::default(),
+        substitution_pending: false,
+        link_count: 0,
+        hung_up_on: Denied::default(),
         greeting: Greeting::default(),
         watches: Watches::default(),
         credentials: None,
-        wanted: None,
-        renew: None,
-        served: false,
-        replied: clock::now(),
-        answered: false,
-        pause: Duration::ZERO,
+        awaiting_credentials: None,
+        renewal_at: None,
+        has_served: false,
+        last_reply_at: clock::now(),
+        has_answered: false,
+        backoff: Duration::ZERO,
     };
     while AssertUnwindSafe(supervisor.run())
         .catch_unwind()
@@ -92,48 +97,48 @@ pub(super) async fn run(
 struct Supervisor {
     options: ConnectionOptions,
     shared: Arc<Shared>,
-    inbox: Mailbox,
-    /// Where what is read is kept.
+    mailbox: Mailbox,
+    /// Client tracking, if the connection has a cache.
     tracking: Option<Tracking>,
     tls: Option<tls::Client>,
-    /// Only where the address is theirs.
+    /// The Sentinels, if the address is theirs and an attempt has used them.
     sentinels: Option<Sentinels>,
-    /// Not in the socket yet. Deadlines never decrease, since all jobs have the same time to live.
+    /// Jobs that are not sent yet. Their deadlines never decrease, since all jobs have the same timeout.
     waiting: VecDeque<Job>,
     in_flight: InFlight,
-    window: SlowStart,
-    /// What the server will do later; goes back before what waits.
-    again: VecDeque<Job>,
-    /// The server's answer that began this: no more is sent, replies to reads count, writes are
-    /// repeated so that they keep their order.
-    later: Option<Failure>,
-    /// The keys of what is to be sent again.
+    slow_start: SlowStart,
+    /// Jobs to send again. They go in front of `waiting` when they are requeued.
+    retry_queue: VecDeque<Job>,
+    /// The transient error that caused the current retry. While it is set, no further job is sent: replies to reads
+    /// are used, and writes are repeated so that they keep their order.
+    transient_error: Option<Failure>,
+    /// The keys of the commands to send again.
     held: Held,
-    /// A command was denied that has a substitute: no more is sent until what is in flight is answered, and then what
-    /// was denied, and the writes after it.
-    replays: bool,
-    /// How many links have served, the present one included.
-    links: u64,
-    /// Commands on which a proxy hung up: each connection begins with their substitutes, for a while.
-    hung_up: Denied,
-    /// What the server let us say last at the begin of a connection, for as long.
+    /// A denied command has a substitute. No further job is sent until all in-flight commands are answered; then the
+    /// denied commands and the writes after them are sent again.
+    substitution_pending: bool,
+    /// The number of links that have served, including the current one.
+    link_count: u64,
+    /// Commands on which a proxy hung up. For a while, each new link starts with their substitutes.
+    hung_up_on: Denied,
+    /// The handshake that the server accepted last, remembered for as long.
     greeting: Greeting,
     watches: Watches,
     credentials: Option<Credentials>,
-    /// An attempt to connect waits for credentials.
-    wanted: Option<oneshot::Sender<Result<Credentials, String>>>,
-    /// The system time when credentials are to be asked for anew.
-    renew: Option<Instant>,
-    /// For how long the server may keep silent while an answer is due.
-    silence: Duration,
-    /// The connection has answered something.
-    served: bool,
-    /// When its last whole answer came.
-    replied: Instant,
-    /// A command was answered since the last `PING` was sent.
-    answered: bool,
-    /// Before the next attempt to connect.
-    pause: Duration,
+    /// Set while an attempt to connect waits for credentials.
+    awaiting_credentials: Option<oneshot::Sender<Result<Credentials, String>>>,
+    /// The system time at which to request new credentials.
+    renewal_at: Option<Instant>,
+    /// The longest silence tolerated while a reply is due.
+    read_timeout: Duration,
+    /// The current link has replied to a job, or to anything once slow start is over.
+    has_served: bool,
+    /// The time of the last complete reply.
+    last_reply_at: Instant,
+    /// The link has answered a command since the last `PING` was sent.
+    has_answered: bool,
+    /// The pause before the next attempt to connect, before jitter.
+    backoff: Duration,
 }
 
 impl Supervisor {
@@ -146,7 +151,7 @@ impl Supervisor {
         }
     }
 
-    /// Goes on after a panic, which has lost the socket: what is in flight is sent again.
+    /// Recovers from a panic, which closed the socket: in-flight commands are queued again.
     fn recover(&mut self) {
         let server = self.shared.server.to_string();
         let error = Error::Interrupted { server };
@@ -157,51 +162,52 @@ impl Supervisor {
             cause: error.to_string(),
             silent: false,
         });
-        self.take_back(&error, None);
-        self.later = None;
-        self.wanted = None;
+        self.requeue_in_flight(&error, None);
+        self.transient_error = None;
+        self.awaiting_credentials = None;
         self.watches.tell(&Event::Failed(error));
     }
 
-    fn accept(&mut self, message: Message) {
+    fn handle_message(&mut self, message: Message) {
         match message {
-            Message::Job(job) if self.inbox.is_closing() => {
-                self.unqueue(&job);
+            Message::Job(job) if self.mailbox.is_closing() => {
+                self.note_dequeued(&job);
                 job.fail(&Error::Closed);
             }
             Message::Job(job) => self.waiting.push_back(job),
-            // Asked of clusters only, said by the app's client, and taken note of by the inbox.
+            // These are for clusters, for the client transport, or handled by the mailbox.
             Message::Primaries(_) | Message::Executor(_) | Message::Said(_) | Message::Close(_) => {
             }
             Message::HandOver(connection) => self.hand_over(&connection),
-            Message::Watch(watch) => self.begin_watch(watch),
-            Message::Credentials(credentials) => self.take_credentials(credentials),
-            Message::Renewal(credentials) => self.take_credentials(Ok(credentials)),
+            Message::Watch(watch) => self.add_watch(watch),
+            Message::Credentials(credentials) => self.receive_credentials(credentials),
+            Message::Renewal(credentials) => self.receive_credentials(Ok(credentials)),
         }
     }
 
-    fn begin_watch(&mut self, watch: Weak<dyn Watch>) {
+    fn add_watch(&mut self, watch: Weak<dyn Watch>) {
         if let Some(watch) = watch.upgrade()
-            && self.wanted.is_some()
+            && self.awaiting_credentials.is_some()
         {
             watch.event(&Event::CredentialsWanted);
         }
         self.watches.add(watch, self.shared.health.is_ready());
     }
 
-    /// What a connection that served has sent, or is to repeat, stays: its order is known here alone.
+    /// Passes the waiting jobs to another connection. A connection that has served keeps its jobs, since only this task
+    /// knows the order of its sent and retried commands.
     fn hand_over(&mut self, connection: &Connection) {
-        if self.served || self.shared.health.is_ready() {
+        if self.has_served || self.shared.health.is_ready() {
             return;
         }
         for job in std::mem::take(&mut self.waiting) {
-            self.unqueue(&job);
+            self.note_dequeued(&job);
             connection.take_over(job);
         }
     }
 
-    /// The commands of a job leave the queue that `max_queue` bounds.
-    fn unqueue(&self, job: &Job) {
+    /// Subtracts a job's operations from the queue that `max_queue` bounds.
+    fn note_dequeued(&self, job: &Job) {
         self.shared
             .queued
             .fetch_sub(job.operations(), Ordering::Relaxed);
@@ -209,55 +215,59 @@ impl Supervisor {
 
     fn fail_waiting(&mut self, error: &Error) {
         for job in std::mem::take(&mut self.waiting) {
-            self.unqueue(&job);
+            self.note_dequeued(&job);
             job.fail(error);
         }
     }
 
-    /// Nothing is left to do before the end.
+    /// Returns true if the connection is closing and no job is left.
     fn is_done(&self) -> bool {
-        self.inbox.is_closing() && self.waiting.is_empty() && self.again.is_empty()
+        self.mailbox.is_closing() && self.waiting.is_empty() && self.retry_queue.is_empty()
     }
 
-    /// Fails what has run out of time; whether replies to some of it may still come.
+    /// Fails the jobs whose deadline has passed. Returns true if replies to some of them may still arrive.
     fn expire(&mut self) -> bool {
         let now = clock::now();
         while self.waiting.front().is_some_and(|job| job.deadline <= now) {
             if let Some(job) = self.waiting.pop_front() {
-                self.unqueue(&job);
-                let error = self.overdue(&job, job.failed_attempts);
+                self.note_dequeued(&job);
+                let error = self.timeout_error(&job, job.failed_attempts);
                 job.fail(&error);
             }
         }
-        while self.again.front().is_some_and(|job| job.deadline <= now) {
-            if let Some(job) = self.again.pop_front() {
-                let error = self.overdue(&job, job.failed_attempts.saturating_add(1));
+        while self
+            .retry_queue
+            .front()
+            .is_some_and(|job| job.deadline <= now)
+        {
+            if let Some(job) = self.retry_queue.pop_front() {
+                let error = self.timeout_error(&job, job.failed_attempts.saturating_add(1));
                 job.fail(&error);
             }
         }
         let expired = self.in_flight.expire(now);
-        let may_come = !expired.is_empty();
+        let may_reply_late = !expired.is_empty();
         for (job, replies) in expired {
             let server = &self.shared.server;
             let held = &mut Held::default();
             if let Some(rest) =
-                answer(job, replies, server, RetryPolicy::Plain, Denied::ALL, held).job
+                apply_replies(job, replies, server, RetryPolicy::Never, Denied::ALL, held).job
             {
-                let error = self.overdue(&rest, rest.failed_attempts.saturating_add(1));
+                let error = self.timeout_error(&rest, rest.failed_attempts.saturating_add(1));
                 rest.fail(&error);
             }
         }
-        may_come
+        may_reply_late
     }
 
-    /// Why nothing came in time of a job that was sent so often: once more than in vain, if its last answer is still due.
-    fn overdue(&self, job: &Job, sent: u32) -> Error {
+    /// Builds the timeout error for `job`. `sent` exceeds `failed_attempts` by one while its last reply is outstanding.
+    fn timeout_error(&self, job: &Job, sent: u32) -> Error {
         let server = self.shared.server.to_string();
         let waited = self.options.command_timeout;
         let down = self.shared.health.down();
-        let cause = match &self.later {
+        let cause = match &self.transient_error {
             Some(failure) => Some(failure.cause.clone()),
-            // No attempt to connect has failed since.
+            // The job failed with the last link, and no attempt to connect has failed since.
             None if job.failed_attempts > 0 && down.attempts <= 1 && !down.silent => {
                 Some(down.cause)
             }
@@ -277,22 +287,23 @@ impl Supervisor {
         }
     }
 
-    /// Tells everybody that it is over.
+    /// Fails the jobs that arrived last and reports the end to the callers of `close`.
     fn finish(mut self) {
-        self.inbox.shut();
-        while let Some(message) = self.inbox.try_next() {
-            self.accept(message);
+        self.mailbox.shut();
+        while let Some(message) = self.mailbox.try_next() {
+            self.handle_message(message);
         }
-        self.inbox.tell_ended();
+        self.mailbox.tell_ended();
     }
 }
 
-/// Between half and the whole of `pause`, so that many processes do not come back in step.
-pub(super) fn jittered(pause: Duration) -> Duration {
+/// Adds jitter: returns a random duration between half of `backoff` and all of it, so that many processes do not
+/// reconnect at the same moment.
+pub(super) fn jittered(backoff: Duration) -> Duration {
     use std::hash::{BuildHasher, RandomState};
-    // A fresh `RandomState` hashes differently each time: enough randomness for this.
+    // Each `RandomState` hashes differently, which is random enough here.
     let fraction = (RandomState::new().hash_one(0) % 1024) as u32;
-    pause / 2 + pause / 2 * fraction / 1024
+    backoff / 2 + backoff / 2 * fraction / 1024
 }
 
 #[cfg(test)]
@@ -308,10 +319,10 @@ mod tests {
     use tokio::sync::mpsc;
     use tokio::time::timeout;
 
-    /// For what comes soon, if it ever does: the floods of servers leave a busy machine little time.
+    /// A generous limit for events that normally happen soon: the flooding servers keep the machine busy.
     const ENOUGH: Duration = Duration::from_secs(30);
 
-    /// A server, and the settings of a connection to it.
+    /// Returns a listening server and the options of a connection to it.
     fn listen() -> (TcpListener, ConnectionOptions) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
@@ -320,26 +331,26 @@ mod tests {
         (listener, options)
     }
 
-    /// What a client sends at once.
+    /// Returns the bytes that a client has sent.
     fn received(client: &mut TcpStream) -> std::io::Result<String> {
         let mut bytes = vec![0; 64 * 1024];
         let count = client.read(&mut bytes)?;
         Ok(String::from_utf8_lossy(&bytes[..count]).into_owned())
     }
 
-    /// The replies to the set-up of a client, with `more` behind the one to its HELLO.
-    fn welcome(set_up: &str, more: &str) -> String {
-        let oks = "+OK\r\n".repeat(set_up.matches("CLIENT\r\n").count());
+    /// Returns the replies to a client's handshake, with `more` after the reply to `HELLO`.
+    fn welcome(handshake: &str, more: &str) -> String {
+        let oks = "+OK\r\n".repeat(handshake.matches("CLIENT\r\n").count());
         format!("%1\r\n$5\r\nproto\r\n:3\r\n{more}{oks}")
     }
 
-    /// Lets a client in, with `more` behind the reply to its HELLO.
+    /// Accepts a client's handshake, with `more` after the reply to `HELLO`.
     fn let_in(client: &mut TcpStream, more: &str) -> std::io::Result<()> {
-        let set_up = received(client)?;
-        client.write_all(welcome(&set_up, more).as_bytes())
+        let handshake = received(client)?;
+        client.write_all(welcome(&handshake, more).as_bytes())
     }
 
-    /// Lets a client in, and answers its commands until it leaves.
+    /// Accepts a client's handshake and answers its commands until it disconnects.
     fn serve(client: &mut TcpStream) -> std::io::Result<()> {
         let_in(client, "")?;
         loop {
@@ -354,7 +365,7 @@ mod tests {
         }
     }
 
-    /// Lets a client in, and answers the first command with `head`, and then `text` over and over.
+    /// Accepts a client's handshake and answers the first command with `head`, followed by `text` without end.
     fn flood(mut client: TcpStream, head: &str, text: &str) -> std::io::Result<()> {
         let_in(&mut client, "")?;
         client.read_exact(&mut [0])?;
@@ -366,7 +377,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_that_never_stops_keeps_nobody_from_deadlines_and_the_end() {
+    async fn a_server_that_sends_without_end_delays_neither_deadlines_nor_close() {
         let push = ">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n";
         for (head, text) in [("", push), ("*500000000\r\n", ":1\r\n")] {
             let (listener, mut options) = listen();
@@ -382,15 +393,15 @@ mod tests {
             assert!(matches!(reply, Ok(Err(Error::Timeout { .. }))), "{reply:?}");
             let end = timeout(ENOUGH, connection.close()).await;
             assert!(end.is_ok());
-            // It was left.
+            // The client closed the connection.
             assert!(server.join().expect("no panic").is_err());
         }
     }
 
     #[tokio::test]
-    async fn what_was_put_off_and_has_no_answer_to_the_last_attempt_tells_why_it_was_put_off() {
+    async fn a_timeout_after_a_transient_error_reports_the_transient_error() {
         let (listener, mut options) = listen();
-        // Ends with the process: it accepts for as long as it is connected to.
+        // The thread ends with the process: it accepts clients until then.
         std::thread::spawn(move || -> std::io::Result<()> {
             let mut reply: &[u8] = b"-READONLY not now\r\n";
             for client in listener.incoming() {
@@ -398,7 +409,7 @@ mod tests {
                 let_in(&mut client, "")?;
                 client.read_exact(&mut [0])?;
                 client.write_all(std::mem::take(&mut reply))?;
-                // A client that leaves has no more to say.
+                // The client may disconnect at any time.
                 let _ = client.read_to_end(&mut Vec::new());
             }
             Ok(())
@@ -408,16 +419,16 @@ mod tests {
         let set: [&[u8]; 3] = [b"SET", b"k", b"v"];
         let reply = connection.ask(Access::Write, Expect::Okay, None, &set);
         let Ok(Err(Error::Unserved { sent, cause, .. })) = timeout(ENOUGH, reply).await else {
-            panic!("served, or of another cause");
+            panic!("a reply, or another error");
         };
         assert_eq!(sent, 2);
         assert!(cause.contains("READONLY"), "{cause}");
     }
 
     #[tokio::test]
-    async fn a_server_that_leaves_commands_unprocessed_until_more_bytes_arrive_gets_them() {
+    async fn a_server_that_waits_for_more_bytes_receives_a_nudge() {
         let (listener, mut options) = listen();
-        // Answers one command for each time that bytes arrive, as KeyDB does behind a SCAN.
+        // Answers one command each time bytes arrive, as KeyDB does after a SCAN.
         let server = std::thread::spawn(move || -> std::io::Result<()> {
             let (mut client, _) = listener.accept()?;
             let_in(&mut client, "")?;
@@ -508,12 +519,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_reply_too_many_in_the_set_up_answers_no_command() {
+    async fn an_extra_reply_in_the_handshake_answers_no_command() {
         let (listener, mut options) = listen();
-        // Ends with the process: it accepts for as long as it is connected to.
+        // The thread ends with the process: it accepts clients until then.
         std::thread::spawn(move || {
             for mut client in listener.incoming().flatten() {
-                // A client that leaves has what it was asked for.
+                // The client may disconnect during the handshake.
                 let _ = let_in(&mut client, "$1\r\nx\r\n");
                 let _ = client.read_to_end(&mut Vec::new());
             }
@@ -527,10 +538,10 @@ mod tests {
         assert!(reply.is_err(), "{reply:?}");
     }
 
-    /// Tells when credentials are wanted.
-    struct Wanting(mpsc::UnboundedSender<()>);
+    /// Reports requests for credentials.
+    struct CredentialsRequests(mpsc::UnboundedSender<()>);
 
-    impl Watch for Wanting {
+    impl Watch for CredentialsRequests {
         fn event(&self, event: &Event) {
             if let Event::CredentialsWanted = event {
                 // The test may be over.
@@ -548,34 +559,40 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn credentials_that_are_renewed_while_it_connects_come_into_force() {
+    async fn credentials_renewed_during_the_handshake_are_sent_after_it() {
         let (listener, mut options) = listen();
-        let (tell, mut told) = mpsc::unbounded_channel();
-        let (go, goes) = std::sync::mpsc::channel::<()>();
-        // Lets the client in when told to, and tells what it says.
+        let (report, mut received_texts) = mpsc::unbounded_channel();
+        let (go, may_reply) = std::sync::mpsc::channel::<()>();
+        // Accepts the handshake after `go`, and reports the bytes that the client sends.
         let server = std::thread::spawn(move || -> std::io::Result<()> {
             let (mut client, _) = listener.accept()?;
-            let set_up = received(&mut client)?;
-            let replies = welcome(&set_up, "");
+            let handshake = received(&mut client)?;
+            let replies = welcome(&handshake, "");
             // The test may be over.
-            let _ = tell.send(set_up);
-            let _ = goes.recv();
+            let _ = report.send(handshake);
+            let _ = may_reply.recv();
             client.write_all(replies.as_bytes())?;
-            let _ = tell.send(received(&mut client)?);
+            let _ = report.send(received(&mut client)?);
             client.write_all(b"+OK\r\n")
         });
         options.credentials = Some(1);
         let connection = Connection::open(&Handle::current(), options);
-        let (want, mut wanted) = mpsc::unbounded_channel();
-        let watch: Arc<dyn Watch> = Arc::new(Wanting(want));
+        let (want, mut requests) = mpsc::unbounded_channel();
+        let watch: Arc<dyn Watch> = Arc::new(CredentialsRequests(want));
         connection.watch(Arc::downgrade(&watch));
-        wanted.recv().await.expect("asked for");
+        requests.recv().await.expect("a request");
         connection.give_credentials(Ok(password("old")));
-        assert!(told.recv().await.expect("a client").contains("old"));
+        assert!(
+            received_texts
+                .recv()
+                .await
+                .expect("a client")
+                .contains("old")
+        );
         connection.renew_credentials(password("new"));
         tokio::task::yield_now().await;
         go.send(()).expect("a server");
-        let next = timeout(ENOUGH, told.recv()).await;
+        let next = timeout(ENOUGH, received_texts.recv()).await;
         assert!(matches!(next, Ok(Some(text)) if text.contains("new")));
         assert!(server.join().expect("no panic").is_ok());
     }
@@ -598,9 +615,9 @@ mod tests {
         let is_sent = Arc::clone(&sent);
         let server = std::thread::spawn(move || -> std::io::Result<[bool; 2]> {
             let (mut client, _) = listener.accept()?;
-            let set_up = received(&mut client)?;
+            let handshake = received(&mut client)?;
             let while_queued = is_sent.load(Ordering::Acquire);
-            client.write_all(welcome(&set_up, "").as_bytes())?;
+            client.write_all(welcome(&handshake, "").as_bytes())?;
             client.read_exact(&mut [0])?;
             Ok([while_queued, is_sent.load(Ordering::Acquire)])
         });
@@ -614,7 +631,7 @@ mod tests {
         assert_eq!(seen.expect("a client"), [false, true]);
     }
 
-    /// Panics when it is given replies.
+    /// Panics on replies.
     struct Panicking;
 
     impl crate::connection::ReplyHandler for Panicking {
@@ -623,7 +640,7 @@ mod tests {
         }
     }
 
-    /// Collects the messages of errors.
+    /// Reports error messages.
     struct Errors(mpsc::UnboundedSender<String>);
 
     impl Watch for Errors {
@@ -638,15 +655,15 @@ mod tests {
     #[tokio::test]
     async fn a_connection_task_that_panics_is_reported_and_restarted() {
         let (listener, options) = listen();
-        // Ends with the process: it accepts for as long as it is connected to.
+        // The thread ends with the process: it accepts clients until then.
         std::thread::spawn(move || {
             for mut client in listener.incoming().flatten() {
                 std::thread::spawn(move || serve(&mut client));
             }
         });
         let connection = Connection::open(&Handle::current(), options);
-        let (tell, mut errors) = mpsc::unbounded_channel();
-        let watch: Arc<dyn Watch> = Arc::new(Errors(tell));
+        let (report, mut errors) = mpsc::unbounded_channel();
+        let watch: Arc<dyn Watch> = Arc::new(Errors(report));
         connection.watch(Arc::downgrade(&watch));
         let words: [&[u8]; 2] = [b"GET", b"k"];
         let get = super::super::Commands::of(Access::Read, Expect::Text, Some(1), &words);
@@ -660,10 +677,10 @@ mod tests {
     }
 
     #[test]
-    fn pauses_stay_between_half_and_whole() {
+    fn jitter_stays_between_half_and_all_of_the_backoff() {
         for _ in 0..1000 {
-            let pause = jittered(Duration::from_millis(100));
-            assert!((50..=100).contains(&pause.as_millis()), "{pause:?}");
+            let backoff = jittered(Duration::from_millis(100));
+            assert!((50..=100).contains(&backoff.as_millis()), "{backoff:?}");
         }
     }
 }

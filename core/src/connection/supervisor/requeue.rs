@@ -1,73 +1,76 @@
-//! What becomes of what a lost connection cut off.
+//! The retry queue after a lost link: in-flight commands are queued again, in order. All commands are idempotent, so
+//! one that was executed without a reply may be executed again.
 
 use super::Supervisor;
-use super::retry::answer;
-use super::slow_start::MOST_HANG_UPS;
+use super::retry::apply_replies;
+use super::slow_start::MAX_HANG_UPS;
 use crate::connection::Job;
 use crate::error::Error;
 use crate::options::Membership;
 use std::sync::atomic::Ordering;
 
-/// Why a connection ended, where a command may be the cause.
+/// The end of a link that a command may have caused.
 pub(super) struct HangUp {
     pub(super) cause: String,
-    /// The server did not hang up: its reply could not be used.
+    /// True if the server did not hang up, but sent an unreadable reply.
     pub(super) is_unreadable: bool,
 }
 
 impl Supervisor {
-    /// Queues again, at its old place, what a lost connection cut off; or gives it back to the cluster.
-    /// `hang_up` is why the connection ended, if it was the server.
-    pub(super) fn take_back(&mut self, error: &Error, hang_up: Option<HangUp>) {
-        let owed = self.in_flight.owed();
-        let rule = self.rule();
-        let mut again = std::mem::take(&mut self.again);
-        self.replays = false;
+    /// Queues the in-flight commands of a lost link again, at their old places; in a cluster, returns them to the
+    /// router with `error`. `hang_up` is the cause if the server ended the link.
+    pub(super) fn requeue_in_flight(&mut self, error: &Error, hang_up: Option<HangUp>) {
+        let due = self.in_flight.replies_due();
+        let policy = self.retry_policy();
+        let mut retry_queue = std::mem::take(&mut self.retry_queue);
+        self.substitution_pending = false;
         for (job, replies, denied) in self.in_flight.take() {
             let server = &self.shared.server;
-            again.extend(answer(job, replies, server, rule, denied, &mut self.held).job);
+            retry_queue
+                .extend(apply_replies(job, replies, server, policy, denied, &mut self.held).job);
         }
-        for job in &mut again {
+        for job in &mut retry_queue {
             job.failed_attempts = job.failed_attempts.saturating_add(1);
         }
         if let Some(hang_up) = hang_up
-            && owed > 0
+            && due > 0
         {
-            self.window.narrow();
-            if owed == 1
-                && self.window.is_proven()
-                && let Some(job) = again.pop_front()
-                && let Some(rest) = self.suspect(job, hang_up)
+            self.slow_start.restart();
+            if due == 1
+                && self.slow_start.has_replied()
+                && let Some(job) = retry_queue.pop_front()
+                && let Some(rest) = self.handle_hang_up(job, hang_up)
             {
-                again.push_front(rest);
+                retry_queue.push_front(rest);
             }
         }
         if self.options.membership != Membership::None {
-            for job in again {
+            for job in retry_queue {
                 job.fail(error);
             }
             self.fail_waiting(error);
             return;
         }
-        let count = again.iter().map(Job::operations).sum();
+        let count = retry_queue.iter().map(Job::operations).sum();
         self.shared.queued.fetch_add(count, Ordering::Relaxed);
-        again.append(&mut self.waiting);
-        self.waiting = again;
+        retry_queue.append(&mut self.waiting);
+        self.waiting = retry_queue;
     }
 
-    /// The connection was lost under a single command, the first of the job. What is left of it.
-    fn suspect(&mut self, mut job: Job, hang_up: HangUp) -> Option<Job> {
+    /// Handles the loss of a link on which a single command was in flight: the first pending command of `job`. After
+    /// [`MAX_HANG_UPS`] losses, replaces it with its substitute or fails it. Returns the remainder of the job.
+    fn handle_hang_up(&mut self, mut job: Job, hang_up: HangUp) -> Option<Job> {
         job.hang_ups += 1;
-        // In a cluster, whoever repeats it counts.
-        if job.hang_ups < MOST_HANG_UPS && self.options.membership == Membership::None {
+        // In a cluster, the router retries the command and counts its hang-ups.
+        if job.hang_ups < MAX_HANG_UPS && self.options.membership == Membership::None {
             return Some(job);
         }
         let first = job.pending.first();
-        let denied = first.and_then(|&at| self.hung_up.untried(&job.commands, at));
+        let denied = first.and_then(|&at| self.hung_up_on.untried(&job.commands, at));
         if let Some(denied) = denied.filter(|denied| denied.may_be_hung_up_on())
             && self.options.membership == Membership::None
         {
-            self.hung_up.add(denied);
+            self.hung_up_on.add(denied);
             job.hang_ups = 0;
             return Some(job);
         }

@@ -1,4 +1,4 @@
-//! Replies to the commands of a job: which are its answers, and what is left of it for the next connection.
+//! The retry policy: completes the commands of a job with their replies, and keeps the commands to retry.
 
 use super::held::Held;
 use crate::connection::commands::{Access, Commands};
@@ -8,40 +8,41 @@ use crate::connection::{Job, Reply};
 use crate::error::Error;
 use redis::Value;
 
-/// What is done about answers that mean "later".
+/// The error replies after which a command is retried.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum RetryPolicy {
-    /// They are answers like others: nothing can be repeated here.
-    Plain,
-    /// What they answer is repeated.
-    PutOff,
+    /// No error reply leads to a retry here: every reply completes its command.
+    Never,
+    /// A command is retried after a transient error.
+    TransientErrors,
 }
 
-/// What is left of a job.
+/// The remainder of a job after its replies were applied.
 #[derive(Default)]
-pub(super) struct Rest {
+pub(super) struct Remainder {
+    /// The job with its pending commands, if any.
     pub(super) job: Option<Job>,
-    /// Why the server does some of it later.
-    pub(super) later: Option<Failure>,
-    /// Commands of it that are to be sent as their substitutes.
-    pub(super) refused: Denied,
+    /// The first transient error among the replies.
+    pub(super) transient_error: Option<Failure>,
+    /// Denied commands to send as their substitutes.
+    pub(super) newly_denied: Denied,
 }
 
-/// Gives a job the replies to the first of its pending commands. What is left of it: what was not
-/// answered, what the server will do later, what is denied and has a substitute, and writes to
-/// the keys of those. All but the first are added to `held`.
-/// `denied` are the commands that were sent as their substitutes.
-pub(super) fn answer(
+/// Passes `replies` to the first pending commands of a job and returns the remainder: commands without a reply,
+/// commands with a transient error, denied commands that have a substitute, and writes to the keys of the latter two.
+/// The keys of all but the commands without a reply are added to `held`. `denied` are the commands that were sent as
+/// substitutes.
+pub(super) fn apply_replies(
     mut job: Job,
     replies: Vec<Value>,
     server: &str,
-    rule: RetryPolicy,
+    policy: RetryPolicy,
     denied: Denied,
     held: &mut Held,
-) -> Rest {
+) -> Remainder {
     let mut replies = replies.into_iter();
-    let mut later = None;
-    let mut refused = Denied::default();
+    let mut transient_error = None;
+    let mut newly_denied = Denied::default();
     let mut rest = Vec::new();
     let mut answers = Vec::with_capacity(replies.len());
     for at in std::mem::take(&mut job.pending) {
@@ -49,16 +50,16 @@ pub(super) fn answer(
             rest.push(at);
             continue;
         };
-        let reply = reply(server, &job.commands, at, value);
-        if let Some(command) = untried(&reply, denied, &job.commands, at) {
-            refused.add(command);
+        let reply = to_reply(server, &job.commands, at, value);
+        if let Some(command) = denied_command(&reply, denied, &job.commands, at) {
+            newly_denied.add(command);
             held.add(&job.commands, at);
             rest.push(at);
             continue;
         }
         match reply {
-            Err(error) if rule == RetryPolicy::PutOff && error.is_passing() => {
-                later.get_or_insert_with(|| match error.is_upstream() {
+            Err(error) if policy == RetryPolicy::TransientErrors && error.is_passing() => {
+                transient_error.get_or_insert_with(|| match error.is_upstream() {
                     true => Failure::upstream(error),
                     false => Failure::lost(error),
                 });
@@ -77,15 +78,15 @@ pub(super) fn answer(
         job.handler.on_replies(answers);
     }
     job.pending = rest;
-    Rest {
+    Remainder {
         job: (!job.pending.is_empty()).then_some(job),
-        later,
-        refused,
+        transient_error,
+        newly_denied,
     }
 }
 
-/// Returns the command that a reply denies, if its substitute was not tried.
-pub(super) fn untried(
+/// Returns the command that a reply denies, if its substitute has not been tried.
+pub(super) fn denied_command(
     reply: &Reply,
     denied: Denied,
     commands: &Commands,
@@ -97,8 +98,8 @@ pub(super) fn untried(
     }
 }
 
-/// Returns the reply to a command of a job; an error reply is an error that quotes none of its arguments.
-pub(super) fn reply(server: &str, commands: &Commands, at: usize, value: Value) -> Reply {
+/// Converts a value to the reply to a command; an error reply becomes an error that quotes none of the arguments.
+pub(super) fn to_reply(server: &str, commands: &Commands, at: usize, value: Value) -> Reply {
     match value {
         Value::ServerError(error) => {
             let arguments = commands.words(at).map(|(word, _)| word);
@@ -143,23 +144,27 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_answered_is_left() {
+    fn commands_without_a_reply_stay_pending() {
         let (job, record) = job(&[Access::Read, Access::Write, Access::Read]);
-        let Rest { job, later, .. } = answer(
+        let Remainder {
+            job,
+            transient_error,
+            ..
+        } = apply_replies(
             job,
             vec![Value::Nil],
             "redis://h",
-            RetryPolicy::PutOff,
+            RetryPolicy::TransientErrors,
             Denied::default(),
             &mut Held::default(),
         );
         assert_eq!(job.expect("a rest").pending, [1, 2]);
-        assert!(later.is_none());
+        assert!(transient_error.is_none());
         assert_eq!(*record.0.lock().expect("unpoisoned"), [(0, true)]);
     }
 
     #[test]
-    fn writes_do_not_overtake_what_the_server_puts_off() {
+    fn a_write_after_a_transient_error_on_its_key_is_retried() {
         let (job, record) = job(&[Access::Write, Access::Read, Access::Write, Access::Write]);
         let replies = vec![
             Value::Okay,
@@ -167,16 +172,25 @@ mod tests {
             error("READONLY You can't write against a read only replica."),
             Value::Okay,
         ];
-        let Rest { job, later, .. } = answer(
+        let Remainder {
+            job,
+            transient_error,
+            ..
+        } = apply_replies(
             job,
             replies,
             "redis://h",
-            RetryPolicy::PutOff,
+            RetryPolicy::TransientErrors,
             Denied::default(),
             &mut Held::default(),
         );
         assert_eq!(job.expect("a rest").pending, [2, 3]);
-        assert!(later.expect("put off").cause.contains("READONLY"));
+        assert!(
+            transient_error
+                .expect("a transient error")
+                .cause
+                .contains("READONLY")
+        );
         assert_eq!(
             *record.0.lock().expect("unpoisoned"),
             [(0, true), (1, true)]
@@ -184,18 +198,22 @@ mod tests {
     }
 
     #[test]
-    fn answers_that_mean_no_are_answers() {
+    fn a_final_error_reply_completes_its_command() {
         let (job, record) = job(&[Access::Write]);
         let replies = vec![error("OOM command not allowed")];
-        let Rest { job, later, .. } = answer(
+        let Remainder {
+            job,
+            transient_error,
+            ..
+        } = apply_replies(
             job,
             replies,
             "redis://h",
-            RetryPolicy::PutOff,
+            RetryPolicy::TransientErrors,
             Denied::default(),
             &mut Held::default(),
         );
-        assert!(job.is_none() && later.is_none());
+        assert!(job.is_none() && transient_error.is_none());
         assert_eq!(*record.0.lock().expect("unpoisoned"), [(0, false)]);
     }
 }

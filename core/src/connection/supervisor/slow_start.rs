@@ -1,55 +1,60 @@
-//! How much may be in flight after a connection was lost under what was.
+//! Slow start: limits the commands in flight after a link was lost with commands in flight.
 //!
-//! There are commands on which a server hangs up: one whose reply is longer than it may be, for instance. All that
-//! is sent with such a command is lost with it, again and again. So after a loss a single command is sent, then two,
-//! four and so on, each lot when the one before is answered: a command that is met alone, and lost alone so often,
-//! is the cause, and is given up. Before the first there is a question that any server answers: whoever does not
-//! live to answer that has not hung up on the command.
+//! A server may hang up on a command, for example because its reply would be too long. Every retry of the command loses
+//! all commands that were sent with it. So after a loss, a single command is sent, then two, then four and so on, each
+//! group when the previous one is answered. A command that is in flight alone at [`MAX_HANG_UPS`] losses is the cause,
+//! and fails. A heartbeat precedes the first command: a server that does not answer it has not hung up on the command.
 
-/// So often a command is lost alone before it is given up.
-pub(in crate::connection) const MOST_HANG_UPS: u32 = 3;
-/// From here on nothing is held back.
-const WIDE: usize = 1024;
+/// The number of times a link may be lost with a single command in flight before that command fails.
+pub(in crate::connection) const MAX_HANG_UPS: u32 = 3;
+/// Slow start is over when the limit reaches this number of commands.
+const UNLIMITED_FROM: usize = 1024;
 
+/// The state of slow start.
 #[derive(Default)]
 pub(super) struct SlowStart {
-    /// `None` while nothing is held back.
-    room: Option<usize>,
-    /// The connection has answered something.
-    is_proven: bool,
+    /// The limit of commands in flight; `None` when slow start is over.
+    limit: Option<usize>,
+    /// True once the current link has received a reply.
+    has_replied: bool,
 }
 
 impl SlowStart {
-    pub(super) fn is_open(&self) -> bool {
-        self.room.is_none()
+    /// Returns true if nothing limits the commands in flight.
+    pub(super) fn is_over(&self) -> bool {
+        self.limit.is_none()
     }
 
-    /// How many commands may be sent when all that was sent before is answered.
-    pub(super) fn room(&self) -> usize {
-        self.room.unwrap_or(usize::MAX)
+    /// Returns the number of commands that may be sent once all earlier ones are answered.
+    pub(super) fn limit(&self) -> usize {
+        self.limit.unwrap_or(usize::MAX)
     }
 
-    /// The connection was lost under what was in flight.
-    pub(super) fn narrow(&mut self) {
-        self.room = Some(1);
+    /// Starts again with a single command, after a link was lost with commands in flight.
+    pub(super) fn restart(&mut self) {
+        self.limit = Some(1);
     }
 
-    /// All that was in flight is answered.
-    pub(super) fn widen(&mut self) {
-        self.room = self.room.map(|room| 2 * room).filter(|room| *room < WIDE);
+    /// Doubles the limit, after all in-flight commands were answered.
+    pub(super) fn grow(&mut self) {
+        self.limit = self
+            .limit
+            .map(|limit| 2 * limit)
+            .filter(|limit| *limit < UNLIMITED_FROM);
     }
 
-    /// Another connection begins.
-    pub(super) fn begin(&mut self) {
-        self.is_proven = false;
+    /// Begins a new link, which has not received a reply yet.
+    pub(super) fn begin_link(&mut self) {
+        self.has_replied = false;
     }
 
-    pub(super) fn prove(&mut self) {
-        self.is_proven = true;
+    /// Notes that the link has received a reply.
+    pub(super) fn note_reply(&mut self) {
+        self.has_replied = true;
     }
 
-    pub(super) fn is_proven(&self) -> bool {
-        self.is_proven
+    pub(super) fn has_replied(&self) -> bool {
+        self.has_replied
     }
 }
 
@@ -58,16 +63,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_narrow_after_a_loss_and_doubles_until_it_is_open() {
-        let mut window = SlowStart::default();
-        assert!(window.is_open());
-        window.narrow();
-        let mut rooms = Vec::new();
-        while !window.is_open() {
-            rooms.push(window.room());
-            window.widen();
+    fn the_limit_starts_at_one_and_doubles_until_slow_start_is_over() {
+        let mut slow_start = SlowStart::default();
+        assert!(slow_start.is_over());
+        slow_start.restart();
+        let mut limits = Vec::new();
+        while !slow_start.is_over() {
+            limits.push(slow_start.limit());
+            slow_start.grow();
         }
-        assert_eq!(rooms, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512]);
-        assert_eq!(window.room(), usize::MAX);
+        assert_eq!(limits, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512]);
+        assert_eq!(slow_start.limit(), usize::MAX);
     }
 }
