@@ -132,6 +132,8 @@ async function main({ kind, url, storeOptions = {}, sessionOptions = {} }) {
     response.status(500).json({ code, message, stored });
   });
   const server = app.listen(0, '127.0.0.1', () => process.send(server.address().port));
+  // On a busy machine, a client would send on a connection that is just being closed for idleness.
+  server.keepAliveTimeout = 0;
   process.on('disconnect', () => process.exit());
 }
 

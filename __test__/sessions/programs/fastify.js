@@ -65,6 +65,8 @@ async function main({ url, storeOptions, sessionOptions, idGenerator, wrapper })
     });
   });
   await app.listen({ port: 0, host: '127.0.0.1' });
+  // On a busy machine, a client would send on a connection that is just being closed for idleness.
+  app.server.keepAliveTimeout = 0;
   process.send(app.server.address().port);
   process.on('disconnect', () => process.exit());
 }
