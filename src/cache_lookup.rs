@@ -89,6 +89,6 @@ fn text<'env>(env: &'env Env, bytes: &[u8]) -> Result<JsString<'env>> {
 )]
 fn lend(numbers: &mut Float64Array) -> &mut [f64] {
     // SAFETY: called on the event loop, so no JavaScript touches the array while it is lent. Its buffer is
-    // never transferred: `lib/session/cache.js` does not pass it on.
+    // never transferred: `lib/session/cache-reads.js` does not pass it on.
     unsafe { numbers.as_mut() }
 }

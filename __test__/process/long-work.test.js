@@ -9,8 +9,8 @@ const { closeAll, openStore } = require('../support/stores.js');
 // measures that: this one is busy with large strings of its own.
 
 const LIMIT_MS = 120_000;
-/** Before the change, others waited for nearly all of the time. */
-const MOST_OF_IT = 1 / 3;
+/** On the connection thread, the work held others up for 0.83 of its time and more; off it, for 0.38 on a busy machine. */
+const MOST_OF_IT = 0.6;
 
 const redis = useRedis();
 afterEach(closeAll);

@@ -156,7 +156,7 @@ impl Error {
 
     /// Returns true for a transient error: the server loads its data, runs a script, has no primary, became a replica,
     /// or has too many clients; or a proxy has lost its server.
-    pub(crate) fn is_passing(&self) -> bool {
+    pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Reply { reply, message, .. } => {
                 matches!(
@@ -214,7 +214,7 @@ impl Error {
 
     /// Returns true if a scan that fails with this error may start over: over another link, or once the node serves again.
     pub(crate) fn interrupts_scan(&self) -> bool {
-        matches!(self, Self::LinkReplaced { .. }) || self.is_loss() || self.is_passing()
+        matches!(self, Self::LinkReplaced { .. }) || self.is_loss() || self.is_transient()
     }
 
     /// Returns true if the server rejected the credentials.
@@ -331,7 +331,7 @@ mod tests {
 
     #[test]
     fn the_error_inside_a_script_error_is_extracted() {
-        for (details, code, is_passing) in [
+        for (details, code, is_transient) in [
             (
                 "@user_script: 4: -READONLY You can't write against a read only replica.",
                 "READONLY",
@@ -357,8 +357,8 @@ mod tests {
             let details = format!("Error running script (call to f_995f2c55): {details}");
             let error = Error::from_reply("redis://h:1", "ERR", Some(&details));
             assert_eq!(
-                (error.reply(), error.is_passing()),
-                (code, is_passing),
+                (error.reply(), error.is_transient()),
+                (code, is_transient),
                 "{details}"
             );
         }
@@ -366,7 +366,7 @@ mod tests {
 
     #[test]
     fn errors_of_a_proxy_without_its_server_are_transient() {
-        for (code, details, is_passing) in [
+        for (code, details, is_transient) in [
             ("upstream", "failure", true),
             ("no", "upstream host", true),
             ("ERR", "Connection refused", true),
@@ -375,7 +375,7 @@ mod tests {
             ("no", "such key", false),
         ] {
             let error = Error::from_reply("redis://h:1", code, Some(details));
-            assert_eq!(error.is_passing(), is_passing, "{code} {details}");
+            assert_eq!(error.is_transient(), is_transient, "{code} {details}");
         }
     }
 

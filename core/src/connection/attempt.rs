@@ -72,7 +72,7 @@ impl Connector {
             Some(_) => " (does it speak TLS on this port?)",
             None => "",
         };
-        Failure::silent(format!("no answer within {limit} ms{hint}"))
+        Failure::timed_out(format!("no answer within {limit} ms{hint}"))
     }
 
     /// Returns true while the host name is being resolved: an additional attempt would only wait for the same lookup.

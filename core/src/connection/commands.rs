@@ -50,7 +50,7 @@ pub(crate) struct Commands {
 
 impl Commands {
     /// Creates an empty sequence with capacity for a number of commands and their bytes.
-    pub(crate) fn with_room(commands: usize, bytes: usize) -> Self {
+    pub(crate) fn with_capacity(commands: usize, bytes: usize) -> Self {
         Self {
             bytes: Vec::with_capacity(bytes),
             list: Vec::with_capacity(commands),

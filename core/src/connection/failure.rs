@@ -21,7 +21,7 @@ pub(super) enum FailureKind {
     /// The server sent bytes that are not RESP, or a reply that does not fit the command.
     Unreadable,
     /// The server did not answer in time.
-    Silent,
+    TimedOut,
     /// The server refused with an error that another attempt alone does not change.
     Refused(Error),
 }
@@ -55,10 +55,10 @@ impl Failure {
         }
     }
 
-    pub(super) fn silent(cause: impl ToString) -> Self {
+    pub(super) fn timed_out(cause: impl ToString) -> Self {
         Self {
             cause: cause.to_string(),
-            kind: FailureKind::Silent,
+            kind: FailureKind::TimedOut,
         }
     }
 
@@ -71,7 +71,7 @@ impl Failure {
 
     /// Creates the failure of an error reply: lost after a transient error, refused after any other.
     pub(super) fn replied(refusal: Error) -> Self {
-        if refusal.is_passing() {
+        if refusal.is_transient() {
             Self::lost(refusal)
         } else {
             Self::refused(refusal)

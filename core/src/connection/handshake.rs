@@ -92,7 +92,7 @@ async fn authenticate(
         let Some(refusal) = replies.first().and_then(|reply| refusal(options, reply)) else {
             return Ok(rest_replies);
         };
-        if user.is_refused(&refusal) || refusal.is_passing() {
+        if user.is_refused(&refusal) || refusal.is_transient() {
             return Err(Failure::replied(refusal));
         }
         if options.cache.is_some() {
@@ -182,7 +182,7 @@ impl Setup {
         let reply = |index: Option<usize>| index.and_then(|at| replies.get(at));
         let tracking = reply(self.tracking).and_then(|reply| refusal(options, reply));
         if let Some(refusal) = tracking {
-            if refusal.is_passing() {
+            if refusal.is_transient() {
                 return Err(Failure::lost(refusal));
             }
             link.set_tracking_failure(|| refusal.to_string());

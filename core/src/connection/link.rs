@@ -150,12 +150,12 @@ impl Link {
     }
 
     /// Returns the running time of the last write.
-    pub(super) fn wrote(&self) -> Instant {
+    pub(super) fn last_write(&self) -> Instant {
         self.last_write
     }
 
     /// Returns the running time of the last read.
-    pub(super) fn heard(&self) -> Instant {
+    pub(super) fn last_read(&self) -> Instant {
         self.replies.get_ref().last_read
     }
 
@@ -250,7 +250,7 @@ impl Link {
                             let (code, details) = (error.code(), error.details());
                             let error = Error::from_reply("the server", code, details);
                             let cause = format!("{error}, and closed the connection");
-                            match error.is_passing() || error.reply() == "WRONGPASS" {
+                            match error.is_transient() || error.reply() == "WRONGPASS" {
                                 true => Failure::lost(cause),
                                 false => Failure::hung_up(cause),
                             }

@@ -12,13 +12,13 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 /// Receives the primaries, for a caller that scans their keys.
-pub(super) type Walker = oneshot::Sender<Result<Vec<Connection>, Error>>;
+pub(super) type PrimariesSender = oneshot::Sender<Result<Vec<Connection>, Error>>;
 
 /// A message from a handle to the task behind it.
 pub(super) enum Message {
     Job(Job),
     /// Requests the primaries; sent to clusters only.
-    Primaries(Walker),
+    Primaries(PrimariesSender),
     Watch(Weak<dyn Watch>),
     /// The credentials that the task asked for, or the reason why the app's function failed.
     Credentials(Result<Credentials, String>),
@@ -115,7 +115,7 @@ impl Mailbox {
     }
 
     /// Notifies the callers of `close` that the task has ended.
-    pub(super) fn tell_ended(&mut self) {
+    pub(super) fn notify_ended(&mut self) {
         for done in self.closing.take().into_iter().flatten() {
             // The caller may have stopped waiting.
             let _ = done.send(());
@@ -174,7 +174,7 @@ mod tests {
         mailbox.shut();
         assert!(handle.send(credentials()).is_err());
         assert!(mailbox.try_next().is_some() && mailbox.try_next().is_none());
-        mailbox.tell_ended();
+        mailbox.notify_ended();
         assert!(ended.try_recv().is_ok());
     }
 }

@@ -64,5 +64,5 @@ pub use self::status::{Event, Watch};
 pub use self::tls::Client as TlsClient;
 
 use self::job::Job;
-use self::mailbox::{Message, Walker};
+use self::mailbox::{Message, PrimariesSender};
 use self::shared::Shared;

@@ -144,7 +144,7 @@ impl Sentinels {
         timeout(SENTINEL_TIMEOUT, self.exchange(node))
             .await
             .unwrap_or_else(|_| {
-                Err(Failure::silent(format!(
+                Err(Failure::timed_out(format!(
                     "the sentinel {node} did not answer within {} ms",
                     SENTINEL_TIMEOUT.as_millis()
                 )))

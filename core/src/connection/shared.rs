@@ -89,10 +89,10 @@ impl Shared {
         let Down {
             attempts,
             cause,
-            silent,
+            timed_out,
         } = self.health.down();
         let server = self.server.to_string();
-        if silent {
+        if timed_out {
             Error::Silent {
                 server,
                 waited,

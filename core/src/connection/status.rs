@@ -45,15 +45,15 @@ impl Watches {
     }
 
     /// Sets and reports a problem of a connection that serves; `None` if it has none, or was lost.
-    pub(super) fn set_amiss(&mut self, warning: Option<Error>) {
+    pub(super) fn set_warning(&mut self, warning: Option<Error>) {
         if let Some(warning) = &warning {
-            self.tell(&Event::Failed(warning.clone()));
+            self.notify(&Event::Failed(warning.clone()));
         }
         self.warning = warning;
     }
 
     /// Reports an event to all observers.
-    pub(super) fn tell(&mut self, event: &Event) {
+    pub(super) fn notify(&mut self, event: &Event) {
         self.list.retain(|watch| match watch.upgrade() {
             Some(watch) => {
                 watch.event(event);
@@ -78,7 +78,7 @@ pub(super) struct Down {
     pub(super) attempts: u32,
     pub(super) cause: String,
     /// True if the server did not answer in time, rather than being unreachable.
-    pub(super) silent: bool,
+    pub(super) timed_out: bool,
 }
 
 /// The health of a connection: ready, or down with a reason.
@@ -101,7 +101,7 @@ impl Default for Health {
             down: Mutex::new(Down {
                 attempts: 0,
                 cause: "still connecting".into(),
-                silent: false,
+                timed_out: false,
             }),
         }
     }

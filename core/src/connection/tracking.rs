@@ -26,7 +26,7 @@ pub(super) enum TrackingEvent {
 
 impl TrackingEvent {
     /// Applies the message to the cache.
-    pub(super) fn reach(self, cache: &Cache) {
+    pub(super) fn apply(self, cache: &Cache) {
         match self {
             Self::Changed(invalidation) => cache.invalidate(&invalidation),
             Self::Answered(proof) => proof.count(),
@@ -107,7 +107,7 @@ impl Tracking {
     fn forward(&self, event: TrackingEvent) {
         match &self.relay {
             Some(relay) => relay(event),
-            None => event.reach(&self.cache),
+            None => event.apply(&self.cache),
         }
     }
 
@@ -192,7 +192,7 @@ impl Tracking {
     }
 
     /// Returns the key to use in a heartbeat to a node of a cluster.
-    pub(super) fn witness(&self) -> Option<&[u8]> {
+    pub(super) fn probe_key(&self) -> Option<&[u8]> {
         self.probe_key.as_deref()
     }
 
@@ -310,9 +310,9 @@ mod tests {
             relayed.recv().expect("event"),
             relayed.recv().expect("event"),
         );
-        changed.reach(&cache);
+        changed.apply(&cache);
         assert!(cache.look_up(b"k").is_none());
-        answered.reach(&cache);
+        answered.apply(&cache);
         assert!(cache.look_up(b"k").is_some());
     }
 
@@ -325,7 +325,7 @@ mod tests {
             "no key was read from the node"
         );
         assert!(tracking.note_sent(Some(b"k")).is_none());
-        assert_eq!(tracking.witness(), Some(&b"k"[..]));
+        assert_eq!(tracking.probe_key(), Some(&b"k"[..]));
         assert_eq!(tracking.ask_for_slots().0.len(), 2);
         for harmless in [&b"$2\r\n{}\r\n"[..], b"-ASK 1 h:1\r\n", b"-OOM no\r\n"] {
             tracking.note_reply(&reply(harmless));
@@ -333,7 +333,7 @@ mod tests {
         }
         tracking.note_reply(&reply(b"-CLUSTERDOWN The cluster is down\r\n"));
         assert!(cache.look_up(b"k").is_none());
-        assert_eq!(tracking.witness(), None);
+        assert_eq!(tracking.probe_key(), None);
     }
 
     fn slots(owner: &str) -> Value {
@@ -351,7 +351,7 @@ mod tests {
             assert!(tracking.slots_at().is_none(), "one query at a time");
             tracking.take_slots(reply);
             tracking.slots_answered(Some(sent));
-            relayed.try_iter().for_each(|event| event.reach(&cache));
+            relayed.try_iter().for_each(|event| event.apply(&cache));
             cache.look_up(b"k").is_some()
         };
         assert!(confirm(&slots("a")));

@@ -67,7 +67,7 @@ impl Pipeline {
     pub(super) fn with_room(now: Moment, requests: usize, bytes: usize) -> Self {
         Self {
             now,
-            commands: Commands::with_room(
+            commands: Commands::with_capacity(
                 requests * USUAL_COMMANDS,
                 requests * USUAL_BYTES + bytes,
             ),

@@ -33,7 +33,7 @@ use super::mailbox::Mailbox;
 use super::status::{Down, Event, Watches};
 use super::substitutes::Denied;
 use super::supervisor::longest_silence;
-use super::{Connection, Job, Message, Reply, Shared, Walker};
+use super::{Connection, Job, Message, PrimariesSender, Reply, Shared};
 use crate::error::Error;
 use crate::options::ConnectionOptions;
 use futures_util::FutureExt;
@@ -129,7 +129,7 @@ struct Driver {
     /// For how long the client may keep silent while it owes an answer.
     silence: Duration,
     watches: Watches,
-    walkers: Vec<Walker>,
+    walkers: Vec<PrimariesSender>,
     /// When the client is asked for its nodes, if somebody waits for them.
     nodes_at: Instant,
 }
@@ -144,7 +144,7 @@ impl Driver {
         self.failure = None;
         let server = self.shared.server.to_string();
         self.watches
-            .tell(&Event::Failed(Error::Interrupted { server }));
+            .notify(&Event::Failed(Error::Interrupted { server }));
     }
 
     async fn run(&mut self) {
@@ -185,7 +185,7 @@ impl Driver {
             self.accept(message);
         }
         self.fail_all(&Error::Closed);
-        self.inbox.tell_ended();
+        self.inbox.notify_ended();
     }
 
     /// When something has to be done, if nothing happens before.
@@ -289,7 +289,7 @@ impl Driver {
                 self.shared.health.set_down(Down {
                     attempts: 1,
                     cause,
-                    silent: false,
+                    timed_out: false,
                 });
             }
         }

@@ -62,7 +62,7 @@ impl Driver {
                     false => None,
                 };
                 self.denied.add(untried.unwrap_or_default());
-                let is_repeated = error.is_passing() || untried.is_some();
+                let is_repeated = error.is_transient() || untried.is_some();
                 let cause = is_repeated.then(|| error.to_string());
                 (Err(error), cause)
             }

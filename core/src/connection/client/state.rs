@@ -42,7 +42,7 @@ impl Driver {
             // It may be connected to another server.
             self.denied = Denied::default();
             self.shared.health.set_ready(true);
-            self.watches.tell(&Event::Ready);
+            self.watches.notify(&Event::Ready);
         }
     }
 
@@ -63,7 +63,7 @@ impl Driver {
         }
         if was_connected {
             self.watches
-                .tell(&Event::Reconnecting(self.unreachable(cause)));
+                .notify(&Event::Reconnecting(self.unreachable(cause)));
         }
     }
 
@@ -72,7 +72,7 @@ impl Driver {
         self.shared.health.set_down(Down {
             attempts: self.failures,
             cause,
-            silent: self.state == State::Silent,
+            timed_out: self.state == State::Silent,
         });
     }
 
@@ -83,7 +83,7 @@ impl Driver {
         if self.options.max_retries.is_some() {
             self.fail_all(&self.unreachable(cause.clone()));
         }
-        self.watches.tell(&Event::Failed(self.unreachable(cause)));
+        self.watches.notify(&Event::Failed(self.unreachable(cause)));
     }
 
     /// Whether the server is there, as a reply or failure has it.

@@ -37,7 +37,7 @@ use self::slot_map::{SLOT_COUNT, SlotMap};
 use super::mailbox::Mailbox;
 use super::status::{Down, Event, Watch, Watches};
 use super::tracking::TrackingEvent;
-use super::{Message, Reply, Shared, Walker, clock};
+use super::{Message, PrimariesSender, Reply, Shared, clock};
 use crate::error::Error;
 use crate::options::{Cluster, ConnectionOptions, Membership, Node};
 use futures_util::FutureExt;
@@ -98,9 +98,9 @@ struct Router {
     watches: Watches,
     /// Callers that wait for a topology refresh that has not started yet: the slot map may be as old as the pause
     /// between refreshes.
-    next_waiters: Vec<Walker>,
+    next_waiters: Vec<PrimariesSender>,
     /// Callers that wait for the current topology refresh.
-    current_waiters: Vec<Walker>,
+    current_waiters: Vec<PrimariesSender>,
     /// A counter that selects replicas round-robin.
     next_replica: usize,
 }
@@ -156,12 +156,12 @@ impl Router {
         self.shared.health.set_down(Down {
             attempts: 0,
             cause: error.to_string(),
-            silent: false,
+            timed_out: false,
         });
         if let Some(cache) = &self.shared.cache {
             cache.clear();
         }
-        self.watches.tell(&Event::Failed(error));
+        self.watches.notify(&Event::Failed(error));
         let mut router = Self::new(self.cluster, options, self.shared, self.mailbox);
         router.watches = self.watches;
         router
@@ -209,7 +209,7 @@ impl Router {
         }
         // They are left with topology queries and expired commands, which no caller waits for.
         self.nodes.abort();
-        self.mailbox.tell_ended();
+        self.mailbox.notify_ended();
     }
 
     /// Returns the system time at which work is due next.
@@ -254,7 +254,7 @@ impl Router {
     fn add_watch(&mut self, watch: Weak<dyn Watch>) {
         let cache = self.shared.cache.as_ref();
         if cache.is_some_and(|cache| cache.hears()) {
-            self.watches.set_amiss(None);
+            self.watches.set_warning(None);
         }
         if self.nodes.is_awaiting_credentials()
             && let Some(watch) = watch.upgrade()
@@ -270,7 +270,7 @@ impl Router {
             RouterEvent::Replies(node, replies) => self.handle_replies(&node, replies),
             RouterEvent::Tracking(event) => {
                 if let Some(cache) = &self.shared.cache {
-                    event.reach(cache);
+                    event.apply(cache);
                 }
             }
             RouterEvent::Node(node, event) => self.handle_node_event(node, event),
@@ -299,7 +299,7 @@ impl Router {
             }
             // The node serves, although without client tracking.
             Event::Failed(error @ Error::CacheOff { .. }) => {
-                self.watches.set_amiss(Some(error));
+                self.watches.set_warning(Some(error));
             }
             Event::Reconnecting(error) => {
                 self.refresh.reset_backoff(Instant::now());
@@ -333,16 +333,16 @@ impl Router {
             self.shared.health.set_down(Down {
                 attempts,
                 cause: error.to_string(),
-                silent: false,
+                timed_out: false,
             });
         }
         if is_ready != self.shared.health.is_ready() {
             self.shared.health.set_ready(is_ready);
             if is_ready {
                 self.shared.health.attempted(0);
-                self.watches.tell(&Event::Ready);
+                self.watches.notify(&Event::Ready);
             } else if let Some(error) = error {
-                self.watches.tell(&Event::Reconnecting(error.clone()));
+                self.watches.notify(&Event::Reconnecting(error.clone()));
             }
         }
     }

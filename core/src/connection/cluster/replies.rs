@@ -76,7 +76,7 @@ impl Router {
     fn retry(&mut self, node: &Node, place: Place, slot: u16, mut error: Error) -> Option<Error> {
         let job = self.jobs.get_mut(place)?;
         let redirect = Redirect::parse(&error, node, &self.cluster.nat_map, &self.slot_map);
-        let mut is_final = redirect.is_none() && !error.is_passing() && !error.is_loss();
+        let mut is_final = redirect.is_none() && !error.is_transient() && !error.is_loss();
         let command = job.command_mut(place.at);
         let is_redirect_loop = command
             .as_ref()
@@ -111,7 +111,10 @@ impl Router {
             }
             None => {
                 self.refresh_soon();
-                (None, error.is_passing() && !self.avoid_replica(node, slot))
+                (
+                    None,
+                    error.is_transient() && !self.avoid_replica(node, slot),
+                )
             }
         };
         self.park(slot, place, ask);

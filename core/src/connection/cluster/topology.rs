@@ -63,8 +63,8 @@ impl Router {
     pub(super) fn handle_refresh_error(&mut self, error: Error) {
         self.end_refresh(false);
         self.update_health(Some(&error));
-        self.watches.tell(&Event::Failed(error.clone()));
-        if !error.is_loss() && !error.is_passing() {
+        self.watches.notify(&Event::Failed(error.clone()));
+        if !error.is_loss() && !error.is_transient() {
             // Another refresh will not solve it by itself.
             self.fail_waiting(&error);
         }

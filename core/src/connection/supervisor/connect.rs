@@ -37,8 +37,8 @@ impl Supervisor {
                     self.expire();
                     let tracking = self.begin_tracking(&link.0);
                     self.shared.health.set_ready(true);
-                    self.watches.tell(&Event::Ready);
-                    self.watches.set_amiss(tracking.err());
+                    self.watches.notify(&Event::Ready);
+                    self.watches.set_warning(tracking.err());
                     return Some(link);
                 }
                 Err(failure) => failure,
@@ -46,7 +46,7 @@ impl Supervisor {
             self.shared.health.set_down(Down {
                 attempts,
                 cause: failure.cause.clone(),
-                silent: matches!(failure.kind, FailureKind::Silent),
+                timed_out: matches!(failure.kind, FailureKind::TimedOut),
             });
             let (error, is_final) = match failure.kind {
                 FailureKind::Refused(refusal) => (refusal, true),
@@ -60,7 +60,7 @@ impl Supervisor {
             if is_final || self.options.gives_up_after(attempts) {
                 self.fail_waiting(&error);
             }
-            self.watches.tell(&Event::Failed(error));
+            self.watches.notify(&Event::Failed(error));
         }
     }
 

@@ -63,7 +63,7 @@ impl Supervisor {
             Err(cause) => {
                 self.renewal_at = Some(Instant::now() + RENEWAL_RETRY_DELAY);
                 let error = self.credentials_error(cause);
-                self.watches.tell(&Event::Failed(error));
+                self.watches.notify(&Event::Failed(error));
             }
         }
     }
@@ -125,7 +125,7 @@ impl ReplyHandler for RenewalHandler {
                 let cause = error.to_string();
                 let server = self.server.to_string();
                 let event = Event::Failed(Error::Credentials { server, cause });
-                self.watches.tell(&event);
+                self.watches.notify(&event);
             }
         }
     }

@@ -52,7 +52,7 @@ impl Supervisor {
         let last = self.in_flight.last()?;
         let written = last.written_at(link);
         let is_nudged = matches!(last.purpose, Purpose::Ping) && !self.has_answered;
-        (link.backlog() == 0 && !is_nudged).then(|| written.max(link.heard()) + NUDGE_DELAY)
+        (link.backlog() == 0 && !is_nudged).then(|| written.max(link.last_read()) + NUDGE_DELAY)
     }
 
     /// Returns the longest time a reply may take. It is at least the read timeout, so that a slow server is not given
@@ -66,14 +66,14 @@ impl Supervisor {
     fn silence_deadline(&self, link: &Link) -> Instant {
         match self.in_flight.first() {
             None => {
-                let idle = link.heard() + HEARTBEAT_INTERVAL;
+                let idle = link.last_read() + HEARTBEAT_INTERVAL;
                 let probe = self.tracking.as_ref().and_then(Tracking::probe_at);
                 probe.map_or(idle, |probe| clock::running(probe).min(idle))
             }
             Some(sent) => {
                 // Progress in writing shows that the server is alive, too.
                 let written = sent.written_at(link);
-                let silent = written.max(link.heard()) + self.read_timeout;
+                let silent = written.max(link.last_read()) + self.read_timeout;
                 // Endless bytes that complete no reply: a damaged reply may swallow all that follow.
                 silent.min(written.max(self.last_reply_at) + self.max_reply_time())
             }
@@ -101,13 +101,13 @@ impl Supervisor {
             return None;
         }
         if !self.in_flight.is_empty() {
-            let cause = if link.heard() + self.read_timeout > now {
+            let cause = if link.last_read() + self.read_timeout > now {
                 let waited = self.max_reply_time().as_millis();
                 format!("no whole answer for {waited} ms")
             } else {
                 format!("no answer for {} ms", self.read_timeout.as_millis())
             };
-            return Some(Failure::silent(cause));
+            return Some(Failure::timed_out(cause));
         }
         self.send_heartbeat(link);
         None
@@ -130,7 +130,7 @@ impl Supervisor {
 
     /// Sends a heartbeat: a `PING`, or to a cluster node a read of a key, which also shows that the node serves it.
     pub(super) fn send_heartbeat(&mut self, link: &mut Link) {
-        match self.tracking.as_ref().and_then(Tracking::witness) {
+        match self.tracking.as_ref().and_then(Tracking::probe_key) {
             Some(key) => {
                 let words: [&[u8]; 2] = [b"PTTL", key];
                 let command = Commands::of(Access::Read, Expect::Integer, Some(1), &words);

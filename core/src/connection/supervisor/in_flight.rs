@@ -95,7 +95,8 @@ impl InFlightEntry {
 
     /// Returns the time at which it was written to the socket; until then, the time of the last write.
     pub(super) fn written_at(&self, link: &Link) -> Instant {
-        self.flushed_at.unwrap_or(self.queued_at.max(link.wrote()))
+        self.flushed_at
+            .unwrap_or(self.queued_at.max(link.last_write()))
     }
 }
 
@@ -176,7 +177,7 @@ impl InFlight {
         while let Some(sent) = self.entries.get_mut(self.flushed_count)
             && sent.end <= link.written()
         {
-            sent.flushed_at = Some(link.wrote());
+            sent.flushed_at = Some(link.last_write());
             self.flushed_count += 1;
         }
     }

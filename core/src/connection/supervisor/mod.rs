@@ -160,12 +160,12 @@ impl Supervisor {
         self.shared.health.set_down(Down {
             attempts: 0,
             cause: error.to_string(),
-            silent: false,
+            timed_out: false,
         });
         self.requeue_in_flight(&error, None);
         self.transient_error = None;
         self.awaiting_credentials = None;
-        self.watches.tell(&Event::Failed(error));
+        self.watches.notify(&Event::Failed(error));
     }
 
     fn handle_message(&mut self, message: Message) {
@@ -268,7 +268,7 @@ impl Supervisor {
         let cause = match &self.transient_error {
             Some(failure) => Some(failure.cause.clone()),
             // The job failed with the last link, and no attempt to connect has failed since.
-            None if job.failed_attempts > 0 && down.attempts <= 1 && !down.silent => {
+            None if job.failed_attempts > 0 && down.attempts <= 1 && !down.timed_out => {
                 Some(down.cause)
             }
             None => None,
@@ -293,7 +293,7 @@ impl Supervisor {
         while let Some(message) = self.mailbox.try_next() {
             self.handle_message(message);
         }
-        self.mailbox.tell_ended();
+        self.mailbox.notify_ended();
     }
 }
 

@@ -147,7 +147,7 @@ impl Supervisor {
         let needs_retry = |(&at, value): (&usize, &Value)| match value {
             Value::ServerError(error) => {
                 let error = Error::from_reply("", error.code(), error.details());
-                policy == RetryPolicy::TransientErrors && error.is_passing()
+                policy == RetryPolicy::TransientErrors && error.is_transient()
                     || denied_command(&Err(error), denied, &job.commands, at).is_some()
             }
             _ => false,

@@ -58,7 +58,7 @@ pub(super) fn apply_replies(
             continue;
         }
         match reply {
-            Err(error) if policy == RetryPolicy::TransientErrors && error.is_passing() => {
+            Err(error) if policy == RetryPolicy::TransientErrors && error.is_transient() => {
                 transient_error.get_or_insert_with(|| match error.is_upstream() {
                     true => Failure::upstream(error),
                     false => Failure::lost(error),

@@ -83,7 +83,7 @@ impl Supervisor {
         self.shared.health.set_down(Down {
             attempts: 0,
             cause: failure.cause.clone(),
-            silent: matches!(failure.kind, FailureKind::Silent),
+            timed_out: matches!(failure.kind, FailureKind::TimedOut),
         });
         let error = Error::Unreachable {
             server: self.shared.server.to_string(),
@@ -99,7 +99,7 @@ impl Supervisor {
             }
             _ => {}
         }
-        self.watches.tell(&Event::Reconnecting(error));
+        self.watches.notify(&Event::Reconnecting(error));
         Served::Lost
     }
 
@@ -149,7 +149,7 @@ impl Supervisor {
                     if let Err(failure) = self.handle_replies(reply, link) {
                         return Some(failure);
                     }
-                    is_due = clock::system(link.heard()) >= alarm.deadline();
+                    is_due = clock::system(link.last_read()) >= alarm.deadline();
                 }
                 next = self.mailbox.next() => self.handle_messages(next),
                 failure = &mut failover => return Some(failure),
@@ -188,7 +188,7 @@ impl Supervisor {
         let mut next = Some(first);
         let mut left = MAX_REPLIES_PER_TURN;
         while let Some(reply) = next {
-            self.handle_reply(reply?, link.heard())?;
+            self.handle_reply(reply?, link.last_read())?;
             left -= 1;
             next = if left > 0 { link.try_next() } else { None };
         }
@@ -228,7 +228,7 @@ impl Supervisor {
             while left > 0
                 && let Some(reply) = link.try_next()
             {
-                self.handle_reply(reply?, link.heard())?;
+                self.handle_reply(reply?, link.last_read())?;
                 left -= 1;
             }
             if left == 0 || link.received() == received || Instant::now() >= end {
