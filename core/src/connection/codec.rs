@@ -420,7 +420,7 @@ mod tests {
             b"*2\r\n:1\r\n$x\r\n",
             b"*x\r\n",
             b":1\rX\r\n",
-            // What the redis crate takes for nil, together with the reply behind it.
+            // The redis crate parses these as nil, together with the reply that follows.
             b"_\x0f\n:1\r\n",
             b"_\r\x02:1\r\n",
             b"_\r\x02",

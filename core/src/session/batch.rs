@@ -56,7 +56,7 @@ struct Batch<'a, A: CompletionSink> {
     clock: Clock,
     answers: &'a Arc<A>,
     tasks: &'a Handle,
-    /// What is to be sent next.
+    /// The pipeline that is sent next.
     piece: Pipeline,
     /// Room for a key.
     key: Vec<u8>,
