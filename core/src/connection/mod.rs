@@ -48,6 +48,8 @@ mod socket;
 mod status;
 mod substitutes;
 mod supervisor;
+#[cfg(test)]
+mod test_observers;
 mod tls;
 mod tracking;
 

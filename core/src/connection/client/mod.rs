@@ -339,34 +339,14 @@ impl Driver {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connection::Watch;
     use crate::connection::commands::{Access, Commands, Expect};
-    use crate::connection::{ReplyHandler, Watch};
+    use crate::connection::test_observers::{Errors, Panicking};
     use crate::options::{Address, Client};
     use tokio::runtime::Handle;
     use tokio::time::timeout;
 
     const ENOUGH: Duration = Duration::from_secs(30);
-
-    /// Panics when it is given replies.
-    struct Panicking;
-
-    impl ReplyHandler for Panicking {
-        fn on_replies(&mut self, _: Vec<(usize, Reply)>) {
-            panic!("expected by this test");
-        }
-    }
-
-    /// Collects the messages of errors.
-    struct Errors(mpsc::UnboundedSender<String>);
-
-    impl Watch for Errors {
-        fn event(&self, event: &Event) {
-            if let Event::Failed(error) = event {
-                // The test may be over.
-                let _ = self.0.send(error.to_string());
-            }
-        }
-    }
 
     #[tokio::test]
     async fn a_task_that_panics_is_reported_and_goes_on() {

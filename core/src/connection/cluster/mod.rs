@@ -360,8 +360,9 @@ impl Router {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connection::Connection;
     use crate::connection::commands::{Access, Commands, Expect};
-    use crate::connection::{Connection, ReplyHandler};
+    use crate::connection::test_observers::{Errors, Panicking};
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
     use tokio::time::timeout;
@@ -390,27 +391,6 @@ mod tests {
                     _ => "+OK\r\n",
                 };
                 client.write_all(reply.as_bytes())?;
-            }
-        }
-    }
-
-    /// Panics on replies.
-    struct Panicking;
-
-    impl ReplyHandler for Panicking {
-        fn on_replies(&mut self, _: Vec<(usize, Reply)>) {
-            panic!("expected by this test");
-        }
-    }
-
-    /// Reports error messages.
-    struct Errors(mpsc::UnboundedSender<String>);
-
-    impl Watch for Errors {
-        fn event(&self, event: &Event) {
-            if let Event::Failed(error) = event {
-                // The test may be over.
-                let _ = self.0.send(error.to_string());
             }
         }
     }

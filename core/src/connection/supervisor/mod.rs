@@ -310,6 +310,7 @@ pub(super) fn jittered(backoff: Duration) -> Duration {
 mod tests {
     use super::*;
     use crate::connection::commands::{Access, Expect};
+    use crate::connection::test_observers::{Errors, Panicking};
     use crate::options::Secret;
     use redis::Value;
     use std::io::{Read, Write};
@@ -629,27 +630,6 @@ mod tests {
         let seen = timeout(ENOUGH, joined).await.expect("in time");
         let seen = seen.expect("joined").expect("no panic");
         assert_eq!(seen.expect("a client"), [false, true]);
-    }
-
-    /// Panics on replies.
-    struct Panicking;
-
-    impl crate::connection::ReplyHandler for Panicking {
-        fn on_replies(&mut self, _: Vec<(usize, crate::connection::Reply)>) {
-            panic!("expected by this test");
-        }
-    }
-
-    /// Reports error messages.
-    struct Errors(mpsc::UnboundedSender<String>);
-
-    impl Watch for Errors {
-        fn event(&self, event: &Event) {
-            if let Event::Failed(error) = event {
-                // The test may be over.
-                let _ = self.0.send(error.to_string());
-            }
-        }
     }
 
     #[tokio::test]
