@@ -77,4 +77,12 @@ class LazyPromise {
 // `catch` and `finally` are generic and call `then`.
 Object.setPrototypeOf(LazyPromise.prototype, Promise.prototype);
 
-module.exports = { toPromise, toIgnorablePromise, LazyPromise };
+/** Runs an operation with the caller's callback, if there is one. Not for hot paths: `run` is a closure. */
+function withOptionalCallback(callback, run) {
+  if (callback == null) return toPromise(run);
+  const promise = new LazyPromise();
+  run(promise.wrap(callback));
+  return promise;
+}
+
+module.exports = { toPromise, toIgnorablePromise, withOptionalCallback, LazyPromise };

@@ -4,7 +4,7 @@ const { inspect } = require('node:util');
 const { Store } = require('express-session');
 const { Operation, Outbox } = require('./boundary/outbox.js');
 const { Request } = require('./boundary/request.js');
-const { toIgnorablePromise, LazyPromise, toPromise } = require('./callbacks.js');
+const { toIgnorablePromise, LazyPromise, toPromise, withOptionalCallback } = require('./callbacks.js');
 const { wrongType, wrongValue } = require('./common/errors.js');
 const { address } = require('./connection/address.js');
 const { Connection } = require('./connection/connection.js');
@@ -285,34 +285,22 @@ class RedisStore extends Store {
 
   all(callback) {
     const { bulk } = currentParts(this);
-    if (callback == null) return toPromise((done) => bulk.all(done));
-    const promise = new LazyPromise();
-    bulk.all(promise.wrap(callback));
-    return promise;
+    return withOptionalCallback(callback, (done) => bulk.all(done));
   }
 
   ids(callback) {
     const { bulk } = currentParts(this);
-    if (callback == null) return toPromise((done) => bulk.ids(done));
-    const promise = new LazyPromise();
-    bulk.ids(promise.wrap(callback));
-    return promise;
+    return withOptionalCallback(callback, (done) => bulk.ids(done));
   }
 
   length(callback) {
     const { bulk } = currentParts(this);
-    if (callback == null) return toPromise((done) => bulk.length(done));
-    const promise = new LazyPromise();
-    bulk.length(promise.wrap(callback));
-    return promise;
+    return withOptionalCallback(callback, (done) => bulk.length(done));
   }
 
   clear(callback) {
     const { bulk } = currentParts(this);
-    if (callback == null) return toPromise((done) => bulk.clear(done));
-    const promise = new LazyPromise();
-    bulk.clear(promise.wrap(callback));
-    return promise;
+    return withOptionalCallback(callback, (done) => bulk.clear(done));
   }
 
   scan(options = {}) {
