@@ -1,30 +1,55 @@
 //! The handle of a connection: sends commands and other messages to the task behind it.
 
+use super::client::{Executor, Port, Said};
+use super::clock;
 use super::commands::{Access, Commands, Expect};
 use super::job::{Gather, Job, Reply, ReplyHandler};
-use super::mailbox::{Credentials, Mailbox, Message};
 use super::shared::Shared;
 use super::single_flight::SingleFlight;
 use super::status::Watch;
-use super::tracking::Tracking;
-use super::{Executor, Port, client, clock, cluster, supervisor};
 use crate::cache::Cache;
 use crate::error::Error;
-use crate::options::{Address, ConnectionOptions};
+use crate::options::Secret;
 use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
-use tokio::runtime::Handle;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::AbortHandle;
-use tokio::time::{Duration, timeout};
 
-/// The primaries, which together hold every key once.
-#[derive(Debug)]
-pub(crate) struct Primaries {
-    pub nodes: Vec<Connection>,
-    /// The version of the slot map. If it changes, keys may have moved between nodes.
-    pub version: u64,
+/// Receives the primaries, for a caller that scans their keys.
+pub(super) type PrimariesSender = oneshot::Sender<Result<Vec<Connection>, Error>>;
+
+/// The messages of a handle.
+pub(super) type Messages = mpsc::UnboundedReceiver<Message>;
+
+/// A message from a handle to the task behind it.
+pub(super) enum Message {
+    Job(Job),
+    /// Requests the primaries; sent to clusters only.
+    Primaries(PrimariesSender),
+    Watch(Weak<dyn Watch>),
+    /// The credentials that the task asked for, or the reason why the app's function failed.
+    Credentials(Result<Credentials, String>),
+    /// Replaces the credentials.
+    Renewal(Credentials),
+    /// The executor of the client transport.
+    Executor(Arc<dyn Executor>),
+    /// A message from the app's client.
+    Said(Said),
+    /// Sends the waiting commands over another connection, if this one has never served.
+    HandOver(Connection),
+    /// Ends the task after the commands sent so far have completed.
+    Close(oneshot::Sender<()>),
+}
+
+/// Credentials, as the app's function returned them.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    pub username: Option<String>,
+    /// `None` for no authentication.
+    pub password: Option<Secret>,
+    /// The time after which the credentials expire.
+    pub expires_in: Option<Duration>,
 }
 
 /// A handle of a connection. The connection ends when its last handle is dropped, or through [`super::Lease`].
@@ -60,48 +85,15 @@ impl Connection {
         self.shared.is_cluster
     }
 
-    /// Opens a connection, which connects in the background.
-    pub(super) fn open(tasks: &Handle, options: ConnectionOptions) -> Self {
-        let cache = options
-            .cache
-            .clone()
-            .map(|cache| Arc::new(Cache::new(cache)));
-        let tracking = cache.clone().map(|cache| Tracking::new(cache, None));
-        Self::open_with(tasks, options, cache, tracking).0
-    }
-
-    /// Opens a connection with a given cache and tracking. Its task ends with the last handle; the abort handle ends it
-    /// at once.
-    pub(super) fn open_with(
-        tasks: &Handle,
-        options: ConnectionOptions,
-        cache: Option<Arc<Cache>>,
-        tracking: Option<Tracking>,
-    ) -> (Self, AbortHandle) {
-        let (messages, mailbox) = mpsc::unbounded_channel();
-        let mailbox = Mailbox::new(mailbox);
-        let shared = Arc::new(Shared::new(&options, cache));
-        let task = match options.address.clone() {
-            Address::Cluster(cluster) => {
-                tasks.spawn(cluster::run(cluster, options, Arc::clone(&shared), mailbox))
-            }
-            Address::Client(_) => {
-                let handle = messages.downgrade();
-                tasks.spawn(client::run(options, Arc::clone(&shared), handle, mailbox))
-            }
-            _ => tasks.spawn(supervisor::run(
-                options,
-                Arc::clone(&shared),
-                mailbox,
-                tracking,
-            )),
-        };
+    /// Creates a handle, and the receiver of its messages.
+    pub(super) fn new(shared: Shared) -> (Self, Messages) {
+        let (messages, receiver) = mpsc::unbounded_channel();
         let connection = Self {
             messages,
-            shared,
+            shared: Arc::new(shared),
             node: 0,
         };
-        (connection, task.abort_handle())
+        (connection, receiver)
     }
 
     /// Returns the number of links opened so far, to the server or to the nodes of the cluster.
@@ -176,7 +168,7 @@ impl Connection {
 
     /// Returns true if another operation may wait for the reply to a single-flight read, in addition to `unsent`
     /// operations that are about to be sent.
-    pub(crate) fn may_follow(&self, unsent: usize) -> bool {
+    pub(crate) fn may_join_read(&self, unsent: usize) -> bool {
         self.shared.health.is_ready() || unsent < self.free_capacity()
     }
 
@@ -195,7 +187,7 @@ impl Connection {
     }
 
     /// Sends a single command, and returns its reply.
-    pub(crate) async fn ask(
+    pub(crate) async fn query_one(
         &self,
         access: Access,
         expect: Expect,
@@ -208,24 +200,10 @@ impl Connection {
         replies.pop().unwrap_or(Err(Error::Abandoned))
     }
 
-    /// Returns the primaries to scan: in a cluster, those of the current slot map.
-    pub(crate) async fn primaries(&self) -> Result<Primaries, Error> {
-        if self.shared.is_cluster {
-            let (sender, receiver) = oneshot::channel();
-            // If the task has ended, the receiver returns an error.
-            let _ = self.messages.send(Message::Primaries(sender));
-            let nodes = match timeout(self.shared.command_timeout, receiver).await {
-                Ok(Ok(nodes)) => nodes?,
-                Ok(Err(_)) => return Err(Error::Closed),
-                Err(_) => return Err(self.shared.unavailable(self.shared.command_timeout)),
-            };
-            let version = cluster::ownership::version(&nodes).await;
-            return Ok(Primaries { nodes, version });
-        }
-        Ok(Primaries {
-            nodes: vec![self.clone()],
-            version: 0,
-        })
+    /// Requests the primaries of a cluster.
+    pub(super) fn request_primaries(&self, sender: PrimariesSender) {
+        // If the task has ended, the receiver returns an error.
+        let _ = self.messages.send(Message::Primaries(sender));
     }
 
     /// Reports the connection's events to `watch`, starting with the current state.

@@ -2,8 +2,8 @@
 
 use super::commands::{Access, Commands, Expect};
 use super::failure::{Failure, FailureKind};
-use super::link::Link;
-use super::{Credentials, tls};
+use super::handle::Credentials;
+use super::link::{Dialer, Link};
 use crate::error::Error;
 use crate::options::{Address, ConnectionOptions, Membership, Secret};
 use redis::Value;
@@ -27,11 +27,11 @@ pub(super) enum Greeting {
 pub(super) async fn establish(
     options: &ConnectionOptions,
     address: &Address,
-    tls: Option<&tls::Client>,
+    dialer: &Dialer,
     credentials: Option<&Credentials>,
     known: &mut Greeting,
 ) -> Result<Link, Failure> {
-    let connect = |greeting| connect(options, address, tls, credentials, greeting);
+    let connect = |greeting| connect(options, address, dialer, credentials, greeting);
     let first = mem::take(known);
     let mut outcome = connect(first).await;
     // A server behind sentinels is not a proxy, and its role must be checked.
@@ -64,11 +64,11 @@ pub(super) async fn establish(
 async fn connect(
     options: &ConnectionOptions,
     address: &Address,
-    tls: Option<&tls::Client>,
+    dialer: &Dialer,
     credentials: Option<&Credentials>,
     greeting: Greeting,
 ) -> Result<Link, Failure> {
-    let mut link = Link::open(address, tls).await?;
+    let mut link = dialer.open(address).await?;
     let user = User::new(options, credentials);
     let setup = Setup::new(options, greeting);
     let replies = authenticate(&mut link, options, &user, greeting, &setup.commands).await?;

@@ -1,7 +1,7 @@
 //! TLS with the settings that Node's `tls.connect` takes.
 
 use super::certificate_verifier::{Roots, Verifier, webpki_error};
-use super::socket::{Socket, Stream};
+use super::stream::{Socket, Stream};
 use crate::error::Error;
 use crate::options::TlsOptions;
 use std::fmt;

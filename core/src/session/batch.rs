@@ -98,7 +98,7 @@ impl<A: CompletionSink> Batch<'_, A> {
     /// Joins a read of the same key, if there is one that may be shared.
     fn join(&self, request: RequestId, tell_end: TellEnd) -> bool {
         let connection = self.sessions.connection();
-        if !connection.may_follow(self.piece.len()) {
+        if !connection.may_join_read(self.piece.len()) {
             return false;
         }
         connection.flights().join(&self.key, self.piece.now, || {

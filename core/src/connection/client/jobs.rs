@@ -2,7 +2,7 @@
 
 use crate::connection::commands::Commands;
 pub(super) use crate::connection::job::Place;
-use crate::connection::{Job, Reply, ReplyHandler};
+use crate::connection::job::{Job, Reply, ReplyHandler};
 use tokio::time::Instant;
 
 #[derive(Clone, Copy, PartialEq)]

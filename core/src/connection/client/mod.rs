@@ -29,11 +29,14 @@ use self::jobs::{Place, Stage, Work};
 use self::queue::Queue;
 use self::state::State;
 use super::clock;
+use super::handle::{Connection, Message, PrimariesSender};
+use super::job::{Job, Reply};
 use super::mailbox::Mailbox;
+use super::shared::Shared;
 use super::status::{Down, Event, Watches};
 use super::substitutes::Denied;
 use super::supervisor::longest_silence;
-use super::{Connection, Job, Message, PrimariesSender, Reply, Shared};
+use crate::cache::Cache;
 use crate::error::Error;
 use crate::options::ConnectionOptions;
 use futures_util::FutureExt;
@@ -43,6 +46,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
@@ -53,7 +57,20 @@ const CLOSED: &str = "the app has closed it";
 /// How long nothing has to be done if nothing happens.
 const CALM: Duration = Duration::from_secs(60);
 
-pub(super) async fn run(
+/// Opens a connection through the app's client.
+pub(super) fn spawn(
+    tasks: &Handle,
+    options: ConnectionOptions,
+    cache: Option<Arc<Cache>>,
+) -> Connection {
+    let (connection, messages) = Connection::new(Shared::new(&options, cache));
+    let handle = connection.messages.downgrade();
+    let shared = Arc::clone(&connection.shared);
+    tasks.spawn(run(options, shared, handle, Mailbox::new(messages)));
+    connection
+}
+
+async fn run(
     options: ConnectionOptions,
     shared: Arc<Shared>,
     connection: mpsc::WeakUnboundedSender<Message>,
@@ -341,7 +358,7 @@ mod tests {
     use super::*;
     use crate::connection::Watch;
     use crate::connection::commands::{Access, Commands, Expect};
-    use crate::connection::test_observers::{Errors, Panicking};
+    use crate::connection::tests::fixtures::{Errors, Panicking};
     use crate::options::{Address, Client};
     use tokio::runtime::Handle;
     use tokio::time::timeout;
@@ -357,7 +374,7 @@ mod tests {
             is_cluster: false,
         });
         options.command_timeout = Duration::from_millis(100);
-        let connection = Connection::open(&Handle::current(), options);
+        let connection = spawn(&Handle::current(), options, None);
         let (tell, mut errors) = mpsc::unbounded_channel();
         let watch: Arc<dyn Watch> = Arc::new(Errors(tell));
         connection.watch(Arc::downgrade(&watch));
@@ -370,7 +387,7 @@ mod tests {
             matches!(&error, Ok(Some(error)) if error.contains("ended unexpectedly")),
             "{error:?}"
         );
-        let reply = connection.ask(Access::Read, Expect::Text, Some(1), &words);
+        let reply = connection.query_one(Access::Read, Expect::Text, Some(1), &words);
         let reply = timeout(ENOUGH, reply).await;
         assert!(
             matches!(&reply, Ok(Err(error)) if error.code() != "ERR_STORE_CLOSED"),

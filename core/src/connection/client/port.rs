@@ -1,6 +1,6 @@
 //! What the app's client is asked for, and what it says: the two sides of the boundary with JavaScript.
 
-use crate::connection::Message;
+use crate::connection::handle::Message;
 use tokio::sync::mpsc;
 
 /// The app's client, on the other side of the boundary; it answers by a [`Port`]. Called on the

@@ -1,9 +1,10 @@
 //! Commands that are sent to a node together, and the reply handler that returns the replies to the router.
 
-use super::RouterEvent;
-use super::jobs::{Place, Routed};
+use super::events::RouterEvent;
+use super::jobs::Routed;
 use crate::connection::commands::{Access, Commands, Expect};
-use crate::connection::{Connection, Reply, ReplyHandler};
+use crate::connection::handle::Connection;
+use crate::connection::job::{Place, Reply, ReplyHandler};
 use crate::error::Error;
 use crate::options::Node;
 use std::mem;

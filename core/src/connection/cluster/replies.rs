@@ -1,11 +1,11 @@
 //! Replies of nodes: each completes its command, or the command is retried.
 
-use super::Router;
-use super::jobs::{Place, Routed};
+use super::jobs::Routed;
+use super::router::Router;
 use super::slot_map::Redirect;
-use crate::connection::Reply;
 use crate::connection::commands::Access;
-use crate::connection::supervisor::slow_start::MAX_HANG_UPS;
+use crate::connection::job::{Place, Reply};
+use crate::connection::supervisor::MAX_HANG_UPS;
 use crate::error::Error;
 use crate::options::Node;
 use tokio::time::Instant;

@@ -1,10 +1,10 @@
 //! The retry policy: completes the commands of a job with their replies, and keeps the commands to retry.
 
-use super::held::Held;
+use super::held_keys::HeldKeys;
 use crate::connection::commands::{Access, Commands};
 use crate::connection::failure::Failure;
+use crate::connection::job::{Job, Reply};
 use crate::connection::substitutes::Denied;
-use crate::connection::{Job, Reply};
 use crate::error::Error;
 use redis::Value;
 
@@ -38,7 +38,7 @@ pub(super) fn apply_replies(
     server: &str,
     policy: RetryPolicy,
     denied: Denied,
-    held: &mut Held,
+    held: &mut HeldKeys,
 ) -> Remainder {
     let mut replies = replies.into_iter();
     let mut transient_error = None;
@@ -113,8 +113,8 @@ pub(super) fn to_reply(server: &str, commands: &Commands, at: usize, value: Valu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connection::ReplyHandler;
     use crate::connection::commands::Expect;
+    use crate::connection::job::ReplyHandler;
     use std::sync::{Arc, Mutex};
     use tokio::time::Instant;
 
@@ -156,7 +156,7 @@ mod tests {
             "redis://h",
             RetryPolicy::TransientErrors,
             Denied::default(),
-            &mut Held::default(),
+            &mut HeldKeys::default(),
         );
         assert_eq!(job.expect("a rest").pending, [1, 2]);
         assert!(transient_error.is_none());
@@ -182,7 +182,7 @@ mod tests {
             "redis://h",
             RetryPolicy::TransientErrors,
             Denied::default(),
-            &mut Held::default(),
+            &mut HeldKeys::default(),
         );
         assert_eq!(job.expect("a rest").pending, [2, 3]);
         assert!(
@@ -211,7 +211,7 @@ mod tests {
             "redis://h",
             RetryPolicy::TransientErrors,
             Denied::default(),
-            &mut Held::default(),
+            &mut HeldKeys::default(),
         );
         assert!(job.is_none() && transient_error.is_none());
         assert_eq!(*record.0.lock().expect("unpoisoned"), [(0, false)]);
