@@ -123,8 +123,8 @@ impl Connection {
     }
 
     /// Returns the single-flight reads of the connection.
-    pub(crate) fn flights(&self) -> &Arc<SingleFlight> {
-        &self.shared.flights
+    pub(crate) fn single_flight(&self) -> &Arc<SingleFlight> {
+        &self.shared.single_flight
     }
 
     /// Sends commands. The handler receives exactly one reply to each.
@@ -162,7 +162,8 @@ impl Connection {
     /// Returns the number of further operations that may wait for a connection. Waiters of single-flight reads count as
     /// waiting.
     fn free_capacity(&self) -> usize {
-        let waiting = self.shared.queued.load(Ordering::Relaxed) + self.shared.flights.followers();
+        let waiting =
+            self.shared.queued.load(Ordering::Relaxed) + self.shared.single_flight.waiters();
         self.shared.queue_limit().saturating_sub(waiting)
     }
 

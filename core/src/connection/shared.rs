@@ -29,7 +29,7 @@ pub(super) struct Shared {
     pub(super) health: Health,
     /// The near-cache, if the connection has one.
     pub(super) cache: Option<Arc<Cache>>,
-    pub(super) flights: Arc<SingleFlight>,
+    pub(super) single_flight: Arc<SingleFlight>,
 }
 
 impl Shared {
@@ -47,7 +47,7 @@ impl Shared {
             fails_offline: options.fails_offline,
             queued: AtomicUsize::new(0),
             health: Health::default(),
-            flights: Arc::new(SingleFlight::new(cache.clone())),
+            single_flight: Arc::new(SingleFlight::new(cache.clone())),
             cache,
         }
     }

@@ -101,18 +101,20 @@ impl<A: CompletionSink> Batch<'_, A> {
         if !connection.may_join_read(self.piece.len()) {
             return false;
         }
-        connection.flights().join(&self.key, self.piece.now, || {
-            let named = (request, "get", Lane::of_key(&self.key));
-            let unanswered = ReplyGuard::new(self.answers, vec![Some(named)]);
-            let under_way = self.sessions.begin();
-            let server = connection.server().to_owned();
-            let clock = self.clock;
-            move |text: &Reply, left: &Reply| {
-                let now = clock.now();
-                unanswered.finish(read(tell_end, &server, now, text.clone(), left.clone()));
-                drop(under_way);
-            }
-        })
+        connection
+            .single_flight()
+            .join(&self.key, self.piece.now, || {
+                let named = (request, "get", Lane::of_key(&self.key));
+                let unanswered = ReplyGuard::new(self.answers, vec![Some(named)]);
+                let under_way = self.sessions.begin();
+                let server = connection.server().to_owned();
+                let clock = self.clock;
+                move |text: &Reply, left: &Reply| {
+                    let now = clock.now();
+                    unanswered.finish(read(tell_end, &server, now, text.clone(), left.clone()));
+                    drop(under_way);
+                }
+            })
     }
 
     fn walk(&mut self, request: RequestId, bulk: Bulk) {

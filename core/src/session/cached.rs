@@ -70,7 +70,7 @@ impl Sessions {
 
     /// Drops all cached sessions and in-flight reads after a `clear`.
     pub(super) fn note_clear(&self) {
-        self.connection().flights().close_all();
+        self.connection().single_flight().close_all();
         if let Some(cache) = self.connection().cache() {
             cache.clear();
         }

@@ -186,7 +186,7 @@ impl CompareAndSet {
             Completion::Failed("set", Error::Timeout { server, waited })
         });
         // Reads sent after the first command may have returned the session as it was before the last one.
-        connection.flights().close(&self.key);
+        connection.single_flight().close(&self.key);
         drop(self.pending_write);
         completion
     }

@@ -113,7 +113,7 @@ impl<A: CompletionSink> InFlightBatch<A> {
                         let (sessions, key, sent_at) = (&self.sessions, leader.key(), self.sent_at);
                         sessions.keep(ticket, key, &text, &left, sent_at, self.clock);
                     }
-                    leader.land(&text, &left);
+                    leader.share(&text, &left);
                 }
                 Some(read(pending.tell_end, server, now, text, left))
             }

@@ -139,7 +139,7 @@ impl Pipeline {
         stored: &Stored<'_>,
         pending_write: Option<PendingWrite>,
     ) {
-        sessions.connection().flights().close(stored.key);
+        sessions.connection().single_flight().close(stored.key);
         let before = self.commands.len();
         match write {
             Write::Set => self.add_set(stored, None),
@@ -190,12 +190,12 @@ impl Pipeline {
         self.commands
             .add_companion(Access::Read, Expect::Integer, Some(1), &words);
         let sent = self.sent.get_or_insert_default().clone();
-        let flights = sessions.connection().flights();
+        let single_flight = sessions.connection().single_flight();
         let pending = Pending::Read(Read {
             tell_end,
             text: None,
             left: None,
-            leader: Some(flights.begin(key, self.now, sent)),
+            leader: Some(single_flight.begin(key, self.now, sent)),
             ticket,
         });
         self.push(before, pending, request);

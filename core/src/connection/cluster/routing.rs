@@ -143,6 +143,6 @@ impl Router {
 
     /// Returns true if another operation may wait. The waiters of single-flight reads count as well.
     fn has_capacity(&self) -> bool {
-        self.parked.operations() + self.shared.flights.followers() < self.shared.queue_limit()
+        self.parked.operations() + self.shared.single_flight.waiters() < self.shared.queue_limit()
     }
 }
