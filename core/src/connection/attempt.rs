@@ -61,14 +61,17 @@ impl Connector {
         limit: Duration,
     ) -> Outcome {
         let deadline = Instant::now() + limit;
-        let mut is_first = true;
+        let mut last: Option<Instant> = None;
         let next = || {
             let left = deadline.saturating_duration_since(Instant::now());
-            let limit = match std::mem::take(&mut is_first) {
-                true => limit,
-                false if left > HANGING && !self.awaits_dns() => left.min(ADDITIONAL),
-                false => return None,
+            let limit = match last {
+                None => limit,
+                Some(last) if last.elapsed() < HANGING || left <= HANGING || self.awaits_dns() => {
+                    return None;
+                }
+                Some(_) => left.min(ADDITIONAL),
             };
+            last = Some(Instant::now());
             Some(self.clone().attempt(credentials, limit))
         };
         match first_success(HANGING, next).await {

@@ -2,11 +2,11 @@
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::future::Future;
+use std::pin::pin;
 use std::time::Duration;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
-/// Runs the attempts that `next` returns. Another one starts `delay` after the previous one, or as soon as one has
-/// failed. Returns the first success, or the last failure once all attempts have failed and `next` returns no more;
+/// Runs the attempts that `next` returns. It is asked for another one after `delay`, and whenever one has failed. Returns the first success, or the last failure once all attempts have failed and `next` returns no more;
 /// `None` without any attempt.
 pub(super) async fn first_success<F, T, E>(
     delay: Duration,
@@ -17,15 +17,20 @@ where
 {
     let mut attempts = FuturesUnordered::new();
     let mut failure = None;
+    let mut timer = pin!(sleep(delay));
     loop {
-        attempts.extend(next());
+        if let Some(attempt) = next() {
+            attempts.push(attempt);
+            timer.as_mut().reset(Instant::now() + delay);
+        }
         tokio::select! {
+            biased;
             ended = attempts.next() => match ended {
                 Some(Ok(success)) => return Some(Ok(success)),
                 Some(Err(error)) => failure = Some(Err(error)),
                 None => return failure,
             },
-            () = sleep(delay) => {}
+            () = &mut timer => timer.as_mut().reset(Instant::now() + delay),
         }
     }
 }
@@ -33,7 +38,6 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::time::Instant;
 
     const DELAY: Duration = Duration::from_millis(100);
 

@@ -2,7 +2,7 @@
 
 use super::fixtures::{Server, ms_since, options, reply, send, text};
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 /// Refuses attempts to connect, and checks that each follows the previous one after the pause, in milliseconds, or up
 /// to half of it earlier.
@@ -90,11 +90,15 @@ async fn an_attempt_that_hangs_ends_after_the_connect_timeout() {
     let (mut server, connection) = Server::start(options());
     let begin = Instant::now();
     let mut hanging = Vec::new();
+    let mut begins = Vec::new();
     while ms_since(begin) < 4900 {
         hanging.push(server.dial().await);
-        sleep(Duration::from_millis(1)).await;
+        begins.push(ms_since(begin));
     }
-    // 5000 ms, the backoff of 25 to 50 ms, and the millisecond above.
+    // An additional attempt ends after 1500 ms, so that there are never more than two.
+    assert_eq!(begins[..6], [0, 750, 1500, 2250, 3000, 3750]);
+    assert_eq!(begins.len(), 7);
+    // The backoff is 25 to 50 ms.
     assert!(
         (5025..=5051).contains(&ms_since(begin)),
         "{}",
