@@ -8,8 +8,8 @@ use crate::connection_events::Watcher;
 use crate::options::{GivenCredentials, StoreOptions};
 use crate::{cache_lookup, requests};
 use connect_redis_core::Runtime;
+use connect_redis_core::Watch;
 use connect_redis_core::{Clock, RequestId, ScanId, ScanKind, Scans, Sessions};
-use connect_redis_core::{Lease, Watch};
 use napi::bindgen_prelude::{Env, Float64Array};
 use napi::{Error, Result, Status};
 use napi_derive::napi;
@@ -52,7 +52,7 @@ impl RedisStore {
         let scan_count = options.scan_count;
         let instance = completions.instance();
         let connection = options.connection(instance).map_err(option_error)?;
-        let lease = Lease::take(&runtime, connection);
+        let lease = runtime.lease(connection);
         Ok(Self {
             sessions: Sessions::new(lease, &prefix, scan_count),
             queue: completions.queue(),
@@ -81,7 +81,7 @@ impl RedisStore {
     /// Opens the connection again after, or during, a request to close it. `watch` and `serve` have to be called again.
     #[napi(catch_unwind)]
     pub fn reopen(&mut self) {
-        let lease = self.sessions.renewed_lease(&self.runtime);
+        let lease = self.sessions.renewed_lease();
         self.sessions = self.sessions.on(lease);
     }
 
@@ -95,7 +95,7 @@ impl RedisStore {
         let connection = options
             .connection(completions.instance())
             .map_err(option_error)?;
-        let sessions = self.sessions.on(Lease::take(&self.runtime, connection));
+        let sessions = self.sessions.on(self.runtime.lease(connection));
         self.sessions.connection().hand_over(sessions.connection());
         self.sessions = sessions;
         Ok(())

@@ -34,21 +34,15 @@ impl Stops {
 }
 
 #[cfg(not(test))]
-static STOPS: Stops = Stops::none();
-
-#[cfg(test)]
-thread_local! {
-    /// A test stops the time of its own thread only.
-    static STOPS: &'static Stops = Box::leak(Box::new(Stops::none()));
-}
-
-#[cfg(not(test))]
 fn stops() -> &'static Stops {
+    static STOPS: Stops = Stops::none();
     &STOPS
 }
 
+/// A test stops the time of its own thread only.
 #[cfg(test)]
 fn stops() -> &'static Stops {
+    thread_local!(static STOPS: &'static Stops = Box::leak(Box::new(Stops::none())));
     STOPS.with(|stops| *stops)
 }
 

@@ -5,7 +5,7 @@
 //!
 //! - [`commands`]: commands, encoded; [`job`]: commands with their reply handler and deadline; [`codec`]: decodes
 //!   replies; [`text`]: texts in them; [`pin`]: ties commands to one link; [`single_flight`]: reads that share a command.
-//! - [`lease`], [`registry`]: share connections between stores; [`runtime`]: the thread that they run on; [`open`]:
+//! - [`registry`]: shares connections between stores; [`runtime`]: the thread that they run on; [`open`]:
 //!   opens a connection to any kind of address.
 //! - [`supervisor`]: a connection to one server; [`cluster`]: many of them behind one handle; [`client`]: runs commands
 //!   on the app's own JavaScript client, in place of all that follows.
@@ -33,7 +33,6 @@ mod failure;
 mod handle;
 mod handshake;
 mod job;
-mod lease;
 mod link;
 mod mailbox;
 mod network;
@@ -62,9 +61,9 @@ pub use self::client::{Executor, Port, Said};
 pub(crate) use self::commands::{Access, Commands, Expect};
 pub use self::handle::{Connection, Credentials};
 pub(crate) use self::job::{Reply, ReplyHandler};
-pub use self::lease::Lease;
 pub(crate) use self::pin::LinkPin;
 pub(crate) use self::primaries::Primaries;
+pub use self::registry::Lease;
 pub use self::runtime::Runtime;
 pub(crate) use self::single_flight::{Leader, SentFlag};
 pub use self::status::{Event, Watch};

@@ -44,7 +44,6 @@ use self::compare_and_set::CasSupport;
 use self::expiry::Timestamp;
 use self::keys::Keys;
 use self::strings::Strings;
-use crate::connection::Runtime;
 use crate::connection::{Connection, Lease};
 use crate::error::Error;
 use crate::worker::LONG;
@@ -254,8 +253,8 @@ impl Sessions {
     }
 
     /// Takes another lease on the same connection.
-    pub fn renewed_lease(&self, runtime: &Runtime) -> Lease {
-        self.lease.renew(runtime)
+    pub fn renewed_lease(&self) -> Lease {
+        self.lease.renew()
     }
 
     /// Returns the same sessions on another lease.

@@ -25,44 +25,6 @@ pub(in crate::connection) const MAX_HANG_UPS: u32 = 3;
 /// A job that was in flight, its received replies, and the commands of it that were sent as substitutes.
 pub(super) type SentJob = (Job, Vec<Value>, Denied);
 
-/// The end of a link that a command may have caused.
-pub(super) struct HangUp {
-    cause: String,
-    /// True if the server did not hang up, but sent an unreadable reply.
-    is_unreadable: bool,
-}
-
-impl HangUp {
-    /// Returns the hang-up, if the failure is one.
-    pub(super) fn new(failure: &Failure) -> Option<Self> {
-        let is_unreadable = match failure.kind {
-            FailureKind::Lost => false,
-            FailureKind::Unreadable => true,
-            _ => return None,
-        };
-        Some(Self {
-            cause: failure.cause.clone(),
-            is_unreadable,
-        })
-    }
-
-    fn error(self, server: String, count: u32) -> Error {
-        let cause = self.cause;
-        match self.is_unreadable {
-            true => Error::UnreadableReply {
-                server,
-                count,
-                cause,
-            },
-            false => Error::HungUp {
-                server,
-                count,
-                cause,
-            },
-        }
-    }
-}
-
 /// The jobs that are not in flight.
 pub(super) struct JobQueue {
     shared: Arc<Shared>,
@@ -247,12 +209,12 @@ impl JobQueue {
     }
 
     /// Queues the in-flight commands of a lost link again, at their old places; in a cluster, returns them to the
-    /// router with `error`. `hang_up` is set if the first command without a reply may be the cause.
+    /// router with `error`. `hang_up` is the failure if the first command without a reply may be the cause.
     pub(super) fn requeue_in_flight(
         &mut self,
         in_flight: impl Iterator<Item = SentJob>,
         error: &Error,
-        mut hang_up: Option<HangUp>,
+        mut hang_up: Option<Failure>,
     ) {
         self.sends_singly |= hang_up.is_some();
         for (job, replies, denied) in in_flight {
@@ -276,7 +238,7 @@ impl JobQueue {
 
     /// Counts a lost link against its first command without a reply. After [`MAX_HANG_UPS`], replaces the command with
     /// its substitute, or fails it. Returns the remainder of the job.
-    fn note_hang_up(&mut self, mut job: Job, at: usize, hang_up: HangUp) -> Option<Job> {
+    fn note_hang_up(&mut self, mut job: Job, at: usize, failure: Failure) -> Option<Job> {
         job.hang_ups += 1;
         // In a cluster, the router retries the command and counts its hang-ups.
         if self.policy != RetryPolicy::Never {
@@ -290,7 +252,20 @@ impl JobQueue {
                 return Some(job);
             }
         }
-        let error = hang_up.error(self.shared.server.to_string(), job.hang_ups);
+        let server = self.shared.server.to_string();
+        let (count, cause) = (job.hang_ups, failure.cause);
+        let error = match failure.kind {
+            FailureKind::Unreadable => Error::UnreadableReply {
+                server,
+                count,
+                cause,
+            },
+            _ => Error::HungUp {
+                server,
+                count,
+                cause,
+            },
+        };
         job.fail_one(at, error)
     }
 

@@ -2,7 +2,6 @@
 
 use super::heartbeat::{Check, HEARTBEAT_INTERVAL};
 use super::in_flight::Purpose;
-use super::queue::HangUp;
 use super::task::Supervisor;
 use crate::cache::{Cache, Moment};
 use crate::connection::clock;
@@ -62,16 +61,18 @@ impl Supervisor {
             cause: failure.cause.clone(),
             timed_out: matches!(failure.kind, FailureKind::TimedOut),
         });
-        let is_caused_by_job = self.queue.transient_error().is_none()
-            && self
-                .in_flight
-                .first()
-                .is_some_and(|first| first.purpose.job().is_some());
-        let hang_up = HangUp::new(&failure).filter(|_| is_caused_by_job);
+        let may_be_caused_by_job =
+            matches!(failure.kind, FailureKind::Lost | FailureKind::Unreadable)
+                && self.queue.transient_error().is_none()
+                && self
+                    .in_flight
+                    .first()
+                    .is_some_and(|first| first.purpose.job().is_some());
         let error = Error::Unreachable {
             server: self.shared.server.to_string(),
-            cause: failure.cause,
+            cause: failure.cause.clone(),
         };
+        let hang_up = may_be_caused_by_job.then_some(failure);
         let in_flight = self.in_flight.take();
         self.queue.requeue_in_flight(in_flight, &error, hang_up);
         // Keep the backoff if the server accepted the link and then closed it, or returned a transient error.
