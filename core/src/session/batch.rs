@@ -4,8 +4,9 @@ use super::cached::CacheIntent;
 use super::eager::begun;
 use super::expiry::{Clock, TellEnd};
 use super::in_flight_batch::{InFlightBatch, read};
-use super::pipeline::{Pipeline, Stored};
+use super::pipeline::Pipeline;
 use super::reply_guard::ReplyGuard;
+use super::stored::Stored;
 use super::{
     Bulk, Completion, CompletionSink, Lane, Operation, Request, RequestId, ScanId, SessionRequest,
     Sessions, UnderWay,

@@ -1,7 +1,7 @@
 //! Session operations and the cache: lookups, fills, and the invalidation by own writes.
 
 use super::expiry::{Clock, NEVER, Remaining, in_force, machine_now};
-use super::in_flight_batch::remaining_of;
+use super::replies::remaining_of;
 use super::{Bulk, Operation, Request, SessionRequest, Sessions};
 use crate::cache::{Entry, PendingWrite, Stats, Ticket};
 use crate::connection::Reply;

@@ -3,7 +3,7 @@
 //! The command is sent in its place among the others. If the server does not support it, a task of its own sends the one
 //! that replaces it. What follows a conflict is decided by `lib/session/conditional-save.js`.
 
-use super::pipeline::Stored;
+use super::stored::Stored;
 use super::{Completion, Sessions, unexpected};
 use crate::cache::PendingWrite;
 use crate::connection::{Access, Commands, Connection, Expect, Reply, clock};

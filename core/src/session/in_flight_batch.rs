@@ -1,8 +1,9 @@
 //! Turns the replies to the commands of a batch into completions.
 
 use super::compare_and_set::CompareAndSet;
-use super::expiry::{Clock, Remaining, TellEnd};
+use super::expiry::{Clock, TellEnd};
 use super::pipeline::{Pending, Pipeline, Read};
+use super::replies::remaining_of;
 use super::reply_guard::ReplyGuard;
 use super::{Completion, CompletionSink, Sessions, UnderWay, Unread, Write, unexpected};
 use crate::connection::{Commands, Reply, ReplyHandler, SentFlag};
@@ -203,14 +204,6 @@ pub(super) fn read(
         return Completion::Unread(Unread(Box::new(read)));
     }
     read()
-}
-
-/// Reads the reply to a `PTTL`. If the command was refused or failed, the expiry in the text has to do.
-pub(super) fn remaining_of(reply: Reply) -> Remaining {
-    match reply {
-        Ok(Value::Int(left)) => Remaining::from_pttl(left),
-        _ => Remaining::Unknown,
-    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use super::cached::CacheIntent;
 use super::compare_and_set::CompareAndSet;
 use super::expiry::TellEnd;
 use super::reply_guard::NamedRequest;
+use super::stored::Stored;
 use super::{Lane, Operation, RequestId, Sessions, Write};
 use crate::cache::{Moment, PendingWrite, Ticket};
 use crate::connection::{Access, Commands, Expect, Leader, Reply, SentFlag};
@@ -12,15 +13,6 @@ use std::mem;
 /// The usual number of commands per request, and of bytes in addition to ID and value. They determine the initial capacity.
 const USUAL_COMMANDS: usize = 2;
 const USUAL_BYTES: usize = 128;
-
-/// The session of a request: its key, the text to store, and its lifetime.
-pub(super) struct Stored<'a> {
-    pub(super) key: &'a [u8],
-    pub(super) value: &'a [u8],
-    /// For `SetIfEqual`: the text that must be stored. Empty if it is unknown: no stored session is empty.
-    pub(super) base: &'a [u8],
-    pub(super) ttl: Option<u64>,
-}
 
 /// The part of a batch whose commands are sent together.
 pub(super) struct Pipeline {
