@@ -42,7 +42,7 @@ async function failsAtOnce(store) {
   const start = performance.now();
   await expect(store.get('abc')).rejects.toMatchObject({
     code: 'ERR_STORE_CLOSED',
-    message: expect.stringMatching(/^get: the app's (redis|ioredis) client is closed/),
+    message: expect.stringMatching(/^get failed: the app's (redis|ioredis) client is closed/),
   });
   expect(performance.now() - start).toBeLessThan(AT_ONCE_MS);
 }
@@ -106,7 +106,7 @@ describe('on a single server', () => {
       await client.connect();
       await expect(store.get('abc')).rejects.toMatchObject({
         code: 'ERR_STORE_CLOSED',
-        message: 'get: the store is closed',
+        message: 'get failed: the store is closed',
       });
       expect(store.status).toBe('closed');
     });

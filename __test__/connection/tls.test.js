@@ -111,7 +111,7 @@ describe('a server that is not to be trusted is not used, and the error says why
   const untrusted = async (pattern, ...args) => {
     const error = await failure(...args);
     expect(error).toMatchObject({ code: 'ERR_REDIS_UNAVAILABLE', message: expect.stringMatching(pattern) });
-    expect(error.message).toMatch(/^get: no connection to rediss:\/\/.*certificate/);
+    expect(error.message).toMatch(/^get failed: no connection .*rediss:\/\/.*certificate/);
   };
 
   test('an unknown authority', () => untrusted(/UnknownIssuer|issuer/i, { ca: pem('stranger.crt') }));

@@ -203,7 +203,7 @@ describe.each(Object.entries(styles))("get with the app's parse, called in %s st
       // A timer may be a millisecond early.
       expect(performance.now() - began).toBeGreaterThan(495);
       expect(error).toMatchObject({ name: 'Error', code: 'ERR_APP_FUNCTION' });
-      expect(error.message).toMatch(/^get: serializer\.parse .*commandTimeout/);
+      expect(error.message).toMatch(/^get failed: serializer\.parse .*commandTimeout/);
     }
   });
 
@@ -216,7 +216,7 @@ describe.each(Object.entries(styles))("get with the app's parse, called in %s st
 
     const error = await call(sessions, 'all').catch((reason) => reason);
     expect(error).toMatchObject({ name: 'Error', code: 'ERR_APP_FUNCTION' });
-    expect(error.message).toMatch(/^all: serializer\.parse /);
+    expect(error.message).toMatch(/^all failed: serializer\.parse /);
   });
 
   test('counts the time from the call', async () => {

@@ -22,7 +22,7 @@ describe.each(familySources)('a server whose memory is full, by %s,', (source) =
         const error = await store.set('other', { n: 1 }).catch((reason) => reason);
         expect(performance.now() - start).toBeLessThan(DEADLINE_MS / 2);
         expect(error).toMatchObject({ code: 'ERR_REDIS_REPLY', reply: 'OOM' });
-        expect(error.message).toMatch(/^set: .*OOM.*maxmemory/);
+        expect(error.message).toMatch(/^set failed: .*OOM.*maxmemory/);
         expect(await store.get('kept')).toEqual({ n: 1 });
         expect(await store.touch('kept', { n: 1 })).not.toBeInstanceOf(Error);
         await store.destroy('kept');

@@ -49,7 +49,9 @@ describe.each(familySources)('a server that was made a replica, by %s,', (source
     await demote();
     await expect(store.set('abc', { n: 1 })).rejects.toMatchObject({
       code: 'ERR_REDIS_UNAVAILABLE',
-      message: expect.stringMatching(/^set: .* within 500 ms \(sent [2-9] times; the last: .*READONLY/),
+      message: expect.stringMatching(
+        /^set failed: no success within 500 ms \(.*; [2-9] attempts; last error: .*READONLY/,
+      ),
     });
   });
 

@@ -66,7 +66,7 @@ test('what a node puts off is tried by one operation of its slot, ever less', as
   for (const error of errors)
     expect(error).toMatchObject({
       code: 'ERR_REDIS_UNAVAILABLE',
-      message: expect.stringContaining('answered CLUSTERDOWN'),
+      message: expect.stringContaining('replied CLUSTERDOWN'),
     });
   const stats = String(await askOnce({ port }, 'INFO', 'commandstats'));
   const tries = Number(/cmdstat_get:.*rejected_calls=(\d+)/.exec(stats)[1]);

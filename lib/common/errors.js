@@ -45,7 +45,7 @@ function outOfRange(what, expected, value) {
 }
 
 function storeClosed(operation) {
-  return coded(Error, 'ERR_STORE_CLOSED', `${operation}: the store is closed`);
+  return coded(Error, 'ERR_STORE_CLOSED', `${operation} failed: the store is closed`);
 }
 
 /** @param {string} client the name of the client in error messages */
@@ -53,7 +53,7 @@ function clientClosed(operation, client) {
   return coded(
     Error,
     'ERR_STORE_CLOSED',
-    `${operation}: ${client} is closed, or has given up reconnecting; the store serves again when the client connects`,
+    `${operation} failed: ${client} is closed, or has given up reconnecting; the store serves again when the client connects`,
   );
 }
 

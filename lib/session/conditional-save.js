@@ -253,7 +253,7 @@ function reasonFor({ base }) {
 
 /** Creates the error of a conflict. Its `stored` is not enumerable, so that loggers skip the session. */
 function conflict(reason, stored) {
-  const error = coded(Error, 'ERR_SESSION_CONFLICT', `set: the session was not saved: ${reason}`);
+  const error = coded(Error, 'ERR_SESSION_CONFLICT', `set failed: the session was not saved: ${reason}`);
   return Object.defineProperty(error, 'stored', { value: stored, configurable: true, writable: true });
 }
 

@@ -99,14 +99,14 @@ impl Connector {
     fn timed_out(&self, limit: Duration) -> Failure {
         let limit = limit.as_millis();
         if self.awaits_dns() {
-            return Failure::lost(format!("its name was not resolved within {limit} ms"));
+            return Failure::lost(format!("the host name was not resolved within {limit} ms"));
         }
         // Redis takes a TLS handshake for the beginning of a command, and waits for the rest.
         let hint = match self.options.tls {
             Some(_) => " (does it speak TLS on this port?)",
             None => "",
         };
-        Failure::timed_out(format!("no answer within {limit} ms{hint}"))
+        Failure::timed_out(format!("no reply within {limit} ms{hint}"))
     }
 
     /// Returns true while the host name is being resolved: an additional attempt would only wait for the same lookup.

@@ -76,7 +76,7 @@ impl Failure {
     /// Creates the failure of a connection whose commands and replies are out of step: a later reply would complete
     /// another request.
     pub(super) fn out_of_step() -> Self {
-        Self::unreadable("the server sent a reply that does not fit")
+        Self::unreadable("the server sent a reply that does not fit the command")
     }
 
     pub(super) fn closed() -> Self {
@@ -91,7 +91,7 @@ impl From<RedisError> for Failure {
             Self::lost(error)
         } else {
             // Omits the codec's message, which quotes the bytes.
-            Self::unreadable("the server sent what is not Redis's protocol")
+            Self::unreadable("the server sent bytes that are not RESP")
         }
     }
 }

@@ -96,10 +96,12 @@ async fn authenticate(
             return Err(Failure::replied(refusal));
         }
         if options.cache.is_some() {
-            link.set_tracking_failure(|| format!("it has no RESP3 ({refusal})"));
+            link.set_tracking_failure(|| format!("the server does not support RESP3 ({refusal})"));
         }
     } else if options.cache.is_some() {
-        link.set_tracking_failure(|| "it hangs up on HELLO or CLIENT".to_owned());
+        link.set_tracking_failure(|| {
+            "the server closes the connection on HELLO or CLIENT".to_owned()
+        });
     }
     // Falls back to AUTH: the server or the proxy does not know HELLO.
     let authentication = user.authentication();
@@ -190,7 +192,7 @@ impl Setup {
         if let Some(Value::Array(role)) = reply(self.role)
             && role.first() != Some(&Value::BulkString(b"master".to_vec()))
         {
-            return Err(Failure::lost("it is not a primary, or not yet"));
+            return Err(Failure::lost("the server is not a primary, or not yet"));
         }
         check(options, &replies[..self.required.min(replies.len())])
     }

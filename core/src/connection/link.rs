@@ -257,8 +257,8 @@ impl Link {
                     return Err(match (replies.pop(), &failure.kind) {
                         (Some(Value::ServerError(error)), _) => {
                             let (code, details) = (error.code(), error.details());
-                            let error = Error::from_reply("the server", code, details);
-                            let cause = format!("{error}, and closed the connection");
+                            let error = Error::from_reply("it then closed the link", code, details);
+                            let cause = error.to_string();
                             match error.is_transient() || error.reply() == "WRONGPASS" {
                                 true => Failure::lost(cause),
                                 false => Failure::hung_up(cause),

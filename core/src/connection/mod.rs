@@ -4,7 +4,8 @@
 //! one [`supervisor`] owns the socket: it connects, serves and reconnects.
 //!
 //! - [`commands`]: commands, encoded; [`job`]: commands with their reply handler and deadline; [`codec`]: decodes
-//!   replies; [`text`]: texts in them; [`pin`]: ties commands to one link; [`single_flight`]: reads that share a command.
+//!   replies; [`text`]: texts in them; [`pin`]: ties commands to one link.
+//! - [`single_flight`]: reads that share a command.
 //! - [`registry`]: shares connections between stores; [`runtime`]: the thread that they run on; [`open`]:
 //!   opens a connection to any kind of address.
 //! - [`supervisor`]: a connection to one server; [`cluster`]: many of them behind one handle; [`client`]: runs commands

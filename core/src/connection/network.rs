@@ -25,7 +25,7 @@ async fn connect(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     stream.unwrap_or_else(|| {
         Err(io::Error::new(
             io::ErrorKind::NotFound,
-            "its name has no address",
+            "the host name has no address",
         ))
     })
 }
@@ -75,12 +75,12 @@ async fn open(address: &Address, tls: Option<&tls::Client>) -> io::Result<Socket
         }
         Address::Sentinel(_) | Address::Cluster(_) | Address::Client(_) => Err(io::Error::new(
             io::ErrorKind::Unsupported,
-            "this is no address of a single server",
+            "the address is not that of a single server",
         )),
         #[cfg(not(unix))]
         Address::Unix { .. } => Err(io::Error::new(
             io::ErrorKind::Unsupported,
-            "this platform has no unix sockets",
+            "this platform has no Unix sockets",
         )),
     }
 }

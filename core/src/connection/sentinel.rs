@@ -55,7 +55,7 @@ impl Sentinels {
     pub(super) async fn primary(&self) -> Result<Node, Failure> {
         let known = self.known().clone();
         let queries = known.iter().map(|node| self.query(node));
-        let mut votes = collect(queries, Failure::lost("there is no sentinel to ask")).await?;
+        let mut votes = collect(queries, Failure::lost("no Sentinel is known")).await?;
         let known = self.merge_known(&mut votes);
         *self.known() = known;
         let agree = |one: &SentinelReply, other: &SentinelReply| one.primary == other.primary;
@@ -63,7 +63,7 @@ impl Sentinels {
             .pop()
             .and_then(|mut group| group.pop());
         let primary = winner.map(|vote| vote.choice.primary);
-        let primary = primary.ok_or_else(|| Failure::lost("no sentinel has answered"))?;
+        let primary = primary.ok_or_else(|| Failure::lost("no Sentinel replied"))?;
         Ok(primary.reached(&self.options.nat_map))
     }
 
@@ -95,7 +95,7 @@ impl Sentinels {
             if let Ok(now) = self.primary().await
                 && now != primary
             {
-                return Failure::lost(format!("the sentinels have made {now} the primary"));
+                return Failure::lost(format!("the Sentinels report {now} as the primary"));
             }
         }
     }
@@ -106,7 +106,7 @@ impl Sentinels {
             .await
             .unwrap_or_else(|_| {
                 Err(Failure::timed_out(format!(
-                    "the sentinel {node} did not answer within {} ms",
+                    "the Sentinel {node} did not reply within {} ms",
                     SENTINEL_TIMEOUT.as_millis()
                 )))
             })
@@ -114,7 +114,7 @@ impl Sentinels {
 
     /// Asks one sentinel for the primary, the other sentinels and its own ID.
     async fn exchange(&self, node: &Node) -> Result<Vote<SentinelReply>, Failure> {
-        let with_name = |failure: Failure| failure.of(&format!("the sentinel {node}"));
+        let with_name = |failure: Failure| failure.of(&format!("the Sentinel {node}"));
         let address = Address::Tcp {
             host: node.host.clone(),
             port: node.port,
@@ -139,7 +139,7 @@ impl Sentinels {
         let replies = link.exchange(&commands).await.map_err(with_name)?;
         for reply in replies.iter().take(authentications + 1) {
             if let Value::ServerError(error) = reply {
-                let server = format!("the sentinel {node}");
+                let server = format!("the Sentinel {node}");
                 let refusal = Error::from_reply(&server, error.code(), error.details());
                 return Err(Failure::refused(refusal));
             }
@@ -148,7 +148,7 @@ impl Sentinels {
         let primary = replies.next().and_then(|reply| parse_address(&reply));
         let Some(primary) = primary else {
             return Err(Failure::lost(format!(
-                "the sentinel {node} knows no primary called \"{}\"",
+                "the Sentinel {node} knows no primary named \"{}\"",
                 self.options.name
             )));
         };

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How long others may join a read. They share its deadline, which must not be much earlier than their own.
+/// The time for which others may join a read. They share its deadline, which must not be much earlier than their own.
 const JOINABLE: Duration = Duration::from_millis(10);
 
 /// Takes the replies to the commands of a read.

@@ -6,8 +6,9 @@ use std::pin::pin;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// Runs the attempts that `next` returns. It is asked for another one after `delay`, and whenever one has failed. Returns the first success, or the last failure once all attempts have failed and `next` returns no more;
-/// `None` without any attempt.
+/// Runs the attempts that `next` returns. It is asked for another one after `delay`, and whenever one has failed.
+/// Returns the first success, or the last failure once all attempts have failed and `next` returns no more; `None`
+/// without any attempt.
 pub(super) async fn first_success<F, T, E>(
     delay: Duration,
     mut next: impl FnMut() -> Option<F>,

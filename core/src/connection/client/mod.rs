@@ -384,7 +384,7 @@ mod tests {
         connection.send(get, Box::new(Panicking));
         let error = timeout(ENOUGH, errors.recv()).await;
         assert!(
-            matches!(&error, Ok(Some(error)) if error.contains("ended unexpectedly")),
+            matches!(&error, Ok(Some(error)) if error.contains("panicked")),
             "{error:?}"
         );
         let reply = connection.query_one(Access::Read, Expect::Text, Some(1), &words);

@@ -28,7 +28,7 @@ pub(super) async fn slot_map(
     };
     let ask = |(node, connection)| view(node, connection, &nat_map, &unknown);
     let queries = nodes.into_iter().map(ask);
-    let views = collect(queries, unknown("no node has answered".into())).await?;
+    let views = collect(queries, unknown("no node replied".into())).await?;
     let agree = |one: &View, other: &View| one.0.has_same_primaries(&other.0);
     let mut groups = largest_groups(views, agree);
     let group = match groups.len() {
@@ -62,7 +62,7 @@ async fn view(
             voter: Voter { node, id },
             choice: (view, connection),
         }),
-        None => Err(unknown(format!("{node} knows of no slots"))),
+        None => Err(unknown(format!("{node} reports no slots"))),
     }
 }
 

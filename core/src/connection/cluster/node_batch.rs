@@ -85,7 +85,7 @@ impl Drop for NodeReplies {
         let places = mem::take(&mut self.places);
         let lost = Error::Unreachable {
             server: format!("redis://{}", self.node),
-            cause: "the node is not part of the cluster any more".into(),
+            cause: "the node is no longer part of the cluster".into(),
         };
         let replies = places.into_iter().flatten();
         self.report(replies.map(|place| (place, Err(lost.clone()))).collect());

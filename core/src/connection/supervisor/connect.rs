@@ -106,7 +106,10 @@ impl Supervisor {
         self.credentials.end_wait();
         let provided = match provided {
             Ok(Ok(provided)) => provided,
-            _ => Err(format!("it gave nothing within {} ms", limit.as_millis())),
+            _ => Err(format!(
+                "it returned nothing within {} ms",
+                limit.as_millis()
+            )),
         };
         Some(self.credentials.accept(provided))
     }

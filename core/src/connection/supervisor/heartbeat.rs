@@ -22,7 +22,7 @@ pub(in crate::connection) fn read_timeout(command_timeout: Duration) -> Duration
     (command_timeout / 2).clamp(MIN_READ_TIMEOUT, MAX_READ_TIMEOUT)
 }
 
-/// What to do about the server's silence.
+/// The response to the server's silence.
 pub(super) enum Check {
     /// Nothing.
     Alive,
@@ -115,9 +115,9 @@ impl Heartbeat {
         }
         let cause = if link.last_read() + self.read_timeout > now {
             let waited = self.max_reply_time.as_millis();
-            format!("no whole answer for {waited} ms")
+            format!("no complete reply for {waited} ms")
         } else {
-            format!("no answer for {} ms", self.read_timeout.as_millis())
+            format!("no reply for {} ms", self.read_timeout.as_millis())
         };
         Check::Dead(Failure::timed_out(cause))
     }

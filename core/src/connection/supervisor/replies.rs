@@ -53,7 +53,7 @@ impl Supervisor {
     fn handle_push(&mut self, kind: &PushKind, data: Vec<Value>) -> Result<(), Failure> {
         if let PushKind::Other(_) = kind {
             // No subscription requests this kind: it may be a damaged reply that swallowed another one.
-            return Err(Failure::lost("the server sent a push that is unknown"));
+            return Err(Failure::lost("the server sent an unknown push message"));
         }
         self.complete_received();
         if let Some(tracking) = &self.tracking {

@@ -15,7 +15,7 @@ async fn assert_survives_a_panic(connection: Connection) {
     connection.send(get, Box::new(Panicking));
     let error = timeout(ENOUGH, errors.recv()).await;
     assert!(
-        matches!(&error, Ok(Some(error)) if error.contains("ended unexpectedly")),
+        matches!(&error, Ok(Some(error)) if error.contains("panicked")),
         "{error:?}"
     );
     let get = send(&connection, &["GET k"]);
