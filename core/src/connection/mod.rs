@@ -16,8 +16,9 @@
 //!   [`handshake`]: the first commands of a link; [`failure`]: the reason why there is none.
 //! - [`link`]: an open connection; [`network`], [`stream`] and [`tls`]: open a byte stream to an address; [`dns`]:
 //!   resolves host names; [`certificate_verifier`]: verifies the server's certificate.
-//! - [`backoff`]: the pause between attempts; [`staggered`]: attempts side by side; [`timeout_error`]: the error at a
-//!   deadline; [`clock`]: time without the periods in which the process was stopped; [`blocking`]: work on threads.
+//! - [`retry_policy`]: the errors after which a command is sent again; [`backoff`]: the pause between attempts;
+//!   [`staggered`]: attempts side by side; [`timeout_error`]: the error at a deadline; [`clock`]: time without the
+//!   periods in which the process was stopped; [`blocking`]: work on threads.
 //! - [`tracking`]: client tracking for the cache; [`substitutes`]: replace commands that are denied.
 
 mod attempt;
@@ -41,6 +42,7 @@ mod open;
 mod pin;
 mod primaries;
 mod registry;
+mod retry_policy;
 mod runtime;
 mod sentinel;
 mod shared;

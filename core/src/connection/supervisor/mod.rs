@@ -9,9 +9,10 @@
 //! - [`connect`]: attempts to connect, with backoff; [`credentials`]: credentials from the app, and their renewal.
 //! - [`serve`]: the loop that serves an open link; [`in_flight`]: commands that are sent and not answered yet;
 //!   [`replies`]: matches replies to commands; [`heartbeat`]: heartbeat and read timeout.
-//! - [`queue`]: jobs that wait to be sent, and the retry queue; [`retry_policy`]: the commands to retry;
+//! - [`queue`]: jobs that wait to be sent, and the retry queue; [`apply_replies`]: keeps the commands to retry;
 //!   [`held_keys`]: keys whose writes must keep their order.
 
+mod apply_replies;
 mod connect;
 mod credentials;
 mod heartbeat;
@@ -19,11 +20,9 @@ mod held_keys;
 mod in_flight;
 mod queue;
 mod replies;
-mod retry_policy;
 mod serve;
 mod task;
 
 // The client transport uses this name, until it is removed.
 pub(super) use self::heartbeat::read_timeout as longest_silence;
-pub(super) use self::queue::MAX_HANG_UPS;
 pub(super) use self::task::spawn;

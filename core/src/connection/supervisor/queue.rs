@@ -3,10 +3,12 @@
 //! After a lost link, in-flight commands are queued again at their old places. All commands are idempotent, so one that
 //! was executed without a reply may be executed again.
 
+use super::apply_replies::{Remainder, apply_replies};
 use super::held_keys::HeldKeys;
-use super::retry_policy::{Remainder, RetryPolicy, apply_replies};
+
 use crate::connection::failure::{Failure, FailureKind};
 use crate::connection::job::Job;
+use crate::connection::retry_policy::{MAX_HANG_UPS, RetryPolicy};
 use crate::connection::shared::Shared;
 use crate::connection::substitutes::Denied;
 use crate::connection::timeout_error::ExpiredJob;
@@ -17,10 +19,6 @@ use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::time::Instant;
-
-/// The number of links that may be lost while a command is the first without a reply. A server may hang up on a
-/// command, for example because its reply would be too long: the command then fails, and the others are served.
-pub(in crate::connection) const MAX_HANG_UPS: u32 = 3;
 
 /// A job that was in flight, its received replies, and the commands of it that were sent as substitutes.
 pub(super) type SentJob = (Job, Vec<Value>, Denied);

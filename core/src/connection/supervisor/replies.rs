@@ -1,8 +1,8 @@
 //! Matches the replies of an open link to its in-flight commands: replies arrive in the order of the commands.
 
+use super::apply_replies::{denied_command, to_reply};
 use super::in_flight::Purpose;
 use super::queue::SentJob;
-use super::retry_policy::{RetryPolicy, denied_command, to_reply};
 use super::task::Supervisor;
 use crate::connection::failure::Failure;
 use crate::error::Error;
@@ -107,7 +107,7 @@ impl Supervisor {
         let needs_retry = |(&at, value): (&usize, &Value)| match value {
             Value::ServerError(error) => {
                 let error = Error::from_reply("", error.code(), error.details());
-                policy == RetryPolicy::TransientErrors && error.is_transient()
+                policy.retries(&error)
                     || denied_command(&Err(error), denied, &job.commands, at).is_some()
             }
             _ => false,

@@ -1,21 +1,13 @@
-//! The retry policy: completes the commands of a job with their replies, and keeps the commands to retry.
+//! Completes the commands of a job with their replies, and keeps the commands to retry.
 
 use super::held_keys::HeldKeys;
 use crate::connection::commands::{Access, Commands};
 use crate::connection::failure::Failure;
 use crate::connection::job::{Job, Reply};
+use crate::connection::retry_policy::RetryPolicy;
 use crate::connection::substitutes::Denied;
 use crate::error::Error;
 use redis::Value;
-
-/// The error replies after which a command is retried.
-#[derive(Clone, Copy, PartialEq)]
-pub(super) enum RetryPolicy {
-    /// No error reply leads to a retry here: every reply completes its command.
-    Never,
-    /// A command is retried after a transient error.
-    TransientErrors,
-}
 
 /// The remainder of a job after its replies were applied.
 #[derive(Default)]
@@ -58,7 +50,7 @@ pub(super) fn apply_replies(
             continue;
         }
         match reply {
-            Err(error) if policy == RetryPolicy::TransientErrors && error.is_transient() => {
+            Err(error) if policy.retries(&error) => {
                 transient_error.get_or_insert_with(|| match error.is_upstream() {
                     true => Failure::upstream(error),
                     false => Failure::lost(error),
