@@ -85,7 +85,7 @@ describe.each([
         const before = await reads();
         network.delay({ reply: 100 });
         const early = store.get('abc');
-        // As soon as it is executed: only reads that are a few ms old were ever shared.
+        // Waits only until it has executed, since reads were shared only for a few ms.
         while ((await reads()) === before);
         await write('set', 'abc', { n });
         const late = store.get('abc');
