@@ -11,7 +11,7 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { startRedis } = require('./redis.js');
 
-const PRELOADED = path.join(__dirname, '..', '__test__', 'suites', 'memory-store.js');
+const PRELOADED = path.join(__dirname, '..', '__test__', 'contract', 'memory-store.js');
 
 const SUITES = {
   'express-session': { run: runMocha, exceptions: [] },

@@ -4,7 +4,7 @@ const { inspect } = require('node:util');
 const { RedisStore } = require('../..');
 const { connectRaw, startRedis } = require('../support/redis.js');
 const { closeAll, keepStore } = require('../support/stores.js');
-const { clients } = require('./unconnected.js');
+const { clients } = require('../support/unconnected.js');
 
 // Characters that a URL must encode, so that a password taken over undecoded is refused.
 const PASSWORD = 'p@ss:w0rd/%41';

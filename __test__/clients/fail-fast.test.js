@@ -1,7 +1,7 @@
 'use strict';
 
 const { RedisStore } = require('../..');
-const { clients } = require('../matrix/clients.js');
+const { clients } = require('../support/clients.js');
 const { startCluster } = require('../support/cluster.js');
 const { startRedis } = require('../support/redis.js');
 const { closeAll, keepStore, openClient } = require('../support/stores.js');

@@ -2,7 +2,7 @@
 
 const { RedisStore } = require('../..');
 const { startRedis } = require('../../scripts/redis.js');
-const { clients } = require('../matrix/clients.js');
+const { clients } = require('../support/clients.js');
 const { startCluster } = require('../support/cluster.js');
 const { startSentinel } = require('../support/sentinel.js');
 const { closeAll, keepStore } = require('../support/stores.js');

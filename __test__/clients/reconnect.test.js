@@ -2,7 +2,7 @@
 
 const path = require('node:path');
 const { RedisStore } = require('../..');
-const { clients } = require('../matrix/clients.js');
+const { clients } = require('../support/clients.js');
 const { startCluster } = require('../support/cluster.js');
 const { connectRaw, startRedis } = require('../support/redis.js');
 const { endedWith, runNode } = require('../support/run.js');

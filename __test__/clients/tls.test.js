@@ -4,7 +4,7 @@ const { RedisStore } = require('../..');
 const { Certificates } = require('../support/certificates.js');
 const { startRedis } = require('../support/redis.js');
 const { closeAll, keepStore } = require('../support/stores.js');
-const { clients } = require('./unconnected.js');
+const { clients } = require('../support/unconnected.js');
 
 let certificates;
 let server;

@@ -5,7 +5,7 @@ const path = require('node:path');
 const { RedisStore } = require('../..');
 const { startRedis } = require('../support/redis.js');
 const { closeAll, keepStore } = require('../support/stores.js');
-const { clients } = require('./unconnected.js');
+const { clients } = require('../support/unconnected.js');
 
 // Nobody listens there.
 const port = 1;

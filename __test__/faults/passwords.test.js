@@ -3,7 +3,7 @@
 const { RedisStore } = require('../..');
 const { connectRaw, startRedis } = require('../support/redis.js');
 const { closeAll, familySources, keepStore } = require('../support/stores.js');
-const { clients } = require('../clients/unconnected.js');
+const { clients } = require('../support/unconnected.js');
 const { DEADLINE_MS, options } = require('./limits.js');
 const { underTraffic } = require('./traffic.js');
 

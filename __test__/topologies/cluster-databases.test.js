@@ -1,7 +1,7 @@
 'use strict';
 
 const { RedisStore } = require('../..');
-const { clients } = require('../matrix/clients.js');
+const { clients } = require('../support/clients.js');
 const { findServers } = require('../../scripts/servers.js');
 const { startCluster } = require('../support/cluster.js');
 const { connectRaw, startRedis } = require('../support/redis.js');

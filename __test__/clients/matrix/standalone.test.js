@@ -1,6 +1,6 @@
 'use strict';
 
-const { describeServers } = require('../support/servers.js');
+const { describeServers } = require('../../support/servers.js');
 const { useDeployment } = require('./deployments.js');
 const { describeStore } = require('./describe-store.js');
 const { clientsWith } = require('./table.js');

@@ -1,8 +1,8 @@
 'use strict';
 
-const { startCluster } = require('../support/cluster.js');
-const { askOnce, startRedis } = require('../support/redis.js');
-const { startSentinel } = require('../support/sentinel.js');
+const { startCluster } = require('../../support/cluster.js');
+const { askOnce, startRedis } = require('../../support/redis.js');
+const { startSentinel } = require('../../support/sentinel.js');
 
 // Where the sessions of a row are: what starts it, how clients are told of it, and how a test looks into it
 // without any of the clients under test. Each has

@@ -1,11 +1,11 @@
 'use strict';
 
 const { AsyncLocalStorage } = require('node:async_hooks');
-const { RedisStore } = require('../..');
-const { clients } = require('./clients.js');
-const { asRead, liveSession, shopVisitor } = require('../support/sessions.js');
-const { styles } = require('../support/stores.js');
-const { until } = require('../support/until.js');
+const { RedisStore } = require('../../..');
+const { clients } = require('../../support/clients.js');
+const { asRead, liveSession, shopVisitor } = require('../../support/sessions.js');
+const { styles } = require('../../support/stores.js');
+const { until } = require('../../support/until.js');
 
 const MINUTE = 60_000;
 /** More than a SCAN gives at once, and enough for every shard of a cluster to have some. */

@@ -1,7 +1,7 @@
 'use strict';
 
-const { findServers } = require('../../scripts/servers.js');
-const { clients } = require('./clients.js');
+const { findServers } = require('../../../scripts/servers.js');
+const { clients } = require('../../support/clients.js');
 const { useDeployment } = require('./deployments.js');
 const { describeStore } = require('./describe-store.js');
 

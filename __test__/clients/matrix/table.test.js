@@ -2,10 +2,10 @@
 
 const fs = require('node:fs');
 const path = require('node:path');
-const { clients } = require('./clients.js');
+const { clients } = require('../../support/clients.js');
 const { table } = require('./table.js');
 
-const DOCS = path.join(__dirname, '..', '..', 'docs', 'clients.md');
+const DOCS = path.join(__dirname, '..', '..', '..', 'docs', 'clients.md');
 
 test('docs/clients.md has this very table', () => {
   const lines = fs.readFileSync(DOCS, 'utf8').split('\n');
