@@ -2,8 +2,8 @@
 
 const { checkCoherence } = require('../../bench/coherence.js');
 
-// The short run of what `npm run bench -- --coherence` does at length.
-test('no read is stale, whatever fails', async () => {
+// A short version of `npm run bench -- --coherence`.
+test('no cached read is stale, whatever fails', async () => {
   const seed = Math.floor(Math.random() * 2 ** 32);
   const { broken, reads, uncached, hits } = await checkCoherence({
     seed,

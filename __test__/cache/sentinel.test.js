@@ -15,7 +15,7 @@ afterEach(async () => {
 });
 
 test(
-  'a failover empties the cache: what the new primary has is read, and kept again',
+  'a failover empties the cache, and sessions of the new primary are read and cached again',
   async () => {
     group = await startSentinel();
     const addresses = group.sentinels.map(({ port }) => `127.0.0.1:${port}`);
@@ -31,7 +31,7 @@ test(
 
     await until(async () => (await store.get('abc'))?.n === 2);
     await until(() => hit(store, 'abc') === 2);
-    // Followed on the new primary, too.
+    // The new primary reports changes, too.
     await group.command('SET', 'sess:abc', '{"n":3}');
     await until(async () => (await store.get('abc'))?.n === 3);
   },

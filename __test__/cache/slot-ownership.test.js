@@ -10,7 +10,7 @@ const { until } = require('../support/until.js');
 
 const LIMIT_MS = 60_000;
 const MAX_STALENESS_MS = 400;
-/** A timer of this process may be late, on a busy machine. */
+/** On a busy machine, a timer of this process may be late. */
 const TOLERANCE_MS = 400;
 
 let cluster;
@@ -22,7 +22,7 @@ afterEach(async () => {
 const stored = (n) => JSON.stringify({ n });
 
 test(
-  'a cached session is not returned beyond maxStaleness when its slot has another owner, which alone tells of changes',
+  'a cached session is not returned beyond maxStaleness when its slot has a new owner that alone reports changes',
   async () => {
     cluster = await startCluster({
       primaries: 2,
@@ -41,12 +41,12 @@ test(
     );
     await store.get(moved);
     await until(() => hit(store, moved) === 1);
-    // The last key that the node is asked about.
+    // The last key that is requested from the node.
     await store.set(staying, { n: 1 });
     await until(() => hit(store, staying) === 1);
     expect(hit(store, moved)).toBe(1);
 
-    // The source keeps the slot's keys and tells of no change, as one does that trims them slowly.
+    // The source keeps the slot's keys and reports no change, as one does that trims them slowly.
     const slot = await slotOf(moved);
     for (const node of [source, target]) await askOnce(node, 'CLUSTER', 'DELSLOTS', slot);
     await askOnce(target, 'CLUSTER', 'ADDSLOTS', slot);
@@ -83,7 +83,7 @@ test(
     let hits = 0;
     const ROUNDS = 200;
     for (let n = 0; n < ROUNDS; n++) {
-      // Answers of other operations prove nothing about the slots.
+      // Replies to other operations do not confirm the slots.
       await store.set(`other-${n % 20}`, { n });
       if (hit(store, 'abc') === 1) hits++;
       await delay(10);

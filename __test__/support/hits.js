@@ -1,18 +1,18 @@
 'use strict';
 
 /** What `get` gives in the same tick: a session, null or an error; 'later' if it gives nothing yet. */
-function givenAtOnce(store, id) {
-  let given = 'later';
+function getSync(store, id) {
+  let result = 'later';
   store.get(id, (error, session) => {
-    given = error ?? session;
+    result = error ?? session;
   });
-  return given;
+  return result;
 }
 
 /** The same, but of a session its `n`. */
 function hit(store, id) {
-  const given = givenAtOnce(store, id);
-  return given === null || given === 'later' || given instanceof Error ? given : given.n;
+  const result = getSync(store, id);
+  return result === null || result === 'later' || result instanceof Error ? result : result.n;
 }
 
-module.exports = { givenAtOnce, hit };
+module.exports = { getSync, hit };

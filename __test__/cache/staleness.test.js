@@ -13,7 +13,7 @@ const { until } = require('../support/until.js');
 
 const numbered = (n) => liveSession('abc', { n });
 
-/** Reads a session again and again for some ms. */
+/** Reads a session repeatedly for `ms`. */
 async function readFor(ms, store, id) {
   const end = Date.now() + ms;
   let [reads, hits] = [0, 0];
@@ -27,7 +27,7 @@ async function readFor(ms, store, id) {
 
 afterEach(closeAll);
 
-describe('a server that is not heard', () => {
+describe('a server that does not answer', () => {
   const redis = useRedis();
   let proxy;
   beforeEach(async () => {
@@ -44,7 +44,7 @@ describe('a server that is not heard', () => {
     return store;
   };
 
-  test('is not trusted for longer than maxStaleness', async () => {
+  test('a cached session is not returned for longer than maxStaleness when the server does not answer', async () => {
     const store = open({ maxStaleness: 300 });
     await store.set('abc', numbered(1));
     await until(() => hit(store, 'abc') === 1);
@@ -61,12 +61,12 @@ describe('a server that is not heard', () => {
     expect(store.cacheStats().distrusted).toBeGreaterThan(0);
   });
 
-  test('is not taken for near when its answers come late', async () => {
+  test('a cached session is not returned when replies are later than maxStaleness', async () => {
     const store = open({ maxStaleness: 200 });
     await store.set('abc', numbered(1));
     await until(() => hit(store, 'abc') === 1);
     proxy.delay({ reply: 400 });
-    // Answers keep coming, each of them older than that.
+    // Replies keep arriving, each of them older than maxStaleness.
     await until(() => hit(store, 'abc') === 'later');
     for (let n = 0; n < 5; n++) {
       await store.get('abc');
@@ -74,30 +74,30 @@ describe('a server that is not heard', () => {
     }
   });
 
-  test('is asked for signs of life, and so kept near, while somebody reads', async () => {
+  test('cached sessions stay fresh by heartbeats while the app reads', async () => {
     const store = open({ maxStaleness: 200 });
     await store.set('abc', numbered(1));
     await until(() => hit(store, 'abc') === 1);
     await redis.command('CONFIG', 'RESETSTAT');
     const { reads, hits } = await readFor(1000, store, 'abc');
     expect(hits).toBeGreaterThan(reads * 0.75);
-    // Four times within 200 ms, each of which a busy machine may have wait.
+    // Four heartbeats within 200 ms, each of which a busy machine may delay.
     expect(await redis.calls('ping')).toBeGreaterThan(5);
   });
 });
 
-describe('where the server cannot tell of changes', () => {
+describe('a server without client tracking', () => {
   const nextError = (store) => new Promise((resolve) => store.once('error', resolve));
 
   test.each([
     ['it has no HELLO', ['--rename-command', 'HELLO', ''], /no RESP3/],
     [
       'CLIENT TRACKING is forbidden',
-      // Redis 6.2 cannot take a subcommand away.
+      // Redis 6.2 cannot revoke a subcommand.
       ['--user', 'default', 'on', 'nopass', '~*', '+@all', '-client', '+client|setname', '+client|kill'],
       /NOPERM/,
     ],
-  ])('%s: the store works without a cache, and says so', async (_why, args, cause) => {
+  ])('the store works without a cache and emits ERR_CACHE_OFF when %s', async (_why, args, cause) => {
     const server = await startRedis({ args });
     try {
       const store = await openStore('url', server.port, { cache: true });
@@ -110,7 +110,7 @@ describe('where the server cannot tell of changes', () => {
       expect((await store.get('abc')).n).toBe(1);
       expect(hit(store, 'abc')).toBe('later');
       expect(store.cacheStats().entries).toBe(0);
-      // One that shares the connection is told, too.
+      // A store that shares the connection emits it, too.
       const second = await openStore('url', server.port, { cache: true });
       expect(await nextError(second)).toMatchObject({ code: 'ERR_CACHE_OFF' });
       const again = nextError(second);
@@ -123,7 +123,7 @@ describe('where the server cannot tell of changes', () => {
   });
 });
 
-describe('in a cluster', () => {
+describe('a cache in front of a cluster', () => {
   const ids = Array.from({ length: 30 }, (_, n) => `s${n}`);
   let cluster;
   let url;
@@ -133,7 +133,7 @@ describe('in a cluster', () => {
   }, 60_000);
   afterAll(() => cluster?.stop());
 
-  /** A store that has all the sessions near, each with the same number. */
+  /** Opens a store that has cached all the sessions, each with the same number. */
   async function openWarm(plain, n) {
     const store = keepStore(new RedisStore({ url, cache: { maxStaleness: 500 } }));
     store.on('error', () => {});
@@ -151,7 +151,7 @@ describe('in a cluster', () => {
     return store;
   };
 
-  test('every node tells of changes', async () => {
+  test('changes on every node of a cluster invalidate cached sessions', async () => {
     const plain = openPlain();
     const store = await openWarm(plain, 1);
     await Promise.all(ids.map((id) => plain.set(id, numbered(2))));
@@ -159,22 +159,22 @@ describe('in a cluster', () => {
     expect((await Promise.all(ids.map((id) => store.get(id)))).every(({ n }) => n === 2)).toBe(true);
   });
 
-  test('nodes that nobody reads from are asked for signs of life, too', async () => {
+  test('cached sessions of a cluster stay fresh when the app reads from one node only', async () => {
     const store = await openWarm(openPlain(), 1);
     const { reads, hits } = await readFor(2000, store, 's0');
     expect(hits).toBeGreaterThan(reads * 0.75);
   });
 
-  test('after a while without reads, all nodes are asked again at the first one', async () => {
+  test('cached sessions of a cluster are fresh again after the first read that follows a pause', async () => {
     const store = await openWarm(openPlain(), 1);
-    // For ten seconds after the last read, signs of life are still asked for.
+    // Heartbeats continue for ten seconds after the last read.
     await delay(11_000);
     await store.get('s0');
     const { reads, hits } = await readFor(1000, store, 's0');
     expect(hits).toBeGreaterThan(reads * 0.75);
   }, 30_000);
 
-  test('a slot that moves takes nothing old with it', async () => {
+  test('no stale session is returned from the cache after its slot has moved', async () => {
     const plain = openPlain();
     const store = await openWarm(plain, 1);
     const slot = await cluster.slotOf('sess:s0');
@@ -193,7 +193,7 @@ describe('in a cluster', () => {
     expect((await store.get('s0')).n).toBe(3);
   }, 30_000);
 
-  test('a replica that joins takes nothing away', async () => {
+  test('cached sessions stay cached when a replica joins the cluster', async () => {
     const store = await openWarm(openPlain(), 1);
     const names = async ({ port }) => (await askOnce({ port }, 'CLUSTER', 'SLOTS')).flat().length;
     const before = await Promise.all(cluster.nodes.map(names));
@@ -203,12 +203,12 @@ describe('in a cluster', () => {
       const after = await Promise.all(known.map(names));
       return after.every((count, n) => count > before[n]);
     }, 20_000);
-    // A walk asks for the slots.
+    // A scan refreshes the topology.
     expect(await store.length()).toBe(ids.length);
     expect(ids.map((id) => hit(store, id))).toEqual(ids.map(() => 1));
   }, 60_000);
 
-  test('a primary that is made a replica, or dies, leaves nothing old behind', async () => {
+  test('no stale session is returned from the cache after a primary became a replica or died', async () => {
     const plain = openPlain();
     const store = await openWarm(plain, 1);
     const slot = await cluster.slotOf('sess:s0');
@@ -236,20 +236,20 @@ describe('in a cluster', () => {
     await until(async () => (await store.get('s0').catch(() => null))?.n === 3, 20_000);
   }, 90_000);
 
-  test("is refused beside a cluster's replicas", () => {
+  test("the constructor rejects a cache with readFrom: 'replica-preferred'", () => {
     expect(() => new RedisStore({ url, cache: true, readFrom: 'replica-preferred' })).toThrow(
       expect.objectContaining({ code: 'ERR_INVALID_ARG_VALUE', message: expect.stringMatching(/replica/) }),
     );
   });
 });
 
-// Redis has no means to have a node hear no others.
+// Redis has no command that isolates a node from the others.
 describeServers('%s', (name, program) => {
   if (!name.startsWith('Valkey')) return;
   let cluster;
   afterEach(() => cluster?.stop());
 
-  test('a primary that is cut off from the others is not trusted for longer than it serves', async () => {
+  test('a cached session is not returned for longer than maxStaleness when its primary is isolated from the others', async () => {
     cluster = await startCluster({ program, args: ['--enable-debug-command', 'yes'] });
     const owner = await cluster.ownerOf(await cluster.slotOf('sess:s0'));
     const url = `redis+cluster://127.0.0.1:${owner.port}`;
@@ -257,7 +257,7 @@ describeServers('%s', (name, program) => {
     store.on('error', () => {});
     await store.set('s0', numbered(1));
     await until(() => hit(store, 's0') === 1);
-    // What came about when it was opened is over: nobody asks for the slots meanwhile.
+    // The topology refresh of the opening is over: none happens meanwhile.
     const { reads, hits } = await readFor(1000, store, 's0');
     expect(hits).toBeGreaterThan(reads / 2);
 
@@ -268,28 +268,28 @@ describeServers('%s', (name, program) => {
     await until(async () => String((await askOnce(heir, 'ROLE'))[0]) === 'master');
     await askOnce(heir, 'SET', 'sess:s0', JSON.stringify(numbered(2)));
 
-    // A second after it lost the others, it serves nobody any more, and says that it is a primary all the same.
+    // One second after it lost the others, it serves no one, but still reports that it is a primary.
     await until(() => hit(store, 's0') !== 1);
     expect(String((await askOnce(owner, 'ROLE'))[0])).toBe('master');
     await until(async () => (await store.get('s0').catch(() => null))?.n === 2, 20_000);
   }, 60_000);
 });
 
-describe('the option', () => {
+describe('option `cache`', () => {
   test.each([
     ['a string', 'yes', 'ERR_INVALID_ARG_TYPE', /"cache"/],
-    ['a field that there is not', { maxAge: 1 }, 'ERR_INVALID_ARG_VALUE', /"cache.maxAge".*maxBytes/],
-    ['maxBytes of no number', { maxBytes: 'all' }, 'ERR_INVALID_ARG_TYPE', /"cache.maxBytes"/],
+    ['an unknown field', { maxAge: 1 }, 'ERR_INVALID_ARG_VALUE', /"cache.maxAge".*maxBytes/],
+    ['maxBytes that is not a number', { maxBytes: 'all' }, 'ERR_INVALID_ARG_TYPE', /"cache.maxBytes"/],
     ['maxBytes of 0', { maxBytes: 0 }, 'ERR_OUT_OF_RANGE', /"cache.maxBytes"/],
-    ['maxEntries of a half', { maxEntries: 0.5 }, 'ERR_OUT_OF_RANGE', /"cache.maxEntries"/],
+    ['maxEntries of 0.5', { maxEntries: 0.5 }, 'ERR_OUT_OF_RANGE', /"cache.maxEntries"/],
     ['maxStaleness below 1', { maxStaleness: 0 }, 'ERR_OUT_OF_RANGE', /"cache.maxStaleness"/],
-  ])('%s is refused', (_what, cache, code, message) => {
+  ])('the constructor rejects the cache option with %s', (_what, cache, code, message) => {
     expect(() => new RedisStore({ cache })).toThrow(
       expect.objectContaining({ code, message: expect.stringMatching(message) }),
     );
   });
 
-  test('bounds what is kept', async () => {
+  test('maxEntries bounds the cache', async () => {
     const server = await startRedis();
     try {
       const store = await openStore('url', server.port, { cache: { maxEntries: 10 } });
@@ -303,7 +303,7 @@ describe('the option', () => {
     }
   });
 
-  test('of one session keeps one, and says what it takes', async () => {
+  test('a cache with maxEntries of 1 holds one session, and cacheStats reports its size', async () => {
     const server = await startRedis();
     try {
       const store = await openStore('url', server.port, { cache: { maxEntries: 1 } });

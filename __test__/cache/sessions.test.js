@@ -3,14 +3,14 @@
 const { RedisStore } = require('../..');
 const { closeAll, keepStore, openStore } = require('../support/stores.js');
 const { describeServers } = require('../support/servers.js');
-const { givenAtOnce } = require('../support/hits.js');
+const { getSync } = require('../support/hits.js');
 const { liveSession } = require('../support/sessions.js');
 const { newVisitor, startApp, stopAll } = require('../sessions/processes.js');
 const { startProxy } = require('../support/proxy.js');
 const { until } = require('../support/until.js');
 const { useRedis } = require('../support/redis.js');
 
-// What is kept in a process takes nothing from the rules about logouts and conflicts.
+// Caching changes nothing about logouts and conflicts.
 describeServers('%s', (_name, program) => {
   const redis = useRedis({ program });
   afterEach(async () => {
@@ -18,7 +18,7 @@ describeServers('%s', (_name, program) => {
     await closeAll();
   });
 
-  /** Two processes with caches, and a visitor whose session both of them have read. */
+  /** Starts two processes with caches, and returns them with a visitor whose session both of them have read. */
   async function start(storeOptions) {
     const settings = { kind: 'connect-redis-native', url: redis.server.url };
     const options = { cache: true, touchAfter: 60, ...storeOptions };
@@ -32,18 +32,21 @@ describeServers('%s', (_name, program) => {
   test.each([
     ['saves in its midst', 'slow'],
     ['is saved at its end', 'slow-end'],
-  ])('after a logout, a slow request that %s brings nothing back', async (_how, path) => {
-    const [one, other, visitor] = await start();
-    const slow = await one.begin(`/${path}/gate?seen=1`, 'gate', visitor);
-    await other.get('/logout', { ...visitor });
+  ])(
+    'with a cache, a session is not stored again after a logout by a slow request that %s',
+    async (_how, path) => {
+      const [one, other, visitor] = await start();
+      const slow = await one.begin(`/${path}/gate?seen=1`, 'gate', visitor);
+      await other.get('/logout', { ...visitor });
 
-    expect((await slow.finish()).status).toBe(200);
+      expect((await slow.finish()).status).toBe(200);
 
-    expect(await redis.keys()).toEqual([]);
-    expect(await one.body('/discarded')).toContainEqual({ operation: 'set', id: visitor.id });
-  });
+      expect(await redis.keys()).toEqual([]);
+      expect(await one.body('/discarded')).toContainEqual({ operation: 'set', id: visitor.id });
+    },
+  );
 
-  test('two requests that add something are merged', async () => {
+  test('with a cache, two requests that add different keys are merged', async () => {
     const [one, other, visitor] = await start({ onConflict: 'merge' });
     const slow = await one.begin('/slow/gate?mine=1', 'gate', visitor);
     await other.get('/keep?theirs=1', { ...visitor });
@@ -51,7 +54,7 @@ describeServers('%s', (_name, program) => {
     expect(await redis.stored(`sess:${visitor.id}`)).toMatchObject({ user: 'ann', mine: '1', theirs: '1' });
   });
 
-  test('the second of two that change a session is told', async () => {
+  test('with a cache, the second of two requests that change a session fails with ERR_SESSION_CONFLICT', async () => {
     const [one, other, visitor] = await start({ onConflict: 'reject' });
     const slow = await one.begin('/slow/gate?mine=1', 'gate', visitor);
     await other.get('/keep?theirs=1', { ...visitor });
@@ -60,8 +63,8 @@ describeServers('%s', (_name, program) => {
     expect(body).toMatchObject({ code: 'ERR_SESSION_CONFLICT', stored: { user: 'ann', theirs: '1' } });
   });
 
-  test('with @fastify/session: what is done in one process is seen in the other, and a logout sticks', async () => {
-    // Otherwise it saves what a request has only read: what it was given before it was told of a change.
+  test('with @fastify/session and caches, a change or logout in one process takes effect in the other', async () => {
+    // Otherwise it saves a session that a request has only read: the one it read before its invalidation arrived.
     const sessionOptions = { rolling: false };
     const settings = { url: redis.server.url, storeOptions: { cache: true }, sessionOptions };
     const [one, other] = await Promise.all([1, 2].map(() => startApp(settings, 'fastify.js')));
@@ -72,7 +75,7 @@ describeServers('%s', (_name, program) => {
       [one, 'second'],
     ]) {
       await app.get(`/keep?${name}=1`, { ...visitor });
-      // Told of it, and then from what is kept.
+      // First after the invalidation, then from the cache.
       for (const reader of [one, other])
         await until(async () => (await reader.body('/look', { ...visitor }))[name] === '1');
     }
@@ -87,7 +90,7 @@ describeServers('%s', (_name, program) => {
       await until(async () => (await reader.body('/look', { ...visitor })).user === undefined);
   });
 
-  describe('read from the cache while the message about its change is on its way', () => {
+  describe('a session read from the cache while its invalidation is on its way', () => {
     let proxy;
     beforeEach(async () => {
       proxy = await startProxy(redis.port);
@@ -97,41 +100,46 @@ describeServers('%s', (_name, program) => {
       await proxy.close();
     });
 
-    /** A store far away, and the live session of a request that it has given an outdated one. */
-    async function loadOutdated(onConflict, change) {
+    /**
+     * Returns a store with a slow connection, and a live session that it returned from the cache after it was changed.
+     */
+    async function loadStale(onConflict, change) {
       const far = keepStore(new RedisStore({ url: proxy.url, cache: true, onConflict }));
       const near = await openStore('url', redis.port);
       await near.set('abc', liveSession('abc', { a: 1, n: 1 }));
       await until(async () => {
         await far.get('abc');
-        return givenAtOnce(far, 'abc') !== 'later';
+        return getSync(far, 'abc') !== 'later';
       });
       proxy.delay({ reply: 500 });
       await change(near);
-      const outdated = givenAtOnce(far, 'abc');
-      expect(outdated).toMatchObject({ a: 1, n: 1 });
-      return [far, far.createSession({ sessionID: 'abc' }, outdated)];
+      const stale = getSync(far, 'abc');
+      expect(stale).toMatchObject({ a: 1, n: 1 });
+      return [far, far.createSession({ sessionID: 'abc' }, stale)];
     }
 
-    test.each(['merge', 'reject', 'overwrite'])('a session that was destroyed stays so: %s', async (rule) => {
-      const [store, session] = await loadOutdated(rule, (near) => near.destroy('abc'));
-      session.n = 2;
-      await store.set('abc', session);
-      expect(await redis.keys()).toEqual([]);
-    });
+    test.each(['merge', 'reject', 'overwrite'])(
+      'a session that was destroyed is discarded although it was read from the cache, onConflict: %s',
+      async (rule) => {
+        const [store, session] = await loadStale(rule, (near) => near.destroy('abc'));
+        session.n = 2;
+        await store.set('abc', session);
+        expect(await redis.keys()).toEqual([]);
+      },
+    );
 
-    test('a session that was changed is merged', async () => {
+    test('a session that was changed is merged although it was read from the cache', async () => {
       const change = (near) => near.set('abc', liveSession('abc', { a: 2, n: 1 }));
-      const [store, session] = await loadOutdated('merge', change);
+      const [store, session] = await loadStale('merge', change);
       session.n = 2;
       await store.set('abc', session);
       expect(await redis.stored('sess:abc')).toMatchObject({ a: 2, n: 2 });
       expect(await store.get('abc')).toMatchObject({ a: 2, n: 2 });
     });
 
-    test('a session that was changed is not overwritten', async () => {
+    test('a save over a changed session is rejected although it was read from the cache', async () => {
       const change = (near) => near.set('abc', liveSession('abc', { a: 2, n: 1 }));
-      const [store, session] = await loadOutdated('reject', change);
+      const [store, session] = await loadStale('reject', change);
       session.n = 2;
       await expect(store.set('abc', session)).rejects.toMatchObject({
         code: 'ERR_SESSION_CONFLICT',
