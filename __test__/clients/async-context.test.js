@@ -15,7 +15,7 @@ beforeAll(async () => {
 afterEach(closeAll);
 afterAll(() => server?.stop());
 
-/** A store whose commands run on a client, and the contexts of these by key. */
+/** Opens a store whose commands run on a client. Returns it with the contexts of the commands by key. */
 async function openTraced() {
   const client = await openClient('redis6', server.port);
   const seen = [];
@@ -33,8 +33,8 @@ const operations = {
   destroy: (store, id) => store.destroy(id),
 };
 
-// The transport receives commands from the addon without the operation that caused them. The JavaScript backend that
-// is to take its place sends them within the operation.
+// The transport receives commands from the addon without the operation that caused them. The JavaScript backend that is
+// to replace it sends them within the operation.
 test.failing.each(Object.keys(operations))(
   'each command of `%s` on a client is sent in the async context of its operation',
   async (name) => {

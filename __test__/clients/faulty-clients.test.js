@@ -6,10 +6,10 @@ const { endedWith, runNode } = require('../support/run.js');
 
 const program = path.join(__dirname, 'programs', 'faulty-client.js');
 const faults = JSON.parse(execFileSync(process.execPath, [program, '--list'], { encoding: 'utf8' }));
-/** Faults that are none of the client's answers. */
+/** Faults that do not affect the client's replies. */
 const served = { 'a thenable that answers twice': 'session {"n":1}' };
 
-test.each(faults)('a client that answers with %s fails the operation alone', async (fault) => {
+test.each(faults)('a client that answers with %s fails that operation only', async (fault) => {
   const { stdout, ...ended } = await runNode(program, fault);
 
   expect({ ...ended, stdout: '' }).toEqual(endedWith(''));

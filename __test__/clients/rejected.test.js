@@ -16,31 +16,34 @@ function refusal(client) {
   } catch (error) {
     return error;
   }
-  throw new Error('The client was taken.');
+  throw new Error('The client was accepted.');
 }
 
-// Each can send commands or makes clients that can, but has no settings to read: taken for a client, it would
-// be a store on localhost:6379, whosever Redis that is.
+// Each can send commands or creates clients that can, but has no readable settings: as a client, it would be a store on
+// localhost:6379, whoever owns that Redis.
 const withoutSettings = {
   'a client of redis3': () =>
     redis3.createClient({ port: 1, retry_strategy: () => undefined }).on('error', () => {}),
-  'the legacy face of redis5': () => redis5.createClient().legacy(),
-  'the legacy face of redis6': () => redis6.createClient().legacy(),
+  'the legacy interface of redis5': () => redis5.createClient().legacy(),
+  'the legacy interface of redis6': () => redis6.createClient().legacy(),
   'a transaction of redis6': () => redis6.createClient().multi(),
   'the class Redis of ioredis': () => Redis,
   'the module redis': () => redis6,
 };
 
-test.each(Object.keys(withoutSettings))('%s is refused, with what was expected', (name) => {
-  const error = refusal(withoutSettings[name]());
-  expect(error).toBeInstanceOf(TypeError);
-  expect(error).toMatchObject({
-    code: expect.stringMatching(/^ERR_INVALID_ARG_(TYPE|VALUE)$/),
-    message: expect.stringMatching(/^The "client" option must be a client of redis/),
-  });
-});
+test.each(Object.keys(withoutSettings))(
+  'the constructor rejects %s as a client and names what it expects',
+  (name) => {
+    const error = refusal(withoutSettings[name]());
+    expect(error).toBeInstanceOf(TypeError);
+    expect(error).toMatchObject({
+      code: expect.stringMatching(/^ERR_INVALID_ARG_(TYPE|VALUE)$/),
+      message: expect.stringMatching(/^The "client" option must be a client of redis/),
+    });
+  },
+);
 
-test('a cluster without a node is refused', () => {
+test('the constructor rejects a cluster client without a node', () => {
   expect(refusal(new Redis.Cluster([], { lazyConnect: true }))).toMatchObject({
     name: 'TypeError',
     code: 'ERR_INVALID_ARG_VALUE',
@@ -51,7 +54,7 @@ test('a cluster without a node is refused', () => {
 test.each([
   ['redis', () => redis6.createClient()],
   ['ioredis', () => new Redis({ lazyConnect: true })],
-])('a client of %s in the place of the options is refused', (_name, make) => {
+])('the constructor rejects a client of %s in place of the options', (_name, make) => {
   expect(() => new RedisStore(make())).toThrow(
     expect.objectContaining({
       name: 'TypeError',
@@ -61,20 +64,23 @@ test.each([
   );
 });
 
-// Its cache gives sessions that were destroyed; what it compresses is nothing to compare with.
+// Its cache returns destroyed sessions; its compressed values cannot be compared.
 test.each([
   ['clientSideCache', { clientSideCache: ClientSideCache.create(1024, 60_000) }],
   ['compression', { compression: { enabled: true } }],
-])('a valkey-glide client with %s is refused as the transport alone', async (setting, config) => {
-  const addresses = [{ host: '127.0.0.1', port: 1 }];
-  const client = await GlideClient.createClient({ addresses, lazyConnect: true, ...config });
-  expect(() => new RedisStore({ client, transport: 'client' })).toThrow(
-    expect.objectContaining({
-      name: 'TypeError',
-      code: 'ERR_INVALID_ARG_VALUE',
-      message: `The "client" option must be one without "${setting}" where it runs the commands itself`,
-    }),
-  );
-  expect(keepStore(new RedisStore({ client })).transport).toBe('native');
-  client.close();
-});
+])(
+  'the constructor rejects a valkey-glide client with %s for the client transport',
+  async (setting, config) => {
+    const addresses = [{ host: '127.0.0.1', port: 1 }];
+    const client = await GlideClient.createClient({ addresses, lazyConnect: true, ...config });
+    expect(() => new RedisStore({ client, transport: 'client' })).toThrow(
+      expect.objectContaining({
+        name: 'TypeError',
+        code: 'ERR_INVALID_ARG_VALUE',
+        message: `The "client" option must be one without "${setting}" where it runs the commands itself`,
+      }),
+    );
+    expect(keepStore(new RedisStore({ client })).transport).toBe('native');
+    client.close();
+  },
+);

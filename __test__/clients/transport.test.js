@@ -37,8 +37,8 @@ async function failure(promise) {
   );
 }
 
-describe('which transport', () => {
-  test('the store says it', async () => {
+describe('choice of the transport', () => {
+  test('`transport` returns the transport of the store', async () => {
     const client = await openClient('ioredis6', server.port);
     expect(open(client).transport).toBe('native');
     expect(open(client, { transport: 'client' }).transport).toBe('client');
@@ -48,19 +48,19 @@ describe('which transport', () => {
 
   test.each([
     [
-      'native, for a client whose settings stay with it',
+      'native with a client whose settings cannot be carried over',
       () => ({ client: new Mock(), transport: 'native' }),
       /a mock has no server/,
     ],
-    ['client, without one', () => ({ transport: 'client' }), /left out without "client"/],
+    ['client without a client', () => ({ transport: 'client' }), /left out without "client"/],
     [
-      'a cache, of which a client is not told what changes',
+      'a cache with a client that receives no invalidations',
       () => ({ client: new Mock(), cache: true }),
       /^The "cache" option must be left out where the client itself.*\(a mock has no server/,
     ],
-    ['anything else', () => ({ transport: 'pigeon' }), /'native' or 'client'; received 'pigeon'/],
+    ['an unknown word', () => ({ transport: 'pigeon' }), /'native' or 'client'; received 'pigeon'/],
     ['a client that runs no command', () => ({ client: { get() {}, set() {} } }), /sendCommand\(args\)/],
-  ])('%s: is refused with the reason', (_what, options, reason) => {
+  ])('the constructor rejects an invalid transport with the reason: %s', (_what, options, reason) => {
     expect(() => new RedisStore(options())).toThrow(
       expect.objectContaining({ name: 'TypeError', message: expect.stringMatching(reason) }),
     );
@@ -70,8 +70,8 @@ describe('which transport', () => {
 describe('ioredis-mock', () => {
   test.each([
     ['without a key prefix', {}],
-    ['with one', { keyPrefix: 'app:' }],
-  ])('%s', async (_how, options) => {
+    ['with a key prefix', { keyPrefix: 'app:' }],
+  ])('a store on ioredis-mock works %s', async (_how, options) => {
     const mock = new Mock(options);
     await mock.flushall();
     const store = open(mock);
@@ -98,7 +98,7 @@ describe('ioredis-mock', () => {
   });
 });
 
-test('redis 4 in its legacyMode, whose commands are answered by callbacks', async () => {
+test('a store works on redis 4 in legacyMode, which answers commands by callbacks', async () => {
   const client = createClient4({ url: server.url, legacyMode: true });
   client.on('error', () => {});
   await client.connect();
@@ -114,14 +114,14 @@ test('redis 4 in its legacyMode, whose commands are answered by callbacks', asyn
   }
 });
 
-describe('a wrapper of the app', () => {
+describe('a wrapper written by the app', () => {
   const wrappers = {
     call: (client) => ({ call: (...words) => client.call(...words) }),
     sendCommand: (client) => ({ sendCommand: (words) => client.call(...words) }),
     customCommand: (client) => ({ customCommand: (words) => client.call(...words) }),
   };
 
-  test.each(Object.keys(wrappers))('with %s', async (name) => {
+  test.each(Object.keys(wrappers))('a store works on a wrapper with %s', async (name) => {
     const store = open(wrappers[name](await openClient('ioredis6', server.port)));
     expect(store.transport).toBe('client');
     await store.set('abc', { n: 1 });
@@ -131,7 +131,7 @@ describe('a wrapper of the app', () => {
     expect(await store.length()).toBe(0);
   });
 
-  test('that gives Buffers, integers as strings, or no promise', async () => {
+  test('a store works on a wrapper that returns Buffers, integers as strings, or no promise', async () => {
     const client = await openClient('ioredis6', server.port);
     const asText = (reply) => (typeof reply === 'number' ? String(reply) : reply);
     const store = open({ call: (...words) => client.callBuffer(...words).then(asText) });
@@ -142,7 +142,7 @@ describe('a wrapper of the app', () => {
     expect(await open({ call: () => '{"n":1}' }).get('abc')).toEqual({ n: 1 });
   });
 
-  test('whose listeners cannot be taken back', async () => {
+  test('a store works on a wrapper whose listeners cannot be removed', async () => {
     const client = await openClient('ioredis6', server.port);
     const ends = [];
     const on = (event, listener) => event === 'end' && ends.push(listener);
@@ -162,7 +162,7 @@ describe('a wrapper of the app', () => {
 describe('errors', () => {
   const SECRET = 'hunter2-hunter2';
 
-  test('of the server have its word', async () => {
+  test("an operation on a client rejects with the code of the server's error", async () => {
     await raw.command('RPUSH', 'sess:list', 'x');
     for (const kind of ['redis6', 'ioredis6']) {
       const error = await failure(
@@ -176,10 +176,14 @@ describe('errors', () => {
   });
 
   test.each([
-    ['a mistake', (words) => new TypeError(`Invalid argument: ${words.join(' ')}`), 'ERR_REDIS_UNAVAILABLE'],
+    [
+      'an invalid argument',
+      (words) => new TypeError(`Invalid argument: ${words.join(' ')}`),
+      'ERR_REDIS_UNAVAILABLE',
+    ],
     ['a reply', (words) => new Error(`ERR unknown command: ${words.join(' ')}`), 'ERR_REDIS_REPLY'],
     ['a loss', (words) => new Error(`no connection for ${words.join(' ')}`), 'ERR_REDIS_UNAVAILABLE'],
-  ])('that quote the command do not show it: %s', async (_what, make, code) => {
+  ])('an error that quotes the command is not shown: %s', async (_what, make, code) => {
     const call = async (...words) => {
       throw Object.assign(make(words), { command: { args: words } });
     };
@@ -188,7 +192,7 @@ describe('errors', () => {
     expect(inspect(error, { depth: 9 })).not.toContain(SECRET);
   });
 
-  test('that a client throws at once are its failures, too', async () => {
+  test('an operation rejects with ERR_REDIS_UNAVAILABLE when the client throws synchronously', async () => {
     const call = () => {
       throw new RangeError('too much');
     };
@@ -201,7 +205,7 @@ describe('errors', () => {
 });
 
 describe('deadlines', () => {
-  test('a client that never answers', async () => {
+  test('an operation rejects with ERR_REDIS_TIMEOUT when the client never answers', async () => {
     const store = open({ call: () => new Promise(() => {}) }, { commandTimeout: SHORT_MS });
     const start = Date.now();
     const error = await failure(store.get('abc'));
@@ -213,7 +217,7 @@ describe('deadlines', () => {
   });
 
   test.each(['redis5', 'ioredis6'])(
-    '%s, of a server that hangs, and serves again after that',
+    '%s: an operation rejects with ERR_REDIS_TIMEOUT when its server hangs, and later ones succeed',
     async (kind) => {
       const own = await startRedis();
       try {
@@ -239,7 +243,7 @@ describe('deadlines', () => {
     },
   );
 
-  test('what waited for a client in vain is never sent', async () => {
+  test('an operation whose deadline passed before the client connected is never sent', async () => {
     const client = redis6.createClient({ url: server.url });
     const store = open(client, { transport: 'client', commandTimeout: SHORT_MS, maxQueue: 1 });
     const [waited, refused] = await Promise.allSettled([store.set('abc', { n: 1 }), store.get('abc')]);
@@ -254,7 +258,7 @@ describe('deadlines', () => {
     await client.close();
   });
 
-  test('maxQueue bounds the operations that wait, however many commands they are', async () => {
+  test('maxQueue bounds the operations that wait, however many commands they consist of', async () => {
     const client = redis6.createClient({ url: server.url });
     const store = open(client, { transport: 'client', commandTimeout: SHORT_MS, maxQueue: 20 });
     expect(await failuresOfGetsInTicks(store)).toEqual({
@@ -264,8 +268,8 @@ describe('deadlines', () => {
   });
 });
 
-describe('losses', () => {
-  test('what a lost connection cut off is sent again, and later writes with it', async () => {
+describe('connection losses', () => {
+  test('commands that a connection loss interrupted are sent again, in order with later writes', async () => {
     const client = await openClient('ioredis6', server.port);
     let losses = 1;
     const sent = [];
@@ -281,9 +285,9 @@ describe('losses', () => {
     expect(sent.slice(0, 6)).toEqual([...texts, ...texts]);
   });
 
-  test("are known by the codes of Node's errors, some of which have no message", async () => {
+  test("a connection loss is recognised by the codes of Node's errors, some of which have no message", async () => {
     const client = await openClient('ioredis6', server.port);
-    // As Node has it for a name with several addresses.
+    // As Node reports it for a name with several addresses.
     const refused = Object.assign(new AggregateError([new Error('connect ECONNREFUSED ::1:1')]), {
       code: 'ECONNREFUSED',
     });
@@ -292,7 +296,7 @@ describe('losses', () => {
     expect(await open({ call }).set('abc', { n: 1 })).toBeNull();
   });
 
-  test('of a client that tells nothing of them are noticed by what fails', async () => {
+  test('a connection loss of a client that reports none is noticed by failed commands', async () => {
     const own = await startRedis();
     try {
       const client = await openClient('ioredis6', own.port, { enableOfflineQueue: false });
@@ -317,7 +321,7 @@ describe('losses', () => {
     }
   });
 
-  test('a server that comes back', async () => {
+  test("a store on a client emits 'reconnecting' and 'ready' when its server restarts", async () => {
     const own = await startRedis();
     try {
       for (const kind of ['redis6', 'ioredis6']) {
@@ -340,8 +344,8 @@ describe('losses', () => {
   });
 });
 
-describe('the end', () => {
-  test('of the client fails what is under way, and closes the store', async () => {
+describe('closing', () => {
+  test('operations in flight reject and the store closes when its client is closed', async () => {
     const own = await startRedis();
     try {
       const client = await openClient('ioredis6', own.port);
@@ -364,7 +368,7 @@ describe('the end', () => {
     }
   });
 
-  test('of a client that does not tell is noticed with the next operation', async () => {
+  test('a client that does not report its end is noticed with the next operation', async () => {
     const pool = await redis6.createClientPool({ url: server.url }).connect();
     const store = open(pool);
     await store.set('abc', { n: 1 });
@@ -376,7 +380,7 @@ describe('the end', () => {
     );
   });
 
-  test('of a client before the store is made is said at once, and taken back when it connects', async () => {
+  test('operations reject at once when the client was closed before the store was created, until it connects', async () => {
     const client = await openClient('ioredis6', server.port);
     const ended = once(client, 'end');
     client.disconnect();
@@ -392,7 +396,7 @@ describe('the end', () => {
     expect(await store.get('abc')).toBeNull();
   });
 
-  test('of the store comes after what it was given, and leaves the client as it was', async () => {
+  test('`close` waits for operations in flight and leaves the client open, with its former listeners', async () => {
     const client = await openClient('ioredis6', server.port);
     const before = client.eventNames().map((event) => [event, client.listenerCount(event)]);
     const stores = Array.from({ length: 20 }, () => open(client, { transport: 'client' }));

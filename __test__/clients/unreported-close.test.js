@@ -8,15 +8,15 @@ const { startSentinel } = require('../support/sentinel.js');
 const { closeAll, keepStore } = require('../support/stores.js');
 const { until } = require('../support/until.js');
 
-// Clients whose end no event tells.
+// Clients that emit no event when they are closed.
 
-/** Nobody listens there, nor does any test's server. */
-const NOBODYS_PORT = 1;
+/** No server listens there, and no test starts one. */
+const CLOSED_PORT = 1;
 
 afterEach(closeAll);
 
-// A client of ioredis that is disconnected between two connections stays "reconnecting", a cluster "disconnecting",
-// and that is all there is to see.
+// A client of ioredis that is disconnected between two connections stays "reconnecting", a cluster "disconnecting";
+// nothing else can be observed.
 
 const waiting = async (client) => {
   client.on('error', () => {});
@@ -34,18 +34,21 @@ const kinds = ['ioredis4', 'ioredis5', 'ioredis', 'iovalkey'].flatMap((name) => 
 ]);
 
 describe.each(kinds)('%s, disconnected while it reconnects', (name, make, packageName = name) => {
-  test.each(['native', 'client'])('closes the store (transport: %s)', async (transport) => {
-    const client = await waiting(make(require(packageName), NOBODYS_PORT));
-    const store = keepStore(new RedisStore({ client, transport, commandTimeout: 300 }));
-    await expect(store.get('abc')).rejects.toMatchObject({ code: 'ERR_REDIS_UNAVAILABLE' });
-    expect(store.status).not.toBe('closed');
-    client.disconnect();
-    if (transport === 'native') await until(() => store.status === 'closed');
-    else
-      await expect(store.get('abc')).rejects.toMatchObject({
-        message: expect.stringContaining('the app has closed it'),
-      });
-  });
+  test.each(['native', 'client'])(
+    'the store closes when its client is disconnected while it reconnects (transport: %s)',
+    async (transport) => {
+      const client = await waiting(make(require(packageName), CLOSED_PORT));
+      const store = keepStore(new RedisStore({ client, transport, commandTimeout: 300 }));
+      await expect(store.get('abc')).rejects.toMatchObject({ code: 'ERR_REDIS_UNAVAILABLE' });
+      expect(store.status).not.toBe('closed');
+      client.disconnect();
+      if (transport === 'native') await until(() => store.status === 'closed');
+      else
+        await expect(store.get('abc')).rejects.toMatchObject({
+          message: expect.stringContaining('the app has closed it'),
+        });
+    },
+  );
 });
 
 const startOne = async () => {
@@ -72,21 +75,24 @@ test.each([
   ['redis 5', 'pool'],
   ['redis 6', 'pool'],
   ['valkey-glide 2', 'standalone'],
-])('%s, %s: the next operation says it', async (name, topology) => {
-  const { server, place } = await starts[topology]();
-  try {
-    const { make, connect, end } = clients[name];
-    const client = await make[topology](place);
-    await connect(client);
-    const store = keepStore(new RedisStore({ client, transport: 'client' }));
-    expect(await store.get('abc')).toBeNull();
-    await end(client);
-    await expect(store.get('abc')).rejects.toMatchObject({
-      code: 'ERR_REDIS_UNAVAILABLE',
-      message: expect.stringContaining('the app has closed it'),
-    });
-    await closeAll();
-  } finally {
-    await server.stop();
-  }
-});
+])(
+  '%s, %s: the next operation after the client was closed rejects with ERR_STORE_CLOSED',
+  async (name, topology) => {
+    const { server, place } = await starts[topology]();
+    try {
+      const { make, connect, end } = clients[name];
+      const client = await make[topology](place);
+      await connect(client);
+      const store = keepStore(new RedisStore({ client, transport: 'client' }));
+      expect(await store.get('abc')).toBeNull();
+      await end(client);
+      await expect(store.get('abc')).rejects.toMatchObject({
+        code: 'ERR_REDIS_UNAVAILABLE',
+        message: expect.stringContaining('the app has closed it'),
+      });
+      await closeAll();
+    } finally {
+      await server.stop();
+    }
+  },
+);

@@ -5,9 +5,8 @@ const { RedisStore: ConnectRedis10 } = require('connect-redis10');
 const { RedisStore: ConnectRedis8 } = require('connect-redis8');
 const { GlideClient, GlideClusterClient } = require('@valkey/valkey-glide');
 
-// Every client, and how it is made for a deployment (not connected yet), by what it is made for. `keyPrefix` is
-// there where the client can put one before keys, `Predecessor` where a connect-redis takes the client, `tells`
-// where it says that it ended.
+// Every client: how to create it (not yet connected), by topology. `keyPrefix` is set if the client supports one,
+// `Predecessor` if a connect-redis supports the client, `reportsEnd` if it reports that it was closed.
 
 const nodeRedis = (name, extras) => {
   const redis = require(name);
@@ -23,7 +22,7 @@ const nodeRedis = (name, extras) => {
   };
   return {
     ...extras,
-    tells: true,
+    reportsEnd: true,
     make: {
       standalone: ({ places: [socket] }, options) => redis.createClient({ ...options, socket }),
       cluster: ({ places, password }, options) =>
@@ -38,7 +37,7 @@ const nodeRedis = (name, extras) => {
       await client.on('error', () => {}).connect();
     },
     async end(client) {
-      // Pools and sentinels have no other way.
+      // Pools and sentinels have no other method.
       if (client.isOpen) await (client.disconnect ?? client.close).call(client);
     },
   };
@@ -49,7 +48,7 @@ const ioredis = (name) => {
   return {
     Predecessor: ConnectRedis8,
     keyPrefix: true,
-    tells: true,
+    reportsEnd: true,
     make: {
       standalone: ({ places: [place] }, options) => new Redis({ ...options, ...place, lazyConnect: true }),
       sentinel: ({ name: group, places: sentinels, password, sentinelPassword }, options) =>

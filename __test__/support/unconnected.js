@@ -1,7 +1,7 @@
 'use strict';
 
-// Clients made from a URL and not connected, as an app has them while it starts. A client that was never
-// connected has nothing to end.
+// Clients created from a URL and not connected, as an app has them while it starts. A client that was never connected
+// needs no end.
 
 const nodeRedis = (packageName) => (url, options) =>
   listen(require(packageName).createClient({ ...options, url }));

@@ -5,12 +5,12 @@ const { clients } = require('../../support/clients.js');
 const { useDeployment } = require('./deployments.js');
 const { describeStore } = require('./describe-store.js');
 
-// The app's own client as the transport: every client, also those that need not. What servers differ in is between
-// the client and them, so the system's will do.
+// The app's own client as the transport: every client, also those that do not need it. Differences between servers are
+// between the client and them, so that the system's server is enough.
 const [{ program }] = findServers();
 
-/** They do not tell when they are closed. */
-const UNTOLD = ['redis 4 cluster', 'redis 5 sentinel'];
+/** They do not report when they are closed. */
+const UNREPORTED = ['redis 4 cluster', 'redis 5 sentinel'];
 
 const clientsOf = (topology) => Object.keys(clients).filter((name) => clients[name].make[topology]);
 
@@ -20,7 +20,7 @@ describe.each(['standalone', 'sentinel', 'cluster'])('%s', (topology) => {
   describe.each(clientsOf(topology))('by %s', (client) =>
     describeStore({
       ...{ client, redis, transport: 'client' },
-      tells: !UNTOLD.includes(`${client} ${topology}`),
+      reportsEnd: !UNREPORTED.includes(`${client} ${topology}`),
     }),
   );
 
@@ -28,6 +28,6 @@ describe.each(['standalone', 'sentinel', 'cluster'])('%s', (topology) => {
     describe.each(clientsOf('pool'))('by a pool of %s', (client) => {
       const place = { get: () => ({ ...redis.place, topology: 'pool' }) };
       const pooled = Object.create(redis, { place });
-      describeStore({ client, redis: pooled, transport: 'client', tells: false });
+      describeStore({ client, redis: pooled, transport: 'client', reportsEnd: false });
     });
 });

@@ -4,12 +4,12 @@ const { startCluster } = require('../../support/cluster.js');
 const { askOnce, startRedis } = require('../../support/redis.js');
 const { startSentinel } = require('../../support/sentinel.js');
 
-// Where the sessions of a row are: what starts it, how clients are told of it, and how a test looks into it
-// without any of the clients under test. Each has
+// The servers of a row: how to start them, where clients connect to, and how a test inspects them without any of the
+// clients under test. Each has
 // - `topology`
 // - `places`: where clients connect to, each `{ host, port }`, with what else they need for that
 // - `at(key, ...command)`: sends one command to the server that has the key
-// - `everywhere(...command)`: sends one command to every server that has keys, and gives their replies
+// - `everywhere(...command)`: sends one command to every server that has keys, and returns their replies
 // - `stop()`
 
 const HOST = '127.0.0.1';
@@ -45,7 +45,7 @@ async function cluster(program) {
   return {
     topology: 'cluster',
     password,
-    // Not all of them: the others are to be found.
+    // Not all of them: the others have to be discovered.
     places: nodes.addresses.slice(0, 2),
     at: (key, ...command) => nodes.command(key, ...command),
     everywhere: (...command) => nodes.everywhere(...command),
@@ -74,16 +74,16 @@ function useDeployment(topology, program, options) {
       return deployment;
     },
     at: (...args) => deployment.at(...args),
-    /** The keys on all servers, as the strings they were made of, sorted. */
+    /** Returns the keys on all servers, as the strings they were made of, sorted. */
     async keys() {
       return (await deployment.everywhere('KEYS', '*')).flat().map(String).sort();
     },
-    /** The text stored at a key; null if there is none. */
+    /** Returns the text stored at a key; null if there is none. */
     async text(key) {
       const value = await deployment.at(key, 'GET', key);
       return value === null ? null : String(value);
     },
-    /** The time a key has left, in ms; -1 if it has no end, -2 if there is no such key. */
+    /** Returns the time a key has left, in ms; -1 if it has no expiry, -2 if there is no such key. */
     lifetime: (key) => deployment.at(key, 'PTTL', key),
     store: (key, text) => deployment.at(key, 'SET', key, text),
   };

@@ -8,20 +8,20 @@ const { styles } = require('../../support/stores.js');
 const { until } = require('../../support/until.js');
 
 const MINUTE = 60_000;
-/** More than a SCAN gives at once, and enough for every shard of a cluster to have some. */
+/** More than one SCAN returns, and enough for every shard of a cluster to have some. */
 const MANY = 500;
 
 /**
- * The behaviour that a client, a topology or a server could change, for one row of the table in
- * docs/clients.md. What no row can change is tested once, in __test__/contract.
+ * Describes the behaviour that a client, a topology or a server could change, for one row of the table in
+ * docs/clients.md. Behaviour that no row can change is tested once, in __test__/contract.
  *
  * @param {object} row
- * @param {string} row.client one of `clients`; or `url` or `options`, by which a store needs no client
- * @param {object} row.redis what `useDeployment` gave
- * @param {'native' | 'client'} [row.transport] that the store is made to use; by default its own choice
- * @param {boolean} [row.tells] whether the client can tell that it ended
+ * @param {string} row.client one of `clients`; or `url` or `options`, with which a store needs no client
+ * @param {object} row.redis the result of `useDeployment`
+ * @param {'native' | 'client'} [row.transport] the transport that the store must use; by default its own choice
+ * @param {boolean} [row.reportsEnd] true if the client reports that it was closed
  */
-function describeStore({ client: name, redis, transport, tells = true }) {
+function describeStore({ client: name, redis, transport, reportsEnd = true }) {
   const kind = clients[name];
   const opened = { stores: [], clients: [] };
 
@@ -50,11 +50,11 @@ function describeStore({ client: name, redis, transport, tells = true }) {
     for (const client of opened.clients) await kind.end(client);
   });
 
-  // One object is one session: once destroyed, it stays so.
+  // One object is one session: once destroyed, it stays destroyed.
   const newSession = () => liveSession('abc', shopVisitor());
 
   describe.each(Object.entries(styles))('called in %s style', (_style, call) => {
-    test('set, get, touch, destroy', async () => {
+    test('`get`, `set`, `touch` and `destroy` work', async () => {
       const session = newSession();
       expect(await call(store, 'get', 'abc')).toBeNull();
       expect(await call(store, 'set', 'abc', session)).toBeNull();
@@ -72,7 +72,7 @@ function describeStore({ client: name, redis, transport, tells = true }) {
       expect(await redis.keys()).toEqual([]);
     });
 
-    test('all, ids, length, clear', async () => {
+    test('`all`, `ids`, `length` and `clear` work', async () => {
       await redis.store('cart:one', 'no session');
       expect(await call(store, 'all')).toEqual([]);
       expect(await call(store, 'ids')).toEqual([]);
@@ -90,7 +90,7 @@ function describeStore({ client: name, redis, transport, tells = true }) {
     });
   });
 
-  test('many at once: each answer belongs to its request', async () => {
+  test('concurrent operations each return the result of their own session', async () => {
     const ids = Array.from({ length: MANY }, (_, number) => `id-${number}`);
     await Promise.all(ids.map((id) => store.set(id, { user: id })));
     const sessions = await Promise.all(ids.map((id) => store.get(id)));
@@ -98,7 +98,7 @@ function describeStore({ client: name, redis, transport, tells = true }) {
     expect(sessions.map(({ user }) => user)).toEqual(ids);
   });
 
-  test('many sessions are all seen, each once', async () => {
+  test('`ids`, `length` and `all` return each of 500 sessions once', async () => {
     const ids = Array.from({ length: MANY }, (_, number) => `id-${number}`);
     await Promise.all(ids.map((id) => store.set(id, { user: id })));
 
@@ -125,13 +125,13 @@ function describeStore({ client: name, redis, transport, tells = true }) {
     ['text of every width', 'aé☃😀e\u0301\u0000\u2028"\\\n\r'],
     ['lone surrogates', 'a\uD83Db\uDE00c'],
     ['a megabyte', 'x'.repeat(2 ** 20)],
-  ])('values come back as they were: %s', async (_what, text) => {
+  ])('`get` returns values as they were stored: %s', async (_what, text) => {
     await store.set('abc', { text });
     expect(await redis.text('sess:abc')).toBe(JSON.stringify({ text }));
     expect(await store.get('abc')).toEqual({ text });
   });
 
-  test('ids and prefixes are taken literally', async () => {
+  test('ids and prefixes are literal text', async () => {
     const prefixed = await openStore({ prefix: 'a*[é]{b}?:' });
     await redis.store('axx[é]{b}y:1', '{}');
     const ids = ['1', '', '*', '😀 \r\n', '{c}'];
@@ -155,14 +155,14 @@ function describeStore({ client: name, redis, transport, tells = true }) {
     await until(async () => (await store.get('abc')) === null);
   });
 
-  test('without lifetimes, where that is asked for', async () => {
+  test('sessions are stored without a lifetime with disableTTL', async () => {
     await store.set('abc', newSession());
     const lasting = await openStore({ disableTTL: true });
     await lasting.set('abc', newSession());
     expect(await redis.lifetime('sess:abc')).toBe(-1);
   });
 
-  test('concurrent requests keep what each of them added, and a logout sticks', async () => {
+  test('concurrent saves are merged, and a logout is final', async () => {
     const merging = await openStore({ onConflict: 'merge' });
     const load = () => styles.callback(merging, 'load', 'abc');
     await merging.set('abc', newSession());
@@ -180,13 +180,13 @@ function describeStore({ client: name, redis, transport, tells = true }) {
     expect(await redis.keys()).toEqual([]);
   });
 
-  test('a lifetime that is over destroys the session', async () => {
+  test('`set` destroys a session whose lifetime has ended', async () => {
     await store.set('abc', newSession());
     await store.set('abc', { cookie: { expires: new Date(Date.now() - 1) } });
     expect(await redis.keys()).toEqual([]);
   });
 
-  test('a corrupt record is named, and does no harm to others', async () => {
+  test('`get` rejects a corrupt record with ERR_SESSION_CORRUPT, and reads others', async () => {
     await store.set('good', { user: 'ann' });
     await redis.store('sess:bad', '{"user":');
     await redis.at('sess:list', 'RPUSH', 'sess:list', 'no string');
@@ -197,7 +197,7 @@ function describeStore({ client: name, redis, transport, tells = true }) {
     expect(list.reason).toMatchObject({ code: 'ERR_REDIS_REPLY', reply: 'WRONGTYPE' });
   });
 
-  test('a corrupt record is left out of all, and counted', async () => {
+  test('`all` leaves out a corrupt record, and counts it', async () => {
     await store.set('good', { user: 'ann' });
     await redis.store('sess:bad', '{"user":');
     await redis.at('sess:list', 'RPUSH', 'sess:list', 'no string');
@@ -207,7 +207,7 @@ function describeStore({ client: name, redis, transport, tells = true }) {
     expect(sessions.corrupt).toBe(1);
   });
 
-  test('a callback is called once, after its call has returned, and in the context of that', async () => {
+  test('a callback is called once, after its call has returned, in the async context of the call', async () => {
     const context = new AsyncLocalStorage();
     const calls = [];
     const done = new Promise((resolve) => {
@@ -224,7 +224,7 @@ function describeStore({ client: name, redis, transport, tells = true }) {
     expect(calls).toEqual([['of the call', null, null]]);
   });
 
-  test('a closed store refuses, and leaves its client alone', async () => {
+  test('a closed store rejects operations, and leaves its client open', async () => {
     const client = kind && (await openClient());
     const closed = await openStore({}, client);
     const neighbour = await openStore({}, client);
@@ -235,9 +235,9 @@ function describeStore({ client: name, redis, transport, tells = true }) {
     expect(await neighbour.get('abc')).toEqual({ n: 1 });
   });
 
-  // A pool of redis does not tell.
-  if (kind?.tells && tells)
-    test('a client that ends takes the store with it', async () => {
+  // A pool of redis does not report it.
+  if (kind?.reportsEnd && reportsEnd)
+    test('a store closes when its client is closed', async () => {
       const client = await openClient();
       const ending = await openStore({}, client);
       await ending.set('abc', { n: 1 });
@@ -247,7 +247,7 @@ function describeStore({ client: name, redis, transport, tells = true }) {
     });
 
   if (kind?.keyPrefix)
-    test("the client's own key prefix comes first, and is seen by all", async () => {
+    test("the client's keyPrefix comes before the store's prefix, and applies to every method", async () => {
       const prefixed = await openStore({}, await openClient({ keyPrefix: 'app:' }));
       await prefixed.set('abc', { n: 1 });
       await redis.store('sess:other', '{}');
@@ -280,7 +280,7 @@ function describeStore({ client: name, redis, transport, tells = true }) {
 
 const list = (places) => places.map(({ host, port }) => `${host}:${port}`).join();
 
-/** The ways to say where Redis is without a client, as options of the store. */
+/** The options of a store that needs no client. */
 const withoutClient = {
   url: {
     standalone: ({ places }) => ({ url: `redis://${list(places)}` }),

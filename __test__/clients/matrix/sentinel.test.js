@@ -8,13 +8,13 @@ const { clientsWith } = require('./table.js');
 describeServers('%s, sentinel', (_name, program) => {
   const clients = clientsWith('sentinel', 'native');
 
-  // A URL has room for the servers' password alone.
+  // A URL has no place for the sentinels' password.
   describe.each(clients.filter((client) => client === 'url'))('by %s', (client) => {
     const redis = useDeployment('sentinel', program, { sentinelPassword: undefined });
     describeStore({ client, redis });
   });
 
-  describe('whose sentinels have a password of their own', () => {
+  describe('with a password for the sentinels', () => {
     const redis = useDeployment('sentinel', program);
     describe.each(clients.filter((client) => client !== 'url'))('by %s', (client) =>
       describeStore({ client, redis }),

@@ -1,8 +1,8 @@
 'use strict';
 
 /**
- * What becomes of each client, by what it is made for: the transport of the store, or `–` where the client has no
- * such thing. docs/clients.md has the same table; the tests beside this file go through it.
+ * The transport of a store for each client and topology, or `–` where the client does not support the topology.
+ * docs/clients.md has the same table; the tests in this folder cover all of it.
  */
 const table = {
   url: { standalone: 'native', sentinel: 'native', cluster: 'native', pool: '–' },
@@ -17,7 +17,7 @@ const table = {
   'valkey-glide 2': { standalone: 'native', sentinel: '–', cluster: 'native', pool: '–' },
 };
 
-/** The clients whose entry for a topology is one of `entries`. */
+/** Returns the clients whose entry for a topology is one of `entries`. */
 function clientsWith(topology, ...entries) {
   return Object.keys(table).filter((client) => entries.includes(table[client][topology]));
 }

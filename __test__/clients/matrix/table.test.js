@@ -7,7 +7,7 @@ const { table } = require('./table.js');
 
 const DOCS = path.join(__dirname, '..', '..', '..', 'docs', 'clients.md');
 
-test('docs/clients.md has this very table', () => {
+test('docs/clients.md has the same table as the tests', () => {
   const lines = fs.readFileSync(DOCS, 'utf8').split('\n');
   const start = lines.findIndex((line) => /^\| client /.test(line));
   const cells = (line) =>
@@ -27,7 +27,7 @@ test('docs/clients.md has this very table', () => {
   expect(documented).toEqual(table);
 });
 
-test('the table has every client, and an entry for whatever it can be made for', () => {
+test('the table has every client, with an entry for each topology that it supports', () => {
   const { url, options, ...entries } = table;
   expect(Object.keys(entries)).toEqual(Object.keys(clients));
   for (const [name, entry] of Object.entries(entries)) {

@@ -4,8 +4,8 @@ const { describeServers } = require('../../support/servers.js');
 const { useDeployment } = require('./deployments.js');
 const { describeStore } = require('./describe-store.js');
 
-// As with a proxy that knows the commands on keys and little else. The clients are those that begin without
-// HELLO themselves.
+// Like a proxy that supports the commands on keys and little else. The clients are those that do not begin with HELLO
+// themselves.
 describeServers('%s without HELLO', (_name, program) => {
   const redis = useDeployment('standalone', program, { args: ['--rename-command', 'HELLO', ''] });
 

@@ -1,6 +1,6 @@
 'use strict';
 
-// Operations on a client that misbehaves in one way in its answer to GET. Prints how they ended.
+// Runs operations on a client that misbehaves in one way in its reply to GET. Prints how they ended.
 
 const { RedisStore } = require('../../..');
 
@@ -50,18 +50,18 @@ const faults = {
   'a message that is a symbol': async () => {
     throw Object.assign(new Error(''), { message: Symbol('m') });
   },
-  'a symbol for an error': async () => {
+  'a symbol as an error': async () => {
     throw Symbol('error');
   },
-  'nothing for an error': async () => {
+  'undefined as an error': async () => {
     throw undefined;
   },
-  'an object without a prototype for an error': async () => {
+  'an object without a prototype as an error': async () => {
     throw Object.create(null);
   },
   'a reply whose elements throw': async () =>
     Object.defineProperty([1], 0, { get: () => throwing('no element') }),
-  'a symbol for a reply': async () => Symbol('reply'),
+  'a symbol as a reply': async () => Symbol('reply'),
   'an error thrown at once': () => throwing('at once'),
 };
 
