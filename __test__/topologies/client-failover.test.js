@@ -7,8 +7,8 @@ const { startSentinel } = require('../support/sentinel.js');
 const { closeAll, keepStore } = require('../support/stores.js');
 const { DEADLINE_MS, LIMIT_MS, throughChange } = require('./failover.js');
 
-// Another server takes a primary's place, and it is the app's client that has to follow. No operation fails, none
-// is late, lost or out of order.
+// Another server takes a primary's place, and the app's client has to follow it. No operation fails, none is late, lost
+// or out of order.
 
 const PASSWORDS = { password: 'of-the-servers', sentinelPassword: 'of-the-sentinels' };
 
@@ -21,7 +21,7 @@ async function through(name, topology, place, read, change) {
   await connect(client);
   try {
     const store = keepStore(new RedisStore({ client, transport: 'client', commandTimeout: DEADLINE_MS }));
-    // How long a client takes is its own affair.
+    // How long a client takes is not tested.
     await throughChange(store, `${name}, ${topology}`, read, change, DEADLINE_MS);
   } finally {
     await closeAll();
@@ -35,7 +35,7 @@ const sentinels = async () => {
 };
 
 test.each(['redis 6', 'ioredis 6'])(
-  'a primary of sentinels dies under %s',
+  'operations on a client succeed after the primary of a Sentinel group died under %s',
   async (name) => {
     const place = await sentinels();
     await through(
@@ -49,7 +49,7 @@ test.each(['redis 6', 'ioredis 6'])(
 
 // ioredis does not notice.
 test(
-  'a primary of sentinels hangs under redis 6',
+  'operations on a client succeed after the primary of a Sentinel group hung under redis 6',
   async () => {
     const place = await sentinels();
     await through(
@@ -67,7 +67,7 @@ test(
 
 // redis 4 and 5 do not follow.
 test.each(['redis 6', 'ioredis 6', 'valkey-glide 2'])(
-  'a primary of a cluster dies under %s',
+  'operations on a client succeed after the primary of a cluster died under %s',
   async (name) => {
     servers = await startCluster({ password: PASSWORDS.password });
     const place = { places: servers.addresses, password: servers.password };

@@ -7,7 +7,7 @@ const { startCluster } = require('../support/cluster.js');
 const { connectRaw, startRedis } = require('../support/redis.js');
 const { closeAll, keepStore } = require('../support/stores.js');
 
-// Valkey 9 has several databases in a cluster; other servers refuse them.
+// Valkey 9 has several databases in a cluster; other servers reject them.
 
 const LIMIT_MS = 60_000;
 const DATABASE = 2;
@@ -19,7 +19,7 @@ afterEach(async () => {
   for (const cleanUp of cleanUps.splice(0)) await cleanUp();
 }, LIMIT_MS);
 
-/** A client for a cluster as an option, connected or not. */
+/** A cluster client as an option, connected or not. */
 function byClient(name, options) {
   return async (cluster) => {
     const { make, end } = clients[name];
@@ -53,7 +53,7 @@ const onValkey = valkey.program === null ? describe.skip : describe;
 
 onValkey('a cluster of Valkey 9', () => {
   test.each(Object.keys(sources))(
-    'serves from the database that %s names',
+    'sessions are stored in the database that %s selects',
     async (source) => {
       const cluster = await startCluster({
         program: valkey.program,
@@ -83,7 +83,7 @@ onValkey('a cluster of Valkey 9', () => {
   );
 });
 
-test('a cluster without databases refuses one at once, by name', async () => {
+test('operations reject at once with the name of the database when the cluster has none', async () => {
   const server = await startRedis({
     args: ['--cluster-enabled', 'yes', '--cluster-config-file', 'nodes.conf'],
   });

@@ -7,7 +7,7 @@ const { askOnce } = require('../support/redis.js');
 const { closeAll, keepStore } = require('../support/stores.js');
 const { until } = require('../support/until.js');
 
-// The writes to one session take effect in the order in which they were asked for, whatever becomes of its node.
+// Writes to one session take effect in the order of their calls, whatever happens to its node.
 
 const LIMIT_MS = 60_000;
 const HOST = '127.0.0.1';
@@ -28,7 +28,7 @@ async function start(options) {
 const ask = (node, ...command) => askOnce({ port: node.port }, ...command);
 
 test(
-  'a write that was put off is not repeated after a later one that was done',
+  'a write that failed with a transient error is not repeated after a later write that succeeded',
   async () => {
     const cluster = await start({ primaries: 1, replicas: 0 });
     const [node] = cluster.nodes;
@@ -58,7 +58,7 @@ test(
 );
 
 test(
-  'a write that waits at a primary that hangs is not repeated at its successor after a later one',
+  'a write that waits at a hanging primary is not repeated at its successor after a later write',
   async () => {
     const cluster = await start({ primaries: 3, replicas: 1 });
     const store = keepStore(
@@ -78,7 +78,7 @@ test(
         const { message } = await ask(node, 'GET', 'abc').catch((error) => error);
         return message.endsWith(`:${heir.port}`);
       });
-    // A listing has the nodes asked for the slots, and it comes to the successor only once they are known.
+    // A scan refreshes the topology, and it reaches the successor only once the slots are known.
     const listing = store.length().catch(() => {});
     await until(async () => /cmdstat_scan/.test(String(await ask(heir, 'INFO', 'commandstats'))));
     const second = store.set('abc', { n: 2 });

@@ -2,18 +2,18 @@
 
 const { Traffic } = require('../faults/traffic.js');
 
-/** Well above the time in which these servers replace a lost one, so that operations can outlast that. */
+/** Well above the time in which these servers replace a lost one, so that operations can wait for it. */
 const DEADLINE_MS = 8000;
-/** Within this time of a new primary there is service. */
+/** Operations succeed within this time of the promotion of a primary. */
 const RETURN_MS = 2000;
 const LIMIT_MS = 90_000;
 
 /**
- * Runs `change` under traffic: it changes which servers there are, and resolves once they can serve. Says how long
+ * Runs `change` under traffic: it changes which servers there are, and resolves once they can serve. Prints how long
  * it took, and how long until each visitor was served from then on.
  *
- * @param {(key: string) => Promise<Buffer | null>} read what the server has that is a key's primary now
- * @param {number} [returnMs] how soon there must be service
+ * @param {(key: string) => Promise<Buffer | null>} read returns what the current primary of a key has
+ * @param {number} [returnMs] how soon operations must succeed
  */
 async function throughChange(store, what, read, change, returnMs = RETURN_MS) {
   const traffic = new Traffic(store, { deadline: DEADLINE_MS, mayFallBack: true });
@@ -39,7 +39,7 @@ async function throughChange(store, what, read, change, returnMs = RETURN_MS) {
   await expectAgreement(store, read);
 }
 
-/** What the store tells is what the primaries have: nothing was written to, or read from, a server of the past. */
+/** Expects the store to return what the primaries have: nothing was written to, or read from, a former server. */
 async function expectAgreement(store, read) {
   const ids = await store.ids();
   expect(ids.length).toBeGreaterThan(0);

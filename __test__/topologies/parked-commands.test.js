@@ -8,7 +8,7 @@ const { askOnce } = require('../support/redis.js');
 const { closeAll, keepStore } = require('../support/stores.js');
 const { until } = require('../support/until.js');
 
-// What waits for a node of a cluster costs nothing while it waits.
+// Commands that wait for a node of a cluster cost no CPU time while they wait.
 
 const LIMIT_MS = 30_000;
 const HOST = '127.0.0.1';
@@ -20,7 +20,7 @@ afterEach(async () => {
   stops = [];
 }, LIMIT_MS);
 
-/** The part of a core that the process takes while `work` is done. */
+/** Returns the share of a core that the process uses during `work`. */
 async function share(work) {
   const [begin, before] = [performance.now(), process.cpuUsage()];
   await work();
@@ -28,7 +28,7 @@ async function share(work) {
   return (user + system) / 1000 / (performance.now() - begin);
 }
 
-test('a slot that a node puts off, while it still owes an answer in it', async () => {
+test('a slot is retried after a transient error while an earlier command in it is still in flight, without CPU load', async () => {
   const cluster = await startCluster({ primaries: 1, replicas: 0 });
   const [{ port }] = cluster.nodes;
   const network = await startProxy(port);
@@ -44,7 +44,8 @@ test('a slot that a node puts off, while it still owes an answer in it', async (
   const first = store.get('{tag}first');
   await sleep(700);
   const second = store.get('{tag}second');
-  // The first is answered by CLUSTERDOWN, and may be tried again after a moment: not before the second is back.
+  // The first command fails with CLUSTERDOWN and may be retried after the backoff, but not before the second is
+  // answered.
   await sleep(450);
   expect(await share(() => sleep(400))).toBeLessThan(0.5);
   await network.heal();
@@ -52,7 +53,7 @@ test('a slot that a node puts off, while it still owes an answer in it', async (
   expect(await Promise.all([first, second])).toEqual([null, null]);
 });
 
-test('what a node puts off is tried by one operation of its slot, ever less', async () => {
+test('one operation of a slot is retried after a transient error, with growing backoff, while the others are parked', async () => {
   const cluster = await startCluster({ primaries: 1, replicas: 0 });
   stops = [() => cluster.stop()];
   const [{ port }] = cluster.nodes;
@@ -70,7 +71,7 @@ test('what a node puts off is tried by one operation of its slot, ever less', as
     });
   const stats = String(await askOnce({ port }, 'INFO', 'commandstats'));
   const tries = Number(/cmdstat_get:.*rejected_calls=(\d+)/.exec(stats)[1]);
-  // Each has been sent once at most, before the first answer came back.
+  // Each was sent once at most, before the first reply arrived.
   expect(tries).toBeGreaterThan(3);
   expect(tries).toBeLessThan(ids.length + 30);
 
@@ -79,32 +80,32 @@ test('what a node puts off is tried by one operation of its slot, ever less', as
   expect(new Set(await Promise.all(late))).toEqual(new Set([null]));
 });
 
-test('a node that is gone for good, of which the others are asked ever less', async () => {
+test('topology refreshes become rarer while a node remains lost', async () => {
   const cluster = await startCluster({ primaries: 3, replicas: 0 });
   stops = [() => cluster.stop()];
   const [gone, { port }] = cluster.nodes;
   const store = keepStore(new RedisStore({ cluster: cluster.addresses }));
   const ids = Array.from({ length: 10 }, (_, n) => `id-${n}`);
   await Promise.all(ids.map((id) => store.get(id)));
-  const questions = async () => {
+  const refreshes = async () => {
     const stats = String(await askOnce({ port }, 'INFO', 'commandstats'));
     return Number(/cmdstat_cluster(?:\|slots)?:calls=(\d+)/.exec(stats)?.[1]);
   };
   await gone.kill();
   const waiting = ids.map((id) => store.get(id).catch(() => {}));
 
-  // Seven times in a second at first; at last, half a second and more goes by without one.
+  // Seven times per second at first; in the end, half a second or more passes without one.
   await until(async () => {
-    const before = await questions();
+    const before = await refreshes();
     await sleep(400);
-    return (await questions()) === before;
+    return (await refreshes()) === before;
   }, LIMIT_MS / 2);
   await Promise.all(waiting);
 });
 
-test('ten thousand operations, while others come', async () => {
-  const nobody = { host: HOST, port: 1 };
-  const store = keepStore(new RedisStore({ cluster: [nobody] }));
+test('10,000 waiting operations cost little CPU time while others are called', async () => {
+  const nowhere = { host: HOST, port: 1 };
+  const store = keepStore(new RedisStore({ cluster: [nowhere] }));
   const codes = new Set();
   const waiting = Array.from({ length: 10_000 }, (_, n) =>
     store.get(`waiting-${n}`).catch(({ code }) => codes.add(code)),
