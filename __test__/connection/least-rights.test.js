@@ -11,18 +11,18 @@ const { liveSession } = require('../support/sessions.js');
 const { closeAll, keepStore } = require('../support/stores.js');
 const { until } = require('../support/until.js');
 
-// The rights that docs/guide.md says a user needs are enough, and nothing else is asked for.
+// The rights that docs/guide.md lists are sufficient, and nothing else is requested.
 
 const LIMIT_MS = 60_000;
 const ACCOUNT = { username: 'app', password: 'of-the-app' };
 /**
- * What a store asks for and does without: to be named to those who list connections, and the run ID of the server
- * under a scan. Redis 6.2 does not log which subcommand it was.
+ * Commands that a store sends but can do without: to show its name in lists of connections, and to learn the run ID of
+ * the server under a scan. Redis 6.2 does not log which subcommand it was.
  */
 const DISPENSABLE = ['client|setinfo', 'client', 'info'];
 
 const GUIDE = fs.readFileSync(path.join(__dirname, '..', '..', 'docs', 'guide.md'), 'utf8');
-/** The rights in what stands between `start` and `end` there. */
+/** Returns the rights in the text between `start` and `end` there. */
 const rights = (start, end) => {
   const from = GUIDE.indexOf(start);
   return GUIDE.slice(from, GUIDE.indexOf(end, from)).match(/(?<=[ `])\+[a-z|-]+/g);
@@ -46,7 +46,7 @@ const allow = (server, username, granted) =>
     ...granted,
   );
 
-/** What a server has refused for want of rights. */
+/** Returns what a server has denied for lack of rights. */
 async function refused(server) {
   const entries = await askOnce(server, 'ACL', 'LOG');
   const objects = entries.map((entry) =>
@@ -55,14 +55,14 @@ async function refused(server) {
   return objects.filter((object) => !DISPENSABLE.includes(object));
 }
 
-/** Does all that a store can do. */
+/** Uses everything that a store can do. */
 async function use(options) {
   const store = keepStore(new RedisStore({ ...ACCOUNT, commandTimeout: 2000, ...options }));
   const amiss = [];
   store.on('error', (error) => amiss.push(error.message));
   await store.set('abc', liveSession('abc', { n: 1 }));
   let session;
-  // A replica may be behind.
+  // A replica may lag behind.
   await until(async () => {
     session = await store.get('abc');
     return session !== null;
@@ -81,7 +81,7 @@ async function use(options) {
 const ways = [{}, { onConflict: 'reject' }, { cache: true }];
 
 describeServers('%s', (_name, program) => {
-  test('one server', async () => {
+  test('the documented rights suffice for one server', async () => {
     servers = await startRedis({ program });
     const url = `redis://${ACCOUNT.username}:${ACCOUNT.password}@127.0.0.1:${servers.port}/1`;
     const plain = { username: undefined, password: undefined, url };
@@ -94,7 +94,7 @@ describeServers('%s', (_name, program) => {
     expect(await refused(servers)).toEqual([]);
   });
 
-  test('one server, without listings and a name', async () => {
+  test('the documented rights without scans and connection name suffice for the other operations on one server', async () => {
     servers = await startRedis({ program });
     const dispensable = ['+scan', '+unlink', '+client|setname'];
     await allow(
@@ -118,7 +118,7 @@ describeServers('%s', (_name, program) => {
   });
 
   test(
-    'a cluster',
+    'the documented rights suffice for a cluster',
     async () => {
       servers = await startCluster({ program, primaries: 1 });
       const granted = [...COMMANDS, ...OF_CONFLICTS, ...OF_CACHE, ...OF_CLUSTERS];
@@ -131,7 +131,7 @@ describeServers('%s', (_name, program) => {
   );
 
   test(
-    'sentinels, and the server that they watch',
+    'the documented rights suffice for sentinels and the server that they monitor',
     async () => {
       servers = await startSentinel({ program, replicas: 0, sentinels: 1 });
       const [server] = servers.servers;

@@ -9,7 +9,7 @@ const { liveSession } = require('../support/sessions.js');
 const { closeAll, keepStore } = require('../support/stores.js');
 const { until } = require('../support/until.js');
 
-// Proxies that know only some of Redis's commands, and whose servers go away.
+// Proxies that support only some of Redis's commands, with servers that become unreachable.
 
 const OUTAGE_MS = 800;
 const LIMIT_MS = 60_000;
@@ -38,7 +38,7 @@ async function open(name, count, options) {
 }
 
 describeProxies((name) => {
-  test('a session is stored, read, touched and destroyed', async () => {
+  test('a session is stored, read, touched and destroyed through a proxy', async () => {
     const store = await open(name, 1);
     const lost = [];
     store.on('reconnecting', (error) => lost.push(error.message));
@@ -51,7 +51,7 @@ describeProxies((name) => {
     expect(lost).toEqual([]);
   });
 
-  test('an idle connection stays', async () => {
+  test('an idle connection to a proxy stays open', async () => {
     const store = await open(name, 1);
     await store.set('abc', { n: 1 });
     const lost = [];
@@ -61,7 +61,7 @@ describeProxies((name) => {
     expect(lost).toEqual([]);
   });
 
-  test('operations wait for a server that is away for a moment', async () => {
+  test('operations through a proxy wait while its server is unreachable for a moment', async () => {
     const store = await open(name, 1);
     await store.set('abc', { n: 1 });
     const [{ port }] = servers;
@@ -75,7 +75,7 @@ describeProxies((name) => {
   });
 
   test(
-    'sessions of other servers are served while one is away',
+    'sessions of other servers are read while one server of a proxy is unreachable',
     async () => {
       const store = await open(name, 2, { commandTimeout: 3000 });
       const ids = Array.from({ length: 20 }, (_, n) => `session-${n}`);
@@ -106,7 +106,7 @@ describeProxies((name) => {
   );
 });
 
-// As Envoy without any server, and without Envoy.
+// The replies of Envoy without any server, tested without Envoy.
 test.each(['upstream failure', 'no upstream host', 'ERR Connection refused', 'ERR Host is down'])(
   'operations are retried when a proxy answers "%s"',
   async (error) => {

@@ -1,6 +1,6 @@
 'use strict';
 
-// Uses a store on a server with TLS, told by the URL or by a client that is connected already, and by nothing else.
+// Uses a store on a server with TLS, with the settings of a URL or of a connected client only.
 
 const Redis = require('ioredis');
 const { createClient } = require('redis');
