@@ -10,11 +10,11 @@ const redis = useRedis();
 afterEach(closeAll);
 
 const KILLS = 40;
-// The longest pause between attempts to connect stays below the deadline, so nothing may fail.
+// The longest backoff between attempts to connect stays below the deadline, so nothing may fail.
 const PAUSE_MS = 40;
 
-describe.each(familySources)('connections that the server ends again and again, by %s', (source) => {
-  test('lose no operation', async () => {
+describe.each(familySources)('connections that the server closes repeatedly, by %s', (source) => {
+  test('no operation fails when the server closes connections repeatedly', async () => {
     const store = await openStore(source, redis.port, options);
     let killed = 0;
     const { failed } = await underTraffic(store, { deadline: DEADLINE_MS }, async () => {

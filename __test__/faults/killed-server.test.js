@@ -17,7 +17,7 @@ afterEach(async () => {
 });
 
 describe.each(familySources)('a server that is killed, by %s', (source) => {
-  test('and is back within the deadline: no operation fails', async () => {
+  test('no operation fails when the server is killed and back within the deadline', async () => {
     const store = await openStore(source, server.port, options);
     const { failed } = await underTraffic(store, { deadline: DEADLINE_MS }, async () => {
       await server.kill();
@@ -26,7 +26,7 @@ describe.each(familySources)('a server that is killed, by %s', (source) => {
     expect(failed).toEqual({});
   });
 
-  test('and is back after the deadline: operations say so meanwhile, and are served then', async () => {
+  test('operations reject with ERR_REDIS_UNAVAILABLE until the server is back when it is killed for longer than the deadline', async () => {
     const store = await openStore(source, server.port, options);
     const { failed } = await underTraffic(store, { deadline: DEADLINE_MS }, async () => {
       await server.kill();
@@ -36,7 +36,7 @@ describe.each(familySources)('a server that is killed, by %s', (source) => {
     expect(Object.keys(failed)).toEqual(['ERR_REDIS_UNAVAILABLE']);
   });
 
-  test('over and over: what it acknowledged is there', async () => {
+  test('acknowledged writes are stored when the server is killed repeatedly', async () => {
     const store = await openStore(source, server.port, options);
     await underTraffic(store, { deadline: DEADLINE_MS }, async (traffic) => {
       for (let times = 0; times < 4; times++) {
@@ -47,7 +47,7 @@ describe.each(familySources)('a server that is killed, by %s', (source) => {
     });
   });
 
-  test('and forgets everything: sessions are gone, and new ones are stored', async () => {
+  test('sessions are gone, and new ones are stored, when the server restarts without its data', async () => {
     const forgetful = await startRedis();
     try {
       const store = await openStore(source, forgetful.port, options);

@@ -1,6 +1,6 @@
 'use strict';
 
-/** Short, so that the faults that outlast it can be short, too. */
+/** Short, so that the faults that last longer can be short, too. */
 const DEADLINE_MS = 1000;
 
 /** Options of the stores under fault. */

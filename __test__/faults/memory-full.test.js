@@ -10,8 +10,8 @@ afterEach(closeAll);
 
 const limit = (bytes) => redis.command('CONFIG', 'SET', 'maxmemory', bytes);
 
-describe.each(familySources)('a server whose memory is full, by %s,', (source) => {
-  test('refuses writes at once and by name, reads and destroys go on', async () => {
+describe.each(familySources)('a server whose memory is full, by %s', (source) => {
+  test('writes reject with OOM at once when the memory is full, reads and destroys succeed', async () => {
     const store = await openStore(source, redis.port, options);
     const { failed } = await underTraffic(store, { deadline: DEADLINE_MS }, async (traffic) => {
       await store.set('kept', { n: 1 });

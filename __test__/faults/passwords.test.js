@@ -28,14 +28,14 @@ async function command(...args) {
 
 const cutAll = () => command('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
 
-// Clients that never connect: what they do about a password is no part of the question.
+// Clients that never connect, so that their own handling of a password does not matter.
 function open(source, user) {
   const url = `redis://${user}@127.0.0.1:${server.port}`;
   const where = source === 'url' ? { url } : { client: clients[source](url) };
   return keepStore(new RedisStore({ ...where, ...options }));
 }
 
-/** What an operation fails with, which must not take long. */
+/** Returns the error of an operation, which must fail soon. */
 async function refusal(store) {
   const start = performance.now();
   const error = await store.get('abc').catch((reason) => reason);
@@ -43,12 +43,12 @@ async function refusal(store) {
   return error;
 }
 
-describe.each(familySources)('a password that is changed under way, by %s:', (source) => {
-  test('it is refused at the next connection, by name, until it is right again', async () => {
+describe.each(familySources)('a password that changes, by %s', (source) => {
+  test('operations reject with the reply at the next connection after the password changed, until it is right again', async () => {
     const store = open(source, ':first');
     const { failed } = await underTraffic(store, { deadline: DEADLINE_MS }, async (traffic) => {
       await command('CONFIG', 'SET', 'requirepass', 'second');
-      // A connection that was let in stays.
+      // An authenticated connection stays.
       await traffic.served();
       expect(traffic.failed).toEqual({});
 
@@ -62,11 +62,11 @@ describe.each(familySources)('a password that is changed under way, by %s:', (so
     expect(Object.keys(failed)).toEqual(['WRONGPASS']);
   });
 
-  test('a user who is switched off is refused until switched on', async () => {
+  test('operations reject with WRONGPASS after their user was deleted, and succeed when it is back', async () => {
     await command('ACL', 'SETUSER', 'shop', 'on', '>pw', '~*', '+@all');
     const store = open(source, 'shop:pw');
     const { failed } = await underTraffic(store, { deadline: DEADLINE_MS }, async (traffic) => {
-      // The server ends the user's connections.
+      // The server closes the user's connections.
       await command('ACL', 'DELUSER', 'shop');
       expect(await refusal(store)).toMatchObject({ code: 'ERR_REDIS_REPLY', reply: 'WRONGPASS' });
       await traffic.hasFailed('WRONGPASS');
@@ -75,11 +75,11 @@ describe.each(familySources)('a password that is changed under way, by %s:', (so
     expect(Object.keys(failed)).toEqual(['WRONGPASS']);
   });
 
-  test('a user who loses a command is told so at once', async () => {
+  test('an operation rejects with NOPERM at once when its user loses the command', async () => {
     await command('ACL', 'SETUSER', 'shop', 'on', '>pw', '~*', '+@all');
     const store = open(source, 'shop:pw');
     const { failed } = await underTraffic(store, { deadline: DEADLINE_MS }, async (traffic) => {
-      // With the command that takes its place.
+      // And its substitute.
       await command('ACL', 'SETUSER', 'shop', '-get', '-mget');
       const error = await refusal(store);
       expect(error).toMatchObject({ code: 'ERR_REDIS_REPLY', reply: 'NOPERM' });
@@ -90,7 +90,7 @@ describe.each(familySources)('a password that is changed under way, by %s:', (so
   });
 });
 
-describe('a function that gives the credentials', () => {
+describe('a credentials function', () => {
   let password;
   const credentials = () => ({ password });
   const openAt = (more) =>
@@ -100,7 +100,7 @@ describe('a function that gives the credentials', () => {
     password = 'first';
   });
 
-  test('is asked at each connect: a password that changes costs no operation', async () => {
+  test('no operation fails when the password and the result of the credentials function change', async () => {
     const store = openAt();
     const { failed } = await underTraffic(store, { deadline: DEADLINE_MS }, async (traffic) => {
       for (const next of ['second', 'third', 'fourth']) {
@@ -113,7 +113,7 @@ describe('a function that gives the credentials', () => {
     expect(failed).toEqual({});
   });
 
-  test('that has the new password late is asked again', async () => {
+  test('the credentials function is called again when it returned an old password', async () => {
     const store = openAt();
     const { failed } = await underTraffic(store, { deadline: DEADLINE_MS }, async (traffic) => {
       await command('CONFIG', 'SET', 'requirepass', 'second');
@@ -125,14 +125,14 @@ describe('a function that gives the credentials', () => {
     expect(Object.keys(failed)).toEqual(['WRONGPASS']);
   });
 
-  test('may be asynchronous, and name a user', async () => {
+  test('the credentials function may be asynchronous, and return a user', async () => {
     await command('ACL', 'SETUSER', 'shop', 'on', '>pw', '~*', '+@all');
     const store = openAt({ credentials: async () => ({ username: 'shop', password: 'pw' }) });
     await store.set('abc', { n: 1 });
     expect(String(await command('CLIENT', 'LIST'))).toContain('user=shop');
   });
 
-  test('is asked for what is under way when the store is closed', async () => {
+  test('the credentials function is called for pending operations when the store is closed', async () => {
     const store = openAt();
     const saved = store.set('abc', { n: 1 });
     await store.close();
@@ -140,7 +140,7 @@ describe('a function that gives the credentials', () => {
     expect(String(await command('GET', 'sess:abc'))).toBe('{"n":1}');
   });
 
-  test('is asked again before what it gave expires, and the connection stays', async () => {
+  test('the credentials function is called again before its result expires, and the connection stays open', async () => {
     await command('ACL', 'SETUSER', 'shop', 'on', '>one', '>two', '~*', '+@all');
     const given = [];
     const store = openAt({

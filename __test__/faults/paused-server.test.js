@@ -16,7 +16,7 @@ async function pause(ms) {
 }
 
 describe.each(familySources)('a server that hangs, by %s', (source) => {
-  test('for less than the deadline: no operation fails', async () => {
+  test('no operation fails when the server hangs for less than the deadline', async () => {
     const store = await openStore(source, redis.port, options);
     const { failed, longest } = await underTraffic(store, { deadline: DEADLINE_MS }, () => pause(400));
     expect(failed).toEqual({});
@@ -24,7 +24,7 @@ describe.each(familySources)('a server that hangs, by %s', (source) => {
     expect(longest).toBeGreaterThan(100);
   });
 
-  test('for longer than the deadline: operations are given up meanwhile, and served then', async () => {
+  test('operations reject with ERR_REDIS_TIMEOUT while the server hangs for longer than the deadline, and succeed afterwards', async () => {
     const store = await openStore(source, redis.port, options);
     const { failed } = await underTraffic(store, { deadline: DEADLINE_MS }, () => pause(3 * DEADLINE_MS));
     expect(Object.keys(failed)).toEqual(['ERR_REDIS_TIMEOUT']);

@@ -14,7 +14,7 @@ afterEach(async () => {
 const CLOSED_PORT = 1;
 
 describeServers('%s', (_name, program) => {
-  test('a conditional save waits for a server that is read-only for a moment', async () => {
+  test('a conditional save waits while the server is read-only', async () => {
     server = await startRedis({ program });
     const store = keepStore(new RedisStore({ url: `redis://127.0.0.1:${server.port}`, onConflict: 'merge' }));
     await store.set('abc', { n: 1 });

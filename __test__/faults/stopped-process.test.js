@@ -21,7 +21,7 @@ afterEach(async () => {
 
 const message = async () => (await once(child, 'message'))[0];
 
-/** `replyDelay` is how long the servers hold replies back after the operations were sent. */
+/** The servers hold replies back for `replyDelay` ms after the operations were sent. */
 async function stopUnderOperations(options, nodes, replyDelay) {
   child = fork(path.join(__dirname, 'programs', 'stopped.js'), [JSON.stringify(options)]);
   expect(await message()).toBe('ready');

@@ -10,7 +10,7 @@ const { Certificates } = require('../support/certificates.js');
 const { connectRaw, startRedis } = require('../support/redis.js');
 const { until } = require('../support/until.js');
 
-// System calls of a process fail for a while. Nothing stays failed afterwards.
+// System calls of a process fail for a while. No failure is permanent.
 
 const compiler = process.platform === 'linux' ? findProgram('cc') : null;
 const describeFaults = compiler === null ? describe.skip : describe;
@@ -79,7 +79,7 @@ describeFaults.each([
   ['socket', 'a name'],
   ['socket', 'TLS'],
 ])('%s', (call, way) => {
-  test(`fails before the first connection by ${way}: operations succeed once it works again`, async () => {
+  test(`operations succeed after a system call failed before the first connection by ${way}`, async () => {
     fs.writeFileSync(fault(call), '');
     await start(ways[way]());
     child.send('go');
@@ -91,7 +91,7 @@ describeFaults.each([
     expect(child.exitCode).toBeNull();
   });
 
-  test(`fails during a reconnect by ${way}: operations succeed once it works again`, async () => {
+  test(`operations succeed after a system call failed during a reconnect by ${way}`, async () => {
     await start(ways[way]());
     await expectServed();
     fs.writeFileSync(fault(call), '');

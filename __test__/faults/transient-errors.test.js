@@ -4,7 +4,7 @@ const { connectRaw, startRedis, useRedis } = require('../support/redis.js');
 const { closeAll, familySources, openStore } = require('../support/stores.js');
 const { until } = require('../support/until.js');
 
-// Answers that mean "later": they are tried again within the deadline.
+// Transient errors are retried until the deadline.
 
 const DEADLINE_MS = 2000;
 const options = { commandTimeout: DEADLINE_MS };
@@ -16,10 +16,10 @@ afterEach(async () => {
   await closeAll();
 });
 
-/** Makes the server the replica of one that is not there. */
+/** Makes the server the replica of one that does not exist. */
 const demote = () => redis.command('REPLICAOF', '127.0.0.1', '1');
 
-/** The attempts to connect, or losses, that gave this reason. */
+/** Collects the messages of 'error' and 'reconnecting' events that contain `word`. */
 function reasons(store, word) {
   const seen = [];
   for (const event of ['error', 'reconnecting'])
@@ -27,8 +27,8 @@ function reasons(store, word) {
   return seen;
 }
 
-describe.each(familySources)('a server that was made a replica, by %s,', (source) => {
-  test('is asked for writes until it is a primary again, and for reads meanwhile', async () => {
+describe.each(familySources)('a server that was made a replica, by %s', (source) => {
+  test('writes wait until a replica is a primary again, and reads succeed meanwhile', async () => {
     const store = await openStore(source, redis.port, options);
     const seen = reasons(store, 'READONLY');
     await store.set('abc', { n: 1 });
@@ -43,7 +43,7 @@ describe.each(familySources)('a server that was made a replica, by %s,', (source
     expect(await store.get('abc')).toEqual({ n: 4 });
   });
 
-  test('that stays one: the error of a write names it', async () => {
+  test('a write rejects with READONLY as the last error when the server remains a replica', async () => {
     const store = await openStore(source, redis.port, { commandTimeout: 500 });
     await store.get('abc');
     await demote();
@@ -53,7 +53,7 @@ describe.each(familySources)('a server that was made a replica, by %s,', (source
     });
   });
 
-  test('and serves nothing without its primary: reads wait for it', async () => {
+  test('reads wait while a replica without its primary rejects them with MASTERDOWN', async () => {
     const store = await openStore(source, redis.port, options);
     const seen = reasons(store, 'MASTERDOWN');
     await store.set('abc', { n: 1 });
@@ -68,11 +68,11 @@ describe.each(familySources)('a server that was made a replica, by %s,', (source
 });
 
 describe.each([{}, { cache: true }])('with %p', (more) => {
-  test('a server that is busy with a script is waited for', async () => {
+  test('operations wait while the server is busy with a script', async () => {
     const store = await openStore('url', redis.port, { ...options, ...more });
     const seen = reasons(store, 'BUSY');
-    const amiss = [];
-    store.on('error', ({ code }) => amiss.push(code));
+    const codes = [];
+    store.on('error', ({ code }) => codes.push(code));
     await store.set('abc', { n: 1 });
     await redis.command('CONFIG', 'SET', 'lua-time-limit', 50);
     const busy = await connectRaw(redis.port);
@@ -85,7 +85,7 @@ describe.each([{}, { cache: true }])('with %p', (more) => {
       expect(await Promise.all(answers)).toEqual([null, null]);
       expect((await script).message).toMatch(/kill/i);
       expect(await store.get('abc')).toEqual({ n: 2 });
-      expect(amiss).not.toContain('ERR_CACHE_OFF');
+      expect(codes).not.toContain('ERR_CACHE_OFF');
     } finally {
       await redis.command('SCRIPT', 'KILL');
       await busy.close();
@@ -93,7 +93,7 @@ describe.each([{}, { cache: true }])('with %p', (more) => {
   });
 });
 
-test('a server that loads its data is waited for', async () => {
+test('operations wait while the server loads its data', async () => {
   const KEYS = 1000;
   // A millisecond for each key. It answers after each 2 MB, an interval that Redis 6.2 cannot change.
   const args = ['--key-load-delay', '1000', '--rdbcompression', 'no'];

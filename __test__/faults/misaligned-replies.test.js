@@ -1,7 +1,7 @@
 'use strict';
 
-// Commands and replies that are out of step: once something that was waited for in vain is given up, its reply must
-// not be taken for another's, nor another's for it.
+// Commands and replies that no longer match: once an operation has been abandoned, its reply must not be taken for that
+// of another, nor another's for it.
 
 const { startProxy } = require('../support/proxy.js');
 const { useRedis } = require('../support/redis.js');
@@ -13,7 +13,7 @@ let network;
 let store;
 beforeEach(async () => {
   network = await startProxy(redis.port);
-  // Less than a server may be silent: operations are given up, not the connection.
+  // Shorter than the read timeout: operations fail, but the connection stays.
   store = await openStore('url', network.port, { commandTimeout: 400 });
 });
 afterEach(async () => {
@@ -23,23 +23,23 @@ afterEach(async () => {
 
 const sessionOf = (length) => ({ text: 'x'.repeat(length - JSON.stringify({ text: '' }).length) });
 
-test('a read whose reply vanishes is repeated, and what is asked afterwards is served', async () => {
-  const patient = await openStore('url', network.port);
-  await patient.set('first', { name: 'first' });
-  await patient.set('second', { name: 'second' });
+test('a read whose reply is lost is retried, and later operations succeed', async () => {
+  const waiting = await openStore('url', network.port);
+  await waiting.set('first', { name: 'first' });
+  await waiting.set('second', { name: 'second' });
   const { accepted } = network;
   network.lose();
-  const first = patient.get('first');
+  const first = waiting.get('first');
   await until(() => network.lost > 0);
   await network.heal();
-  // The PING behind the late reply is answered in its place, so the connection is replaced.
+  // The PING after the late reply is answered in its place, so the connection is replaced.
   expect(await first).toEqual({ name: 'first' });
   expect(network.accepted).toBe(accepted + 1);
-  expect(await patient.get('second')).toEqual({ name: 'second' });
+  expect(await waiting.get('second')).toEqual({ name: 'second' });
 });
 
-test('where a reply swallows others to the end of a line, no session reaches who asked for another', async () => {
-  // What follows the first session: the end of its line, its lifetime, and the head of the second.
+test('no session reaches the reader of another when a damaged reply swallows others up to the end of a line', async () => {
+  // The bytes after the first session: the end of its line, its lifetime, and the head of the second.
   const between = '\r\n:86399999\r\n$181\r\n'.length;
   await store.set('first', sessionOf(123));
   await store.set('second', sessionOf(181));
@@ -52,13 +52,13 @@ test('where a reply swallows others to the end of a line, no session reaches who
   expect(await store.get('first')).toEqual(sessionOf(123));
 });
 
-test('where the answer to a save that looks for conflicts is none, it is asked for again', async () => {
-  const guarded = await openStore('url', network.port, { commandTimeout: 400, onConflict: 'reject' });
-  expect(await guarded.get('abc')).toBeNull();
+test('a conditional save is repeated when its reply is not valid', async () => {
+  const conditional = await openStore('url', network.port, { commandTimeout: 400, onConflict: 'reject' });
+  expect(await conditional.get('abc')).toBeNull();
   const { accepted } = network;
-  // That nothing was stored before.
+  // The reply that nothing was stored before.
   network.damage('_\r\n', '+\r\n');
-  await guarded.set('abc', { n: 1 });
-  expect(await guarded.get('abc')).toEqual({ n: 1 });
+  await conditional.set('abc', { n: 1 });
+  expect(await conditional.get('abc')).toEqual({ n: 1 });
   expect(network.accepted).toBe(accepted + 1);
 });
