@@ -18,7 +18,7 @@ afterEach(async () => {
   if (app.kill('SIGKILL')) await exited;
 });
 
-/** Runs an example as a process of its own, waits until it serves, and gives its address. */
+/** Runs an example in its own process, waits until it answers, and returns its address. */
 async function start(example) {
   const port = await freePort();
   app = spawn(process.execPath, [path.join(EXAMPLES, example)], {
@@ -36,7 +36,7 @@ async function start(example) {
 }
 
 const examples = ['commonjs/app.js', 'esm/app.mjs', 'fastify/app.js'];
-// Node 20 and the first of Node 22 do not run TypeScript.
+// Node 20 and early versions of Node 22 do not run TypeScript.
 if (process.features.typescript) examples.push('typescript/app.mts');
 
 test.each(examples)('examples/%s counts the views of a visitor in a session of Redis', async (example) => {

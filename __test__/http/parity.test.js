@@ -6,11 +6,11 @@ const apps = useApps();
 const { redis } = apps;
 
 const PREDECESSOR = 'connect-redis 10';
-/** Times that two runs count down from the same moment of their requests differ by what the requests took. */
+/** Times that two runs count down from the same moment of their requests differ by the duration of the requests. */
 const TOLERANCE_S = 2;
 
-/** Handlers that do one thing each to the session of a request. */
-const deeds = {
+/** Handlers that each do one thing to the session of a request. */
+const handlers = {
   look: (request, done) => done(null, request.session.count ?? null),
   count(request, done) {
     request.session.count = (request.session.count ?? 0) + 1;
@@ -79,13 +79,13 @@ const middlewares = [
 
 const options = [{}, { disableTouch: true }, { disableTTL: true }, { ttl: 77 }, { ttl: () => 77 }];
 
-/** What a visitor and Redis see of an app, visit by visit. */
+/** Returns what a visitor and Redis see of an app, visit by visit. */
 async function seen(open, storeOptions, middleware, visit) {
   await redis.command('FLUSHALL');
   const visitor = await apps.visit(await open(storeOptions), middleware, (express) => {
-    for (const [name, deed] of Object.entries(deeds))
+    for (const [name, handle] of Object.entries(handlers))
       express.get(`/do/${name}`, (request, response, next) =>
-        deed(request, (error, result) => (error ? next(error) : response.json(result))),
+        handle(request, (error, result) => (error ? next(error) : response.json(result))),
       );
   });
   const trace = [];
@@ -119,9 +119,9 @@ expect.extend({
   }),
 });
 
-describe.each(middlewares)('with %j, an app is to its visitors and to Redis what it was', (middleware) => {
+describe.each(middlewares)('an Express app with %j', (middleware) => {
   test.each(options.flatMap((option) => visits.map((visit) => [option, visit])))(
-    'on a store with %p: %s',
+    'visitors and Redis see the same as with connect-redis 10, store options %p: %s',
     async (option, visit) => {
       const { [PREDECESSOR]: former, 'connect-redis-native by url': open } = apps.stores;
       const expected = asTimes(await seen(former, option, middleware, visit));
