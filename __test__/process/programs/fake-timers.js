@@ -1,7 +1,7 @@
 'use strict';
 
-// Uses a store while the timers are those of a test runner, installed before or after the package is loaded. Time does
-// not go on, and Node's own clients would not either, so the answers are counted.
+// Uses a store while the timers are those of a test runner, installed before or after the package is loaded. Time
+// stands still, and Node's own clients would hang too, so the results are counted.
 
 const [, , kind, when, url] = process.argv;
 

@@ -1,7 +1,7 @@
 'use strict';
 
-// A file of tests for the test runner of a runtime: the last act of each kind of program, named by LAST_ACT. The runner
-// ends the environment right after it, and may still run what was scheduled before.
+// Tests for the test runner of a runtime: the last act of each kind of program, named by LAST_ACT. The runner ends the
+// environment right after it, and may still run what was scheduled before.
 
 const assert = require('node:assert');
 const { once } = require('node:events');

@@ -1,6 +1,6 @@
 'use strict';
 
-// An Express app with a store of this package, used once by its own client: prints what came of it.
+// Runs an Express app with a store of this package, uses it with its own client, and prints the result.
 
 const assert = require('node:assert');
 const { once } = require('node:events');

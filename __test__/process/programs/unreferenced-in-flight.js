@@ -1,13 +1,13 @@
 'use strict';
 
-// Forgets a store right after a hundred reads were issued, and says when the last is answered.
+// Drops a store right after calling a hundred reads, and prints when the last completes.
 
 const { RedisStore } = require('../../..');
 
 (() => {
-  const forgotten = new RedisStore({ url: process.argv[2] });
+  const store = new RedisStore({ url: process.argv[2] });
   for (let i = 0; i < 100; i++)
-    forgotten.get(`abc${i}`, () => {
+    store.get(`abc${i}`, () => {
       if (i === 99) console.log('answered');
     });
 })();

@@ -1,7 +1,7 @@
 'use strict';
 
-// Makes twenty stores, one after the other, and forgets each after an answer. Ends when Redis has none of
-// their connections any more.
+// Creates twenty stores, one after the other, and drops each after a result. Ends when Redis has none of their
+// connections any more.
 
 const { createClient } = require('redis');
 const { RedisStore } = require('../../..');
@@ -10,7 +10,7 @@ const { until } = require('../../support/until.js');
 
 async function main(source, port) {
   const url = `redis://127.0.0.1:${port}`;
-  // Not connected, so that every connection that comes is a store's.
+  // Not connected, so that every connection that appears is a store's.
   const where = source === 'client' ? { client: createClient({ url }) } : { url };
   const raw = await connectRaw(Number(port));
   const connections = async () =>
