@@ -12,9 +12,9 @@ const { startRedis } = require('../../scripts/redis.js');
 const ROOT = path.join(__dirname, '..', '..');
 const TSC = path.join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc');
 
-/** The one assertion that is changed: after `touch`, `all()` returns the current expiry, not the one of the last save. */
+/** The only assertion that is changed: after `touch`, `all()` returns the current expiry, not that of the last save. */
 const TOUCHED = ['expires: expires.toISOString()', 'expires: closeTo(expires2)'];
-/** Version 8 expects a thousand sessions that end after a second all to be there, which version 10 has corrected. */
+/** Version 8 expects a thousand sessions that expire after a second all to exist, which version 10 has corrected. */
 const LIFETIME = ['Date.now() + 1000)', 'Date.now() + 60_000)'];
 /** Redis counts from the arrival of a command. */
 const LATENCY_MS = 5_000;

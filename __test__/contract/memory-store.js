@@ -1,7 +1,7 @@
 'use strict';
 
-// Preloaded into the own tests of express-session or @fastify/session: puts this package's store in the place of their
-// memory stores.
+// Preloaded into the test suites of express-session and @fastify/session: replaces their memory stores with this
+// package's store.
 
 const fs = require('node:fs');
 const Module = require('node:module');

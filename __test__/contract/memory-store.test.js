@@ -1,7 +1,7 @@
 'use strict';
 
-// The own tests of express-session and @fastify/session run outside Jest, as the npm packages leave them out: see
-// scripts/suites.js. Here is shown that what they run on is this package's store.
+// The test suites of express-session and @fastify/session run outside Jest, since the npm packages leave them out: see
+// scripts/suites.js. This test shows that they run on this package's store.
 
 const { execFile } = require('node:child_process');
 const path = require('node:path');

@@ -13,7 +13,7 @@ afterAll(() => cluster?.stop());
 
 const sum = (numbers) => numbers.reduce((total, number) => total + number, 0);
 
-test('three primaries share the slots, and each has a replica', async () => {
+test('startCluster starts three primaries that share the slots, each with a replica', async () => {
   const primaries = await cluster.primaries();
 
   expect(primaries).toEqual(cluster.nodes.slice(0, 3));
@@ -26,7 +26,7 @@ test('three primaries share the slots, and each has a replica', async () => {
 });
 
 test(
-  'a slot moves with its keys, also to a node that joins, which leaves again',
+  'moveSlots moves a slot with its keys, also to a node that joins and leaves',
   async () => {
     for (const key of KEYS) await cluster.command(key, 'SET', key, 'kept');
     const slot = await cluster.slotOf(KEYS[0]);
@@ -50,7 +50,7 @@ test(
 );
 
 test(
-  'a killed primary is replaced by its replica, and comes back as one',
+  'failOver replaces a primary by its replica, and rejoin restarts it as a replica',
   async () => {
     await cluster.command('abc', 'SET', 'abc', 'kept');
     await cluster.command('abc', 'WAIT', 1, 5000);

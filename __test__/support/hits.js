@@ -1,6 +1,6 @@
 'use strict';
 
-/** What `get` gives in the same tick: a session, null or an error; 'later' if it gives nothing yet. */
+/** Returns the result of `get` in the same tick: a session, null or an error; 'later' if there is none yet. */
 function getSync(store, id) {
   let result = 'later';
   store.get(id, (error, session) => {
@@ -9,7 +9,7 @@ function getSync(store, id) {
   return result;
 }
 
-/** The same, but of a session its `n`. */
+/** The same, but for a session its `n`. */
 function hit(store, id) {
   const result = getSync(store, id);
   return result === null || result === 'later' || result instanceof Error ? result : result.n;

@@ -14,7 +14,7 @@ afterAll(() => group?.stop());
 
 const ask = ({ port }, password, ...command) => askOnce({ port, password }, ...command);
 
-test('three sentinels name the primary, which has two replicas', async () => {
+test('startSentinel starts three sentinels that name the primary, which has two replicas', async () => {
   const primary = await group.primary();
 
   expect(primary).toBe(group.servers[0]);
@@ -29,7 +29,7 @@ test('three sentinels name the primary, which has two replicas', async () => {
   expect(await group.replicas()).toEqual(group.servers.slice(1));
 });
 
-test('servers and sentinels have passwords of their own', async () => {
+test('startSentinel sets separate passwords of servers and sentinels', async () => {
   await expect(ask(group.servers[0], PASSWORDS.sentinelPassword, 'PING')).rejects.toThrow(/^WRONGPASS/);
   await expect(ask(group.servers[0], undefined, 'PING')).rejects.toThrow(/^NOAUTH/);
   await expect(ask(group.sentinels[0], PASSWORDS.password, 'PING')).rejects.toThrow(/^WRONGPASS/);
@@ -37,7 +37,7 @@ test('servers and sentinels have passwords of their own', async () => {
 });
 
 test(
-  'a killed primary is replaced and comes back as a replica; a sentinel can join',
+  'failOver replaces the primary, rejoin restarts it as a replica, and addSentinel adds a sentinel',
   async () => {
     await group.command('SET', 'kept', 'yes');
     await group.command('WAIT', 2, 5000);
