@@ -1,7 +1,7 @@
 'use strict';
 
-// Whether concurrent requests keep what each of them adds to a session: several processes of an Express app,
-// many clients, few sessions. Every key whose request was answered with success must be there in the end.
+// Checks that concurrent requests keep what each of them adds to a session: several processes of an Express app, many
+// clients, few sessions. Every key whose request succeeded must be stored in the end.
 
 const http = require('node:http');
 const { startRedis } = require('../scripts/redis.js');
@@ -13,7 +13,7 @@ const FULL = { processes: 4, clients: 64, requests: 100_000, sessions: 200 };
 const QUICK = { ...FULL, requests: 4000, sessions: 20 };
 const RULES = ['overwrite', 'reject', 'merge'];
 
-/** Asks, and gives the status, the body and a cookie that was set. */
+/** Sends a request, and returns the status, the body and a cookie that was set. */
 function get(agent, port, path, cookie) {
   return new Promise((resolve, reject) => {
     const headers = cookie === undefined ? {} : { cookie };
