@@ -19,7 +19,7 @@ afterEach(async () => {
   await closeAll();
   await network?.close();
   await server?.stop();
-}, 30_000);
+});
 
 async function start() {
   server = await startRedis();

@@ -62,7 +62,7 @@ beforeAll(() => {
   tarball = pack(ROOT);
   app = makeApp('app', tarball.file, packPlatform());
   bareApp = makeApp('bare-app', tarball.file);
-}, 120_000);
+});
 afterAll(() => fs.rmSync(work, { recursive: true, force: true }));
 
 test('the package holds what it needs, to be used and to be built, and nothing else', () => {
@@ -130,7 +130,7 @@ test('an app can have clients that no store can use, for other things', () => {
   });
   const older = makeApp('older-app', ...former, tarball.file);
   expect(fs.existsSync(path.join(older, 'node_modules', 'connect-redis-native'))).toBe(true);
-}, 60_000);
+});
 
 test('without a binary for the platform, the error says so and how to build one', () => {
   const { status, stderr } = run(bareApp, '-e', "require('connect-redis-native')");
@@ -140,7 +140,7 @@ test('without a binary for the platform, the error says so and how to build one'
   // All but the building: npx finds the program, and that knows the options.
   const { stdout } = spawnSync(`${command} --help`, { cwd: bareApp, encoding: 'utf8', shell: true });
   expect(stdout).toMatch(/napi build.*--output-dir/s);
-}, 60_000);
+});
 
 test('where the binary cannot be loaded, the error says why, and has a code', () => {
   const load =
