@@ -4,12 +4,11 @@ const { inspect } = require('node:util');
 const { RedisStore } = require('../..');
 const { connectRaw, startRedis } = require('../support/redis.js');
 const { closeAll, keepStore } = require('../support/stores.js');
-const { until } = require('../support/until.js');
+const { NEVER_MS, until } = require('../support/until.js');
 
 const SECRET = 's3cr3t';
-const limits = { commandTimeout: 1000, connectTimeout: 300 };
-/** An answer by then did not wait for the deadline. */
-const AT_ONCE_MS = 800;
+/** What ends has not waited for the deadline. */
+const limits = { commandTimeout: NEVER_MS, connectTimeout: 300 };
 
 let server;
 let raw;
@@ -38,11 +37,7 @@ function refusal(options) {
   throw new Error(`taken: ${inspect(options)}`);
 }
 
-async function failure(store) {
-  const start = performance.now();
-  const error = await store.get('abc').catch((reason) => reason);
-  return { error, ms: performance.now() - start };
-}
+const failure = (store) => store.get('abc').catch((reason) => reason);
 
 /** Whether an operation succeeds. */
 const isServed = (store) =>
@@ -120,11 +115,10 @@ test('a database that the server does not have is told at once, by name, until i
   const other = await startRedis({ args: ['--databases', '2'] });
   try {
     const store = keepStore(new RedisStore({ url: `${other.url}/3`, ...limits }));
-    const { error, ms } = await failure(store);
+    const error = await failure(store);
     expect(error).toMatchObject({ code: 'ERR_REDIS_REPLY', reply: 'ERR' });
     expect(error.message).toContain(`redis://127.0.0.1:${other.port}/3`);
     expect(error.message).toMatch(/DB index is out of range/);
-    expect(ms).toBeLessThan(AT_ONCE_MS);
 
     // The server's owner gives it more.
     await other.kill();
@@ -176,13 +170,12 @@ describe('a function of credentials', () => {
   ])('%s is told at once, and the store recovers when it mends its ways', async (_what, bad, cause) => {
     let give = bad;
     const store = open({ credentials: () => give() });
-    const { error, ms } = await failure(store);
+    const error = await failure(store);
     expect(error).toMatchObject({ code: 'ERR_CREDENTIALS' });
     expect(error.message).toMatch(/^get: the "credentials" function/);
     expect(error.message).toMatch(cause);
     expect(error.message).toContain(`127.0.0.1:${server.port}`);
     expect(inspect(error, { showHidden: true })).not.toContain(SECRET);
-    expect(ms).toBeLessThan(AT_ONCE_MS);
 
     give = () => ({ password: SECRET });
     await until(() => isServed(store));
@@ -197,10 +190,9 @@ describe('a function of credentials', () => {
         return give();
       },
     });
-    const { error, ms } = await failure(store);
+    const error = await failure(store);
     expect(error).toMatchObject({ code: 'ERR_CREDENTIALS' });
     expect(error.message).toMatch(/nothing within 300 ms/);
-    expect(ms).toBeLessThan(limits.commandTimeout);
 
     give = () => ({ password: SECRET });
     await until(() => isServed(store));
@@ -232,7 +224,7 @@ describe('a function of credentials', () => {
   });
 
   test('whose password is wrong is told by the server, without the password', async () => {
-    const { error } = await failure(open({ credentials: () => ({ password: 'wr0ng-pw' }) }));
+    const error = await failure(open({ credentials: () => ({ password: 'wr0ng-pw' }) }));
     expect(error).toMatchObject({ code: 'ERR_REDIS_REPLY', reply: 'WRONGPASS' });
     expect(inspect(error, { showHidden: true })).not.toContain('wr0ng-pw');
   });
