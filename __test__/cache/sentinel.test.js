@@ -6,7 +6,7 @@ const { startSentinel } = require('../support/sentinel.js');
 const { closeAll, keepStore } = require('../support/stores.js');
 const { until } = require('../support/until.js');
 
-const LIMIT_MS = 60_000;
+const LIMIT_MS = 120_000;
 
 let group;
 afterEach(async () => {

@@ -130,7 +130,7 @@ describe('a cache in front of a cluster', () => {
   beforeAll(async () => {
     cluster = await startCluster({ primaries: 3, replicas: 1 });
     url = `redis+cluster://127.0.0.1:${cluster.addresses[0].port}`;
-  }, 60_000);
+  });
   afterAll(() => cluster?.stop());
 
   /** Opens a store that has cached all the sessions, each with the same number. */
@@ -172,7 +172,7 @@ describe('a cache in front of a cluster', () => {
     await store.get('s0');
     const { reads, hits } = await readFor(1000, store, 's0');
     expect(hits).toBeGreaterThan(reads * 0.75);
-  }, 30_000);
+  });
 
   test('no stale session is returned from the cache after its slot has moved', async () => {
     const plain = openPlain();
@@ -191,7 +191,7 @@ describe('a cache in front of a cluster', () => {
     await cluster.command('sess:s0', 'SET', 'sess:s0', JSON.stringify(numbered(3)));
     await until(() => hit(store, 's0') !== 2);
     expect((await store.get('s0')).n).toBe(3);
-  }, 30_000);
+  });
 
   test('cached sessions stay cached when a replica joins the cluster', async () => {
     const store = await openWarm(openPlain(), 1);
@@ -202,11 +202,11 @@ describe('a cache in front of a cluster', () => {
     await until(async () => {
       const after = await Promise.all(known.map(names));
       return after.every((count, n) => count > before[n]);
-    }, 20_000);
+    });
     // A scan refreshes the topology.
     expect(await store.length()).toBe(ids.length);
     expect(ids.map((id) => hit(store, id))).toEqual(ids.map(() => 1));
-  }, 60_000);
+  });
 
   test('no stale session is returned from the cache after a primary became a replica or died', async () => {
     const plain = openPlain();
@@ -216,15 +216,15 @@ describe('a cache in front of a cluster', () => {
     const primaries = await cluster.primaries();
     for (const node of cluster.nodes.filter((one) => !primaries.includes(one)))
       if ((await askOnce(node, 'ROLE'))[2] === owner.port) await askOnce(node, 'CLUSTER', 'FAILOVER');
-    await until(async () => ![owner, undefined].includes(await cluster.ownerOf(slot)), 20_000);
+    await until(async () => ![owner, undefined].includes(await cluster.ownerOf(slot)));
     await until(async () => {
       const reply = await cluster
         .command('sess:s0', 'SET', 'sess:s0', JSON.stringify(numbered(2)))
         .catch(String);
       return reply === 'OK';
-    }, 20_000);
+    });
     await until(() => hit(store, 's0') !== 1);
-    await until(async () => (await store.get('s0').catch(() => null))?.n === 2, 20_000);
+    await until(async () => (await store.get('s0').catch(() => null))?.n === 2);
 
     await until(async () => {
       await store.get('s0');
@@ -233,8 +233,8 @@ describe('a cache in front of a cluster', () => {
     await cluster.failOver(await cluster.ownerOf(slot));
     await cluster.command('sess:s0', 'SET', 'sess:s0', JSON.stringify(numbered(3)));
     await until(() => hit(store, 's0') !== 2);
-    await until(async () => (await store.get('s0').catch(() => null))?.n === 3, 20_000);
-  }, 90_000);
+    await until(async () => (await store.get('s0').catch(() => null))?.n === 3);
+  });
 
   test("the constructor rejects a cache with readFrom: 'replica-preferred'", () => {
     expect(() => new RedisStore({ url, cache: true, readFrom: 'replica-preferred' })).toThrow(
@@ -271,8 +271,8 @@ describeServers('%s', (name, program) => {
     // One second after it lost the others, it serves no one, but still reports that it is a primary.
     await until(() => hit(store, 's0') !== 1);
     expect(String((await askOnce(owner, 'ROLE'))[0])).toBe('master');
-    await until(async () => (await store.get('s0').catch(() => null))?.n === 2, 20_000);
-  }, 60_000);
+    await until(async () => (await store.get('s0').catch(() => null))?.n === 2);
+  });
 });
 
 describe('option `cache`', () => {

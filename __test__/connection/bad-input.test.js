@@ -4,12 +4,11 @@ const { inspect } = require('node:util');
 const { RedisStore } = require('../..');
 const { connectRaw, startRedis } = require('../support/redis.js');
 const { closeAll, keepStore } = require('../support/stores.js');
-const { until } = require('../support/until.js');
+const { NEVER_MS, until } = require('../support/until.js');
 
 const SECRET = 's3cr3t';
-const limits = { commandTimeout: 1000, connectTimeout: 300 };
 /** An operation that ends by then did not wait for its deadline. */
-const AT_ONCE_MS = 800;
+const limits = { commandTimeout: NEVER_MS, connectTimeout: 300 };
 
 let server;
 let raw;
@@ -38,11 +37,7 @@ function refusal(options) {
   throw new Error(`accepted: ${inspect(options)}`);
 }
 
-async function failure(store) {
-  const start = performance.now();
-  const error = await store.get('abc').catch((reason) => reason);
-  return { error, ms: performance.now() - start };
-}
+const failure = (store) => store.get('abc').catch((reason) => reason);
 
 /** Resolves to true if an operation succeeds. */
 const isServed = (store) =>
@@ -120,11 +115,10 @@ test('operations reject at once with the name of the database that the server do
   const other = await startRedis({ args: ['--databases', '2'] });
   try {
     const store = keepStore(new RedisStore({ url: `${other.url}/3`, ...limits }));
-    const { error, ms } = await failure(store);
+    const error = await failure(store);
     expect(error).toMatchObject({ code: 'ERR_REDIS_REPLY', reply: 'ERR' });
     expect(error.message).toContain(`redis://127.0.0.1:${other.port}/3`);
     expect(error.message).toMatch(/DB index is out of range/);
-    expect(ms).toBeLessThan(AT_ONCE_MS);
 
     // The server's owner adds databases.
     await other.kill();
@@ -178,13 +172,12 @@ describe('a credentials function', () => {
     async (_what, bad, cause) => {
       let provide = bad;
       const store = open({ credentials: () => provide() });
-      const { error, ms } = await failure(store);
+      const error = await failure(store);
       expect(error).toMatchObject({ code: 'ERR_CREDENTIALS' });
       expect(error.message).toMatch(/^get: the "credentials" function/);
       expect(error.message).toMatch(cause);
       expect(error.message).toContain(`127.0.0.1:${server.port}`);
       expect(inspect(error, { showHidden: true })).not.toContain(SECRET);
-      expect(ms).toBeLessThan(AT_ONCE_MS);
 
       provide = () => ({ password: SECRET });
       await until(() => isServed(store));
@@ -200,10 +193,9 @@ describe('a credentials function', () => {
         return provide();
       },
     });
-    const { error, ms } = await failure(store);
+    const error = await failure(store);
     expect(error).toMatchObject({ code: 'ERR_CREDENTIALS' });
     expect(error.message).toMatch(/nothing within 300 ms/);
-    expect(ms).toBeLessThan(limits.commandTimeout);
 
     provide = () => ({ password: SECRET });
     await until(() => isServed(store));
@@ -235,7 +227,7 @@ describe('a credentials function', () => {
   });
 
   test('an operation rejects with WRONGPASS, without the password, when the credentials function returns a wrong one', async () => {
-    const { error } = await failure(open({ credentials: () => ({ password: 'wr0ng-pw' }) }));
+    const error = await failure(open({ credentials: () => ({ password: 'wr0ng-pw' }) }));
     expect(error).toMatchObject({ code: 'ERR_REDIS_REPLY', reply: 'WRONGPASS' });
     expect(inspect(error, { showHidden: true })).not.toContain('wr0ng-pw');
   });

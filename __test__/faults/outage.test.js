@@ -44,8 +44,7 @@ test('operations keep their order when the connection is lost', async () => {
 });
 
 test('operations reject with the server, the number of attempts and the last error when the server is gone', async () => {
-  const store = await openStore('url', server.port);
-  await store.set('abc', { secret: 's3cr3t' });
+  const store = await openStore('url', server.port, { commandTimeout: 1000 });
   await server.kill();
 
   const errors = await Promise.all([

@@ -8,7 +8,7 @@ const path = require('node:path');
 const { findProgram } = require('../../scripts/programs.js');
 const { Certificates } = require('../support/certificates.js');
 const { connectRaw, startRedis } = require('../support/redis.js');
-const { until } = require('../support/until.js');
+const { NEVER_MS, until } = require('../support/until.js');
 
 // System calls of a process fail for a while. No failure is permanent.
 
@@ -48,7 +48,11 @@ const fault = (name) => path.join(folder, name);
 
 async function start(options) {
   const env = { ...process.env, LD_PRELOAD: fault('shim.so'), FAULTS: folder };
-  child = fork(path.join(__dirname, 'programs', 'faulty.js'), [JSON.stringify(options)], { env });
+  child = fork(
+    path.join(__dirname, 'programs', 'faulty.js'),
+    [JSON.stringify({ ...options, commandTimeout: NEVER_MS })],
+    { env },
+  );
   messages = [];
   await once(child, 'message');
   child.on('message', (message) => messages.push(message));

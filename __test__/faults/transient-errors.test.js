@@ -2,12 +2,11 @@
 
 const { connectRaw, startRedis, useRedis } = require('../support/redis.js');
 const { closeAll, familySources, openStore } = require('../support/stores.js');
-const { until } = require('../support/until.js');
+const { NEVER_MS, until } = require('../support/until.js');
 
 // Transient errors are retried until the deadline.
 
-const DEADLINE_MS = 2000;
-const options = { commandTimeout: DEADLINE_MS };
+const options = { commandTimeout: NEVER_MS };
 
 const redis = useRedis();
 afterEach(async () => {
@@ -44,12 +43,11 @@ describe.each(familySources)('a server that was made a replica, by %s', (source)
   });
 
   test('a write rejects with READONLY as the last error when the server remains a replica', async () => {
-    const store = await openStore(source, redis.port, { commandTimeout: 500 });
-    await store.get('abc');
+    const store = await openStore(source, redis.port, { commandTimeout: 1000 });
     await demote();
     await expect(store.set('abc', { n: 1 })).rejects.toMatchObject({
       code: 'ERR_REDIS_UNAVAILABLE',
-      message: expect.stringMatching(/^set: .* within 500 ms \(sent [2-9] times; the last: .*READONLY/),
+      message: expect.stringMatching(/^set: .* within 1000 ms \(sent \d+ times; the last: .*READONLY/),
     });
   });
 

@@ -8,7 +8,6 @@ const { useRedis } = require('../support/redis.js');
 const { until } = require('../support/until.js');
 
 const EXAMPLES = path.join(__dirname, '..', '..', 'examples');
-const START_LIMIT_MS = 20_000;
 
 const redis = useRedis();
 
@@ -31,7 +30,7 @@ async function start(example) {
       () => true,
       () => false,
     );
-  await until(async () => app.exitCode !== null || (await answers()), START_LIMIT_MS);
+  await until(async () => app.exitCode !== null || (await answers()));
   return origin;
 }
 

@@ -5,6 +5,7 @@ const { RedisStore } = require('../..');
 const { count, serve } = require('../support/app.js');
 const { startRedis } = require('../support/redis.js');
 const { closeAll, keepStore } = require('../support/stores.js');
+const { until } = require('../support/until.js');
 
 let server;
 let store;
@@ -12,7 +13,7 @@ let app;
 
 beforeEach(async () => {
   server = await startRedis();
-  store = keepStore(new RedisStore({ url: server.url }));
+  store = keepStore(new RedisStore({ url: server.url, commandTimeout: 2000 }));
 });
 afterEach(async () => {
   // A store closes only when its pending operations have ended, which a paused server would delay.
@@ -31,6 +32,7 @@ test('a request without Redis ends with an error, and a later one has a session 
   await server.kill();
   expect(await visitor.get('/count')).toMatchObject({ status: 500, body: { code: 'ERR_REDIS_UNAVAILABLE' } });
   await server.start();
+  await until(() => store.status === 'ready');
   // That Redis has lost everything, so the visitor is new.
   expect(await visitor.get('/count')).toMatchObject({ status: 200, body: 1 });
 });
@@ -45,6 +47,7 @@ test('every request ends with an error while Redis hangs, and has its session af
   for (const { status, body } of await visit())
     expect({ status, code: body.code }).toEqual({ status: 500, code: 'ERR_REDIS_TIMEOUT' });
   server.resume();
+  await until(async () => (await app.visitor().get('/count')).status === 200);
 
   for (const { status, body } of await visit()) expect({ status, body }).toEqual({ status: 200, body: 2 });
 });

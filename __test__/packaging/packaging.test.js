@@ -65,7 +65,7 @@ beforeAll(() => {
   tarball = pack(ROOT);
   app = makeApp('app', tarball.file, packPlatform());
   bareApp = makeApp('bare-app', tarball.file);
-}, 120_000);
+});
 afterAll(() => fs.rmSync(work, { recursive: true, force: true }));
 
 test('the package contains what is needed to use and to build it, and nothing else', () => {
@@ -133,7 +133,7 @@ test('an app can have clients that no store can use', () => {
   });
   const older = makeApp('older-app', ...former, tarball.file);
   expect(fs.existsSync(path.join(older, 'node_modules', 'connect-redis-native'))).toBe(true);
-}, 60_000);
+});
 
 test('the error names the platform and how to build a binary when there is none', () => {
   const { status, stderr } = run(bareApp, '-e', "require('connect-redis-native')");
@@ -143,7 +143,7 @@ test('the error names the platform and how to build a binary when there is none'
   // All but the build: npx finds the program, and the program knows the options.
   const { stdout } = spawnSync(`${command} --help`, { cwd: bareApp, encoding: 'utf8', shell: true });
   expect(stdout).toMatch(/napi build.*--output-dir/s);
-}, 60_000);
+});
 
 test('the error has the reason and ERR_DLOPEN_FAILED when the binary cannot be loaded', () => {
   const load =

@@ -6,7 +6,7 @@ const { RedisStore } = require('../..');
 const { startCluster } = require('../support/cluster.js');
 const { useRedis } = require('../support/redis.js');
 const { closeAll, keepStore, openStore, recordCalls } = require('../support/stores.js');
-const { until } = require('../support/until.js');
+const { NEVER_MS, until } = require('../support/until.js');
 
 const redis = useRedis();
 afterEach(closeAll);
@@ -91,13 +91,12 @@ test('`close` does not wait for a node that does not answer when no operation is
   silent.listen(0, '127.0.0.1');
   await once(silent, 'listening');
   const { port } = silent.address();
-  const store = keepStore(new RedisStore({ cluster: [{ host: '127.0.0.1', port }] }));
+  const limits = { connectTimeout: NEVER_MS, commandTimeout: NEVER_MS };
+  const store = keepStore(new RedisStore({ cluster: [{ host: '127.0.0.1', port }], ...limits }));
   const [peer] = await once(silent, 'connection');
   peer.on('error', () => {}).resume();
   try {
-    const begin = performance.now();
     await store.close();
-    expect(performance.now() - begin).toBeLessThan(1000);
     await until(() => peer.destroyed);
   } finally {
     peer.destroy();

@@ -5,17 +5,21 @@ const { Worker } = require('node:worker_threads');
 const { useRedis } = require('../support/redis.js');
 const { closeAll, openStore } = require('../support/stores.js');
 
-// What takes long for one session does not hold up the others, whose connections share a thread. A worker thread
-// measures that: this one is busy with large strings of its own.
+// Slow work on one session does not delay others, whose connections share a thread.
 
 const LIMIT_MS = 120_000;
-/** On the connection thread, the work held others up for 0.83 of its time and more; off it, for 0.38 on a busy machine. */
+/** On the connection thread, the work delayed others by 0.83 of its time and more; off it, by 0.38 on a busy machine. */
 const MOST_OF_IT = 0.6;
+/** How often that is tried, since other load on the machine may interfere. */
+const ROUNDS = 10;
 
 const redis = useRedis();
 afterEach(closeAll);
 
-/** The longest time that a read of a small session took while `work` ran, as a part of the time of `work`. */
+/**
+ * Returns the longest time that a read of a small session took while `work` ran, as a part of the time of `work`. A
+ * worker thread measures it, since this one is busy with large strings.
+ */
 async function longestPart(work) {
   const worker = new Worker(path.join(__dirname, 'programs', 'stopwatch.js'), {
     workerData: { url: redis.server.url },
@@ -34,40 +38,50 @@ async function longestPart(work) {
 }
 
 test(
-  'a `get` of a large session that is not ASCII does not hold up the sessions of others',
+  'a `get` of a large session that is not ASCII does not delay reads of other sessions',
   async () => {
     await redis.command('SET', 'sess:large', `"${'é'.repeat(20_000_000)}"`);
     const serializer = { parse: (text) => ({ length: text.length }), stringify: JSON.stringify };
-    const store = await openStore('url', redis.port, { serializer, commandTimeout: LIMIT_MS });
-    const part = await longestPart(async () => {
-      expect(await store.get('large')).toMatchObject({ length: 20_000_002 });
-    });
-    expect(part).toBeLessThan(MOST_OF_IT);
+    const store = await openStore('url', redis.port, { serializer });
+    // Redis answers in this order. On the connection thread, so would the store, each time.
+    let first;
+    for (let round = 0; round < ROUNDS && first !== 'small'; round++) {
+      const order = [];
+      const large = store.get('large').then(({ length }) => order.push(length));
+      const small = store.get('nobody').then(() => order.push('small'));
+      await Promise.all([large, small]);
+      expect(order).toContain(20_000_002);
+      [first] = order;
+    }
+    expect(first).toBe('small');
   },
   LIMIT_MS,
 );
 
 test(
-  'a merge of large sessions does not hold up the sessions of others',
+  'a merge of large sessions does not delay reads of other sessions',
   async () => {
     const large = { list: Array.from({ length: 200_000 }, (_, n) => ({ n, text: 'text' })) };
-    const store = await openStore('url', redis.port, { onConflict: 'merge', commandTimeout: LIMIT_MS });
-    await store.set('large', { ...large, a: 0, b: 0 });
-    const [one, other] = [await store.get('large'), await store.get('large')];
-    one.a = 1;
-    other.b = 1;
-    other.list[0].n = -1;
-    await store.set('large', one);
-    const part = await longestPart(() => store.set('large', other));
-    expect(part).toBeLessThan(MOST_OF_IT);
-    const { a, b, list } = await redis.stored('sess:large');
-    expect([a, b, list[0].n, list.length]).toEqual([1, 1, -1, 200_000]);
+    const store = await openStore('url', redis.port, { onConflict: 'merge' });
+    let least = 1;
+    for (let round = 0; round < ROUNDS && least >= MOST_OF_IT; round++) {
+      await store.set('large', { ...large, a: 0, b: 0 });
+      const [one, other] = [await store.get('large'), await store.get('large')];
+      one.a = 1;
+      other.b = 1;
+      other.list[0].n = -1;
+      await store.set('large', one);
+      least = Math.min(least, await longestPart(() => store.set('large', other)));
+      const { a, b, list } = await redis.stored('sess:large');
+      expect([a, b, list[0].n, list.length]).toEqual([1, 1, -1, 200_000]);
+    }
+    expect(least).toBeLessThan(MOST_OF_IT);
   },
   LIMIT_MS,
 );
 
 test(
-  'answers about one session keep their order, however large it is',
+  'results of operations on one session keep their order, however large it is',
   async () => {
     await redis.command('SET', 'sess:large', `"${'é'.repeat(1_000_000)}"`);
     const serializer = { parse: (text) => ({ length: text.length }), stringify: JSON.stringify };
@@ -87,7 +101,7 @@ test(
 );
 
 test(
-  'pages of large sessions are complete and in order',
+  '`all` returns large sessions complete and in order',
   async () => {
     for (let n = 0; n < 20; n++)
       await redis.command('SET', `sess:s${n}`, `{"n":${n},"text":"${'é'.repeat(n % 2 ? 200_000 : 10)}"}`);

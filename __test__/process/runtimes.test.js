@@ -11,7 +11,7 @@ const PROGRAM = path.join(__dirname, 'programs', 'smoke.cjs');
 const LAST_ACT = path.join(__dirname, 'programs', 'last-act.cjs');
 const IMPORTS = path.join(__dirname, '..', 'contract', 'programs', 'imports.mjs');
 // A process that does not end is killed, which fails its test.
-const LIMIT_MS = 25_000;
+const LIMIT_MS = 100_000;
 
 const redis = useRedis();
 

@@ -53,7 +53,7 @@ test('130,000 operations queued behind two saves all complete', async () => {
   });
   await Promise.all([...saves, touched]);
   expect(answered).toBe(130_000);
-}, 60_000);
+});
 
 test('queued operations keep their order when saves alternate with reads', async () => {
   const proxy = await startProxy(redis.port);

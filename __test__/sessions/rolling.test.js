@@ -17,12 +17,12 @@ afterEach(async () => {
 const OURS = 'connect-redis-native';
 const MINUTE = 60_000;
 
-/** Visits repeatedly until the expiry of the visitor's last save has passed; the session stays alive. */
-async function visitBeyond(expires, app, visitor) {
-  await until(async () => {
-    expect(await app.body('/look', visitor)).toMatchObject({ user: 'ann' });
-    return Date.now() > Date.parse(expires) + 50;
-  });
+/** Makes the expiry of the visitor's last save pass while the key stays alive, as after visits that touch it. */
+async function endStoredExpiry(visitor) {
+  const key = `sess:${visitor.id}`;
+  const session = await redis.stored(key);
+  session.cookie.expires = new Date(Date.now() - 10_000).toISOString();
+  await redis.command('SET', key, JSON.stringify(session), 'PX', MINUTE);
 }
 
 describe.each([OURS, 'connect-redis 8.1', 'connect-redis 10'])('two Express processes on %s', (kind) => {
@@ -33,7 +33,7 @@ describe.each([OURS, 'connect-redis 8.1', 'connect-redis 10'])('two Express proc
           kind,
           url: redis.server.url,
           storeOptions,
-          sessionOptions: { rolling: true, cookie: { maxAge: 2000 }, ...sessionOptions },
+          sessionOptions: { rolling: true, cookie: { maxAge: MINUTE }, ...sessionOptions },
         }),
       ),
     );
@@ -42,8 +42,8 @@ describe.each([OURS, 'connect-redis 8.1', 'connect-redis 10'])('two Express proc
     const [one, other] = await start();
     const visitor = newVisitor();
     await one.get('/keep?user=ann', visitor);
-    const { cookie } = await redis.stored(`sess:${visitor.id}`);
-    await visitBeyond(cookie.expires, other, visitor);
+    await endStoredExpiry(visitor);
+    expect(await other.body('/look', visitor)).toMatchObject({ user: 'ann' });
 
     await one.get('/save', visitor);
     const lost = (await redis.keys()).length === 0;
@@ -312,21 +312,24 @@ test('with @fastify/session, a session kept alive in Redis is not treated as exp
   const app = await startApp({ url: redis.server.url }, 'fastify.js');
   const visitor = newVisitor();
   await app.get('/keep?user=ann', visitor);
-  const key = `sess:${visitor.id}`;
-  const session = await redis.stored(key);
-  session.cookie.expires = new Date(Date.now() - 10_000).toISOString();
-  await redis.command('SET', key, JSON.stringify(session), 'PX', MINUTE);
+  await endStoredExpiry(visitor);
 
   expect(await app.body('/look', visitor)).toMatchObject({ user: 'ann' });
 });
 
 test('with @fastify/session, a request longer than the lifetime does not destroy a session that others kept alive', async () => {
-  const sessionOptions = { cookie: { secure: false, maxAge: 1000 } };
+  // Well above the time between two visits.
+  const LIFETIME_MS = 4000;
+  const sessionOptions = { cookie: { secure: false, maxAge: LIFETIME_MS } };
   const app = await startApp({ url: redis.server.url, sessionOptions }, 'fastify.js');
   const visitor = newVisitor();
   await app.get('/keep?user=ann', visitor);
   const slow = await app.begin('/slow/gate?seen=1', 'gate', visitor);
-  await visitBeyond(new Date(Date.now() + 1000), app, { ...visitor });
+  const over = Date.now() + LIFETIME_MS;
+  await until(async () => {
+    expect(await app.body('/look', { ...visitor })).toMatchObject({ user: 'ann' });
+    return Date.now() > over;
+  });
 
   await slow.finish();
 

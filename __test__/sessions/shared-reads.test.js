@@ -11,13 +11,13 @@ const { closeAll, keepStore, openClient } = require('../support/stores.js');
 
 const HOST = '127.0.0.1';
 const ROUNDS = 10;
-const LIMIT_MS = 60_000;
+const LIMIT_MS = 120_000;
 
 const stops = [];
 afterEach(async () => {
   await closeAll();
   for (const stop of stops.splice(0)) await stop();
-}, LIMIT_MS);
+});
 
 const stopLater = (stop) => stops.unshift(stop);
 

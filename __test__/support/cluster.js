@@ -6,8 +6,6 @@ const { until } = require('./until.js');
 const SLOTS = 16_384;
 /** After this time without an answer, a node is regarded as failing by the others. */
 const NODE_TIMEOUT_MS = 1000;
-const SETTLE_LIMIT_MS = 30_000;
-const FAILOVER_LIMIT_MS = 30_000;
 const KEYS_AT_ONCE = 10;
 const MIGRATE_LIMIT_MS = 5000;
 
@@ -94,7 +92,7 @@ class Cluster {
       if (new Set(views.map(said)).size !== 1) return false;
       const replications = await Promise.all(nodes.map((node) => this.#ask(node, 'INFO', 'replication')));
       return replications.every((reply) => /role:master|master_link_status:up/.test(String(reply)));
-    }, SETTLE_LIMIT_MS);
+    });
   }
 
   /** Returns the nodes that serve slots. */
@@ -135,7 +133,7 @@ class Cluster {
     await until(async () => {
       heir = await this.ownerOf(slot);
       return heir !== undefined && heir !== primary;
-    }, FAILOVER_LIMIT_MS);
+    });
     await this.settled();
     return heir;
   }
@@ -245,10 +243,7 @@ class Cluster {
       if (error.message.startsWith('NOREPLICAS')) return false;
       throw error;
     };
-    await until(
-      () => this.#ask(node, 'CLUSTER', 'SETSLOT', ...words).then(() => true, isDone),
-      SETTLE_LIMIT_MS,
-    );
+    await until(() => this.#ask(node, 'CLUSTER', 'SETSLOT', ...words).then(() => true, isDone));
   }
 
   /** Resolves when every node knows every other. */
@@ -259,14 +254,13 @@ class Cluster {
         (view) =>
           view.length === this.nodes.length && view.every(({ flags }) => !flags.includes('handshake')),
       );
-    }, SETTLE_LIMIT_MS);
+    });
   }
 
   /** Resolves when a node is a replica that has its primary's data. */
   #follows(node) {
-    return until(
-      async () => /master_link_status:up/.test(String(await this.#ask(node, 'INFO', 'replication'))),
-      SETTLE_LIMIT_MS,
+    return until(async () =>
+      /master_link_status:up/.test(String(await this.#ask(node, 'INFO', 'replication'))),
     );
   }
 

@@ -12,7 +12,7 @@ const { freePort, killWithParent, temporaryFolder } = require('../../scripts/red
 const { findProxy } = require('../../scripts/servers.js');
 
 const HOST = '127.0.0.1';
-const START_LIMIT_MS = 15_000;
+const START_LIMIT_MS = 60_000;
 const POLL_MS = 20;
 
 /** Returns the configuration of twemproxy: one pool of servers. It accepts no YAML in the style of JSON. */

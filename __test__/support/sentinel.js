@@ -8,9 +8,6 @@ const { until } = require('./until.js');
  * after a second: with less than that, it would be regarded as down at once.
  */
 const DOWN_AFTER_MS = 1500;
-/** Sentinels discover each other by what they publish every 2 seconds, and new replicas every 10. */
-const SETTLE_LIMIT_MS = 30_000;
-const FAILOVER_LIMIT_MS = 30_000;
 
 /**
  * Starts a primary, its replicas and the sentinels that monitor them, and waits until all of them know each
@@ -86,7 +83,7 @@ class SentinelGroup {
           replicas.length === this.servers.length - 1 &&
           replicas.every((replica) => replica.flags === 'slave'),
       );
-    }, SETTLE_LIMIT_MS);
+    });
   }
 
   /** Returns the server that most of the running sentinels call the primary, or undefined if there is none. */
@@ -115,7 +112,7 @@ class SentinelGroup {
       return (
         primary !== undefined && primary !== former && (await this.#replication(primary)).role === 'master'
       );
-    }, FAILOVER_LIMIT_MS);
+    });
     return primary;
   }
 
@@ -200,7 +197,7 @@ class SentinelGroup {
 
   /** Resolves when a replica follows its primary. */
   #linked(replica) {
-    return until(async () => (await this.#replication(replica)).master_link_status === 'up', SETTLE_LIMIT_MS);
+    return until(async () => (await this.#replication(replica)).master_link_status === 'up');
   }
 
   #access({ port }) {

@@ -3,13 +3,13 @@
 const { askOnce } = require('./redis.js');
 const { startSentinel } = require('./sentinel.js');
 
-const LIMIT_MS = 60_000;
+const LIMIT_MS = 120_000;
 const PASSWORDS = { password: 'of-redis', sentinelPassword: 'of-sentinel' };
 
 let group;
 beforeAll(async () => {
   group = await startSentinel(PASSWORDS);
-}, LIMIT_MS);
+});
 afterAll(() => group?.stop());
 
 const ask = ({ port }, password, ...command) => askOnce({ port, password }, ...command);

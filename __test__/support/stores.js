@@ -1,6 +1,7 @@
 'use strict';
 
 const { RedisStore } = require('../..');
+const { HANG_MS } = require('./until.js');
 
 const nodeRedis = (packageName) => ({
   async connect(port, settings) {
@@ -67,11 +68,14 @@ async function openClient(kind, port, settings = {}) {
   return client;
 }
 
-/** Opens a store with `options` on the Redis at `port` of this machine, specified by `source`; `closeAll` closes it. */
+/**
+ * Opens a store with `options` on the Redis at `port` of this machine, specified by `source`; `closeAll` closes it. By
+ * default, only a hang exceeds its `commandTimeout`.
+ */
 async function openStore(source, port, options = {}) {
   const where =
     source === 'url' ? { url: `redis://127.0.0.1:${port}` } : { client: await openClient(source, port) };
-  return keepStore(new RedisStore({ ...where, ...options }));
+  return keepStore(new RedisStore({ ...where, commandTimeout: HANG_MS, ...options }));
 }
 
 /** Makes `closeAll` close a store that the caller created, of this class or a subclass. */

@@ -13,7 +13,7 @@ const { DEADLINE_MS, LIMIT_MS, throughChange } = require('./failover.js');
 const PASSWORDS = { password: 'of-the-servers', sentinelPassword: 'of-the-sentinels' };
 
 let servers;
-afterEach(() => servers?.stop(), LIMIT_MS);
+afterEach(() => servers?.stop());
 
 async function through(name, topology, place, read, change) {
   const { make, connect, end } = clients[name];

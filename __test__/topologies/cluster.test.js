@@ -15,7 +15,7 @@ let cluster;
 afterEach(async () => {
   await closeAll();
   await cluster?.stop();
-}, LIMIT_MS);
+});
 
 /** Opens a store that knows one node. */
 function openStore(options = {}) {
@@ -93,7 +93,7 @@ test(
       const former = (await cluster.primaries())[1];
       const slot = await cluster.firstSlotOf(former);
       former.pause();
-      await until(async () => (await cluster.ownerOf(slot)) !== former, LIMIT_MS);
+      await until(async () => (await cluster.ownerOf(slot)) !== former);
       await traffic.served();
       former.resume();
       await cluster.settled();

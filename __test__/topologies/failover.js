@@ -6,7 +6,7 @@ const { Traffic } = require('../faults/traffic.js');
 const DEADLINE_MS = 8000;
 /** Operations succeed within this time of the promotion of a primary. */
 const RETURN_MS = 2000;
-const LIMIT_MS = 90_000;
+const LIMIT_MS = 240_000;
 
 /**
  * Runs `change` under traffic: it changes which servers there are, and resolves once they can serve. Prints how long

@@ -15,7 +15,7 @@ let group;
 afterEach(async () => {
   await closeAll();
   await group?.stop();
-}, LIMIT_MS);
+});
 
 /** Opens a store that knows some of the sentinels. */
 function openStore(addresses = group.addresses, sentinel = {}, options = {}) {
@@ -34,7 +34,7 @@ function demoted({ port }) {
   const { password } = PASSWORDS;
   // A server that is demoted closes the connections of its clients, including this one: then it is queried again.
   const role = () => askOnce({ port, password }, 'ROLE').catch(({ message }) => message);
-  return until(async () => String(await role()).startsWith('slave'), LIMIT_MS);
+  return until(async () => String(await role()).startsWith('slave'));
 }
 
 /** Returns how many connections a sentinel has had, including the one of this query. */
@@ -47,7 +47,7 @@ async function connections({ port }) {
 async function isQueried(sentinel) {
   const before = await connections(sentinel);
   let times = 0;
-  await until(async () => (await connections(sentinel)) - before - ++times >= 3, LIMIT_MS);
+  await until(async () => (await connections(sentinel)) - before - ++times >= 3);
 }
 
 const read = (key) => group.command('GET', key);
@@ -78,7 +78,7 @@ describeServers('%s', (name, program) => {
       };
 
       await change(1);
-      await until(async () => (await group.command('WAIT', '1', '1000')) >= 1, LIMIT_MS);
+      await until(async () => (await group.command('WAIT', '1', '1000')) >= 1);
       await group.failOver();
       await change(2);
 
@@ -234,7 +234,7 @@ test(
       times++;
       counts = await queriedSince();
       return counts[1] - times >= 8;
-    }, LIMIT_MS);
+    });
     expect(counts[0] - counts[1]).toBeLessThan(3);
   },
   LIMIT_MS,

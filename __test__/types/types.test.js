@@ -88,14 +88,14 @@ test('the declarations themselves compile without skipLibCheck', async () => {
   };
 
   expect(await check('sound', files, { module: 'nodenext', skipLibCheck: false })).toEqual(clean);
-}, 60_000);
+});
 
 test('the TypeScript example compiles with the declarations', async () => {
   const example = path.join(root, 'examples', 'typescript', 'app.mts');
   const files = { 'app.mts': fs.readFileSync(example, 'utf8') };
 
   expect(await check('example', files, { module: 'nodenext' })).toEqual(clean);
-}, 60_000);
+});
 
 test('the store is accepted as a store of @fastify/session', async () => {
   const text = `
@@ -110,7 +110,7 @@ test('the store is accepted as a store of @fastify/session', async () => {
   `;
 
   expect(await check('fastify', { 'app.mts': text }, { module: 'nodenext' })).toEqual(clean);
-}, 60_000);
+});
 
 test('tsc reports every mistake, each at its line', async () => {
   const text = fs.readFileSync(path.join(__dirname, 'mistakes.ts'), 'utf8');
@@ -128,4 +128,4 @@ test('tsc reports every mistake, each at its line', async () => {
   const found = [...output.matchAll(/^mistakes\.cts\((\d+),/gm)].map(([, line]) => Number(line));
   expect(code).not.toBe(0);
   expect([...new Set(found)]).toEqual(expected);
-}, 60_000);
+});

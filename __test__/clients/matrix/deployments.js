@@ -64,7 +64,7 @@ function useDeployment(topology, program, options) {
   let deployment;
   beforeAll(async () => {
     deployment = await deployments[topology](program, options);
-  }, 60_000);
+  });
   beforeEach(() => deployment.everywhere('FLUSHALL'));
   afterAll(() => deployment?.stop());
 
