@@ -24,9 +24,9 @@ const operations = {
     return count;
   },
   clear: (store) => promised(store, 'clear'),
-  // What Redis and the connection to it cost for each session, in the database of the first store.
+  // Measures what Redis and the connection to it cost for each session, in the database of the first store.
   alone: () => scanAlone(new URL(redisUrl), 1),
-  // What V8 itself costs: so many sessions parsed from their texts, in slices, and kept.
+  // Measures what V8 itself costs: so many sessions parsed from their texts, in slices, and kept.
   floor: async () => {
     const text = JSON.stringify(newSession({ sessionID: '' }, contentOf('0.4 KB')));
     const sessions = [];

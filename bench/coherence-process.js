@@ -32,7 +32,7 @@ let task;
 let isStopping = false;
 
 /**
- * What happened to keys, in order for each: `[key, version, issued, acknowledged, over]`; version 0 means that
+ * The events of each key, in order: `[key, version, issued, acknowledged, over]`; version 0 means that
  * there is no session from then on. A write that failed may have taken effect: it counts as never acknowledged.
  */
 const events = [];

@@ -4,7 +4,7 @@
 // sessions, through a store and by plain commands, while others read them through a network that fails;
 // connections are killed, the database is emptied, the server restarted, readers are stopped for a while.
 //
-// What is checked:
+// It checks:
 // - No reader sees a session go back to an older version, and no writer reads back less than it wrote.
 // - No read of a store with a cache returns a version that was overwritten or deleted longer than `maxStaleness`
 //   before the read began. A value that stays cached after its invalidation fails this: nothing would ever end it.

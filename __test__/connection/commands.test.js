@@ -16,7 +16,7 @@ const PASSWORD = 'of-the-app';
 const OPERATIONS = ['set', 'get', 'touch', 'destroy', 'all', 'ids', 'length', 'clear'];
 const LISTINGS = ['all', 'ids', 'length', 'clear'];
 
-/** Which operations fail without a command. */
+/** The operations that fail without each command. */
 const TABLE = {
   get: [],
   mget: [],

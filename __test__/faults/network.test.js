@@ -164,7 +164,7 @@ test.each([NEVER_MS, 1800])(
     const found = store.get('nobody');
     await until(() => network.lost > 0);
     await network.heal();
-    // What the first attempt has sent is lost, and its connectTimeout has not passed.
+    // The bytes of the first attempt are lost, and its connectTimeout has not passed.
     expect(await found).toBeNull();
     expect(failures).toEqual([]);
   },

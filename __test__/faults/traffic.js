@@ -3,7 +3,7 @@
 const { setTimeout: sleep } = require('node:timers/promises');
 const { until } = require('../support/until.js');
 
-/** How much later than its deadline an operation may end, on an idle machine. */
+/** The time after its deadline by which an operation must end, on an idle machine. */
 const GRACE_MS = 250;
 /** The same on any machine, and how long an operation is waited for before it counts as lost. */
 const HANG_GRACE_MS = 10_000;
@@ -11,14 +11,14 @@ const HANG_GRACE_MS = 10_000;
 const BEAT_MS = 5;
 /** Operations succeed within this time of the server's return, on an idle machine. */
 const RETURN_MS = 1000;
-/** How many cases of a kind of violation are listed. */
+/** The number of cases that are listed of a kind of violation. */
 const MOST_LISTED = 5;
 
 /** The codes with which operations may fail: errors of the package that name the server. */
 const CODES = ['ERR_REDIS_UNAVAILABLE', 'ERR_REDIS_TIMEOUT', 'ERR_REDIS_REPLY', 'ERR_REDIS_QUEUE_FULL'];
 
 /**
- * What each visitor does, repeatedly. The operations of a step are called in one tick, so they also show that the
+ * The steps that each visitor repeats. The operations of a step are called in one tick, so they also show that the
  * order is kept.
  */
 const STEPS = [
@@ -78,7 +78,7 @@ class Traffic {
   /** The number of operations. */
   issued = 0;
   succeeded = 0;
-  /** How many operations failed with which code; replies of the server by their first word. */
+  /** The number of operations that failed with each code; replies of the server by their first word. */
   failed = {};
   /** The number of values that the network has damaged. */
   damaged = 0;

@@ -40,7 +40,7 @@ function packPlatform() {
   fs.mkdirSync(source);
   for (const manifest of ['package.json', 'README.md', 'LICENSE'])
     fs.copyFileSync(path.join(ROOT, manifest), path.join(source, manifest));
-  // By its path, which the package does not export.
+  // Started by its path, which the package does not export.
   const napi = path.join(ROOT, 'node_modules', '@napi-rs', 'cli', 'dist', 'cli.js');
   execFileSync(process.execPath, [napi, 'create-npm-dirs'], { cwd: source, stdio: 'pipe' });
   const npmDir = path.join(source, 'npm');

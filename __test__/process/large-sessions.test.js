@@ -8,9 +8,11 @@ const { closeAll, openStore } = require('../support/stores.js');
 // Slow work on one session does not delay others, whose connections share a thread.
 
 const LIMIT_MS = 120_000;
-/** On the connection thread, the work delayed others by 0.83 of its time and more; off it, by 0.38 on a busy machine. */
+/**
+ * On the connection thread, the work delayed others by 0.83 of its time and more; off it, by 0.38 on a busy machine.
+ */
 const MOST_OF_IT = 0.6;
-/** How often that is tried, since other load on the machine may interfere. */
+/** The number of attempts, since other load on the machine may interfere. */
 const ROUNDS = 10;
 
 const redis = useRedis();

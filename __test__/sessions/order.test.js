@@ -124,7 +124,8 @@ describe.each(Object.entries(policies))('onConflict: %s', (_name, onConflict) =>
     ];
     const ended = [];
     for (const call of calls) call.catch(({ code }) => ended.push(code));
-    // Two deadlines, one after the other. If each call also waited for the deadline of the previous one, seven calls would take seven.
+    // Two deadlines, one after the other. If each call also waited for the deadline of the previous one, seven calls
+    // would take seven.
     for (let times = 0; times < 2; times++) await expect(store.get('other')).rejects.toThrow();
     expect(ended).toEqual(Array(calls.length).fill(expect.stringMatching(/^ERR_REDIS_/)));
     await resume(store);

@@ -9,10 +9,10 @@ const HOST = '127.0.0.1';
 
 /** A network that works. The faults change copies of it. */
 const WORKING = {
-  /** How long bytes take, in ms. */
+  /** The time that bytes take, in ms. */
   requestDelay: 0,
   replyDelay: 0,
-  /** How many bytes of requests make a packet. */
+  /** The number of bytes of requests in a packet. */
   packet: Number.POSITIVE_INFINITY,
   swallows: false,
   loses: false,
@@ -20,7 +20,7 @@ const WORKING = {
   refuses: false,
   /** Changes a chunk of replies in place. */
   corrupt: undefined,
-  /** How many bytes of replies pass before the connection is cut. */
+  /** The number of bytes of replies that pass before the connection is cut. */
   cutAfter: Number.POSITIVE_INFINITY,
 };
 
@@ -45,9 +45,9 @@ class TcpProxy {
 
   /** Where clients connect; constant for the proxy's life. */
   port = 0;
-  /** How many connections were made so far, including refused ones. */
+  /** The number of connections made so far, including refused ones. */
   accepted = 0;
-  /** How many bytes were dropped. */
+  /** The number of bytes that were dropped. */
   lost = 0;
 
   constructor(serverPort) {
@@ -58,7 +58,7 @@ class TcpProxy {
     return `redis://${HOST}:${this.port}`;
   }
 
-  /** How many connections are open. */
+  /** The number of open connections. */
   get open() {
     return this.#connections.size;
   }

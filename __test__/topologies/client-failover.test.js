@@ -21,7 +21,7 @@ async function through(name, topology, place, read, change) {
   await connect(client);
   try {
     const store = keepStore(new RedisStore({ client, transport: 'client', commandTimeout: DEADLINE_MS }));
-    // How long a client takes is not tested.
+    // The time that a client takes is not tested.
     await throughChange(store, `${name}, ${topology}`, read, change, DEADLINE_MS);
   } finally {
     await closeAll();

@@ -69,7 +69,7 @@ function useDeployment(topology, program, options) {
   afterAll(() => deployment?.stop());
 
   return {
-    /** What a client needs to know to connect. */
+    /** Everything that a client needs to know to connect. */
     get place() {
       return deployment;
     },

@@ -36,7 +36,7 @@ const ends = {
   forAnswer() {
     parentPort.once('message', () => {
       store.get('abc', () => {});
-      // By then it has reached the addon.
+      // The operation has reached the addon by then.
       setImmediate(() => parentPort.postMessage('asked'));
     });
     store.get('abc', () => parentPort.postMessage('connected'));
