@@ -108,7 +108,7 @@ impl RedisStore {
         ClientPort::new(self.sessions.connection().offer(Arc::new(client)))
     }
 
-    /// Passes the result of the app's `credentials` function to the connection; `refusal` is the reason for a missing one.
+    /// Passes the result of the app's `credentials` function to the connection; `refusal` is why there is none.
     #[napi(catch_unwind)]
     pub fn give_credentials(&self, given: Option<GivenCredentials>, refusal: Option<String>) {
         let credentials = given
@@ -151,8 +151,8 @@ impl RedisStore {
         })
     }
 
-    /// Submits a batch of `count` requests: their numbers as [`requests`] describes, and the bytes of their IDs and values.
-    /// Both may be reused afterwards. `date` is the time by JavaScript's clock.
+    /// Submits a batch of `count` requests: their numbers as [`requests`] describes, and the bytes of their IDs and
+    /// values. Both may be reused afterwards. `date` is the time by JavaScript's clock.
     #[napi(catch_unwind)]
     pub fn submit(
         &self,

@@ -1,8 +1,8 @@
 //! The near-cache: sessions that were read, kept in this process and coherent with the server.
 //!
 //! The server remembers which keys a connection has read (client tracking, `CLIENT TRACKING`) and sends it an
-//! invalidation, between its replies, when one of them changes. The cache contains sessions that such a connection read,
-//! under these invariants:
+//! invalidation, between its replies, when one of them changes. The cache contains sessions that such a connection
+//! read, under these invariants:
 //!
 //! - **Server order.** Entries are stored and invalidated in the order in which the server sent the replies and the
 //!   invalidations, so that an invalidation always finds the entry that it is about.
@@ -13,8 +13,8 @@
 //! - **Freshness.** An entry is returned only if a command sent less than `max_staleness` ago has been answered: every
 //!   invalidation up to the time when it was sent has arrived.
 //!
-//! JavaScript threads read the cache; they and the runtime's thread write it. Every lock is held for a few map operations
-//! only, and large values are dropped after it is released.
+//! JavaScript threads read the cache; they and the runtime's thread write it. Every lock is held for a few map
+//! operations only, and large values are dropped after it is released.
 
 mod clock;
 mod entries;
@@ -189,8 +189,8 @@ impl Cache {
         }
     }
 
-    /// Caches the result of a read. Calls of this and [`Self::invalidate`] must be in the order in which the server sent
-    /// the replies and the invalidations.
+    /// Caches the result of a read. Calls of this and [`Self::invalidate`] must be in the order in which the server
+    /// sent the replies and the invalidations.
     pub(crate) fn keep(&self, ticket: Ticket, key: &[u8], entry: Entry) {
         let mut removed = Vec::new();
         let mut state = self.lock();
@@ -250,8 +250,8 @@ impl Cache {
 
     // ---- The connection ----
 
-    /// Registers a new connection. `is_tracked` is false if client tracking is not enabled on it; while such a connection
-    /// is open, nothing is cached.
+    /// Registers a new connection. `is_tracked` is false if client tracking is not enabled on it; while such a
+    /// connection is open, nothing is cached.
     pub(crate) fn begin(self: &Arc<Self>, is_tracked: bool) -> Line {
         Line::begin(Arc::clone(self), is_tracked)
     }

@@ -133,7 +133,7 @@ impl Sessions {
     }
 }
 
-/// Returns the expiry to put in place of the one in the text. `now` is by the machine's clock, as are the entry's times.
+/// Returns the expiry that replaces the one in the text. `now` is by the machine's clock, as are the entry's times.
 fn expiry_in_force(entry: &Entry, now: u64, clock: Clock) -> Option<u64> {
     let remaining = match entry.ends {
         Some(ends) if ends.saturating_sub(now) > NEAR_END_MS && clock.agrees_with(entry.clock) => {

@@ -9,7 +9,7 @@ use crate::cache::{Moment, PendingWrite, Ticket};
 use crate::connection::{Access, Commands, Expect, Leader, Reply, SentFlag, clock};
 use std::mem;
 
-/// The usual number of commands per request, and of bytes in addition to ID and value. They determine the initial capacity.
+/// The usual number of commands per request, and of bytes in addition to ID and value: the initial capacity.
 const USUAL_COMMANDS: usize = 2;
 const USUAL_BYTES: usize = 128;
 
