@@ -74,7 +74,7 @@ describe('@fastify/session', () => {
     },
   );
 
-  test('@fastify/session stores a session that regenerate gives the same id', async () => {
+  test('@fastify/session stores a new session when regenerate reuses the id', async () => {
     const app = await start({ idGenerator: 'same' });
     const visitor = newVisitor();
     await app.get('/keep?user=ann', visitor);

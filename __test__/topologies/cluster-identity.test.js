@@ -6,7 +6,7 @@ const { askOnce, connectRaw, startRedis } = require('../support/redis.js');
 const { closeAll, keepStore } = require('../support/stores.js');
 const { until } = require('../support/until.js');
 
-// The identity of nodes when their address does not tell it.
+// The identity of nodes when their address does not determine it.
 
 const LIMIT_MS = 120_000;
 const SLOTS = 16_384;
