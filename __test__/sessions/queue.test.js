@@ -25,8 +25,8 @@ test('without a connection, operations that wait for a save are bounded by maxQu
     'ERR_REDIS_TIMEOUT',
     'ERR_REDIS_UNAVAILABLE',
   ]);
-  // To answer takes a fraction of a second of CPU time, however busy the machine is: no deadline is missed by it.
-  expect(cpu).toBeLessThan(1500);
+  // To answer takes a fraction of a second of CPU time. If each answer looked at all that wait, it would take minutes.
+  expect(cpu).toBeLessThan(20_000);
 });
 
 test('maxQueue does not bound what waits for a save while Redis is there', async () => {

@@ -13,7 +13,7 @@ const { closeAll, keepStore } = require('../support/stores.js');
 
 const COUNT = 20_000;
 const LIMIT_MS = 240_000;
-const DEADLINE_MS = 20_000;
+const DEADLINE_MS = 60_000;
 const HOST = '127.0.0.1';
 /** Keys survive a restart. */
 const PERSISTENT = ['--appendonly', 'yes', '--appendfsync', 'no'];
