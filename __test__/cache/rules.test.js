@@ -7,7 +7,7 @@ const { givenAtOnce } = require('../support/hits.js');
 const { liveSession } = require('../support/sessions.js');
 const { newVisitor, startApp, stopAll } = require('../sessions/processes.js');
 const { startProxy } = require('../support/proxy.js');
-const { until } = require('../support/until.js');
+const { HANG_MS, until } = require('../support/until.js');
 const { useRedis } = require('../support/redis.js');
 
 // What is kept in a process takes nothing from the rules about logouts and conflicts.
@@ -99,17 +99,20 @@ describeServers('%s', (_name, program) => {
 
     /** A store far away, and the live session of a request that it has given an outdated one. */
     async function loadOutdated(onConflict, change) {
-      const far = keepStore(new RedisStore({ url: proxy.url, cache: true, onConflict }));
+      const options = { cache: { maxStaleness: HANG_MS }, commandTimeout: HANG_MS, onConflict };
+      const far = keepStore(new RedisStore({ url: proxy.url, ...options }));
       const near = await openStore('url', redis.port);
       await near.set('abc', liveSession('abc', { a: 1, n: 1 }));
       await until(async () => {
         await far.get('abc');
         return givenAtOnce(far, 'abc') !== 'later';
       });
-      proxy.delay({ reply: 500 });
+      proxy.delay({ reply: HANG_MS });
       await change(near);
       const outdated = givenAtOnce(far, 'abc');
       expect(outdated).toMatchObject({ a: 1, n: 1 });
+      // The message comes when the save has been issued.
+      setImmediate(() => proxy.heal());
       return [far, far.createSession({ sessionID: 'abc' }, outdated)];
     }
 

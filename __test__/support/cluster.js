@@ -7,7 +7,7 @@ const SLOTS = 16_384;
 /** How long a node may not answer before the others take it for failing. */
 const NODE_TIMEOUT_MS = 1000;
 const KEYS_AT_ONCE = 10;
-const MIGRATE_LIMIT_MS = 5000;
+const MIGRATE_LIMIT_MS = 60_000;
 
 /**
  * Starts the nodes of a cluster and waits until each agrees that all slots are served and each replica follows

@@ -1,5 +1,7 @@
 'use strict';
 
+const { until } = require('./until.js');
+
 /** What `get` gives in the same tick: a session, null or an error; 'later' if it gives nothing yet. */
 function givenAtOnce(store, id) {
   let given = 'later';
@@ -15,4 +17,19 @@ function hit(store, id) {
   return given === null || given === 'later' || given instanceof Error ? given : given.n;
 }
 
-module.exports = { givenAtOnce, hit };
+/**
+ * Resolves when a session has been read from the cache without a break for longer than `ms`, of which a busy machine
+ * may need several attempts. `meanwhile` is done between the reads.
+ */
+async function staysCached(store, id, ms, meanwhile = () => {}) {
+  let begin;
+  await until(async () => {
+    await meanwhile();
+    const now = performance.now();
+    if (hit(store, id) === 'later') begin = undefined;
+    else begin ??= performance.now();
+    return now - begin > ms;
+  });
+}
+
+module.exports = { givenAtOnce, hit, staysCached };

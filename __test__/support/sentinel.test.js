@@ -40,7 +40,7 @@ test(
   'a killed primary is replaced and comes back as a replica; a sentinel can join',
   async () => {
     await group.command('SET', 'kept', 'yes');
-    await group.command('WAIT', 2, 5000);
+    await group.command('WAIT', 2, 60_000);
     const former = await group.primary();
 
     const primary = await group.failOver();
