@@ -7,6 +7,7 @@ const { startCluster } = require('../support/cluster.js');
 const { startProxy } = require('../support/proxy.js');
 const { seeded } = require('../support/random.js');
 const { closeAll, keepStore } = require('../support/stores.js');
+const { HANG_MS } = require('../support/until.js');
 
 const MAX_STALENESS_MS = 500;
 /** The cache's clocks count whole milliseconds, and this process reads its own a moment later. */
@@ -75,7 +76,7 @@ test('no read of a cluster is staler than maxStaleness, whatever fails between i
     store.on('error', () => {});
     return store;
   };
-  const writer = open({ cluster: cluster.addresses });
+  const writer = open({ cluster: cluster.addresses, commandTimeout: HANG_MS });
   const reader = open({
     cluster: { addresses: cluster.addresses, natMap },
     cache: { maxStaleness: MAX_STALENESS_MS },
@@ -111,7 +112,7 @@ test('no read of a cluster is staler than maxStaleness, whatever fails between i
   };
   const fail = async () => {
     const end = performance.now() + RUN_MS;
-    while (performance.now() < end) {
+    while (performance.now() < end || hits <= 10_000) {
       const at = Math.floor(random() * proxies.length);
       await pick(faults)({ proxy: proxies[at], node: cluster.nodes[at], random });
       await delay(300 + random() * 1200);
@@ -123,5 +124,4 @@ test('no read of a cluster is staler than maxStaleness, whatever fails between i
 
   const stale = oldest > MAX_STALENESS_MS + TOLERANCE_MS ? [{ seed, oldest }] : [];
   expect(stale).toEqual([]);
-  expect(hits).toBeGreaterThan(10_000);
 });

@@ -4,7 +4,7 @@ const { RedisStore } = require('../..');
 const { hit } = require('../support/hits.js');
 const { startSentinel } = require('../support/sentinel.js');
 const { closeAll, keepStore } = require('../support/stores.js');
-const { until } = require('../support/until.js');
+const { HANG_MS, until } = require('../support/until.js');
 
 const LIMIT_MS = 120_000;
 
@@ -20,7 +20,7 @@ test(
     group = await startSentinel();
     const addresses = group.sentinels.map(({ port }) => `127.0.0.1:${port}`);
     const store = keepStore(
-      new RedisStore({ sentinel: { name: group.name, addresses }, cache: true, commandTimeout: 15_000 }),
+      new RedisStore({ sentinel: { name: group.name, addresses }, cache: true, commandTimeout: HANG_MS }),
     );
     await store.set('abc', { n: 1 });
     await store.get('abc');

@@ -7,7 +7,7 @@ const { getSync } = require('../support/hits.js');
 const { liveSession } = require('../support/sessions.js');
 const { newVisitor, startApp, stopAll } = require('../sessions/processes.js');
 const { startProxy } = require('../support/proxy.js');
-const { until } = require('../support/until.js');
+const { HANG_MS, until } = require('../support/until.js');
 const { useRedis } = require('../support/redis.js');
 
 // Caching changes nothing about logouts and conflicts.
@@ -104,17 +104,20 @@ describeServers('%s', (_name, program) => {
      * Returns a store with a slow connection, and a live session that it returned from the cache after it was changed.
      */
     async function loadStale(onConflict, change) {
-      const far = keepStore(new RedisStore({ url: proxy.url, cache: true, onConflict }));
+      const options = { cache: { maxStaleness: HANG_MS }, commandTimeout: HANG_MS, onConflict };
+      const far = keepStore(new RedisStore({ url: proxy.url, ...options }));
       const near = await openStore('url', redis.port);
       await near.set('abc', liveSession('abc', { a: 1, n: 1 }));
       await until(async () => {
         await far.get('abc');
         return getSync(far, 'abc') !== 'later';
       });
-      proxy.delay({ reply: 500 });
+      proxy.delay({ reply: HANG_MS });
       await change(near);
       const stale = getSync(far, 'abc');
       expect(stale).toMatchObject({ a: 1, n: 1 });
+      // The invalidation arrives after the save has been called.
+      setImmediate(() => proxy.heal());
       return [far, far.createSession({ sessionID: 'abc' }, stale)];
     }
 

@@ -3,27 +3,15 @@
 const { setTimeout: delay } = require('node:timers/promises');
 const { RedisStore } = require('../..');
 const { askOnce, startRedis, useRedis } = require('../support/redis.js');
-const { hit } = require('../support/hits.js');
+const { hit, staysCached } = require('../support/hits.js');
 const { liveSession } = require('../support/sessions.js');
 const { closeAll, keepStore, openStore } = require('../support/stores.js');
 const { startCluster } = require('../support/cluster.js');
 const { describeServers } = require('../support/servers.js');
 const { startProxy } = require('../support/proxy.js');
-const { until } = require('../support/until.js');
+const { HANG_MS, until } = require('../support/until.js');
 
 const numbered = (n) => liveSession('abc', { n });
-
-/** Reads a session repeatedly for `ms`. */
-async function readFor(ms, store, id) {
-  const end = Date.now() + ms;
-  let [reads, hits] = [0, 0];
-  while (Date.now() < end) {
-    reads++;
-    if (hit(store, id) !== 'later') hits++;
-    await delay(5);
-  }
-  return { reads, hits };
-}
 
 afterEach(closeAll);
 
@@ -39,7 +27,7 @@ describe('a server that does not answer', () => {
   });
 
   const open = (cache) => {
-    const store = keepStore(new RedisStore({ url: proxy.url, cache, commandTimeout: 1500 }));
+    const store = keepStore(new RedisStore({ url: proxy.url, cache, commandTimeout: HANG_MS }));
     store.on('error', () => {});
     return store;
   };
@@ -51,13 +39,16 @@ describe('a server that does not answer', () => {
     proxy.silence();
     const since = Date.now();
     await redis.command('SET', 'sess:abc', JSON.stringify(numbered(2)));
-    let last = since;
-    while (hit(store, 'abc') === 1) {
-      last = Date.now();
+    let last;
+    let isHit = true;
+    while (isHit) {
+      const now = Date.now();
+      isHit = hit(store, 'abc') === 1;
+      if (isHit) last = now;
       await delay(5);
-      if (last - since > 3000) break;
     }
-    expect(last - since).toBeLessThanOrEqual(400);
+    // The last cache hit began by then.
+    expect((last ?? since) - since).toBeLessThanOrEqual(310);
     expect(store.cacheStats().distrusted).toBeGreaterThan(0);
   });
 
@@ -78,11 +69,7 @@ describe('a server that does not answer', () => {
     const store = open({ maxStaleness: 200 });
     await store.set('abc', numbered(1));
     await until(() => hit(store, 'abc') === 1);
-    await redis.command('CONFIG', 'RESETSTAT');
-    const { reads, hits } = await readFor(1000, store, 'abc');
-    expect(hits).toBeGreaterThan(reads * 0.75);
-    // Four heartbeats within 200 ms, each of which a busy machine may delay.
-    expect(await redis.calls('ping')).toBeGreaterThan(5);
+    await staysCached(store, 'abc', 1000);
   });
 });
 
@@ -161,8 +148,7 @@ describe('a cache in front of a cluster', () => {
 
   test('cached sessions of a cluster stay fresh when the app reads from one node only', async () => {
     const store = await openWarm(openPlain(), 1);
-    const { reads, hits } = await readFor(2000, store, 's0');
-    expect(hits).toBeGreaterThan(reads * 0.75);
+    await staysCached(store, 's0', 2000);
   });
 
   test('cached sessions of a cluster are fresh again after the first read that follows a pause', async () => {
@@ -170,8 +156,7 @@ describe('a cache in front of a cluster', () => {
     // Heartbeats continue for ten seconds after the last read.
     await delay(11_000);
     await store.get('s0');
-    const { reads, hits } = await readFor(1000, store, 's0');
-    expect(hits).toBeGreaterThan(reads * 0.75);
+    await staysCached(store, 's0', 1000);
   });
 
   test('no stale session is returned from the cache after its slot has moved', async () => {
@@ -205,7 +190,11 @@ describe('a cache in front of a cluster', () => {
     });
     // A scan refreshes the topology.
     expect(await store.length()).toBe(ids.length);
-    expect(ids.map((id) => hit(store, id))).toEqual(ids.map(() => 1));
+    const earlier = store.cacheStats();
+    for (const id of ids) await store.get(id);
+    const later = store.cacheStats();
+    // On a busy machine, a node may have been silent for so long that its sessions are read again.
+    expect(later.misses - earlier.misses).toBe(later.distrusted - earlier.distrusted);
   });
 
   test('no stale session is returned from the cache after a primary became a replica or died', async () => {
@@ -258,8 +247,7 @@ describeServers('%s', (name, program) => {
     await store.set('s0', numbered(1));
     await until(() => hit(store, 's0') === 1);
     // The topology refresh of the opening is over: none happens meanwhile.
-    const { reads, hits } = await readFor(1000, store, 's0');
-    expect(hits).toBeGreaterThan(reads / 2);
+    await staysCached(store, 's0', 1000);
 
     const roles = await Promise.all(cluster.nodes.map((node) => askOnce(node, 'ROLE')));
     const heir = cluster.nodes[roles.findIndex(([, , port]) => port === owner.port)];

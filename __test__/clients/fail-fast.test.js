@@ -5,12 +5,9 @@ const { clients } = require('../support/clients.js');
 const { startCluster } = require('../support/cluster.js');
 const { startRedis } = require('../support/redis.js');
 const { closeAll, keepStore, openClient } = require('../support/stores.js');
-const { until } = require('../support/until.js');
+const { NEVER_MS, until } = require('../support/until.js');
 
 // Clients that fail commands while Redis is down instead of queueing them: their stores do the same.
-
-/** Far below `commandTimeout`, which is 5 s: how long operations wait otherwise. */
-const AT_ONCE_MS = 2500;
 
 const settings = {
   redis: [{ disableOfflineQueue: true }],
@@ -36,17 +33,15 @@ test.each(cases)(
   '%s with %j, transport: %s: operations fail at once while Redis is down, and succeed when it is back',
   async (kind, options, transport) => {
     const client = await openClient(kind, server.port, options);
-    const store = keepStore(new RedisStore({ client, transport }));
+    const store = keepStore(new RedisStore({ client, transport, commandTimeout: NEVER_MS }));
     // The store's own connection is still being opened.
     await store.set('abc', { n: 1 });
     await server.kill();
     await until(() => store.status === 'reconnecting');
     for (let round = 0; round < 3; round++) {
-      const start = performance.now();
       await expect(Promise.all([store.get('abc'), store.set('abc', { n: 2 })])).rejects.toMatchObject({
         code: 'ERR_REDIS_UNAVAILABLE',
       });
-      expect(performance.now() - start).toBeLessThan(AT_ONCE_MS);
     }
     await server.start();
     await until(() => store.status === 'ready');
@@ -59,7 +54,7 @@ test.each(['redis6', 'ioredis6'])(
   async (kind) => {
     const options = kind === 'redis6' ? { disableOfflineQueue: true } : { enableOfflineQueue: false };
     const client = await openClient(kind, server.port, options);
-    const store = keepStore(new RedisStore({ client, maxQueue: 10, commandTimeout: 20_000 }));
+    const store = keepStore(new RedisStore({ client, maxQueue: 10, commandTimeout: NEVER_MS }));
     await store.set('abc', { n: 1 });
     await server.kill();
     await until(() => store.status === 'reconnecting');
@@ -91,14 +86,12 @@ test.each([
     const client = clients[name].make.cluster({ places: cluster.addresses }, options);
     client.on('error', () => {});
     // It need not be connected.
-    const store = keepStore(new RedisStore({ client }));
+    const store = keepStore(new RedisStore({ client, commandTimeout: NEVER_MS }));
     expect(store.transport).toBe('native');
     await store.set('abc', { n: 1 });
     await Promise.all(cluster.nodes.map((node) => node.kill()));
     await until(() => store.status === 'reconnecting');
-    const start = performance.now();
     await expect(store.get('abc')).rejects.toMatchObject({ code: 'ERR_REDIS_UNAVAILABLE' });
-    expect(performance.now() - start).toBeLessThan(AT_ONCE_MS);
     await closeAll();
   } finally {
     await cluster.stop();

@@ -4,6 +4,7 @@ const { createClient } = require('redis');
 const { RedisStore } = require('../..');
 const { startRedis } = require('../support/redis.js');
 const { closeAll, keepStore } = require('../support/stores.js');
+const { NEVER_MS } = require('../support/until.js');
 
 // Credentials providers that do not behave as they should.
 
@@ -32,7 +33,7 @@ function open(provider) {
     credentialsProvider,
   });
   client.on('error', () => {});
-  const store = new RedisStore({ client, commandTimeout: 600, connectTimeout: 300 });
+  const store = new RedisStore({ client, commandTimeout: NEVER_MS, connectTimeout: 300 });
   return keepStore(store);
 }
 

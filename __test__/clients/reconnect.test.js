@@ -7,12 +7,10 @@ const { startCluster } = require('../support/cluster.js');
 const { connectRaw, startRedis } = require('../support/redis.js');
 const { endedWith, runNode } = require('../support/run.js');
 const { closeAll, keepStore } = require('../support/stores.js');
-const { until } = require('../support/until.js');
+const { NEVER_MS, until } = require('../support/until.js');
 
 // An app may close its client, or the client may stop reconnecting, and the app may connect it again.
 
-/** Far above the time of a rejection, far below `commandTimeout`. */
-const AT_ONCE_MS = 2000;
 const TRANSPORTS = ['native', 'client'];
 
 const opened = [];
@@ -29,7 +27,8 @@ async function openStore(name, topology, place, options, transport) {
   const client = await make[topology](place, options);
   await connect(client);
   opened.push(client);
-  const store = keepStore(new RedisStore({ client, transport }));
+  // An operation that fails by then did not wait for its deadline.
+  const store = keepStore(new RedisStore({ client, transport, commandTimeout: NEVER_MS }));
   await store.set('abc', { n: 1 });
   return { client, store };
 }
@@ -39,12 +38,10 @@ const quit = (client) => (client.quit ?? client.close).call(client);
 const disconnect = (client) => (client.disconnect ?? client.close).call(client);
 
 async function failsAtOnce(store) {
-  const start = performance.now();
   await expect(store.get('abc')).rejects.toMatchObject({
     code: 'ERR_STORE_CLOSED',
     message: expect.stringMatching(/^get: the app's (redis|ioredis) client is closed/),
   });
-  expect(performance.now() - start).toBeLessThan(AT_ONCE_MS);
 }
 
 async function servesAgain(store) {
@@ -137,7 +134,7 @@ describe('on a single server', () => {
     const client = make.standalone(place());
     await connect(client);
     opened.push(client);
-    const store = keepStore(new RedisStore({ client, cache: true }));
+    const store = keepStore(new RedisStore({ client, cache: true, commandTimeout: NEVER_MS }));
     await store.set('abc', { n: 1 });
     expect(await store.get('abc')).toEqual({ n: 1 });
     await quit(client);
@@ -245,12 +242,10 @@ describe('on a cluster', () => {
     const { client, store } = await openStore('redis 4', 'cluster', place, undefined, 'client');
     await disconnect(client);
     for (let n = 0; n < 3; n++) {
-      const start = performance.now();
       await expect(store.get('abc')).rejects.toMatchObject({
         code: 'ERR_REDIS_UNAVAILABLE',
         message: expect.stringContaining('the app has closed it'),
       });
-      expect(performance.now() - start).toBeLessThan(AT_ONCE_MS);
     }
     await client.connect();
     await servesAgain(store);

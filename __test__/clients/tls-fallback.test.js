@@ -140,7 +140,7 @@ describe.each(kinds)('%s', (kind) => {
 test("an operation rejects with the TLS error when a handshake fails and transport is 'native'", async () => {
   await configure('rsa', { 'tls-protocols': 'TLSv1.2', 'tls-ciphers': 'AES256-GCM-SHA384' });
   const client = await connect('ioredis6', { ca: pem('ca.crt') });
-  const store = keepStore(new RedisStore({ client, transport: 'native', commandTimeout: 500 }));
+  const store = keepStore(new RedisStore({ client, transport: 'native', commandTimeout: 2000 }));
   await expect(store.get('abc')).rejects.toMatchObject({
     code: 'ERR_REDIS_UNAVAILABLE',
     message: expect.stringContaining('TLS handshake'),

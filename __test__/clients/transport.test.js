@@ -9,7 +9,7 @@ const { RedisStore } = require('../..');
 const { connectRaw, startRedis } = require('../support/redis.js');
 const { closeAll, keepStore, openClient } = require('../support/stores.js');
 const { failuresOfGetsInTicks } = require('../support/ticks.js');
-const { until } = require('../support/until.js');
+const { NEVER_MS, until } = require('../support/until.js');
 
 const SHORT_MS = 600;
 
@@ -254,7 +254,12 @@ describe('deadlines', () => {
     expect(refused.reason.code).toBe('ERR_REDIS_QUEUE_FULL');
 
     await client.connect();
-    expect(await store.get('abc')).toBeNull();
+    await until(() =>
+      store.get('abc').then(
+        (session) => session === null,
+        () => false,
+      ),
+    );
     await client.close();
   });
 
@@ -349,19 +354,16 @@ describe('closing', () => {
     const own = await startRedis();
     try {
       const client = await openClient('ioredis6', own.port);
-      const store = open(client, { transport: 'client', commandTimeout: 20_000 });
+      const store = open(client, { transport: 'client', commandTimeout: NEVER_MS });
       await store.set('abc', { n: 1 });
       own.pause();
       const waiting = failure(store.get('abc'));
-      const start = Date.now();
       client.disconnect();
       const error = await waiting;
       expect(error).toMatchObject({
         code: 'ERR_REDIS_UNAVAILABLE',
         message: expect.stringContaining('the app has closed it'),
       });
-      // ioredis waits 2 seconds for the server.
-      expect(Date.now() - start).toBeLessThan(10_000);
       expect(store.status).toBe('closed');
     } finally {
       await own.stop();

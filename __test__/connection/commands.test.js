@@ -7,11 +7,14 @@ const { connectRaw, startRedis } = require('../support/redis.js');
 const { describeServers } = require('../support/servers.js');
 const { liveSession } = require('../support/sessions.js');
 const { closeAll, keepStore } = require('../support/stores.js');
+const { HANG_MS } = require('../support/until.js');
 
 // Forbids each command that the store or connect-redis sends, one at a time: what still works must be no less than with
 // connect-redis under the same rights.
 
 const LIMIT_MS = 120_000;
+/** Only a hang takes longer. */
+const TASK_LIMIT_MS = 20_000;
 const PASSWORD = 'of-the-app';
 const OPERATIONS = ['set', 'get', 'touch', 'destroy', 'all', 'ids', 'length', 'clear'];
 const LISTINGS = ['all', 'ids', 'length', 'clear'];
@@ -96,7 +99,7 @@ async function failing(store) {
       await raw.command('SET', `sess:${id}`, JSON.stringify({ cookie: {}, n: 1 }), 'PX', 20_000);
     let timer;
     const limit = new Promise((resolve) => {
-      timer = setTimeout(resolve, 5000, false);
+      timer = setTimeout(resolve, TASK_LIMIT_MS, false);
     });
     const isDone = await Promise.race([tasks[operation](store).catch(() => false), limit]);
     clearTimeout(timer);
@@ -107,7 +110,7 @@ async function failing(store) {
 
 async function failingOurs(login, options) {
   const url = `redis://${login ? `app:${PASSWORD}@` : ''}127.0.0.1:${server.port}`;
-  const store = keepStore(new RedisStore({ url, commandTimeout: 3000, ...options }));
+  const store = keepStore(new RedisStore({ url, commandTimeout: HANG_MS, ...options }));
   const lost = [];
   store.on('reconnecting', (error) => lost.push(error.message));
   const failed = await failing(store);
@@ -166,7 +169,7 @@ describeServers('%s', (_name, program) => {
         const account = { username: 'app', password: PASSWORD };
         const client = new Ioredis({ host: '127.0.0.1', port: server.port, ...account });
         try {
-          const store = keepStore(new RedisStore({ client, transport: 'client', commandTimeout: 3000 }));
+          const store = keepStore(new RedisStore({ client, transport: 'client', commandTimeout: HANG_MS }));
           expect(await failing(store)).toEqual([]);
           await store.close();
         } finally {

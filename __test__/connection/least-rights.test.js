@@ -9,7 +9,7 @@ const { startSentinel } = require('../support/sentinel.js');
 const { describeServers } = require('../support/servers.js');
 const { liveSession } = require('../support/sessions.js');
 const { closeAll, keepStore } = require('../support/stores.js');
-const { until } = require('../support/until.js');
+const { HANG_MS, until } = require('../support/until.js');
 
 // The rights that docs/guide.md lists are sufficient, and nothing else is requested.
 
@@ -57,7 +57,7 @@ async function refused(server) {
 
 /** Uses everything that a store can do. */
 async function use(options) {
-  const store = keepStore(new RedisStore({ ...ACCOUNT, commandTimeout: 2000, ...options }));
+  const store = keepStore(new RedisStore({ ...ACCOUNT, commandTimeout: HANG_MS, ...options }));
   const amiss = [];
   store.on('error', (error) => amiss.push(error.message));
   await store.set('abc', liveSession('abc', { n: 1 }));

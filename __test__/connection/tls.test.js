@@ -7,9 +7,11 @@ const { RedisStore } = require('../..');
 const { Certificates } = require('../support/certificates.js');
 const { connectRaw, startRedis } = require('../support/redis.js');
 const { closeAll, keepStore } = require('../support/stores.js');
+const { HANG_MS } = require('../support/until.js');
 
 const PROGRAM = path.join(__dirname, 'programs', 'tls-store.js');
-const limits = { commandTimeout: 1000, connectTimeout: 400 };
+/** For operations that fail; a connection takes less time on any machine. */
+const limits = { commandTimeout: 1500, connectTimeout: 1000 };
 
 let certificates;
 let server;
@@ -52,11 +54,11 @@ async function configure(settings) {
   expect(await raw.command('CONFIG', 'SET', ...Object.entries(settings).flat())).toBe('OK');
 }
 
-const open = (tls, { host = 'localhost', scheme = 'rediss', at = server.tlsPort } = {}) =>
-  keepStore(new RedisStore({ url: `${scheme}://${host}:${at}`, tls, ...limits }));
+const open = (tls, { host = 'localhost', scheme = 'rediss', at = server.tlsPort, ...options } = {}) =>
+  keepStore(new RedisStore({ url: `${scheme}://${host}:${at}`, tls, commandTimeout: HANG_MS, ...options }));
 
-const failure = (...args) =>
-  open(...args)
+const failure = (tls, place) =>
+  open(tls, { ...place, ...limits })
     .get('abc')
     .catch((reason) => reason);
 

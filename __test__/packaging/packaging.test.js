@@ -7,6 +7,8 @@ const path = require('node:path');
 const { useRedis } = require('../support/redis.js');
 
 const ROOT = path.join(__dirname, '..', '..');
+/** npm installs twice. */
+const INSTALL_LIMIT_MS = 300_000;
 const redis = useRedis();
 
 let work;
@@ -65,7 +67,7 @@ beforeAll(() => {
   tarball = pack(ROOT);
   app = makeApp('app', tarball.file, packPlatform());
   bareApp = makeApp('bare-app', tarball.file);
-});
+}, INSTALL_LIMIT_MS);
 afterAll(() => fs.rmSync(work, { recursive: true, force: true }));
 
 test('the package contains what is needed to use and to build it, and nothing else', () => {

@@ -7,7 +7,7 @@ const SLOTS = 16_384;
 /** After this time without an answer, a node is regarded as failing by the others. */
 const NODE_TIMEOUT_MS = 1000;
 const KEYS_AT_ONCE = 10;
-const MIGRATE_LIMIT_MS = 5000;
+const MIGRATE_LIMIT_MS = 60_000;
 
 /**
  * Starts the nodes of a cluster and waits until each agrees that all slots are served and each replica follows

@@ -22,7 +22,7 @@ test('startCluster starts three primaries that share the slots, each with a repl
     [0, 5_461, 5_462, 10_923, 10_924, 16_383].map((slot) => cluster.ownerOf(slot)),
   );
   expect(owners).toEqual([0, 0, 1, 1, 2, 2].map((index) => primaries[index]));
-  expect(await cluster.everywhere('WAIT', 1, 5000)).toEqual([1, 1, 1]);
+  expect(await cluster.everywhere('WAIT', 1, 60_000)).toEqual([1, 1, 1]);
 });
 
 test(
@@ -53,7 +53,7 @@ test(
   'failOver replaces a primary by its replica, and rejoin restarts it as a replica',
   async () => {
     await cluster.command('abc', 'SET', 'abc', 'kept');
-    await cluster.command('abc', 'WAIT', 1, 5000);
+    await cluster.command('abc', 'WAIT', 1, 60_000);
     const former = await cluster.ownerOf(await cluster.slotOf('abc'));
 
     const heir = await cluster.failOver(former);

@@ -40,7 +40,7 @@ test(
   'failOver replaces the primary, rejoin restarts it as a replica, and addSentinel adds a sentinel',
   async () => {
     await group.command('SET', 'kept', 'yes');
-    await group.command('WAIT', 2, 5000);
+    await group.command('WAIT', 2, 60_000);
     const former = await group.primary();
 
     const primary = await group.failOver();

@@ -21,8 +21,7 @@ async function through(name, topology, place, read, change) {
   await connect(client);
   try {
     const store = keepStore(new RedisStore({ client, transport: 'client', commandTimeout: DEADLINE_MS }));
-    // The time that a client takes is not tested.
-    await throughChange(store, `${name}, ${topology}`, read, change, DEADLINE_MS);
+    await throughChange(store, `${name}, ${topology}`, read, change);
   } finally {
     await closeAll();
     await end(client);

@@ -6,6 +6,7 @@ const { findServers } = require('../../scripts/servers.js');
 const { startCluster } = require('../support/cluster.js');
 const { connectRaw, startRedis } = require('../support/redis.js');
 const { closeAll, keepStore } = require('../support/stores.js');
+const { NEVER_MS } = require('../support/until.js');
 
 // Valkey 9 has several databases in a cluster; other servers reject them.
 
@@ -89,11 +90,9 @@ test('operations reject at once with the name of the database when the cluster h
   });
   onEnd(() => server.stop());
   const address = { host: '127.0.0.1', port: server.port };
-  const store = keepStore(new RedisStore({ url: url({ addresses: [address] }), commandTimeout: 20_000 }));
-  const began = performance.now();
+  const store = keepStore(new RedisStore({ url: url({ addresses: [address] }), commandTimeout: NEVER_MS }));
   await expect(store.get('abc')).rejects.toMatchObject({
     code: 'ERR_REDIS_REPLY',
     message: expect.stringMatching(/SELECT is not allowed in cluster mode/),
   });
-  expect(performance.now() - began).toBeLessThan(5000);
 });

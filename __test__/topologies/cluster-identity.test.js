@@ -87,7 +87,6 @@ onLinux(
         async () =>
           /cluster_state:ok/.test(String(await raw.command('CLUSTER', 'INFO'))) &&
           (await raw.command('CLUSTER', 'SLOTS')).length > 1,
-        LIMIT_MS,
       );
     const idOf = async (raw) => String(await raw.command('CLUSTER', 'MYID'));
     const [sourceId, targetId] = [await idOf(atSource), await idOf(atTarget)];

@@ -159,7 +159,7 @@ describe('readFrom', () => {
       const { keys } = await spread(60);
       const ids = keys.map((key) => key.slice('sess:'.length));
       await Promise.all(ids.map((id) => store.set(id, { id })));
-      await cluster.everywhere('WAIT', 1, 5000);
+      await cluster.everywhere('WAIT', 1, 60_000);
 
       // Replicas are connected to after the primaries.
       await until(async () => {

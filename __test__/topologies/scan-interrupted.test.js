@@ -13,7 +13,7 @@ const { closeAll, keepStore } = require('../support/stores.js');
 
 const COUNT = 20_000;
 const LIMIT_MS = 240_000;
-const DEADLINE_MS = 20_000;
+const DEADLINE_MS = 60_000;
 const HOST = '127.0.0.1';
 /** Keys survive a restart. */
 const PERSISTENT = ['--appendonly', 'yes', '--appendfsync', 'no'];
@@ -260,7 +260,7 @@ describe('a primary of a Sentinel group that dies', () => {
       const primary = await group.primary();
       await fill(primary.port);
       const raw = await connectRaw(primary.port);
-      expect(await raw.command('WAIT', 2, 10_000)).toBe(2);
+      expect(await raw.command('WAIT', 2, 60_000)).toBe(2);
       await raw.close();
       const natMap = {};
       for (const { port } of group.servers)
@@ -328,7 +328,7 @@ describe('a node of a cluster', () => {
       const { cluster, natMap } = await start(3, 1);
       for (const { port } of await cluster.primaries()) {
         const raw = await connectRaw(port);
-        expect(await raw.command('WAIT', 1, 10_000)).toBe(1);
+        expect(await raw.command('WAIT', 1, 60_000)).toBe(1);
         await raw.close();
       }
       const store = open({ scanCount: 10, ...sources.cluster(cluster, natMap) });

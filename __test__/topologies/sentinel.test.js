@@ -193,9 +193,8 @@ test(
     const announced = { host: '127.0.0.9', port: other.port };
     await askOnce(other, 'SENTINEL', 'CONFIG', 'SET', 'announce-ip', announced.host);
     await askOnce(other, 'SENTINEL', 'CONFIG', 'SET', 'announce-port', announced.port);
-    await until(
-      async () => String(await askOnce(known, 'SENTINEL', 'SENTINELS', group.name)).includes(announced.host),
-      LIMIT_MS,
+    await until(async () =>
+      String(await askOnce(known, 'SENTINEL', 'SENTINELS', group.name)).includes(announced.host),
     );
     const store = keepStore(
       new RedisStore({
@@ -235,7 +234,8 @@ test(
       counts = await queriedSince();
       return counts[1] - times >= 8;
     });
-    expect(counts[0] - counts[1]).toBeLessThan(3);
+    // If it were queried by both names, it would be twice as often.
+    expect(counts[0] - times).toBeLessThan(1.5 * (counts[1] - times));
   },
   LIMIT_MS,
 );
@@ -243,7 +243,7 @@ test(
 test('operations reject with the name of the group when the sentinels do not know it', async () => {
   group = await startSentinel({ sentinels: 1, replicas: 0 });
   const store = keepStore(
-    new RedisStore({ sentinel: { name: 'other', addresses: group.addresses }, commandTimeout: 500 }),
+    new RedisStore({ sentinel: { name: 'other', addresses: group.addresses }, commandTimeout: 2000 }),
   );
   await expect(store.get('abc')).rejects.toMatchObject({
     code: 'ERR_REDIS_UNAVAILABLE',

@@ -109,7 +109,7 @@ describe('a cluster', () => {
     const url = `rediss+cluster://:${password}@127.0.0.1:${nodes[0].tlsPort}`;
     const known = (servername) => ({ url, tls: { ...tls, servername } });
     await serves(known('redis.example'));
-    const store = keepStore(new RedisStore({ ...known('other.example'), commandTimeout: 500 }));
+    const store = keepStore(new RedisStore({ ...known('other.example'), commandTimeout: 2000 }));
     await expect(store.get('abc')).rejects.toMatchObject({
       code: 'ERR_REDIS_UNAVAILABLE',
       message: expect.stringMatching(/not valid for name/),

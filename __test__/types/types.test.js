@@ -78,7 +78,7 @@ test.each([
   async (name, extension, options) => {
     expect(await check(name, as(extension), options)).toEqual(clean);
   },
-  60_000,
+  120_000,
 );
 
 test('the declarations themselves compile without skipLibCheck', async () => {

@@ -5,7 +5,7 @@ const { RedisStore } = require('../../..');
 const { clients } = require('../../support/clients.js');
 const { asRead, liveSession, shopVisitor } = require('../../support/sessions.js');
 const { styles } = require('../../support/stores.js');
-const { until } = require('../../support/until.js');
+const { HANG_MS, until } = require('../../support/until.js');
 
 const MINUTE = 60_000;
 /** More than one SCAN returns, and enough for every shard of a cluster to have some. */
@@ -36,7 +36,7 @@ function describeStore({ client: name, redis, transport, reportsEnd = true }) {
     const where = kind
       ? { client: client ?? (await openClient()) }
       : withoutClient[name][redis.place.topology](redis.place);
-    const store = new RedisStore({ ...where, ...options, transport });
+    const store = new RedisStore({ ...where, commandTimeout: HANG_MS, ...options, transport });
     opened.stores.push(store);
     return store;
   }

@@ -76,7 +76,7 @@ async function main(fault) {
       return command === 'GET' ? faults[fault]() : Promise.resolve(command === 'PTTL' ? -1 : 'OK');
     },
   };
-  const store = new RedisStore({ client, commandTimeout: 300 });
+  const store = new RedisStore({ client, commandTimeout: 1000 });
   const outcome = async (run) => {
     try {
       const session = await run();
