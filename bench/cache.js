@@ -92,10 +92,10 @@ async function measureRequests({ rounds, ms }, redis, node) {
         const before = await commands();
         const task = { port: app.port, cookies: app.cookies, connections: 2, ms };
         const result = await visitors.call('load', task);
-        const asked = (await commands()) - before - 1;
+        const sent = (await commands()) - before - 1;
         if (round === 0) continue;
         app.results.push(result);
-        app.commands += asked;
+        app.commands += sent;
         app.requests += result.requests;
       }
     for (const [name, app] of apps) {

@@ -59,7 +59,7 @@ function runClosedLoop({ store, operation, ids, sessions, inFlight, ms }) {
       const done = (error, result) => {
         if (startedAt !== 0) latencies.push(performance.now() - startedAt);
         if (error) fail(error);
-        else if (operation === 'get' && !result?.cookie) fail(new Error('get gave no session'));
+        else if (operation === 'get' && !result?.cookie) fail(new Error('get returned no session'));
         else next();
       };
 

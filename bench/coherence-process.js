@@ -143,7 +143,7 @@ async function read({ url, cache, keys, reads, ms, seed }) {
   const begun = now();
 
   function readOne(key) {
-    const asked = now();
+    const begun = now();
     const least = newest[key];
     return new Promise((resolve) => {
       store.get(idOf(key), (error, found) => {
@@ -154,7 +154,7 @@ async function read({ url, cache, keys, reads, ms, seed }) {
           newest[key] = Math.max(newest[key], found.version);
         }
         if (!error && count < reads) {
-          seen.set([key, found?.version ?? 0, asked], 3 * count);
+          seen.set([key, found?.version ?? 0, begun], 3 * count);
           count++;
         }
         resolve();

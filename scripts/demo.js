@@ -67,8 +67,8 @@ async function runApp(redisUrl, stopping) {
   try {
     const [code, signal] = await exited;
     // While it starts it has no handler, and the signal ends it by default.
-    const asAsked = code === 0 || (stopping.aborted && signal === 'SIGTERM');
-    if (!asAsked) throw new Error(`The app ended with ${signal ?? `exit code ${code}`}.`);
+    const isExpected = code === 0 || (stopping.aborted && signal === 'SIGTERM');
+    if (!isExpected) throw new Error(`The app ended with ${signal ?? `exit code ${code}`}.`);
   } finally {
     clearTimeout(force);
   }
@@ -90,12 +90,12 @@ function stopRequest() {
 }
 
 async function main() {
-  const given = process.env.REDIS_URL;
-  await setUp({ redis: !given });
+  const url = process.env.REDIS_URL;
+  await setUp({ redis: !url });
 
   const stopping = stopRequest();
-  if (given) {
-    await runApp(given, stopping);
+  if (url) {
+    await runApp(url, stopping);
     return;
   }
   const redis = await demoRedis();

@@ -139,9 +139,9 @@ class RedisServer {
       if (await isReady(this.unixSocket)) return;
       await delay(POLL_MS);
     }
-    const said = fs.readFileSync(log, 'utf8').slice(logStart).trim();
-    const error = new Error(`The Redis server on port ${this.port} did not start; it said:\n${said}`);
-    error.portTaken = /address already in use/i.test(said);
+    const logged = fs.readFileSync(log, 'utf8').slice(logStart).trim();
+    const error = new Error(`The Redis server on port ${this.port} did not start; its output:\n${logged}`);
+    error.portTaken = /address already in use/i.test(logged);
     throw error;
   }
 

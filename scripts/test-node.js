@@ -13,9 +13,9 @@ const LEFT_OUT = ['/node_modules/', '__test__/packaging/', '__test__/types/', '_
 
 async function main() {
   await setUp({ everyServer: true });
-  const asked = process.argv.slice(2);
+  const versions = process.argv.slice(2);
   report(
-    (asked.length > 0 ? asked : VERSIONS).map((version) => {
+    (versions.length > 0 ? versions : VERSIONS).map((version) => {
       const counts = runJest(['--testPathIgnorePatterns', ...LEFT_OUT], { node: nodeBinary(version) });
       console.log(`Node ${version}: ${counts.passed} passed, ${counts.failed} failed`);
       return counts;

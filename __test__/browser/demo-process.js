@@ -28,7 +28,7 @@ async function startDemo({ redisUrl, port }) {
   const url = await Promise.race([
     once(lines, 'line').then(([line]) => line.match(/http:\S+/)[0]),
     exited.then(([code]) => {
-      throw new Error(`The demo ended with code ${code} before it said its address.`);
+      throw new Error(`The demo ended with code ${code} before it printed its address.`);
     }),
   ]);
   return {

@@ -250,11 +250,11 @@ describeServers('%s', (name, program) => {
     await staysCached(store, 's0', 1000);
 
     const roles = await Promise.all(cluster.nodes.map((node) => askOnce(node, 'ROLE')));
-    const heir = cluster.nodes[roles.findIndex(([, , port]) => port === owner.port)];
+    const successor = cluster.nodes[roles.findIndex(([, , port]) => port === owner.port)];
     await askOnce(owner, 'DEBUG', 'DROP-CLUSTER-PACKET-FILTER', '-2');
-    await askOnce(heir, 'CLUSTER', 'FAILOVER', 'TAKEOVER');
-    await until(async () => String((await askOnce(heir, 'ROLE'))[0]) === 'master');
-    await askOnce(heir, 'SET', 'sess:s0', JSON.stringify(numbered(2)));
+    await askOnce(successor, 'CLUSTER', 'FAILOVER', 'TAKEOVER');
+    await until(async () => String((await askOnce(successor, 'ROLE'))[0]) === 'master');
+    await askOnce(successor, 'SET', 'sess:s0', JSON.stringify(numbered(2)));
 
     // One second after it lost the others, it serves no one, but still reports that it is a primary.
     await until(() => hit(store, 's0') !== 1);

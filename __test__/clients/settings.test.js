@@ -85,8 +85,8 @@ describe.each(clientKinds)('the settings of %s', (kind) => {
       const users = (await connections())
         .filter((line) => !line.includes('cmd=client|list'))
         .map((line) => /user=(\S+)/.exec(line)[1]);
-      const isTold = kind === 'redis6' ? protocol.RESP === 2 : protocol.RESP === undefined;
-      expect(users).toEqual(Array(2).fill(isTold ? 'guest' : 'default'));
+      const sendsUser = kind === 'redis6' ? protocol.RESP === 2 : protocol.RESP === undefined;
+      expect(users).toEqual(Array(2).fill(sendsUser ? 'guest' : 'default'));
     },
   );
 

@@ -47,7 +47,7 @@ const allow = (server, username, granted) =>
   );
 
 /** Returns what a server has denied for lack of rights. */
-async function refused(server) {
+async function denied(server) {
   const entries = await askOnce(server, 'ACL', 'LOG');
   const objects = entries.map((entry) =>
     String(entry[entry.findIndex((key) => String(key) === 'object') + 1]),
@@ -58,8 +58,8 @@ async function refused(server) {
 /** Uses everything that a store can do. */
 async function use(options) {
   const store = keepStore(new RedisStore({ ...ACCOUNT, commandTimeout: HANG_MS, ...options }));
-  const amiss = [];
-  store.on('error', (error) => amiss.push(error.message));
+  const errors = [];
+  store.on('error', (error) => errors.push(error.message));
   await store.set('abc', liveSession('abc', { n: 1 }));
   let session;
   // A replica may lag behind.
@@ -75,7 +75,7 @@ async function use(options) {
   expect(await store.length()).toBe(1);
   await store.destroy('abc');
   await store.clear();
-  expect(amiss).toEqual([]);
+  expect(errors).toEqual([]);
 }
 
 const ways = [{}, { onConflict: 'reject' }, { cache: true }];
@@ -91,7 +91,7 @@ describeServers('%s', (_name, program) => {
     await use({ ...plain, onConflict: 'merge' });
     await allow(servers, ACCOUNT.username, [...COMMANDS, ...OF_CACHE]);
     await use({ ...plain, cache: true });
-    expect(await refused(servers)).toEqual([]);
+    expect(await denied(servers)).toEqual([]);
   });
 
   test('the documented rights without scans and connection name suffice for the other operations on one server', async () => {
@@ -104,15 +104,15 @@ describeServers('%s', (_name, program) => {
     );
     const url = `redis://${ACCOUNT.username}:${ACCOUNT.password}@127.0.0.1:${servers.port}`;
     const store = keepStore(new RedisStore({ url }));
-    const amiss = [];
-    store.on('error', (error) => amiss.push(error.message));
+    const errors = [];
+    store.on('error', (error) => errors.push(error.message));
     await store.set('abc', liveSession('abc', { n: 1 }));
     const session = await store.get('abc');
     await store.touch('abc', session);
     expect(session.n).toBe(1);
     await store.destroy('abc');
     expect(await store.get('abc')).toBeNull();
-    expect(amiss).toEqual([]);
+    expect(errors).toEqual([]);
     for (const listing of ['ids', 'clear'])
       await expect(store[listing]()).rejects.toMatchObject({ code: 'ERR_REDIS_REPLY', reply: 'NOPERM' });
   });
@@ -125,7 +125,7 @@ describeServers('%s', (_name, program) => {
       for (const node of servers.nodes) await allow(node, ACCOUNT.username, granted);
       const cluster = servers.addresses;
       for (const way of [...ways, { readFrom: 'replica-preferred' }]) await use({ cluster, ...way });
-      for (const node of servers.nodes) expect(await refused(node)).toEqual([]);
+      for (const node of servers.nodes) expect(await denied(node)).toEqual([]);
     },
     LIMIT_MS,
   );
@@ -137,11 +137,11 @@ describeServers('%s', (_name, program) => {
       const [server] = servers.servers;
       const [sentinel] = servers.sentinels;
       await allow(server, ACCOUNT.username, [...COMMANDS, ...OF_CONFLICTS, ...OF_CACHE, ...OF_WATCHED]);
-      await allow(sentinel, 'asker', OF_SENTINELS);
+      await allow(sentinel, 'discovery', OF_SENTINELS);
       const { name, addresses } = servers;
-      const asked = { name, addresses, username: 'asker', password: ACCOUNT.password };
-      for (const way of ways) await use({ sentinel: asked, ...way });
-      for (const asker of [server, sentinel]) expect(await refused(asker)).toEqual([]);
+      const group = { name, addresses, username: 'discovery', password: ACCOUNT.password };
+      for (const way of ways) await use({ sentinel: group, ...way });
+      for (const node of [server, sentinel]) expect(await denied(node)).toEqual([]);
     },
     LIMIT_MS,
   );

@@ -351,7 +351,7 @@ describe('touch', () => {
 
     test('a disabled `touch` does not call the ttl function', async () => {
       store.ttl = () => {
-        throw new Error('asked');
+        throw new Error('called');
       };
       expect(await store.touch('abc', expiringAt('never'))).toBeNull();
     });

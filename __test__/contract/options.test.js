@@ -26,7 +26,7 @@ function refusal(...args) {
     return error;
   }
   keepStore(store);
-  throw new Error(`taken: ${inspect(args, { depth: 1 })}`);
+  throw new Error(`accepted: ${inspect(args, { depth: 1 })}`);
 }
 
 const wrongType = { name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE' };

@@ -236,12 +236,12 @@ describe('class fields of a subclass as options', () => {
       prefix;
       ttl = null;
     }
-    const store = open(DeclaringStore, { prefix: 'given:', ttl: 60 });
+    const store = open(DeclaringStore, { prefix: 'option:', ttl: 60 });
 
     await store.set('abc', withoutExpiry);
 
-    expect(await redis.keys()).toEqual(['given:abc']);
-    expect(store).toMatchObject({ prefix: 'given:', ttl: 60 });
+    expect(await redis.keys()).toEqual(['option:abc']);
+    expect(store).toMatchObject({ prefix: 'option:', ttl: 60 });
   });
 
   test.each([

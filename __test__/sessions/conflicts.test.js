@@ -306,7 +306,7 @@ describeServers('on %s', (_server, program) => {
   describe.each([
     ['reject', { onConflict: 'reject' }],
     ['merge', { onConflict: 'merge' }],
-    ['a function', { onConflict: () => Promise.reject(new Error('asked')) }],
+    ['a function', { onConflict: () => Promise.reject(new Error('called')) }],
     ['reject with a serializer', { onConflict: 'reject', serializer: reversed }],
   ])('a request that changed nothing, onConflict: %s', (_name, options) => {
     test('`set` of an unchanged session keeps the changes of others and stores its own cookie', async () => {

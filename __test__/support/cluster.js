@@ -83,13 +83,13 @@ class Cluster {
       const infos = await Promise.all(nodes.map((node) => this.#ask(node, 'CLUSTER', 'INFO')));
       if (!infos.every((info) => String(info).includes('cluster_state:ok'))) return false;
       const views = await Promise.all(nodes.map((node) => this.#view(node)));
-      const said = (view) =>
+      const agreement = (view) =>
         view
           .filter(({ flags }) => !flags.some((flag) => flag.startsWith('fail')))
           .map(({ id, primary, slots }) => `${id} ${primary} ${slots.join(' ')}`)
           .sort()
           .join();
-      if (new Set(views.map(said)).size !== 1) return false;
+      if (new Set(views.map(agreement)).size !== 1) return false;
       const replications = await Promise.all(nodes.map((node) => this.#ask(node, 'INFO', 'replication')));
       return replications.every((reply) => /role:master|master_link_status:up/.test(String(reply)));
     });
@@ -129,13 +129,13 @@ class Cluster {
     const primary = node ?? (await this.primaries())[0];
     const slot = await this.firstSlotOf(primary);
     await primary.kill();
-    let heir;
+    let successor;
     await until(async () => {
-      heir = await this.ownerOf(slot);
-      return heir !== undefined && heir !== primary;
+      successor = await this.ownerOf(slot);
+      return successor !== undefined && successor !== primary;
     });
     await this.settled();
-    return heir;
+    return successor;
   }
 
   /** Restarts a node that was killed and replaced, and waits until it follows its successor. */

@@ -56,10 +56,10 @@ test(
     await cluster.command('abc', 'WAIT', 1, 60_000);
     const former = await cluster.ownerOf(await cluster.slotOf('abc'));
 
-    const heir = await cluster.failOver(former);
+    const successor = await cluster.failOver(former);
 
-    expect(heir).not.toBe(former);
-    expect(await cluster.ownerOf(await cluster.slotOf('abc'))).toBe(heir);
+    expect(successor).not.toBe(former);
+    expect(await cluster.ownerOf(await cluster.slotOf('abc'))).toBe(successor);
     expect(String(await cluster.command('abc', 'GET', 'abc'))).toBe('kept');
 
     await cluster.rejoin(former);

@@ -69,20 +69,20 @@ test(
     await store.set('abc', { n: 0 });
     const slot = await cluster.slotOf('abc');
     const former = await cluster.ownerOf(slot);
-    const heir = cluster.nodes[cluster.nodes.indexOf(former) + 3];
-    const others = cluster.nodes.filter((node) => node !== former && node !== heir);
+    const successor = cluster.nodes[cluster.nodes.indexOf(former) + 3];
+    const others = cluster.nodes.filter((node) => node !== former && node !== successor);
 
     former.pause();
     const first = store.set('abc', { n: 1 });
-    await ask(heir, 'CLUSTER', 'FAILOVER', 'TAKEOVER');
+    await ask(successor, 'CLUSTER', 'FAILOVER', 'TAKEOVER');
     for (const node of others)
       await until(async () => {
         const { message } = await ask(node, 'GET', 'abc').catch((error) => error);
-        return message.endsWith(`:${heir.port}`);
+        return message.endsWith(`:${successor.port}`);
       });
     // A scan refreshes the topology, and it reaches the successor only once the slots are known.
     const listing = store.length().catch(() => {});
-    await until(async () => /cmdstat_scan/.test(String(await ask(heir, 'INFO', 'commandstats'))));
+    await until(async () => /cmdstat_scan/.test(String(await ask(successor, 'INFO', 'commandstats'))));
     const second = store.set('abc', { n: 2 });
     await Promise.all([first, second, listing]);
     expect(await store.get('abc')).toEqual({ n: 2 });

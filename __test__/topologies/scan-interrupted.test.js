@@ -267,12 +267,12 @@ describe('a primary of a Sentinel group that dies', () => {
         natMap[`${HOST}:${port}`] = { host: HOST, port: await startSlowProxy(port) };
       const store = open({ scanCount: 10, ...(await sources[source](group, natMap)) });
       await store.get('none');
-      let heir;
+      let successor;
       const result = await interrupted(store, method, primary.port, async () => {
-        heir = await group.failOver();
+        successor = await group.failOver();
       });
       checkComplete(method, result);
-      expect(await keysOn(heir.port)).toBe(method === 'clear' ? 0 : COUNT);
+      expect(await keysOn(successor.port)).toBe(method === 'clear' ? 0 : COUNT);
     },
     LIMIT_MS,
   );
