@@ -91,7 +91,7 @@ impl Sessions {
     }
 
     /// Caches the result of a read whose commands were sent at `since`.
-    pub(super) fn keep(
+    pub(super) fn fill_cache(
         &self,
         ticket: Ticket,
         key: &[u8],
@@ -125,7 +125,7 @@ impl Sessions {
             in_force: in_force(text, remaining, clock.of(now)),
             clock,
         };
-        cache.keep(ticket, key, entry);
+        cache.fill(ticket, key, entry);
     }
 
     pub fn cache_stats(&self) -> Option<Stats> {

@@ -64,7 +64,7 @@ pub(super) struct Read {
 
 impl Pipeline {
     /// Creates a pipeline with capacity for `requests` requests with `bytes` bytes in total.
-    pub(super) fn with_room(now: Moment, requests: usize, bytes: usize) -> Self {
+    pub(super) fn with_capacity(now: Moment, requests: usize, bytes: usize) -> Self {
         Self {
             now,
             commands: Commands::with_capacity(
@@ -84,7 +84,7 @@ impl Pipeline {
 
     /// Returns the pipeline filled so far, and leaves an empty one.
     pub(super) fn take(&mut self) -> Self {
-        let next = Self::with_room(self.now, 0, 0);
+        let next = Self::with_capacity(self.now, 0, 0);
         mem::replace(self, next)
     }
 
@@ -248,7 +248,7 @@ mod tests {
     use super::*;
 
     fn packed(condition: Option<&[u8]>, ttl: Option<u64>) -> String {
-        let mut pipeline = Pipeline::with_room(Moment::now(), 1, 0);
+        let mut pipeline = Pipeline::with_capacity(Moment::now(), 1, 0);
         let stored = Stored {
             key: b"k",
             value: b"v",
