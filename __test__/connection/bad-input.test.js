@@ -3,8 +3,8 @@
 const { inspect } = require('node:util');
 const { RedisStore } = require('../..');
 const { connectRaw, startRedis } = require('../support/redis.js');
-const { closeAll, keepStore } = require('../support/stores.js');
-const { NEVER_MS, until } = require('../support/until.js');
+const { closeAll, keepStore, served } = require('../support/stores.js');
+const { NEVER_MS } = require('../support/until.js');
 
 const SECRET = 's3cr3t';
 /** What ends has not waited for the deadline. */
@@ -38,13 +38,6 @@ function refusal(options) {
 }
 
 const failure = (store) => store.get('abc').catch((reason) => reason);
-
-/** Whether an operation succeeds. */
-const isServed = (store) =>
-  store.get('abc').then(
-    () => true,
-    () => false,
-  );
 
 describe('limits that cannot be used are refused by their names:', () => {
   const wrongType = { name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE' };
@@ -124,7 +117,7 @@ test('a database that the server does not have is told at once, by name, until i
     await other.kill();
     const larger = await startRedis({ port: other.port, args: ['--databases', '4'] });
     try {
-      await until(() => isServed(store));
+      await served(store);
     } finally {
       await closeAll();
       await larger.stop();
@@ -178,7 +171,7 @@ describe('a function of credentials', () => {
     expect(inspect(error, { showHidden: true })).not.toContain(SECRET);
 
     give = () => ({ password: SECRET });
-    await until(() => isServed(store));
+    await served(store);
   });
 
   test('that hangs fails the attempt in time, and is asked again', async () => {
@@ -195,7 +188,7 @@ describe('a function of credentials', () => {
     expect(error.message).toMatch(/nothing within 300 ms/);
 
     give = () => ({ password: SECRET });
-    await until(() => isServed(store));
+    await served(store);
     expect(asked).toBeGreaterThan(1);
   });
 
@@ -206,7 +199,7 @@ describe('a function of credentials', () => {
     await failure(store);
     give = () => ({ password: SECRET });
     for (const resolve of late) resolve({ password: 'wrong' });
-    await until(() => isServed(store));
+    await served(store);
     await store.set('abc', { n: 1 });
     expect(await store.get('abc')).toEqual({ n: 1 });
   });
