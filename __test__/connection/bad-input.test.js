@@ -3,8 +3,8 @@
 const { inspect } = require('node:util');
 const { RedisStore } = require('../..');
 const { connectRaw, startRedis } = require('../support/redis.js');
-const { closeAll, keepStore } = require('../support/stores.js');
-const { NEVER_MS, until } = require('../support/until.js');
+const { closeAll, keepStore, served } = require('../support/stores.js');
+const { NEVER_MS } = require('../support/until.js');
 
 const SECRET = 's3cr3t';
 /** An operation that ends by then did not wait for its deadline. */
@@ -38,13 +38,6 @@ function refusal(options) {
 }
 
 const failure = (store) => store.get('abc').catch((reason) => reason);
-
-/** Resolves to true if an operation succeeds. */
-const isServed = (store) =>
-  store.get('abc').then(
-    () => true,
-    () => false,
-  );
 
 describe('invalid limits', () => {
   const wrongType = { name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE' };
@@ -124,7 +117,7 @@ test('operations reject at once with the name of the database that the server do
     await other.kill();
     const larger = await startRedis({ port: other.port, args: ['--databases', '4'] });
     try {
-      await until(() => isServed(store));
+      await served(store);
     } finally {
       await closeAll();
       await larger.stop();
@@ -180,7 +173,7 @@ describe('a credentials function', () => {
       expect(inspect(error, { showHidden: true })).not.toContain(SECRET);
 
       provide = () => ({ password: SECRET });
-      await until(() => isServed(store));
+      await served(store);
     },
   );
 
@@ -198,7 +191,7 @@ describe('a credentials function', () => {
     expect(error.message).toMatch(/nothing within 300 ms/);
 
     provide = () => ({ password: SECRET });
-    await until(() => isServed(store));
+    await served(store);
     expect(asked).toBeGreaterThan(1);
   });
 
@@ -209,7 +202,7 @@ describe('a credentials function', () => {
     await failure(store);
     provide = () => ({ password: SECRET });
     for (const resolve of late) resolve({ password: 'wrong' });
-    await until(() => isServed(store));
+    await served(store);
     await store.set('abc', { n: 1 });
     expect(await store.get('abc')).toEqual({ n: 1 });
   });

@@ -4,10 +4,10 @@ const { startProxy } = require('../support/proxy.js');
 const { askOnce, connectRaw, startRedis, useRedis } = require('../support/redis.js');
 const { findServers } = require('../../scripts/servers.js');
 const { describeServers } = require('../support/servers.js');
-const { closeAll, keepStore, openStore, styles } = require('../support/stores.js');
+const { closeAll, keepStore, openStore, served, styles } = require('../support/stores.js');
 const { RedisStore } = require('../..');
 const { liveSession } = require('../support/sessions.js');
-const { HANG_MS, until } = require('../support/until.js');
+const { HANG_MS } = require('../support/until.js');
 const { newVisitor, startApp, stopAll } = require('./processes.js');
 
 const redis = useRedis();
@@ -433,12 +433,7 @@ describeServers('on %s', (_server, program) => {
     session.n = 2;
     await expect(store.set('abc', session)).rejects.toMatchObject({ code: /^ERR_/ });
     server.resume();
-    await until(() =>
-      store.get('nobody').then(
-        () => true,
-        () => false,
-      ),
-    );
+    await served(store);
     // Stored as if the save had arrived, which the store cannot know.
     await other.set('abc', { ...chosen, cookie: session.cookie });
     session.n = 1;

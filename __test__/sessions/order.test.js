@@ -3,8 +3,7 @@
 const { AsyncLocalStorage } = require('node:async_hooks');
 const { useRedis } = require('../support/redis.js');
 const { liveSession } = require('../support/sessions.js');
-const { closeAll, openStore, styles } = require('../support/stores.js');
-const { until } = require('../support/until.js');
+const { closeAll, openStore, served, styles } = require('../support/stores.js');
 
 const redis = useRedis();
 afterEach(async () => {
@@ -31,12 +30,7 @@ const SHORT_MS = 1000;
 /** Resumes the server, and waits until an operation of the store succeeds. */
 async function resume(store) {
   redis.server.resume();
-  await until(() =>
-    store.get('nobody').then(
-      () => true,
-      () => false,
-    ),
-  );
+  await served(store);
 }
 
 const takesTheirs = async (_base, theirs, mine) => {

@@ -1,7 +1,7 @@
 'use strict';
 
 const { RedisStore } = require('../..');
-const { HANG_MS } = require('./until.js');
+const { HANG_MS, until } = require('./until.js');
 
 const nodeRedis = (packageName) => ({
   async connect(port, settings) {
@@ -84,6 +84,16 @@ function keepStore(store) {
   return store;
 }
 
+/** Resolves when operations of a store succeed again. */
+function served(store) {
+  return until(() =>
+    store.get('nobody').then(
+      () => true,
+      () => false,
+    ),
+  );
+}
+
 /** Closes what was opened since the last call, stores before the clients that they use. */
 async function closeAll() {
   await Promise.all(opened.stores.splice(0).map((store) => store.close()));
@@ -121,6 +131,7 @@ module.exports = {
   openClient,
   openStore,
   keepStore,
+  served,
   closeAll,
   recordCalls,
 };
