@@ -9,7 +9,7 @@ const HANG_MS = 60_000;
  * Longer than any test may take. With such a `commandTimeout`, an operation that ends has not waited for its deadline,
  * which needs no measurement.
  */
-const NEVER_MS = 3_600_000;
+const NEVER_MS = 600_000;
 
 /** Resolves as soon as `condition`, which may be asynchronous, holds; rejects if it never does. */
 async function until(condition) {

@@ -5,6 +5,8 @@ const { HANG_MS } = require('../support/until.js');
 
 /** Well above the time in which these servers replace a lost one, so that operations can wait for it. */
 const DEADLINE_MS = HANG_MS;
+/** Between the steps of a visitor: the servers need the machine as well, to agree on what has changed. */
+const PACE_MS = 10;
 const LIMIT_MS = 240_000;
 
 /**
@@ -22,7 +24,7 @@ async function throughChange(store, what, read, change) {
     times = [changed - start, await traffic.served()].map(Math.round);
   };
   const { issued, failed, longest } = await underTraffic(
-    ...[store, { deadline: DEADLINE_MS, mayFallBack: true }, run],
+    ...[store, { deadline: DEADLINE_MS, mayFallBack: true, pace: PACE_MS }, run],
   );
   process.stderr.write(
     `${what}: ${times[0]} ms to change, ${times[1]} ms to recover, ${issued} operations, ` +
