@@ -110,7 +110,7 @@ impl RedisStore {
 
     /// Passes the result of the app's `credentials` function to the connection; `refusal` is why there is none.
     #[napi(catch_unwind)]
-    pub fn give_credentials(&self, given: Option<GivenCredentials>, refusal: Option<String>) {
+    pub fn provide_credentials(&self, given: Option<GivenCredentials>, refusal: Option<String>) {
         let credentials = given
             .map(Into::into)
             .ok_or_else(|| refusal.unwrap_or_else(|| "it gave nothing".to_owned()));

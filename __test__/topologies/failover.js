@@ -5,7 +5,7 @@ const { HANG_MS } = require('../support/until.js');
 
 /** Well above the time in which these servers replace a lost one, so that operations can wait for it. */
 const DEADLINE_MS = HANG_MS;
-/** Between the steps of a visitor: the servers need the machine as well, to agree on what has changed. */
+/** The pause between the steps of a visitor, in ms: the servers need the machine, too, to agree on changes. */
 const PACE_MS = 10;
 const LIMIT_MS = 240_000;
 
