@@ -10,8 +10,8 @@ const PACE_MS = 10;
 const LIMIT_MS = 240_000;
 
 /**
- * Runs `change` under traffic: it changes which servers there are, and resolves once they can serve. No operation fails.
- * Prints how long it took, and how long until each visitor was served from then on.
+ * Runs `change` under traffic: it changes which servers there are, and resolves once they can serve. No operation
+ * fails. Prints how long it took, and how long until each visitor was served from then on.
  *
  * @param {(key: string) => Promise<Buffer | null>} read returns what the current primary of a key has
  */

@@ -54,8 +54,8 @@ impl TrackedLink {
         }
     }
 
-    /// Returns the confirmation by the reply to a command sent at `sent`. It may be recorded once the invalidations that
-    /// arrived before the reply have been passed to [`Cache::invalidate`].
+    /// Returns the confirmation by the reply to a command sent at `sent`. It may be recorded once the invalidations
+    /// that arrived before the reply have been passed to [`Cache::invalidate`].
     pub(crate) fn confirmation(&self, sent: Moment) -> Confirmation {
         Confirmation {
             confirmed_at: Arc::clone(&self.confirmed_at),
