@@ -108,9 +108,9 @@ impl RedisStore {
         ClientPort::new(self.sessions.connection().offer(Arc::new(client)))
     }
 
-    /// Passes the result of the app's `credentials` function to the connection; `refusal` is why there is none.
+    /// Passes the result of the app's `credentials` function to the connection; `refusal` is the reason for a missing one.
     #[napi(catch_unwind)]
-    pub fn provide_credentials(&self, given: Option<GivenCredentials>, refusal: Option<String>) {
+    pub fn give_credentials(&self, given: Option<GivenCredentials>, refusal: Option<String>) {
         let credentials = given
             .map(Into::into)
             .ok_or_else(|| refusal.unwrap_or_else(|| "it gave nothing".to_owned()));
@@ -151,8 +151,8 @@ impl RedisStore {
         })
     }
 
-    /// Submits a batch of `count` requests: their numbers as [`requests`] describes, and the bytes of their IDs and
-    /// values. Both may be reused afterwards. `date` is the time by JavaScript's clock.
+    /// Submits a batch of `count` requests: their numbers as [`requests`] describes, and the bytes of their IDs and values.
+    /// Both may be reused afterwards. `date` is the time by JavaScript's clock.
     #[napi(catch_unwind)]
     pub fn submit(
         &self,

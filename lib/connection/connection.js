@@ -189,7 +189,7 @@ class Connection {
 
   async #provideCredentials() {
     const { credentials, failure } = await requestCredentials(this.#target.askForCredentials);
-    this.native.provideCredentials(credentials, failure);
+    this.native.giveCredentials(credentials, failure);
   }
 }
 

@@ -312,10 +312,7 @@ class Sessions {
     );
   }
 
-  /**
-   * Fails an operation that cannot begin: the id is neither a string nor a number, or the store is not open. Returns
-   * true if it did.
-   */
+  /** Fails an operation that cannot begin: the id is neither a string nor a number, or the store is not open. Returns true if it did. */
   #rejects(name, sid, callback) {
     if (typeof sid === 'string' && this.#state.isOpen) return false;
     let error = this.#state.openFor(name);

@@ -13,14 +13,14 @@
 //! | … after a set or touch, if sessions are cached: [`cached`] | `GET`, `PTTL` |
 //! | clear | `SCAN`, and `UNLINK` of many keys at once; of one key each in a cluster |
 //!
-//! - [`batch`]: processes requests in order; [`pipeline`]: encodes their commands; [`in_flight_batch`]: turns replies
-//!   into completions; [`reply_guard`]: completes each request exactly once.
+//! - [`batch`]: processes requests in order; [`pipeline`]: encodes their commands; [`in_flight_batch`]: turns replies into
+//!   completions; [`reply_guard`]: completes each request exactly once.
 //! - [`conditional_save`]: compare-and-set saves; [`merge`]: the three-way merge; [`json_value`]: comparison of JSON values.
 //! - [`scan_pages`]: scans page by page; [`bulk`]: `length` and `clear`; [`key_scan`]: iterates over keys for both;
 //!   [`seen_keys`]: removes duplicates.
 //! - [`cached`]: lookups and fills of the cache.
-//! - [`keys`]: IDs and keys; [`expiry`]: the expiry in force; [`strings`]: lists of short texts; [`eager`]: futures
-//!   that start at once.
+//! - [`keys`]: IDs and keys; [`expiry`]: the expiry in force; [`strings`]: lists of short texts; [`eager`]: futures that
+//!   start at once.
 
 mod batch;
 mod bulk;
@@ -60,8 +60,8 @@ use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 /// Identifies a request in flight; allocated and released by the caller.
 pub type RequestId = u32;
 
-/// Completions in one lane are delivered in order, even if one of them takes long to convert. A lane belongs to a
-/// session or a request.
+/// Completions in one lane are delivered in order, even if one of them takes long to convert. A lane belongs to a session
+/// or a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Lane(u64);
 
