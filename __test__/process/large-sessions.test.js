@@ -42,7 +42,7 @@ async function longestPart(work) {
 test(
   'a `get` of a large session that is not ASCII does not delay reads of other sessions',
   async () => {
-    await redis.command('SET', 'sess:large', `"${'é'.repeat(20_000_000)}"`);
+    await redis.command('SET', 'sess:large', `"${'é'.repeat(10_000_000)}"`);
     const serializer = { parse: (text) => ({ length: text.length }), stringify: JSON.stringify };
     const store = await openStore('url', redis.port, { serializer });
     // Redis answers in this order. On the connection thread, so would the store, each time.
@@ -52,7 +52,7 @@ test(
       const large = store.get('large').then(({ length }) => order.push(length));
       const small = store.get('nobody').then(() => order.push('small'));
       await Promise.all([large, small]);
-      expect(order).toContain(20_000_002);
+      expect(order).toContain(10_000_002);
       [first] = order;
     }
     expect(first).toBe('small');
@@ -63,7 +63,7 @@ test(
 test(
   'a merge of large sessions does not delay reads of other sessions',
   async () => {
-    const large = { list: Array.from({ length: 200_000 }, (_, n) => ({ n, text: 'text' })) };
+    const large = { list: Array.from({ length: 30_000 }, (_, n) => ({ n, text: 'text' })) };
     const store = await openStore('url', redis.port, { onConflict: 'merge' });
     let least = 1;
     for (let round = 0; round < ROUNDS && least >= MOST_OF_IT; round++) {
@@ -75,7 +75,7 @@ test(
       await store.set('large', one);
       least = Math.min(least, await longestPart(() => store.set('large', other)));
       const { a, b, list } = await redis.stored('sess:large');
-      expect([a, b, list[0].n, list.length]).toEqual([1, 1, -1, 200_000]);
+      expect([a, b, list[0].n, list.length]).toEqual([1, 1, -1, 30_000]);
     }
     expect(least).toBeLessThan(MOST_OF_IT);
   },
