@@ -1,0 +1,163 @@
+'use strict';
+
+const { Operation } = require('../boundary/outbox.js');
+const { elapsed } = require('../common/timers.js');
+
+/** A request that another backend may run instead. */
+class HeldRequest {
+  #held;
+  #args;
+  #prefix;
+  #since = elapsed();
+  #isRecalled = false;
+
+  /** @param args the arguments of `add` */
+  constructor(held, args, prefix) {
+    this.#held = held;
+    this.#args = args;
+    this.#prefix = prefix;
+    held.add(this);
+  }
+
+  complete(...completion) {
+    if (this.#isRecalled) return;
+    this.#held.delete(this);
+    this.#args[1].complete(...completion);
+  }
+
+  /** Runs the operation by another backend. Its deadline stays the same. */
+  recall(backend) {
+    this.#isRecalled = true;
+    const [operation, request, id, value, ttl, base] = this.#args;
+    backend.withPrefix(this.#prefix, () =>
+      backend.add(operation, request, id, value, ttl, base, this.#since),
+    );
+  }
+}
+
+/**
+ * A scan that begins again with another backend: until the first one serves, no page has been read.
+ */
+class HeldScan {
+  #open;
+  #backend;
+  #scan;
+
+  /** @param open opens the scan with a backend */
+  constructor(open) {
+    this.#open = open;
+  }
+
+  /** Identifies the scan in the requests for its pages. */
+  get number() {
+    return this;
+  }
+
+  numberIn(backend) {
+    if (backend !== this.#backend) {
+      this.close();
+      this.#backend = backend;
+      this.#scan = this.#open(backend);
+    }
+    return this.#scan.number;
+  }
+
+  close() {
+    this.#scan?.close();
+  }
+}
+
+/**
+ * Runs operations on one backend, and can replace it by another one as long as it has not served: the new one runs the
+ * operations that wait, too. Has the interface of both.
+ */
+class FallbackBackend {
+  #backend;
+  #prefix;
+  #scanCount;
+  /** The requests without a completion, until the backend has served or is replaced. */
+  #held = new Set();
+
+  constructor(backend, prefix) {
+    this.#backend = backend;
+    this.#prefix = prefix;
+  }
+
+  /** Keeps the backend permanently. */
+  keep() {
+    this.#held = undefined;
+  }
+
+  replace(backend) {
+    const former = this.#backend;
+    const held = this.#held;
+    this.#backend = backend;
+    backend.setPrefix(this.#prefix);
+    if (this.#scanCount !== undefined) backend.setScanCount(this.#scanCount);
+    this.keep();
+    former.unwatch();
+    former.add(Operation.CLOSE, { complete() {} });
+    former.flush();
+    for (const request of held) request.recall(this);
+  }
+
+  add(operation, request, id, value, ttl, base, since) {
+    if (this.#held !== undefined && operation !== Operation.CLOSE) {
+      const held = new HeldRequest(this.#held, [operation, request, id, value, ttl, base], this.#prefix);
+      this.#add(operation, held, id, value, ttl, base);
+    } else this.#add(operation, request, id, value, ttl, base, since);
+  }
+
+  #add(operation, request, id, value, ttl, base, since) {
+    const argument = operation === Operation.PAGE ? ttl.numberIn(this.#backend) : ttl;
+    this.#backend.add(operation, request, id, value, argument, base, since);
+  }
+
+  openScan(kind, match, scanCount) {
+    const prefix = this.#prefix;
+    return new HeldScan((backend) =>
+      backend.withPrefix(prefix, () => backend.openScan(kind, match, scanCount)),
+    );
+  }
+
+  setPrefix(prefix) {
+    this.#prefix = prefix;
+    this.#backend.setPrefix(prefix);
+  }
+
+  withPrefix(prefix, run) {
+    const current = this.#prefix;
+    if (prefix === current) return run();
+    this.setPrefix(prefix);
+    const result = run();
+    this.setPrefix(current);
+    return result;
+  }
+
+  get hasCache() {
+    return this.#backend.hasCache;
+  }
+
+  setScanCount(count) {
+    this.#scanCount = count;
+    this.#backend.setScanCount(count);
+  }
+
+  flush() {
+    this.#backend.flush();
+  }
+
+  reopen() {
+    this.#backend.reopen();
+  }
+
+  watch(watcher) {
+    this.#backend.watch(watcher);
+  }
+
+  unwatch() {
+    this.#backend.unwatch();
+  }
+}
+
+module.exports = { FallbackBackend };
