@@ -7,7 +7,7 @@ const { Command, INTEGER_WRITE, readCommands } = require('./commands.js');
 const { Failure, failures } = require('./errors.js');
 
 /**
- * Compare-and-set for servers without `SET … IFEQ`: the script of core/src/session/conditional_save.rs, which explains
+ * Compare-and-set for servers without `SET … IFEQ`: the script of core/src/session/compare_and_set.rs, which explains
  * it, and the name under which a server caches it.
  */
 const SCRIPT = `local stored = redis.call('GET', KEYS[1])
