@@ -23,8 +23,8 @@ const READ_TIMEOUT = { least: 1000, most: 2500 };
 /** Commands and UTF-16 units that are sent in one turn of the event loop. */
 const TURN_COMMANDS = 128;
 const TURN_UNITS = 256 * 1024;
-/** The longest sleep while a job is pending: that much of a stop of the process may count against it. */
-const MAX_SLEEP = 250;
+/** Deadlines and pauses are checked this often while a job is pending, in ms. */
+const TICK = 25;
 /** A timer that fires this late fired after a stop of the process, or of its event loop. */
 const LATE = 1000;
 const CLOSED = 'the app has closed it';
@@ -269,33 +269,29 @@ class Executor {
     this.#readState();
     if (state === State.AWAY) {
       if (this.#status.state === State.CONNECTED) this.#send();
-    } else if (this.#status.state === state) this.#sendFirst();
+    } else if (this.#status.state === state) this.#sendCommand(this.#queue.take(1)[0]);
   }
 
   /** Sends the waiting commands, those beyond a limit in the next turn of the event loop. */
   #sendTurn() {
-    let units = 0;
-    const isServing = () => this.#status.state === State.CONNECTED && this.#firstFailed === undefined;
-    for (let count = 0; isServing() && !this.#queue.isEmpty; count++) {
-      if (count === TURN_COMMANDS || units >= TURN_UNITS) {
-        this.#isContinuing = true;
-        outside.runInAsyncScope(setImmediate, undefined, () => {
-          this.#isContinuing = false;
-          this.#proceed();
-        });
-        return;
-      }
-      units += this.#sendFirst();
+    for (const command of this.#queue.take(TURN_COMMANDS, TURN_UNITS)) {
+      if (!this.#jobs.has(command.job)) continue;
+      if (this.#status.state === State.CONNECTED) this.#sendCommand(command);
+      else this.#queue.retry(command);
     }
+    if (this.#queue.isEmpty || this.#firstFailed !== undefined) return;
+    this.#isContinuing = true;
+    outside.runInAsyncScope(setImmediate, undefined, () => {
+      this.#isContinuing = false;
+      this.#proceed();
+    });
   }
 
-  /** Sends the first waiting command. Returns the length of its last argument that may be long. */
-  #sendFirst() {
-    const command = this.#queue.shift();
+  #sendCommand(command) {
     const { words, job, pin } = command;
     if (!this.#admits(pin)) {
       this.#answer(command, failures.linkReplaced(this.#server));
-      return 0;
+      return;
     }
     if (this.#inFlight.size === 0) this.#heardAt = this.#now();
     const substitute = this.#denied.has(words[0]) ? substitutes[words[0]] : undefined;
@@ -304,7 +300,6 @@ class Executor {
     this.#inFlight.add(attempt);
     const sent = substitute === undefined ? words : substituted(substitute, words);
     job.scope.runInAsyncScope(this.#call, this, attempt, command, sent);
-    return words[2]?.length ?? 0;
   }
 
   #call(attempt, command, words) {
@@ -508,33 +503,18 @@ class Executor {
     return elapsed() - this.#stopped;
   }
 
-  #nextAlarm() {
-    const now = this.#now();
-    const { state } = this.#status;
-    let alarm = Number.POSITIVE_INFINITY;
-    if (this.#jobs.size > 0) {
-      const [oldest] = this.#jobs;
-      alarm = Math.min(oldest.deadline, now + MAX_SLEEP);
-    }
-    if (state === State.CONNECTED && this.#inFlight.size > 0)
-      alarm = Math.min(alarm, this.#heardAt + this.#readTimeout);
-    if (state === State.FAILING) alarm = Math.min(alarm, this.#tryAt);
-    if (this.#queue.isEmpty) return alarm;
-    if (state === State.AWAY || state === State.SILENT) return Math.min(alarm, this.#tryAt);
-    const resumes = state === State.CONNECTED && this.#firstFailed === undefined && !this.#isContinuing;
-    return resumes ? Math.min(alarm, this.#resumeAt) : alarm;
-  }
-
-  /** Sets the timer to what is due next. It keeps the process alive while jobs are pending. */
+  /** Runs the timer while jobs are pending, which keeps the process alive, and while the client fails. */
   #setTimer() {
-    const alarm = this.#nextAlarm();
     const isHolding = this.#jobs.size > 0;
-    if (this.#timer !== undefined && this.#alarm <= alarm && this.#isHolding === isHolding) return;
+    const isNeeded = isHolding || this.#status.state === State.FAILING;
+    if (isNeeded && this.#timer !== undefined && this.#isHolding === isHolding) return;
     this.#clearTimer();
-    if (alarm === Number.POSITIVE_INFINITY) return;
-    this.#alarm = alarm;
+    if (!isNeeded) return;
+    const [oldest] = this.#jobs;
+    const now = this.#now();
+    const delay = Math.max(0, Math.min(TICK, (oldest?.deadline ?? now + TICK) - now));
+    this.#alarm = now + delay;
     this.#isHolding = isHolding;
-    const delay = Math.max(0, alarm - this.#now());
     this.#timer = outside.runInAsyncScope(setTimeout, undefined, () => this.#onTimer(), delay);
     if (!isHolding) this.#timer.unref();
   }

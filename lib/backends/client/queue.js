@@ -1,15 +1,10 @@
 'use strict';
 
-/** The number of removed entries from which on the others move to the front. */
-const MAX_REMOVED = 1024;
-
 /** Commands that wait to be sent, in the order in which the app issued them. */
 class CommandQueue {
-  /** The entries before `#first` were removed, and those of jobs that are over do not wait any more. */
   #commands = [];
-  #first = 0;
-  /** Commands to send again, which are not in the list yet. */
-  #retries = [];
+  /** Commands were added in front of others. */
+  #isUnsorted = false;
   /** The number of operations that begin with a waiting command. */
   operations = 0;
 
@@ -20,8 +15,8 @@ class CommandQueue {
 
   /** Queues a command that was sent before, in its former place. */
   retry(command) {
-    this.#retries.push(command);
-    this.#setWaiting(command, true);
+    this.push(command);
+    this.#isUnsorted = true;
   }
 
   /** Removes the commands of a job that is over. */
@@ -30,33 +25,23 @@ class CommandQueue {
   }
 
   get isEmpty() {
-    return this.#peek() === undefined;
+    const commands = this.#commands;
+    if (this.#isUnsorted) commands.sort((one, other) => one.order - other.order);
+    this.#isUnsorted = false;
+    while (commands.length > 0 && !commands[0].isWaiting) commands.shift();
+    return commands.length === 0;
   }
 
-  /** Removes and returns the first command; undefined if there is none. */
-  shift() {
-    const command = this.#peek();
-    if (command === undefined) return undefined;
-    this.#first++;
-    this.#setWaiting(command, false);
-    return command;
-  }
-
-  #peek() {
-    if (this.#retries.length > 0) {
-      this.#commands = this.#retries
-        .concat(this.#commands.slice(this.#first))
-        .sort((a, b) => a.order - b.order);
-      this.#retries = [];
-      this.#first = 0;
+  /** Removes and returns the first commands, up to a number of them and of UTF-16 units of their values. */
+  take(most, units = Number.POSITIVE_INFINITY) {
+    const taken = [];
+    for (let length = 0; taken.length < most && length < units && !this.isEmpty; ) {
+      const command = this.#commands.shift();
+      this.#setWaiting(command, false);
+      taken.push(command);
+      length += command.words[2]?.length ?? 0;
     }
-    while (this.#first < this.#commands.length && !this.#commands[this.#first].isWaiting) this.#first++;
-    const isEmpty = this.#first === this.#commands.length;
-    if (isEmpty || this.#first >= MAX_REMOVED) {
-      this.#commands.splice(0, this.#first);
-      this.#first = 0;
-    }
-    return this.#commands[this.#first];
+    return taken;
   }
 
   #setWaiting(command, isWaiting) {
