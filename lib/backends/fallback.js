@@ -2,6 +2,7 @@
 
 const { Operation } = require('../boundary/outbox.js');
 const { elapsed } = require('../common/timers.js');
+const { Backend } = require('./backend.js');
 
 /** A request that another backend may run instead. */
 class HeldRequest {
@@ -69,18 +70,18 @@ class HeldScan {
 
 /**
  * Runs operations on one backend, and can replace it by another one as long as it has not served: the new one runs the
- * operations that wait, too. Has the interface of both.
+ * operations that wait, too.
  */
-class FallbackBackend {
+class FallbackBackend extends Backend {
   #backend;
-  #prefix;
   #scanCount;
   /** The requests without a completion, until the backend has served or is replaced. */
   #held = new Set();
 
   constructor(backend, prefix) {
+    super();
     this.#backend = backend;
-    this.#prefix = prefix;
+    this.prefix = prefix;
   }
 
   /** Keeps the backend permanently. */
@@ -92,7 +93,7 @@ class FallbackBackend {
     const former = this.#backend;
     const held = this.#held;
     this.#backend = backend;
-    backend.setPrefix(this.#prefix);
+    backend.setPrefix(this.prefix);
     if (this.#scanCount !== undefined) backend.setScanCount(this.#scanCount);
     this.keep();
     former.unwatch();
@@ -103,7 +104,7 @@ class FallbackBackend {
 
   add(operation, request, id, value, ttl, base, since) {
     if (this.#held !== undefined && operation !== Operation.CLOSE) {
-      const held = new HeldRequest(this.#held, [operation, request, id, value, ttl, base], this.#prefix);
+      const held = new HeldRequest(this.#held, [operation, request, id, value, ttl, base], this.prefix);
       this.#add(operation, held, id, value, ttl, base);
     } else this.#add(operation, request, id, value, ttl, base, since);
   }
@@ -114,28 +115,15 @@ class FallbackBackend {
   }
 
   openScan(kind, match, scanCount) {
-    const prefix = this.#prefix;
+    const prefix = this.prefix;
     return new HeldScan((backend) =>
       backend.withPrefix(prefix, () => backend.openScan(kind, match, scanCount)),
     );
   }
 
   setPrefix(prefix) {
-    this.#prefix = prefix;
+    this.prefix = prefix;
     this.#backend.setPrefix(prefix);
-  }
-
-  withPrefix(prefix, run) {
-    const current = this.#prefix;
-    if (prefix === current) return run();
-    this.setPrefix(prefix);
-    const result = run();
-    this.setPrefix(current);
-    return result;
-  }
-
-  get hasCache() {
-    return this.#backend.hasCache;
   }
 
   setScanCount(count) {

@@ -5,14 +5,15 @@ const { Kind } = require('../../boundary/request.js');
 const { isIoredis, isMock } = require('../../clients/ioredis.js');
 const { COMMAND_TIMEOUT, MAX_QUEUE } = require('../../common/limits.js');
 const { nextTick } = require('../../common/timers.js');
+const { Backend } = require('../backend.js');
 const { Failure, failures } = require('./errors.js');
 const { Keys, keyPrefixOf } = require('./keys.js');
 const { Lease } = require('./lease.js');
 const { compareAndSet, read, write } = require('./operations.js');
 const { Scan, clear, count } = require('./scan.js');
 
-/** Runs the operations of a store on the app's client. Has the interface of `Outbox`, the native backend. */
-class ClientBackend {
+/** Runs the operations of a store on the app's client. */
+class ClientBackend extends Backend {
   #client;
   /** The settings of the executor. */
   #settings;
@@ -20,13 +21,12 @@ class ClientBackend {
   #clientPrefix;
   /** The client adds its own prefix to keys. */
   #addsPrefix;
-  #prefix;
   #keys;
   #scanCount;
-  hasCache = false;
 
   /** @param target the settings of the connection, as `address` returns them */
   constructor(target, { prefix, scanCount }) {
+    super();
     const { client, name, command, readsFromReplicas, failsOffline } = target;
     const maxRetries = failsOffline ? 0 : target.maxRetries;
     const { commandTimeout = COMMAND_TIMEOUT, maxQueue = MAX_QUEUE } = target;
@@ -55,18 +55,8 @@ class ClientBackend {
   }
 
   setPrefix(prefix) {
-    this.#prefix = prefix;
+    this.prefix = prefix;
     this.#keys = new Keys(this.#clientPrefix, prefix, this.#addsPrefix);
-  }
-
-  /** Calls `run` and returns its result. The requests that it adds use this prefix instead of the current one. */
-  withPrefix(prefix, run) {
-    const current = this.#prefix;
-    if (prefix === current) return run();
-    this.setPrefix(prefix);
-    const result = run();
-    this.setPrefix(current);
-    return result;
   }
 
   setScanCount(count) {

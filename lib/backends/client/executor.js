@@ -43,9 +43,7 @@ class Executor {
   #client;
   #run;
   #settings;
-  #server;
   #clientState;
-  #status;
   #nodes;
   /** The pending jobs, oldest first. */
   #jobs = new Set();
@@ -79,7 +77,12 @@ class Executor {
   #isContinuing = false;
   /** Called when the last job is over, after `close`. */
   #onEnd;
+  /** The name of the server in error messages. */
+  server;
+  /** The timeout of operations in ms. */
+  timeout;
   isCluster;
+  status;
 
   /**
    * @param {{ command: string, readsFromReplicas: boolean, commandTimeout: number, maxQueue: number, maxRetries?: number,
@@ -89,41 +92,20 @@ class Executor {
     this.#client = client;
     this.#settings = settings;
     this.#run = forms[settings.command];
-    this.#server = `Redis through ${settings.name}`;
-    this.#status = new Status(this.#server);
+    this.server = `Redis through ${settings.name}`;
+    this.timeout = settings.commandTimeout;
+    this.status = new Status(this.server);
     this.#nodes = new ClientNodes(client);
     this.isCluster = ClientNodes.isCluster(client);
     const { least, most } = READ_TIMEOUT;
-    this.#readTimeout = Math.min(Math.max(settings.commandTimeout / 2, least), most);
+    this.#readTimeout = Math.min(Math.max(this.timeout / 2, least), most);
     this.#clientState = new ClientState(client);
     this.#clientState.listen({
       changed: () => this.#update(),
-      failed: (message) => {
-        this.#onClientError(message);
-        this.#proceed();
-      },
-      ended: () => {
-        this.#setEnded();
-        this.#proceed();
-      },
+      failed: (message) => this.#onClientError(message),
+      ended: () => this.#setEnded(),
     });
     this.#readState();
-  }
-
-  get server() {
-    return this.#server;
-  }
-
-  get timeout() {
-    return this.#settings.commandTimeout;
-  }
-
-  watch(watcher) {
-    this.#status.watch(watcher);
-  }
-
-  unwatch(watcher) {
-    this.#status.unwatch(watcher);
   }
 
   /** Runs a job. `since` is the time of its call, by `elapsed`. */
@@ -146,7 +128,7 @@ class Executor {
       this.#queue.push(command);
     }
     // A client that was closed may have been opened again.
-    if (this.#status.state === State.ENDED) this.#readState();
+    if (this.status.state === State.ENDED) this.#readState();
     this.#proceed();
   }
 
@@ -161,11 +143,11 @@ class Executor {
     let timer;
     const found = new Promise((resolve, reject) => {
       const ask = () => {
-        if (elapsed() >= deadline) reject(this.#status.unavailable(this.timeout));
+        if (elapsed() >= deadline) reject(this.status.unavailable(this.timeout));
         else {
           timer = setTimeout(ask, LONGEST_PAUSE);
-          if (this.#status.state !== State.CONNECTED) return;
-          const note = (error) => this.#status.note(1, readError(error).message);
+          if (this.status.state !== State.CONNECTED) return;
+          const note = (error) => this.status.note(1, readError(error).message);
           this.#nodes.find().then(resolve, note);
         }
       };
@@ -193,41 +175,43 @@ class Executor {
       const reason = this.#clientState.disconnectReason;
       if (reason !== undefined) this.#setDown(State.AWAY, reason);
       // A client that is silent, or fails, is connected as far as it knows.
-      else if (this.#status.state !== State.SILENT && this.#status.state !== State.FAILING)
+      else if (this.status.state !== State.SILENT && this.status.state !== State.FAILING)
         this.#setConnected();
     }
   }
 
   #setConnected() {
     // That it is still connected proves nothing.
-    if (this.#status.state !== State.CONNECTED) this.#losing = undefined;
+    if (this.status.state !== State.CONNECTED) this.#losing = undefined;
     this.#heardAt = this.#now();
-    if (!this.#status.setConnected()) return;
+    if (!this.status.setConnected()) return;
     this.#denied.clear();
     this.needsScript = false;
   }
 
   #setDown(state, cause) {
-    if (!this.#status.setDown(state, cause)) return;
+    if (!this.status.setDown(state, cause)) return;
     this.#tryAt = this.#now() + TRY_PAUSE;
-    if (this.#settings.failsOffline) this.#failAll(this.#status.unreachable(cause));
+    if (this.#settings.failsOffline) this.#failAll(this.status.unreachable(cause));
   }
 
   #setEnded() {
     this.#setDown(State.ENDED, CLOSED);
-    this.#failAll(this.#status.unreachable(CLOSED));
+    this.#failAll(this.status.unreachable(CLOSED));
+    this.#proceed();
   }
 
   /** Handles an error that the client reports: while it is not connected, a failed attempt to connect. */
   #onClientError(cause) {
     // Otherwise, the errors of commands show what it means for them.
-    if (this.#status.state === State.AWAY || this.#status.state === State.SILENT) this.#failAgain(cause);
+    if ([State.AWAY, State.SILENT].includes(this.status.state)) this.#failAgain(cause);
+    this.#proceed();
   }
 
   #failAgain(cause) {
-    this.#status.failAgain(cause);
+    this.status.failAgain(cause);
     // The number of the client's own attempts is unknown.
-    if (this.#settings.maxRetries !== undefined) this.#failAll(this.#status.unreachable(cause));
+    if (this.#settings.maxRetries !== undefined) this.#failAll(this.status.unreachable(cause));
   }
 
   // ---- Sending ----
@@ -254,7 +238,7 @@ class Executor {
   /** Sends waiting commands. To a client that does not serve, sends one that shows whether it does again. */
   #send() {
     const now = this.#now();
-    const { state } = this.#status;
+    const { state } = this.status;
     if (state === State.CONNECTED) {
       if (this.#firstFailed === undefined && this.#resumeAt <= now && !this.#isContinuing) this.#sendTurn();
       return;
@@ -268,15 +252,15 @@ class Executor {
     if (state === State.FAILING && this.#firstFailed !== undefined) return;
     this.#readState();
     if (state === State.AWAY) {
-      if (this.#status.state === State.CONNECTED) this.#send();
-    } else if (this.#status.state === state) this.#sendCommand(this.#queue.take(1)[0]);
+      if (this.status.state === State.CONNECTED) this.#send();
+    } else if (this.status.state === state) this.#sendCommand(this.#queue.take(1)[0]);
   }
 
   /** Sends the waiting commands, those beyond a limit in the next turn of the event loop. */
   #sendTurn() {
     for (const command of this.#queue.take(TURN_COMMANDS, TURN_UNITS)) {
       if (!this.#jobs.has(command.job)) continue;
-      if (this.#status.state === State.CONNECTED) this.#sendCommand(command);
+      if (this.status.state === State.CONNECTED) this.#sendCommand(command);
       else this.#queue.retry(command);
     }
     if (this.#queue.isEmpty || this.#firstFailed !== undefined) return;
@@ -290,7 +274,7 @@ class Executor {
   #sendCommand(command) {
     const { words, job, pin } = command;
     if (!this.#admits(pin)) {
-      this.#answer(command, failures.linkReplaced(this.#server));
+      this.#answer(command, failures.linkReplaced(this.server));
       return;
     }
     if (this.#inFlight.size === 0) this.#heardAt = this.#now();
@@ -331,19 +315,13 @@ class Executor {
     this.#tryAt = this.#now() + IDLE_TRY_PAUSE;
     this.#readState();
     const command = new Command(['PING'], { keyAt: 0, isRead: true });
-    outside.runInAsyncScope(
-      this.#call,
-      this,
-      { number: 0, command, substitute: undefined },
-      command,
-      command.words,
-    );
+    outside.runInAsyncScope(this.#call, this, { number: 0, command }, command, command.words);
   }
 
   /** Ties a pin to the present connection, unless it is tied. Returns false if it is tied to another one. */
   #admits(pin) {
-    if (pin !== undefined) pin.link ??= this.#status.link;
-    return pin?.link === undefined || pin.link === this.#status.link;
+    if (pin !== undefined) pin.link ??= this.status.link;
+    return pin?.link === undefined || pin.link === this.status.link;
   }
 
   // ---- Replies ----
@@ -353,7 +331,7 @@ class Executor {
     try {
       value = decodeReply(reply, attempt.command);
     } catch {
-      this.#receive(attempt, failures.client(this.#server, 'its reply cannot be read', false), false);
+      this.#receive(attempt, failures.client(this.server, 'its reply cannot be read', false), false);
       return;
     }
     if (attempt.substitute?.restore !== undefined) value = attempt.substitute.restore(value);
@@ -362,13 +340,13 @@ class Executor {
 
   #onError(attempt, error, words) {
     const { message, isReply, isPermanent } = readError(error);
-    if (isReply) this.#receive(attempt, replyFailure(this.#server, message, words), true);
+    if (isReply) this.#receive(attempt, replyFailure(this.server, message, words), true);
     // Some clients do not report that they are closed, and fail commands.
     else if (this.#clientState.isClosed) this.#update();
     else
       this.#receive(
         attempt,
-        failures.client(this.#server, withoutArguments(message, words), !isPermanent),
+        failures.client(this.server, withoutArguments(message, words), !isPermanent),
         false,
       );
   }
@@ -379,7 +357,7 @@ class Executor {
    */
   #receive(attempt, result, isOfServer) {
     this.#heardAt = this.#now();
-    if (this.#status.state === State.SILENT) this.#setConnected();
+    if (this.status.state === State.SILENT) this.#setConnected();
     this.#noteLosses(isOfServer, result?.isLost ? result.cause : undefined);
     // It may have timed out.
     if (this.#inFlight.delete(attempt)) this.#apply(attempt, result);
@@ -389,7 +367,7 @@ class Executor {
 
   /** Notes whether the server is reachable. `cause` is that of a lost connection. */
   #noteLosses(isOfServer, cause) {
-    const isFailing = this.#status.state === State.FAILING;
+    const isFailing = this.status.state === State.FAILING;
     if (isOfServer) {
       if (isFailing) this.#setConnected();
       this.#losing = undefined;
@@ -406,7 +384,7 @@ class Executor {
       // A client that limits its own attempts has made them.
       if (this.#settings.maxRetries === undefined) {
         cause = result.cause;
-        this.#status.link++;
+        this.status.link++;
       }
     } else if (result?.isTransient) cause = result.message;
     else if (result?.isDenied && substitute === undefined && command.words[0] in substitutes) {
@@ -421,7 +399,7 @@ class Executor {
       this.#pause = FIRST_PAUSE;
       // The client may have read it over another connection.
       const isUsable = result instanceof Failure || this.#admits(command.pin);
-      this.#answer(command, isUsable ? result : failures.linkReplaced(this.#server));
+      this.#answer(command, isUsable ? result : failures.linkReplaced(this.server));
       return;
     }
     this.#queue.retry(command);
@@ -439,7 +417,7 @@ class Executor {
   #endRetries() {
     if (this.#inFlight.size > 0 || this.#firstFailed === undefined) return;
     this.#firstFailed = undefined;
-    const { state } = this.#status;
+    const { state } = this.status;
     const losing = this.#losing;
     // In a cluster, one of the nodes may be away.
     if (state === State.CONNECTED && !this.isCluster && losing?.since + LONGEST_FAILING <= this.#now())
@@ -454,11 +432,11 @@ class Executor {
 
   /** Returns the failure of a job that cannot wait for a connection. */
   #refusal() {
-    const { isReady, hasFailed } = this.#status;
+    const { isReady, hasFailed } = this.status;
     if (isReady) return undefined;
-    if (this.#settings.failsOffline && hasFailed) return this.#status.unreachable();
+    if (this.#settings.failsOffline && hasFailed) return this.status.unreachable();
     const { maxQueue } = this.#settings;
-    return this.#queue.operations >= maxQueue ? this.#status.queueFull(maxQueue) : undefined;
+    return this.#queue.operations >= maxQueue ? this.status.queueFull(maxQueue) : undefined;
   }
 
   #expire() {
@@ -469,12 +447,12 @@ class Executor {
 
   /** Creates the failure of a job that has reached its deadline. */
   #overdue({ trouble, attempts }) {
-    const { state } = this.#status;
+    const { state } = this.status;
     const wasSent = state !== State.SILENT && state !== State.ENDED && trouble !== undefined;
-    if (wasSent) return failures.unavailable(this.#server, this.timeout, attempts, trouble);
+    if (wasSent) return failures.unavailable(this.server, this.timeout, attempts, trouble);
     if (state === State.CONNECTED || state === State.SILENT)
-      return failures.timeout(this.#server, this.timeout);
-    return this.#status.unavailable(this.timeout);
+      return failures.timeout(this.server, this.timeout);
+    return this.status.unavailable(this.timeout);
   }
 
   #failAll(failure) {
@@ -493,7 +471,7 @@ class Executor {
   }
 
   #noticeSilence() {
-    if (this.#status.state !== State.CONNECTED || this.#inFlight.size === 0) return;
+    if (this.status.state !== State.CONNECTED || this.#inFlight.size === 0) return;
     if (this.#heardAt + this.#readTimeout <= this.#now())
       this.#setDown(State.SILENT, `no answer for ${this.#readTimeout} ms`);
   }
@@ -506,7 +484,7 @@ class Executor {
   /** Runs the timer while jobs are pending, which keeps the process alive, and while the client fails. */
   #setTimer() {
     const isHolding = this.#jobs.size > 0;
-    const isNeeded = isHolding || this.#status.state === State.FAILING;
+    const isNeeded = isHolding || this.status.state === State.FAILING;
     if (isNeeded && this.#timer !== undefined && this.#isHolding === isHolding) return;
     this.#clearTimer();
     if (!isNeeded) return;

@@ -38,11 +38,11 @@ class Lease {
   /** Reports the events of the connection to a watcher, until the lease is released. */
   watch(watcher) {
     this.#watcher = watcher;
-    this.executor.watch(watcher);
+    this.executor.status.watch(watcher);
   }
 
   unwatch() {
-    this.executor.unwatch(this.#watcher);
+    this.executor.status.unwatch(this.#watcher);
   }
 
   begin() {

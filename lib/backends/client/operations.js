@@ -133,4 +133,4 @@ function compareAndSet(executor, { scope, key, value, ttl, base, since }, comple
   attempt(executor.needsScript || isAmbiguous ? CACHED_SCRIPT : SET_COMMAND);
 }
 
-module.exports = { compareAndSet, expiryOf, read, write };
+module.exports = { SCRIPT, SCRIPT_SHA1, compareAndSet, expiryOf, read, write };
