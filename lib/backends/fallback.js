@@ -37,38 +37,6 @@ class HeldRequest {
 }
 
 /**
- * A scan that begins again with another backend: until the first one serves, no page has been read.
- */
-class HeldScan {
-  #open;
-  #backend;
-  #scan;
-
-  /** @param open opens the scan with a backend */
-  constructor(open) {
-    this.#open = open;
-  }
-
-  /** Identifies the scan in the requests for its pages. */
-  get number() {
-    return this;
-  }
-
-  numberIn(backend) {
-    if (backend !== this.#backend) {
-      this.close();
-      this.#backend = backend;
-      this.#scan = this.#open(backend);
-    }
-    return this.#scan.number;
-  }
-
-  close() {
-    this.#scan?.close();
-  }
-}
-
-/**
  * Runs operations on one backend, and can replace it by another one as long as it has not served: the new one runs the
  * operations that wait, too.
  */
@@ -103,22 +71,16 @@ class FallbackBackend extends Backend {
   }
 
   add(operation, request, id, value, ttl, base, since) {
-    if (this.#held !== undefined && operation !== Operation.CLOSE) {
-      const held = new HeldRequest(this.#held, [operation, request, id, value, ttl, base], this.prefix);
-      this.#add(operation, held, id, value, ttl, base);
-    } else this.#add(operation, request, id, value, ttl, base, since);
-  }
-
-  #add(operation, request, id, value, ttl, base, since) {
-    const argument = operation === Operation.PAGE ? ttl.numberIn(this.#backend) : ttl;
-    this.#backend.add(operation, request, id, value, argument, base, since);
+    const { PAGE, CLOSE } = Operation;
+    // A scan is bound to the backend that has opened it.
+    const isHeld = this.#held !== undefined && operation !== PAGE && operation !== CLOSE;
+    const args = [operation, request, id, value, ttl, base];
+    const runner = isHeld ? new HeldRequest(this.#held, args, this.prefix) : request;
+    this.#backend.add(operation, runner, id, value, ttl, base, since);
   }
 
   openScan(kind, match, scanCount) {
-    const prefix = this.prefix;
-    return new HeldScan((backend) =>
-      backend.withPrefix(prefix, () => backend.openScan(kind, match, scanCount)),
-    );
+    return this.#backend.openScan(kind, match, scanCount);
   }
 
   setPrefix(prefix) {

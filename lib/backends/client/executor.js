@@ -4,7 +4,7 @@ const { ClientNodes } = require('../../clients/nodes.js');
 const { outside } = require('../../common/outside.js');
 const { clearTimeout, elapsed, setImmediate, setTimeout } = require('../../common/timers.js');
 const { ClientState } = require('./client-state.js');
-const { Command, decodeReply, forms, substituted, substitutes } = require('./commands.js');
+const { Command, decode, forms, substituted, substitutes } = require('./commands.js');
 const { Failure, failures, readError, replyFailure, withoutArguments } = require('./errors.js');
 const { CommandQueue } = require('./queue.js');
 const { State, Status } = require('./status.js');
@@ -329,7 +329,7 @@ class Executor {
   #onReply(attempt, reply) {
     let value;
     try {
-      value = decodeReply(reply, attempt.command);
+      value = decode(reply);
     } catch {
       this.#receive(attempt, failures.client(this.server, 'its reply cannot be read', false), false);
       return;
