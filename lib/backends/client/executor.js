@@ -12,9 +12,9 @@ const { State, Status } = require('./status.js');
 /** The backoff of retries, in ms. */
 const FIRST_PAUSE = 50;
 const LONGEST_PAUSE = 500;
-/** A client that is not connected, or does not reply, is tried this often while commands wait: it may not report all. */
+/** A client that does not reply, or whose commands fail, is tried this often while commands wait. */
 const TRY_PAUSE = 250;
-/** A client whose commands fail is tried this often by `PING` while no command waits. */
+/** A client whose commands fail is tried this often, by `PING`, while no command waits. */
 const IDLE_TRY_PAUSE = 1000;
 /** Commands may fail this long, without a reply of the server, before the client counts as not connected. */
 const LONGEST_FAILING = 500;
@@ -56,7 +56,7 @@ class Executor {
   #firstFailed;
   #resumeAt = 0;
   #pause = FIRST_PAUSE;
-  /** When to try a client that is not connected, does not reply, or fails. */
+  /** When to try a client that does not reply, or fails. */
   #tryAt = 0;
   /** When the client last replied, or was sent the first command that it owes a reply to. */
   #heardAt = 0;
@@ -243,7 +243,12 @@ class Executor {
       if (this.#firstFailed === undefined && this.#resumeAt <= now && !this.#isContinuing) this.#sendTurn();
       return;
     }
-    if (state === State.ENDED || this.#tryAt > now) return;
+    if (state === State.AWAY && !this.#queue.isEmpty) {
+      // Its events may not report all.
+      this.#readState();
+      if (this.status.state === State.CONNECTED) this.#send();
+    }
+    if ((state !== State.SILENT && state !== State.FAILING) || this.#tryAt > now) return;
     if (this.#queue.isEmpty) {
       if (state === State.FAILING) this.#ping();
       return;
@@ -251,9 +256,7 @@ class Executor {
     this.#tryAt = now + TRY_PAUSE;
     if (state === State.FAILING && this.#firstFailed !== undefined) return;
     this.#readState();
-    if (state === State.AWAY) {
-      if (this.status.state === State.CONNECTED) this.#send();
-    } else if (this.status.state === state) this.#sendCommand(this.#queue.take(1)[0]);
+    if (this.status.state === state) this.#sendCommand(this.#queue.take(1)[0]);
   }
 
   /** Sends the waiting commands, those beyond a limit in the next turn of the event loop. */
