@@ -2,6 +2,7 @@
 
 const { Operation } = require('../../boundary/outbox.js');
 const { Kind } = require('../../boundary/request.js');
+const { elapsed } = require('../../common/timers.js');
 const { NEVER } = require('../../session/expiry.js');
 const { Command, isInteger, readCommands } = require('./commands.js');
 const { Failure, failures } = require('./errors.js');
@@ -113,7 +114,7 @@ const SET_COMMAND = 0;
 const CACHED_SCRIPT = 1;
 
 /** Stores a value if the stored text equals `base`; without a base, if nothing is stored. */
-function compareAndSet(executor, { scope, key, value, ttl, base, since }, complete) {
+function compareAndSet(executor, { scope, key, value, ttl, base, since = elapsed() }, complete) {
   const attempt = (index) => {
     const method = casMethods[index];
     const done = ([reply]) => {
