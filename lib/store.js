@@ -2,10 +2,11 @@
 
 const { inspect } = require('node:util');
 const { Store } = require('express-session');
-const { Operation, Outbox } = require('./boundary/outbox.js');
+const { Operation } = require('./boundary/outbox.js');
 const { Request } = require('./boundary/request.js');
 const { toIgnorablePromise, LazyPromise, toPromise, withOptionalCallback } = require('./callbacks.js');
 const { wrongType, wrongValue } = require('./common/errors.js');
+const { COMMAND_TIMEOUT, MAX_QUEUE } = require('./common/limits.js');
 const { address } = require('./connection/address.js');
 const { Connection } = require('./connection/connection.js');
 const { applyFields, defineFields, hasFields, shownFields } = require('./fields.js');
@@ -18,12 +19,6 @@ const { Settings, checkedFields, fixedOptions, getTTL } = require('./settings.js
 
 /** The default `COUNT` of `SCAN`: about a millisecond of Redis's time. */
 const SCAN_COUNT = 1000;
-
-/** The default timeout in ms, unless the app or its client sets one; the addon has the same. */
-const COMMAND_TIMEOUT = 5000;
-
-/** The default limit of operations that wait for a connection; the addon has the same. */
-const MAX_QUEUE = 20_000;
 
 /** A symbol rather than a private field, which an app's wrapper or copy of a store would not have. */
 const PARTS = Symbol('parts');
@@ -49,11 +44,10 @@ class Parts {
     const keys = { prefix, scanCount: options.scanCount ? scanCount : SCAN_COUNT };
     const isOptional = onUnavailable === 'sessionless';
     this.connection = new Connection(store, options.client, target, keys, isOptional, LIFECYCLE);
-    const { native, completions } = this.connection;
-    this.native = native;
     this.timeout = target.commandTimeout ?? COMMAND_TIMEOUT;
-    this.outbox = new Outbox(native, completions, target.keyPrefix ?? '', prefix);
-    this.cacheReads = native.hasCache ? new CacheReads(native, prefix) : undefined;
+    this.outbox = this.connection.backend;
+    const { native } = this.connection;
+    this.cacheReads = native?.hasCache ? new CacheReads(native, prefix) : undefined;
     this.settings = new Settings(store, this.fields, this.fixed);
     /** The last read of the fields, and the object they belong to; empty before the first operation. */
     this.snapshot = {};
@@ -144,7 +138,7 @@ const ACCESSORS = Object.getOwnPropertyDescriptors({
     const count = check.scanCount(value);
     setField(this, 'scanCount', count);
     // The value in force differs from the field until the app sets one.
-    partsOf(this).native.setScanCount(count);
+    partsOf(this).outbox.setScanCount(count);
   },
   get serializer() {
     return this[PARTS].fields.serializer;
@@ -172,7 +166,6 @@ const ACCESSORS = Object.getOwnPropertyDescriptors({
 const LIFECYCLE = {
   closed: (store) => suspend(store[PARTS]),
   open: (store) => resume(store[PARTS]),
-  replaced: (store) => store[PARTS].outbox.useConnection(),
 };
 
 /** Rejects operations while the app's client is closed. The connection closes after those in flight complete. */
@@ -194,11 +187,10 @@ function suspend(parts) {
 }
 
 /** Resumes operations after the app's client has connected again. */
-function resume({ closed, state, connection, outbox, cacheReads, settings }) {
+function resume({ closed, state, connection, cacheReads, settings }) {
   if (closed !== undefined || !state.isSuspended) return;
   state.resume();
   connection.resume();
-  outbox.useConnection();
   cacheReads?.useConnection(settings.prefix);
 }
 

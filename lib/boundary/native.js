@@ -83,7 +83,6 @@ function guardFunction(native) {
 }
 
 const Scan = guard(binding.Scan);
-const ClientPort = guard(binding.ClientPort);
 
 /** Replaces the prototype of an object that a native method returned with that of its guarded class. */
 const guarded = (native, Class) => native && Object.setPrototypeOf(native, Class.prototype);
@@ -91,10 +90,6 @@ const guarded = (native, Class) => native && Object.setPrototypeOf(native, Class
 class RedisStore extends guard(binding.RedisStore) {
   list(...args) {
     return guarded(super.list(...args), Scan);
-  }
-
-  serve(request) {
-    return guarded(super.serve(request), ClientPort);
   }
 
   lookup(ends) {

@@ -16,6 +16,9 @@ const Operation = {
   CLOSE: 11,
 };
 
+/** The contents of a scan's pages: ids, sessions with their expiry if it differs, or always with their expiry. */
+const ScanKind = { IDS: 0, SESSIONS: 1, SESSIONS_TIMED: 2 };
+
 /**
  * Numbers per request: operation, slot of the request, bytes of the id, of the value and of the base, and the
  * lifetime in ms or, for a page, the number of its scan.
@@ -80,9 +83,28 @@ class Outbox {
     this.#tracksWrites = native.hasCache;
   }
 
-  /** Uses the connection that the addon's store has now. */
-  useConnection() {
+  /** Uses a new connection, or the present one if operations are in flight. `watch` has to be called again. */
+  reopen() {
+    this.#native.reopen();
     this.#connection = this.#native.connection;
+  }
+
+  /** @param watcher receives the events of the connection */
+  watch(watcher) {
+    this.#native.watch(this.#completions.register(watcher));
+  }
+
+  unwatch() {
+    this.#native.unwatch();
+  }
+
+  /** Opens a scan of the sessions whose ids match a glob; a `ScanKind` selects the content of its pages. */
+  openScan(kind, match, scanCount) {
+    return this.#native.list(kind, match, scanCount);
+  }
+
+  setScanCount(count) {
+    this.#native.setScanCount(count);
   }
 
   setPrefix(prefix) {
@@ -189,4 +211,4 @@ class Outbox {
   }
 }
 
-module.exports = { Operation, Outbox, flushWrites };
+module.exports = { Operation, Outbox, ScanKind, flushWrites };

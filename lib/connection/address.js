@@ -2,13 +2,12 @@
 
 const { checkTlsSettings } = require('../boundary/native.js');
 const { toAddonSettings } = require('../clients/addon-settings.js');
-const { checkTransport, describeClient, isKnownClient } = require('../clients/client.js');
+const { checkTransport, describeClient, isKnownClient, nameOf } = require('../clients/client.js');
 const { optionName: name, wrongType, wrongValue } = require('../common/errors.js');
 const { check } = require('../options.js');
 const { numberOf } = require('./credentials.js');
 const { tlsSettings } = require('./tls.js');
 const { serversOf } = require('./topology.js');
-const { clientSettings, keyPrefixOf } = require('./transport.js');
 
 /** Options that locate Redis or authenticate, which a client has itself. */
 const EXCLUDED_BY_CLIENT = [
@@ -124,7 +123,7 @@ const SECURE = /^\s*(rediss|valkeys)/i;
 
 /** Returns the settings of a store whose commands run on its client. */
 function throughClient(client, { command }) {
-  return { client: clientSettings(client), command, keyPrefix: keyPrefixOf(client) };
+  return { client, command, name: `the app's ${nameOf(client)}client` };
 }
 
 /**

@@ -1,12 +1,15 @@
 'use strict';
 
+const { ClientBackend } = require('../backends/client/backend.js');
+const { FallbackBackend } = require('../backends/fallback.js');
 const { CompletionQueue } = require('../boundary/completions.js');
 const { RedisStore: Native } = require('../boundary/native.js');
+const { Outbox } = require('../boundary/outbox.js');
+const { nameOf } = require('../clients/client.js');
 const { followClient, hasEnded, isClosed } = require('../clients/closing.js');
 const { coded } = require('../common/errors.js');
 const { Availability } = require('./availability.js');
 const { requestCredentials, followProvider } = require('./credentials.js');
-const { Transport, nameOf } = require('./transport.js');
 const { ConnectionEvents } = require('./events.js');
 
 /** The queue that all current stores of this module share, so that one wake-up serves all of them. */
@@ -51,8 +54,8 @@ class Connection {
   #store;
   #client;
   #target;
-  #keys;
-  #hasServed = false;
+  /** The settings of the client backend that may replace the native one; undefined once that has served. */
+  #fallback;
   #lifecycle;
   #availability;
   #unfollowClient = () => {};
@@ -64,19 +67,22 @@ class Connection {
    * @param target the result of `address`
    * @param keys the `prefix` and `scanCount` of the store
    * @param isOptional true to run requests without sessions while Redis is unreachable
-   * @param lifecycle called with the store when its client is `closed` or `open`, or the connection was `replaced` by
-   * the
-   *   client; must not reference a store
+   * @param lifecycle called with the store when its client is `closed` or `open`; must not reference a store
    */
   constructor(store, client, target, keys, isOptional, lifecycle) {
     this.#store = store;
     this.#client = client;
     this.#target = target;
-    this.#keys = keys;
     this.#lifecycle = lifecycle;
-    this.native = connect({ ...target, ...keys });
-    this.completions = completions;
     this.transport = target.client ? 'client' : 'native';
+    if (target.client) this.backend = new ClientBackend(target, keys);
+    else {
+      /** The addon's store; undefined for the client backend. */
+      this.native = connect({ ...target, ...keys });
+      const outbox = new Outbox(this.native, completions, target.keyPrefix ?? '', keys.prefix);
+      this.#fallback = target.fallback && { ...target.fallback, ...keys };
+      this.backend = this.#fallback ? new FallbackBackend(outbox, keys.prefix) : outbox;
+    }
     if (isOptional) {
       this.#availability = new Availability((event) => store.emit(event));
       this.#availability.lost();
@@ -88,33 +94,28 @@ class Connection {
   }
 
   #begin() {
-    const target = this.#target;
-    if (target.client) {
-      const transport = new Transport(this.#client, target);
-      transport.begin(this.native.serve(this.completions.register(transport)));
-    }
     // Held weakly by others, so that a store that the app has dropped is garbage collected together with this.
-    this.native.watch(this.completions.register(new ConnectionEvents(this, Connection.#onEvent)));
-    if (target.renewals) this.#unfollowProvider = followProvider(target.renewals, this, Connection.#renew);
+    this.backend.watch(new ConnectionEvents(this, Connection.#onEvent));
+    const { renewals } = this.#target;
+    if (renewals) this.#unfollowProvider = followProvider(renewals, this, Connection.#renew);
   }
 
   /**
    * Runs commands on the app's client, which is connected, because the addon's TLS handshake with the server fails:
-   * Node supports more cipher suites and signatures. Waiting operations are transferred, except those of a cluster.
+   * Node supports more cipher suites and signatures.
    */
   #fallBack(reason) {
-    this.#target = this.#target.fallback;
+    this.#target = this.#fallback;
+    this.#fallback = undefined;
     this.#unfollowProvider();
-    this.native.replace({ ...this.#target, ...this.#keys }, this.completions.native);
     this.transport = 'client';
+    this.backend.replace(new ClientBackend(this.#target, this.#target));
     this.#begin();
-    this.#lifecycle.replaced(this.#store);
     warn(this.#client, reason);
   }
 
   #canFallBack(error) {
-    const isPossible = this.#target.fallback !== undefined && !this.#hasServed;
-    return isPossible && TLS_FAILURE.test(error.message) && isConnected(this.#client);
+    return this.#fallback !== undefined && TLS_FAILURE.test(error.message) && isConnected(this.#client);
   }
 
   /** The name of the app's client in error messages. */
@@ -139,7 +140,7 @@ class Connection {
    */
   resume() {
     this.status = 'connecting';
-    this.native.reopen();
+    this.backend.reopen();
     this.#begin();
   }
 
@@ -153,7 +154,7 @@ class Connection {
 
   /** Releases the completions after all operations. Until then, its slot keeps them: credentials may be requested. */
   end() {
-    this.native.unwatch();
+    this.backend.unwatch();
   }
 
   /** Handles an event. Static, so that it references no store. */
@@ -173,7 +174,7 @@ class Connection {
     }
     if (event === 'ready') {
       connection.status = 'ready';
-      connection.#hasServed = true;
+      connection.#keepNative();
       connection.#availability?.ready();
     } else if (event === 'reconnecting') {
       connection.status = 'reconnecting';
@@ -181,6 +182,13 @@ class Connection {
     }
     // EventEmitter throws an 'error' without a listener.
     if (event !== 'error' || store.listenerCount('error') > 0) store.emit(event, error);
+  }
+
+  /** A native connection that has served is not replaced any more. */
+  #keepNative() {
+    if (this.#fallback === undefined) return;
+    this.#fallback = undefined;
+    this.backend.keep();
   }
 
   static #renew(connection, credentials) {

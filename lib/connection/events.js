@@ -17,13 +17,17 @@ class ConnectionEvents {
     this.#onEvent = onEvent;
   }
 
+  /** Handles an event of the addon. */
   complete(kind, text) {
     if (kind !== Kind.EVENT) return;
-    const connection = this.#connection.deref();
-    if (connection === undefined) return;
     const end = text.indexOf('\n');
-    if (end === -1) this.#onEvent(connection, text);
-    else this.#onEvent(connection, text.slice(0, end), fromNative(text.slice(end + 1)));
+    if (end === -1) this.notify(text);
+    else this.notify(text.slice(0, end), fromNative(text.slice(end + 1)));
+  }
+
+  notify(event, error) {
+    const connection = this.#connection.deref();
+    if (connection !== undefined) this.#onEvent(connection, event, error);
   }
 }
 

@@ -1,13 +1,10 @@
 'use strict';
 
-const { Operation } = require('../boundary/outbox.js');
+const { Operation, ScanKind } = require('../boundary/outbox.js');
 const { Request } = require('../boundary/request.js');
 const { nextTick } = require('../common/timers.js');
 const { All, Ids, Length } = require('./all.js');
 const { scan } = require('./scan.js');
-
-/** The kinds of results of `native.list`. */
-const ScanKind = { IDS: 0, SESSIONS: 1, SESSIONS_TIMED: 2 };
 
 /** The operations of a store on all of its sessions. */
 class BulkOperations {
@@ -15,14 +12,12 @@ class BulkOperations {
   #store;
   #settings;
   #state;
-  #native;
   #outbox;
   #timeout;
 
-  constructor({ settings, state, native, outbox, timeout }) {
+  constructor({ settings, state, outbox, timeout }) {
     this.use(settings);
     this.#state = state;
-    this.#native = native;
     this.#outbox = outbox;
     this.#timeout = timeout;
   }
@@ -54,7 +49,7 @@ class BulkOperations {
   scan({ count, match, signal }) {
     this.#state.open();
     const { prefix } = this.#settings;
-    const open = () => this.#native.list(ScanKind.SESSIONS_TIMED, match, count);
+    const open = () => this.#outbox.openScan(ScanKind.SESSIONS_TIMED, match, count);
     return scan(this.#store, this.#outbox, {
       // The iteration begins later, when the store may use another prefix.
       open: () => this.#outbox.withPrefix(prefix, open),
@@ -76,7 +71,7 @@ class BulkOperations {
     const error = this.#state.openFor(name);
     if (error) nextTick(callback, error, null);
     else {
-      const cursor = this.#native.list(kind, '*');
+      const cursor = this.#outbox.openScan(kind, '*');
       const { isTimed } = this.#settings;
       new RequestClass(this.#store, callback, this.#outbox, cursor, isTimed, this.#timeout).begin();
     }

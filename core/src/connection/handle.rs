@@ -225,14 +225,6 @@ impl Connection {
         let _ = self.messages.send(Message::Renewal(credentials));
     }
 
-    /// Offers the app's client as executor of the commands, and returns the port for its replies. The first offer
-    /// counts.
-    pub fn offer(&self, executor: Arc<dyn Executor>) -> Port {
-        // A connection that has ended needs no executor.
-        let _ = self.messages.send(Message::Executor(executor));
-        Port::new(&self.messages)
-    }
-
     /// Sends the waiting commands over another connection, if this one has never served.
     pub fn hand_over(&self, other: &Self) {
         // A connection that has ended has no waiting commands.

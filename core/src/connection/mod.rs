@@ -25,6 +25,11 @@ mod attempt;
 mod backoff;
 mod blocking;
 mod certificate_verifier;
+#[expect(
+    dead_code,
+    unreachable_pub,
+    reason = "unused since lib/backends/client runs commands on the app's client"
+)]
 mod client;
 pub(crate) mod clock;
 mod cluster;
@@ -60,7 +65,6 @@ mod tls;
 mod tracking;
 mod vote;
 
-pub use self::client::{Executor, Port, Said};
 pub(crate) use self::commands::{Access, Commands, Expect};
 pub use self::handle::{Connection, Credentials};
 pub(crate) use self::job::{Reply, ReplyHandler};
