@@ -112,9 +112,6 @@ pub enum Error {
         "the cache is off, since the server does not report changed keys ({server}; last error: {cause})"
     )]
     CacheOff { server: String, cause: String },
-    /// The app's client failed for another reason than an error reply of the server.
-    #[error("{server} failed: {cause}")]
-    Client { server: String, cause: String },
     /// The connection task panicked.
     #[error("the connection task panicked and was restarted; please report this ({server})")]
     Interrupted { server: String },
@@ -134,8 +131,7 @@ impl Error {
             | Self::HungUp { .. }
             | Self::Unreachable { .. }
             | Self::LinkReplaced { .. }
-            | Self::ScanInterrupted { .. }
-            | Self::Client { .. } => "ERR_REDIS_UNAVAILABLE",
+            | Self::ScanInterrupted { .. } => "ERR_REDIS_UNAVAILABLE",
             Self::QueueFull { .. } => "ERR_REDIS_QUEUE_FULL",
             Self::Credentials { .. } => "ERR_CREDENTIALS",
             Self::Timeout { .. } | Self::Silent { .. } => "ERR_REDIS_TIMEOUT",

@@ -1,6 +1,5 @@
 //! The handle of a connection: sends commands and other messages to the task behind it.
 
-use super::client::{Executor, Port, Said};
 use super::clock;
 use super::commands::{Access, Commands, Expect};
 use super::job::{Gather, Job, Reply, ReplyHandler};
@@ -32,12 +31,6 @@ pub(super) enum Message {
     Credentials(Result<Credentials, String>),
     /// Replaces the credentials.
     Renewal(Credentials),
-    /// The executor of the client transport.
-    Executor(Arc<dyn Executor>),
-    /// A message from the app's client.
-    Said(Said),
-    /// Sends the waiting commands over another connection, if this one has never served.
-    HandOver(Connection),
     /// Ends the task after the commands sent so far have completed.
     Close(oneshot::Sender<()>),
 }
@@ -55,10 +48,8 @@ pub struct Credentials {
 /// A handle of a connection. The connection ends when its last handle is dropped, or through [`super::Lease`].
 #[derive(Clone)]
 pub struct Connection {
-    pub(super) messages: mpsc::UnboundedSender<Message>,
+    messages: mpsc::UnboundedSender<Message>,
     pub(super) shared: Arc<Shared>,
-    /// The number of the node to send to, for the client transport; 0 for any.
-    pub(super) node: u32,
 }
 
 impl fmt::Debug for Connection {
@@ -77,7 +68,7 @@ impl Connection {
 
     /// Returns true if both handles lead to the same node.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.shared, &other.shared) && self.node == other.node
+        Arc::ptr_eq(&self.shared, &other.shared)
     }
 
     /// Returns true if the keys are spread over several nodes.
@@ -91,7 +82,6 @@ impl Connection {
         let connection = Self {
             messages,
             shared: Arc::new(shared),
-            node: 0,
         };
         (connection, receiver)
     }
@@ -128,7 +118,7 @@ impl Connection {
     }
 
     /// Sends commands. The handler receives exactly one reply to each.
-    pub(crate) fn send(&self, mut commands: Commands, mut handler: Box<dyn ReplyHandler>) {
+    pub(crate) fn send(&self, commands: Commands, mut handler: Box<dyn ReplyHandler>) {
         if commands.is_empty() {
             return;
         }
@@ -144,7 +134,6 @@ impl Connection {
                 return;
             }
         }
-        commands.node = self.node;
         let deadline = clock::now() + self.shared.command_timeout;
         let job = Job::new(commands, accepted, deadline, handler);
         self.take_over(job);
@@ -153,7 +142,7 @@ impl Connection {
     /// Returns the number of commands that are accepted: while Redis is unreachable, an unbounded queue would grow
     /// without limit.
     fn accepted(&self, commands: &Commands) -> usize {
-        if self.shared.health.is_ready() || self.shared.is_routed {
+        if self.shared.health.is_ready() || self.shared.is_cluster {
             return commands.len();
         }
         commands.len_of_first(self.free_capacity())
@@ -223,12 +212,6 @@ impl Connection {
     pub fn renew_credentials(&self, credentials: Credentials) {
         // A connection that has ended needs none.
         let _ = self.messages.send(Message::Renewal(credentials));
-    }
-
-    /// Sends the waiting commands over another connection, if this one has never served.
-    pub fn hand_over(&self, other: &Self) {
-        // A connection that has ended has no waiting commands.
-        let _ = self.messages.send(Message::HandOver(other.clone()));
     }
 
     /// Sends a job, which may come from another connection.

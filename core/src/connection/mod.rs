@@ -8,8 +8,7 @@
 //! - [`single_flight`]: reads that share a command.
 //! - [`registry`]: shares connections between stores; [`runtime`]: the thread that they run on; [`open`]:
 //!   opens a connection to any kind of address.
-//! - [`supervisor`]: a connection to one server; [`cluster`]: many of them behind one handle; [`client`]: runs commands
-//!   on the app's own JavaScript client, in place of all that follows.
+//! - [`supervisor`]: a connection to one server; [`cluster`]: many of them behind one handle.
 //! - [`mailbox`]: messages from the handles to the task behind them; [`shared`]: state of both sides; [`status`]: the
 //!   state of a connection, and its events; [`primaries`]: the nodes that hold all keys.
 //! - [`attempt`]: one attempt to connect; [`sentinel`]: finds the primary; [`vote`]: most of several servers decide;
@@ -25,12 +24,6 @@ mod attempt;
 mod backoff;
 mod blocking;
 mod certificate_verifier;
-#[expect(
-    dead_code,
-    unreachable_pub,
-    reason = "unused since lib/backends/client runs commands on the app's client"
-)]
-mod client;
 pub(crate) mod clock;
 mod cluster;
 mod codec;

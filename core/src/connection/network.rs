@@ -73,7 +73,7 @@ async fn open(address: &Address, tls: Option<&tls::Client>) -> io::Result<Socket
                 None => Ok(Box::new(stream)),
             }
         }
-        Address::Sentinel(_) | Address::Cluster(_) | Address::Client(_) => Err(io::Error::new(
+        Address::Sentinel(_) | Address::Cluster(_) => Err(io::Error::new(
             io::ErrorKind::Unsupported,
             "the address is not that of a single server",
         )),

@@ -3,7 +3,7 @@
 use super::handle::Connection;
 use super::network::Network;
 use super::tracking::Tracking;
-use super::{client, cluster, supervisor};
+use super::{cluster, supervisor};
 use crate::cache::Cache;
 use crate::options::{Address, ConnectionOptions};
 use std::sync::Arc;
@@ -21,7 +21,6 @@ pub(super) fn open(
         .map(|cache| Arc::new(Cache::new(cache)));
     match options.address.clone() {
         Address::Cluster(cluster) => cluster::spawn(tasks, network, cluster, options, cache),
-        Address::Client(_) => client::spawn(tasks, options, cache),
         _ => {
             let tracking = cache.clone().map(|cache| Tracking::new(cache, None));
             supervisor::spawn(tasks, network, options, cache, tracking).0

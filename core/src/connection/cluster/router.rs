@@ -225,8 +225,8 @@ impl Router {
             Message::Watch(watch) => self.add_watch(watch),
             Message::Credentials(result) => self.nodes.deliver_credentials(&result),
             Message::Renewal(credentials) => self.nodes.renew_credentials(&credentials),
-            // These are for other transports, or handled by the mailbox.
-            Message::Executor(_) | Message::Said(_) | Message::HandOver(_) | Message::Close(_) => {}
+            // Handled by the mailbox.
+            Message::Close(_) => {}
         }
     }
 

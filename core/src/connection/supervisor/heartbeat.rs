@@ -18,7 +18,7 @@ const MAX_READ_TIMEOUT: Duration = Duration::from_millis(2500);
 
 /// Returns the longest silence tolerated while a reply is due: half of `command_timeout`, so that commands that a dead
 /// peer left unanswered can still be retried.
-pub(in crate::connection) fn read_timeout(command_timeout: Duration) -> Duration {
+fn read_timeout(command_timeout: Duration) -> Duration {
     (command_timeout / 2).clamp(MIN_READ_TIMEOUT, MAX_READ_TIMEOUT)
 }
 

@@ -23,6 +23,4 @@ mod replies;
 mod serve;
 mod task;
 
-// The client transport uses this name, until it is removed.
-pub(super) use self::heartbeat::read_timeout as longest_silence;
 pub(super) use self::task::spawn;

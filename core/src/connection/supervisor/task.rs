@@ -142,10 +142,8 @@ impl Supervisor {
                 job.fail(&Error::Closed);
             }
             Message::Job(job) => self.queue.push(job),
-            // These are for clusters, for the client transport, or handled by the mailbox.
-            Message::Primaries(_) | Message::Executor(_) | Message::Said(_) | Message::Close(_) => {
-            }
-            Message::HandOver(connection) => self.hand_over(&connection),
+            // These are for clusters, or handled by the mailbox.
+            Message::Primaries(_) | Message::Close(_) => {}
             Message::Watch(watch) => self.add_watch(watch),
             Message::Credentials(provided) => self.receive_credentials(provided),
             Message::Renewal(credentials) => self.receive_credentials(Ok(credentials)),
@@ -159,17 +157,6 @@ impl Supervisor {
             watch.event(&Event::CredentialsWanted);
         }
         self.watches.add(watch, self.shared.health.is_ready());
-    }
-
-    /// Passes the waiting jobs to another connection. A connection that has served keeps its jobs, since only this task
-    /// knows the order of its sent and retried commands.
-    fn hand_over(&mut self, connection: &Connection) {
-        if self.has_served || self.shared.health.is_ready() {
-            return;
-        }
-        for job in self.queue.take_waiting() {
-            connection.take_over(job);
-        }
     }
 
     fn receive_credentials(&mut self, provided: Result<Credentials, String>) {

@@ -22,7 +22,7 @@ use tokio::task::{JoinHandle, spawn};
 use tokio::time::{Instant, timeout};
 
 /// A limit for events that certainly happen. In paused time, it costs nothing.
-pub(in crate::connection) const ENOUGH: Duration = Duration::from_secs(60);
+pub(super) const ENOUGH: Duration = Duration::from_secs(60);
 
 impl Stream for DuplexStream {}
 
@@ -286,7 +286,7 @@ pub(super) fn ms_since(begin: Instant) -> u128 {
 }
 
 /// Panics on replies.
-pub(in crate::connection) struct Panicking;
+pub(super) struct Panicking;
 
 impl ReplyHandler for Panicking {
     fn on_replies(&mut self, _: Vec<(usize, Reply)>) {
@@ -295,7 +295,7 @@ impl ReplyHandler for Panicking {
 }
 
 /// Reports error messages.
-pub(in crate::connection) struct Errors(pub(in crate::connection) mpsc::UnboundedSender<String>);
+pub(super) struct Errors(pub(super) mpsc::UnboundedSender<String>);
 
 impl Watch for Errors {
     fn event(&self, event: &Event) {

@@ -9,7 +9,7 @@ mod backoff;
 mod credentials;
 mod deadlines;
 mod failover;
-pub(in crate::connection) mod fixtures;
+mod fixtures;
 mod heartbeat;
 mod matching;
 mod panics;
