@@ -99,6 +99,7 @@ const empty = { label: 'empty store', open: openEmpty };
 // Not part of the comparison, but available on request.
 const others = {
   empty,
+  'native, unattached': { label: 'connect-redis-native, without express-session', open: openNative },
   near: { label: 'connect-redis-native, cache', open: openNear },
   'near, touchAfter': {
     label: 'connect-redis-native, cache, touchAfter',

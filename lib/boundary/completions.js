@@ -109,7 +109,7 @@ class CompletionQueue {
     if (this.#count === 0) return false;
     this.#oneByte = oneByte;
     this.#oneByteAt = 0;
-    this.#twoByte = slice[1] === 1 ? this.#native.collectWide() : '';
+    this.#twoByte = slice[1] === 1 ? this.#native.nextText() : '';
     this.#twoByteAt = 0;
     this.#hasMore = slice[2] === 1;
     return true;
@@ -130,7 +130,8 @@ class CompletionQueue {
       return;
     }
     let text = '';
-    if (length > 0) {
+    if (flags & Kind.LARGE) text = this.#native.nextText();
+    else if (length > 0) {
       if (flags & Kind.TWO_BYTE) {
         text = this.#twoByte.slice(this.#twoByteAt, this.#twoByteAt + length);
         this.#twoByteAt += length;

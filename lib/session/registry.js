@@ -1,7 +1,8 @@
 'use strict';
 
+const { tickTime } = require('../common/timers.js');
 const { flatCopy } = require('./flat-copy.js');
-const { openIdData } = require('./frameworks.js');
+const { carriesId, openIdData } = require('./frameworks.js');
 
 /** The minimum number of ids that are kept: about a megabyte. */
 const MIN_IDS = 8192;
@@ -15,12 +16,18 @@ class Loads {
   #old = new Map();
 
   add(id) {
-    const load = { at: Date.now(), isClaimed: false, isDestroyed: false };
-    this.#young.set(id, load);
-    if (this.#young.size >= MIN_IDS) {
-      this.#old = this.#young;
-      this.#young = new Map();
+    let load = this.#young.get(id);
+    if (load === undefined) {
+      load = { at: 0, isClaimed: false, isDestroyed: false };
+      this.#young.set(id, load);
+      if (this.#young.size >= MIN_IDS) {
+        this.#old = this.#young;
+        this.#young = new Map();
+      }
     }
+    load.at = tickTime();
+    load.isClaimed = false;
+    load.isDestroyed = false;
     return load;
   }
 
@@ -184,10 +191,10 @@ class SessionRegistry {
    * Returns the first record of the live session that is created from `loaded`. Its `since` is undefined unless `get`
    * returned `loaded` for this id, or there is evidence that `loaded` stems from the result of `get`.
    *
-   * @param carriesId returns true if the request presents the id
+   * @param request of the live session
    * @param stringify creates the base if `loaded` is not the object that `get` returned
    */
-  claim(id, loaded, carriesId, stringify) {
+  claim(id, loaded, request, stringify) {
     const handover = this.#handover;
     if (handover?.id === id && (handover.session === loaded || !handover.isClaimed)) {
       handover.isClaimed = true;
@@ -200,7 +207,7 @@ class SessionRegistry {
     const record = this.find(loaded, id);
     if (record !== undefined) return { ...record, other: undefined };
     const load = this.#loads.get(id);
-    if (load === undefined || load.isClaimed || load.isDestroyed || !carriesId())
+    if (load === undefined || load.isClaimed || load.isDestroyed || !carriesId(request, id))
       return this.#newRecord(id, undefined, 0, undefined);
     load.isClaimed = true;
     return this.#newRecord(id, this.#keepsBases ? stringify(loaded) : undefined, 0, 0);

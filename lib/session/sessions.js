@@ -96,12 +96,7 @@ class Sessions {
   begin(request, loaded, create) {
     this.#state.open();
     const id = request.sessionID;
-    const record = this.#registry.claim(
-      id,
-      loaded,
-      () => carriesId(request, id),
-      (data) => this.#stringify(data),
-    );
+    const record = this.#registry.claim(id, loaded, request, this.#stringify);
     const session = create();
     this.#registry.attach(session, record);
     return session;
@@ -421,9 +416,7 @@ class Sessions {
     );
   }
 
-  #stringify(session) {
-    return stringify(this.#settings.serializer, session);
-  }
+  #stringify = (session) => stringify(this.#settings.serializer, session);
 }
 
 module.exports = { Sessions };
