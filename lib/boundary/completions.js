@@ -134,7 +134,7 @@ class CompletionQueue {
     const length = slice[at + 2];
     if (kind === Kind.COUNT) {
       this.#release(slot);
-      request.complete(kind, length);
+      request.complete(kind, '', length);
       return;
     }
     let text = '';

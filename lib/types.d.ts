@@ -1,0 +1,69 @@
+// Shapes that several files of this folder share, and the types of its classes, which CommonJS modules export as values
+// only. Checked by `npx tsc -p lib`; not part of the API.
+
+// biome-ignore-all lint/suspicious/noExplicitAny: sessions, clients and results of callbacks are the app's
+
+export type CompletionQueue = InstanceType<typeof import('./boundary/completions.js').CompletionQueue>;
+export type KeyedQueue = InstanceType<typeof import('./session/keyed-queue.js').KeyedQueue>;
+export type Native = InstanceType<typeof import('./boundary/native.js').RedisStore>;
+export type Outbox = InstanceType<typeof import('./boundary/outbox.js').Outbox>;
+export type Request = InstanceType<typeof import('./boundary/request.js').Request>;
+export type SessionRegistry = InstanceType<typeof import('./session/registry.js').SessionRegistry>;
+export type Settings = InstanceType<typeof import('./settings.js').Settings>;
+export type StoreState = InstanceType<typeof import('./store-state.js').StoreState>;
+
+/** Receives the error, or null and the result, of an operation. */
+export type Callback<Result = any> = (error: unknown, result: Result) => any;
+
+/**
+ * Handles the completions of a request. `text` is a session, an ID or an error. `number` is the time at which the
+ * session expires, in ms since 1970, if it was requested; with COUNT, the count.
+ */
+export interface Receiver {
+  complete(kind: number, text: string, number?: number): void;
+}
+export type Complete = (kind: number, text: string, number: number) => void;
+
+/** A session of any framework, a plain one of the app, or the parsed text of one. */
+export interface SessionObject {
+  cookie?: SessionCookie;
+  /** The request of a session of express-session. */
+  req?: HttpRequest;
+  [key: PropertyKey]: any;
+}
+
+export interface SessionCookie {
+  expires?: Date | string | number | null;
+  originalMaxAge?: number | null;
+}
+
+/** A request of Node, with the properties that express-session adds. */
+export interface HttpRequest {
+  headers?: { cookie?: string };
+  sessionID?: string;
+  sessionStore?: unknown;
+  session?: SessionObject;
+}
+
+/** The text of a session, or the bytes that an app's serializer returned. */
+export type Text = string | Buffer;
+
+/** What the session registry knows of a session object. */
+export interface SessionRecord {
+  id: string;
+  prefix: string;
+  /** The text that was loaded or last saved, if conflicts are detected; may be `UNKNOWN_BASE`. */
+  base: Text | undefined;
+  /** The texts that failed saves may have stored, and the bases that they then have. */
+  unconfirmed: { stored: Text; known: Text }[] | undefined;
+  /** The error of the first save, if it failed. */
+  failure: string | undefined;
+  /** The expiry of the stored session, in ms since 1970; 0 if it is not known. */
+  ends: number;
+  /** A time at which the session was alive, in ms since 1970 (0: not known); undefined if it may not be stored. */
+  since: number | undefined;
+  /** `regenerate` has replaced this session by another one. */
+  isReplaced: boolean;
+  /** The record of the same object under another id. */
+  other: SessionRecord | undefined;
+}
