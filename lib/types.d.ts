@@ -3,6 +3,12 @@
 
 // biome-ignore-all lint/suspicious/noExplicitAny: sessions, clients and results of callbacks are the app's
 
+import type { RedisClient, TlsOptions } from '../index.js';
+import type { NodeAddress, StoreOptions } from './binding.js';
+
+export type { NodeAddress, RedisClient, TlsOptions };
+
+export type CacheReads = InstanceType<typeof import('./session/cache-reads.js').CacheReads>;
 export type CompletionQueue = InstanceType<typeof import('./boundary/completions.js').CompletionQueue>;
 export type KeyedQueue = InstanceType<typeof import('./session/keyed-queue.js').KeyedQueue>;
 export type Native = InstanceType<typeof import('./boundary/native.js').RedisStore>;
@@ -11,6 +17,8 @@ export type Request = InstanceType<typeof import('./boundary/request.js').Reques
 export type SessionRegistry = InstanceType<typeof import('./session/registry.js').SessionRegistry>;
 export type Settings = InstanceType<typeof import('./settings.js').Settings>;
 export type StoreState = InstanceType<typeof import('./store-state.js').StoreState>;
+
+export type Timer = Pick<NodeJS.Timeout, 'unref'>;
 
 /** Receives the error, or null and the result, of an operation. */
 export type Callback<Result = any> = (error: unknown, result: Result) => any;
@@ -35,6 +43,8 @@ export interface SessionObject {
 export interface SessionCookie {
   expires?: Date | string | number | null;
   originalMaxAge?: number | null;
+  /** The expiry that @fastify/session has loaded. */
+  originalExpires?: unknown;
 }
 
 /** A request of Node, with the properties that express-session adds. */
@@ -66,4 +76,73 @@ export interface SessionRecord {
   isReplaced: boolean;
   /** The record of the same object under another id. */
   other: SessionRecord | undefined;
+}
+
+/** The addon's options for a connection, without those of a store, and the part of JavaScript in it. */
+export interface Target extends Omit<StoreOptions, 'prefix' | 'scanCount'> {
+  /** With a client that runs the commands. */
+  command?: CommandForm;
+  /** Why the client runs them, if the app has not chosen that. */
+  reason?: string | undefined;
+  /** The target after a failed TLS handshake. */
+  fallback?: Target | undefined;
+  /** The function behind the number `credentials`. */
+  askForCredentials?: (() => unknown) | undefined;
+  renewals?: StreamingProvider | undefined;
+}
+
+/** A live client and its connection to Redis, as `describeClient` returns it. */
+export type Description = { command: CommandForm } & OfflineLimits &
+  (({ transport: 'native'; reason?: undefined } & ClientSettings) | { transport: 'client'; reason: string });
+
+/** The call by which a client runs any command; else it has a method for each command. */
+export type CommandForm =
+  | 'call(command, ...args)'
+  | 'sendCommand(args)'
+  | 'v4.sendCommand(args)'
+  | 'sendCommand(isReadonly, args)'
+  | 'sendCommand(key, isReadonly, args)'
+  | 'customCommand(args)'
+  | 'command(...args)';
+
+/** A client's limits on commands that wait while it is not connected. */
+export interface OfflineLimits {
+  /** All fail immediately. */
+  failsOffline?: boolean;
+  /** They fail after this many failed attempts to connect, plus one. */
+  maxRetries?: number;
+  /** The number of commands that may wait. */
+  maxQueue?: number;
+}
+
+/** Settings of a client that a native connection can have. Those that the client does not specify are undefined. */
+export interface ClientSettings {
+  topology: 'standalone' | 'sentinel' | 'cluster';
+  /** The server, or some nodes of a cluster. */
+  nodes?: Node[];
+  sentinel?: Account & { name: string; nodes: NodeAddress[]; tls?: TlsOptions };
+  /** Maps each announced `host:port` to the address at which the client reaches it. */
+  natMap?: Record<string, NodeAddress>;
+  database?: number;
+  username?: string;
+  password?: string;
+  credentials?: () => unknown;
+  /** The provider that pushes new credentials. */
+  renewals?: StreamingProvider;
+  tls?: TlsOptions;
+  keyPrefix?: string;
+  /** Milliseconds, as the next one. */
+  connectTimeout?: number;
+  commandTimeout?: number;
+}
+
+export type Account = { username?: string; password?: string };
+export type Node = Partial<NodeAddress> & { path?: string };
+
+/** A provider of node-redis that pushes new credentials to its subscribers. */
+export interface StreamingProvider {
+  subscribe(listener: {
+    onNext(credentials: unknown): void;
+    onError(error: unknown): void;
+  }): Promise<[current: unknown, subscription: { dispose?: () => unknown }]>;
 }

@@ -7,22 +7,27 @@ const { isDatabase, natMap: natMapOf } = require('../connection/topology.js');
 
 const CLIENT = optionName('client');
 
+/** @import { ClientSettings, NodeAddress, Target } from '../types.d.ts' */
+
 /**
  * Converts the settings of a live client, as `describeClient` returns them, to the addon's options.
  *
+ * @param {ClientSettings} found
+ * @returns {Target & Required<Pick<Target, 'settings'>>}
  * @throws {TypeError} if they are invalid
  */
-function toAddonSettings({ topology, ...found }) {
-  if ((found.nodes ?? found.sentinel.nodes).length === 0)
+function toAddonSettings(found) {
+  const { nodes = [], sentinel } = found;
+  if ((sentinel?.nodes ?? nodes).length === 0)
     throw wrongValue(CLIENT, 'one that names a server to begin with', undefined);
   const { database, username, password, credentials, tls } = found;
   if (database !== undefined && !isDatabase(database))
     throw wrongValue(CLIENT, 'one whose database is a whole number from 0', undefined);
   return {
     keyPrefix: found.keyPrefix,
-    ...servers(topology, found),
+    ...servers(found),
     settings: {
-      ...(topology === 'standalone' ? found.nodes[0] : {}),
+      ...(found.topology === 'standalone' ? nodes[0] : {}),
       database,
       username,
       password: secret(password),
@@ -36,13 +41,20 @@ function toAddonSettings({ topology, ...found }) {
   };
 }
 
+/** @type {(text: string | undefined) => { text: string } | undefined} */
 const secret = (text) => (text === undefined ? undefined : { text });
 
-/** Returns the part of the options that describes a cluster or a Sentinel deployment. */
-function servers(topology, { nodes, sentinel, natMap }) {
+/**
+ * Returns the part of the options that describes a cluster or a Sentinel deployment.
+ *
+ * @param {ClientSettings} found
+ * @returns {Pick<Target, 'cluster' | 'sentinel'>}
+ */
+function servers({ topology, nodes = [], sentinel, natMap }) {
   const nat = natMapOf('client', natMap);
-  if (topology === 'cluster') return { cluster: { nodes, natMap: nat } };
-  if (topology !== 'sentinel') return {};
+  if (topology === 'cluster')
+    return { cluster: { nodes: /** @type {NodeAddress[]} */ (nodes), natMap: nat } };
+  if (sentinel === undefined) return {};
   const { tls, password, ...rest } = sentinel;
   return {
     sentinel: { ...rest, password: secret(password), tls: tls && tlsSettings(tls), natMap: nat },

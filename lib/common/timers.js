@@ -6,7 +6,7 @@ const timers = require('node:timers');
 const { promisify } = require('node:util');
 const { MessageChannel } = require('node:worker_threads');
 
-/** @typedef {{ unref: () => unknown }} Timer */
+/** @import { Timer } from '../types.d.ts' */
 /** @typedef {<Args extends unknown[]>(callback: (...args: Args) => unknown, ...args: Args) => void} Schedule */
 
 /**

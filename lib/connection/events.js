@@ -3,20 +3,28 @@
 const { Kind } = require('../boundary/request.js');
 const { fromNative } = require('../common/errors.js');
 
+/** @import { Complete } from '../types.d.ts' */
+
 /**
  * Receives the events of a store's connection. Holds the connection weakly, so that it is garbage collected together
  * with a store that the app has dropped.
+ *
+ * @template {object} Connection
  */
 class ConnectionEvents {
   #connection;
   #onEvent;
 
-  /** @param onEvent called with the connection, the event's name and, for some events, an error */
+  /**
+   * @param {Connection} connection
+   * @param {(connection: Connection, event: string, error?: Error) => void} onEvent
+   */
   constructor(connection, onEvent) {
     this.#connection = new WeakRef(connection);
     this.#onEvent = onEvent;
   }
 
+  /** @type {Complete} */
   complete(kind, text) {
     if (kind !== Kind.EVENT) return;
     const connection = this.#connection.deref();
