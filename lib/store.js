@@ -16,6 +16,10 @@ const { BulkOperations } = require('./session/bulk.js');
 const { Sessions } = require('./session/sessions.js');
 const { Settings, checkedFields, fixedOptions, getTTL } = require('./settings.js');
 
+/** @import { InspectOptions } from 'node:util' */
+/** @import { RedisStoreOptions, ScanOptions } from '../index.js' */
+/** @import { Callback, Fields, Parts as FieldParts, SessionObject } from './types.d.ts' */
+
 /** The default `COUNT` of `SCAN`: about a millisecond of Redis's time. */
 const SCAN_COUNT = 1000;
 
@@ -33,9 +37,10 @@ const PARTS = Symbol('parts');
  * its `Symbol.toStringTag`.
  */
 class Parts {
-  /** The promise that `close` returns, once it was called. */
+  /** The promise that `close` returns, once it was called. @type {Promise<void> | undefined} */
   closed;
 
+  /** @param {RedisStore} store @param {RedisStoreOptions} options */
   constructor(store, options) {
     this.store = store;
     this.client = options.client ?? undefined;
@@ -55,13 +60,15 @@ class Parts {
     this.outbox = new Outbox(native, completions, target.keyPrefix ?? '', prefix);
     this.cacheReads = native.hasCache ? new CacheReads(native, prefix) : undefined;
     this.settings = new Settings(store, this.fields, this.fixed);
-    /** The last read of the fields, and the object they belong to; empty before the first operation. */
+    /** @type {FieldParts['snapshot']} */
     this.snapshot = {};
+    /** The object that the last operation was called on. @type {any} */
     this.receiver = store;
     this.state = new StoreState(() => applyFields(this.receiver, this));
     this.isGetOverridden = () => this.receiver.get !== RedisStore.prototype.get;
     const maxQueue = target.maxQueue ?? MAX_QUEUE;
-    this.isQueueFull = (count) => count >= maxQueue && this.connection.status !== 'ready';
+    this.isQueueFull = (/** @type {number} */ count) =>
+      count >= maxQueue && this.connection.status !== 'ready';
     this.sessions = new Sessions(this);
     this.bulk = new BulkOperations(this);
   }
@@ -71,7 +78,11 @@ class Parts {
   }
 }
 
-/** Returns a session id as a string if it is a number, as connect-redis does. Other types are rejected later. */
+/**
+ * Returns a session id as a string if it is a number, as connect-redis does. Other types are rejected later.
+ *
+ * @param {any} sid
+ */
 function idOf(sid) {
   return typeof sid === 'number' && Number.isFinite(sid)
     ? String(sid)
@@ -80,7 +91,7 @@ function idOf(sid) {
       : sid;
 }
 
-/** @param receiver a store, a copy of one, or a Proxy */
+/** @param {any} receiver a store, a copy of one, or a Proxy @returns {Parts} */
 function partsOf(receiver) {
   const parts = receiver[PARTS];
   if (parts === undefined)
@@ -94,6 +105,8 @@ function partsOf(receiver) {
 
 /**
  * Returns the parts for an operation that was called on `receiver`, and has its fields applied if they have changed.
+ *
+ * @param {any} receiver
  */
 function currentParts(receiver) {
   const parts = partsOf(receiver);
@@ -104,7 +117,14 @@ function currentParts(receiver) {
   return parts;
 }
 
-/** Sets a field. On an object derived by `Object.create(store)`, the field becomes an own property of that object. */
+/**
+ * Sets a field. On an object derived by `Object.create(store)`, the field becomes an own property of that object.
+ *
+ * @template {keyof Fields} Field
+ * @param {object} receiver
+ * @param {Field} field
+ * @param {Fields[Field]} value
+ */
 function setField(receiver, field, value) {
   const { store, fields } = partsOf(receiver);
   if (receiver === store || Object.hasOwn(receiver, PARTS)) fields[field] = value;
@@ -112,13 +132,17 @@ function setField(receiver, field, value) {
     Object.defineProperty(receiver, field, { value, writable: true, enumerable: true, configurable: true });
 }
 
-/** The fields of connect-redis. Defined on each store, not on the prototype, so that copies have the values. */
-const ACCESSORS = Object.getOwnPropertyDescriptors({
+/**
+ * The fields of connect-redis. Defined on each store, not on the prototype, so that copies have the values.
+ *
+ * @type {Fields & { client: unknown } & ThisType<RedisStore>}
+ */
+const FIELDS = {
   get client() {
     return partsOf(this).client;
   },
   set client(value) {
-    if (value !== this.client)
+    if (value !== partsOf(this).client)
       throw wrongValue(
         'The "client" of a store',
         'left as it is: for another client, make another store with new RedisStore({ client })',
@@ -166,16 +190,25 @@ const ACCESSORS = Object.getOwnPropertyDescriptors({
   set disableTouch(value) {
     setField(this, 'disableTouch', check.disableTouch(value));
   },
-});
+};
+const ACCESSORS = Object.getOwnPropertyDescriptors(FIELDS);
 
-/** Receives the state changes of the app's client. Holds no reference to a store. */
+/**
+ * Receives the state changes of the app's client. Holds no reference to a store.
+ *
+ * @type {Record<'closed' | 'open' | 'replaced', (store: RedisStore) => void>}
+ */
 const LIFECYCLE = {
   closed: (store) => suspend(store[PARTS]),
   open: (store) => resume(store[PARTS]),
   replaced: (store) => store[PARTS].outbox.useConnection(),
 };
 
-/** Rejects operations while the app's client is closed. The connection closes after those in flight complete. */
+/**
+ * Rejects operations while the app's client is closed. The connection closes after those in flight complete.
+ *
+ * @param {Parts} parts
+ */
 function suspend(parts) {
   const { connection, state, sessions } = parts;
   if (state.isClosed) return;
@@ -193,7 +226,7 @@ function suspend(parts) {
   else endConnection();
 }
 
-/** Resumes operations after the app's client has connected again. */
+/** Resumes operations after the app's client has connected again. @param {Parts} parts */
 function resume({ closed, state, connection, outbox, cacheReads, settings }) {
   if (closed !== undefined || !state.isSuspended) return;
   state.resume();
@@ -204,11 +237,14 @@ function resume({ closed, state, connection, outbox, cacheReads, settings }) {
 
 /** The public API: options and fields, callbacks and promises. */
 class RedisStore extends Store {
+  /** Enumerable, so that copies share them. @type {Parts} */
+  [PARTS];
+
+  /** @param {RedisStoreOptions} options */
   constructor(options = {}) {
     super();
     if (options === null || typeof options !== 'object')
       throw wrongType('The argument of RedisStore', 'an object of options', options);
-    // Enumerable, so that copies share them.
     this[PARTS] = new Parts(this, options);
     defineFields(this, ACCESSORS, RedisStore.prototype);
   }
@@ -233,11 +269,16 @@ class RedisStore extends Store {
     return partsOf(this).fixed.saveDestroyed;
   }
 
-  /** Creates the session of a request from the data that `get` returned; express-session calls it. */
+  /**
+   * Creates the session of a request from the data that `get` returned; express-session calls it.
+   *
+   * @type {Store['createSession']}
+   */
   createSession(request, loaded) {
     return currentParts(this).sessions.begin(request, loaded, () => super.createSession(request, loaded));
   }
 
+  /** @type {Store['regenerate']} */
   regenerate(request, callback) {
     const replaced = currentParts(this).sessions.replace(request.session);
     super.regenerate(request, (error) => {
@@ -246,6 +287,7 @@ class RedisStore extends Store {
     });
   }
 
+  /** @param {string} sid @param {Callback} [callback] */
   get(sid, callback) {
     const { sessions, cacheReads } = currentParts(this);
     if (callback == null) return toPromise((done) => sessions.get(idOf(sid), cacheReads?.pace(done) ?? done));
@@ -254,6 +296,7 @@ class RedisStore extends Store {
     return promise;
   }
 
+  /** @param {string} sid @param {SessionObject} session @param {Callback} [callback] */
   set(sid, session, callback) {
     const { sessions } = currentParts(this);
     if (callback == null)
@@ -263,6 +306,7 @@ class RedisStore extends Store {
     return promise;
   }
 
+  /** @param {string} sid @param {SessionObject} session @param {Callback} [callback] */
   touch(sid, session, callback) {
     const { sessions } = currentParts(this);
     if (callback == null)
@@ -274,6 +318,7 @@ class RedisStore extends Store {
     return promise;
   }
 
+  /** @param {string} sid @param {Callback} [callback] */
   destroy(sid, callback) {
     const { sessions } = currentParts(this);
     if (callback == null)
@@ -283,26 +328,31 @@ class RedisStore extends Store {
     return promise;
   }
 
+  /** @param {Callback} [callback] */
   all(callback) {
     const { bulk } = currentParts(this);
     return withOptionalCallback(callback, (done) => bulk.all(done));
   }
 
+  /** @param {Callback} [callback] */
   ids(callback) {
     const { bulk } = currentParts(this);
     return withOptionalCallback(callback, (done) => bulk.ids(done));
   }
 
+  /** @param {Callback} [callback] */
   length(callback) {
     const { bulk } = currentParts(this);
     return withOptionalCallback(callback, (done) => bulk.length(done));
   }
 
+  /** @param {Callback} [callback] */
   clear(callback) {
     const { bulk } = currentParts(this);
     return withOptionalCallback(callback, (done) => bulk.clear(done));
   }
 
+  /** @param {ScanOptions} options */
   scan(options = {}) {
     return currentParts(this).bulk.scan(check.scan(options));
   }
@@ -330,6 +380,7 @@ class RedisStore extends Store {
     return this.close();
   }
 
+  /** @param {number} depth @param {InspectOptions} options */
   [inspect.custom](depth, options, show = inspect) {
     const name = this.constructor?.name ?? 'RedisStore';
     return depth < 0 ? `[${name}]` : `${name} ${show(shownFields(this), options)}`;
@@ -343,13 +394,14 @@ class RedisStore extends Store {
 for (const name of ['getTTL', '_getTTL'])
   Object.defineProperty(RedisStore.prototype, name, { value: getTTL, writable: true, configurable: true });
 
-/** Closes the connection after all operations so far complete, and resolves then. */
-function closeNative({ store, outbox }) {
-  const ended = toPromise((done) => outbox.add(Operation.CLOSE, new Request(store, done)));
+/** Closes the connection after all operations so far complete, and resolves then. @param {Parts} parts */
+function closeNative({ settings, outbox }) {
+  const ended = toPromise((done) => outbox.add(Operation.CLOSE, new Request(settings, done)));
   outbox.flush();
   return ended;
 }
 
+/** @param {Parts} parts */
 async function end(parts) {
   const { connection, cacheReads } = parts;
   try {

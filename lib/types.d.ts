@@ -8,6 +8,7 @@ import type { NodeAddress, StoreOptions } from './binding.js';
 
 export type { NodeAddress, RedisClient, TlsOptions };
 
+export type BulkOperations = InstanceType<typeof import('./session/bulk.js').BulkOperations>;
 export type CacheReads = InstanceType<typeof import('./session/cache-reads.js').CacheReads>;
 export type CompletionQueue = InstanceType<typeof import('./boundary/completions.js').CompletionQueue>;
 export type KeyedQueue = InstanceType<typeof import('./session/keyed-queue.js').KeyedQueue>;
@@ -15,6 +16,7 @@ export type Native = InstanceType<typeof import('./boundary/native.js').RedisSto
 export type Outbox = InstanceType<typeof import('./boundary/outbox.js').Outbox>;
 export type Request = InstanceType<typeof import('./boundary/request.js').Request>;
 export type SessionRegistry = InstanceType<typeof import('./session/registry.js').SessionRegistry>;
+export type Sessions = InstanceType<typeof import('./session/sessions.js').Sessions>;
 export type Settings = InstanceType<typeof import('./settings.js').Settings>;
 export type StoreState = InstanceType<typeof import('./store-state.js').StoreState>;
 
@@ -53,6 +55,26 @@ export interface HttpRequest {
   sessionID?: string;
   sessionStore?: unknown;
   session?: SessionObject;
+}
+
+/** The options that a store fixes in its constructor. */
+export type FixedOptions = ReturnType<typeof import('./settings.js').fixedOptions>;
+
+/** The options that a store has as fields, which the app may set at any time. */
+export type Fields = ReturnType<typeof import('./settings.js').checkedFields>;
+
+/** The components of a store; see lib/store.js. */
+export interface Parts {
+  store: object;
+  /** The descriptors of the accessors of the fields. */
+  accessors: Record<string, PropertyDescriptor>;
+  fixed: FixedOptions;
+  settings: Settings;
+  native: Native;
+  sessions: Sessions;
+  bulk: BulkOperations;
+  /** The fields that the last operation has read, with the object that they belong to. */
+  snapshot: Partial<ReturnType<typeof import('./fields.js').readFields>>;
 }
 
 /** The text of a session, or the bytes that an app's serializer returned. */

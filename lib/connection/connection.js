@@ -9,23 +9,45 @@ const { requestCredentials, followProvider } = require('./credentials.js');
 const { Transport, nameOf } = require('./transport.js');
 const { ConnectionEvents } = require('./events.js');
 
-/** The queue that all current stores of this module share, so that one wake-up serves all of them. */
-let completions;
+/** @import { EventEmitter } from 'node:events' */
+/** @import { RedisStoreError } from '../../index.js' */
+/** @import { GivenCredentials, StoreOptions } from '../binding.js' */
+/** @import { CompletionQueue as Completions, RedisClient, Target } from '../types.d.ts' */
 
-/** Creates the addon's store. Converts its errors to a TypeError, as for other invalid options. */
-function connect(options) {
-  if (completions === undefined || completions.isEnded) completions = new CompletionQueue();
+/** @typedef {Record<'closed' | 'open' | 'replaced', (store: any) => void>} Lifecycle */
+
+/** The queue that all current stores of this module share, so that one wake-up serves all of them. */
+let sharedQueue = /** @type {Completions | undefined} */ (undefined);
+
+function completionQueue() {
+  if (sharedQueue === undefined || sharedQueue.isEnded) sharedQueue = new CompletionQueue();
+  return sharedQueue;
+}
+
+/**
+ * Creates the addon's store. Converts its errors to a TypeError, as for other invalid options.
+ *
+ * @param {StoreOptions} options
+ * @param {Completions} completions
+ */
+function connect(options, completions) {
   try {
     return new Native(options, completions.native);
   } catch (error) {
-    throw coded(TypeError, error.code, error.message);
+    const { code, message } = /** @type {RedisStoreError} */ (error);
+    throw coded(TypeError, code, message);
   }
 }
 
 /** The clients for which the app has been warned that they run commands. */
 const warned = new WeakSet();
 
-/** Warns, once per client, which setting makes the client run the commands. */
+/**
+ * Warns, once per client, which setting makes the client run the commands.
+ *
+ * @param {RedisClient} client
+ * @param {string} reason
+ */
 function warn(client, reason) {
   if (warned.has(client)) return;
   warned.add(client);
@@ -38,7 +60,7 @@ function warn(client, reason) {
 /** Matches the addon's errors of attempts to connect that failed because of TLS. */
 const TLS_FAILURE = /TLS handshake|certificate was not accepted/;
 
-/** Returns true if a client is certainly connected. */
+/** Returns true if a client is certainly connected. @param {RedisClient} client */
 function isConnected({ isReady, isOpen, status }) {
   return isReady ?? isOpen ?? status === 'ready';
 }
@@ -54,19 +76,20 @@ class Connection {
   #keys;
   #hasServed = false;
   #lifecycle;
+  /** Undefined unless requests run without sessions while Redis is unreachable. */
   #availability;
   #unfollowClient = () => {};
   #unfollowProvider = () => {};
   status = 'connecting';
 
   /**
-   * @param client the app's, if there is one
-   * @param target the result of `address`
-   * @param keys the `prefix` and `scanCount` of the store
-   * @param isOptional true to run requests without sessions while Redis is unreachable
-   * @param lifecycle called with the store when its client is `closed` or `open`, or the connection was `replaced` by
-   * the
-   *   client; must not reference a store
+   * @param {EventEmitter} store
+   * @param {RedisClient} client the app's, if there is one
+   * @param {Target} target the result of `address`
+   * @param {{ prefix: string, scanCount: number }} keys
+   * @param {boolean} isOptional true to run requests without sessions while Redis is unreachable
+   * @param {Lifecycle} lifecycle called with the store when its client is `closed` or `open`, or the connection was
+   *   `replaced` by the client; must not reference a store
    */
   constructor(store, client, target, keys, isOptional, lifecycle) {
     this.#store = store;
@@ -74,8 +97,8 @@ class Connection {
     this.#target = target;
     this.#keys = keys;
     this.#lifecycle = lifecycle;
-    this.native = connect({ ...target, ...keys });
-    this.completions = completions;
+    this.completions = completionQueue();
+    this.native = connect({ ...target, ...keys }, this.completions);
     this.transport = target.client ? 'client' : 'native';
     if (isOptional) {
       this.#availability = new Availability((event) => store.emit(event));
@@ -101,9 +124,12 @@ class Connection {
   /**
    * Runs commands on the app's client, which is connected, because the addon's TLS handshake with the server fails:
    * Node supports more cipher suites and signatures. Waiting operations are transferred, except those of a cluster.
+   *
+   * @param {Target} target
+   * @param {string} reason
    */
-  #fallBack(reason) {
-    this.#target = this.#target.fallback;
+  #fallBack(target, reason) {
+    this.#target = target;
     this.#unfollowProvider();
     this.native.replace({ ...this.#target, ...this.#keys }, this.completions.native);
     this.transport = 'client';
@@ -112,9 +138,10 @@ class Connection {
     warn(this.#client, reason);
   }
 
-  #canFallBack(error) {
-    const isPossible = this.#target.fallback !== undefined && !this.#hasServed;
-    return isPossible && TLS_FAILURE.test(error.message) && isConnected(this.#client);
+  /** Returns the target that replaces the native connection after this error; undefined if none does. @param {Error} error */
+  #fallbackFor({ message }) {
+    const isPossible = !this.#hasServed && TLS_FAILURE.test(message) && isConnected(this.#client);
+    return isPossible ? this.#target.fallback : undefined;
   }
 
   /** The name of the app's client in error messages. */
@@ -156,7 +183,11 @@ class Connection {
     this.native.unwatch();
   }
 
-  /** Handles an event. Static, so that it references no store. */
+  /**
+   * Handles an event. Static, so that it references no store.
+   *
+   * @type {(connection: Connection, event: string, error?: Error) => void}
+   */
   static #onEvent(connection, event, error) {
     const store = connection.#store;
     // A closed store returns credentials as well: pending operations may wait for a connection.
@@ -167,8 +198,9 @@ class Connection {
       return;
     }
     if (event === 'credentials') return;
-    if (event === 'error' && connection.#canFallBack(error)) {
-      connection.#fallBack(error.message);
+    const fallback = error && event === 'error' ? connection.#fallbackFor(error) : undefined;
+    if (error && fallback) {
+      connection.#fallBack(fallback, error.message);
       return;
     }
     if (event === 'ready') {
@@ -183,6 +215,7 @@ class Connection {
     if (event !== 'error' || store.listenerCount('error') > 0) store.emit(event, error);
   }
 
+  /** @param {Connection} connection @param {GivenCredentials} credentials */
   static #renew(connection, credentials) {
     connection.native.renewCredentials(credentials);
   }

@@ -67,11 +67,11 @@ function checkedCredentials(given) {
 /**
  * Calls the app's function. Never throws or rejects: returns the reason as `failure`, for the connection.
  *
- * @param {() => unknown} provide
+ * @param {(() => unknown) | undefined} provide
  */
 async function requestCredentials(provide) {
   try {
-    return { credentials: checkedCredentials(await provide()) };
+    return { credentials: checkedCredentials(await provide?.()) };
   } catch (error) {
     return { failure: reasonOf(error) };
   }
