@@ -20,7 +20,7 @@ export type Sessions = InstanceType<typeof import('./session/sessions.js').Sessi
 export type Settings = InstanceType<typeof import('./settings.js').Settings>;
 export type StoreState = InstanceType<typeof import('./store-state.js').StoreState>;
 
-export type Timer = Pick<NodeJS.Timeout, 'unref'>;
+export type Timer = { unref(): unknown };
 
 /** Receives the error, or null and the result, of an operation. */
 export type Callback<Result = any> = (error: unknown, result: Result) => any;

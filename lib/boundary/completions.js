@@ -5,6 +5,8 @@ const { nextTick, setImmediate } = require('../common/timers.js');
 const { Completions, isTornDown } = require('./native.js');
 const { Kind } = require('./request.js');
 
+/** @import { Receiver } from '../types.d.ts' */
+
 /** The layout of a slice, which src/slice.rs writes: numbers in its head, and per completion. */
 const HEAD = 3;
 const FIELDS = 3;
@@ -30,9 +32,12 @@ outside.emitDestroy();
 class CompletionQueue {
   #native = outside.runInAsyncScope(() => new Completions(() => this.#drain()));
   #slice = new Uint32Array(this.#native.capacity);
+  /** @type {(Receiver | undefined)[]} */
   #requests = [];
+  /** @type {number[]} */
   #freeSlots = [];
   #draining = false;
+  /** @type {(() => void)[]} */
   #flushes = [];
 
   // The slice that is being delivered. It survives a callback that throws.
@@ -52,14 +57,14 @@ class CompletionQueue {
     return this.#native;
   }
 
-  /** Assigns a slot to a request, and returns it. */
+  /** Assigns a slot to a request, and returns it. @param {Receiver} request */
   register(request) {
     const slot = this.#freeSlots.pop() ?? this.#requests.length;
     this.#requests[slot] = request;
     return slot;
   }
 
-  /** Schedules `flush` for the end of the current drain. Returns false if there is none. */
+  /** Schedules `flush` for the end of the current drain. Returns false if there is none. @param {() => void} flush */
   flushAfterDrain(flush) {
     if (this.#draining) this.#flushes.push(flush);
     return this.#draining;
@@ -115,7 +120,7 @@ class CompletionQueue {
     this.#count = slice[0];
     this.#cursor = 0;
     if (this.#count === 0) return false;
-    this.#oneByte = oneByte;
+    this.#oneByte = oneByte ?? '';
     this.#oneByteAt = 0;
     this.#twoByte = slice[1] === 1 ? this.#native.collectWide() : '';
     this.#twoByteAt = 0;
@@ -128,7 +133,7 @@ class CompletionQueue {
     const slice = this.#slice;
     const at = HEAD + this.#cursor++ * FIELDS;
     const slot = slice[at];
-    const request = this.#requests[slot];
+    const request = /** @type {Receiver} */ (this.#requests[slot]);
     const flags = slice[at + 1];
     const kind = flags & Kind.MASK;
     const length = slice[at + 2];
@@ -156,6 +161,7 @@ class CompletionQueue {
     request.complete(kind, text, ends);
   }
 
+  /** @param {number} slot */
   #release(slot) {
     this.#requests[slot] = undefined;
     this.#freeSlots.push(slot);

@@ -1,5 +1,7 @@
 'use strict';
 
+/** @import { CompletionQueue, Native, Receiver, Text } from '../types.d.ts' */
+
 /** The numbers of the operations; src/requests.rs has the same. */
 const Operation = {
   GET: 0,
@@ -33,7 +35,7 @@ const BYTES_PER_UNIT = 3;
 
 const resolved = Promise.resolve();
 
-/** The outboxes with an open batch. No two of them may contain the same keys. */
+/** The outboxes with an open batch. No two of them may contain the same keys. @type {Outbox[]} */
 const openOutboxes = [];
 /** The maximum number of open batches, as each new one is compared with all. The oldest one is submitted. */
 const MAX_OPEN = 32;
@@ -70,7 +72,12 @@ class Outbox {
     this.flush();
   };
 
-  /** @param clientPrefix the key prefix of the app's client */
+  /**
+   * @param {Native} native
+   * @param {CompletionQueue} completions
+   * @param {string} clientPrefix the key prefix of the app's client
+   * @param {string} prefix
+   */
   constructor(native, completions, clientPrefix, prefix) {
     this.#native = native;
     this.#completions = completions;
@@ -86,6 +93,7 @@ class Outbox {
     this.#connection = this.#native.connection;
   }
 
+  /** @param {string} prefix */
   setPrefix(prefix) {
     // The requests of this tick were issued under the old prefix.
     this.flush();
@@ -94,7 +102,13 @@ class Outbox {
     this.#keyPrefix = this.#clientPrefix + prefix;
   }
 
-  /** Calls `run` and returns its result. The requests that it adds use this prefix instead of the current one. */
+  /**
+   * Calls `run` and returns its result. The requests that it adds use this prefix instead of the current one.
+   *
+   * @template Result
+   * @param {string} prefix
+   * @param {() => Result} run
+   */
   withPrefix(prefix, run) {
     const current = this.#prefix;
     if (prefix === current) return run();
@@ -107,9 +121,12 @@ class Outbox {
   /**
    * Adds a request to the batch.
    *
-   * @param value a string or a Buffer, as is `base`
-   * @param ttl milliseconds, 0 for none; or the number of a scan
-   * @param base the text that was loaded, for conditional saves
+   * @param {number} operation
+   * @param {Receiver} request
+   * @param {string} id
+   * @param {Text} value
+   * @param {number} ttl milliseconds, 0 for none; or the number of a scan
+   * @param {Text} base the text that was loaded, for conditional saves
    */
   add(operation, request, id = '', value = '', ttl = 0, base = '') {
     const mostBytes = (id.length + value.length + base.length) * BYTES_PER_UNIT;
@@ -139,7 +156,7 @@ class Outbox {
     }
   }
 
-  /** Writes a string or a Buffer, and returns the number of bytes written. */
+  /** Writes a string or a Buffer, and returns the number of bytes written. @param {Text} value @param {number} at */
   #write(value, at) {
     return typeof value === 'string' ? this.#bytes.write(value, at, 'utf8') : value.copy(this.#bytes, at);
   }
@@ -167,7 +184,7 @@ class Outbox {
     openOutboxes.push(this);
   }
 
-  /** Returns true if both stores may use the same keys. */
+  /** Returns true if both stores may use the same keys. @param {Outbox} other */
   #mayShareKeys(other) {
     return (
       other.#connection === this.#connection &&
@@ -175,7 +192,11 @@ class Outbox {
     );
   }
 
-  /** Submits the batch or enlarges the buffer, so that one more request fits. */
+  /**
+   * Submits the batch or enlarges the buffer, so that one more request fits.
+   *
+   * @type {(id: string, value: Text, base: Text, mostBytes: number) => void}
+   */
   #ensureCapacity(id, value, base, mostBytes) {
     let needed = mostBytes;
     // For a large value, counting its bytes is cheaper than allocating three times the size.

@@ -150,9 +150,9 @@ class Sessions {
    * @returns {(error: unknown) => void} a function to call afterwards, with the error of the replacement if it failed
    */
   replace(session) {
-    const id = session?.id;
     // An error here is an error of the destroy as well, which reports it.
-    if (typeof id !== 'string' || this.#state.openFor('regenerate') !== undefined) return () => {};
+    if (typeof session?.id !== 'string' || this.#state.openFor('regenerate') !== undefined) return () => {};
+    const { id } = session;
     const registry = this.#registry;
     const record = registry.find(session, id) ?? registry.add(session, id, undefined, 0, undefined);
     // A stored session counts as replaced once Redis has destroyed it; until then, its saves are conditional.
