@@ -91,7 +91,11 @@ function isUnsupported(object) {
   );
 }
 
-/** Returns true for the client of a known package, so that the app can be warned about a setting. @param {RedisClient} client */
+/**
+ * Returns true for the client of a known package, so that the app can be warned about a setting.
+ *
+ * @param {RedisClient} client
+ */
 function isKnownClient(client) {
   return ioredis.isIoredis(client) || nodeRedis.isNodeRedis(client) || isGlide(client);
 }

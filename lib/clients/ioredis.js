@@ -19,7 +19,11 @@ function isIoredis(client) {
     : typeof client.status === 'string' && 'host' in (client.options ?? {});
 }
 
-/** Returns true for ioredis-mock, which keeps its data in the process and has only a method per command. @type {Test} */
+/**
+ * Returns true for ioredis-mock, which keeps its data in the process and has only a method per command.
+ *
+ * @type {Test}
+ */
 function isMock(client) {
   const isOne = client.constructor?.name === '_RedisMock' || client.options?.data !== undefined;
   return isOne && typeof client.get === 'function' && typeof client.set === 'function';

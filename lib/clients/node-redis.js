@@ -174,7 +174,11 @@ function interpret(given, hasHello) {
   return new Passwordless(hasHello ? undefined : given.username || undefined);
 }
 
-/** Returns a function that returns the current credentials of a streaming provider. @param {StreamingProvider} provider */
+/**
+ * Returns a function that returns the current credentials of a streaming provider.
+ *
+ * @param {StreamingProvider} provider
+ */
 function currentOf(provider) {
   const listener = { onNext() {}, onError() {} };
   return async () => {

@@ -46,7 +46,11 @@ function account({ username, password }) {
   return { username: username || undefined, password: String(password) };
 }
 
-/** Returns the client's TLS settings as options of Node; undefined without TLS. @type {(options: any) => TlsOptions | undefined} */
+/**
+ * Returns the client's TLS settings as options of Node; undefined without TLS.
+ *
+ * @type {(options: any) => TlsOptions | undefined}
+ */
 function tls(options) {
   if (!options) return undefined;
   const lost = [...NOT_CARRIED, ...OF_CLIENTS].find((option) => options[option] != null);

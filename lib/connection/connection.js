@@ -138,7 +138,11 @@ class Connection {
     warn(this.#client, reason);
   }
 
-  /** Returns the target that replaces the native connection after this error; undefined if none does. @param {Error} error */
+  /**
+   * Returns the target that replaces the native connection after this error; undefined if none does.
+   *
+   * @param {Error} error
+   */
   #fallbackFor({ message }) {
     const isPossible = !this.#hasServed && TLS_FAILURE.test(message) && isConnected(this.#client);
     return isPossible ? this.#target.fallback : undefined;

@@ -89,7 +89,11 @@ class CacheReads {
     return true;
   }
 
-  /** Returns the callback for the promise of a read: `callback`, deferred once in a while. @type {(callback: Callback) => Callback} */
+  /**
+   * Returns the callback for the promise of a read: `callback`, deferred once in a while.
+   *
+   * @type {(callback: Callback) => Callback}
+   */
   pace(callback) {
     promises = (promises + 1) % PROMISES_PER_TURN;
     return promises === 0 ? (error, result) => setImmediate(callback, error, result) : callback;

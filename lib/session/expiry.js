@@ -57,7 +57,9 @@ function renewExpiry(session, ends, store) {
   if (cookie.originalMaxAge !== originalMaxAge) Reflect.set(cookie, 'originalMaxAge', originalMaxAge);
 }
 
-/** @type {(session: SessionObject, stored: number, ends: number, store: Settings, now: number) => number | undefined} */
+/**
+ * @type {(session: SessionObject, stored: number, ends: number, store: Settings, now: number) => number | undefined}
+ */
 function expiryInForce(session, stored, ends, store, now) {
   const maxAge = session.cookie?.originalMaxAge ?? 0;
   if (ends === NEVER) {

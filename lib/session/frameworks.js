@@ -12,7 +12,11 @@ function isObject(value) {
   return value !== null && typeof value === 'object';
 }
 
-/** Returns true for a session of express-session, from this or another copy of the package. @param {SessionObject} session */
+/**
+ * Returns true for a session of express-session, from this or another copy of the package.
+ *
+ * @param {SessionObject} session
+ */
 function isExpressSession(session) {
   return (
     session instanceof Session || (isObject(session.req?.sessionStore) && typeof session.save === 'function')

@@ -9,7 +9,11 @@ const { outOfRange, wrongType, wrongValue } = require('../common/errors.js');
 /** The longest lifetime, beyond which milliseconds are not exact: about 285,000 years. Redis's own limit is higher. */
 const LONGEST_SECONDS = Number.MAX_SAFE_INTEGER / 1000;
 
-/** Converts seconds to whole milliseconds. Rounds up, so that a lifetime above 0 never becomes 0. @param {number} seconds */
+/**
+ * Converts seconds to whole milliseconds. Rounds up, so that a lifetime above 0 never becomes 0.
+ *
+ * @param {number} seconds
+ */
 function milliseconds(seconds) {
   return Math.ceil(seconds * 1000);
 }

@@ -3,7 +3,11 @@
 /** The maximum number of prefixes that are kept: an app may have one per tenant. */
 const MAX_PREFIXES = 1000;
 
-/** A value for each prefix that a store has used. Drops the least recently used one beyond the maximum. @template Value */
+/**
+ * A value for each prefix that a store has used. Drops the least recently used one beyond the maximum.
+ *
+ * @template Value
+ */
 class PerPrefix {
   #create;
   /** @type {Map<string, Value>} */

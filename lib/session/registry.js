@@ -88,7 +88,11 @@ class Handover {
   }
 }
 
-/** Returns the cookie of a session, which may be any value that an app's `parse` returned. @param {SessionObject} session */
+/**
+ * Returns the cookie of a session, which may be any value that an app's `parse` returned.
+ *
+ * @param {SessionObject} session
+ */
 function cookieOf(session) {
   try {
     return session?.cookie;
@@ -369,7 +373,11 @@ class SessionRegistry {
     else if (records.first?.other === record) records.first.other = undefined;
   }
 
-  /** Returns the last load of an id, by a caller of `get` other than express-session's middleware. @param {string} id */
+  /**
+   * Returns the last load of an id, by a caller of `get` other than express-session's middleware.
+   *
+   * @param {string} id
+   */
   loadOf(id) {
     return this.#loads.get(id);
   }

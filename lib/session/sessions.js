@@ -169,7 +169,12 @@ class Sessions {
     else this.#read(sid, callback);
   }
 
-  /** A method of its own, so that reads that do not wait create no closure. @param {string} sid @param {Callback} callback */
+  /**
+   * A method of its own, so that reads that do not wait create no closure.
+   *
+   * @param {string} sid
+   * @param {Callback} callback
+   */
   #enqueueGet(sid, callback) {
     this.#enqueue(sid, 'get', callback, (done) => this.#read(sid, done));
   }
@@ -325,7 +330,11 @@ class Sessions {
     }
   }
 
-  /** Returns true if the last touch, or save, was less than `touchAfter` ago. @type {(record: SessionRecord, ttl: number) => boolean} */
+  /**
+   * Returns true if the last touch, or save, was less than `touchAfter` ago.
+   *
+   * @type {(record: SessionRecord, ttl: number) => boolean}
+   */
   #isFresh({ ends }, ttl) {
     const remaining = ends - Date.now();
     // At most half of the lifetime, so that a short one does not end between two touches.
@@ -470,7 +479,9 @@ class Sessions {
     return this.#registry.add(session, sid, UNKNOWN_BASE, 0, 0);
   }
 
-  /** @type {(sid: string, session: SessionObject, state: NonNullable<ReturnType<typeof fastifySession>>) => SessionRecord | undefined} */
+  /**
+   * @type {(sid: string, session: SessionObject, state: NonNullable<ReturnType<typeof fastifySession>>) => SessionRecord | undefined}
+   */
   #findFastify(sid, session, { request, hasLoadedData }) {
     const load = this.#registry.loadOf(sid);
     if (load === undefined || !(hasLoadedData || this.#isLoadedBy(request, sid))) return undefined;
