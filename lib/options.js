@@ -7,12 +7,20 @@ const { checkTls } = require('./connection/tls.js');
 const { checkFields } = require('./connection/topology.js');
 const { LONGEST_SECONDS } = require('./session/lifetime.js');
 
+/** @import { ResolveConflict, Serializer } from '../index.js' */
+/** @import { SessionObject } from './types.d.ts' */
+
 const DEFAULTS = { prefix: 'sess:', ttl: 86400, scanCount: 100 };
 const CONFLICT_RULES = '"overwrite", "reject", "merge" or a function of three sessions that returns one';
 
 /** The settings that `cache: true` selects. */
 const CACHE = { maxBytes: 64 * 1024 * 1024, maxEntries: 1_000_000, maxStaleness: 2000 };
 
+/**
+ * Checks the options, each by the function of its name, and returns the values in force.
+ *
+ * @satisfies {Record<string, (value: any, second: any) => unknown>}
+ */
 const check = {
   prefix(value) {
     if (value == null) return DEFAULTS.prefix;
@@ -20,8 +28,9 @@ const check = {
     return value;
   },
 
+  /** @returns {number | ((session: SessionObject) => number)} */
   ttl(given) {
-    const value = fromEnvironment(given);
+    const value = /** @type {any} */ (fromEnvironment(given));
     // As in connect-redis, 0 selects the default.
     if (value == null || value === 0) return DEFAULTS.ttl;
     if (typeof value === 'function') return value;
@@ -38,6 +47,7 @@ const check = {
 
   scanCount: (value) => scanCount('scanCount', value) ?? DEFAULTS.scanCount,
 
+  /** @returns {Serializer} */
   serializer(value) {
     if (value == null) return JSON;
     if (typeof value?.parse !== 'function' || typeof value?.stringify !== 'function')
@@ -51,7 +61,7 @@ const check = {
   maxQueue: (value) => whole('maxQueue', value, { least: 0, most: LARGEST_U32 }),
 
   cache(given) {
-    const value = fromEnvironment(given);
+    const value = /** @type {any} */ (fromEnvironment(given));
     if (value == null || value === false) return undefined;
     if (value === true) return { ...CACHE };
     if (typeof value !== 'object')
@@ -67,6 +77,7 @@ const check = {
     };
   },
 
+  /** @returns {'error' | 'sessionless'} */
   onUnavailable(value) {
     if (value == null) return 'error';
     if (value !== 'error' && value !== 'sessionless')
@@ -76,6 +87,7 @@ const check = {
 
   tls: (value) => checkTls('tls', fromEnvironment(value)),
 
+  /** @returns {'primary' | 'replica-preferred'} */
   readFrom(value) {
     if (value == null) return 'primary';
     if (value !== 'primary' && value !== 'replica-preferred')
@@ -83,6 +95,7 @@ const check = {
     return value;
   },
 
+  /** @returns {'native' | 'client' | undefined} */
   transport(value) {
     if (value == null) return undefined;
     if (value !== 'native' && value !== 'client')
@@ -90,6 +103,7 @@ const check = {
     return value;
   },
 
+  /** @returns {(() => unknown) | undefined} */
   credentials(value) {
     if (value == null) return undefined;
     if (typeof value !== 'function')
@@ -97,6 +111,7 @@ const check = {
     return value;
   },
 
+  /** @returns {'overwrite' | 'reject' | 'merge' | ResolveConflict} */
   onConflict(value) {
     if (value == null) return 'overwrite';
     if (typeof value !== 'string' && typeof value !== 'function')
@@ -142,7 +157,9 @@ const check = {
   disableTouch: (value) => flag('disableTouch', value),
 };
 
-/** @param {{ unit?: string, least?: number, most: number }} bounds */
+/**
+ * @type {(option: string, given: unknown, bounds: { unit?: string, least?: number, most: number }) => number | undefined}
+ */
 function whole(option, given, { unit, least = 1, most }) {
   const value = fromEnvironment(given);
   if (value == null) return undefined;
@@ -153,15 +170,22 @@ function whole(option, given, { unit, least = 1, most }) {
   return value;
 }
 
+/** @param {string} option @param {unknown} value */
 function milliseconds(option, value) {
   return whole(option, value, { unit: 'milliseconds', most: LONGEST_DELAY_MS });
 }
 
-/** Returns undefined for the default, which 0 selects as in connect-redis. */
+/**
+ * Returns undefined for the default, which 0 selects as in connect-redis.
+ *
+ * @param {string} option
+ * @param {unknown} value
+ */
 function scanCount(option, value) {
   return fromEnvironment(value) === 0 ? undefined : whole(option, value, { most: LARGEST_U32 });
 }
 
+/** @param {string} option @param {unknown} given */
 function flag(option, given) {
   const value = fromEnvironment(given) ?? false;
   if (typeof value !== 'boolean') throw wrongType(name(option), 'true or false', value);

@@ -3,7 +3,10 @@
 const { usesAppFunctions } = require('./common/app-functions.js');
 const { check } = require('./options.js');
 
-/** Checks the options that the constructor fixes, and returns them. */
+/** @import { RedisStoreOptions } from '../index.js' */
+/** @import { Fields, FixedOptions, SessionObject } from './types.d.ts' */
+
+/** Checks the options that the constructor fixes, and returns them. @param {RedisStoreOptions} options */
 function fixedOptions(options) {
   return {
     onConflict: check.onConflict(options.onConflict),
@@ -12,7 +15,12 @@ function fixedOptions(options) {
   };
 }
 
-/** Checks the values of the fields that an app may change at any time, and returns them. */
+/**
+ * Checks the values of the fields that an app may change at any time, and returns them.
+ *
+ * @param {RedisStoreOptions} values
+ * @param {FixedOptions} fixed
+ */
 function checkedFields(values, { onConflict }) {
   const serializer = check.serializer(values.serializer);
   check.canMerge(onConflict, serializer);
@@ -26,14 +34,23 @@ function checkedFields(values, { onConflict }) {
   };
 }
 
-/** Returns the lifetime of a session in seconds: connect-redis's method, which subclasses call and override. */
+/**
+ * Returns the lifetime of a session in seconds: connect-redis's method, which subclasses call and override.
+ *
+ * @this {Pick<Fields, 'ttl'>}
+ * @param {SessionObject} session
+ */
 function getTTL(session) {
   if (typeof this.ttl === 'function') return this.ttl(session);
   const expires = session?.cookie?.expires;
   return expires ? Math.ceil((Number(new Date(expires)) - Date.now()) / 1000) : this.ttl;
 }
 
-/** Returns what decides lifetimes: an override of `getTTL` (`_getTTL` up to version 8), or `ttl`. */
+/**
+ * Returns what decides lifetimes: an override of `getTTL` (`_getTTL` up to version 8), or `ttl`.
+ *
+ * @type {(receiver: any, ttl: Fields['ttl']) => Fields['ttl']}
+ */
 function lifetimeRule(receiver, ttl) {
   if (receiver.getTTL !== getTTL) return (session) => receiver.getTTL(session);
   if (receiver._getTTL !== getTTL) return (session) => receiver._getTTL(session);
@@ -48,9 +65,9 @@ class Settings {
   #receiver;
 
   /**
-   * @param receiver the object that the method was called on: the store, a copy, or a Proxy of it
-   * @param fields as `checkedFields` returns them
-   * @param fixed as `fixedOptions` returns them
+   * @param {any} receiver the object that the method was called on: the store, a copy, or a Proxy of it
+   * @param {Fields} fields
+   * @param {FixedOptions} fixed
    */
   constructor(receiver, fields, fixed) {
     this.#receiver = receiver;
@@ -75,10 +92,12 @@ class Settings {
     return this.#receiver.generate;
   }
 
+  /** @param {unknown[]} args */
   destroy(...args) {
     return this.#receiver.destroy(...args);
   }
 
+  /** @param {unknown[]} args */
   emit(...args) {
     return this.#receiver.emit(...args);
   }

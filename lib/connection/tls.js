@@ -4,6 +4,9 @@ const fs = require('node:fs');
 const { fromEnvironment } = require('../common/environment.js');
 const { optionName: name, wrongType, wrongValue } = require('../common/errors.js');
 
+/** @import { Tls } from '../binding.js' */
+/** @import { TlsOptions } from '../types.d.ts' */
+
 /** TLS options of Node that the addon does not support: functions, and formats other than PEM. */
 const NOT_CARRIED = ['checkServerIdentity', 'secureContext', 'pfx', 'passphrase', 'pskCallback', 'crl'];
 
@@ -27,7 +30,11 @@ const OF_CLIENTS = [
   'localPort',
 ];
 
-/** Checks the option `option` and returns its TLS settings; undefined for a connection without TLS. */
+/**
+ * Checks the option `option` and returns its TLS settings; undefined for a connection without TLS.
+ *
+ * @type {(option: string, value: any) => TlsOptions | undefined}
+ */
 function checkTls(option, value) {
   if (value == null || value === false) return undefined;
   if (value === true) return {};
@@ -49,6 +56,8 @@ function checkTls(option, value) {
 
 /**
  * Returns PEM as one string. Node accepts strings, Buffers and arrays of them, with a byte order mark or an old label.
+ *
+ * @param {TlsOptions['ca']} value
  */
 function pem(value) {
   if (value == null) return undefined;
@@ -75,16 +84,17 @@ function trustedByNode() {
 
 function extraCertificates() {
   try {
-    return fs.readFileSync(process.env.NODE_EXTRA_CA_CERTS, 'latin1');
+    return fs.readFileSync(process.env.NODE_EXTRA_CA_CERTS ?? '', 'latin1');
   } catch {
     // Node ignores a missing file as well.
     return '';
   }
 }
 
-/** Converts TLS options of Node to the addon's. */
+/** Converts TLS options of Node, which `checkTls` has checked, to the addon's. @type {(options: TlsOptions) => Tls} */
 function tlsSettings({ ca, cert, key, servername, rejectUnauthorized: given }) {
-  const rejectUnauthorized = fromEnvironment(given) ?? process.env.NODE_TLS_REJECT_UNAUTHORIZED !== '0';
+  const checked = /** @type {boolean | undefined} */ (fromEnvironment(given));
+  const rejectUnauthorized = checked ?? process.env.NODE_TLS_REJECT_UNAUTHORIZED !== '0';
   const keyText = pem(key);
   const isTrusting = ca == null && rejectUnauthorized;
   return {

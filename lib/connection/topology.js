@@ -5,6 +5,9 @@ const { fromEnvironment } = require('../common/environment.js');
 const { LARGEST_U32 } = require('../common/limits.js');
 const { checkTls, tlsSettings } = require('./tls.js');
 
+/** @import { NatEntry, Redacted, SentinelSettings } from '../binding.js' */
+/** @import { NodeAddress, Target } from '../types.d.ts' */
+
 const REDIS_PORT = 6379;
 const SENTINEL_PORT = 26379;
 
@@ -12,7 +15,11 @@ const SENTINEL_PORT = 26379;
 const HOST = /^[^\s/@?#[\]]+$/;
 const ADDRESS = 'addresses such as "10.0.0.1:6379", without "redis://", user and password';
 
-/** Parses `host:port`, `[::1]:port`, a host alone, or an object with `host` and `port`. */
+/**
+ * Parses `host:port`, `[::1]:port`, a host alone, or an object with `host` and `port`.
+ *
+ * @type {(option: string, address: any, defaultPort: number) => NodeAddress}
+ */
 function node(option, address, defaultPort) {
   const what = name(option);
   let { host, port } = address ?? {};
@@ -32,13 +39,18 @@ function node(option, address, defaultPort) {
   return { host, port };
 }
 
+/** @type {(option: string, addresses: unknown, defaultPort: number) => NodeAddress[]} */
 function nodes(option, addresses, defaultPort) {
   if (!Array.isArray(addresses) || addresses.length === 0)
     throw wrongType(name(option), 'a list of addresses that is not empty', addresses);
   return addresses.map((address) => node(option, address, defaultPort));
 }
 
-/** Returns the pairs of an announced address and the one that reaches the server. */
+/**
+ * Returns the pairs of an announced address and the one that reaches the server.
+ *
+ * @type {(option: string, map: unknown) => NatEntry[] | undefined}
+ */
 function natMap(option, map) {
   if (map == null) return undefined;
   if (typeof map !== 'object' || Array.isArray(map))
@@ -49,6 +61,7 @@ function natMap(option, map) {
   }));
 }
 
+/** @type {(option: string, value: unknown) => string | undefined} */
 function text(option, value) {
   if (value == null) return undefined;
   // Boxed, so that the error shows its type alone: a number may be a password.
@@ -57,12 +70,19 @@ function text(option, value) {
   return value;
 }
 
+/** @type {(option: string, value: unknown) => Redacted | undefined} */
 function secret(option, value) {
   const checked = text(option, value);
   return checked === undefined ? undefined : { text: checked };
 }
 
-/** Returns user and password. Rejects a user alone: in most cases, the password was not set by mistake. */
+/**
+ * Returns user and password. Rejects a user alone: in most cases, the password was not set by mistake.
+ *
+ * @param {string} usernameOption
+ * @param {string} passwordOption
+ * @param {{ username?: unknown, password?: unknown }} options
+ */
 function account(usernameOption, passwordOption, options) {
   const username = text(usernameOption, options.username);
   const password = secret(passwordOption, options.password);
@@ -71,7 +91,11 @@ function account(usernameOption, passwordOption, options) {
   return { username, password };
 }
 
-/** Rejects unknown fields of the object `option`, which would be ignored. */
+/**
+ * Rejects unknown fields of the object `option`, which would be ignored.
+ *
+ * @type {(option: string, object: any, fields: string[]) => void}
+ */
 function checkFields(option, object, fields) {
   const unknown = Object.keys(object).find((field) => !fields.includes(field) && object[field] != null);
   if (unknown === undefined) return;
@@ -81,6 +105,7 @@ function checkFields(option, object, fields) {
   throw wrongValue(name(`${option}.${unknown}`), `left out: there are ${known}`, undefined);
 }
 
+/** @param {any} sentinel @returns {SentinelSettings} */
 function sentinelSettings(sentinel) {
   if (typeof sentinel !== 'object')
     throw wrongType(name('sentinel'), 'an object with "name" and "addresses"', sentinel);
@@ -89,7 +114,7 @@ function sentinelSettings(sentinel) {
   if (sentinel.name == null)
     throw wrongType(name('sentinel.name'), 'what the sentinels call the primary', sentinel.name);
   return {
-    name: text('sentinel.name', sentinel.name),
+    name: /** @type {string} */ (text('sentinel.name', sentinel.name)),
     nodes: nodes('sentinel.addresses', sentinel.addresses, SENTINEL_PORT),
     ...account('sentinel.username', 'sentinel.password', sentinel),
     tls: tls && tlsSettings(tls),
@@ -97,6 +122,7 @@ function sentinelSettings(sentinel) {
   };
 }
 
+/** @param {any} cluster */
 function clusterSettings(cluster) {
   if (Array.isArray(cluster)) return { nodes: nodes('cluster', cluster, REDIS_PORT) };
   if (typeof cluster !== 'object')
@@ -108,6 +134,7 @@ function clusterSettings(cluster) {
   };
 }
 
+/** @param {unknown} given */
 function databaseNumber(given) {
   const database = fromEnvironment(given);
   if (database == null) return 0;
@@ -117,11 +144,15 @@ function databaseNumber(given) {
   return database;
 }
 
-const isDatabase = (number) => Number.isInteger(number) && number >= 0 && number <= LARGEST_U32;
+const isDatabase = (/** @type {number} */ number) =>
+  Number.isInteger(number) && number >= 0 && number <= LARGEST_U32;
 
 /**
  * Converts the options `sentinel` and `cluster`, with `username`, `password` and `database`, to the form that the addon
  * takes; undefined if neither is set.
+ *
+ * @param {any} options
+ * @returns {Pick<Target, 'sentinel' | 'cluster' | 'settings'> | undefined}
  */
 function serversOf(options) {
   const { sentinel, cluster } = options;
