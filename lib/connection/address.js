@@ -10,6 +10,11 @@ const { tlsSettings } = require('./tls.js');
 const { serversOf } = require('./topology.js');
 const { clientSettings, keyPrefixOf } = require('./transport.js');
 
+/** @import { Description, RedisClient, Target } from '../types.d.ts' */
+/** @typedef {Record<string, any>} Options the options of a store, with those of older versions of connect-redis */
+/** @typedef {'native' | 'client' | undefined} Wanted the option `transport` */
+/** @typedef {ReturnType<typeof toAddonSettings> | undefined} NativeTarget */
+
 /** Options that locate Redis or authenticate, which a client has itself. */
 const EXCLUDED_BY_CLIENT = [
   'url',
@@ -32,18 +37,24 @@ const WITH_SERVERS = ['username', 'password', 'database'];
 /**
  * Options by which old versions of connect-redis located Redis, each with the option that replaces it with `sentinel`
  * and `cluster`. With a client they are ignored, as in connect-redis.
+ *
+ * @type {Record<string, string>}
  */
 const FORMER = { host: '', port: '', socket: '', db: 'database', pass: 'password' };
 
-/** Rejects a client in place of the options, which would result in a store on localhost:6379. */
+/**
+ * Rejects a client in place of the options, which would result in a store on localhost:6379.
+ *
+ * @param {Options} options
+ */
 function checkNoClient(options) {
   if (COMMAND_CALLS.some((call) => typeof options[call] === 'function'))
     throw wrongType('The argument of RedisStore', 'an object of options, such as { client }', options);
 }
 
-/** Rejects options that locate Redis or authenticate, but would be ignored. */
+/** Rejects options that locate Redis or authenticate, but would be ignored. @param {Options} options */
 function checkPlace(options) {
-  const given = (option) => options[option] != null;
+  const given = (/** @type {string} */ option) => options[option] != null;
   const [place, another] = PLACES.filter(given);
   if (another !== undefined)
     throw wrongValue(name(another), `left out beside "${place}": either says where Redis is`, undefined);
@@ -63,9 +74,10 @@ function checkPlace(options) {
     throw wrongValue(name(account), 'left out beside "credentials", which gives it', undefined);
 }
 
-/** Returns the part of the addon's options that the connection needs. */
+/** Returns the part of the addon's options that the connection needs. @param {Options} options @returns {Target} */
 function address(options) {
   checkNoClient(options);
+  /** @type {Target} */
   const given = {
     connectTimeout: check.connectTimeout(options.connectTimeout),
     commandTimeout: check.commandTimeout(options.commandTimeout),
@@ -81,9 +93,11 @@ function address(options) {
       throw wrongValue(name(excluded), 'left out beside "client", which says where Redis is', undefined);
     const [description, native] = toNative(describeClient(client), transport);
     // The client's limits on waiting commands apply unless the app sets `maxQueue`.
-    if (given.maxQueue === undefined)
-      for (const setting of ['maxQueue', 'maxRetries', 'failsOffline']) given[setting] = description[setting];
-    if (transportOf(transport, description) === 'client') {
+    if (given.maxQueue === undefined) {
+      const { maxQueue, maxRetries, failsOffline } = description;
+      Object.assign(given, { maxQueue, maxRetries, failsOffline });
+    }
+    if (transportOf(transport, description) === 'client' || native === undefined) {
       checkTransport(client);
       if (given.cache)
         throw wrongValue(
@@ -99,7 +113,8 @@ function address(options) {
         reason: isChosen ? undefined : description.reason,
       };
     }
-    for (const limit of ['connectTimeout', 'commandTimeout']) given[limit] ??= native[limit];
+    given.connectTimeout ??= native.connectTimeout;
+    given.commandTimeout ??= native.commandTimeout;
     const canFallBack = transport === undefined && !given.cache && native.settings.tls !== undefined;
     const fallback = canFallBack ? { ...given, ...throughClient(client, description) } : undefined;
     return { ...native, ...given, fallback };
@@ -122,7 +137,11 @@ function address(options) {
 /** The URLs that select TLS. */
 const SECURE = /^\s*(rediss|valkeys)/i;
 
-/** Returns the settings of a store whose commands run on its client. */
+/**
+ * Returns the settings of a store whose commands run on its client.
+ *
+ * @type {(client: RedisClient, description: Description) => Target}
+ */
 function throughClient(client, { command }) {
   return { client: clientSettings(client), command, keyPrefix: keyPrefixOf(client) };
 }
@@ -130,6 +149,8 @@ function throughClient(client, { command }) {
 /**
  * Returns a client's description, and its settings as the addon's options, if the addon supports them. It checks the
  * TLS settings itself: its cryptography lacks keys of the curve P-521, for example.
+ *
+ * @type {(description: Description, wanted: Wanted) => [Description, NativeTarget]}
  */
 function toNative(description, wanted) {
   if (description.transport === 'client' || wanted === 'client') return [description, undefined];
@@ -141,15 +162,20 @@ function toNative(description, wanted) {
   return [{ ...description, transport: 'client', reason }, undefined];
 }
 
-/** Returns the transport for a client with this description. */
+/**
+ * Returns the transport for a client with this description.
+ *
+ * @type {(wanted: Wanted, description: Description) => 'native' | 'client'}
+ */
 function transportOf(wanted, { transport, reason }) {
   if (wanted === 'native' && transport === 'client')
     throw wrongValue(name('transport'), `'client' or left out with this client: ${reason}`, wanted);
   return wanted ?? transport;
 }
 
-const why = ({ reason }) => (reason === undefined ? '' : ` (${reason})`);
+const why = (/** @type {Description} */ { reason }) => (reason === undefined ? '' : ` (${reason})`);
 
+/** @param {Options} options */
 function serverUrl(options) {
   const { url } = options;
   if (url == null) return undefined;

@@ -9,45 +9,23 @@ const { requestCredentials, followProvider } = require('./credentials.js');
 const { Transport, nameOf } = require('./transport.js');
 const { ConnectionEvents } = require('./events.js');
 
-/** @import { EventEmitter } from 'node:events' */
-/** @import { RedisStoreError } from '../../index.js' */
-/** @import { GivenCredentials, StoreOptions } from '../binding.js' */
-/** @import { CompletionQueue as Completions, RedisClient, Target } from '../types.d.ts' */
-
-/** @typedef {Record<'closed' | 'open' | 'replaced', (store: any) => void>} Lifecycle */
-
 /** The queue that all current stores of this module share, so that one wake-up serves all of them. */
-let sharedQueue = /** @type {Completions | undefined} */ (undefined);
+let completions;
 
-function completionQueue() {
-  if (sharedQueue === undefined || sharedQueue.isEnded) sharedQueue = new CompletionQueue();
-  return sharedQueue;
-}
-
-/**
- * Creates the addon's store. Converts its errors to a TypeError, as for other invalid options.
- *
- * @param {StoreOptions} options
- * @param {Completions} completions
- */
-function connect(options, completions) {
+/** Creates the addon's store. Converts its errors to a TypeError, as for other invalid options. */
+function connect(options) {
+  if (completions === undefined || completions.isEnded) completions = new CompletionQueue();
   try {
     return new Native(options, completions.native);
   } catch (error) {
-    const { code, message } = /** @type {RedisStoreError} */ (error);
-    throw coded(TypeError, code, message);
+    throw coded(TypeError, error.code, error.message);
   }
 }
 
 /** The clients for which the app has been warned that they run commands. */
 const warned = new WeakSet();
 
-/**
- * Warns, once per client, which setting makes the client run the commands.
- *
- * @param {RedisClient} client
- * @param {string} reason
- */
+/** Warns, once per client, which setting makes the client run the commands. */
 function warn(client, reason) {
   if (warned.has(client)) return;
   warned.add(client);
@@ -60,7 +38,7 @@ function warn(client, reason) {
 /** Matches the addon's errors of attempts to connect that failed because of TLS. */
 const TLS_FAILURE = /TLS handshake|certificate was not accepted/;
 
-/** Returns true if a client is certainly connected. @param {RedisClient} client */
+/** Returns true if a client is certainly connected. */
 function isConnected({ isReady, isOpen, status }) {
   return isReady ?? isOpen ?? status === 'ready';
 }
@@ -76,20 +54,19 @@ class Connection {
   #keys;
   #hasServed = false;
   #lifecycle;
-  /** Undefined unless requests run without sessions while Redis is unreachable. */
   #availability;
   #unfollowClient = () => {};
   #unfollowProvider = () => {};
   status = 'connecting';
 
   /**
-   * @param {EventEmitter} store
-   * @param {RedisClient} client the app's, if there is one
-   * @param {Target} target the result of `address`
-   * @param {{ prefix: string, scanCount: number }} keys
-   * @param {boolean} isOptional true to run requests without sessions while Redis is unreachable
-   * @param {Lifecycle} lifecycle called with the store when its client is `closed` or `open`, or the connection was
-   *   `replaced` by the client; must not reference a store
+   * @param client the app's, if there is one
+   * @param target the result of `address`
+   * @param keys the `prefix` and `scanCount` of the store
+   * @param isOptional true to run requests without sessions while Redis is unreachable
+   * @param lifecycle called with the store when its client is `closed` or `open`, or the connection was `replaced` by
+   * the
+   *   client; must not reference a store
    */
   constructor(store, client, target, keys, isOptional, lifecycle) {
     this.#store = store;
@@ -97,8 +74,8 @@ class Connection {
     this.#target = target;
     this.#keys = keys;
     this.#lifecycle = lifecycle;
-    this.completions = completionQueue();
-    this.native = connect({ ...target, ...keys }, this.completions);
+    this.native = connect({ ...target, ...keys });
+    this.completions = completions;
     this.transport = target.client ? 'client' : 'native';
     if (isOptional) {
       this.#availability = new Availability((event) => store.emit(event));
@@ -124,12 +101,9 @@ class Connection {
   /**
    * Runs commands on the app's client, which is connected, because the addon's TLS handshake with the server fails:
    * Node supports more cipher suites and signatures. Waiting operations are transferred, except those of a cluster.
-   *
-   * @param {Target} target
-   * @param {string} reason
    */
-  #fallBack(target, reason) {
-    this.#target = target;
+  #fallBack(reason) {
+    this.#target = this.#target.fallback;
     this.#unfollowProvider();
     this.native.replace({ ...this.#target, ...this.#keys }, this.completions.native);
     this.transport = 'client';
@@ -138,14 +112,9 @@ class Connection {
     warn(this.#client, reason);
   }
 
-  /**
-   * Returns the target that replaces the native connection after this error; undefined if none does.
-   *
-   * @param {Error} error
-   */
-  #fallbackFor({ message }) {
-    const isPossible = !this.#hasServed && TLS_FAILURE.test(message) && isConnected(this.#client);
-    return isPossible ? this.#target.fallback : undefined;
+  #canFallBack(error) {
+    const isPossible = this.#target.fallback !== undefined && !this.#hasServed;
+    return isPossible && TLS_FAILURE.test(error.message) && isConnected(this.#client);
   }
 
   /** The name of the app's client in error messages. */
@@ -187,11 +156,7 @@ class Connection {
     this.native.unwatch();
   }
 
-  /**
-   * Handles an event. Static, so that it references no store.
-   *
-   * @type {(connection: Connection, event: string, error?: Error) => void}
-   */
+  /** Handles an event. Static, so that it references no store. */
   static #onEvent(connection, event, error) {
     const store = connection.#store;
     // A closed store returns credentials as well: pending operations may wait for a connection.
@@ -202,9 +167,8 @@ class Connection {
       return;
     }
     if (event === 'credentials') return;
-    const fallback = error && event === 'error' ? connection.#fallbackFor(error) : undefined;
-    if (error && fallback) {
-      connection.#fallBack(fallback, error.message);
+    if (event === 'error' && connection.#canFallBack(error)) {
+      connection.#fallBack(error.message);
       return;
     }
     if (event === 'ready') {
@@ -219,7 +183,6 @@ class Connection {
     if (event !== 'error' || store.listenerCount('error') > 0) store.emit(event, error);
   }
 
-  /** @param {Connection} connection @param {GivenCredentials} credentials */
   static #renew(connection, credentials) {
     connection.native.renewCredentials(credentials);
   }
