@@ -77,6 +77,9 @@ export interface Parts {
   snapshot: Partial<ReturnType<typeof import('./fields.js').readFields>>;
 }
 
+/** Returns true if two values of sessions are the same. */
+export type Compare = (one: any, other: any) => boolean;
+
 /** The text of a session, or the bytes that an app's serializer returned. */
 export type Text = string | Buffer;
 

@@ -15,7 +15,7 @@ const { DISCARDED, Save, Touch, emitDiscarded } = require('./save.js');
 const { stringify } = require('./stringify.js');
 const { KeyedQueue } = require('./keyed-queue.js');
 
-/** @import { HttpRequest, SessionObject, SessionRecord, Text } from '../types.d.ts' */
+/** @import { HttpRequest, KeyedQueue as Queue, SessionObject, SessionRecord, Text } from '../types.d.ts' */
 /** @import { CacheReads, Callback, Outbox, SessionRegistry as Registry, Settings, StoreState } from '../types.d.ts' */
 
 /**
@@ -274,7 +274,7 @@ class Sessions {
   #saveConditionally(sid, session, callback, record, isTracked, text, ttl) {
     const save = {
       outbox: this.#outbox,
-      queue: this.#queue,
+      queue: /** @type {Queue} */ (this.#queue),
       prefix: this.#settings.prefix,
       session,
       record: record ?? this.#remember(session, sid, 0),
