@@ -401,6 +401,17 @@ describeServers('on %s', (_server, program) => {
     },
   );
 
+  test('`set` rejects with ERR_SESSION_CORRUPT when an earlier serializer has saved the base as bytes', async () => {
+    const stringify = (session) => Buffer.from(reversed.stringify(session));
+    const store = open({ onConflict: (_base, _theirs, mine) => mine, serializer: { ...reversed, stringify } });
+    await store.set('abc', { cookie: {}, n: 1 });
+    const session = await load(store, 'abc');
+    await store.set('abc', session);
+    await open({}).set('abc', { cookie: {}, n: 2 });
+    store.serializer = JSON;
+    await expect(store.set('abc', session)).rejects.toMatchObject({ code: 'ERR_SESSION_CORRUPT' });
+  });
+
   test('a function: what it gave, whose storing was not answered, is known again', async () => {
     const bases = [];
     let chosen;
