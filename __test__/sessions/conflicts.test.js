@@ -403,7 +403,10 @@ describeServers('on %s', (_server, program) => {
 
   test('`set` rejects with ERR_SESSION_CORRUPT when an earlier serializer has saved the base as bytes', async () => {
     const stringify = (session) => Buffer.from(reversed.stringify(session));
-    const store = open({ onConflict: (_base, _theirs, mine) => mine, serializer: { ...reversed, stringify } });
+    const store = open({
+      onConflict: (_base, _theirs, mine) => mine,
+      serializer: { ...reversed, stringify },
+    });
     await store.set('abc', { cookie: {}, n: 1 });
     const session = await load(store, 'abc');
     await store.set('abc', session);

@@ -15,10 +15,7 @@ class ConnectionEvents {
   #connection;
   #onEvent;
 
-  /**
-   * @param {Connection} connection
-   * @param {(connection: Connection, event: string, error?: Error) => void} onEvent
-   */
+  /** @param {Connection} connection @param {(connection: Connection, event: string, error?: Error) => void} onEvent */
   constructor(connection, onEvent) {
     this.#connection = new WeakRef(connection);
     this.#onEvent = onEvent;

@@ -96,11 +96,7 @@ class Hit {
 
 /** @typedef {(Get | Hit) & { began?: number, shown?: number }} Reader */
 
-/**
- * Parses the text of a session for a reader.
- *
- * @type {(reader: Reader, text: string, ends: number) => void}
- */
+/** Parses the text of a session for a reader. @type {(reader: Reader, text: string, ends: number) => void} */
 function read(reader, text, ends) {
   const { serializer, prefix } = reader.store;
   let session;
