@@ -54,7 +54,7 @@ function applyFields(receiver, parts) {
   // An accessor without its context (a tenant, for example) returns nothing: the default prefix would be another's.
   if (snapshot.prefix == null) throw wrongType(optionName('prefix'), 'a string', snapshot.prefix);
   const settings = new Settings(receiver, checkedFields(snapshot, parts.fixed), parts.fixed);
-  if (settings.scanCount !== parts.settings.scanCount) parts.native.setScanCount(settings.scanCount);
+  if (settings.scanCount !== parts.settings.scanCount) parts.outbox.setScanCount(settings.scanCount);
   parts.settings = settings;
   parts.sessions.use(settings);
   parts.bulk.use(settings);

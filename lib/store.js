@@ -2,10 +2,11 @@
 
 const { inspect } = require('node:util');
 const { Store } = require('express-session');
-const { Operation, Outbox } = require('./boundary/outbox.js');
+const { Operation } = require('./boundary/outbox.js');
 const { Request } = require('./boundary/request.js');
 const { toIgnorablePromise, LazyPromise, toPromise, withOptionalCallback } = require('./callbacks.js');
 const { wrongType, wrongValue } = require('./common/errors.js');
+const { COMMAND_TIMEOUT, MAX_QUEUE } = require('./common/limits.js');
 const { address } = require('./connection/address.js');
 const { Connection } = require('./connection/connection.js');
 const { applyFields, defineFields, hasFields, shownFields } = require('./fields.js');
@@ -22,12 +23,6 @@ const { Settings, checkedFields, fixedOptions, getTTL } = require('./settings.js
 
 /** The default `COUNT` of `SCAN`: about a millisecond of Redis's time. */
 const SCAN_COUNT = 1000;
-
-/** The default timeout in ms, unless the app or its client sets one; the addon has the same. */
-const COMMAND_TIMEOUT = 5000;
-
-/** The default limit of operations that wait for a connection; the addon has the same. */
-const MAX_QUEUE = 20_000;
 
 /** A symbol rather than a private field, which an app's wrapper or copy of a store would not have. */
 const PARTS = Symbol('parts');
@@ -54,11 +49,10 @@ class Parts {
     const keys = { prefix, scanCount: options.scanCount ? scanCount : SCAN_COUNT };
     const isOptional = onUnavailable === 'sessionless';
     this.connection = new Connection(store, options.client, target, keys, isOptional, LIFECYCLE);
-    const { native, completions } = this.connection;
-    this.native = native;
     this.timeout = target.commandTimeout ?? COMMAND_TIMEOUT;
-    this.outbox = new Outbox(native, completions, target.keyPrefix ?? '', prefix);
-    this.cacheReads = native.hasCache ? new CacheReads(native, prefix) : undefined;
+    this.outbox = this.connection.backend;
+    const { native } = this.connection;
+    this.cacheReads = native?.hasCache ? new CacheReads(native, prefix) : undefined;
     this.settings = new Settings(store, this.fields, this.fixed);
     /** @type {FieldParts['snapshot']} */
     this.snapshot = {};
@@ -168,7 +162,7 @@ const FIELDS = {
     const count = check.scanCount(value);
     setField(this, 'scanCount', count);
     // The value in force differs from the field until the app sets one.
-    partsOf(this).native.setScanCount(count);
+    partsOf(this).outbox.setScanCount(count);
   },
   get serializer() {
     return this[PARTS].fields.serializer;
@@ -196,12 +190,11 @@ const ACCESSORS = Object.getOwnPropertyDescriptors(FIELDS);
 /**
  * Receives the state changes of the app's client. Holds no reference to a store.
  *
- * @type {Record<'closed' | 'open' | 'replaced', (store: RedisStore) => void>}
+ * @type {Record<'closed' | 'open', (store: RedisStore) => void>}
  */
 const LIFECYCLE = {
   closed: (store) => suspend(store[PARTS]),
   open: (store) => resume(store[PARTS]),
-  replaced: (store) => store[PARTS].outbox.useConnection(),
 };
 
 /**
@@ -227,11 +220,10 @@ function suspend(parts) {
 }
 
 /** Resumes operations after the app's client has connected again. @param {Parts} parts */
-function resume({ closed, state, connection, outbox, cacheReads, settings }) {
+function resume({ closed, state, connection, cacheReads, settings }) {
   if (closed !== undefined || !state.isSuspended) return;
   state.resume();
   connection.resume();
-  outbox.useConnection();
   cacheReads?.useConnection(settings.prefix);
 }
 

@@ -3,6 +3,7 @@
 
 // biome-ignore-all lint/suspicious/noExplicitAny: sessions, clients and results of callbacks are the app's
 
+import type { AsyncResource } from 'node:async_hooks';
 import type { RedisClient, TlsOptions } from '../index.js';
 import type { NodeAddress, StoreOptions } from './binding.js';
 
@@ -10,10 +11,13 @@ export type { NodeAddress, RedisClient, TlsOptions };
 
 export type BulkOperations = InstanceType<typeof import('./session/bulk.js').BulkOperations>;
 export type CacheReads = InstanceType<typeof import('./session/cache-reads.js').CacheReads>;
+export type Command = InstanceType<typeof import('./backends/client/commands.js').Command>;
 export type CompletionQueue = InstanceType<typeof import('./boundary/completions.js').CompletionQueue>;
+export type Executor = InstanceType<typeof import('./backends/client/executor.js').Executor>;
+export type Failure = InstanceType<typeof import('./backends/client/errors.js').Failure>;
 export type KeyedQueue = InstanceType<typeof import('./session/keyed-queue.js').KeyedQueue>;
+export type Keys = InstanceType<typeof import('./backends/client/keys.js').Keys>;
 export type Native = InstanceType<typeof import('./boundary/native.js').RedisStore>;
-export type Outbox = InstanceType<typeof import('./boundary/outbox.js').Outbox>;
 export type Request = InstanceType<typeof import('./boundary/request.js').Request>;
 export type SessionRegistry = InstanceType<typeof import('./session/registry.js').SessionRegistry>;
 export type Sessions = InstanceType<typeof import('./session/sessions.js').Sessions>;
@@ -21,6 +25,86 @@ export type Settings = InstanceType<typeof import('./settings.js').Settings>;
 export type StoreState = InstanceType<typeof import('./store-state.js').StoreState>;
 
 export type Timer = { unref(): unknown };
+
+/** Runs the operations of a store: `Outbox`, which submits them to the addon, or `ClientBackend`. */
+export interface Backend {
+  /**
+   * Adds a request. `argument` is the lifetime in ms, 0 for none, or what identifies a scan; `base` the text that must
+   * be stored, for SET_IF_EQUAL; `since` the time of the call, by `elapsed`, if it is not now.
+   */
+  add(
+    operation: number,
+    request: Receiver,
+    id?: string,
+    value?: Text,
+    argument?: any,
+    base?: Text,
+    since?: number,
+  ): void;
+  flush(): void;
+  openScan(kind: number, match: string, scanCount?: number): Cursor;
+  setPrefix(prefix: string): void;
+  withPrefix<Result>(prefix: string, run: () => Result): Result;
+  setScanCount(count: number): void;
+  reopen(): void;
+  watch(watcher: Watcher): void;
+  unwatch(): void;
+}
+
+/** An open scan. `number` identifies it in the requests for its pages. */
+export interface Cursor {
+  readonly number: unknown;
+  close(): void;
+}
+
+/** Receives the events of a connection: from the addon as completions, from a client by `notify`. */
+export interface Watcher extends Receiver {
+  notify(event: string, error?: Error): void;
+}
+
+/** The arguments of a request's `complete`. */
+export type Completion = Parameters<Receiver['complete']>;
+
+/** Commands that a client runs for one request. `done` receives a reply, or a Failure, for each of them, once. */
+export interface Job {
+  /** The async context in which the commands are sent. */
+  scope: AsyncResource;
+  commands: Command[];
+  done: (replies: any[]) => void;
+}
+
+/** A job in the executor. */
+export interface PendingJob extends Job {
+  replies: any[];
+  /** The number of commands without a reply. */
+  left: number;
+  attempts: number;
+  /** The cause of the last failed attempt. */
+  trouble: string | undefined;
+  deadline: number;
+}
+
+/** The name of a command, and its arguments. */
+export type Words = [name: string, ...args: Text[]];
+
+/** A command in flight; `number` counts the attempts of an executor. */
+export interface Attempt {
+  number: number;
+  command: Command;
+  substitute: Substitute | undefined;
+}
+
+/** A command in place of one that the server denies. By default, it has the same arguments and reply. */
+export interface Substitute {
+  name: string;
+  words?: (args: Text[]) => Text[];
+  restore?: (reply: any) => unknown;
+}
+
+/** Ties commands to the connection that runs the first of them. */
+export interface Pin {
+  link?: number;
+}
 
 /** Receives the error, or null and the result, of an operation. */
 export type Callback<Result = any> = (error: unknown, result: Result) => any;
@@ -70,7 +154,7 @@ export interface Parts {
   accessors: Record<string, PropertyDescriptor>;
   fixed: FixedOptions;
   settings: Settings;
-  native: Native;
+  outbox: Backend;
   sessions: Sessions;
   bulk: BulkOperations;
   /** The fields that the last operation has read, with the object that they belong to. */
@@ -103,17 +187,24 @@ export interface SessionRecord {
   other: SessionRecord | undefined;
 }
 
-/** The addon's options for a connection, without those of a store, and the part of JavaScript in it. */
+/** The settings of a connection: the addon's options without those of a store, or those of the client backend. */
 export interface Target extends Omit<StoreOptions, 'prefix' | 'scanCount'> {
-  /** With a client that runs the commands. */
-  command?: CommandForm;
+  /** The client that runs the commands; see `ClientTarget`. */
+  client?: RedisClient;
   /** Why the client runs them, if the app has not chosen that. */
   reason?: string | undefined;
   /** The target after a failed TLS handshake. */
-  fallback?: Target | undefined;
+  fallback?: ClientTarget | undefined;
   /** The function behind the number `credentials`. */
   askForCredentials?: (() => unknown) | undefined;
   renewals?: StreamingProvider | undefined;
+}
+
+/** The settings of the client backend. */
+export interface ClientTarget extends Target {
+  /** The name of the client in errors. */
+  name: string;
+  command: CommandForm;
 }
 
 /** A live client and its connection to Redis, as `describeClient` returns it. */

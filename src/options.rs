@@ -3,7 +3,7 @@
 use connect_redis_core::CacheOptions;
 use connect_redis_core::Error;
 use connect_redis_core::{
-    Address, Client, Cluster, ConnectionOptions, DEFAULT_PORT, NatMap, Node, Secret, Sentinel,
+    Address, Cluster, ConnectionOptions, DEFAULT_PORT, NatMap, Node, Secret, Sentinel,
     TlsOptions, parse_url,
 };
 use connect_redis_core::{Credentials, TlsClient};
@@ -17,8 +17,6 @@ use std::time::Duration;
 pub struct StoreOptions {
     pub url: Option<Redacted>,
     pub settings: Option<Settings>,
-    /// The app's client, if it runs the commands; replaces both.
-    pub client: Option<ClientSettings>,
     /// Sentinels; `settings` then contains the credentials for the servers.
     pub sentinel: Option<SentinelSettings>,
     /// Cluster nodes, in addition to `settings`.
@@ -66,17 +64,6 @@ pub struct Settings {
     pub username: Option<String>,
     pub password: Option<Redacted>,
     pub tls: Option<Tls>,
-}
-
-/// The app's client.
-#[napi(object, object_to_js = false)]
-#[derive(Debug)]
-pub struct ClientSettings {
-    /// Unique in the module instance.
-    pub number: u32,
-    /// The name of the client in errors.
-    pub name: String,
-    pub is_cluster: bool,
 }
 
 #[napi(object, object_to_js = false)]
@@ -186,14 +173,6 @@ impl StoreOptions {
         if let Some(cluster) = self.cluster {
             options.address = Address::Cluster(cluster.into());
         }
-        let unique = |number| u64::from(instance) << 32 | u64::from(number);
-        if let Some(client) = self.client {
-            options.address = Address::Client(Client {
-                id: unique(client.number),
-                name: client.name,
-                is_cluster: client.is_cluster,
-            });
-        }
         set_reads(
             &mut options.address,
             self.reads_from_replicas.unwrap_or(false),
@@ -207,6 +186,7 @@ impl StoreOptions {
         if let Some(tls) = &options.tls {
             TlsClient::check(tls)?;
         }
+        let unique = |number| u64::from(instance) << 32 | u64::from(number);
         options.credentials = self.credentials.map(unique);
         if let Some(timeout) = self.connect_timeout {
             options.connect_timeout = ms(timeout);
@@ -237,8 +217,6 @@ fn ms(ms: u32) -> Duration {
 fn set_reads(address: &mut Address, from_replicas: bool) -> Result<(), Error> {
     match address {
         Address::Cluster(cluster) => cluster.reads_from_replicas = from_replicas,
-        // The client decides which nodes it reads from.
-        Address::Client(_) => {}
         _ if from_replicas => {
             return Err(Error::Option {
                 field: "readFrom",

@@ -35,7 +35,6 @@ const EVENT: u32 = 7;
 const ENDED: u32 = 8;
 const MORE: u32 = 9;
 const CONFLICT: u32 = 10;
-const COMMANDS: u32 = 11;
 /// Replaces an item whose text is too long for a string.
 const TOO_LONG: u32 = 12;
 /// Added to a kind whose text is in the two-byte string.
@@ -97,7 +96,6 @@ impl Slice {
                 };
                 self.add_text(request, EVENT, text.as_bytes());
             }
-            Completion::Commands(batch) => self.add_text(request, COMMANDS, &batch),
             Completion::Ended => self.records.extend([request, ENDED, 0]),
             unread @ Completion::Unread(_) => {
                 self.finished -= 1;

@@ -2,7 +2,6 @@
 //! threadsafe function or task is created per operation.
 
 use crate::cache_lookup::Lookup;
-use crate::client_transport::{Client, ClientPort};
 use crate::completions::{Completions, Queue};
 use crate::connection_events::Watcher;
 use crate::options::{GivenCredentials, StoreOptions};
@@ -78,34 +77,11 @@ impl RedisStore {
         self.watcher = None;
     }
 
-    /// Opens the connection again after, or during, a request to close it. `watch` and `serve` have to be called again.
+    /// Opens the connection again after, or during, a request to close it. `watch` has to be called again.
     #[napi(catch_unwind)]
     pub fn reopen(&mut self) {
         let lease = self.sessions.renewed_lease(&self.runtime);
         self.sessions = self.sessions.on(lease);
-    }
-
-    /// Switches to another connection, also for the operations that wait. `watch` has to be called again.
-    #[napi(catch_unwind)]
-    pub fn replace(
-        &mut self,
-        options: StoreOptions,
-        completions: &Completions,
-    ) -> std::result::Result<(), Error<String>> {
-        let connection = options
-            .connection(completions.instance())
-            .map_err(option_error)?;
-        let sessions = self.sessions.on(Lease::take(&self.runtime, connection));
-        self.sessions.connection().hand_over(sessions.connection());
-        self.sessions = sessions;
-        Ok(())
-    }
-
-    /// Runs the commands of the connection on the app's client, which receives them under this request number.
-    #[napi(catch_unwind)]
-    pub fn serve(&self, request: RequestId) -> ClientPort {
-        let client = Client::new(Arc::clone(&self.queue), request);
-        ClientPort::new(self.sessions.connection().offer(Arc::new(client)))
     }
 
     /// Passes the result of the app's `credentials` function to the connection; `refusal` is the reason for a missing one.

@@ -33,9 +33,7 @@ const operations = {
   destroy: (store, id) => store.destroy(id),
 };
 
-// The transport receives commands from the addon without the operation that caused them. The JavaScript backend that
-// is to take its place sends them within the operation.
-test.failing.each(Object.keys(operations))(
+test.each(Object.keys(operations))(
   'each command of `%s` on a client is sent in the async context of its operation',
   async (name) => {
     const { store, seen } = await openTraced();

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! - [`session`]: the commands and replies of session operations, expiry, conditional saves, scans.
-//! - [`connection`]: supervised connections with reconnection and deadlines; Cluster, Sentinel, the app's own client.
+//! - [`connection`]: supervised connections with reconnection and deadlines; Cluster, Sentinel.
 //! - [`cache`]: the near-cache, coherent with the server.
 //! - [`worker`]: a background thread for long computations.
 //! - [`options`], [`error`], [`redaction`]: connection options, errors, and the removal of secrets from texts.
@@ -26,7 +26,7 @@ pub mod worker;
 
 pub use self::cache::CacheOptions;
 pub use self::connection::{
-    Connection, Credentials, Event, Executor, Lease, Port, Runtime, Said, TlsClient, Watch,
+    Connection, Credentials, Event, Lease, Runtime, TlsClient, Watch,
 };
 pub use self::error::Error;
 pub use self::options::{

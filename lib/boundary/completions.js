@@ -1,6 +1,6 @@
 'use strict';
 
-const { AsyncResource } = require('node:async_hooks');
+const { outside } = require('../common/outside.js');
 const { nextTick, setImmediate } = require('../common/timers.js');
 const { Completions, isTornDown } = require('./native.js');
 const { Kind } = require('./request.js');
@@ -11,16 +11,7 @@ const { Kind } = require('./request.js');
 const HEAD = 3;
 const FIELDS = 3;
 /** A bit for each kind of completion that is not the last one of its request. */
-const CONTINUED =
-  (1 << Kind.ITEM) | (1 << Kind.ID) | (1 << Kind.EVENT) | (1 << Kind.COMMANDS) | (1 << Kind.TOO_LONG);
-
-/**
- * The async context in which this module was loaded. The addon's threadsafe function keeps the context in which it was
- * created, which must not be that of the request that creates the first store. Destroyed at once, so that tools that
- * detect open handles do not report it.
- */
-const outside = new AsyncResource('RedisStore', { requireManualDestroy: true });
-outside.emitDestroy();
+const CONTINUED = (1 << Kind.ITEM) | (1 << Kind.ID) | (1 << Kind.EVENT) | (1 << Kind.TOO_LONG);
 
 /**
  * Delivers the completions of all stores: collects slices from the addon and passes each completion to its request. The
@@ -30,6 +21,7 @@ outside.emitDestroy();
  * releases the queue, so that a test runner can free everything that a test file has loaded.
  */
 class CompletionQueue {
+  // The addon's threadsafe function keeps the context in which it was created.
   #native = outside.runInAsyncScope(() => new Completions(() => this.#drain()));
   #slice = new Uint32Array(this.#native.capacity);
   /** @type {(Receiver | undefined)[]} */

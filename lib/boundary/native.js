@@ -89,7 +89,6 @@ function guardFunction(native) {
 }
 
 const Scan = guard(binding.Scan);
-const ClientPort = guard(binding.ClientPort);
 
 /**
  * Replaces the prototype of an object that a native method returned with that of its guarded class.
@@ -102,11 +101,6 @@ class RedisStore extends guard(binding.RedisStore) {
   /** @param {Parameters<InstanceType<typeof binding.RedisStore>['list']>} args */
   list(...args) {
     return guarded(super.list(...args), Scan);
-  }
-
-  /** @param {number} request */
-  serve(request) {
-    return guarded(super.serve(request), ClientPort);
   }
 
   /** @param {Float64Array} ends @returns {(id: string) => string | null} */

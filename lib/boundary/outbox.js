@@ -1,6 +1,6 @@
 'use strict';
 
-/** @import { CompletionQueue, Native, Receiver, Text } from '../types.d.ts' */
+/** @import { Backend, CompletionQueue, Native, Receiver, Text } from '../types.d.ts' */
 
 /** The numbers of the operations; src/requests.rs has the same. */
 const Operation = {
@@ -17,6 +17,9 @@ const Operation = {
   PAGE: 10,
   CLOSE: 11,
 };
+
+/** The contents of a scan's pages: ids, sessions with their expiry if it differs, or always with their expiry. */
+const ScanKind = { IDS: 0, SESSIONS: 1, SESSIONS_TIMED: 2 };
 
 /**
  * Numbers per request: operation, slot of the request, bytes of the id, of the value and of the base, and the
@@ -87,9 +90,33 @@ class Outbox {
     this.#tracksWrites = native.hasCache;
   }
 
-  /** Uses the connection that the addon's store has now. */
-  useConnection() {
+  /** Uses a new connection, or the present one if operations are in flight. `watch` has to be called again. */
+  reopen() {
+    this.#native.reopen();
     this.#connection = this.#native.connection;
+  }
+
+  /** @param {Receiver} watcher receives the events of the connection */
+  watch(watcher) {
+    this.#native.watch(this.#completions.register(watcher));
+  }
+
+  unwatch() {
+    this.#native.unwatch();
+  }
+
+  /**
+   * Opens a scan of the sessions whose ids match a glob; a `ScanKind` selects the content of its pages.
+   *
+   * @type {Backend['openScan']}
+   */
+  openScan(kind, match, scanCount) {
+    return this.#native.list(kind, match, scanCount);
+  }
+
+  /** @param {number} count */
+  setScanCount(count) {
+    this.#native.setScanCount(count);
   }
 
   /** @param {string} prefix */
@@ -210,4 +237,4 @@ class Outbox {
   }
 }
 
-module.exports = { Operation, Outbox, flushWrites };
+module.exports = { Operation, Outbox, ScanKind, flushWrites };

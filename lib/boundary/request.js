@@ -23,7 +23,6 @@ const Kind = {
   ENDED: 8,
   MORE: 9,
   CONFLICT: 10,
-  COMMANDS: 11,
   TOO_LONG: 12,
   MASK: 15,
   TWO_BYTE: 16,

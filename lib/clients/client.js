@@ -100,6 +100,14 @@ function isKnownClient(client) {
   return ioredis.isIoredis(client) || nodeRedis.isNodeRedis(client) || isGlide(client);
 }
 
+/** Returns the name of a client in error messages, followed by a space. @param {RedisClient} client */
+function nameOf(client) {
+  if (ioredis.isMock(client)) return 'ioredis-mock ';
+  if (ioredis.isIoredis(client)) return 'ioredis ';
+  if (nodeRedis.isNodeRedis(client)) return 'redis ';
+  return isGlide(client) ? 'valkey-glide ' : '';
+}
+
 /**
  * Rejects a client that cannot run the store's commands, although it has the call.
  *
@@ -112,4 +120,4 @@ function checkTransport(client) {
     throw wrongValue(CLIENT, `one without "${setting}" where it runs the commands itself`, undefined);
 }
 
-module.exports = { describeClient, isKnownClient, checkTransport };
+module.exports = { describeClient, isKnownClient, nameOf, checkTransport };

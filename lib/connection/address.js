@@ -2,15 +2,14 @@
 
 const { checkTlsSettings } = require('../boundary/native.js');
 const { toAddonSettings } = require('../clients/addon-settings.js');
-const { checkTransport, describeClient, isKnownClient } = require('../clients/client.js');
+const { checkTransport, describeClient, isKnownClient, nameOf } = require('../clients/client.js');
 const { optionName: name, wrongType, wrongValue } = require('../common/errors.js');
 const { check } = require('../options.js');
 const { numberOf } = require('./credentials.js');
 const { tlsSettings } = require('./tls.js');
 const { serversOf } = require('./topology.js');
-const { clientSettings, keyPrefixOf } = require('./transport.js');
 
-/** @import { Description, RedisClient, Target } from '../types.d.ts' */
+/** @import { ClientTarget, Description, RedisClient, Target } from '../types.d.ts' */
 /** @typedef {Record<string, any>} Options the options of a store, with those of older versions of connect-redis */
 /** @typedef {'native' | 'client' | undefined} Wanted the option `transport` */
 /** @typedef {ReturnType<typeof toAddonSettings> | undefined} NativeTarget */
@@ -140,10 +139,10 @@ const SECURE = /^\s*(rediss|valkeys)/i;
 /**
  * Returns the settings of a store whose commands run on its client.
  *
- * @type {(client: RedisClient, description: Description) => Target}
+ * @type {(client: RedisClient, description: Description) => ClientTarget}
  */
 function throughClient(client, { command }) {
-  return { client: clientSettings(client), command, keyPrefix: keyPrefixOf(client) };
+  return { client, command, name: `the app's ${nameOf(client)}client` };
 }
 
 /**

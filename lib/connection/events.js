@@ -21,14 +21,18 @@ class ConnectionEvents {
     this.#onEvent = onEvent;
   }
 
-  /** @type {Complete} */
+  /** Handles an event of the addon. @type {Complete} */
   complete(kind, text) {
     if (kind !== Kind.EVENT) return;
-    const connection = this.#connection.deref();
-    if (connection === undefined) return;
     const end = text.indexOf('\n');
-    if (end === -1) this.#onEvent(connection, text);
-    else this.#onEvent(connection, text.slice(0, end), fromNative(text.slice(end + 1)));
+    if (end === -1) this.notify(text);
+    else this.notify(text.slice(0, end), fromNative(text.slice(end + 1)));
+  }
+
+  /** @param {string} event @param {Error} [error] */
+  notify(event, error) {
+    const connection = this.#connection.deref();
+    if (connection !== undefined) this.#onEvent(connection, event, error);
   }
 }
 

@@ -7,15 +7,14 @@ const { nextTick, setImmediate } = require('../common/timers.js');
 const { flatCopy } = require('./flat-copy.js');
 const { applyExpiry } = require('./expiry.js');
 
-/** @import { Scan } from '../binding.js' */
-/** @import { Callback, Complete, Outbox, SessionObject, Settings } from '../types.d.ts' */
+/** @import { Backend, Callback, Complete, Cursor, SessionObject, Settings } from '../types.d.ts' */
 
 /**
  * A request whose results come in pages. It requests the next page after the event loop has turned: Node calls the
  * drain again without a turn if the reply arrives early enough, page after page.
  */
 class PagedRequest extends Request {
-  /** @param {Settings} store @param {Callback} callback @param {Outbox} outbox @param {Scan} cursor */
+  /** @param {Settings} store @param {Callback} callback @param {Backend} outbox @param {Cursor} cursor */
   constructor(store, callback, outbox, cursor) {
     super(store, callback);
     this.outbox = outbox;
@@ -59,8 +58,8 @@ class All extends PagedRequest {
   /**
    * @param {Settings} store
    * @param {Callback} callback
-   * @param {Outbox} outbox
-   * @param {Scan} cursor
+   * @param {Backend} outbox
+   * @param {Cursor} cursor
    * @param {boolean} isTimed
    * @param {number} timeout
    */

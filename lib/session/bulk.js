@@ -1,29 +1,24 @@
 'use strict';
 
-const { Operation } = require('../boundary/outbox.js');
+const { Operation, ScanKind } = require('../boundary/outbox.js');
 const { Request } = require('../boundary/request.js');
 const { nextTick } = require('../common/timers.js');
 const { All, Ids, Length } = require('./all.js');
 const { scan } = require('./scan.js');
 
-/** @import { Callback, Native, Outbox, Settings, StoreState } from '../types.d.ts' */
-
-/** The kinds of results of `native.list`. */
-const ScanKind = { IDS: 0, SESSIONS: 1, SESSIONS_TIMED: 2 };
+/** @import { Backend, Callback, Settings, StoreState } from '../types.d.ts' */
 
 /** The operations of a store on all of its sessions. */
 class BulkOperations {
   #settings;
   #state;
-  #native;
   #outbox;
   #timeout;
 
-  /** @param {{ settings: Settings, state: StoreState, native: Native, outbox: Outbox, timeout: number }} parts */
-  constructor({ settings, state, native, outbox, timeout }) {
+  /** @param {{ settings: Settings, state: StoreState, outbox: Backend, timeout: number }} parts */
+  constructor({ settings, state, outbox, timeout }) {
     this.#settings = settings;
     this.#state = state;
-    this.#native = native;
     this.#outbox = outbox;
     this.#timeout = timeout;
   }
@@ -58,7 +53,7 @@ class BulkOperations {
   scan({ count, match, signal }) {
     this.#state.open();
     const { prefix } = this.#settings;
-    const open = () => this.#native.list(ScanKind.SESSIONS_TIMED, match, count);
+    const open = () => this.#outbox.openScan(ScanKind.SESSIONS_TIMED, match, count);
     return scan(this.#settings, this.#outbox, {
       // The iteration begins later, when the store may use another prefix.
       open: () => this.#outbox.withPrefix(prefix, open),
@@ -94,7 +89,7 @@ class BulkOperations {
     const error = this.#state.openFor(name);
     if (error) nextTick(callback, error, null);
     else {
-      const cursor = this.#native.list(kind, '*');
+      const cursor = this.#outbox.openScan(kind, '*');
       const settings = this.#settings;
       new RequestClass(settings, callback, this.#outbox, cursor, settings.isTimed, this.#timeout).begin();
     }

@@ -11,7 +11,7 @@ const { UNKNOWN_BASE } = require('./registry.js');
 const { DISCARDED, emitDiscarded } = require('./save.js');
 const { stringify } = require('./stringify.js');
 
-/** @import { Callback, Complete, KeyedQueue, Outbox, SessionObject, SessionRecord } from '../types.d.ts' */
+/** @import { Backend, Callback, Complete, KeyedQueue, SessionObject, SessionRecord } from '../types.d.ts' */
 /** @import { Compare, Settings, Text, Timer } from '../types.d.ts' */
 
 /** The maximum number of unconfirmed saves that a record keeps. The oldest is dropped. */
@@ -49,7 +49,7 @@ class ConditionalSave extends Request {
    * @param {Settings} store
    * @param {Callback} callback
    * @param {object} save
-   * @param {Outbox} save.outbox
+   * @param {Backend} save.outbox
    * @param {KeyedQueue} save.queue
    * @param {string} save.prefix
    * @param {SessionObject} save.session

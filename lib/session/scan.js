@@ -9,8 +9,7 @@ const { corrupt, noSession, tooLong } = require('./corrupt.js');
 const { NEVER, applyExpiry } = require('./expiry.js');
 
 /** @import { ScanEntry } from '../../index.js' */
-/** @import { Scan } from '../binding.js' */
-/** @import { Complete, Outbox, Settings } from '../types.d.ts' */
+/** @import { Backend, Complete, Cursor, Settings } from '../types.d.ts' */
 
 /** @typedef {{ id: string, text: string | undefined, ends: number }} PageRecord */
 
@@ -30,7 +29,7 @@ class Page extends Request {
   }
 }
 
-/** @type {(store: Settings, outbox: Outbox, cursor: Scan) => Promise<{ records: PageRecord[], isLast: boolean }>} */
+/** @type {(store: Settings, outbox: Backend, cursor: Cursor) => Promise<{ records: PageRecord[], isLast: boolean }>} */
 function nextPage(store, outbox, cursor) {
   return new Promise((resolve, reject) => {
     const page = new Page(store, (error, result) => (error ? reject(error) : resolve(result)));
@@ -90,9 +89,9 @@ async function entryOf(store, { id, text, ends }, timeout, signal) {
  * Iterates over sessions. Requests each page when the previous one is used up; leaving the loop ends the scan.
  *
  * @param {Settings} store
- * @param {Outbox} outbox
+ * @param {Backend} outbox
  * @param {object} options
- * @param {() => Scan} options.open begins the scan and returns its cursor
+ * @param {() => Cursor} options.open begins the scan and returns its cursor
  * @param {() => boolean} options.isClosed
  * @param {number} options.timeout for each page, and for each session that an app's function reads, in ms
  * @param {AbortSignal} [options.signal]

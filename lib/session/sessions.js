@@ -16,7 +16,7 @@ const { stringify } = require('./stringify.js');
 const { KeyedQueue } = require('./keyed-queue.js');
 
 /** @import { HttpRequest, KeyedQueue as Queue, SessionObject, SessionRecord, Text } from '../types.d.ts' */
-/** @import { CacheReads, Callback, Outbox, SessionRegistry as Registry, Settings, StoreState } from '../types.d.ts' */
+/** @import { Backend, CacheReads, Callback, SessionRegistry as Registry, Settings, StoreState } from '../types.d.ts' */
 
 /**
  * The second half of `set`. `isTracked`: the object is the session of this id, so that its save is discarded once that
@@ -83,7 +83,7 @@ class Sessions {
    * @param {object} parts
    * @param {Settings} parts.settings
    * @param {StoreState} parts.state
-   * @param {Outbox} parts.outbox
+   * @param {Backend} parts.outbox
    * @param {CacheReads | undefined} parts.cacheReads
    * @param {number} parts.timeout
    * @param {() => boolean} parts.isGetOverridden

@@ -7,7 +7,7 @@ use super::shared::Shared;
 use super::single_flight::SingleFlight;
 use super::status::Watch;
 use super::tracking::Tracking;
-use super::{Executor, Port, client, clock, cluster, supervisor};
+use super::{client, clock, cluster, supervisor};
 use crate::cache::Cache;
 use crate::error::Error;
 use crate::options::{Address, ConnectionOptions};
@@ -244,14 +244,6 @@ impl Connection {
     pub fn renew_credentials(&self, credentials: Credentials) {
         // A connection that has ended needs none.
         let _ = self.messages.send(Message::Renewal(credentials));
-    }
-
-    /// Offers the app's client as executor of the commands, and returns the port for its replies. The first offer
-    /// counts.
-    pub fn offer(&self, executor: Arc<dyn Executor>) -> Port {
-        // A connection that has ended needs no executor.
-        let _ = self.messages.send(Message::Executor(executor));
-        Port::new(&self.messages)
     }
 
     /// Sends the waiting commands over another connection, if this one has never served.

@@ -25,6 +25,10 @@ pub(super) enum Message {
     /// Replaces the credentials.
     Renewal(Credentials),
     /// The executor of the client transport.
+    #[expect(
+        dead_code,
+        reason = "unused since lib/backends/client runs commands on the app's client"
+    )]
     Executor(Arc<dyn Executor>),
     /// A message from the app's client.
     Said(Said),

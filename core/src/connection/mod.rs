@@ -26,6 +26,11 @@
 mod attempt;
 mod blocking;
 mod certificate_verifier;
+#[expect(
+    dead_code,
+    unreachable_pub,
+    reason = "unused since lib/backends/client runs commands on the app's client"
+)]
 mod client;
 pub(crate) mod clock;
 mod cluster;
@@ -53,7 +58,6 @@ mod test_observers;
 mod tls;
 mod tracking;
 
-pub use self::client::{Executor, Port, Said};
 pub(crate) use self::commands::{Access, Commands, Expect};
 pub use self::handle::Connection;
 pub(crate) use self::job::{Reply, ReplyHandler};

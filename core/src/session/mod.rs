@@ -152,8 +152,6 @@ pub enum Completion {
     /// A connection event. A watcher has a request number for as long as its store lives, which does not count as a
     /// request in flight.
     Event(&'static str, Option<Error>),
-    /// Commands for the app's client, which has a request number in the same way as a watcher.
-    Commands(Vec<u8>),
     /// The last completion of a watcher.
     Ended,
     /// A session whose long text is still to be processed.
@@ -177,8 +175,7 @@ impl Completion {
             Self::Session(text, _)
             | Self::Id(text)
             | Self::Item(text, _)
-            | Self::Conflict(text)
-            | Self::Commands(text) => text.len() > LONG,
+            | Self::Conflict(text) => text.len() > LONG,
             _ => false,
         }
     }
@@ -199,7 +196,6 @@ impl Completion {
                 | Self::Id(_)
                 | Self::Ids(_)
                 | Self::Event(..)
-                | Self::Commands(_)
                 | Self::Ended
         )
     }

@@ -23,7 +23,7 @@ mod replies;
 mod state;
 mod timeouts;
 
-pub use self::port::{Executor, Port, Said};
+pub(super) use self::port::{Executor, Said};
 
 use self::jobs::{Place, Stage, Work};
 use self::queue::Queue;
