@@ -131,7 +131,7 @@ function setField(receiver, field, value) {
  *
  * @type {Fields & { client: unknown } & ThisType<RedisStore>}
  */
-const FIELDS = {
+const accessors = {
   get client() {
     return partsOf(this).client;
   },
@@ -185,7 +185,7 @@ const FIELDS = {
     setField(this, 'disableTouch', check.disableTouch(value));
   },
 };
-const ACCESSORS = Object.getOwnPropertyDescriptors(FIELDS);
+const ACCESSORS = Object.getOwnPropertyDescriptors(accessors);
 
 /**
  * Receives the state changes of the app's client. Holds no reference to a store.
