@@ -3,8 +3,8 @@
 use connect_redis_core::CacheOptions;
 use connect_redis_core::Error;
 use connect_redis_core::{
-    Address, Cluster, ConnectionOptions, DEFAULT_PORT, NatMap, Node, Secret, Sentinel,
-    TlsOptions, parse_url,
+    Address, Cluster, ConnectionOptions, DEFAULT_PORT, NatMap, Node, Secret, Sentinel, TlsOptions,
+    parse_url,
 };
 use connect_redis_core::{Credentials, TlsClient};
 use napi_derive::napi;

@@ -25,9 +25,7 @@ mod session;
 pub mod worker;
 
 pub use self::cache::CacheOptions;
-pub use self::connection::{
-    Connection, Credentials, Event, Lease, Runtime, TlsClient, Watch,
-};
+pub use self::connection::{Connection, Credentials, Event, Lease, Runtime, TlsClient, Watch};
 pub use self::error::Error;
 pub use self::options::{
     Address, Client, Cluster, ConnectionOptions, DEFAULT_PORT, NatMap, Node, Secret, Sentinel,

@@ -2,9 +2,10 @@
 
 const { Operation } = require('../boundary/outbox.js');
 const { elapsed } = require('../common/timers.js');
+const { Backend } = require('./backend.js');
 
-/** @import { Backend, Cursor, Receiver, Watcher } from '../types.d.ts' */
-/** @typedef {Parameters<Backend['add']>} Added */
+/** @import { Backend as Runner, Receiver, Watcher } from '../types.d.ts' */
+/** @typedef {Parameters<Runner['add']>} Added */
 
 /** A request that another backend may run instead. */
 class HeldRequest {
@@ -29,7 +30,7 @@ class HeldRequest {
     this.#args[1].complete(...completion);
   }
 
-  /** Runs the operation by another backend. Its deadline stays the same. @param {Backend} backend */
+  /** Runs the operation by another backend. Its deadline stays the same. @param {Runner} backend */
   recall(backend) {
     this.#isRecalled = true;
     const [operation, request, id, value, ttl, base] = this.#args;
@@ -40,47 +41,11 @@ class HeldRequest {
 }
 
 /**
- * A scan that begins again with another backend: until the first one serves, no page has been read.
- */
-class HeldScan {
-  #open;
-  /** @type {Backend | undefined} */
-  #backend;
-  /** @type {Cursor | undefined} */
-  #scan;
-
-  /** @param {(backend: Backend) => Cursor} open opens the scan with a backend */
-  constructor(open) {
-    this.#open = open;
-  }
-
-  /** Identifies the scan in the requests for its pages. */
-  get number() {
-    return this;
-  }
-
-  /** @param {Backend} backend */
-  numberIn(backend) {
-    if (backend !== this.#backend) {
-      this.close();
-      this.#backend = backend;
-      this.#scan = this.#open(backend);
-    }
-    return this.#scan?.number;
-  }
-
-  close() {
-    this.#scan?.close();
-  }
-}
-
-/**
  * Runs operations on one backend, and can replace it by another one as long as it has not served: the new one runs the
- * operations that wait, too. Has the interface of both.
+ * operations that wait, too.
  */
-class FallbackBackend {
+class FallbackBackend extends Backend {
   #backend;
-  #prefix;
   /** @type {number | undefined} */
   #scanCount;
   /**
@@ -90,10 +55,11 @@ class FallbackBackend {
    */
   #held = new Set();
 
-  /** @param {Backend} backend @param {string} prefix */
+  /** @param {Runner} backend @param {string} prefix */
   constructor(backend, prefix) {
+    super();
     this.#backend = backend;
-    this.#prefix = prefix;
+    this.prefix = prefix;
   }
 
   /** Keeps the backend permanently. */
@@ -101,12 +67,12 @@ class FallbackBackend {
     this.#held = undefined;
   }
 
-  /** @param {Backend} backend */
+  /** @param {Runner} backend */
   replace(backend) {
     const former = this.#backend;
     const held = this.#held ?? [];
     this.#backend = backend;
-    backend.setPrefix(this.#prefix);
+    backend.setPrefix(this.prefix);
     if (this.#scanCount !== undefined) backend.setScanCount(this.#scanCount);
     this.keep();
     former.unwatch();
@@ -115,42 +81,26 @@ class FallbackBackend {
     for (const request of held) request.recall(this);
   }
 
-  /** @type {Backend['add']} */
+  /** @type {Runner['add']} */
   add(operation, request, id, value, ttl, base, since) {
-    if (this.#held !== undefined && operation !== Operation.CLOSE) {
-      const held = new HeldRequest(this.#held, [operation, request, id, value, ttl, base], this.#prefix);
-      this.#add(operation, held, id, value, ttl, base);
-    } else this.#add(operation, request, id, value, ttl, base, since);
+    const { PAGE, CLOSE } = Operation;
+    // A scan is bound to the backend that has opened it.
+    const held = operation === PAGE || operation === CLOSE ? undefined : this.#held;
+    /** @type {Added} */
+    const args = [operation, request, id, value, ttl, base];
+    const runner = held === undefined ? request : new HeldRequest(held, args, this.prefix);
+    this.#backend.add(operation, runner, id, value, ttl, base, since);
   }
 
-  /** @type {Backend['add']} */
-  #add(operation, request, id, value, ttl, base, since) {
-    const argument = operation === Operation.PAGE ? ttl.numberIn(this.#backend) : ttl;
-    this.#backend.add(operation, request, id, value, argument, base, since);
-  }
-
-  /** @type {Backend['openScan']} */
+  /** @type {Runner['openScan']} */
   openScan(kind, match, scanCount) {
-    const prefix = this.#prefix;
-    return new HeldScan((backend) =>
-      backend.withPrefix(prefix, () => backend.openScan(kind, match, scanCount)),
-    );
+    return this.#backend.openScan(kind, match, scanCount);
   }
 
   /** @param {string} prefix */
   setPrefix(prefix) {
-    this.#prefix = prefix;
+    super.setPrefix(prefix);
     this.#backend.setPrefix(prefix);
-  }
-
-  /** @type {Backend['withPrefix']} */
-  withPrefix(prefix, run) {
-    const current = this.#prefix;
-    if (prefix === current) return run();
-    this.setPrefix(prefix);
-    const result = run();
-    this.setPrefix(current);
-    return result;
   }
 
   /** @param {number} count */

@@ -192,11 +192,7 @@ impl Completion {
     pub fn is_last(&self) -> bool {
         !matches!(
             self,
-            Self::Item(..)
-                | Self::Id(_)
-                | Self::Ids(_)
-                | Self::Event(..)
-                | Self::Ended
+            Self::Item(..) | Self::Id(_) | Self::Ids(_) | Self::Event(..) | Self::Ended
         )
     }
 }

@@ -5,17 +5,19 @@ const { Kind } = require('../../boundary/request.js');
 const { isIoredis, isMock } = require('../../clients/ioredis.js');
 const { COMMAND_TIMEOUT, MAX_QUEUE } = require('../../common/limits.js');
 const { nextTick } = require('../../common/timers.js');
+const { Backend } = require('../backend.js');
 const { Failure, failures } = require('./errors.js');
 const { Keys, keyPrefixOf } = require('./keys.js');
 const { Lease } = require('./lease.js');
 const { compareAndSet, read, write } = require('./operations.js');
 const { Scan, clear, count } = require('./scan.js');
 
-/** @import { Backend, ClientTarget, Completion, Executor, Receiver, Request, Text, Watcher } from '../../types.d.ts' */
+/** @import { Backend as Runner, ClientTarget, Completion, Executor } from '../../types.d.ts' */
+/** @import { Receiver, Request, Text, Watcher } from '../../types.d.ts' */
 /** @import { Complete, KeyOperation } from './operations.js' */
 
-/** Runs the operations of a store on the app's client. Has the interface of `Outbox`, the native backend. */
-class ClientBackend {
+/** Runs the operations of a store on the app's client. */
+class ClientBackend extends Backend {
   #client;
   /** The settings of the executor. */
   #settings;
@@ -23,12 +25,12 @@ class ClientBackend {
   #clientPrefix;
   /** The client adds its own prefix to keys. */
   #addsPrefix;
-  #prefix;
   #keys;
   #scanCount;
 
   /** @param {ClientTarget} target @param {{ prefix: string, scanCount: number }} keys */
   constructor(target, { prefix, scanCount }) {
+    super();
     const { client, name, command, readsFromReplicas, failsOffline } = target;
     const maxRetries = failsOffline ? 0 : target.maxRetries;
     const { commandTimeout = COMMAND_TIMEOUT, maxQueue = MAX_QUEUE } = target;
@@ -38,7 +40,7 @@ class ClientBackend {
     const callsMethods = command === 'call(command, ...args)' || command === 'command(...args)';
     this.#addsPrefix = callsMethods && (isIoredis(client) || isMock(client));
     this.#scanCount = scanCount;
-    this.#prefix = prefix;
+    this.prefix = prefix;
     this.#keys = this.#keysUnder(prefix);
     this.#lease = new Lease(this, client, this.#settings);
   }
@@ -59,27 +61,13 @@ class ClientBackend {
 
   /** @param {string} prefix */
   setPrefix(prefix) {
-    this.#prefix = prefix;
+    super.setPrefix(prefix);
     this.#keys = this.#keysUnder(prefix);
   }
 
   /** @param {string} prefix */
   #keysUnder(prefix) {
     return new Keys(this.#clientPrefix, prefix, this.#addsPrefix);
-  }
-
-  /**
-   * Calls `run` and returns its result. The requests that it adds use this prefix instead of the current one.
-   *
-   * @type {Backend['withPrefix']}
-   */
-  withPrefix(prefix, run) {
-    const current = this.#prefix;
-    if (prefix === current) return run();
-    this.setPrefix(prefix);
-    const result = run();
-    this.setPrefix(current);
-    return result;
   }
 
   /** @param {number} count */

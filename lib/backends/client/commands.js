@@ -26,9 +26,6 @@ const forms = {
   },
 };
 
-/** The types of replies that clients return in different forms. */
-const Reply = { ANY: 0, INTEGER: 1 };
-
 /**
  * A command of a job. Its words are strings, or a Buffer for a value; the first is its name, and `keyAt` the index of
  * its key, 0 if it has none. A `node` runs it there, and a `pin` over one connection only.
@@ -36,13 +33,12 @@ const Reply = { ANY: 0, INTEGER: 1 };
 class Command {
   /**
    * @param {Words} words
-   * @param {{ keyAt?: number, isRead?: boolean, reply?: number, node?: number, pin?: Pin }} traits
+   * @param {{ keyAt?: number, isRead?: boolean, node?: number, pin?: Pin }} traits
    */
-  constructor(words, { keyAt = 1, isRead = false, reply = Reply.ANY, node = 0, pin = undefined } = {}) {
+  constructor(words, { keyAt = 1, isRead = false, node = 0, pin = undefined } = {}) {
     this.words = words;
     this.keyAt = keyAt;
     this.isRead = isRead;
-    this.reply = reply;
     this.node = node;
     this.pin = pin;
     // Set by the executor: its job and its index there, its place in the order, and its attempt while in flight.
@@ -56,20 +52,13 @@ class Command {
   }
 }
 
-const TEXT_READ = { isRead: true };
-const INTEGER_READ = { isRead: true, reply: Reply.INTEGER };
-const INTEGER_WRITE = { reply: Reply.INTEGER };
-
 /**
- * Creates the commands that read a session and its time to live. In this order, a save between the two cannot pair a new
- * text with an old time to live.
+ * Creates the commands that read a session and its time to live. In this order, a save between the two cannot pair a
+ * new text with an old time to live.
  *
  * @param {string} key
  */
-const readCommands = (key) => [
-  new Command(['GET', key], TEXT_READ),
-  new Command(['PTTL', key], INTEGER_READ),
-];
+const readCommands = (key) => ['GET', 'PTTL'].map((name) => new Command([name, key], { isRead: true }));
 
 /** The most that `TTL`, which rounds to the nearest second, may have rounded off: no session ends early. */
 const ROUNDING_MS = 499;
@@ -119,23 +108,9 @@ function decode(reply, depth = 0) {
   return Symbol('a reply of another type');
 }
 
-/**
- * Converts a client's reply to a command. Some clients return integers as strings.
- *
- * @param {unknown} reply
- * @param {Command} command
- */
-function decodeReply(reply, { reply: type }) {
-  const value = decode(reply);
-  return type === Reply.INTEGER && typeof value === 'string' && /^-?\d+$/.test(value) ? Number(value) : value;
+/** Returns true for an integer. Some clients return integers as strings. @param {unknown} reply */
+function isInteger(reply) {
+  return typeof reply === 'string' ? /^-?\d+$/.test(reply) : Number.isInteger(reply);
 }
 
-module.exports = {
-  forms,
-  Command,
-  INTEGER_WRITE,
-  readCommands,
-  substitutes,
-  substituted,
-  decodeReply,
-};
+module.exports = { forms, Command, readCommands, substitutes, substituted, decode, isInteger };

@@ -4,7 +4,7 @@ const { ClientNodes } = require('../../clients/nodes.js');
 const { outside } = require('../../common/outside.js');
 const { clearTimeout, elapsed, setImmediate, setTimeout } = require('../../common/timers.js');
 const { ClientState } = require('./client-state.js');
-const { Command, decodeReply, forms, substituted, substitutes } = require('./commands.js');
+const { Command, decode, forms, substituted, substitutes } = require('./commands.js');
 const { Failure, failures, readError, replyFailure, withoutArguments } = require('./errors.js');
 const { CommandQueue } = require('./queue.js');
 const { State, Status } = require('./status.js');
@@ -21,9 +21,9 @@ const { State, Status } = require('./status.js');
 /** The backoff of retries, in ms. */
 const FIRST_PAUSE = 50;
 const LONGEST_PAUSE = 500;
-/** A client that is not connected, or does not reply, is tried this often while commands wait: it may not report all. */
+/** A client that does not reply, or whose commands fail, is tried this often while commands wait. */
 const TRY_PAUSE = 250;
-/** A client whose commands fail is tried this often by `PING` while no command waits. */
+/** A client whose commands fail is tried this often, by `PING`, while no command waits. */
 const IDLE_TRY_PAUSE = 1000;
 /** Commands may fail this long, without a reply of the server, before the client counts as not connected. */
 const LONGEST_FAILING = 500;
@@ -55,9 +55,7 @@ class Executor {
   #client;
   #run;
   #settings;
-  #server;
   #clientState;
-  #status;
   #nodes;
   /** The pending jobs, oldest first. @type {Set<PendingJob>} */
   #jobs = new Set();
@@ -74,7 +72,7 @@ class Executor {
   #firstFailed;
   #resumeAt = 0;
   #pause = FIRST_PAUSE;
-  /** When to try a client that is not connected, does not reply, or fails. */
+  /** When to try a client that does not reply, or fails. */
   #tryAt = 0;
   /** When the client last replied, or was sent the first command that it owes a reply to. */
   #heardAt = 0;
@@ -100,50 +98,32 @@ class Executor {
   #isContinuing = false;
   /** Called when the last job is over, after `close`. @type {(() => void) | undefined} */
   #onEnd;
+  /** The name of the server in error messages. */
+  server;
+  /** The timeout of operations in ms. */
+  timeout;
   isCluster;
+  status;
 
   /** @param {RedisClient} client @param {ExecutorSettings} settings */
   constructor(client, settings) {
     this.#client = client;
     this.#settings = settings;
     this.#run = forms[settings.command];
-    this.#server = `Redis through ${settings.name}`;
-    this.#status = new Status(this.#server);
+    this.server = `Redis through ${settings.name}`;
+    this.timeout = settings.commandTimeout;
+    this.status = new Status(this.server);
     this.#nodes = new ClientNodes(client);
     this.isCluster = ClientNodes.isCluster(client);
     const { least, most } = READ_TIMEOUT;
-    this.#readTimeout = Math.min(Math.max(settings.commandTimeout / 2, least), most);
+    this.#readTimeout = Math.min(Math.max(this.timeout / 2, least), most);
     this.#clientState = new ClientState(client);
     this.#clientState.listen({
       changed: () => this.#update(),
-      failed: (message) => {
-        this.#onClientError(message);
-        this.#proceed();
-      },
-      ended: () => {
-        this.#setEnded();
-        this.#proceed();
-      },
+      failed: (message) => this.#onClientError(message),
+      ended: () => this.#setEnded(),
     });
     this.#readState();
-  }
-
-  get server() {
-    return this.#server;
-  }
-
-  get timeout() {
-    return this.#settings.commandTimeout;
-  }
-
-  /** @param {Watcher} watcher */
-  watch(watcher) {
-    this.#status.watch(watcher);
-  }
-
-  /** @param {Watcher} watcher */
-  unwatch(watcher) {
-    this.#status.unwatch(watcher);
   }
 
   /** Runs a job. `since` is the time of its call, by `elapsed`. @type {(job: Job, since?: number) => void} */
@@ -165,7 +145,7 @@ class Executor {
       this.#queue.push(command);
     }
     // A client that was closed may have been opened again.
-    if (this.#status.state === State.ENDED) this.#readState();
+    if (this.status.state === State.ENDED) this.#readState();
     this.#proceed();
   }
 
@@ -189,11 +169,11 @@ class Executor {
     let timer;
     const found = new Promise((resolve, reject) => {
       const ask = () => {
-        if (elapsed() >= deadline) reject(this.#status.unavailable(this.timeout));
+        if (elapsed() >= deadline) reject(this.status.unavailable(this.timeout));
         else {
           timer = setTimeout(ask, LONGEST_PAUSE);
-          if (this.#status.state !== State.CONNECTED) return;
-          const note = (/** @type {unknown} */ error) => this.#status.note(1, readError(error).message);
+          if (this.status.state !== State.CONNECTED) return;
+          const note = (/** @type {unknown} */ error) => this.status.note(1, readError(error).message);
           this.#nodes.find().then(resolve, note);
         }
       };
@@ -221,30 +201,31 @@ class Executor {
       const reason = this.#clientState.disconnectReason;
       if (reason !== undefined) this.#setDown(State.AWAY, reason);
       // A client that is silent, or fails, is connected as far as it knows.
-      else if (this.#status.state !== State.SILENT && this.#status.state !== State.FAILING)
+      else if (this.status.state !== State.SILENT && this.status.state !== State.FAILING)
         this.#setConnected();
     }
   }
 
   #setConnected() {
     // That it is still connected proves nothing.
-    if (this.#status.state !== State.CONNECTED) this.#losing = undefined;
+    if (this.status.state !== State.CONNECTED) this.#losing = undefined;
     this.#heardAt = this.#now();
-    if (!this.#status.setConnected()) return;
+    if (!this.status.setConnected()) return;
     this.#denied.clear();
     this.needsScript = false;
   }
 
   /** @param {string} state @param {string} cause */
   #setDown(state, cause) {
-    if (!this.#status.setDown(state, cause)) return;
+    if (!this.status.setDown(state, cause)) return;
     this.#tryAt = this.#now() + TRY_PAUSE;
-    if (this.#settings.failsOffline) this.#failAll(this.#status.unreachable(cause));
+    if (this.#settings.failsOffline) this.#failAll(this.status.unreachable(cause));
   }
 
   #setEnded() {
     this.#setDown(State.ENDED, CLOSED);
-    this.#failAll(this.#status.unreachable(CLOSED));
+    this.#failAll(this.status.unreachable(CLOSED));
+    this.#proceed();
   }
 
   /**
@@ -254,14 +235,15 @@ class Executor {
    */
   #onClientError(cause) {
     // Otherwise, the errors of commands show what it means for them.
-    if (this.#status.state === State.AWAY || this.#status.state === State.SILENT) this.#failAgain(cause);
+    if ([State.AWAY, State.SILENT].includes(this.status.state)) this.#failAgain(cause);
+    this.#proceed();
   }
 
   /** @param {string} cause */
   #failAgain(cause) {
-    this.#status.failAgain(cause);
+    this.status.failAgain(cause);
     // The number of the client's own attempts is unknown.
-    if (this.#settings.maxRetries !== undefined) this.#failAll(this.#status.unreachable(cause));
+    if (this.#settings.maxRetries !== undefined) this.#failAll(this.status.unreachable(cause));
   }
 
   // ---- Sending ----
@@ -288,12 +270,17 @@ class Executor {
   /** Sends waiting commands. To a client that does not serve, sends one that shows whether it does again. */
   #send() {
     const now = this.#now();
-    const { state } = this.#status;
+    const { state } = this.status;
     if (state === State.CONNECTED) {
       if (this.#firstFailed === undefined && this.#resumeAt <= now && !this.#isContinuing) this.#sendTurn();
       return;
     }
-    if (state === State.ENDED || this.#tryAt > now) return;
+    if (state === State.AWAY && !this.#queue.isEmpty) {
+      // Its events may not report all.
+      this.#readState();
+      if (this.status.state === State.CONNECTED) this.#send();
+    }
+    if ((state !== State.SILENT && state !== State.FAILING) || this.#tryAt > now) return;
     if (this.#queue.isEmpty) {
       if (state === State.FAILING) this.#ping();
       return;
@@ -301,16 +288,14 @@ class Executor {
     this.#tryAt = now + TRY_PAUSE;
     if (state === State.FAILING && this.#firstFailed !== undefined) return;
     this.#readState();
-    if (state === State.AWAY) {
-      if (this.#status.state === State.CONNECTED) this.#send();
-    } else if (this.#status.state === state) this.#sendCommand(this.#queue.take(1)[0]);
+    if (this.status.state === state) this.#sendCommand(this.#queue.take(1)[0]);
   }
 
   /** Sends the waiting commands, those beyond a limit in the next turn of the event loop. */
   #sendTurn() {
     for (const command of this.#queue.take(TURN_COMMANDS, TURN_UNITS)) {
       if (command.job === undefined || !this.#jobs.has(command.job)) continue;
-      if (this.#status.state === State.CONNECTED) this.#sendCommand(command);
+      if (this.status.state === State.CONNECTED) this.#sendCommand(command);
       else this.#queue.retry(command);
     }
     if (this.#queue.isEmpty || this.#firstFailed !== undefined) return;
@@ -326,7 +311,7 @@ class Executor {
     const { words, pin } = command;
     const job = jobOf(command);
     if (!this.#admits(pin)) {
-      this.#answer(command, failures.linkReplaced(this.#server));
+      this.#answer(command, failures.linkReplaced(this.server));
       return;
     }
     if (this.#inFlight.size === 0) this.#heardAt = this.#now();
@@ -369,13 +354,7 @@ class Executor {
     this.#tryAt = this.#now() + IDLE_TRY_PAUSE;
     this.#readState();
     const command = new Command(['PING'], { keyAt: 0, isRead: true });
-    outside.runInAsyncScope(
-      this.#call,
-      this,
-      { number: 0, command, substitute: undefined },
-      command,
-      command.words,
-    );
+    outside.runInAsyncScope(this.#call, this, { number: 0, command }, command, command.words);
   }
 
   /**
@@ -384,8 +363,8 @@ class Executor {
    * @param {Pin | undefined} pin
    */
   #admits(pin) {
-    if (pin !== undefined) pin.link ??= this.#status.link;
-    return pin?.link === undefined || pin.link === this.#status.link;
+    if (pin !== undefined) pin.link ??= this.status.link;
+    return pin?.link === undefined || pin.link === this.status.link;
   }
 
   // ---- Replies ----
@@ -394,9 +373,9 @@ class Executor {
   #onReply(attempt, reply) {
     let value;
     try {
-      value = decodeReply(reply, attempt.command);
+      value = decode(reply);
     } catch {
-      this.#receive(attempt, failures.client(this.#server, 'its reply cannot be read', false), false);
+      this.#receive(attempt, failures.client(this.server, 'its reply cannot be read', false), false);
       return;
     }
     if (attempt.substitute?.restore !== undefined) value = attempt.substitute.restore(value);
@@ -406,13 +385,13 @@ class Executor {
   /** @param {Attempt} attempt @param {unknown} error @param {Words} words */
   #onError(attempt, error, words) {
     const { message, isReply, isPermanent } = readError(error);
-    if (isReply) this.#receive(attempt, replyFailure(this.#server, message, words), true);
+    if (isReply) this.#receive(attempt, replyFailure(this.server, message, words), true);
     // Some clients do not report that they are closed, and fail commands.
     else if (this.#clientState.isClosed) this.#update();
     else
       this.#receive(
         attempt,
-        failures.client(this.#server, withoutArguments(message, words), !isPermanent),
+        failures.client(this.server, withoutArguments(message, words), !isPermanent),
         false,
       );
   }
@@ -424,7 +403,7 @@ class Executor {
    */
   #receive(attempt, result, isOfServer) {
     this.#heardAt = this.#now();
-    if (this.#status.state === State.SILENT) this.#setConnected();
+    if (this.status.state === State.SILENT) this.#setConnected();
     const { isLost, cause } = traitsOf(result);
     this.#noteLosses(isOfServer, isLost ? cause : undefined);
     // It may have timed out.
@@ -439,7 +418,7 @@ class Executor {
    * @type {(isOfServer: boolean, cause: string | undefined) => void}
    */
   #noteLosses(isOfServer, cause) {
-    const isFailing = this.#status.state === State.FAILING;
+    const isFailing = this.status.state === State.FAILING;
     if (isOfServer) {
       if (isFailing) this.#setConnected();
       this.#losing = undefined;
@@ -459,7 +438,7 @@ class Executor {
       // A client that limits its own attempts has made them.
       if (this.#settings.maxRetries === undefined) {
         cause = loss;
-        this.#status.link++;
+        this.status.link++;
       }
     } else if (result instanceof Failure) {
       const isReplaceable = isDenied && substitute === undefined && name in substitutes;
@@ -474,7 +453,7 @@ class Executor {
       this.#pause = FIRST_PAUSE;
       // The client may have read it over another connection.
       const isUsable = result instanceof Failure || this.#admits(command.pin);
-      this.#answer(command, isUsable ? result : failures.linkReplaced(this.#server));
+      this.#answer(command, isUsable ? result : failures.linkReplaced(this.server));
       return;
     }
     this.#queue.retry(command);
@@ -493,7 +472,7 @@ class Executor {
   #endRetries() {
     if (this.#inFlight.size > 0 || this.#firstFailed === undefined) return;
     this.#firstFailed = undefined;
-    const { state } = this.#status;
+    const { state } = this.status;
     const losing = this.#losing;
     // In a cluster, one of the nodes may be away.
     if (
@@ -513,11 +492,11 @@ class Executor {
 
   /** Returns the failure of a job that cannot wait for a connection. */
   #refusal() {
-    const { isReady, hasFailed } = this.#status;
+    const { isReady, hasFailed } = this.status;
     if (isReady) return undefined;
-    if (this.#settings.failsOffline && hasFailed) return this.#status.unreachable();
+    if (this.#settings.failsOffline && hasFailed) return this.status.unreachable();
     const { maxQueue } = this.#settings;
-    return this.#queue.operations >= maxQueue ? this.#status.queueFull(maxQueue) : undefined;
+    return this.#queue.operations >= maxQueue ? this.status.queueFull(maxQueue) : undefined;
   }
 
   #expire() {
@@ -528,12 +507,12 @@ class Executor {
 
   /** Creates the failure of a job that has reached its deadline. @param {PendingJob} job */
   #overdue({ trouble, attempts }) {
-    const { state } = this.#status;
+    const { state } = this.status;
     const wasSent = state !== State.SILENT && state !== State.ENDED && trouble !== undefined;
-    if (wasSent) return failures.unavailable(this.#server, this.timeout, attempts, trouble);
+    if (wasSent) return failures.unavailable(this.server, this.timeout, attempts, trouble);
     if (state === State.CONNECTED || state === State.SILENT)
-      return failures.timeout(this.#server, this.timeout);
-    return this.#status.unavailable(this.timeout);
+      return failures.timeout(this.server, this.timeout);
+    return this.status.unavailable(this.timeout);
   }
 
   /** @param {Failed} failure */
@@ -554,7 +533,7 @@ class Executor {
   }
 
   #noticeSilence() {
-    if (this.#status.state !== State.CONNECTED || this.#inFlight.size === 0) return;
+    if (this.status.state !== State.CONNECTED || this.#inFlight.size === 0) return;
     if (this.#heardAt + this.#readTimeout <= this.#now())
       this.#setDown(State.SILENT, `no answer for ${this.#readTimeout} ms`);
   }
@@ -567,7 +546,7 @@ class Executor {
   /** Runs the timer while jobs are pending, which keeps the process alive, and while the client fails. */
   #setTimer() {
     const isHolding = this.#jobs.size > 0;
-    const isNeeded = isHolding || this.#status.state === State.FAILING;
+    const isNeeded = isHolding || this.status.state === State.FAILING;
     if (isNeeded && this.#timer !== undefined && this.#isHolding === isHolding) return;
     this.#clearTimer();
     if (!isNeeded) return;

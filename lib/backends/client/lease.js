@@ -51,11 +51,11 @@ class Lease {
   /** Reports the events of the connection to a watcher, until the lease is released. @param {Watcher} watcher */
   watch(watcher) {
     this.#watcher = watcher;
-    this.executor.watch(watcher);
+    this.executor.status.watch(watcher);
   }
 
   unwatch() {
-    if (this.#watcher !== undefined) this.executor.unwatch(this.#watcher);
+    if (this.#watcher !== undefined) this.executor.status.unwatch(this.#watcher);
   }
 
   begin() {

@@ -3,7 +3,7 @@
 const { Operation } = require('../../boundary/outbox.js');
 const { Kind } = require('../../boundary/request.js');
 const { NEVER } = require('../../session/expiry.js');
-const { Command, INTEGER_WRITE, readCommands } = require('./commands.js');
+const { Command, isInteger, readCommands } = require('./commands.js');
 const { Failure, failures } = require('./errors.js');
 
 /** @import { AsyncResource } from 'node:async_hooks' */
@@ -55,13 +55,13 @@ const writes = {
   },
   [Operation.TOUCH]: {
     name: 'touch',
-    command: (key, _value, ttl) => new Command(['PEXPIRE', key, String(ttl)], INTEGER_WRITE),
-    isDone: Number.isInteger,
+    command: (key, _value, ttl) => new Command(['PEXPIRE', key, String(ttl)]),
+    isDone: isInteger,
   },
   [Operation.DESTROY]: {
     name: 'destroy',
-    command: (key) => new Command(['DEL', key], INTEGER_WRITE),
-    isDone: Number.isInteger,
+    command: (key) => new Command(['DEL', key]),
+    isDone: isInteger,
   },
 };
 
@@ -98,8 +98,9 @@ function read(executor, { scope, key, since }, complete) {
 
 /** Returns when a key ends, in ms since 1970, by the reply to its `PTTL`; 0 if that is unknown. @param {any} left */
 function expiryOf(left) {
-  if (left === -1) return NEVER;
-  return Number.isInteger(left) && left >= 0 ? Math.min(Date.now() + left, NEVER) : 0;
+  const ms = isInteger(left) ? Number(left) : -2;
+  if (ms === -1) return NEVER;
+  return ms >= 0 ? Math.min(Date.now() + ms, NEVER) : 0;
 }
 
 /**
@@ -170,4 +171,4 @@ function compareAndSet(executor, { scope, key, value, ttl, base, since }, comple
   attempt(executor.needsScript || isAmbiguous ? CACHED_SCRIPT : SET_COMMAND);
 }
 
-module.exports = { compareAndSet, expiryOf, read, write };
+module.exports = { SCRIPT, SCRIPT_SHA1, compareAndSet, expiryOf, read, write };

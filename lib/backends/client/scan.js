@@ -2,7 +2,7 @@
 
 const { ScanKind } = require('../../boundary/outbox.js');
 const { Kind } = require('../../boundary/request.js');
-const { Command, INTEGER_WRITE, readCommands } = require('./commands.js');
+const { Command, readCommands } = require('./commands.js');
 const { Failure } = require('./errors.js');
 const { KeyScan } = require('./key-scan.js');
 const { expiryOf } = require('./operations.js');
@@ -157,9 +157,7 @@ async function clear(executor, keys, scanCount, scope) {
   while (!scan.isAtEnd) {
     const found = await scan.next(scope);
     while (found.length > 0) {
-      const commands = found
-        .splice(0, KEYS_IN_FLIGHT)
-        .map((key) => new Command(['UNLINK', keys.sent(key)], INTEGER_WRITE));
+      const commands = found.splice(0, KEYS_IN_FLIGHT).map((key) => new Command(['UNLINK', keys.sent(key)]));
       const failure = (await executor.query(scope, commands)).find((reply) => reply instanceof Failure);
       if (failure !== undefined) throw failure;
     }
