@@ -1,29 +1,17 @@
 'use strict';
 
 const { usesAppFunctions } = require('./common/app-functions.js');
-const { check } = require('./options.js');
+const { check, checkMerge } = require('./options.js');
 
-/** Checks the options that the constructor fixes, and returns them. */
-function fixedOptions(options) {
-  return {
-    onConflict: check.onConflict(options.onConflict),
-    touchAfter: check.touchAfter(options.touchAfter),
-    saveDestroyed: check.saveDestroyed(options.saveDestroyed),
-  };
-}
+/** The fields that an app may set at any time. */
+const FIELDS = ['prefix', 'ttl', 'scanCount', 'serializer', 'disableTTL', 'disableTouch'];
 
-/** Checks the values of the fields that an app may change at any time, and returns them. */
+/** Checks the values of the fields that an app may have changed, and returns those to use. */
 function checkedFields(values, { onConflict }) {
-  const serializer = check.serializer(values.serializer);
-  check.canMerge(onConflict, serializer);
-  return {
-    prefix: check.prefix(values.prefix),
-    ttl: check.ttl(values.ttl),
-    scanCount: check.scanCount(values.scanCount),
-    serializer,
-    disableTTL: check.disableTTL(values.disableTTL),
-    disableTouch: check.disableTouch(values.disableTouch),
-  };
+  const checked = {};
+  for (const field of FIELDS) checked[field] = check(field, values[field]);
+  checkMerge({ onConflict, serializer: checked.serializer });
+  return checked;
 }
 
 /** Returns the lifetime of a session in seconds: connect-redis's method, which subclasses call and override. */
@@ -50,7 +38,7 @@ class Settings {
   /**
    * @param receiver the object that the method was called on: the store, a copy, or a Proxy of it
    * @param fields as `checkedFields` returns them
-   * @param fixed as `fixedOptions` returns them
+   * @param fixed the options that the constructor fixes, as `checkOptions` returns them
    */
   constructor(receiver, fields, fixed) {
     this.#receiver = receiver;
@@ -84,4 +72,4 @@ class Settings {
   }
 }
 
-module.exports = { Settings, checkedFields, fixedOptions, getTTL };
+module.exports = { FIELDS, Settings, checkedFields, getTTL };

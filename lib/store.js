@@ -10,20 +10,14 @@ const { address } = require('./connection/address.js');
 const { Connection } = require('./connection/connection.js');
 const { applyFields, defineFields, hasFields, shownFields } = require('./fields.js');
 const { StoreState } = require('./store-state.js');
-const { check } = require('./options.js');
+const { check, checkMerge, checkOptions, checkScanOptions } = require('./options.js');
 const { CacheReads } = require('./session/cache-reads.js');
 const { BulkOperations } = require('./session/bulk.js');
 const { Sessions } = require('./session/sessions.js');
-const { Settings, checkedFields, fixedOptions, getTTL } = require('./settings.js');
+const { FIELDS, Settings, getTTL } = require('./settings.js');
 
 /** The default `COUNT` of `SCAN`: about a millisecond of Redis's time. */
 const SCAN_COUNT = 1000;
-
-/** The default timeout in ms, unless the app or its client sets one; the addon has the same. */
-const COMMAND_TIMEOUT = 5000;
-
-/** The default limit of operations that wait for a connection; the addon has the same. */
-const MAX_QUEUE = 20_000;
 
 /** A symbol rather than a private field, which an app's wrapper or copy of a store would not have. */
 const PARTS = Symbol('parts');
@@ -37,21 +31,22 @@ class Parts {
   closed;
 
   constructor(store, options) {
+    const checked = checkOptions(options);
     this.store = store;
-    this.client = options.client ?? undefined;
+    this.client = checked.client;
     this.accessors = ACCESSORS;
-    this.fixed = fixedOptions(options);
+    const { onConflict, touchAfter, saveDestroyed } = checked;
+    this.fixed = { onConflict, touchAfter, saveDestroyed };
     /** The values of the store's fields, unless the app has redefined them. */
-    this.fields = checkedFields(options, this.fixed);
-    const onUnavailable = check.onUnavailable(options.onUnavailable);
-    const target = address(options);
+    this.fields = Object.fromEntries(FIELDS.map((field) => [field, checked[field]]));
+    const target = address(options, checked);
     const { prefix, scanCount } = this.fields;
     const keys = { prefix, scanCount: options.scanCount ? scanCount : SCAN_COUNT };
-    const isOptional = onUnavailable === 'sessionless';
-    this.connection = new Connection(store, options.client, target, keys, isOptional, LIFECYCLE);
+    const isOptional = checked.onUnavailable === 'sessionless';
+    this.connection = new Connection(store, checked.client, target, keys, isOptional, LIFECYCLE);
     const { native, completions } = this.connection;
     this.native = native;
-    this.timeout = target.commandTimeout ?? COMMAND_TIMEOUT;
+    this.timeout = target.commandTimeout;
     this.outbox = new Outbox(native, completions, target.keyPrefix ?? '', prefix);
     this.cacheReads = native.hasCache ? new CacheReads(native, prefix) : undefined;
     this.settings = new Settings(store, this.fields, this.fixed);
@@ -60,8 +55,7 @@ class Parts {
     this.receiver = store;
     this.state = new StoreState(() => applyFields(this.receiver, this));
     this.isGetOverridden = () => this.receiver.get !== RedisStore.prototype.get;
-    const maxQueue = target.maxQueue ?? MAX_QUEUE;
-    this.isQueueFull = (count) => count >= maxQueue && this.connection.status !== 'ready';
+    this.isQueueFull = (count) => count >= target.maxQueue && this.connection.status !== 'ready';
     this.sessions = new Sessions(this);
     this.bulk = new BulkOperations(this);
   }
@@ -129,19 +123,19 @@ const ACCESSORS = Object.getOwnPropertyDescriptors({
     return this[PARTS].fields.prefix;
   },
   set prefix(value) {
-    setField(this, 'prefix', check.prefix(value));
+    setField(this, 'prefix', check('prefix', value));
   },
   get ttl() {
     return this[PARTS].fields.ttl;
   },
   set ttl(value) {
-    setField(this, 'ttl', check.ttl(value));
+    setField(this, 'ttl', check('ttl', value));
   },
   get scanCount() {
     return this[PARTS].fields.scanCount;
   },
   set scanCount(value) {
-    const count = check.scanCount(value);
+    const count = check('scanCount', value);
     setField(this, 'scanCount', count);
     // The value in force differs from the field until the app sets one.
     partsOf(this).native.setScanCount(count);
@@ -150,21 +144,21 @@ const ACCESSORS = Object.getOwnPropertyDescriptors({
     return this[PARTS].fields.serializer;
   },
   set serializer(value) {
-    const serializer = check.serializer(value);
-    check.canMerge(partsOf(this).fixed.onConflict, serializer);
+    const serializer = check('serializer', value);
+    checkMerge({ onConflict: partsOf(this).fixed.onConflict, serializer });
     setField(this, 'serializer', serializer);
   },
   get disableTTL() {
     return this[PARTS].fields.disableTTL;
   },
   set disableTTL(value) {
-    setField(this, 'disableTTL', check.disableTTL(value));
+    setField(this, 'disableTTL', check('disableTTL', value));
   },
   get disableTouch() {
     return this[PARTS].fields.disableTouch;
   },
   set disableTouch(value) {
-    setField(this, 'disableTouch', check.disableTouch(value));
+    setField(this, 'disableTouch', check('disableTouch', value));
   },
 });
 
@@ -206,8 +200,6 @@ function resume({ closed, state, connection, outbox, cacheReads, settings }) {
 class RedisStore extends Store {
   constructor(options = {}) {
     super();
-    if (options === null || typeof options !== 'object')
-      throw wrongType('The argument of RedisStore', 'an object of options', options);
     // Enumerable, so that copies share them.
     this[PARTS] = new Parts(this, options);
     defineFields(this, ACCESSORS, RedisStore.prototype);
@@ -304,7 +296,7 @@ class RedisStore extends Store {
   }
 
   scan(options = {}) {
-    return currentParts(this).bulk.scan(check.scan(options));
+    return currentParts(this).bulk.scan(checkScanOptions(options));
   }
 
   cacheStats() {

@@ -1,6 +1,6 @@
 'use strict';
 
-/** The numbers of the operations; src/requests.rs has the same. */
+/** The numbers of the operations, which src/requests.rs decodes. */
 const Operation = {
   GET: 0,
   SET: 1,

@@ -1,9 +1,10 @@
 'use strict';
 
 const { optionName, wrongValue } = require('../common/errors.js');
+const { LARGEST_U32 } = require('../common/limits.js');
 const { numberOf } = require('../connection/credentials.js');
 const { tlsSettings } = require('../connection/tls.js');
-const { isDatabase, natMap: natMapOf } = require('../connection/topology.js');
+const { natMap: natMapOf, secret } = require('../connection/topology.js');
 
 const CLIENT = optionName('client');
 
@@ -16,7 +17,7 @@ function toAddonSettings({ topology, ...found }) {
   if ((found.nodes ?? found.sentinel.nodes).length === 0)
     throw wrongValue(CLIENT, 'one that names a server to begin with', undefined);
   const { database, username, password, credentials, tls } = found;
-  if (database !== undefined && !isDatabase(database))
+  if (database !== undefined && !(Number.isInteger(database) && database >= 0 && database <= LARGEST_U32))
     throw wrongValue(CLIENT, 'one whose database is a whole number from 0', undefined);
   return {
     keyPrefix: found.keyPrefix,
@@ -36,11 +37,9 @@ function toAddonSettings({ topology, ...found }) {
   };
 }
 
-const secret = (text) => (text === undefined ? undefined : { text });
-
 /** Returns the part of the options that describes a cluster or a Sentinel deployment. */
 function servers(topology, { nodes, sentinel, natMap }) {
-  const nat = natMapOf('client', natMap);
+  const nat = natMap && natMapOf('client', natMap);
   if (topology === 'cluster') return { cluster: { nodes, natMap: nat } };
   if (topology !== 'sentinel') return {};
   const { tls, password, ...rest } = sentinel;

@@ -32,7 +32,7 @@ function wrongType(what, expected, value) {
 function wrongValue(what, expected, value) {
   const isWord = typeof value === 'string' && WORD.test(value);
   const received = value === undefined ? '' : `; received ${isWord ? `'${value}'` : describe(value)}`;
-  return coded(TypeError, 'ERR_INVALID_ARG_VALUE', `${what} must be ${expected}${received}`);
+  return invalid(`${what} must be ${expected}${received}`);
 }
 
 /**
@@ -43,6 +43,27 @@ function wrongValue(what, expected, value) {
 function outOfRange(what, expected, value) {
   return coded(RangeError, 'ERR_OUT_OF_RANGE', `${what} must be ${expected}; received ${describe(value)}`);
 }
+
+/** Creates the error for two options that exclude each other. */
+function cannotCombine(option, other, reason) {
+  return invalid(`The "${option}" and "${other}" options cannot be combined: ${reason}`);
+}
+
+/** Creates the error for an option of another library, or of another place, that cannot be applied. */
+function unsupported(option, reason) {
+  return invalid(`${optionName(option)} is not supported: ${reason}`);
+}
+
+/** Creates the error for an unknown field of the object `option`. */
+function unknownField(option, field, known) {
+  // A text that is not a name may be an address with a password.
+  const what = /^\w+$/.test(field)
+    ? `${optionName(`${option}.${field}`)} is unknown`
+    : `${optionName(option)} has an unknown field`;
+  return invalid(`${what}: "${option}" has the fields ${known.join(', ')}`);
+}
+
+const invalid = (message) => coded(TypeError, 'ERR_INVALID_ARG_VALUE', message);
 
 function storeClosed(operation) {
   return coded(Error, 'ERR_STORE_CLOSED', `${operation}: the store is closed`);
@@ -71,6 +92,9 @@ module.exports = {
   wrongType,
   wrongValue,
   outOfRange,
+  cannotCombine,
+  unsupported,
+  unknownField,
   storeClosed,
   clientClosed,
   fromNative,

@@ -6,7 +6,7 @@ const { nextTick } = require('../common/timers.js');
 const { All, Ids, Length } = require('./all.js');
 const { scan } = require('./scan.js');
 
-/** The kinds of results of `native.list`. */
+/** The kinds of scans, as `native.list` takes them. */
 const ScanKind = { IDS: 0, SESSIONS: 1, SESSIONS_TIMED: 2 };
 
 /** The operations of a store on all of its sessions. */
@@ -83,4 +83,4 @@ class BulkOperations {
   }
 }
 
-module.exports = { BulkOperations };
+module.exports = { BulkOperations, ScanKind };

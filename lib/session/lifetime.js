@@ -3,9 +3,7 @@
 const { isDate } = require('node:util').types;
 const { fromEnvironment } = require('../common/environment.js');
 const { outOfRange, wrongType, wrongValue } = require('../common/errors.js');
-
-/** The longest lifetime, beyond which milliseconds are not exact: about 285,000 years. Redis's own limit is higher. */
-const LONGEST_SECONDS = Number.MAX_SAFE_INTEGER / 1000;
+const { LONGEST_SECONDS } = require('../common/limits.js');
 
 /** Converts seconds to whole milliseconds. Rounds up, so that a lifetime above 0 never becomes 0. */
 function milliseconds(seconds) {
@@ -50,4 +48,4 @@ function time(expires) {
   return ms;
 }
 
-module.exports = { lifetime, time, LONGEST_SECONDS };
+module.exports = { lifetime, time };
