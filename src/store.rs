@@ -194,6 +194,12 @@ impl RedisStore {
         self.sessions.has_cache()
     }
 
+    /// The name of the server in errors.
+    #[napi(getter, catch_unwind)]
+    pub fn server(&self) -> &str {
+        self.sessions.connection().server()
+    }
+
     /// The number of the connection, which identifies it: stores may share one.
     #[napi(getter, catch_unwind)]
     pub fn connection(&self) -> f64 {

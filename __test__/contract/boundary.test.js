@@ -2,9 +2,8 @@
 
 const fs = require('node:fs');
 const path = require('node:path');
-const { Operation } = require('../../lib/boundary/outbox.js');
+const { Operation, ScanKind } = require('../../lib/boundary/outbox.js');
 const { Kind } = require('../../lib/boundary/request.js');
-const { ScanKind } = require('../../lib/session/bulk.js');
 
 const root = path.join(__dirname, '..', '..');
 

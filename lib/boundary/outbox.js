@@ -16,6 +16,9 @@ const Operation = {
   CLOSE: 11,
 };
 
+/** The contents of a scan's pages: ids, sessions with their expiry if it differs, or always with their expiry. */
+const ScanKind = { IDS: 0, SESSIONS: 1, SESSIONS_TIMED: 2 };
+
 /**
  * Numbers per request: operation, slot of the request, bytes of the id, of the value and of the base, and the
  * lifetime in ms or, for a page, the number of its scan.
@@ -78,6 +81,11 @@ class Outbox {
     this.#keyPrefix = clientPrefix + prefix;
     this.#connection = native.connection;
     this.#tracksWrites = native.hasCache;
+  }
+
+  /** The name of the server in errors. */
+  get server() {
+    return this.#native.server;
   }
 
   /** Uses the connection that the addon's store has now. */
@@ -189,4 +197,4 @@ class Outbox {
   }
 }
 
-module.exports = { Operation, Outbox, flushWrites };
+module.exports = { Operation, Outbox, ScanKind, flushWrites };

@@ -1,13 +1,10 @@
 'use strict';
 
-const { Operation } = require('../boundary/outbox.js');
+const { Operation, ScanKind } = require('../boundary/outbox.js');
 const { Request } = require('../boundary/request.js');
 const { nextTick } = require('../common/timers.js');
 const { All, Ids, Length } = require('./all.js');
 const { scan } = require('./scan.js');
-
-/** The kinds of scans, as `native.list` takes them. */
-const ScanKind = { IDS: 0, SESSIONS: 1, SESSIONS_TIMED: 2 };
 
 /** The operations of a store on all of its sessions. */
 class BulkOperations {
@@ -83,4 +80,4 @@ class BulkOperations {
   }
 }
 
-module.exports = { BulkOperations, ScanKind };
+module.exports = { BulkOperations };
