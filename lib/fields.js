@@ -1,12 +1,10 @@
 'use strict';
 
 const { describe, optionName, wrongType, wrongValue } = require('./common/errors.js');
-const { Settings, checkedFields } = require('./settings.js');
+const { FIELDS, Settings, checkedFields } = require('./settings.js');
 
 /** @import { Parts } from './types.d.ts' */
 
-/** Fields that the app may set at any time. */
-const SETTABLE = ['prefix', 'ttl', 'scanCount', 'serializer', 'disableTTL', 'disableTouch'];
 /** Fields that the constructor fixes. */
 const FIXED = ['client', 'onConflict', 'touchAfter', 'saveDestroyed'];
 
@@ -75,7 +73,7 @@ function takeClassFields(store, accessors) {
     if (value !== undefined)
       throw wrongValue(`The field "${field}" of a subclass`, 'an option of the constructor', undefined);
   }
-  for (const field of SETTABLE) {
+  for (const field of FIELDS) {
     const own = Object.getOwnPropertyDescriptor(store, field);
     if (own === undefined || own.get !== undefined || own.set !== undefined || !own.configurable) continue;
     // A field that is declared without a value does not change the option.

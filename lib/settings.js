@@ -1,37 +1,25 @@
 'use strict';
 
 const { usesAppFunctions } = require('./common/app-functions.js');
-const { check } = require('./options.js');
+const { check, checkMerge } = require('./options.js');
 
-/** @import { RedisStoreOptions } from '../index.js' */
 /** @import { Fields, FixedOptions, SessionObject } from './types.d.ts' */
 
-/** Checks the options that the constructor fixes, and returns them. @param {RedisStoreOptions} options */
-function fixedOptions(options) {
-  return {
-    onConflict: check.onConflict(options.onConflict),
-    touchAfter: check.touchAfter(options.touchAfter),
-    saveDestroyed: check.saveDestroyed(options.saveDestroyed),
-  };
-}
+/** The fields that an app may set at any time. @type {(keyof Fields)[]} */
+const FIELDS = ['prefix', 'ttl', 'scanCount', 'serializer', 'disableTTL', 'disableTouch'];
 
 /**
- * Checks the values of the fields that an app may change at any time, and returns them.
+ * Checks the values of the fields that an app may have changed, and returns those to use.
  *
- * @param {RedisStoreOptions} values
+ * @param {Partial<Fields>} values
  * @param {FixedOptions} fixed
+ * @returns {Fields}
  */
 function checkedFields(values, { onConflict }) {
-  const serializer = check.serializer(values.serializer);
-  check.canMerge(onConflict, serializer);
-  return {
-    prefix: check.prefix(values.prefix),
-    ttl: check.ttl(values.ttl),
-    scanCount: check.scanCount(values.scanCount),
-    serializer,
-    disableTTL: check.disableTTL(values.disableTTL),
-    disableTouch: check.disableTouch(values.disableTouch),
-  };
+  const checked = /** @type {any} */ ({});
+  for (const field of FIELDS) checked[field] = check(field, values[field]);
+  checkMerge({ onConflict, serializer: checked.serializer });
+  return checked;
 }
 
 /**
@@ -103,4 +91,4 @@ class Settings {
   }
 }
 
-module.exports = { Settings, checkedFields, fixedOptions, getTTL };
+module.exports = { FIELDS, Settings, checkedFields, getTTL };

@@ -6,16 +6,15 @@ const { Operation } = require('./boundary/outbox.js');
 const { Request } = require('./boundary/request.js');
 const { toIgnorablePromise, LazyPromise, toPromise, withOptionalCallback } = require('./callbacks.js');
 const { wrongType, wrongValue } = require('./common/errors.js');
-const { COMMAND_TIMEOUT, MAX_QUEUE } = require('./common/limits.js');
 const { address } = require('./connection/address.js');
 const { Connection } = require('./connection/connection.js');
 const { applyFields, defineFields, hasFields, shownFields } = require('./fields.js');
 const { StoreState } = require('./store-state.js');
-const { check } = require('./options.js');
+const { check, checkMerge, checkOptions, checkScanOptions } = require('./options.js');
 const { CacheReads } = require('./session/cache-reads.js');
 const { BulkOperations } = require('./session/bulk.js');
 const { Sessions } = require('./session/sessions.js');
-const { Settings, checkedFields, fixedOptions, getTTL } = require('./settings.js');
+const { FIELDS, Settings, getTTL } = require('./settings.js');
 
 /** @import { InspectOptions } from 'node:util' */
 /** @import { RedisStoreOptions, ScanOptions } from '../index.js' */
@@ -37,19 +36,22 @@ class Parts {
 
   /** @param {RedisStore} store @param {RedisStoreOptions} options */
   constructor(store, options) {
+    const checked = checkOptions(options);
     this.store = store;
-    this.client = options.client ?? undefined;
+    this.client = checked.client;
     this.accessors = ACCESSORS;
-    this.fixed = fixedOptions(options);
+    const { onConflict, touchAfter, saveDestroyed } = checked;
+    this.fixed = { onConflict, touchAfter, saveDestroyed };
     /** The values of the store's fields, unless the app has redefined them. */
-    this.fields = checkedFields(options, this.fixed);
-    const onUnavailable = check.onUnavailable(options.onUnavailable);
-    const target = address(options);
+    this.fields = /** @type {Fields} */ (
+      /** @type {unknown} */ (Object.fromEntries(FIELDS.map((field) => [field, checked[field]])))
+    );
+    const target = address(options, checked);
     const { prefix, scanCount } = this.fields;
     const keys = { prefix, scanCount: options.scanCount ? scanCount : SCAN_COUNT };
-    const isOptional = onUnavailable === 'sessionless';
-    this.connection = new Connection(store, options.client, target, keys, isOptional, LIFECYCLE);
-    this.timeout = target.commandTimeout ?? COMMAND_TIMEOUT;
+    const isOptional = checked.onUnavailable === 'sessionless';
+    this.connection = new Connection(store, checked.client, target, keys, isOptional, LIFECYCLE);
+    this.timeout = target.commandTimeout;
     this.outbox = this.connection.backend;
     const { native } = this.connection;
     this.cacheReads = native?.hasCache ? new CacheReads(native, prefix) : undefined;
@@ -60,9 +62,8 @@ class Parts {
     this.receiver = store;
     this.state = new StoreState(() => applyFields(this.receiver, this));
     this.isGetOverridden = () => this.receiver.get !== RedisStore.prototype.get;
-    const maxQueue = target.maxQueue ?? MAX_QUEUE;
     this.isQueueFull = (/** @type {number} */ count) =>
-      count >= maxQueue && this.connection.status !== 'ready';
+      count >= target.maxQueue && this.connection.status !== 'ready';
     this.sessions = new Sessions(this);
     this.bulk = new BulkOperations(this);
   }
@@ -147,19 +148,19 @@ const accessors = {
     return this[PARTS].fields.prefix;
   },
   set prefix(value) {
-    setField(this, 'prefix', check.prefix(value));
+    setField(this, 'prefix', check('prefix', value));
   },
   get ttl() {
     return this[PARTS].fields.ttl;
   },
   set ttl(value) {
-    setField(this, 'ttl', check.ttl(value));
+    setField(this, 'ttl', check('ttl', value));
   },
   get scanCount() {
     return this[PARTS].fields.scanCount;
   },
   set scanCount(value) {
-    const count = check.scanCount(value);
+    const count = check('scanCount', value);
     setField(this, 'scanCount', count);
     // The value in force differs from the field until the app sets one.
     partsOf(this).outbox.setScanCount(count);
@@ -168,21 +169,21 @@ const accessors = {
     return this[PARTS].fields.serializer;
   },
   set serializer(value) {
-    const serializer = check.serializer(value);
-    check.canMerge(partsOf(this).fixed.onConflict, serializer);
+    const serializer = check('serializer', value);
+    checkMerge({ onConflict: partsOf(this).fixed.onConflict, serializer });
     setField(this, 'serializer', serializer);
   },
   get disableTTL() {
     return this[PARTS].fields.disableTTL;
   },
   set disableTTL(value) {
-    setField(this, 'disableTTL', check.disableTTL(value));
+    setField(this, 'disableTTL', check('disableTTL', value));
   },
   get disableTouch() {
     return this[PARTS].fields.disableTouch;
   },
   set disableTouch(value) {
-    setField(this, 'disableTouch', check.disableTouch(value));
+    setField(this, 'disableTouch', check('disableTouch', value));
   },
 };
 const ACCESSORS = Object.getOwnPropertyDescriptors(accessors);
@@ -235,8 +236,6 @@ class RedisStore extends Store {
   /** @param {RedisStoreOptions} options */
   constructor(options = {}) {
     super();
-    if (options === null || typeof options !== 'object')
-      throw wrongType('The argument of RedisStore', 'an object of options', options);
     this[PARTS] = new Parts(this, options);
     defineFields(this, ACCESSORS, RedisStore.prototype);
   }
@@ -346,7 +345,7 @@ class RedisStore extends Store {
 
   /** @param {ScanOptions} options */
   scan(options = {}) {
-    return currentParts(this).bulk.scan(check.scan(options));
+    return currentParts(this).bulk.scan(checkScanOptions(options));
   }
 
   cacheStats() {

@@ -4,8 +4,8 @@
 // biome-ignore-all lint/suspicious/noExplicitAny: sessions, clients and results of callbacks are the app's
 
 import type { AsyncResource } from 'node:async_hooks';
-import type { RedisClient, TlsOptions } from '../index.js';
-import type { NodeAddress, StoreOptions } from './binding.js';
+import type { RedisClient, ResolveConflict, Serializer, TlsOptions } from '../index.js';
+import type { CacheSettings, NatEntry, NodeAddress, StoreOptions } from './binding.js';
 
 export type { NodeAddress, RedisClient, TlsOptions };
 
@@ -28,6 +28,8 @@ export type Timer = { unref(): unknown };
 
 /** Runs the operations of a store: `Outbox`, which submits them to the addon, or `ClientBackend`. */
 export interface Backend {
+  /** The name of the server in errors. */
+  readonly server: string;
   /**
    * Adds a request. `argument` is the lifetime in ms, 0 for none, or what identifies a scan; `base` the text that must
    * be stored, for SET_IF_EQUAL; `since` the time of the call, by `elapsed`, if it is not now.
@@ -141,11 +143,50 @@ export interface HttpRequest {
   session?: SessionObject;
 }
 
+/** The options of a store, checked and converted by lib/options.js, with its defaults. */
+export interface CheckedOptions {
+  client?: RedisClient;
+  url?: string | URL;
+  sentinel?: Account & {
+    name: string;
+    addresses: NodeAddress[];
+    tls?: TlsOptions | false;
+    natMap?: NatEntry[];
+  };
+  cluster?: { addresses: NodeAddress[]; natMap?: NatEntry[] };
+  username?: string;
+  password?: string;
+  database: number;
+  tls?: TlsOptions | false;
+  credentials?: () => unknown;
+  transport?: 'native' | 'client';
+  readFrom: 'primary' | 'replica-preferred';
+  connectTimeout: number;
+  commandTimeout: number;
+  maxQueue: number;
+  onUnavailable: 'error' | 'sessionless';
+  cache?: CacheSettings | false;
+  prefix: string;
+  ttl: number | ((session: SessionObject) => number);
+  scanCount: number;
+  serializer: Serializer;
+  disableTTL: boolean;
+  disableTouch: boolean;
+  touchAfter: number;
+  saveDestroyed: boolean;
+  onConflict: 'overwrite' | 'reject' | 'merge' | ResolveConflict;
+}
+
+export type CheckedScanOptions = { match: string; count?: number; signal?: AbortSignal };
+
 /** The options that a store fixes in its constructor. */
-export type FixedOptions = ReturnType<typeof import('./settings.js').fixedOptions>;
+export type FixedOptions = Pick<CheckedOptions, 'onConflict' | 'touchAfter' | 'saveDestroyed'>;
 
 /** The options that a store has as fields, which the app may set at any time. */
-export type Fields = ReturnType<typeof import('./settings.js').checkedFields>;
+export type Fields = Pick<
+  CheckedOptions,
+  'prefix' | 'ttl' | 'scanCount' | 'serializer' | 'disableTTL' | 'disableTouch'
+>;
 
 /** The components of a store; see lib/store.js. */
 export interface Parts {

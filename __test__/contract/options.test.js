@@ -142,6 +142,13 @@ describe('a value that may hold a secret is in no error:', () => {
     expect(inspect(error, { showHidden: true })).not.toContain(SECRET);
   });
 
+  test('a field whose name may hold one', () => {
+    const { message } = refusal({ cluster: { [withPassword]: {} } });
+    expect(message).toBe(
+      'The "cluster" option has an unknown field: "cluster" has the fields addresses, natMap',
+    );
+  });
+
   test('a password that is a number', () => {
     const { message } = refusal({ sentinel, password: 123456 });
     expect(message).toBe(
@@ -186,8 +193,8 @@ describe('an option that would be ignored is refused by its name, with what to d
     ['readFrom', { readFrom: 'replica-preferred' }, /cluster/],
     ['readFrom', { sentinel, readFrom: 'replica-preferred' }, /cluster/],
     ['tls', { url: 'rediss://127.0.0.1:1', tls: false }, /rediss:/],
-    ['tls.passphrase', { url, tls: { passphrase: 'pw' } }, /left out/],
-    ['tls.checkServerIdentity', { url, tls: { checkServerIdentity() {} } }, /left out/],
+    ['tls.passphrase', { url, tls: { passphrase: 'pw' } }, /is not supported/],
+    ['tls.checkServerIdentity', { url, tls: { checkServerIdentity() {} } }, /is not supported/],
     ['url', { url: `${url}?db=5` }, /redis:\/\/host:6379\/5/],
     ['url', { url: `${url}/1?db=5` }, /redis:\/\/host:6379\/5/],
     ['url', { url: `${url}#5` }, /#/],
@@ -220,6 +227,32 @@ describe('an option that would be ignored is refused by its name, with what to d
     expect(error).toMatchObject(wrongValue);
     expect(error.message).toMatch(/"client".*database/);
   });
+});
+
+test.each([
+  ['client', 'url', { client: {}, url: elsewhere }],
+  ['url', 'cluster', { url: elsewhere, cluster }],
+  ['url', 'database', { url: elsewhere, database: 5 }],
+  ['sentinel', 'cluster', { sentinel, cluster }],
+  ['credentials', 'password', { sentinel, password: 'pw', credentials: () => ({}) }],
+  ['onConflict', 'serializer', { onConflict: 'merge', serializer: { parse() {}, stringify() {} } }],
+  ['cache', 'readFrom', { cluster, cache: true, readFrom: 'replica-preferred' }],
+])('"%s" and "%s" cannot be combined', (option, other, options) => {
+  const error = refusal(options);
+
+  expect(error).toMatchObject(wrongValue);
+  const text = `The "${option}" and "${other}" options cannot be combined: `;
+  expect(error.message.slice(0, text.length)).toBe(text);
+});
+
+test.each([
+  ['of another type', { ttl: 'soon' }, '; received a string'],
+  ['out of range', { ttl: -1 }, '; received -1'],
+])('what is expected of an option is the same for a value %s', (_how, options, received) => {
+  expect(refusal(options).message).toBe(
+    'The "ttl" option must be a number of seconds above 0 (for sessions without a lifetime, set "disableTTL"), ' +
+      `or a function that returns one${received}`,
+  );
 });
 
 test('null and undefined are the same as left out', () => {

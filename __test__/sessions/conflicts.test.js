@@ -461,7 +461,7 @@ describeServers('on %s', (_server, program) => {
     isOver = true;
     await changing;
     expect(error).toMatchObject({ code: 'ERR_SESSION_CONFLICT' });
-    expect(error.message).toContain('700 ms');
+    expect(error.message).toMatch(/ for 700 ms \(redis:\/\/127\.0\.0\.1:\d+\)$/);
     expect(took).toBeGreaterThan(600);
     expect(took).toBeLessThan(2500);
     // Once they leave it alone, it is merged.

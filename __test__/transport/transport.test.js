@@ -52,11 +52,11 @@ describe('which transport', () => {
       () => ({ client: new Mock(), transport: 'native' }),
       /a mock has no server/,
     ],
-    ['client, without one', () => ({ transport: 'client' }), /left out without "client"/],
+    ['client, without one', () => ({ transport: 'client' }), /must be 'native' without a "client"/],
     [
       'a cache, of which a client is not told what changes',
       () => ({ client: new Mock(), cache: true }),
-      /^The "cache" option must be left out where the client itself.*\(a mock has no server/,
+      /^The "cache" and "client" options cannot be combined: the client itself.*\(a mock has no server/,
     ],
     ['anything else', () => ({ transport: 'pigeon' }), /'native' or 'client'; received 'pigeon'/],
     ['a client that runs no command', () => ({ client: { get() {}, set() {} } }), /sendCommand\(args\)/],

@@ -97,6 +97,11 @@ class FallbackBackend extends Backend {
     return this.#backend.openScan(kind, match, scanCount);
   }
 
+  /** The name of the server in errors. */
+  get server() {
+    return this.#backend.server;
+  }
+
   /** @param {string} prefix */
   setPrefix(prefix) {
     super.setPrefix(prefix);

@@ -2,7 +2,7 @@
 
 /** @import { Backend, CompletionQueue, Native, Receiver, Text } from '../types.d.ts' */
 
-/** The numbers of the operations; src/requests.rs has the same. */
+/** The numbers of the operations, which src/requests.rs decodes. */
 const Operation = {
   GET: 0,
   SET: 1,
@@ -88,6 +88,11 @@ class Outbox {
     this.#keyPrefix = clientPrefix + prefix;
     this.#connection = native.connection;
     this.#tracksWrites = native.hasCache;
+  }
+
+  /** The name of the server in errors. */
+  get server() {
+    return this.#native.server;
   }
 
   /** Uses a new connection, or the present one if operations are in flight. `watch` has to be called again. */

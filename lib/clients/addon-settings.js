@@ -1,9 +1,10 @@
 'use strict';
 
 const { optionName, wrongValue } = require('../common/errors.js');
+const { LARGEST_U32 } = require('../common/limits.js');
 const { numberOf } = require('../connection/credentials.js');
 const { tlsSettings } = require('../connection/tls.js');
-const { isDatabase, natMap: natMapOf } = require('../connection/topology.js');
+const { natMap: natMapOf, secret } = require('../connection/topology.js');
 
 const CLIENT = optionName('client');
 
@@ -13,7 +14,7 @@ const CLIENT = optionName('client');
  * Converts the settings of a live client, as `describeClient` returns them, to the addon's options.
  *
  * @param {ClientSettings} found
- * @returns {Target & Required<Pick<Target, 'settings'>>}
+ * @returns {Partial<Target> & Required<Pick<Target, 'settings'>>}
  * @throws {TypeError} if they are invalid
  */
 function toAddonSettings(found) {
@@ -21,7 +22,7 @@ function toAddonSettings(found) {
   if ((sentinel?.nodes ?? nodes).length === 0)
     throw wrongValue(CLIENT, 'one that names a server to begin with', undefined);
   const { database, username, password, credentials, tls } = found;
-  if (database !== undefined && !isDatabase(database))
+  if (database !== undefined && !(Number.isInteger(database) && database >= 0 && database <= LARGEST_U32))
     throw wrongValue(CLIENT, 'one whose database is a whole number from 0', undefined);
   return {
     keyPrefix: found.keyPrefix,
@@ -41,9 +42,6 @@ function toAddonSettings(found) {
   };
 }
 
-/** @type {(text: string | undefined) => { text: string } | undefined} */
-const secret = (text) => (text === undefined ? undefined : { text });
-
 /**
  * Returns the part of the options that describes a cluster or a Sentinel deployment.
  *
@@ -51,7 +49,7 @@ const secret = (text) => (text === undefined ? undefined : { text });
  * @returns {Pick<Target, 'cluster' | 'sentinel'>}
  */
 function servers({ topology, nodes = [], sentinel, natMap }) {
-  const nat = natMapOf('client', natMap);
+  const nat = natMap && natMapOf('client', natMap);
   if (topology === 'cluster')
     return { cluster: { nodes: /** @type {NodeAddress[]} */ (nodes), natMap: nat } };
   if (sentinel === undefined) return {};

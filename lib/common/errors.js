@@ -38,12 +38,12 @@ function wrongType(what, expected, value) {
 /**
  * Creates the error for an invalid value of the right type. Without `value`, the message shows none.
  *
- * @type {(what: string, expected: string, value: unknown) => RedisStoreError}
+ * @type {(what: string, expected: string, value?: unknown) => RedisStoreError}
  */
 function wrongValue(what, expected, value) {
   const isWord = typeof value === 'string' && WORD.test(value);
   const received = value === undefined ? '' : `; received ${isWord ? `'${value}'` : describe(value)}`;
-  return coded(TypeError, 'ERR_INVALID_ARG_VALUE', `${what} must be ${expected}${received}`);
+  return invalid(`${what} must be ${expected}${received}`);
 }
 
 /**
@@ -54,6 +54,39 @@ function wrongValue(what, expected, value) {
 function outOfRange(what, expected, value) {
   return coded(RangeError, 'ERR_OUT_OF_RANGE', `${what} must be ${expected}; received ${describe(value)}`);
 }
+
+/**
+ * Creates the error for two options that exclude each other.
+ *
+ * @type {(option: string, other: string, reason: string) => RedisStoreError}
+ */
+function cannotCombine(option, other, reason) {
+  return invalid(`The "${option}" and "${other}" options cannot be combined: ${reason}`);
+}
+
+/**
+ * Creates the error for an option of another library, or of another place, that cannot be applied.
+ *
+ * @type {(option: string, reason: string) => RedisStoreError}
+ */
+function unsupported(option, reason) {
+  return invalid(`${optionName(option)} is not supported: ${reason}`);
+}
+
+/**
+ * Creates the error for an unknown field of the object `option`.
+ *
+ * @type {(option: string, field: string, known: string[]) => RedisStoreError}
+ */
+function unknownField(option, field, known) {
+  // A text that is not a name may be an address with a password.
+  const what = /^\w+$/.test(field)
+    ? `${optionName(`${option}.${field}`)} is unknown`
+    : `${optionName(option)} has an unknown field`;
+  return invalid(`${what}: "${option}" has the fields ${known.join(', ')}`);
+}
+
+const invalid = (/** @type {string} */ message) => coded(TypeError, 'ERR_INVALID_ARG_VALUE', message);
 
 /** @param {string} operation */
 function storeClosed(operation) {
@@ -83,6 +116,9 @@ module.exports = {
   wrongType,
   wrongValue,
   outOfRange,
+  cannotCombine,
+  unsupported,
+  unknownField,
   storeClosed,
   clientClosed,
   fromNative,

@@ -2,7 +2,6 @@
 
 const fs = require('node:fs');
 const { fromEnvironment } = require('../common/environment.js');
-const { optionName: name, wrongType, wrongValue } = require('../common/errors.js');
 
 /** @import { Tls } from '../binding.js' */
 /** @import { TlsOptions } from '../types.d.ts' */
@@ -29,30 +28,6 @@ const OF_CLIENTS = [
   'localAddress',
   'localPort',
 ];
-
-/**
- * Checks the option `option` and returns its TLS settings; undefined for a connection without TLS.
- *
- * @type {(option: string, value: any) => TlsOptions | undefined}
- */
-function checkTls(option, value) {
-  if (value == null || value === false) return undefined;
-  if (value === true) return {};
-  if (typeof value !== 'object') throw wrongType(name(option), 'true or an object of TLS settings', value);
-  const lost = NOT_CARRIED.find((field) => value[field] != null);
-  if (lost !== undefined)
-    throw wrongValue(name(`${option}.${lost}`), 'left out: the connection cannot be made with it', undefined);
-  for (const field of ['ca', 'cert', 'key'])
-    for (const part of [value[field] ?? []].flat())
-      if (typeof part !== 'string' && !ArrayBuffer.isView(part))
-        throw wrongType(name(`${option}.${field}`), 'PEM, as a string or Buffer or an array of them', part);
-  const { servername, rejectUnauthorized } = value;
-  if (servername != null && typeof servername !== 'string')
-    throw wrongType(name(`${option}.servername`), 'a string', servername);
-  if (typeof (fromEnvironment(rejectUnauthorized) ?? true) !== 'boolean')
-    throw wrongType(name(`${option}.rejectUnauthorized`), 'true or false', rejectUnauthorized);
-  return value;
-}
 
 /**
  * Returns PEM as one string. Node accepts strings, Buffers and arrays of them, with a byte order mark or an old label.
@@ -91,7 +66,7 @@ function extraCertificates() {
   }
 }
 
-/** Converts TLS options of Node, which `checkTls` has checked, to the addon's. @type {(options: TlsOptions) => Tls} */
+/** Converts TLS options of Node, which were checked, to the addon's. @type {(options: TlsOptions) => Tls} */
 function tlsSettings({ ca, cert, key, servername, rejectUnauthorized: given }) {
   const checked = /** @type {boolean | undefined} */ (fromEnvironment(given));
   const rejectUnauthorized = checked ?? process.env.NODE_TLS_REJECT_UNAUTHORIZED !== '0';
@@ -107,4 +82,4 @@ function tlsSettings({ ca, cert, key, servername, rejectUnauthorized: given }) {
   };
 }
 
-module.exports = { NOT_CARRIED, OF_CLIENTS, checkTls, tlsSettings };
+module.exports = { NOT_CARRIED, OF_CLIENTS, tlsSettings };

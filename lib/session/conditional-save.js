@@ -180,7 +180,7 @@ class ConditionalSave extends Request {
       this.#isInFlight || typeof this.onConflict !== 'function'
         ? 'others have changed it repeatedly for'
         : 'nothing was decided within';
-    return conflict(`${what} ${this.timeout} ms`);
+    return conflict(`${what} ${this.timeout} ms (${this.outbox.server})`);
   }
 
   /** Handles a conflict: `stored` is the stored text. @param {string} stored */

@@ -3,11 +3,9 @@
 const { isDate } = require('node:util').types;
 const { fromEnvironment } = require('../common/environment.js');
 const { outOfRange, wrongType, wrongValue } = require('../common/errors.js');
+const { LONGEST_SECONDS } = require('../common/limits.js');
 
 /** @import { SessionCookie, SessionObject, Settings } from '../types.d.ts' */
-
-/** The longest lifetime, beyond which milliseconds are not exact: about 285,000 years. Redis's own limit is higher. */
-const LONGEST_SECONDS = Number.MAX_SAFE_INTEGER / 1000;
 
 /**
  * Converts seconds to whole milliseconds. Rounds up, so that a lifetime above 0 never becomes 0.
@@ -61,4 +59,4 @@ function time(expires) {
   return ms;
 }
 
-module.exports = { lifetime, time, LONGEST_SECONDS };
+module.exports = { lifetime, time };

@@ -10,12 +10,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The default timeout of one attempt to connect, including TLS and authentication.
-pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The default timeout of an operation, including the wait for a connection.
-pub(crate) const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
-/// The default limit of operations that wait for a connection.
-pub(crate) const MAX_QUEUE: usize = 20_000;
 /// Redis's own default port.
 pub const DEFAULT_PORT: u16 = 6379;
 /// The default port of a Sentinel.
@@ -202,9 +196,10 @@ impl Default for ConnectionOptions {
             password: None,
             tls: None,
             credentials: None,
-            connect_timeout: CONNECT_TIMEOUT,
-            command_timeout: COMMAND_TIMEOUT,
-            max_queue: MAX_QUEUE,
+            // The addon replaces these by the defaults of `lib/options.js`.
+            connect_timeout: Duration::from_secs(5),
+            command_timeout: Duration::from_secs(5),
+            max_queue: 20_000,
             fails_offline: false,
             max_retries: None,
             membership: Membership::None,

@@ -3,7 +3,6 @@
 const { Operation, ScanKind } = require('../../boundary/outbox.js');
 const { Kind } = require('../../boundary/request.js');
 const { isIoredis, isMock } = require('../../clients/ioredis.js');
-const { COMMAND_TIMEOUT, MAX_QUEUE } = require('../../common/limits.js');
 const { nextTick } = require('../../common/timers.js');
 const { Backend } = require('../backend.js');
 const { Failure, failures } = require('./errors.js');
@@ -33,7 +32,7 @@ class ClientBackend extends Backend {
     super();
     const { client, name, command, readsFromReplicas, failsOffline } = target;
     const maxRetries = failsOffline ? 0 : target.maxRetries;
-    const { commandTimeout = COMMAND_TIMEOUT, maxQueue = MAX_QUEUE } = target;
+    const { commandTimeout, maxQueue } = target;
     this.#client = client;
     this.#settings = { name, command, readsFromReplicas, commandTimeout, maxQueue, maxRetries, failsOffline };
     this.#clientPrefix = keyPrefixOf(client);
@@ -48,6 +47,11 @@ class ClientBackend extends Backend {
   /** Uses a new connection, or the present one if operations are in flight. `watch` has to be called again. */
   reopen() {
     this.#lease = new Lease(this, this.#client, this.#settings);
+  }
+
+  /** The name of the server in errors. */
+  get server() {
+    return this.#lease.executor.server;
   }
 
   /** @param {Watcher} watcher */
