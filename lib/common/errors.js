@@ -54,6 +54,11 @@ function unsupported(option, reason) {
   return invalid(`${optionName(option)} is not supported: ${reason}`);
 }
 
+/** Creates the error for an unknown option in place of which the app should use `meant`. */
+function unknownOption(option, meant) {
+  return invalid(`${optionName(option)} is unknown: did you mean ${meant}?`);
+}
+
 /** Creates the error for an unknown field of the object `option`. */
 function unknownField(option, field, known) {
   // A text that is not a name may be an address with a password.
@@ -95,6 +100,7 @@ module.exports = {
   cannotCombine,
   unsupported,
   unknownField,
+  unknownOption,
   storeClosed,
   clientClosed,
   fromNative,

@@ -35,6 +35,19 @@ function warn(client, reason) {
   });
 }
 
+/** The numbers of the connections of which the app has been warned that they cannot be established. */
+const unreachable = new Set();
+
+/** Warns, once per connection, about the failure of an attempt to connect that no listener would receive. */
+function warnUnreachable(number, error) {
+  if (unreachable.has(number)) return;
+  unreachable.add(number);
+  process.emitWarning(`RedisStore cannot connect: ${error.message}`, {
+    code: 'REDIS_STORE_UNREACHABLE',
+    detail: "A listener of the store's 'error' event replaces this warning.",
+  });
+}
+
 /** Matches the addon's errors of attempts to connect that failed because of TLS. */
 const TLS_FAILURE = /TLS handshake|certificate was not accepted/;
 
@@ -53,6 +66,7 @@ class Connection {
   #target;
   #keys;
   #hasServed = false;
+  #hasFailed = false;
   #lifecycle;
   #availability;
   #unfollowClient = () => {};
@@ -181,6 +195,9 @@ class Connection {
     }
     // EventEmitter throws an 'error' without a listener.
     if (event !== 'error' || store.listenerCount('error') > 0) store.emit(event, error);
+    else if (!connection.#hasServed && !connection.#hasFailed && connection.#availability === undefined)
+      warnUnreachable(connection.native.connection, error);
+    connection.#hasFailed ||= event === 'error';
   }
 
   static #renew(connection, credentials) {
