@@ -5,6 +5,7 @@ const { fromEnvironment } = require('./common/environment.js');
 const { LARGEST_U32, LONGEST_DELAY_MS, LONGEST_SECONDS } = require('./common/limits.js');
 const { NOT_CARRIED } = require('./connection/tls.js');
 const { REDIS_PORT, SENTINEL_PORT, natMap, nodes } = require('./connection/topology.js');
+const { URL_EXAMPLE, checkUnknown } = require('./unknown-options.js');
 
 const { optionName: name, outOfRange, wrongType, wrongValue } = errors;
 
@@ -155,8 +156,6 @@ const cluster = {
       : checkObject(value, { fields: clusterFields }, option),
 };
 
-/** How a URL contains what `sentinel` and `cluster` have in options of their own. */
-const URL_EXAMPLE = 'redis://user:password@host:6379/5 or redis+unix:///run/redis.sock?db=5';
 const IN_URL = `a URL contains it, such as ${URL_EXAMPLE}`;
 const IN_CLIENT = 'the client has its own settings';
 const TWO_ADDRESSES = 'each locates Redis';
@@ -313,24 +312,35 @@ function checkCombinations(options, rules) {
 
 /** Options that belong to `sentinel` and `cluster`. */
 const WITH_SERVERS = ['username', 'password', 'database'];
-/**
- * Options by which old versions of connect-redis located Redis, each with the option that replaces it with `sentinel`
- * and `cluster`. With a client they are ignored, as in connect-redis.
- *
- * @type {Record<string, string>}
- */
-const FORMER = { host: '', port: '', socket: '', db: 'database', pass: 'password' };
 
 /** Rejects options that locate Redis or authenticate, but would be ignored. @param {any} options */
 function checkPlace(options) {
   const isGiven = (/** @type {string} */ option) => options[option] != null;
-  if (isGiven('client')) return;
-  const former = Object.keys(FORMER).find(isGiven);
-  const place = ['sentinel', 'cluster'].find(isGiven);
-  const ignored = former ?? (place === undefined ? WITH_SERVERS.find(isGiven) : undefined);
-  if (ignored === undefined) return;
-  const replacement = place === undefined ? `part of the "url" option, such as ${URL_EXAMPLE}` : undefined;
-  throw wrongValue(name(ignored), replacement ?? `replaced by the "${FORMER[ignored] || place}" option`);
+  const place = ['client', 'url', 'sentinel', 'cluster'].find(isGiven);
+  if (place !== undefined) return;
+  // An import that failed, not a choice: the store would be on localhost.
+  if ('client' in options)
+    throw wrongType(
+      name('client'),
+      'a client (is it exported, and imported before it is used?), or absent',
+      options.client,
+    );
+  const ignored = WITH_SERVERS.find(isGiven);
+  if (ignored !== undefined)
+    throw wrongValue(name(ignored), `part of the "url" option, such as ${URL_EXAMPLE}`);
+}
+
+const ONE_YEAR = 365 * 24 * 60 * 60;
+
+/** Warns of a lifetime that is probably in milliseconds. @param {CheckedOptions} options */
+function checkTtl({ ttl }) {
+  if (typeof ttl === 'number' && ttl > ONE_YEAR)
+    process.emitWarning(
+      `${name('ttl')} of RedisStore is in seconds: ${ttl} are ${Math.round(ttl / ONE_YEAR)} years`,
+      {
+        code: 'REDIS_STORE_LONG_TTL',
+      },
+    );
 }
 
 /** The methods by which clients run any command. */
@@ -350,10 +360,12 @@ function checkOptions(options) {
     COMMAND_CALLS.some((call) => isFunction(options[call]))
   )
     throw wrongType('The argument of RedisStore', 'an object of options, such as { client }', options);
+  checkUnknown(options, OPTIONS);
   checkCombinations(options, OPTIONS);
   checkPlace(options);
   const checked = checkObject(options, { fields: OPTIONS, isOpen: true });
   checkMerge(checked);
+  checkTtl(checked);
   return checked;
 }
 

@@ -166,7 +166,10 @@ impl StoreOptions {
         let mut options = match (self.settings, self.url) {
             (Some(settings), _) => settings.into(),
             (None, Some(url)) => parse_url(&url.text)?,
-            (None, None) => ConnectionOptions::default(),
+            (None, None) => ConnectionOptions {
+                is_default_address: true,
+                ..ConnectionOptions::default()
+            },
         };
         if let Some(sentinel) = self.sentinel {
             options.address = Address::Sentinel(sentinel.into());

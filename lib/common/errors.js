@@ -74,6 +74,15 @@ function unsupported(option, reason) {
 }
 
 /**
+ * Creates the error for an unknown option in place of which the app should use `meant`.
+ *
+ * @type {(option: string, meant: string) => RedisStoreError}
+ */
+function unknownOption(option, meant) {
+  return invalid(`${optionName(option)} is unknown: did you mean ${meant}?`);
+}
+
+/**
  * Creates the error for an unknown field of the object `option`.
  *
  * @type {(option: string, field: string, known: string[]) => RedisStoreError}
@@ -119,6 +128,7 @@ module.exports = {
   cannotCombine,
   unsupported,
   unknownField,
+  unknownOption,
   storeClosed,
   clientClosed,
   fromNative,

@@ -57,6 +57,27 @@ function warn(client, reason) {
   });
 }
 
+/**
+ * The numbers of the connections of which the app has been warned that they cannot be established.
+ *
+ * @type {Set<number>}
+ */
+const unreachable = new Set();
+
+/**
+ * Warns, once per connection, about the failure of an attempt to connect that no listener would receive.
+ *
+ * @type {(number: number, error: Error) => void}
+ */
+function warnUnreachable(number, error) {
+  if (unreachable.has(number)) return;
+  unreachable.add(number);
+  process.emitWarning(`RedisStore cannot connect: ${error.message}`, {
+    code: 'REDIS_STORE_UNREACHABLE',
+    detail: "A listener of the store's 'error' event replaces this warning.",
+  });
+}
+
 /** Matches the addon's errors of attempts to connect that failed because of TLS. */
 const TLS_FAILURE = /TLS handshake|certificate was not accepted/;
 
@@ -75,6 +96,8 @@ class Connection {
   #target;
   /** The backend that a client backend may replace; undefined once it has served. */
   #fallback;
+  #hasServed = false;
+  #hasFailed = false;
   #lifecycle;
   /** Undefined unless requests run without sessions while Redis is unreachable. */
   #availability;
@@ -204,6 +227,7 @@ class Connection {
     if (event === 'error' && error && connection.#fallBack(error.message)) return;
     if (event === 'ready') {
       connection.status = 'ready';
+      connection.#hasServed = true;
       connection.#keepNative();
       connection.#availability?.ready();
     } else if (event === 'reconnecting') {
@@ -212,6 +236,10 @@ class Connection {
     }
     // EventEmitter throws an 'error' without a listener.
     if (event !== 'error' || store.listenerCount('error') > 0) store.emit(event, error);
+    // An app's client reports its errors itself.
+    else if (connection.native && error && !connection.#hasServed && !connection.#hasFailed)
+      if (connection.#availability === undefined) warnUnreachable(connection.native.connection, error);
+    connection.#hasFailed ||= event === 'error';
   }
 
   /** A native connection that has served is not replaced any more. */

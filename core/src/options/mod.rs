@@ -161,6 +161,8 @@ impl Default for TlsOptions {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ConnectionOptions {
     pub address: Address,
+    /// The app has set no address, which errors mention: it may have meant another one.
+    pub is_default_address: bool,
     pub database: i64,
     pub username: Option<String>,
     pub password: Option<Secret>,
@@ -191,6 +193,7 @@ impl Default for ConnectionOptions {
                 host: "127.0.0.1".into(),
                 port: DEFAULT_PORT,
             },
+            is_default_address: false,
             database: 0,
             username: None,
             password: None,
@@ -220,7 +223,11 @@ impl ConnectionOptions {
             Address::Unix { path } => format!("redis+unix://{path}"),
             Address::Tcp { host, port } => {
                 let (host, port) = (host.clone(), *port);
-                format!("redis{secure}://{}{database}", Node { host, port })
+                let note = match self.is_default_address {
+                    true => " (the default address: no url was given)",
+                    false => "",
+                };
+                format!("redis{secure}://{}{database}{note}", Node { host, port })
             }
             Address::Sentinel(Sentinel { name, nodes, .. }) => {
                 format!("redis{secure}+sentinel://{}/{name}{database}", list(nodes))
@@ -276,5 +283,11 @@ mod tests {
             path: "/run/redis.sock".into(),
         };
         assert_eq!(options.server(), "redis+unix:///run/redis.sock");
+        let options = ConnectionOptions {
+            is_default_address: true,
+            ..ConnectionOptions::default()
+        };
+        let server = "redis://127.0.0.1:6379 (the default address: no url was given)";
+        assert_eq!(options.server(), server);
     }
 }
