@@ -1,10 +1,10 @@
 'use strict';
 
 const errors = require('./common/errors.js');
-const { fromEnvironment } = require('./common/environment.js');
+const { fromEnvironment } = require('./common/env-vars.js');
 const { LARGEST_U32, LONGEST_DELAY_MS, LONGEST_SECONDS } = require('./common/limits.js');
 const { NOT_CARRIED } = require('./connection/tls.js');
-const { REDIS_PORT, SENTINEL_PORT, natMap, nodes } = require('./connection/topology.js');
+const { REDIS_PORT, SENTINEL_PORT, natMap, nodes } = require('./connection/servers.js');
 const { URL_EXAMPLE, checkUnknown } = require('./unknown-options.js');
 
 const { optionName: name, outOfRange, wrongType, wrongValue } = errors;

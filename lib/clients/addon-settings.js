@@ -4,7 +4,7 @@ const { optionName, wrongValue } = require('../common/errors.js');
 const { LARGEST_U32 } = require('../common/limits.js');
 const { numberOf } = require('../connection/credentials.js');
 const { tlsSettings } = require('../connection/tls.js');
-const { natMap: natMapOf, secret } = require('../connection/topology.js');
+const { natMap: natMapOf, secret } = require('../connection/servers.js');
 
 const CLIENT = optionName('client');
 

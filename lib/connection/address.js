@@ -2,12 +2,12 @@
 
 const { checkTlsSettings } = require('../boundary/native.js');
 const { toAddonSettings } = require('../clients/addon-settings.js');
-const { checkTransport, describeClient, isKnownClient, nameOf } = require('../clients/client.js');
-const { fromEnvironment } = require('../common/environment.js');
+const { checkTransport, describeClient, isKnownClient, nameOf } = require('../clients/description.js');
+const { fromEnvironment } = require('../common/env-vars.js');
 const { cannotCombine, optionName: name, wrongValue } = require('../common/errors.js');
 const { numberOf } = require('./credentials.js');
 const { tlsSettings } = require('./tls.js');
-const { serversOf } = require('./topology.js');
+const { serversOf } = require('./servers.js');
 
 /** @import { CheckedOptions, ClientTarget, Description, RedisClient, Target } from '../types.d.ts' */
 

@@ -1,7 +1,7 @@
 'use strict';
 
 const fs = require('node:fs');
-const { fromEnvironment } = require('../common/environment.js');
+const { fromEnvironment } = require('../common/env-vars.js');
 
 /** @import { Tls } from '../binding.js' */
 /** @import { TlsOptions } from '../types.d.ts' */

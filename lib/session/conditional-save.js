@@ -7,7 +7,7 @@ const { coded, wrongType } = require('../common/errors.js');
 const { clearTimeout, elapsed, nextTick, setImmediate, setTimeout } = require('../common/timers.js');
 const { corrupt } = require('./corrupt.js');
 const { isSameContent, isSameJson, merge } = require('./merge.js');
-const { UNKNOWN_BASE } = require('./registry.js');
+const { UNKNOWN_BASE } = require('./session-registry.js');
 const { DISCARDED, emitDiscarded } = require('./save.js');
 const { stringify } = require('./stringify.js');
 

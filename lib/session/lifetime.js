@@ -1,7 +1,7 @@
 'use strict';
 
 const { isDate } = require('node:util').types;
-const { fromEnvironment } = require('../common/environment.js');
+const { fromEnvironment } = require('../common/env-vars.js');
 const { outOfRange, wrongType, wrongValue } = require('../common/errors.js');
 const { LONGEST_SECONDS } = require('../common/limits.js');
 

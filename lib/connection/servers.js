@@ -1,7 +1,7 @@
 'use strict';
 
 const { optionName: name, outOfRange, wrongType, wrongValue } = require('../common/errors.js');
-const { fromEnvironment } = require('../common/environment.js');
+const { fromEnvironment } = require('../common/env-vars.js');
 const { tlsSettings } = require('./tls.js');
 
 /** @import { NatEntry, Redacted, SentinelSettings } from '../binding.js' */
