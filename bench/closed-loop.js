@@ -25,6 +25,21 @@ const issue = {
   touch(store, sid, session, callback) {
     store.touch(sid, session, callback);
   },
+  // What express-session asks of a store when a request begins …
+  load(store, sid, _session, callback) {
+    store.get(sid, (error, loaded) => {
+      if (!error) store.createSession({ sessionID: sid, sessionStore: store }, loaded);
+      callback(error);
+    });
+  },
+  // … and until it ends, if it has changed nothing in its session.
+  request(store, sid, _session, callback) {
+    store.get(sid, (error, loaded) => {
+      if (error) return callback(error);
+      const req = { sessionID: sid, sessionStore: store };
+      store.touch(sid, store.createSession(req, loaded), callback);
+    });
+  },
 };
 
 /**

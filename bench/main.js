@@ -167,4 +167,4 @@ function write(out, results, text) {
   console.log(`Written to ${path.relative(process.cwd(), out)}: ${Object.keys(files).join(', ')}`);
 }
 
-module.exports = { compare };
+module.exports = { cases, compare, measureStores };

@@ -15,6 +15,7 @@ const KINDS = {
   '0.4 KB, not ASCII': { bytes: 448, count: 1000, name: 'Łucja Żółć' },
   '4 KB': { bytes: 4096, count: 1000, name: 'Lucy Zolch' },
   '64 KB': { bytes: 65_536, count: 100, name: 'Lucy Zolch' },
+  '256 KB': { bytes: 262_144, count: 25, name: 'Lucy Zolch' },
 };
 
 // The same ids and orders in every run.

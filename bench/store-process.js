@@ -31,8 +31,9 @@ function jsonWork(kind) {
 serve({
   async prepare(wanted) {
     open = await openStore(name, redisUrl);
-    // As in an app: this is what tells a store that express-session uses it.
-    session({ store: open.store, secret: 'bench', resave: false, saveUninitialized: false });
+    // As in an app: this is what tells a store that express-session uses it. Other frameworks do not.
+    if (name !== 'native, unattached')
+      session({ store: open.store, secret: 'bench', resave: false, saveUninitialized: false });
     for (const kind of wanted) kinds.set(kind, await storeAndLoad(open.store, kind));
     return { node: process.version, threadClock: threadClockName };
   },

@@ -99,6 +99,7 @@ const empty = { label: 'empty store', open: openEmpty };
 // Beside the comparison, for those who ask for them.
 const others = {
   empty,
+  'native, unattached': { label: 'connect-redis-native, without express-session', open: openNative },
   near: { label: 'connect-redis-native, cache', open: openNear },
   'near, touchAfter': {
     label: 'connect-redis-native, cache, touchAfter',

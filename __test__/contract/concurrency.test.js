@@ -51,8 +51,9 @@ describe.each(familySources)('a store by %s', (source) => {
     const value = {
       0: (number) => ({ number, text: 'plain' }),
       1: (number) => ({ number, text: `値${number}😀` }),
-      2: (number) => ({ number, text: 'é'.repeat(number) }),
-      3: (number) => ({ number, text: 'long '.repeat(200 * (number % 20)) }),
+      // Up to 40 KB: short texts are joined, large ones are not.
+      2: (number) => ({ number, text: 'é'.repeat(40 * number) }),
+      3: (number) => ({ number, text: 'long '.repeat(400 * (number % 20)) }),
     };
     const kindOf = (number) => number % 7;
     for (const number of numbers(500)) {
@@ -70,6 +71,18 @@ describe.each(familySources)('a store by %s', (source) => {
       if (kind < 4) expect(session).toEqual(value[kind](number));
       else if (kind === 5) expect(reason.code).toBe('ERR_SESSION_CORRUPT');
       else expect({ status, session }).toEqual({ status: 'fulfilled', session: null });
+    }
+  });
+
+  test('of 300 sets at once, values of up to 600 KB in one to four bytes per character go to their ids', async () => {
+    const letters = ['a', 'é', '値', '😀'];
+    const session = (number) => ({ number, text: letters[number % 4].repeat(2 ** (number % 18)) });
+
+    await Promise.all(numbers(300).map((number) => store.set(String(number), session(number))));
+
+    for (const number of numbers(300)) {
+      const stored = await redis.command('GET', `sess:${number}`);
+      expect(`${stored}` === JSON.stringify(session(number))).toBe(true);
     }
   });
 

@@ -114,10 +114,15 @@ class CompletionQueue {
     if (this.#count === 0) return false;
     this.#oneByte = oneByte ?? '';
     this.#oneByteAt = 0;
-    this.#twoByte = slice[1] === 1 ? this.#native.collectWide() : '';
+    this.#twoByte = slice[1] === 1 ? this.#nextText() : '';
     this.#twoByteAt = 0;
     this.#hasMore = slice[2] === 1;
     return true;
+  }
+
+  /** Returns the next string of the slice, which has announced it. */
+  #nextText() {
+    return /** @type {string} */ (this.#native.nextText());
   }
 
   /** Passes the next completion of the slice to its request. */
@@ -135,7 +140,8 @@ class CompletionQueue {
       return;
     }
     let text = '';
-    if (length > 0) {
+    if (flags & Kind.LARGE) text = this.#nextText();
+    else if (length > 0) {
       if (flags & Kind.TWO_BYTE) {
         text = this.#twoByte.slice(this.#twoByteAt, this.#twoByteAt + length);
         this.#twoByteAt += length;

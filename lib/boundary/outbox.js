@@ -31,7 +31,14 @@ const FIELDS = 6;
  * the addon; small enough that Redis runs the first batch while the event loop prepares the next.
  */
 const MAX_REQUESTS = 64;
-const USUAL_BYTES = 64 * 1024;
+/**
+ * It is submitted earlier with this many bytes, which fit into the cache of a CPU core, if it has as many requests as
+ * make up for waking the runtime's thread: 3 to 10 µs, a tenth of `JSON.stringify` of 64 KB.
+ */
+const ENOUGH_BYTES = 128 * 1024;
+const ENOUGH_REQUESTS = 4;
+/** The size of the buffer that no session, however large, enlarges permanently. */
+const MAX_BYTES = 1024 * 1024;
 /** UTF-8 needs at most this many bytes for a UTF-16 unit. */
 const BYTES_PER_UNIT = 3;
 
@@ -179,7 +186,8 @@ class Outbox {
     heads[at + 5] = ttl;
     if (this.#tracksWrites && operation !== Operation.GET && operation !== Operation.GET_TIMED)
       this.hasWrites = true;
-    if (this.#count === MAX_REQUESTS) this.flush();
+    if (this.#count === MAX_REQUESTS || (this.#used >= ENOUGH_BYTES && this.#count >= ENOUGH_REQUESTS))
+      this.flush();
     else if (!this.#scheduled) {
       this.#scheduled = true;
       // During a drain of completions, the drain flushes at its end: earlier than a microtask would.
@@ -201,8 +209,7 @@ class Outbox {
     this.hasWrites = false;
     openOutboxes.splice(openOutboxes.indexOf(this), 1);
     this.#native.submit(this.#heads, this.#bytes, count, Date.now());
-    // One large session must not enlarge the buffer permanently.
-    if (this.#bytes.length > 16 * USUAL_BYTES) this.#bytes = Buffer.allocUnsafeSlow(USUAL_BYTES);
+    if (this.#bytes.length > MAX_BYTES) this.#bytes = Buffer.allocUnsafeSlow(ENOUGH_BYTES);
   }
 
   /**
@@ -230,13 +237,13 @@ class Outbox {
    */
   #ensureCapacity(id, value, base, mostBytes) {
     let needed = mostBytes;
-    // For a large value, counting its bytes is cheaper than allocating three times the size.
-    if (mostBytes > USUAL_BYTES)
+    // Counting the bytes takes up to 6 % of the time of `JSON.stringify`, so it is done only where memory matters.
+    if (mostBytes > MAX_BYTES)
       needed = [id, value, base].reduce((sum, text) => sum + Buffer.byteLength(text), 0);
-    if (this.#used + needed > Math.max(this.#bytes.length, USUAL_BYTES)) this.flush();
+    if (this.#used + needed > MAX_BYTES) this.flush();
     const size = this.#used + needed;
     if (size <= this.#bytes.length) return;
-    const bytes = Buffer.allocUnsafeSlow(Math.max(size, Math.min(2 * this.#bytes.length, USUAL_BYTES)));
+    const bytes = Buffer.allocUnsafeSlow(Math.max(size, Math.min(2 * this.#bytes.length, ENOUGH_BYTES)));
     this.#bytes.copy(bytes, 0, 0, this.#used);
     this.#bytes = bytes;
   }

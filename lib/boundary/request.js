@@ -9,7 +9,7 @@ const { nextTick } = require('../common/timers.js');
 
 /**
  * The kinds of completions (`MASK`), and flags that are added to them: the text is in the two-byte string; the time at
- * which the session expires follows. src/slice.rs has the same numbers.
+ * which the session expires follows; the text is a string of its own. src/slice.rs has the same numbers.
  */
 const Kind = {
   DONE: 0,
@@ -27,6 +27,7 @@ const Kind = {
   MASK: 15,
   TWO_BYTE: 16,
   TIMED: 32,
+  LARGE: 64,
 };
 
 /**

@@ -100,6 +100,20 @@ const areReal =
   isReal(timers.setImmediate, 'setImmediate') &&
   promisify.custom in timers.setTimeout;
 
+const resolved = Promise.resolve();
+let now = 0;
+
+/** Returns the time when it was first called in this tick: `Date.now` would take 4 % of the time of a `get`. */
+function tickTime() {
+  if (now === 0) {
+    now = Date.now();
+    resolved.then(() => {
+      now = 0;
+    });
+  }
+  return now;
+}
+
 /**
  * Node's own timers, or equivalents if a test runner installed fake timers before this module was loaded: Redis replies
  * in real time, not when the test advances its clock.
@@ -109,6 +123,7 @@ const areReal =
  *   clearTimeout: (timer: any) => void,
  *   setImmediate: Schedule,
  *   nextTick: Schedule,
+ *   tickTime: () => number,
  *   elapsed: () => number,
  * }}
  */
@@ -117,6 +132,7 @@ module.exports = {
   clearTimeout: areReal ? timers.clearTimeout : (/** @type {any} */ timer) => timer?.clear(),
   setImmediate: areReal ? timers.setImmediate : nextTurn,
   nextTick: isReal(process.nextTick, 'nextTick') ? process.nextTick : nextTurn,
+  tickTime,
   /** Milliseconds by a monotonic clock, to measure durations. */
   elapsed: () => process.uptime() * 1000,
 };

@@ -1,9 +1,10 @@
 'use strict';
 
+const { tickTime } = require('../common/timers.js');
 const { flatCopy } = require('./flat-copy.js');
-const { openIdData } = require('./frameworks.js');
+const { carriesId, openIdData } = require('./frameworks.js');
 
-/** @import { SessionCookie, SessionObject, SessionRecord, Text } from '../types.d.ts' */
+/** @import { HttpRequest, SessionCookie, SessionObject, SessionRecord, Text } from '../types.d.ts' */
 
 /** @typedef {{ at: number, isClaimed: boolean, isDestroyed: boolean }} Load */
 /** @typedef {{ first: SessionRecord | undefined, registry: SessionRegistry }} Records */
@@ -23,12 +24,18 @@ class Loads {
 
   /** @param {string} id @returns {Load} */
   add(id) {
-    const load = { at: Date.now(), isClaimed: false, isDestroyed: false };
-    this.#young.set(id, load);
-    if (this.#young.size >= MIN_IDS) {
-      this.#old = this.#young;
-      this.#young = new Map();
+    let load = this.#young.get(id);
+    if (load === undefined) {
+      load = { at: 0, isClaimed: false, isDestroyed: false };
+      this.#young.set(id, load);
+      if (this.#young.size >= MIN_IDS) {
+        this.#old = this.#young;
+        this.#young = new Map();
+      }
     }
+    load.at = tickTime();
+    load.isClaimed = false;
+    load.isDestroyed = false;
     return load;
   }
 
@@ -213,11 +220,11 @@ class SessionRegistry {
    *
    * @param {string} id
    * @param {SessionObject} loaded
-   * @param {() => boolean} carriesId returns true if the request presents the id
+   * @param {HttpRequest} request of the live session
    * @param {(session: SessionObject) => Text} stringify creates the base if `loaded` is not the object that `get`
    *   returned
    */
-  claim(id, loaded, carriesId, stringify) {
+  claim(id, loaded, request, stringify) {
     const handover = this.#handover;
     if (handover?.id === id && (handover.session === loaded || !handover.isClaimed)) {
       handover.isClaimed = true;
@@ -230,7 +237,7 @@ class SessionRegistry {
     const record = this.find(loaded, id);
     if (record !== undefined) return { ...record, other: undefined };
     const load = this.#loads.get(id);
-    if (load === undefined || load.isClaimed || load.isDestroyed || !carriesId())
+    if (load === undefined || load.isClaimed || load.isDestroyed || !carriesId(request, id))
       return this.#newRecord(id, undefined, 0, undefined);
     load.isClaimed = true;
     return this.#newRecord(id, this.#keepsBases ? stringify(loaded) : undefined, 0, 0);

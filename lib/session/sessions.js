@@ -132,12 +132,7 @@ class Sessions {
   begin(request, loaded, create) {
     this.#state.open();
     const id = /** @type {string} */ (request.sessionID);
-    const record = this.#registry.claim(
-      id,
-      loaded,
-      () => carriesId(request, id),
-      (/** @type {SessionObject} */ data) => this.#stringify(data),
-    );
+    const record = this.#registry.claim(id, loaded, request, this.#stringify);
     const session = create();
     this.#registry.attach(session, record);
     return session;
@@ -516,9 +511,7 @@ class Sessions {
   }
 
   /** @param {SessionObject} session */
-  #stringify(session) {
-    return stringify(this.#settings.serializer, session);
-  }
+  #stringify = (session) => stringify(this.#settings.serializer, session);
 }
 
 module.exports = { Sessions };
