@@ -1,8 +1,10 @@
 'use strict';
 
+const path = require('node:path');
 const redis6 = require('redis');
 const { RedisStore } = require('../..');
 const { connectRaw, startRedis } = require('../support/redis.js');
+const { endedWith, runNode } = require('../support/run.js');
 const { closeAll, keepStore, openClient } = require('../support/stores.js');
 const { until } = require('../support/until.js');
 
@@ -119,4 +121,9 @@ test('a conditional save is not stored over bytes that only look like the loaded
     code: 'ERR_SESSION_CONFLICT',
   });
   expect(await raw.command('GET', 'sess:abc')).toEqual(Buffer.from('{"text":"\xff"}', 'latin1'));
+});
+
+test('a forgotten store leaves no listeners on its client', async () => {
+  const program = path.join(__dirname, 'programs', 'forgotten.js');
+  expect(await runNode('--expose-gc', program, server.url)).toEqual(endedWith('no listeners'));
 });

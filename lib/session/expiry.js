@@ -34,7 +34,7 @@ function applyExpiry(session, ends, isTimed, store) {
 /**
  * Sets the cookie of a session that was read to the expiry in force, if the stored one differs: `touch` moves the
  * expiry of the key without rewriting the text. The addon does this for plain JSON; this function covers the cases that
- * only JavaScript can decide.
+ * only JavaScript can decide, and the client backend.
  *
  * @param {SessionObject} session
  * @param {number} ends expiry of the key, in ms since 1970

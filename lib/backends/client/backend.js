@@ -46,6 +46,7 @@ class ClientBackend extends Backend {
 
   /** Uses a new connection, or the present one if operations are in flight. `watch` has to be called again. */
   reopen() {
+    this.#lease?.unwatch();
     this.#lease = new Lease(this, this.#client, this.#settings);
   }
 

@@ -2,6 +2,7 @@
 
 const { Operation } = require('../../boundary/outbox.js');
 const { Kind } = require('../../boundary/request.js');
+const { elapsed } = require('../../common/timers.js');
 const { NEVER } = require('../../session/expiry.js');
 const { Command, isInteger, readCommands } = require('./commands.js');
 const { Failure, failures } = require('./errors.js');
@@ -150,7 +151,7 @@ const CACHED_SCRIPT = 1;
  *
  * @type {(executor: Executor, operation: KeyOperation, complete: Complete) => void}
  */
-function compareAndSet(executor, { scope, key, value, ttl, base, since }, complete) {
+function compareAndSet(executor, { scope, key, value, ttl, base, since = elapsed() }, complete) {
   const attempt = (/** @type {number} */ index) => {
     const method = casMethods[index];
     const done = (/** @type {any[]} */ [reply]) => {
