@@ -409,9 +409,9 @@ export class RedisStore extends Store {
    */
   protected getTTL(session: SessionData): number;
 
-  // With a callback, the promise fulfils with the callback's return value, as in connect-redis. The type parameter of the
-  // first overloads is never passed: TypeScript takes it for `any` when it compares an override, and the result with it, so
-  // a subclass written for connect-redis, where everything is `any`, compiles.
+  // With a callback, the promise fulfils with the callback's return value, as in connect-redis. The type parameter of
+  // the first overloads is never passed: TypeScript takes it for `any` when it compares an override, and the result
+  // with it, so a subclass written for connect-redis, where everything is `any`, compiles.
 
   /**
    * Reads a session; the result is `null` if there is none. `cookie.expires` is the current expiry, including later

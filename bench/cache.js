@@ -1,6 +1,6 @@
 'use strict';
 
-// What the near cache is for: reads at the speed of memory, requests that wait for no network, and memory that
+// Measures what the near-cache is for: reads at the speed of memory, requests that wait for no network, and memory that
 // stays within its bound.
 
 const { performance } = require('node:perf_hooks');
@@ -19,7 +19,7 @@ const READS = [
   { operation: 'request', inFlight: 16, names: ['near, touchAfter', 'memory'] },
 ];
 const APPS = ['near, touchAfter', 'memory', 'connect-redis10'];
-/** On the way to the server; Node's timers know no less. */
+/** The latency to the server, in ms; Node's timers support no less. */
 const DELAY_MS = 1;
 const VISITORS = 200;
 // With a young generation of fixed size, what grows is not how V8 fits its heap to the load.
@@ -99,10 +99,10 @@ async function measureRequests({ rounds, ms }, redis, node) {
         const before = await commands();
         const task = { port: app.port, cookies: app.cookies, connections: 2, ms };
         const result = await visitors.call('load', task);
-        const asked = (await commands()) - before - 1;
+        const sent = (await commands()) - before - 1;
         if (round === 0) continue;
         app.results.push(result);
-        app.commands += asked;
+        app.commands += sent;
         app.requests += result.requests;
       }
     for (const [name, app] of apps) {
@@ -121,7 +121,7 @@ async function measureRequests({ rounds, ms }, redis, node) {
   }
 }
 
-/** The median time of a command by way of the proxy. */
+/** Returns the median time of a command through the proxy. */
 async function roundTrip(port) {
   const raw = await connectRaw(port);
   const times = [];

@@ -77,7 +77,9 @@ class LazyPromise {
     return this.#deferred.promise.then(onFulfilled, onRejected);
   }
 
-  /** A rejection of what the callback returned reaches the caller a turn later; until then, Node counts it as unhandled. */
+  /**
+   * A rejection of what the callback returned reaches the caller a turn later; until then, Node counts it as unhandled.
+   */
   #handleRejection() {
     this.#returned = Promise.resolve(this.#returned);
     this.#returned.catch(() => {});

@@ -103,7 +103,7 @@ async function main() {
   await require('../bench/main.js').compare({ ...options, stores: keys, out });
 }
 
-/** The server of this name, got first if need be; without a name, the system's. */
+/** Returns the server of this name, installed first if necessary; without a name, the system's. */
 function serverNamed(name) {
   const { findServers, installServers } = require('./servers.js');
   if (name !== undefined) installServers();

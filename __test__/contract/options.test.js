@@ -17,7 +17,7 @@ const elsewhere = 'redis://127.0.0.1:1';
 const sentinel = { name: 'mymaster', addresses: ['127.0.0.1:1'] };
 const cluster = ['127.0.0.1:1'];
 
-/** What the constructor throws. */
+/** Returns what the constructor throws. */
 function refusal(...args) {
   let store;
   try {
@@ -26,14 +26,14 @@ function refusal(...args) {
     return error;
   }
   keepStore(store);
-  throw new Error(`taken: ${inspect(args, { depth: 1 })}`);
+  throw new Error(`accepted: ${inspect(args, { depth: 1 })}`);
 }
 
 const wrongType = { name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE' };
 const wrongValue = { name: 'TypeError', code: 'ERR_INVALID_ARG_VALUE' };
 const outOfRange = { name: 'RangeError', code: 'ERR_OUT_OF_RANGE' };
 
-describe('an option that cannot be used is refused with its name and what was expected:', () => {
+describe('an invalid option', () => {
   test.each([
     ['prefix', 17, wrongType, 'string'],
     ['prefix', true, wrongType, 'string'],
@@ -92,17 +92,20 @@ describe('an option that cannot be used is refused with its name and what was ex
     ['client', [], wrongType, 'client'],
     ['client', { get() {}, set() {} }, wrongType, 'client'],
     ['client', Redis, wrongType, 'client'],
-  ])('%s: %p', (option, value, expected, wanted) => {
-    const error = refusal({ [option]: value });
+  ])(
+    'the constructor names the option and what was expected, for %s: %p',
+    (option, value, expected, wanted) => {
+      const error = refusal({ [option]: value });
 
-    expect(error).toMatchObject(expected);
-    expect(error.message).toContain(option);
-    expect(error.message).toMatch(new RegExp(wanted));
-  });
+      expect(error).toMatchObject(expected);
+      expect(error.message).toContain(option);
+      expect(error.message).toMatch(new RegExp(wanted));
+    },
+  );
 });
 
 test.each(['redis://127.0.0.1:6379', 17, true, null, Symbol('options')])(
-  'an argument that is no object of options is refused: %p',
+  'the constructor rejects an argument that is not an object of options: %p',
   (argument) => {
     const error = refusal(argument);
 
@@ -111,7 +114,7 @@ test.each(['redis://127.0.0.1:6379', 17, true, null, Symbol('options')])(
   },
 );
 
-describe('a value that may hold a secret is in no error:', () => {
+describe('secrets in options', () => {
   const withPassword = `redis://user:${SECRET}@10.0.0.1:6379`;
   const client = () => new Redis({ lazyConnect: true, password: SECRET });
 
@@ -133,7 +136,7 @@ describe('a value that may hold a secret is in no error:', () => {
       [option, () => ({ [option]: withPassword })],
     ]),
     ['url', () => ({ url: `${SECRET}:6379` })],
-  ])('of "%s", as given by %s', (option, options) => {
+  ])('the error about "%s" does not show a value that may be secret, from %s', (option, options) => {
     const error = refusal(options());
 
     expect(error).toBeInstanceOf(error.code === 'ERR_OUT_OF_RANGE' ? RangeError : TypeError);
@@ -142,26 +145,26 @@ describe('a value that may hold a secret is in no error:', () => {
     expect(inspect(error, { showHidden: true })).not.toContain(SECRET);
   });
 
-  test('a field whose name may hold one', () => {
+  test('the error about a field whose name contains a password does not show it', () => {
     const { message } = refusal({ cluster: { [withPassword]: {} } });
     expect(message).toBe(
       'The "cluster" option has an unknown field: "cluster" has the fields addresses, natMap',
     );
   });
 
-  test('a password that is a number', () => {
+  test('the error about a numeric password does not show it', () => {
     const { message } = refusal({ sentinel, password: 123456 });
     expect(message).toBe(
       'The "password" option must be a string that is not empty; received an instance of Number',
     );
   });
 
-  test('a word that is none of those there are is shown', () => {
+  test('the error about an unknown word shows it', () => {
     expect(refusal({ readFrom: 'replica' }).message).toMatch(/'replica-preferred'; received 'replica'$/);
   });
 });
 
-describe('an option that would be ignored is refused by its name, with what to do:', () => {
+describe('an option that would be ignored', () => {
   const { url } = { url: elsewhere };
   const inUrl = /redis:\/\/user:password@host:6379\/5/;
 
@@ -201,7 +204,7 @@ describe('an option that would be ignored is refused by its name, with what to d
     ['url', { url: 'redis+unix:///run/a#b.sock' }, /#/],
     ['url', { url: 'redis+sentinel://h:1/mymaster?db=5' }, /\?/],
     ['url', { url: 'redis+cluster://h:1?db=5' }, /\?/],
-  ])('"%s" in %o', (option, options, advice) => {
+  ])('the constructor rejects "%s" in %o and says what to do', (option, options, advice) => {
     const error = refusal(options);
 
     expect(error).toMatchObject(wrongValue);
@@ -213,7 +216,7 @@ describe('an option that would be ignored is refused by its name, with what to d
     ['1e12', 1e12],
     ['-1', -1],
     ['a half', 0.5],
-  ])('a database that there cannot be: %s', (_what, database) => {
+  ])('the constructor rejects an impossible database: %s', (_what, database) => {
     const error = refusal({ sentinel, database });
     expect(error).toMatchObject(outOfRange);
     expect(error.message).toMatch(/"database".*4294967295/);
@@ -221,8 +224,8 @@ describe('an option that would be ignored is refused by its name, with what to d
 
   test.each([
     ['1e12', 1e12],
-    ['no number', 'abc'],
-  ])('a client whose database is %s', (_what, db) => {
+    ['not a number', 'abc'],
+  ])('the constructor rejects a client whose database is %s', (_what, db) => {
     const error = refusal({ client: new Redis({ lazyConnect: true, db }) });
     expect(error).toMatchObject(wrongValue);
     expect(error.message).toMatch(/"client".*database/);
@@ -255,7 +258,7 @@ test.each([
   );
 });
 
-test('null and undefined are the same as left out', () => {
+test('null and undefined mean that an option is left out', () => {
   const names = ['client', 'url', 'sentinel', 'cluster', 'username', 'password', 'database', 'readFrom']
     .concat(['transport', 'tls', 'credentials', 'connectTimeout', 'commandTimeout', 'maxQueue', 'cache'])
     .concat(['onUnavailable', 'prefix', 'ttl', 'disableTouch', 'disableTTL', 'serializer', 'scanCount'])
@@ -269,12 +272,12 @@ test('null and undefined are the same as left out', () => {
   }
 });
 
-test('what older versions of connect-redis were told beside a client is ignored, as there', () => {
+test('options that older versions of connect-redis accepted in addition to a client are ignored, as there', () => {
   const client = new Redis({ port: redis.port, lazyConnect: true });
   keepStore(new RedisStore({ client, host: 'localhost', port: 6379, ttl: 260 }));
 });
 
-test('client and url together are refused', async () => {
+test('the constructor rejects client and url together', async () => {
   const client = await openClient('ioredis6', redis.port);
   const error = refusal({ client, url: redis.server.url });
 
@@ -283,10 +286,10 @@ test('client and url together are refused', async () => {
   expect(error.message).toMatch(/url/);
 });
 
-describe('a client whose settings cannot be read is not taken for one of localhost:', () => {
+describe('a client whose settings cannot be read', () => {
   const connects = (client) => refusal({ client, transport: 'native' });
 
-  test('one that only looks like a mock of ioredis', () => {
+  test('a client that only looks like a mock of ioredis uses the client transport and rejects the native one', () => {
     class _RedisMock {
       options = { data: {} };
       call() {}
@@ -298,34 +301,34 @@ describe('a client whose settings cannot be read is not taken for one of localho
     });
   });
 
-  test('an ioredis client with a connector of its own', () => {
+  test('an ioredis client with its own connector uses the client transport and rejects the native one', () => {
     const client = new Redis({ lazyConnect: true, Connector: class {} });
     expect(keepStore(new RedisStore({ client })).transport).toBe('client');
     expect(connects(client)).toMatchObject({ ...wrongValue, message: expect.stringMatching(/connector/i) });
   });
 });
 
-describe('a url that cannot be used is refused without its secrets:', () => {
+describe('an invalid url', () => {
   const secret = SECRET;
 
   test.each([
     ['nothing', ''],
-    ['no url', `not a url ${secret}`],
+    ['not a url', `not a url ${secret}`],
     ['no scheme', `user:${secret}@127.0.0.1:6379`],
     ['another scheme', `http://:${secret}@127.0.0.1`],
     ['no host', `redis://:${secret}@`],
-    ['a port that is none', `redis://:${secret}@127.0.0.1:port`],
+    ['a port that is not a number', `redis://:${secret}@127.0.0.1:port`],
     ['a port beyond the last', `redis://:${secret}@127.0.0.1:65536`],
     ['a negative port', `redis://:${secret}@127.0.0.1:-1`],
-    ['a database that is no number', `redis://:${secret}@127.0.0.1/sessions`],
+    ['a database that is not a number', `redis://:${secret}@127.0.0.1/sessions`],
     ['a negative database', `redis://:${secret}@127.0.0.1/-1`],
     ['a fraction of a database', `redis://:${secret}@127.0.0.1/1.5`],
     ['an IPv6 address that does not end', `redis://:${secret}@[::1`],
     ['a space in the host', `redis://:${secret}@local host`],
     ['percent signs that encode nothing', `redis://:${secret}%zz@127.0.0.1`],
     ['a socket without a path', `redis+unix://?pass=${secret}`],
-    ['a socket with a database that is no number', `redis+unix:///tmp/redis.sock?db=x&pass=${secret}`],
-  ])('%s', (_what, url) => {
+    ['a socket with a database that is not a number', `redis+unix:///tmp/redis.sock?db=x&pass=${secret}`],
+  ])('the constructor rejects a url without showing its secrets: %s', (_what, url) => {
     const error = refusal({ url });
 
     expect(error).toMatchObject(wrongValue);
@@ -334,14 +337,14 @@ describe('a url that cannot be used is refused without its secrets:', () => {
   });
 });
 
-describe('a url that can be used', () => {
+describe('a valid url', () => {
   test.each([
     ['a string', (url) => url],
     ['a URL', (url) => new URL(url)],
     ['with a database', (url) => `${url}/3`],
     ['with a slash at the end', (url) => `${url}/`],
     ['by the name of the host', (url) => url.replace('127.0.0.1', 'localhost')],
-  ])('%s', async (_what, make) => {
+  ])('the store connects by a url: %s', async (_what, make) => {
     const url = make(redis.server.url);
     const store = keepStore(new RedisStore({ url }));
 
@@ -357,7 +360,7 @@ describe('a url that can be used', () => {
   });
 });
 
-test('what docs/clients.md shows of ways to say where Redis is can be used', () => {
+test('the examples of docs/clients.md for stores without a client work', () => {
   const text = fs.readFileSync(path.join(__dirname, '..', '..', 'docs', 'clients.md'), 'utf8');
   const [, code] = /## Without a client\n\n```js\n(.*?)```/s.exec(text);
   let made = 0;
@@ -378,7 +381,7 @@ test('what docs/clients.md shows of ways to say where Redis is can be used', () 
   expect(made).toBe(code.split('new RedisStore(').length - 1);
 });
 
-test('good values of every option are taken', () => {
+test('the constructor accepts valid values of every option', () => {
   for (const options of [
     { prefix: '' },
     { prefix: '*' },

@@ -206,7 +206,7 @@ impl Error {
         )
     }
 
-    /// Returns true if a scan that fails with this error may start over: over another link, or once the node serves again.
+    /// Returns true if a scan that fails with this error may start over, on another link or once the node serves again.
     pub(crate) fn interrupts_scan(&self) -> bool {
         matches!(self, Self::LinkReplaced { .. }) || self.is_loss() || self.is_transient()
     }

@@ -8,7 +8,7 @@
 
 use super::commands::{Access, Commands, Expect};
 use super::link::Link;
-use crate::cache::{Cache, Invalidation, Line, Moment, Proof};
+use crate::cache::{Cache, Confirmation, Invalidation, Moment, TrackedLink};
 use crate::error::Error;
 use redis::{PushKind, Value};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -21,7 +21,7 @@ pub(super) enum TrackingEvent {
     /// Keys have changed.
     Changed(Invalidation),
     /// A reply confirmed that all earlier invalidations have arrived.
-    Answered(Proof),
+    Answered(Confirmation),
 }
 
 impl TrackingEvent {
@@ -29,7 +29,7 @@ impl TrackingEvent {
     pub(super) fn apply(self, cache: &Cache) {
         match self {
             Self::Changed(invalidation) => cache.invalidate(&invalidation),
-            Self::Answered(proof) => proof.count(),
+            Self::Answered(confirmation) => confirmation.record(),
         }
     }
 }
@@ -44,7 +44,7 @@ pub(super) struct Tracking {
     /// order with them.
     relay: Option<Relay>,
     /// Set while a link is open.
-    line: Option<Line>,
+    link: Option<TrackedLink>,
     /// A key that a command was sent for since the node last refused to serve one.
     probe_key: Option<Vec<u8>>,
     slots: SlotCheck,
@@ -69,7 +69,7 @@ impl Tracking {
         Self {
             cache,
             relay,
-            line: None,
+            link: None,
             probe_key: None,
             slots: SlotCheck::default(),
         }
@@ -78,7 +78,7 @@ impl Tracking {
     /// Starts tracking on a new link. Fails if the server did not enable client tracking.
     pub(super) fn begin(&mut self, link: &Link, server: &str) -> Result<(), Error> {
         let cause = link.tracking_failure();
-        self.line = Some(self.cache.begin(cause.is_none()));
+        self.link = Some(self.cache.begin(cause.is_none()));
         self.probe_key = None;
         self.slots = SlotCheck::default();
         match cause {
@@ -92,12 +92,12 @@ impl Tracking {
 
     /// Ends tracking: the link is lost, or is about to be closed.
     pub(super) fn end(&mut self) {
-        self.line = None;
+        self.link = None;
     }
 
     /// Handles a push message. Earlier replies must have been handled before.
     pub(super) fn take(&self, kind: &PushKind, data: Vec<Value>) {
-        if *kind != PushKind::Invalidate || self.line.is_none() {
+        if *kind != PushKind::Invalidate || self.link.is_none() {
             return;
         }
         self.forward(TrackingEvent::Changed(parse_invalidation(data)));
@@ -131,10 +131,10 @@ impl Tracking {
     pub(super) fn slots_at(&self) -> Option<Instant> {
         self.relay.as_ref()?;
         match self.slots.last_query {
-            None => self.line.as_ref().map(|_| Instant::now()),
+            None => self.link.as_ref().map(|_| Instant::now()),
             Some((_, true)) => None,
             Some((sent, false)) => {
-                let due: Instant = self.line.as_ref()?.probe_at()?.into();
+                let due: Instant = self.link.as_ref()?.probe_at()?.into();
                 Some(due.max(sent + MIN_SLOTS_INTERVAL))
             }
         }
@@ -186,8 +186,8 @@ impl Tracking {
 
     /// Handles the reply to commands that were sent at this moment.
     pub(super) fn answered(&self, sent: Option<Moment>) {
-        if let (Some(line), Some(sent)) = (&self.line, sent) {
-            self.forward(TrackingEvent::Answered(line.proof(sent)));
+        if let (Some(link), Some(sent)) = (&self.link, sent) {
+            self.forward(TrackingEvent::Answered(link.confirmation(sent)));
         }
     }
 
@@ -205,7 +205,7 @@ impl Tracking {
         if self.relay.is_some() {
             return None;
         }
-        self.line.as_ref()?.probe_at().map(Into::into)
+        self.link.as_ref()?.probe_at().map(Into::into)
     }
 }
 
@@ -282,7 +282,7 @@ mod tests {
         let (sender, relayed) = mpsc::channel();
         let relay = Box::new(move |event| sender.send(event).expect("a receiver"));
         let mut tracking = Tracking::new(Arc::clone(&cache), Some(relay));
-        tracking.line = Some(cache.begin(true));
+        tracking.link = Some(cache.begin(true));
         let entry = Entry {
             text: b"{}"[..].into(),
             ends: None,
@@ -290,7 +290,7 @@ mod tests {
             in_force: None,
             clock: Default::default(),
         };
-        cache.keep(cache.ticket(), b"k", entry);
+        cache.fill(cache.ticket(), b"k", entry);
         (tracking, cache, relayed)
     }
 

@@ -109,7 +109,7 @@ impl<A: CompletionSink> InFlightBatch<A> {
                 if let Some(leader) = pending.leader.take() {
                     if let Some(ticket) = pending.ticket {
                         let (sessions, key, sent_at) = (&self.sessions, leader.key(), self.sent_at);
-                        sessions.keep(ticket, key, &text, &left, sent_at, self.clock);
+                        sessions.fill_cache(ticket, key, &text, &left, sent_at, self.clock);
                     }
                     leader.land(&text, &left);
                 }

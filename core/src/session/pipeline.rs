@@ -9,7 +9,7 @@ use crate::cache::{Moment, PendingWrite, Ticket};
 use crate::connection::{Access, Commands, Expect, Leader, Reply, SentFlag};
 use std::mem;
 
-/// The usual number of commands per request, and of bytes in addition to ID and value. They determine the initial capacity.
+/// The usual number of commands per request, and of bytes in addition to ID and value: the initial capacity.
 const USUAL_COMMANDS: usize = 2;
 const USUAL_BYTES: usize = 128;
 
@@ -63,7 +63,7 @@ pub(super) struct Read {
 
 impl Pipeline {
     /// Creates a pipeline with capacity for `requests` requests with `bytes` bytes in total.
-    pub(super) fn with_room(now: Moment, requests: usize, bytes: usize) -> Self {
+    pub(super) fn with_capacity(now: Moment, requests: usize, bytes: usize) -> Self {
         Self {
             now,
             commands: Commands::with_capacity(
@@ -83,7 +83,7 @@ impl Pipeline {
 
     /// Returns the pipeline filled so far, and leaves an empty one.
     pub(super) fn take(&mut self) -> Self {
-        let next = Self::with_room(self.now, 0, 0);
+        let next = Self::with_capacity(self.now, 0, 0);
         mem::replace(self, next)
     }
 
@@ -239,7 +239,7 @@ mod tests {
     use super::*;
 
     fn packed(condition: Option<&[u8]>, ttl: Option<u64>) -> String {
-        let mut pipeline = Pipeline::with_room(Moment::now(), 1, 0);
+        let mut pipeline = Pipeline::with_capacity(Moment::now(), 1, 0);
         let stored = Stored {
             key: b"k",
             value: b"v",

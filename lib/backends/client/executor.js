@@ -501,8 +501,14 @@ class Executor {
 
   #expire() {
     const now = this.#now();
-    for (const job of this.#jobs) if (job.deadline <= now) this.#fail(job, this.#overdue(job));
+    let isRetrying = false;
+    for (const job of this.#jobs) {
+      if (job.deadline <= now) this.#fail(job, this.#overdue(job));
+      else isRetrying ||= job.trouble !== undefined;
+    }
     this.#endRetries();
+    // Once no job is left that has failed, the others do not wait for the next attempt.
+    if (!isRetrying) this.#resumeAt = now;
   }
 
   /** Creates the failure of a job that has reached its deadline. @param {PendingJob} job */
