@@ -233,7 +233,7 @@ function check(option, given, rule = OPTIONS[option]) {
   if (rule.unsupported !== undefined) throw errors.unsupported(option, rule.unsupported);
   if (rule.isType?.(value) === false) throw wrongType(name(option), rule.expected, shown);
   if (rule.isValid?.(value) === false)
-    throw (isNumber(value) ? outOfRange : wrongValue)(name(option), rule.expected, shown);
+    throw (rule.isType && isNumber(value) ? outOfRange : wrongValue)(name(option), rule.expected, shown);
   if (rule.parse !== undefined) return rule.parse(option, value);
   if (rule.fields === undefined || value === false) return value;
   return checkObject(value === true ? {} : value, rule, option);
