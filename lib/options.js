@@ -338,4 +338,4 @@ function checkScanOptions(options) {
   return checkObject(options, { fields: SCAN_OPTIONS, isOpen: true });
 }
 
-module.exports = { check, checkMerge, checkOptions, checkScanOptions };
+module.exports = { OPTIONS, check, checkMerge, checkOptions, checkScanOptions };
