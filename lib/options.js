@@ -266,7 +266,7 @@ function check(option, given, rule = OPTIONS[option]) {
   if (rule.unsupported !== undefined) throw errors.unsupported(option, rule.unsupported);
   if (rule.isType?.(value) === false) throw wrongType(name(option), expected, shown);
   if (rule.isValid?.(value) === false)
-    throw (isNumber(value) ? outOfRange : wrongValue)(name(option), expected, shown);
+    throw (rule.isType && isNumber(value) ? outOfRange : wrongValue)(name(option), expected, shown);
   if (rule.parse !== undefined) return rule.parse(option, value);
   if (rule.fields === undefined || value === false) return value;
   return checkObject(value === true ? {} : value, rule, option);
@@ -386,4 +386,4 @@ function checkScanOptions(options) {
   return checkObject(options, { fields: SCAN_OPTIONS, isOpen: true });
 }
 
-module.exports = { check, checkMerge, checkOptions, checkScanOptions };
+module.exports = { OPTIONS, check, checkMerge, checkOptions, checkScanOptions };

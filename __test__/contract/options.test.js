@@ -6,6 +6,7 @@ const { rootCertificates } = require('node:tls');
 const { inspect } = require('node:util');
 const Redis = require('ioredis');
 const { RedisStore } = require('../..');
+const { OPTIONS } = require('../../lib/options.js');
 const { useRedis } = require('../support/redis.js');
 const { closeAll, keepStore, openClient } = require('../support/stores.js');
 
@@ -399,5 +400,28 @@ test('the constructor accepts valid values of every option', () => {
     expect(keepStore(new RedisStore({ url: redis.server.url, ...options }))).toMatchObject({
       prefix: options.prefix ?? 'sess:',
     });
+  }
+});
+
+test('the types have the options of the table, with their defaults', () => {
+  const types = fs.readFileSync(path.join(__dirname, '..', '..', 'index.d.ts'), 'utf8');
+  const [, body] = /\nexport interface RedisStoreOptions \{\n(.*?)\n\}/s.exec(types);
+  const documented = {};
+  let byDefault;
+  for (const line of body.split('\n')) {
+    byDefault = /@default (.*?)( \*\/)?$/.exec(line)?.[1] ?? byDefault;
+    const [, option] = /^ {2}(\w+)\??:/.exec(line) ?? [];
+    if (option === undefined) continue;
+    documented[option] = byDefault;
+    byDefault = undefined;
+  }
+  expect(Object.keys(documented).sort()).toEqual(Object.keys(OPTIONS).sort());
+  for (const [option, rule] of Object.entries(OPTIONS)) {
+    if (!['number', 'string', 'boolean'].includes(typeof rule.default)) continue;
+    const shown = typeof rule.default === 'string' ? `'${rule.default}'` : String(rule.default);
+    expect([option, documented[option]]).toEqual([
+      option,
+      expect.stringMatching(new RegExp(`(^|else )${shown}$`)),
+    ]);
   }
 });
