@@ -126,6 +126,12 @@ class Connection {
     warn(this.#client, reason);
   }
 
+  /** A first failure that the app might not notice: its own client would report failures itself. */
+  get #isUnattended() {
+    const isFirst = !this.#hasServed && !this.#hasFailed;
+    return isFirst && this.#availability === undefined && this.transport === 'native';
+  }
+
   #canFallBack(error) {
     const isPossible = this.#target.fallback !== undefined && !this.#hasServed;
     return isPossible && TLS_FAILURE.test(error.message) && isConnected(this.#client);
@@ -195,8 +201,7 @@ class Connection {
     }
     // EventEmitter throws an 'error' without a listener.
     if (event !== 'error' || store.listenerCount('error') > 0) store.emit(event, error);
-    else if (!connection.#hasServed && !connection.#hasFailed && connection.#availability === undefined)
-      warnUnreachable(connection.native.connection, error);
+    else if (connection.#isUnattended) warnUnreachable(connection.native.connection, error);
     connection.#hasFailed ||= event === 'error';
   }
 
