@@ -111,8 +111,8 @@ class Connection {
    * @param {Target} target the result of `address`
    * @param {{ prefix: string, scanCount: number }} keys
    * @param {boolean} isOptional true to run requests without sessions while Redis is unreachable
-   * @param {Record<'closed' | 'open', (store: any) => void>} lifecycle called with the store when its client is `closed`
-   *   or `open`; must not reference a store
+   * @param {Record<'closed' | 'open', (store: any) => void>} lifecycle called with the store when its client is
+   *   `closed` or `open`; must not reference a store
    */
   constructor(store, client, target, keys, isOptional, lifecycle) {
     this.#store = store;
@@ -168,6 +168,12 @@ class Connection {
     this.#begin();
     warn(this.#client, reason);
     return true;
+  }
+
+  /** A first failure that the app might not notice: its own client would report failures itself. */
+  get #isUnattended() {
+    const isFirst = !this.#hasServed && !this.#hasFailed;
+    return isFirst && this.#availability === undefined && this.transport === 'native';
   }
 
   /** The name of the app's client in error messages. */
@@ -236,9 +242,8 @@ class Connection {
     }
     // EventEmitter throws an 'error' without a listener.
     if (event !== 'error' || store.listenerCount('error') > 0) store.emit(event, error);
-    // An app's client reports its errors itself.
-    else if (connection.native && error && !connection.#hasServed && !connection.#hasFailed)
-      if (connection.#availability === undefined) warnUnreachable(connection.native.connection, error);
+    else if (connection.native && error && connection.#isUnattended)
+      warnUnreachable(connection.native.connection, error);
     connection.#hasFailed ||= event === 'error';
   }
 

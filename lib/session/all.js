@@ -7,7 +7,7 @@ const { nextTick, setImmediate } = require('../common/timers.js');
 const { flatCopy } = require('./flat-copy.js');
 const { applyExpiry } = require('./expiry.js');
 
-/** @import { Backend, Callback, Complete, Cursor, SessionObject, Settings } from '../types.d.ts' */
+/** @import { Backend, Callback, Complete, Cursor, Settings } from '../types.d.ts' */
 
 /**
  * A request whose results come in pages. It requests the next page after the event loop has turned: Node calls the

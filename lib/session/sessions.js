@@ -26,6 +26,7 @@ const { KeyedQueue } = require('./keyed-queue.js');
  *   isTracked: boolean, text: Text, ttl: number) => void} SaveMethod
  */
 /** @typedef {(sid: string, session: SessionObject, record: SessionRecord | undefined) => boolean} Predicate */
+/** @typedef {NonNullable<ReturnType<typeof fastifySession>>} FastifySession */
 
 /** The tolerated difference between the clocks of Redis and this process, in ms. */
 const CLOCK_TOLERANCE = 100;
@@ -475,7 +476,7 @@ class Sessions {
   }
 
   /**
-   * @type {(sid: string, session: SessionObject, state: NonNullable<ReturnType<typeof fastifySession>>) => SessionRecord | undefined}
+   * @type {(sid: string, session: SessionObject, state: FastifySession) => SessionRecord | undefined}
    */
   #findFastify(sid, session, { request, hasLoadedData }) {
     const load = this.#registry.loadOf(sid);

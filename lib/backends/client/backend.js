@@ -11,7 +11,7 @@ const { Lease } = require('./lease.js');
 const { compareAndSet, read, write } = require('./operations.js');
 const { Scan, clear, count } = require('./scan.js');
 
-/** @import { Backend as Runner, ClientTarget, Completion, Executor } from '../../types.d.ts' */
+/** @import { ClientTarget, Completion, Executor } from '../../types.d.ts' */
 /** @import { Receiver, Request, Text, Watcher } from '../../types.d.ts' */
 /** @import { Complete, KeyOperation } from './operations.js' */
 

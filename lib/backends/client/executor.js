@@ -11,7 +11,7 @@ const { State, Status } = require('./status.js');
 
 /** @import { AsyncResource } from 'node:async_hooks' */
 /** @import { Attempt, Failure as Failed, Job, PendingJob, Pin, RedisClient, Words } from '../../types.d.ts' */
-/** @import { Command as ClientCommand, CommandForm, Timer, Watcher } from '../../types.d.ts' */
+/** @import { Command as ClientCommand, CommandForm, Timer } from '../../types.d.ts' */
 
 /**
  * @typedef {{ command: CommandForm, readsFromReplicas?: boolean, commandTimeout: number, maxQueue: number,
