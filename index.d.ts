@@ -55,7 +55,10 @@ export interface CacheStats {
   distrusted: number;
 }
 
-/** Options that are `undefined` or `null` are treated as not set, as in `url: process.env.REDIS_URL`. */
+/**
+ * Options that are `undefined` or `null` are treated as not set, as in `url: process.env.REDIS_URL`; only a `client`
+ * needs a value, unless another option locates Redis.
+ */
 export interface RedisStoreOptions {
   /**
    * Your Redis client. The constructor reads its settings, so select the database in the client's options

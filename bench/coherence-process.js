@@ -130,10 +130,28 @@ async function write({ url, port, cache, keys, first, step, seed, direct }) {
   return { events, broken, stats };
 }
 
+/** A store whose reads of every tenth key, sometimes, are served from a copy that no change of the session removes. */
+class StaleStore extends RedisStore {
+  #copies = new Map();
+  #reads = 0;
+
+  get(id, callback) {
+    const copy = this.#copies.get(id);
+    if (!id.endsWith('0')) super.get(id, callback);
+    else if (copy !== undefined && this.#reads++ % 10 > 0) callback(null, copy);
+    else
+      super.get(id, (error, session) => {
+        if (session) this.#copies.set(id, session);
+        callback(error, session);
+      });
+  }
+}
+
 /** Reads all keys at random. Records what it saw: `[key, version, begun]` in a row. */
-async function read({ url, cache, keys, reads, ms, seed }) {
+async function read({ url, cache, keys, reads, ms, seed, isStale }) {
   const random = seeded(seed);
-  const store = new RedisStore({ url, cache, commandTimeout: 1000, prefix: 'sess:' });
+  const Store = isStale ? StaleStore : RedisStore;
+  const store = new Store({ url, cache, commandTimeout: 1000, prefix: 'sess:' });
   store.on('error', () => {});
   const seen = new Float64Array(3 * reads);
   const newest = new Uint32Array(keys);

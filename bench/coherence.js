@@ -25,6 +25,16 @@ const CALM_MS = 3000;
 
 /** `uncached` is how many additional readers have no cache. */
 const FULL = { readers: 3, uncached: 3, writers: 2, reads: 400_000, ms: 100_000, limitMs: 200_000 };
+/** A reader whose cache is stale on purpose: the check must find that. */
+const STALE = {
+  readers: 1,
+  uncached: 0,
+  writers: 2,
+  reads: 20_000,
+  ms: 3000,
+  limitMs: 10_000,
+  isStale: true,
+};
 const QUICK = { readers: 2, uncached: 1, writers: 2, reads: 30_000, ms: 10_000, limitMs: 20_000 };
 
 const now = () => Number(process.hrtime.bigint()) / 1e6;
@@ -61,7 +71,14 @@ async function checkCoherence({ seed, quick = false, node, log = true, plan = qu
       proxies.push(proxy);
       const child = startChild(require.resolve('./coherence-process.js'), [], { node });
       children.push(child);
-      const task = { role: 'reader', url: proxy.url, keys: KEYS, reads: plan.reads, ms: plan.ms };
+      const task = {
+        role: 'reader',
+        url: proxy.url,
+        keys: KEYS,
+        reads: plan.reads,
+        ms: plan.ms,
+        isStale: plan.isStale,
+      };
       if (index < plan.readers) task.cache = cache;
       const pid = await child.call('begin', { ...task, seed: seed + 100 + index });
       readers.push({ child, proxy, pid });
@@ -246,4 +263,4 @@ function judge({ read, written, everything, calmUntil }) {
   return { broken, oldest, oldestCalm };
 }
 
-module.exports = { checkCoherence };
+module.exports = { STALE, checkCoherence };

@@ -1,4 +1,5 @@
-//! The options of a new store, as JavaScript passes them. `lib/options.js` and `lib/clients/` have checked the types.
+//! The options of a new store, as JavaScript passes them. `lib/options.js` and `lib/clients/` have checked them, and have
+//! filled in the defaults; only URLs and certificates are checked here.
 
 use connect_redis_core::CacheOptions;
 use connect_redis_core::Error;
@@ -28,10 +29,10 @@ pub struct StoreOptions {
     /// The number of the `credentials` function.
     pub credentials: Option<u32>,
     /// Milliseconds.
-    pub connect_timeout: Option<u32>,
+    pub connect_timeout: u32,
     /// Milliseconds.
-    pub command_timeout: Option<u32>,
-    pub max_queue: Option<u32>,
+    pub command_timeout: u32,
+    pub max_queue: u32,
     /// Makes operations fail immediately while there is no connection.
     pub fails_offline: Option<bool>,
     /// The number of retries of a failed attempt to connect, after which the operations that wait fail.
@@ -165,7 +166,10 @@ impl StoreOptions {
         let mut options = match (self.settings, self.url) {
             (Some(settings), _) => settings.into(),
             (None, Some(url)) => parse_url(&url.text)?,
-            (None, None) => ConnectionOptions::default(),
+            (None, None) => ConnectionOptions {
+                is_default_address: true,
+                ..ConnectionOptions::default()
+            },
         };
         if let Some(sentinel) = self.sentinel {
             options.address = Address::Sentinel(sentinel.into());
@@ -173,10 +177,9 @@ impl StoreOptions {
         if let Some(cluster) = self.cluster {
             options.address = Address::Cluster(cluster.into());
         }
-        set_reads(
-            &mut options.address,
-            self.reads_from_replicas.unwrap_or(false),
-        )?;
+        if let Address::Cluster(cluster) = &mut options.address {
+            cluster.reads_from_replicas = self.reads_from_replicas.unwrap_or(false);
+        }
         if let Address::Sentinel(Sentinel { tls: Some(tls), .. }) = &options.address {
             TlsClient::check(tls)?;
         }
@@ -188,18 +191,10 @@ impl StoreOptions {
         }
         let unique = |number| u64::from(instance) << 32 | u64::from(number);
         options.credentials = self.credentials.map(unique);
-        if let Some(timeout) = self.connect_timeout {
-            options.connect_timeout = ms(timeout);
-        }
-        if let Some(timeout) = self.command_timeout {
-            options.command_timeout = ms(timeout);
-        }
-        if let Some(cache) = self.cache {
-            options.cache = Some(cache.of(&options.address)?);
-        }
-        if let Some(most) = self.max_queue {
-            options.max_queue = usize::try_from(most).unwrap_or(usize::MAX);
-        }
+        options.connect_timeout = ms(self.connect_timeout);
+        options.command_timeout = ms(self.command_timeout);
+        options.cache = self.cache.map(Into::into);
+        options.max_queue = usize::try_from(self.max_queue).unwrap_or(usize::MAX);
         options.fails_offline = self.fails_offline.unwrap_or(false);
         options.max_retries = match options.fails_offline {
             true => Some(0),
@@ -213,43 +208,14 @@ fn ms(ms: u32) -> Duration {
     Duration::from_millis(ms.into())
 }
 
-/// Sets the nodes to read from.
-fn set_reads(address: &mut Address, from_replicas: bool) -> Result<(), Error> {
-    match address {
-        Address::Cluster(cluster) => cluster.reads_from_replicas = from_replicas,
-        _ if from_replicas => {
-            return Err(Error::Option {
-                field: "readFrom",
-                expected: "'primary' or left out where Redis is no cluster".to_owned(),
-            });
-        }
-        _ => {}
-    }
-    Ok(())
-}
-
-impl CacheSettings {
-    /// Converts the options for sessions read from `address`.
-    fn of(self, address: &Address) -> Result<CacheOptions, Error> {
-        if let Address::Cluster(Cluster {
-            reads_from_replicas: true,
-            ..
-        }) = address
-        {
-            return Err(Error::Option {
-                field: "cache",
-                expected:
-                    "left out where a cluster's replicas are read: a replica that is cut off \
-                           from its primary tells of no changes"
-                        .to_owned(),
-            });
-        }
-        Ok(CacheOptions {
+impl From<CacheSettings> for CacheOptions {
+    fn from(settings: CacheSettings) -> Self {
+        Self {
             // A cast from f64 saturates.
-            max_bytes: self.max_bytes as u64,
-            max_entries: self.max_entries.into(),
-            max_staleness: ms(self.max_staleness),
-        })
+            max_bytes: settings.max_bytes as u64,
+            max_entries: settings.max_entries.into(),
+            max_staleness: ms(settings.max_staleness),
+        }
     }
 }
 

@@ -31,7 +31,7 @@ const LONGEST_TEXT: usize = if cfg!(test) {
     (1 << 29) - 24 - JOINED_TEXT
 };
 
-/// The kinds of records; `lib/boundary/request.js` knows the same numbers.
+/// The kinds of records. `__test__/contract/boundary.test.js` compares them with those of `lib/boundary/request.js`.
 const DONE: u32 = 0;
 const MISSING: u32 = 1;
 const SESSION: u32 = 2;

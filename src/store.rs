@@ -27,6 +27,14 @@ pub struct RedisStore {
     runtime: Arc<Runtime>,
 }
 
+/// The kinds of scans. `__test__/contract/boundary.test.js` compares them with those of JavaScript.
+mod scan_kind {
+    pub(super) const IDS: u32 = 0;
+    pub(super) const SESSIONS: u32 = 1;
+    /// With the time at which each session ends.
+    pub(super) const SESSIONS_TIMED: u32 = 2;
+}
+
 /// Converts an error of the options for napi, which reads its code from the status.
 fn option_error(error: connect_redis_core::Error) -> Error<String> {
     Error::new(error.code().to_owned(), error.to_string())
@@ -111,15 +119,14 @@ impl RedisStore {
         self.sessions.set_scan_count(scan_count);
     }
 
-    /// Opens a scan of the sessions whose IDs match a glob. `listing` is 0 for IDs, 1 for sessions, 2 for sessions with
-    /// their end. Its pages are requested by its number.
+    /// Opens a scan of the sessions whose IDs match a glob. Its pages are requested by its number.
     #[napi(catch_unwind)]
-    pub fn list(&self, listing: u32, ids: String, count: Option<u32>) -> Result<Scan> {
-        let kind = match listing {
-            0 => ScanKind::Ids,
-            1 => ScanKind::All,
-            2 => ScanKind::Scan,
-            _ => return Err(Error::new(Status::InvalidArg, "no such listing")),
+    pub fn list(&self, kind: u32, ids: String, count: Option<u32>) -> Result<Scan> {
+        let kind = match kind {
+            scan_kind::IDS => ScanKind::Ids,
+            scan_kind::SESSIONS => ScanKind::All,
+            scan_kind::SESSIONS_TIMED => ScanKind::Scan,
+            _ => return Err(Error::new(Status::InvalidArg, "no such kind of scan")),
         };
         Ok(Scan {
             number: self.sessions.open_scan(kind, &ids, count),
@@ -161,6 +168,12 @@ impl RedisStore {
     #[napi(getter, catch_unwind)]
     pub fn has_cache(&self) -> bool {
         self.sessions.has_cache()
+    }
+
+    /// The name of the server in errors.
+    #[napi(getter, catch_unwind)]
+    pub fn server(&self) -> &str {
+        self.sessions.connection().server()
     }
 
     /// The number of the connection, which identifies it: stores may share one.

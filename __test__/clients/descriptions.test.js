@@ -3,7 +3,7 @@
 const dns = require('node:dns');
 const { GlideClient, GlideClusterClient, NodeDiscoveryMode } = require('@valkey/valkey-glide');
 const Mock = require('ioredis-mock');
-const { describeClient } = require('../../lib/clients/client.js');
+const { describeClient } = require('../../lib/clients/description.js');
 
 const packages = {
   redis4: require('redis4'),

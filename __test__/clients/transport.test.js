@@ -52,11 +52,11 @@ describe('choice of the transport', () => {
       () => ({ client: new Mock(), transport: 'native' }),
       /a mock has no server/,
     ],
-    ['client without a client', () => ({ transport: 'client' }), /left out without "client"/],
+    ['client without a client', () => ({ transport: 'client' }), /must be 'native' without a "client"/],
     [
       'a cache with a client that receives no invalidations',
       () => ({ client: new Mock(), cache: true }),
-      /^The "cache" option must be left out where the client itself.*\(a mock has no server/,
+      /^The "cache" and "client" options cannot be combined: the client itself.*\(a mock has no server/,
     ],
     ['an unknown word', () => ({ transport: 'pigeon' }), /'native' or 'client'; received 'pigeon'/],
     ['a client that runs no command', () => ({ client: { get() {}, set() {} } }), /sendCommand\(args\)/],

@@ -120,10 +120,10 @@ describe('a server with an invalid certificate', () => {
   };
 
   test('an operation rejects when the authority is unknown', () =>
-    untrusted(/UnknownIssuer|issuer/i, { ca: pem('stranger.crt') }));
+    untrusted(/its issuer is not in "tls.ca"/, { ca: pem('stranger.crt') }));
 
   test('an operation rejects when the system does not know the authority', () =>
-    untrusted(/UnknownIssuer|issuer/i, true));
+    untrusted(/its issuer is not in "tls.ca"/, true));
 
   test('an operation rejects when the certificate is for another host', () =>
     untrusted(/not valid for name/i, { ca: pem('ca.crt') }, { host: '127.0.0.1' }));
@@ -148,7 +148,7 @@ describe('a server with an invalid certificate', () => {
 
   test('an operation rejects when a self-signed certificate is not in `ca`', async () => {
     await configure(serverCertificate('itself'));
-    await untrusted(/UnknownIssuer|CaUsedAsEndEntity/i, { ca: pem('ca.crt') });
+    await untrusted(/it is self-signed/, { ca: pem('ca.crt') });
   });
 
   test('an operation rejects when a self-signed certificate in `ca` has another name', async () => {
@@ -188,6 +188,7 @@ test('an operation without TLS on a TLS port rejects by its deadline with the na
   const error = await failure(undefined, { scheme: 'redis' });
   expect(error.code).toMatch(/^ERR_REDIS_(UNAVAILABLE|TIMEOUT)$/);
   expect(error.message).toContain(`redis://localhost:${server.tlsPort}`);
+  expect(error.message).toContain('does it expect TLS: rediss:// or the "tls" option?');
 });
 
 describe('a server that requires client certificates', () => {

@@ -6,6 +6,7 @@ const { rootCertificates } = require('node:tls');
 const { inspect } = require('node:util');
 const Redis = require('ioredis');
 const { RedisStore } = require('../..');
+const { OPTIONS } = require('../../lib/options.js');
 const { useRedis } = require('../support/redis.js');
 const { closeAll, keepStore, openClient } = require('../support/stores.js');
 
@@ -145,6 +146,13 @@ describe('secrets in options', () => {
     expect(inspect(error, { showHidden: true })).not.toContain(SECRET);
   });
 
+  test('the error about a field whose name contains a password does not show it', () => {
+    const { message } = refusal({ cluster: { [withPassword]: {} } });
+    expect(message).toBe(
+      'The "cluster" option has an unknown field: "cluster" has the fields addresses, natMap',
+    );
+  });
+
   test('the error about a numeric password does not show it', () => {
     const { message } = refusal({ sentinel, password: 123456 });
     expect(message).toBe(
@@ -189,8 +197,8 @@ describe('an option that would be ignored', () => {
     ['readFrom', { readFrom: 'replica-preferred' }, /cluster/],
     ['readFrom', { sentinel, readFrom: 'replica-preferred' }, /cluster/],
     ['tls', { url: 'rediss://127.0.0.1:1', tls: false }, /rediss:/],
-    ['tls.passphrase', { url, tls: { passphrase: 'pw' } }, /left out/],
-    ['tls.checkServerIdentity', { url, tls: { checkServerIdentity() {} } }, /left out/],
+    ['tls.passphrase', { url, tls: { passphrase: 'pw' } }, /is not supported/],
+    ['tls.checkServerIdentity', { url, tls: { checkServerIdentity() {} } }, /is not supported/],
     ['url', { url: `${url}?db=5` }, /redis:\/\/host:6379\/5/],
     ['url', { url: `${url}/1?db=5` }, /redis:\/\/host:6379\/5/],
     ['url', { url: `${url}#5` }, /#/],
@@ -225,6 +233,32 @@ describe('an option that would be ignored', () => {
   });
 });
 
+test.each([
+  ['client', 'url', { client: {}, url: elsewhere }],
+  ['url', 'cluster', { url: elsewhere, cluster }],
+  ['url', 'database', { url: elsewhere, database: 5 }],
+  ['sentinel', 'cluster', { sentinel, cluster }],
+  ['credentials', 'password', { sentinel, password: 'pw', credentials: () => ({}) }],
+  ['onConflict', 'serializer', { onConflict: 'merge', serializer: { parse() {}, stringify() {} } }],
+  ['cache', 'readFrom', { cluster, cache: true, readFrom: 'replica-preferred' }],
+])('"%s" and "%s" cannot be combined', (option, other, options) => {
+  const error = refusal(options);
+
+  expect(error).toMatchObject(wrongValue);
+  const text = `The "${option}" and "${other}" options cannot be combined: `;
+  expect(error.message.slice(0, text.length)).toBe(text);
+});
+
+test.each([
+  ['of another type', { ttl: 'soon' }, '; received a string'],
+  ['out of range', { ttl: -1 }, '; received -1'],
+])('what is expected of an option is the same for a value %s', (_how, options, received) => {
+  expect(refusal(options).message).toBe(
+    'The "ttl" option must be a number of seconds above 0 (for sessions without a lifetime, set "disableTTL"), ' +
+      `or a function that returns one${received}`,
+  );
+});
+
 test('null and undefined mean that an option is left out', () => {
   const names = ['client', 'url', 'sentinel', 'cluster', 'username', 'password', 'database', 'readFrom']
     .concat(['transport', 'tls', 'credentials', 'connectTimeout', 'commandTimeout', 'maxQueue', 'cache'])
@@ -232,7 +266,8 @@ test('null and undefined mean that an option is left out', () => {
     .concat(['onConflict', 'touchAfter', 'saveDestroyed', 'host', 'port', 'socket', 'db', 'pass']);
   for (const nothing of [null, undefined]) {
     const left = Object.fromEntries(names.map((name) => [name, nothing]));
-    expect(keepStore(new RedisStore(left))).toMatchObject({ prefix: 'sess:', ttl: 86400, scanCount: 100 });
+    const { client, ...others } = left;
+    expect(keepStore(new RedisStore(others))).toMatchObject({ prefix: 'sess:', ttl: 86400, scanCount: 100 });
     for (const place of [{ url: elsewhere }, { sentinel }, { cluster }])
       keepStore(new RedisStore({ ...left, ...place }));
   }
@@ -365,5 +400,28 @@ test('the constructor accepts valid values of every option', () => {
     expect(keepStore(new RedisStore({ url: redis.server.url, ...options }))).toMatchObject({
       prefix: options.prefix ?? 'sess:',
     });
+  }
+});
+
+test('the types have the options of the table, with their defaults', () => {
+  const types = fs.readFileSync(path.join(__dirname, '..', '..', 'index.d.ts'), 'utf8');
+  const [, body] = /\nexport interface RedisStoreOptions \{\n(.*?)\n\}/s.exec(types);
+  const documented = {};
+  let byDefault;
+  for (const line of body.split('\n')) {
+    byDefault = /@default (.*?)( \*\/)?$/.exec(line)?.[1] ?? byDefault;
+    const [, option] = /^ {2}(\w+)\??:/.exec(line) ?? [];
+    if (option === undefined) continue;
+    documented[option] = byDefault;
+    byDefault = undefined;
+  }
+  expect(Object.keys(documented).sort()).toEqual(Object.keys(OPTIONS).sort());
+  for (const [option, rule] of Object.entries(OPTIONS)) {
+    if (!['number', 'string', 'boolean'].includes(typeof rule.default)) continue;
+    const shown = typeof rule.default === 'string' ? `'${rule.default}'` : String(rule.default);
+    expect([option, documented[option]]).toEqual([
+      option,
+      expect.stringMatching(new RegExp(`(^|else )${shown}$`)),
+    ]);
   }
 });

@@ -415,6 +415,20 @@ describeServers('on %s', (_server, program) => {
     },
   );
 
+  test('`set` rejects with ERR_SESSION_CORRUPT when an earlier serializer has saved the base as bytes', async () => {
+    const stringify = (session) => Buffer.from(reversed.stringify(session));
+    const store = open({
+      onConflict: (_base, _theirs, mine) => mine,
+      serializer: { ...reversed, stringify },
+    });
+    await store.set('abc', { cookie: {}, n: 1 });
+    const session = await load(store, 'abc');
+    await store.set('abc', session);
+    await open({}).set('abc', { cookie: {}, n: 2 });
+    store.serializer = JSON;
+    await expect(store.set('abc', session)).rejects.toMatchObject({ code: 'ERR_SESSION_CORRUPT' });
+  });
+
   test('the session that an onConflict function returned is the next base when the reply to its save was lost', async () => {
     const bases = [];
     let chosen;
@@ -460,7 +474,7 @@ describeServers('on %s', (_server, program) => {
     isOver = true;
     await changing;
     expect(error).toMatchObject({ code: 'ERR_SESSION_CONFLICT' });
-    expect(error.message).toContain('1000 ms');
+    expect(error.message).toMatch(/ for 1000 ms \(redis:\/\/127\.0\.0\.1:\d+\)$/);
     await proxy.heal();
     // Once the others stop, the save merges.
     await store.set('abc', session);

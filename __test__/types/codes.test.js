@@ -26,3 +26,9 @@ test('the error codes in the sources, in the ErrorCode type and in the docs are 
   expect(codesIn(union)).toEqual(made);
   expect(codesIn(read('docs', 'errors.md'))).toEqual(made);
 });
+
+test('the codes of warnings are those of the docs', () => {
+  const codes = (text) => [...new Set(text.match(/\bREDIS_STORE_[A-Z_]+\b/g))].sort();
+
+  expect(codes(read('docs', 'errors.md'))).toEqual(codes(sources('lib', '.js')));
+});

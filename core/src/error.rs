@@ -234,7 +234,11 @@ impl Error {
         details: Option<&str>,
     ) -> Self {
         let (reply, message) = in_script(reply, details.unwrap_or("no details"));
-        let message = redact_arguments(without_quoted(message), arguments);
+        // Servers describe the commands, not what is missing.
+        let message = match (reply, message.starts_with("HELLO must be called")) {
+            ("NOAUTH", true) => "a password is needed".to_owned(),
+            _ => redact_arguments(without_quoted(message), arguments),
+        };
         Self::Reply {
             server: server.to_owned(),
             reply: match reply.bytes().all(|byte| byte.is_ascii_uppercase()) {

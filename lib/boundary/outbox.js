@@ -1,6 +1,8 @@
 'use strict';
 
-/** The numbers of the operations; src/requests.rs has the same. */
+/** @import { Backend, CompletionQueue, Native, Receiver, Text } from '../types.d.ts' */
+
+/** The numbers of the operations, which src/requests.rs decodes. */
 const Operation = {
   GET: 0,
   SET: 1,
@@ -42,7 +44,7 @@ const BYTES_PER_UNIT = 3;
 
 const resolved = Promise.resolve();
 
-/** The outboxes with an open batch. No two of them may contain the same keys. */
+/** The outboxes with an open batch. No two of them may contain the same keys. @type {Outbox[]} */
 const openOutboxes = [];
 /** The maximum number of open batches, as each new one is compared with all. The oldest one is submitted. */
 const MAX_OPEN = 32;
@@ -79,7 +81,12 @@ class Outbox {
     this.flush();
   };
 
-  /** @param clientPrefix the key prefix of the app's client */
+  /**
+   * @param {Native} native
+   * @param {CompletionQueue} completions
+   * @param {string} clientPrefix the key prefix of the app's client
+   * @param {string} prefix
+   */
   constructor(native, completions, clientPrefix, prefix) {
     this.#native = native;
     this.#completions = completions;
@@ -90,13 +97,18 @@ class Outbox {
     this.#tracksWrites = native.hasCache;
   }
 
+  /** The name of the server in errors. */
+  get server() {
+    return this.#native.server;
+  }
+
   /** Uses a new connection, or the present one if operations are in flight. `watch` has to be called again. */
   reopen() {
     this.#native.reopen();
     this.#connection = this.#native.connection;
   }
 
-  /** @param watcher receives the events of the connection */
+  /** @param {Receiver} watcher receives the events of the connection */
   watch(watcher) {
     this.#native.watch(this.#completions.register(watcher));
   }
@@ -105,15 +117,21 @@ class Outbox {
     this.#native.unwatch();
   }
 
-  /** Opens a scan of the sessions whose ids match a glob; a `ScanKind` selects the content of its pages. */
+  /**
+   * Opens a scan of the sessions whose ids match a glob; a `ScanKind` selects the content of its pages.
+   *
+   * @type {Backend['openScan']}
+   */
   openScan(kind, match, scanCount) {
     return this.#native.list(kind, match, scanCount);
   }
 
+  /** @param {number} count */
   setScanCount(count) {
     this.#native.setScanCount(count);
   }
 
+  /** @param {string} prefix */
   setPrefix(prefix) {
     // The requests of this tick were issued under the old prefix.
     this.flush();
@@ -122,7 +140,13 @@ class Outbox {
     this.#keyPrefix = this.#clientPrefix + prefix;
   }
 
-  /** Calls `run` and returns its result. The requests that it adds use this prefix instead of the current one. */
+  /**
+   * Calls `run` and returns its result. The requests that it adds use this prefix instead of the current one.
+   *
+   * @template Result
+   * @param {string} prefix
+   * @param {() => Result} run
+   */
   withPrefix(prefix, run) {
     const current = this.#prefix;
     if (prefix === current) return run();
@@ -135,9 +159,12 @@ class Outbox {
   /**
    * Adds a request to the batch.
    *
-   * @param value a string or a Buffer, as is `base`
-   * @param ttl milliseconds, 0 for none; or the number of a scan
-   * @param base the text that must be stored, for SET_IF_EQUAL
+   * @param {number} operation
+   * @param {Receiver} request
+   * @param {string} id
+   * @param {Text} value
+   * @param {number} ttl milliseconds, 0 for none; or the number of a scan
+   * @param {Text} base the text that must be stored, for SET_IF_EQUAL
    */
   add(operation, request, id = '', value = '', ttl = 0, base = '') {
     const mostBytes = (id.length + value.length + base.length) * BYTES_PER_UNIT;
@@ -168,7 +195,7 @@ class Outbox {
     }
   }
 
-  /** Writes a string or a Buffer, and returns the number of bytes written. */
+  /** Writes a string or a Buffer, and returns the number of bytes written. @param {Text} value @param {number} at */
   #write(value, at) {
     return typeof value === 'string' ? this.#bytes.write(value, at, 'utf8') : value.copy(this.#bytes, at);
   }
@@ -195,7 +222,7 @@ class Outbox {
     openOutboxes.push(this);
   }
 
-  /** Returns true if both stores may use the same keys. */
+  /** Returns true if both stores may use the same keys. @param {Outbox} other */
   #mayShareKeys(other) {
     return (
       other.#connection === this.#connection &&
@@ -203,7 +230,11 @@ class Outbox {
     );
   }
 
-  /** Submits the batch or enlarges the buffer, so that one more request fits. */
+  /**
+   * Submits the batch or enlarges the buffer, so that one more request fits.
+   *
+   * @type {(id: string, value: Text, base: Text, mostBytes: number) => void}
+   */
   #ensureCapacity(id, value, base, mostBytes) {
     let needed = mostBytes;
     // Counting the bytes takes up to 6 % of the time of `JSON.stringify`, so it is done only where memory matters.

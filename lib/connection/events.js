@@ -3,21 +3,25 @@
 const { Kind } = require('../boundary/request.js');
 const { fromNative } = require('../common/errors.js');
 
+/** @import { Complete } from '../types.d.ts' */
+
 /**
  * Receives the events of a store's connection. Holds the connection weakly, so that it is garbage collected together
  * with a store that the app has dropped.
+ *
+ * @template {object} Connection
  */
 class ConnectionEvents {
   #connection;
   #onEvent;
 
-  /** @param onEvent called with the connection, the event's name and, for some events, an error */
+  /** @param {Connection} connection @param {(connection: Connection, event: string, error?: Error) => void} onEvent */
   constructor(connection, onEvent) {
     this.#connection = new WeakRef(connection);
     this.#onEvent = onEvent;
   }
 
-  /** Handles an event of the addon. */
+  /** Handles an event of the addon. @type {Complete} */
   complete(kind, text) {
     if (kind !== Kind.EVENT) return;
     const end = text.indexOf('\n');
@@ -25,6 +29,7 @@ class ConnectionEvents {
     else this.notify(text.slice(0, end), fromNative(text.slice(end + 1)));
   }
 
+  /** @param {string} event @param {Error} [error] */
   notify(event, error) {
     const connection = this.#connection.deref();
     if (connection !== undefined) this.#onEvent(connection, event, error);

@@ -3,9 +3,13 @@
 const { jsonErrorPosition } = require('../boundary/native.js');
 const { coded } = require('../common/errors.js');
 
+/** @import { RedisStoreError } from '../../index.js' */
+
 /**
  * Creates the error for a text that JSON.parse rejects. V8's own message quotes the text, which is a session: this one
  * has the position instead, and no cause.
+ *
+ * @type {(operation: string, prefix: string, text: string) => RedisStoreError}
  */
 function corrupt(operation, prefix, text) {
   const position = jsonErrorPosition(text) ?? undefined;
@@ -19,7 +23,12 @@ function corrupt(operation, prefix, text) {
   return error;
 }
 
-/** Creates the error for a stored value, or a result of an app's `parse`, that is not an object. */
+/**
+ * Creates the error for a stored value, or a result of an app's `parse`, that is not an object.
+ *
+ * @param {string} operation
+ * @param {string} prefix
+ */
 function noSession(operation, prefix) {
   return coded(
     Error,
@@ -28,7 +37,12 @@ function noSession(operation, prefix) {
   );
 }
 
-/** Creates the error for a stored text that does not fit into a JavaScript string. */
+/**
+ * Creates the error for a stored text that does not fit into a JavaScript string.
+ *
+ * @param {string} operation
+ * @param {string} prefix
+ */
 function tooLong(operation, prefix) {
   return coded(
     Error,

@@ -195,8 +195,7 @@ impl Cache {
         let mut removed = Vec::new();
         let mut state = self.lock();
         let is_current_epoch = ticket.epoch == self.epoch.load(Ordering::Relaxed);
-        let may_predate_write =
-            cfg!(not(feature = "unsound-cache")) && state.writes.any_after(key, ticket.serial);
+        let may_predate_write = state.writes.any_after(key, ticket.serial);
         if is_current_epoch && !may_predate_write && state.connections.are_tracked() {
             removed = state.entries.insert(key, entry);
         }

@@ -138,6 +138,7 @@ impl Connector {
                 let (host, port) = (host.clone(), *port);
                 failure.of(&format!("the primary {}", Node { host, port }))
             }
+            (_, Address::Tcp { .. }) if self.options.tls.is_none() => failure.with_tls_hint(),
             _ => failure,
         }
     }

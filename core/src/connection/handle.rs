@@ -92,7 +92,7 @@ impl Connection {
     }
 
     /// Returns the name of the server in error messages.
-    pub(crate) fn server(&self) -> &str {
+    pub fn server(&self) -> &str {
         &self.shared.server
     }
 

@@ -1,6 +1,7 @@
 //! TLS with the settings that Node's `tls.connect` takes.
 
 use super::certificate_verifier::{Roots, Verifier, webpki_error};
+use super::failure::with_code;
 use super::stream::{Socket, Stream};
 use crate::error::Error;
 use crate::options::TlsOptions;
@@ -11,7 +12,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use tokio_rustls::rustls::{self, ClientConfig, InvalidMessage, RootCertStore};
+use tokio_rustls::rustls::{self, CertificateError, ClientConfig, InvalidMessage, RootCertStore};
 
 /// Returns the error of an option whose value cannot be used.
 fn unusable(field: &'static str, expected: impl Into<String>) -> Error {
@@ -167,6 +168,16 @@ pub(super) fn explain(error: &io::Error) -> String {
             format!("the server does not speak TLS on this port ({error})")
         }
         Some(certificate)
+            if webpki_error(certificate) == Some(&webpki::Error::CaUsedAsEndEntity) =>
+        {
+            "the server's certificate was not accepted: it is self-signed, or that of an authority, and not in \"tls.ca\""
+                .into()
+        }
+        Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+            "the server's certificate was not accepted: its issuer is not in \"tls.ca\", or not known to this system"
+                .into()
+        }
+        Some(certificate)
             if webpki_error(certificate) == Some(&webpki::Error::UnsupportedCertVersion) =>
         {
             "the server's certificate was not accepted: its X.509 version is not 3".into()
@@ -178,6 +189,6 @@ pub(super) fn explain(error: &io::Error) -> String {
             format!("the server ended the TLS handshake: {error}")
         }
         Some(_) => format!("the TLS handshake failed: {error}"),
-        None => error.to_string(),
+        None => with_code(&error.to_string()),
     }
 }

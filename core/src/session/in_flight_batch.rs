@@ -83,9 +83,7 @@ impl<A: CompletionSink> InFlightBatch<A> {
     /// is not cached: an invalidation in between would find no entry to remove.
     fn end_delivery(&mut self, index: Option<usize>) {
         let pending = index.and_then(|index| self.pending.get_mut(index));
-        if let Some(Pending::Read(read)) = pending
-            && cfg!(not(feature = "unsound-cache"))
-        {
+        if let Some(Pending::Read(read)) = pending {
             read.ticket = None;
         }
     }

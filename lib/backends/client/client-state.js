@@ -4,6 +4,8 @@ const { errorMonitor } = require('node:events');
 const { endEvent, hasEnded } = require('../../clients/closing.js');
 const { readError } = require('./errors.js');
 
+/** @import { RedisClient } from '../../types.d.ts' */
+
 /** Events after which the state of a client may have changed. */
 const STATE_EVENTS = ['connect', 'ready', 'close', 'reconnecting', 'end', 'disconnect'];
 const IOREDIS_CONNECTED = ['ready', 'wait']; // 'wait': connects with its first command
@@ -11,10 +13,12 @@ const IOREDIS_CONNECTED = ['ready', 'wait']; // 'wait': connects with its first 
 /** Reads the state of the app's client, and observes its events if it has any. */
 class ClientState {
   #client;
+  /** @type {[event: string | symbol, listener: (error: unknown) => void][]} */
   #listeners = [];
   /** True once a client of redis was open: some do not report when they are closed. */
   #wasOpen = false;
 
+  /** @param {RedisClient} client */
   constructor(client) {
     this.#client = client;
   }
@@ -27,12 +31,10 @@ class ClientState {
   listen({ changed, failed, ended }) {
     const client = this.#client;
     if (typeof client.on !== 'function' || typeof client.off !== 'function') return;
-    this.#listeners = [
-      ...STATE_EVENTS.map((event) => [event, changed]),
-      // `errorMonitor` rather than 'error', which would hide errors that the app does not handle.
-      [errorMonitor, (error) => failed(readError(error).message)],
-      [endEvent(client), ended],
-    ];
+    for (const event of STATE_EVENTS) this.#listeners.push([event, changed]);
+    // `errorMonitor` rather than 'error', which would hide errors that the app does not handle.
+    this.#listeners.push([errorMonitor, (error) => failed(readError(error).message)]);
+    this.#listeners.push([endEvent(client), ended]);
     for (const [event, listener] of this.#listeners) client.on(event, listener);
   }
 

@@ -1,9 +1,14 @@
 'use strict';
 
+/** @import { Attempt, CommandForm, PendingJob, Pin, RedisClient, Substitute, Text, Words } from '../../types.d.ts' */
+
 /**
- * The forms in which clients run any command, by the names in `describeClient`. `isReadonly` allows a replica; `key` is
- * the command's key, if it has one.
+ * Runs a command. `isReadonly` allows a replica; `key` is the command's key, if it has one.
+ *
+ * @typedef {(client: RedisClient, words: any[], isReadonly: boolean, key: Text | undefined) => unknown} Run
  */
+
+/** The forms in which clients run any command. @type {Record<CommandForm, Run>} */
 const forms = {
   // ioredis 4 and iovalkey find the position of the key only by names in lower case.
   'call(command, ...args)': (client, [command, ...args]) => client.call(command.toLowerCase(), ...args),
@@ -26,6 +31,10 @@ const forms = {
  * its key, 0 if it has none. A `node` runs it there, and a `pin` over one connection only.
  */
 class Command {
+  /**
+   * @param {Words} words
+   * @param {{ keyAt?: number, isRead?: boolean, node?: number, pin?: Pin }} traits
+   */
   constructor(words, { keyAt = 1, isRead = false, node = 0, pin = undefined } = {}) {
     this.words = words;
     this.keyAt = keyAt;
@@ -33,10 +42,12 @@ class Command {
     this.node = node;
     this.pin = pin;
     // Set by the executor: its job and its index there, its place in the order, and its attempt while in flight.
+    /** @type {PendingJob | undefined} */
     this.job = undefined;
     this.index = 0;
     this.order = 0;
     this.isWaiting = false;
+    /** @type {Attempt | undefined} */
     this.attempt = undefined;
   }
 }
@@ -44,13 +55,15 @@ class Command {
 /**
  * Creates the commands that read a session and its time to live. In this order, a save between the two cannot pair a
  * new text with an old time to live.
+ *
+ * @param {string} key
  */
 const readCommands = (key) => ['GET', 'PTTL'].map((name) => new Command([name, key], { isRead: true }));
 
 /** The most that `TTL`, which rounds to the nearest second, may have rounded off: no session ends early. */
 const ROUNDING_MS = 499;
 
-/** Substitutes of commands that the server does not support or denies. By default, arguments and reply are the same. */
+/** Substitutes of commands that the server does not support or denies. @type {Record<string, Substitute>} */
 const substitutes = {
   GET: { name: 'MGET', restore: (reply) => (Array.isArray(reply) && reply.length === 1 ? reply[0] : reply) },
   PTTL: { name: 'TTL', restore: (reply) => (reply >= 0 ? reply * 1000 + ROUNDING_MS : reply) },
@@ -60,7 +73,11 @@ const substitutes = {
   DEL: { name: 'UNLINK' },
 };
 
-/** Returns the words of a substitute for a command with these words. */
+/**
+ * Returns the words of a substitute for a command with these words.
+ *
+ * @type {(substitute: Substitute, words: Words) => Words}
+ */
 function substituted({ name, words }, [, ...args]) {
   return [name, ...(words?.(args) ?? args)];
 }
@@ -72,6 +89,8 @@ const DEEPEST_REPLY = 16;
  * Converts a client's reply to a string, an integer, null or an array of these. Returns a symbol for any other reply,
  * which fits no command.
  *
+ * @param {unknown} reply
+ * @returns {unknown}
  * @throws for a reply that is cyclic, nested too deeply, or throws when it is read
  */
 function decode(reply, depth = 0) {
@@ -89,7 +108,7 @@ function decode(reply, depth = 0) {
   return Symbol('a reply of another type');
 }
 
-/** Returns true for an integer. Some clients return integers as strings. */
+/** Returns true for an integer. Some clients return integers as strings. @param {unknown} reply */
 function isInteger(reply) {
   return typeof reply === 'string' ? /^-?\d+$/.test(reply) : Number.isInteger(reply);
 }

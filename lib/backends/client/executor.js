@@ -9,6 +9,15 @@ const { Failure, failures, readError, replyFailure, withoutArguments } = require
 const { CommandQueue } = require('./queue.js');
 const { State, Status } = require('./status.js');
 
+/** @import { AsyncResource } from 'node:async_hooks' */
+/** @import { Attempt, Failure as Failed, Job, PendingJob, Pin, RedisClient, Words } from '../../types.d.ts' */
+/** @import { Command as ClientCommand, CommandForm, Timer } from '../../types.d.ts' */
+
+/**
+ * @typedef {{ command: CommandForm, readsFromReplicas?: boolean, commandTimeout: number, maxQueue: number,
+ *   maxRetries?: number, failsOffline?: boolean, name: string }} ExecutorSettings
+ */
+
 /** The backoff of retries, in ms. */
 const FIRST_PAUSE = 50;
 const LONGEST_PAUSE = 500;
@@ -29,15 +38,18 @@ const TICK = 25;
 const LATE = 1000;
 const CLOSED = 'the app has closed it';
 
+/** Returns the job of a command that was submitted. @param {ClientCommand} command */
+const jobOf = ({ job }) => /** @type {PendingJob} */ (job);
+
+/** Returns the traits of a result that is a Failure; none for a reply. @param {unknown} result */
+const traitsOf = (result) => (result instanceof Failure ? result.traits : {});
+
 /**
  * Runs commands on the app's client, in order, and each by its deadline.
  *
  * While the client is not connected, commands wait here rather than in its own queue: one that has timed out is never
  * sent. A command that a lost connection or a transient error has prevented is sent again, together with the writes
  * after it, once nothing else is in flight: every command leaves the same state when it is repeated.
- *
- * A job has `commands`, the AsyncResource `scope` in which they are sent, and `done`, which receives a reply or
- * Failure for each of them, exactly once.
  */
 class Executor {
   #client;
@@ -45,14 +57,18 @@ class Executor {
   #settings;
   #clientState;
   #nodes;
-  /** The pending jobs, oldest first. */
+  /** The pending jobs, oldest first. @type {Set<PendingJob>} */
   #jobs = new Set();
   #queue = new CommandQueue();
-  /** The attempts without a reply. */
+  /** The attempts without a reply. @type {Set<Attempt>} */
   #inFlight = new Set();
   #lastOrder = 0;
   #lastAttempt = 0;
-  /** The number of the first attempt to repeat. Nothing is sent until nothing is in flight. */
+  /**
+   * The number of the first attempt to repeat. Nothing is sent until nothing is in flight.
+   *
+   * @type {number | undefined}
+   */
   #firstFailed;
   #resumeAt = 0;
   #pause = FIRST_PAUSE;
@@ -61,7 +77,11 @@ class Executor {
   /** When the client last replied, or was sent the first command that it owes a reply to. */
   #heardAt = 0;
   #readTimeout;
-  /** Since when commands are lost without a reply of the server, and the last cause. */
+  /**
+   * Since when commands are lost without a reply of the server, and the last cause.
+   *
+   * @type {{ since: number, cause: string } | undefined}
+   */
   #losing;
   /** The names of denied commands, which are replaced by their substitutes. */
   #denied = new Set();
@@ -69,13 +89,14 @@ class Executor {
   needsScript = false;
   /** The time for which the process was stopped, which does not count. */
   #stopped = 0;
+  /** @type {Timer | undefined} */
   #timer;
-  #alarm;
+  #alarm = 0;
   #isHolding = false;
   #isSending = false;
   /** The next turn of the event loop sends more. */
   #isContinuing = false;
-  /** Called when the last job is over, after `close`. */
+  /** Called when the last job is over, after `close`. @type {(() => void) | undefined} */
   #onEnd;
   /** The name of the server in error messages. */
   server;
@@ -84,10 +105,7 @@ class Executor {
   isCluster;
   status;
 
-  /**
-   * @param {{ command: string, readsFromReplicas: boolean, commandTimeout: number, maxQueue: number, maxRetries?: number,
-   *   failsOffline?: boolean, name: string }} settings
-   */
+  /** @param {RedisClient} client @param {ExecutorSettings} settings */
   constructor(client, settings) {
     this.#client = client;
     this.#settings = settings;
@@ -108,18 +126,17 @@ class Executor {
     this.#readState();
   }
 
-  /** Runs a job. `since` is the time of its call, by `elapsed`. */
-  submit(job, since = undefined) {
+  /** Runs a job. `since` is the time of its call, by `elapsed`. @type {(job: Job, since?: number) => void} */
+  submit({ scope, commands, done }, since = undefined) {
     const refusal = this.#onEnd === undefined ? this.#refusal() : failures.closed();
     if (refusal !== undefined) {
-      job.done(job.commands.map(() => refusal));
+      done(commands.map(() => refusal));
       return;
     }
-    job.replies = new Array(job.commands.length);
-    job.left = job.commands.length;
-    job.attempts = 0;
-    job.trouble = undefined;
-    job.deadline = (since === undefined ? this.#now() : since - this.#stopped) + this.timeout;
+    const deadline = (since === undefined ? this.#now() : since - this.#stopped) + this.timeout;
+    const { length } = commands;
+    const replies = new Array(length);
+    const job = { scope, commands, done, replies, left: length, attempts: 0, trouble: undefined, deadline };
     this.#jobs.add(job);
     for (const [index, command] of job.commands.entries()) {
       command.job = job;
@@ -132,14 +149,23 @@ class Executor {
     this.#proceed();
   }
 
-  /** Runs commands, and resolves with their replies. */
+  /**
+   * Runs commands, and resolves with their replies.
+   *
+   * @type {(scope: AsyncResource, commands: ClientCommand[]) => Promise<any[]>}
+   */
   query(scope, commands) {
     return new Promise((done) => this.submit({ scope, commands, done }));
   }
 
-  /** Finds the primaries of a cluster, and resolves with their numbers. Rejects with a Failure at the deadline. */
+  /**
+   * Finds the primaries of a cluster, and resolves with their numbers. Rejects with a Failure at the deadline.
+   *
+   * @returns {Promise<number[]>}
+   */
   findNodes() {
     const deadline = elapsed() + this.timeout;
+    /** @type {Timer | undefined} */
     let timer;
     const found = new Promise((resolve, reject) => {
       const ask = () => {
@@ -147,7 +173,7 @@ class Executor {
         else {
           timer = setTimeout(ask, LONGEST_PAUSE);
           if (this.status.state !== State.CONNECTED) return;
-          const note = (error) => this.status.note(1, readError(error).message);
+          const note = (/** @type {unknown} */ error) => this.status.note(1, readError(error).message);
           this.#nodes.find().then(resolve, note);
         }
       };
@@ -156,7 +182,7 @@ class Executor {
     return found.finally(() => clearTimeout(timer));
   }
 
-  /** Refuses further jobs, and calls `onEnd` when the last one is over. */
+  /** Refuses further jobs, and calls `onEnd` when the last one is over. @param {() => void} onEnd */
   close(onEnd) {
     this.#onEnd = onEnd;
     this.#proceed();
@@ -189,6 +215,7 @@ class Executor {
     this.needsScript = false;
   }
 
+  /** @param {string} state @param {string} cause */
   #setDown(state, cause) {
     if (!this.status.setDown(state, cause)) return;
     this.#tryAt = this.#now() + TRY_PAUSE;
@@ -201,13 +228,18 @@ class Executor {
     this.#proceed();
   }
 
-  /** Handles an error that the client reports: while it is not connected, a failed attempt to connect. */
+  /**
+   * Handles an error that the client reports: while it is not connected, a failed attempt to connect.
+   *
+   * @param {string} cause
+   */
   #onClientError(cause) {
     // Otherwise, the errors of commands show what it means for them.
     if ([State.AWAY, State.SILENT].includes(this.status.state)) this.#failAgain(cause);
     this.#proceed();
   }
 
+  /** @param {string} cause */
   #failAgain(cause) {
     this.status.failAgain(cause);
     // The number of the client's own attempts is unknown.
@@ -232,7 +264,7 @@ class Executor {
     this.#clientState.unlisten();
     const onEnd = this.#onEnd;
     this.#onEnd = () => {};
-    onEnd();
+    onEnd?.();
   }
 
   /** Sends waiting commands. To a client that does not serve, sends one that shows whether it does again. */
@@ -262,7 +294,7 @@ class Executor {
   /** Sends the waiting commands, those beyond a limit in the next turn of the event loop. */
   #sendTurn() {
     for (const command of this.#queue.take(TURN_COMMANDS, TURN_UNITS)) {
-      if (!this.#jobs.has(command.job)) continue;
+      if (command.job === undefined || !this.#jobs.has(command.job)) continue;
       if (this.status.state === State.CONNECTED) this.#sendCommand(command);
       else this.#queue.retry(command);
     }
@@ -274,8 +306,10 @@ class Executor {
     });
   }
 
+  /** @param {ClientCommand} command */
   #sendCommand(command) {
-    const { words, job, pin } = command;
+    const { words, pin } = command;
+    const job = jobOf(command);
     if (!this.#admits(pin)) {
       this.#answer(command, failures.linkReplaced(this.server));
       return;
@@ -289,12 +323,14 @@ class Executor {
     job.scope.runInAsyncScope(this.#call, this, attempt, command, sent);
   }
 
+  /** @param {Attempt} attempt @param {ClientCommand} command @param {Words} words */
   #call(attempt, command, words) {
     const { node, keyAt, isRead, pin } = command;
+    /** @type {any} */
     let result;
     let isPromise;
     try {
-      const mayUseReplica = isRead && pin === undefined && this.#settings.readsFromReplicas;
+      const mayUseReplica = isRead && pin === undefined && this.#settings.readsFromReplicas === true;
       result =
         node > 0
           ? this.#nodes.run(node, words)
@@ -321,7 +357,11 @@ class Executor {
     outside.runInAsyncScope(this.#call, this, { number: 0, command }, command, command.words);
   }
 
-  /** Ties a pin to the present connection, unless it is tied. Returns false if it is tied to another one. */
+  /**
+   * Ties a pin to the present connection, unless it is tied. Returns false if it is tied to another one.
+   *
+   * @param {Pin | undefined} pin
+   */
   #admits(pin) {
     if (pin !== undefined) pin.link ??= this.status.link;
     return pin?.link === undefined || pin.link === this.status.link;
@@ -329,6 +369,7 @@ class Executor {
 
   // ---- Replies ----
 
+  /** @param {Attempt} attempt @param {unknown} reply */
   #onReply(attempt, reply) {
     let value;
     try {
@@ -341,6 +382,7 @@ class Executor {
     this.#receive(attempt, value, true);
   }
 
+  /** @param {Attempt} attempt @param {unknown} error @param {Words} words */
   #onError(attempt, error, words) {
     const { message, isReply, isPermanent } = readError(error);
     if (isReply) this.#receive(attempt, replyFailure(this.server, message, words), true);
@@ -355,20 +397,26 @@ class Executor {
   }
 
   /**
-   * @param result a reply or a Failure
-   * @param isOfServer true if the server has replied, even with an error
+   * @param {Attempt} attempt
+   * @param {unknown} result a reply or a Failure
+   * @param {boolean} isOfServer true if the server has replied, even with an error
    */
   #receive(attempt, result, isOfServer) {
     this.#heardAt = this.#now();
     if (this.status.state === State.SILENT) this.#setConnected();
-    this.#noteLosses(isOfServer, result?.isLost ? result.cause : undefined);
+    const { isLost, cause } = traitsOf(result);
+    this.#noteLosses(isOfServer, isLost ? cause : undefined);
     // It may have timed out.
     if (this.#inFlight.delete(attempt)) this.#apply(attempt, result);
     this.#endRetries();
     this.#proceed();
   }
 
-  /** Notes whether the server is reachable. `cause` is that of a lost connection. */
+  /**
+   * Notes whether the server is reachable. `cause` is that of a lost connection.
+   *
+   * @type {(isOfServer: boolean, cause: string | undefined) => void}
+   */
   #noteLosses(isOfServer, cause) {
     const isFailing = this.status.state === State.FAILING;
     if (isOfServer) {
@@ -380,23 +428,26 @@ class Executor {
     }
   }
 
-  /** Answers a command, or queues it again. */
+  /** Answers a command, or queues it again. @param {Attempt} attempt @param {unknown} result */
   #apply({ number, command, substitute }, result) {
+    const { isLost, isTransient, isDenied, cause: loss } = traitsOf(result);
+    const [name] = command.words;
+    const job = jobOf(command);
     let cause;
-    if (result?.isLost) {
+    if (isLost) {
       // A client that limits its own attempts has made them.
       if (this.#settings.maxRetries === undefined) {
-        cause = result.cause;
+        cause = loss;
         this.status.link++;
       }
-    } else if (result?.isTransient) cause = result.message;
-    else if (result?.isDenied && substitute === undefined && command.words[0] in substitutes) {
-      this.#denied.add(command.words[0]);
-      cause = result.message;
+    } else if (result instanceof Failure) {
+      const isReplaceable = isDenied && substitute === undefined && name in substitutes;
+      if (isReplaceable) this.#denied.add(name);
+      if (isTransient || isReplaceable) cause = result.message;
     }
     if (cause !== undefined) {
-      command.job.trouble = cause;
-      command.job.attempts++;
+      job.trouble = cause;
+      job.attempts++;
       this.#firstFailed = Math.min(this.#firstFailed ?? number, number);
     } else if (this.#firstFailed === undefined || number < this.#firstFailed || command.isRead) {
       this.#pause = FIRST_PAUSE;
@@ -408,9 +459,10 @@ class Executor {
     this.#queue.retry(command);
   }
 
+  /** @param {ClientCommand} command @param {unknown} reply */
   #answer(command, reply) {
-    const { job, index } = command;
-    job.replies[index] = reply;
+    const job = jobOf(command);
+    job.replies[command.index] = reply;
     if (--job.left > 0) return;
     this.#jobs.delete(job);
     job.done(job.replies);
@@ -423,7 +475,12 @@ class Executor {
     const { state } = this.status;
     const losing = this.#losing;
     // In a cluster, one of the nodes may be away.
-    if (state === State.CONNECTED && !this.isCluster && losing?.since + LONGEST_FAILING <= this.#now())
+    if (
+      state === State.CONNECTED &&
+      !this.isCluster &&
+      losing &&
+      losing.since + LONGEST_FAILING <= this.#now()
+    )
       this.#setDown(State.FAILING, losing.cause);
     this.#resumeAt = this.#now() + this.#pause;
     this.#pause = Math.min(2 * this.#pause, LONGEST_PAUSE);
@@ -454,7 +511,7 @@ class Executor {
     if (!isRetrying) this.#resumeAt = now;
   }
 
-  /** Creates the failure of a job that has reached its deadline. */
+  /** Creates the failure of a job that has reached its deadline. @param {PendingJob} job */
   #overdue({ trouble, attempts }) {
     const { state } = this.status;
     const wasSent = state !== State.SILENT && state !== State.ENDED && trouble !== undefined;
@@ -464,11 +521,13 @@ class Executor {
     return this.status.unavailable(this.timeout);
   }
 
+  /** @param {Failed} failure */
   #failAll(failure) {
     for (const job of this.#jobs) this.#fail(job, failure);
     this.#endRetries();
   }
 
+  /** @param {PendingJob} job @param {Failed} failure */
   #fail(job, failure) {
     this.#jobs.delete(job);
     this.#queue.drop(job);
@@ -502,8 +561,9 @@ class Executor {
     const delay = Math.max(0, Math.min(TICK, (oldest?.deadline ?? now + TICK) - now));
     this.#alarm = now + delay;
     this.#isHolding = isHolding;
-    this.#timer = outside.runInAsyncScope(setTimeout, undefined, () => this.#onTimer(), delay);
-    if (!isHolding) this.#timer.unref();
+    const timer = outside.runInAsyncScope(setTimeout, undefined, () => this.#onTimer(), delay);
+    if (!isHolding) timer.unref();
+    this.#timer = timer;
   }
 
   #clearTimer() {

@@ -2,7 +2,14 @@
 
 const { Executor } = require('./executor.js');
 
-/** The executors of each client, by their settings. */
+/** @import { Executor as Shared, RedisClient, Watcher } from '../../types.d.ts' */
+/** @import { ExecutorSettings } from './executor.js' */
+
+/**
+ * The executors of each client, by their settings.
+ *
+ * @type {WeakMap<object, Map<string, { executor: Shared, leases: number }>>}
+ */
 const executorsOf = new WeakMap();
 
 /** Releases the leases of stores that the app has dropped without closing them. */
@@ -15,15 +22,21 @@ const collected = new FinalizationRegistry((lease) => lease.release());
 class Lease {
   #executors;
   #key;
+  /** @type {Watcher | undefined} */
   #watcher;
   /** The number of operations that `close` waits for. */
   #pending = 0;
+  /** @type {(() => void)[]} */
   #onClosed = [];
   #isReleased = false;
   #isEnded = false;
   executor;
 
-  /** @param owner held weakly; must not be referenced by the executor */
+  /**
+   * @param {object} owner held weakly; must not be referenced by the executor
+   * @param {RedisClient} client
+   * @param {ExecutorSettings} settings
+   */
   constructor(owner, client, settings) {
     this.#key = JSON.stringify(settings);
     this.#executors = executorsOf.get(client) ?? new Map();
@@ -35,14 +48,14 @@ class Lease {
     collected.register(owner, this, this);
   }
 
-  /** Reports the events of the connection to a watcher, until the lease is released. */
+  /** Reports the events of the connection to a watcher, until the lease is released. @param {Watcher} watcher */
   watch(watcher) {
     this.#watcher = watcher;
     this.executor.status.watch(watcher);
   }
 
   unwatch() {
-    this.executor.status.unwatch(this.#watcher);
+    if (this.#watcher !== undefined) this.executor.status.unwatch(this.#watcher);
   }
 
   begin() {
@@ -54,7 +67,7 @@ class Lease {
     this.#closeIfIdle();
   }
 
-  /** Releases the lease once its operations are over, and calls `onClosed` then. */
+  /** Releases the lease once its operations are over, and calls `onClosed` then. @param {() => void} onClosed */
   close(onClosed) {
     this.#onClosed.push(onClosed);
     if (this.#isEnded) this.#end();
@@ -72,7 +85,7 @@ class Lease {
     collected.unregister(this);
     this.unwatch();
     const shared = this.#executors.get(this.#key);
-    if (--shared.leases > 0) {
+    if (shared !== undefined && --shared.leases > 0) {
       this.#end();
       return;
     }

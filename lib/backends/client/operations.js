@@ -7,6 +7,11 @@ const { NEVER } = require('../../session/expiry.js');
 const { Command, isInteger, readCommands } = require('./commands.js');
 const { Failure, failures } = require('./errors.js');
 
+/** @import { AsyncResource } from 'node:async_hooks' */
+/**
+ * @import { Command as ClientCommand, Completion, Executor, Failure as Failed, Text, Words } from '../../types.d.ts'
+ */
+
 /**
  * Compare-and-set for servers without `SET … IFEQ`: the script of core/src/session/compare_and_set.rs, which explains
  * it, and the name under which a server caches it.
@@ -22,9 +27,21 @@ const UNKNOWN_SYNTAX = /syntax|argument|unknown|unsupported|not support/i;
 /** Stands in a decoded text for bytes that are not UTF-8. */
 const REPLACEMENT = '\uFFFD';
 
-const lifetimeWords = (ttl) => (ttl > 0 ? ['PX', String(ttl)] : []);
+/**
+ * An operation on one key. `complete` receives its completion.
+ *
+ * @typedef {{ scope: AsyncResource, key: string, value: Text, ttl: number, base?: Text, since?: number }} KeyOperation
+ * @typedef {(...completion: Completion) => void} Complete
+ */
 
-/** The operations that have one command: its name in errors, the command, and the reply that means success. */
+const lifetimeWords = (/** @type {number} */ ttl) => (ttl > 0 ? ['PX', String(ttl)] : []);
+
+/**
+ * The operations that have one command: its name in errors, the command, and the reply that means success.
+ *
+ * @type {Record<number, { name: string, command: (key: string, value: Text, ttl: number) => ClientCommand,
+ *   isDone: (reply: unknown) => boolean, mayBeMissing?: boolean }>}
+ */
 const writes = {
   [Operation.SET]: {
     name: 'set',
@@ -49,10 +66,14 @@ const writes = {
   },
 };
 
-/** Runs a write that has one command. `complete` receives the completion. */
+/**
+ * Runs a write that has one command.
+ *
+ * @type {(executor: Executor, operation: number, write: KeyOperation, complete: Complete) => void}
+ */
 function write(executor, operation, { scope, key, value, ttl, since }, complete) {
   const { name, command, isDone, mayBeMissing } = writes[operation];
-  const done = ([reply]) => {
+  const done = (/** @type {any[]} */ [reply]) => {
     if (reply instanceof Failure) complete(Kind.FAILED, reply.textFor(name));
     else if (isDone(reply)) complete(Kind.DONE, '');
     else if (reply === null && mayBeMissing) complete(Kind.MISSING, '');
@@ -61,9 +82,13 @@ function write(executor, operation, { scope, key, value, ttl, since }, complete)
   executor.submit({ scope, commands: [command(key, value, ttl)], done }, since);
 }
 
-/** Reads a session, with the expiry of its key. */
+/**
+ * Reads a session, with the expiry of its key.
+ *
+ * @type {(executor: Executor, read: Pick<KeyOperation, 'scope' | 'key' | 'since'>, complete: Complete) => void}
+ */
 function read(executor, { scope, key, since }, complete) {
-  const done = ([text, left]) => {
+  const done = (/** @type {any[]} */ [text, left]) => {
     if (text instanceof Failure) complete(Kind.FAILED, text.textFor('get'));
     else if (text === null) complete(Kind.MISSING, '');
     else if (typeof text === 'string') complete(Kind.SESSION, text, expiryOf(left));
@@ -72,37 +97,45 @@ function read(executor, { scope, key, since }, complete) {
   executor.submit({ scope, commands: readCommands(key), done }, since);
 }
 
-/** Returns when a key ends, in ms since 1970, by the reply to its `PTTL`; 0 if that is unknown. */
+/** Returns when a key ends, in ms since 1970, by the reply to its `PTTL`; 0 if that is unknown. @param {any} left */
 function expiryOf(left) {
   const ms = isInteger(left) ? Number(left) : -2;
   if (ms === -1) return NEVER;
   return ms >= 0 ? Math.min(Date.now() + ms, NEVER) : 0;
 }
 
-/** The ways to compare and set, each tried if the server does not support the one before. */
+/**
+ * The ways to compare and set, each tried if the server does not support the one before.
+ *
+ * @type {{ words: (key: string, value: Text, ttl: number, base: Text | undefined) => Words, keyAt: number,
+ *   isStored: (reply: unknown, base: Text | undefined) => boolean, isUnsupported: (failure: Failed) => boolean }[]}
+ */
 const casMethods = [
   {
     words: (key, value, ttl, base) => [
-      ...['SET', key, value, ...(base === undefined ? ['NX'] : ['IFEQ', base]), 'GET'],
+      'SET',
+      ...[key, value, ...(base === undefined ? ['NX'] : ['IFEQ', base]), 'GET'],
       ...lifetimeWords(ttl),
     ],
     keyAt: 1,
     // `GET` returns the stored text, whether the command stores or not.
     isStored: (reply, base) => reply === (base === undefined ? null : String(base)),
-    isUnsupported: ({ reply, details }) => reply === 'ERR' && UNKNOWN_SYNTAX.test(details),
+    isUnsupported: ({ reply, traits }) => reply === 'ERR' && UNKNOWN_SYNTAX.test(traits.details ?? ''),
   },
   {
     words: (key, value, ttl, base) => [
-      ...['EVALSHA', SCRIPT_SHA1, '1', key, value, String(ttl)],
+      'EVALSHA',
+      ...[SCRIPT_SHA1, '1', key, value, String(ttl)],
       ...(base === undefined ? [] : [base]),
     ],
     keyAt: 3,
     isStored: Array.isArray,
-    isUnsupported: ({ reply, isDenied }) => reply === 'NOSCRIPT' || isDenied,
+    isUnsupported: ({ reply, traits }) => reply === 'NOSCRIPT' || traits.isDenied === true,
   },
   {
     words: (key, value, ttl, base) => [
-      ...['EVAL', SCRIPT, '1', key, value, String(ttl)],
+      'EVAL',
+      ...[SCRIPT, '1', key, value, String(ttl)],
       ...(base === undefined ? [] : [base]),
     ],
     keyAt: 3,
@@ -113,11 +146,15 @@ const casMethods = [
 const SET_COMMAND = 0;
 const CACHED_SCRIPT = 1;
 
-/** Stores a value if the stored text equals `base`; without a base, if nothing is stored. */
+/**
+ * Stores a value if the stored text equals `base`; without a base, if nothing is stored.
+ *
+ * @type {(executor: Executor, operation: KeyOperation, complete: Complete) => void}
+ */
 function compareAndSet(executor, { scope, key, value, ttl, base, since = elapsed() }, complete) {
-  const attempt = (index) => {
+  const attempt = (/** @type {number} */ index) => {
     const method = casMethods[index];
-    const done = ([reply]) => {
+    const done = (/** @type {any[]} */ [reply]) => {
       if (reply instanceof Failure && method.isUnsupported(reply)) {
         if (index === SET_COMMAND) executor.needsScript = true;
         attempt(index + 1);

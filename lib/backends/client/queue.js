@@ -1,25 +1,29 @@
 'use strict';
 
+/** @import { Command, Job } from '../../types.d.ts' */
+
 /** Commands that wait to be sent, in the order in which the app issued them. */
 class CommandQueue {
+  /** @type {Command[]} */
   #commands = [];
   /** Commands were added in front of others. */
   #isUnsorted = false;
   /** The number of operations that begin with a waiting command. */
   operations = 0;
 
+  /** @param {Command} command */
   push(command) {
     this.#commands.push(command);
     this.#setWaiting(command, true);
   }
 
-  /** Queues a command that was sent before, in its former place. */
+  /** Queues a command that was sent before, in its former place. @param {Command} command */
   retry(command) {
     this.push(command);
     this.#isUnsorted = true;
   }
 
-  /** Removes the commands of a job that is over. */
+  /** Removes the commands of a job that is over. @param {Job} job */
   drop(job) {
     for (const command of job.commands) this.#setWaiting(command, false);
   }
@@ -32,11 +36,15 @@ class CommandQueue {
     return commands.length === 0;
   }
 
-  /** Removes and returns the first commands, up to a number of them and of UTF-16 units of their values. */
+  /**
+   * Removes and returns the first commands, up to a number of them and of UTF-16 units of their values.
+   *
+   * @param {number} most
+   */
   take(most, units = Number.POSITIVE_INFINITY) {
     const taken = [];
     for (let length = 0; taken.length < most && length < units && !this.isEmpty; ) {
-      const command = this.#commands.shift();
+      const command = /** @type {Command} */ (this.#commands.shift());
       this.#setWaiting(command, false);
       taken.push(command);
       length += command.words[2]?.length ?? 0;
@@ -44,6 +52,7 @@ class CommandQueue {
     return taken;
   }
 
+  /** @param {Command} command @param {boolean} isWaiting */
   #setWaiting(command, isWaiting) {
     if (command.isWaiting === isWaiting) return;
     command.isWaiting = isWaiting;

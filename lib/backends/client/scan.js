@@ -7,8 +7,15 @@ const { Failure } = require('./errors.js');
 const { KeyScan } = require('./key-scan.js');
 const { expiryOf } = require('./operations.js');
 
-/** The operations of the kinds of scans, in error messages. */
+/** @import { AsyncResource } from 'node:async_hooks' */
+/** @import { Completion, Executor, Keys } from '../../types.d.ts' */
+
+/** The operations of the kinds of scans, in error messages. @type {Record<number, string>} */
 const NAMES = { [ScanKind.IDS]: 'ids', [ScanKind.SESSIONS]: 'all', [ScanKind.SESSIONS_TIMED]: 'scan' };
+
+/**
+ * @typedef {(executor: Executor, keys: Keys, scanCount: number, scope: AsyncResource) => Promise<number | void>} Walk
+ */
 
 /** The number of sessions that are read at once. */
 const CHUNK_KEYS = 128;
@@ -23,12 +30,20 @@ class Scan {
   #keys;
   #kind;
   #scan;
-  /** The keys found, but not returned yet. */
+  /** The keys found, but not returned yet. @type {string[]} */
   #found = [];
   #isOver = false;
+  /** @type {(() => void) | undefined} */
   #onOver;
 
-  /** @param onOver called when the scan is over */
+  /**
+   * @param {Executor} executor
+   * @param {Keys} keys
+   * @param {number} kind
+   * @param {string} match
+   * @param {number} count
+   * @param {() => void} onOver called when the scan is over
+   */
   constructor(executor, keys, kind, match, count, onOver) {
     this.#onOver = onOver;
     this.#executor = executor;
@@ -57,7 +72,13 @@ class Scan {
     this.#onOver = undefined;
   }
 
-  /** Reads the next page. Returns its completions, as arguments of `complete`. @throws {Failure} */
+  /**
+   * Reads the next page. Returns its completions.
+   *
+   * @param {AsyncResource} scope
+   * @returns {Promise<Completion[]>}
+   * @throws {Failure}
+   */
   async nextPage(scope) {
     if (this.#isOver) return [[Kind.DONE, '']];
     try {
@@ -71,11 +92,13 @@ class Scan {
     }
   }
 
+  /** @param {AsyncResource} scope @returns {Promise<Completion[]>} */
   async #nextIds(scope) {
     await this.#find(1, scope);
     return this.#found.splice(0).map((key) => [Kind.ID, this.#keys.id(key)]);
   }
 
+  /** @param {AsyncResource} scope @returns {Promise<Completion[]>} */
   async #nextSessions(scope) {
     await this.#find(CHUNK_KEYS, scope);
     const keys = this.#found.splice(0, CHUNK_KEYS);
@@ -87,7 +110,12 @@ class Scan {
     return keys.flatMap((key, index) => this.#itemsOf(key, replies[2 * index], replies[2 * index + 1]));
   }
 
-  /** Scans until there are enough keys, the scan ends, or the page has taken its maximum number of `SCAN`s. */
+  /**
+   * Scans until there are enough keys, the scan ends, or the page has taken its maximum number of `SCAN`s.
+   *
+   * @param {number} enough
+   * @param {AsyncResource} scope
+   */
   async #find(enough, scope) {
     for (let scans = 0; scans < PAGE_SCANS; scans++) {
       if (this.#found.length >= enough || this.#scan.isAtEnd) return;
@@ -95,7 +123,11 @@ class Scan {
     }
   }
 
-  /** Returns the completions for a session; none if it was deleted since its key was found, or is no string. */
+  /**
+   * Returns the completions for a session; none if it was deleted since its key was found, or is no string.
+   *
+   * @type {(key: string, text: unknown, left: unknown) => Completion[]}
+   */
   #itemsOf(key, text, left) {
     if (text instanceof Failure && text.reply !== 'WRONGTYPE') throw text;
     if (typeof text !== 'string') return [];
@@ -106,7 +138,7 @@ class Scan {
   }
 }
 
-/** Counts the sessions. @throws {Failure} */
+/** Counts the sessions. @throws {Failure} @type {Walk} */
 async function count(executor, keys, scanCount, scope) {
   const scan = new KeyScan(executor, keys, '*', scanCount);
   let found = 0;
@@ -114,7 +146,12 @@ async function count(executor, keys, scanCount, scope) {
   return found;
 }
 
-/** Deletes all sessions. Each key has a command of its own: the client may be that of a cluster. @throws {Failure} */
+/**
+ * Deletes all sessions. Each key has a command of its own: the client may be that of a cluster.
+ *
+ * @throws {Failure}
+ * @type {Walk}
+ */
 async function clear(executor, keys, scanCount, scope) {
   const scan = new KeyScan(executor, keys, '*', scanCount);
   while (!scan.isAtEnd) {

@@ -4,6 +4,8 @@ const { outside } = require('../../common/outside.js');
 const { nextTick } = require('../../common/timers.js');
 const { failures } = require('./errors.js');
 
+/** @import { Failure, Watcher } from '../../types.d.ts' */
+
 const State = {
   CONNECTED: 'connected',
   /** Not connected, but will be, as far as is known. */
@@ -20,6 +22,7 @@ const State = {
 class Status {
   /** The name of the server in error messages. */
   #server;
+  /** @type {Set<Watcher>} */
   #watchers = new Set();
   /** The failures since the client was connected. */
   #failures = 0;
@@ -31,16 +34,18 @@ class Status {
   /** Counts the client's connections, as far as its events and failures distinguish them. */
   link = 1;
 
+  /** @param {string} server */
   constructor(server) {
     this.#server = server;
   }
 
-  /** Reports events to a watcher, starting with the current status. */
+  /** Reports events to a watcher, starting with the current status. @param {Watcher} watcher */
   watch(watcher) {
     this.#watchers.add(watcher);
     if (this.isReady) notify(watcher, 'ready');
   }
 
+  /** @param {Watcher} watcher */
   unwatch(watcher) {
     this.#watchers.delete(watcher);
   }
@@ -56,7 +61,7 @@ class Status {
     return true;
   }
 
-  /** Returns true if that is new. */
+  /** Returns true if that is new. @param {string} state @param {string} cause */
   setDown(state, cause) {
     const wasConnected = this.state === State.CONNECTED;
     // The first cause says more than that it is still so.
@@ -71,13 +76,14 @@ class Status {
     return true;
   }
 
-  /** Records a further failed attempt to connect. */
+  /** Records a further failed attempt to connect. @param {string} cause */
   failAgain(cause) {
     this.isReady = false;
     this.note(++this.#failures, cause);
     this.#notify('error', this.unreachable(cause));
   }
 
+  /** @param {number} attempts @param {string} cause */
   note(attempts, cause) {
     this.hasFailed = true;
     this.#down = { attempts, cause, isTimeout: this.state === State.SILENT };
@@ -87,22 +93,28 @@ class Status {
     return failures.unreachable(this.#server, cause);
   }
 
-  /** Creates the failure of an operation that reached its deadline without a connection. */
+  /** Creates the failure of an operation that reached its deadline without a connection. @param {number} waited */
   unavailable(waited) {
     const { attempts, cause, isTimeout } = this.#down;
     return failures[isTimeout ? 'silent' : 'unavailable'](this.#server, waited, attempts, cause);
   }
 
+  /** @param {number} most */
   queueFull(most) {
     return failures.queueFull(this.#server, most, this.#down.attempts, this.#down.cause);
   }
 
+  /** @param {string} event @param {Failure} [failure] */
   #notify(event, failure) {
     for (const watcher of this.#watchers) notify(watcher, event, failure);
   }
 }
 
-/** Notifies a watcher in the next tick, outside the operation that revealed the change. */
+/**
+ * Notifies a watcher in the next tick, outside the operation that revealed the change.
+ *
+ * @type {(watcher: Watcher, event: string, failure?: Failure) => void}
+ */
 function notify(watcher, event, failure) {
   outside.runInAsyncScope(nextTick, undefined, () => watcher.notify(event, failure?.toError()));
 }

@@ -89,7 +89,7 @@ impl Supervisor {
     /// Completes the received replies of the first job, before an invalidation that follows them is applied. In the
     /// other order, the cache would be filled with a value that has changed and keep it forever.
     fn complete_received(&mut self) {
-        if self.tracking.is_none() || cfg!(feature = "unsound-cache") {
+        if self.tracking.is_none() {
             return;
         }
         let policy = self.queue.policy();

@@ -6,6 +6,17 @@ const ioredis = require('./ioredis.js');
 const nodeRedis = require('./node-redis.js');
 const { NotCarried } = require('./settings.js');
 
+/** @import { ClientSettings, CommandForm, Description, OfflineLimits, RedisClient } from '../types.d.ts' */
+
+/**
+ * The means to describe one kind of client.
+ *
+ * @typedef {object} Kind
+ * @property {CommandForm} command
+ * @property {(client: RedisClient) => ClientSettings} describe throws a `NotCarried`
+ * @property {(client: RedisClient) => OfflineLimits} [offlineLimits]
+ */
+
 const CLIENT = optionName('client');
 const EXPECTED =
   'a client of redis (4 to 6), ioredis (4 to 6), iovalkey or valkey-glide (2), ' +
@@ -15,23 +26,8 @@ const EXPECTED =
  * Describes a live client and its connection to Redis. Detects clients by their features: they are often facades, or
  * come from another copy of their package.
  *
- * The description has `command`, the form in which the client runs any command: `'call(command, ...args)'`,
- * `'sendCommand(args)'`, `'v4.sendCommand(args)'`, `'sendCommand(isReadonly, args)'`,
- * `'sendCommand(key, isReadonly, args)'`, `'customCommand(args)'` or, if there is no such call, `'command(...args)'`: a
- * method for each command. In addition, it has
- *
- * - `transport: 'native'` if a native connection can have the client's settings, with `topology` (`'standalone'`,
- *   `'sentinel'` or `'cluster'`), `nodes` (each with `host` and `port` or with `path`; those of sentinels are in
- *   `sentinel`, with its `name` and the sentinels' own `username`, `password` and `tls`), `natMap` (`host:port`
- *   to node), `database`, `username` and `password` or `credentials` (a function) and `renewals` (a provider that
- *   pushes new credentials), `tls` (options of Node), `keyPrefix`, `connectTimeout` and `commandTimeout` (ms). Settings
- *   that the client does not specify are undefined.
- * - else `transport: 'client'` and the `reason`.
- *
- * In both cases it has the client's limits on commands that wait while it is not connected: `failsOffline` (all fail
- * immediately), `maxRetries` (they fail after this many failed attempts to connect, plus one) and `maxQueue` (the
- * number that may wait).
- *
+ * @param {RedisClient} client
+ * @returns {Description}
  * @throws {TypeError} if the value is not a client
  */
 function describeClient(client) {
@@ -45,6 +41,7 @@ function describeClient(client) {
   }
 }
 
+/** @param {RedisClient} client @returns {Kind} */
 function detect(client) {
   const invalid = () => wrongType(CLIENT, EXPECTED, client);
   if (typeof client !== 'object' || client === null || isUnsupported(client)) throw invalid();
@@ -72,6 +69,7 @@ function detect(client) {
   throw invalid();
 }
 
+/** @param {string} reason @returns {() => never} */
 function notCarried(reason) {
   return () => {
     throw new NotCarried(reason);
@@ -81,6 +79,8 @@ function notCarried(reason) {
 /**
  * Returns true for an object that has the generic call of a client, but collects commands or supports only callbacks:
  * pipelines, and redis before version 4.
+ *
+ * @param {RedisClient} object
  */
 function isUnsupported(object) {
   return (
@@ -91,12 +91,16 @@ function isUnsupported(object) {
   );
 }
 
-/** Returns true for the client of a known package, so that the app can be warned about a setting. */
+/**
+ * Returns true for the client of a known package, so that the app can be warned about a setting.
+ *
+ * @param {RedisClient} client
+ */
 function isKnownClient(client) {
   return ioredis.isIoredis(client) || nodeRedis.isNodeRedis(client) || isGlide(client);
 }
 
-/** Returns the name of a client in error messages, followed by a space. */
+/** Returns the name of a client in error messages, followed by a space. @param {RedisClient} client */
 function nameOf(client) {
   if (ioredis.isMock(client)) return 'ioredis-mock ';
   if (ioredis.isIoredis(client)) return 'ioredis ';
@@ -104,7 +108,12 @@ function nameOf(client) {
   return isGlide(client) ? 'valkey-glide ' : '';
 }
 
-/** Rejects a client that cannot run the store's commands, although it has the call. @throws {TypeError} */
+/**
+ * Rejects a client that cannot run the store's commands, although it has the call.
+ *
+ * @param {RedisClient} client
+ * @throws {TypeError}
+ */
 function checkTransport(client) {
   const setting = isGlide(client) ? alteringSetting(client) : undefined;
   if (setting !== undefined)

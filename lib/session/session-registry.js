@@ -4,6 +4,11 @@ const { tickTime } = require('../common/timers.js');
 const { flatCopy } = require('./flat-copy.js');
 const { carriesId, openIdData } = require('./frameworks.js');
 
+/** @import { HttpRequest, SessionCookie, SessionObject, SessionRecord, Text } from '../types.d.ts' */
+
+/** @typedef {{ at: number, isClaimed: boolean, isDestroyed: boolean }} Load */
+/** @typedef {{ first: SessionRecord | undefined, registry: SessionRegistry }} Records */
+
 /** The minimum number of ids that are kept: about a megabyte. */
 const MIN_IDS = 8192;
 
@@ -12,9 +17,12 @@ const UNKNOWN_BASE = '';
 
 /** The ids for which `get` returned sessions most recently. Drops the older half when there are many. */
 class Loads {
+  /** @type {Map<string, Load>} */
   #young = new Map();
+  /** @type {Map<string, Load>} */
   #old = new Map();
 
+  /** @param {string} id @returns {Load} */
   add(id) {
     let load = this.#young.get(id);
     if (load === undefined) {
@@ -31,10 +39,12 @@ class Loads {
     return load;
   }
 
+  /** @param {string} id */
   get(id) {
     return this.#young.get(id) ?? this.#old.get(id);
   }
 
+  /** @param {string} id */
   delete(id) {
     this.#young.delete(id);
     this.#old.delete(id);
@@ -43,14 +53,17 @@ class Loads {
 
 /** The most recent ids. Adding one is cheap; a lookup searches all of them. */
 class RecentIds {
+  /** @type {string[]} */
   #ids = [];
   #at = 0;
 
+  /** @param {string} id */
   add(id) {
     this.#ids[this.#at] = id;
     this.#at = (this.#at + 1) % MIN_IDS;
   }
 
+  /** @param {string} id */
   has(id) {
     return this.#ids.includes(id);
   }
@@ -61,9 +74,14 @@ class Handover {
   isClaimed = false;
 
   /**
-   * @param cookie the session's cookie before the callback
-   * @param load of the id, if that is remembered
-   * @param text that was loaded, if bases are kept
+   * @param {SessionRegistry} registry
+   * @param {string} id
+   * @param {SessionObject} session
+   * @param {SessionCookie | undefined} cookie the session's cookie before the callback
+   * @param {Load | undefined} load of the id, if that is remembered
+   * @param {string | undefined} text that was loaded, if bases are kept
+   * @param {number} ends
+   * @param {Handover | undefined} outer
    */
   constructor(registry, id, session, cookie, load, text, ends, outer) {
     this.registry = registry;
@@ -77,7 +95,11 @@ class Handover {
   }
 }
 
-/** Returns the cookie of a session, which may be any value that an app's `parse` returned. */
+/**
+ * Returns the cookie of a session, which may be any value that an app's `parse` returned.
+ *
+ * @param {SessionObject} session
+ */
 function cookieOf(session) {
   try {
     return session?.cookie;
@@ -86,7 +108,7 @@ function cookieOf(session) {
   }
 }
 
-/** Returns its argument from a constructor. */
+/** Returns its argument from a constructor. @param {object} object */
 function itself(object) {
   return object;
 }
@@ -95,27 +117,32 @@ function itself(object) {
  * Stores records in a private field of any object: as invisible as with a `WeakMap`, at a fiftieth of its cost (10 ns
  * instead of 580), which matters for the result of every `get`.
  */
-class Stamp extends itself {
+class Stamp extends /** @type {any} */ (itself) {
+  /** @type {Records | Handover} */
   #records;
 
+  /** @param {object} object @param {Records | Handover} records */
   constructor(object, records) {
     super(object);
     this.#records = records;
   }
 
+  /** @param {object} object @param {Records | Handover} records */
   static put(object, records) {
     if (#records in object) object.#records = records;
     else new Stamp(object, records);
   }
 
+  /** @param {object} object */
   static of(object) {
     return #records in object ? object.#records : undefined;
   }
 }
 
 /** Receives the records from the function that an object carries; see {@link SessionRegistry}. */
-let revealed;
+let revealed = /** @type {Records | undefined} */ (undefined);
 
+/** @type {(value: unknown) => value is object} */
 function isObject(value) {
   return value !== null && typeof value === 'object';
 }
@@ -129,23 +156,19 @@ function isObject(value) {
  * called. It works through a Proxy, a membrane, an object derived from the session and a deep freeze: only a function
  * passes through them, and the records themselves are out of their reach. Objects that accept no property, and those
  * that `get` returns, are recognized by identity.
- *
- * A record has `id` and `prefix`; `base`, the text that was loaded or last saved (only if conflicts are detected), or
- * `UNKNOWN_BASE`; `unconfirmed`, the texts that failed saves may have stored, with their bases; `failure`, of the first
- * save; `ends`, the expiry of the stored session, and `since`, when it was alive, in ms since 1970 (0: not known);
- * `since` is undefined while the session is not known to be stored; `isReplaced`, once `regenerate` has replaced this
- * session by another one; `other`, the record of the same object under another id.
  */
 class SessionRegistry {
   #key = Symbol('connect-redis-native.session');
+  /** @type {WeakMap<object, Records>} */
   #identities = new WeakMap();
+  /** @type {Handover | undefined} */
   #handover;
   #prefix;
   #loads = new Loads();
   #destroyed = new RecentIds();
   #keepsBases;
 
-  /** @param keepsBases true to keep the loaded texts, for conditional saves */
+  /** @param {boolean} keepsBases true to keep the loaded texts, for conditional saves @param {string} prefix */
   constructor(keepsBases, prefix) {
     this.#keepsBases = keepsBases;
     this.#prefix = prefix;
@@ -154,8 +177,12 @@ class SessionRegistry {
   /**
    * Begins the call of a callback with a session, which the callback may use in any way.
    *
-   * @param keepsId true if a session may be created from a copy, without this store's `createSession`
-   * @param isNested true if another callback of this kind may be running
+   * @param {string} id
+   * @param {any} session
+   * @param {string} text
+   * @param {number} ends
+   * @param {boolean} keepsId true if a session may be created from a copy, without this store's `createSession`
+   * @param {boolean} isNested true if another callback of this kind may be running
    */
   beginHandover(id, session, text, ends, keepsId, isNested) {
     const outer = isNested ? this.#handover : undefined;
@@ -166,7 +193,7 @@ class SessionRegistry {
     return handover;
   }
 
-  /** Ends the call of the callback. */
+  /** Ends the call of the callback. @param {Handover} handover */
   endHandover(handover) {
     this.#handover = handover.outer;
     handover.outer = undefined;
@@ -182,7 +209,7 @@ class SessionRegistry {
     if (cookie !== handover.cookie && isObject(cookie)) this.#stamp(cookie, handover);
   }
 
-  /** Notes that `get` found nothing under an id. */
+  /** Notes that `get` found nothing under an id. @param {string} id */
   noteMissing(id) {
     this.#loads.delete(id);
   }
@@ -191,8 +218,11 @@ class SessionRegistry {
    * Returns the first record of the live session that is created from `loaded`. Its `since` is undefined unless `get`
    * returned `loaded` for this id, or there is evidence that `loaded` stems from the result of `get`.
    *
-   * @param request of the live session
-   * @param stringify creates the base if `loaded` is not the object that `get` returned
+   * @param {string} id
+   * @param {SessionObject} loaded
+   * @param {HttpRequest} request of the live session
+   * @param {(session: SessionObject) => Text} stringify creates the base if `loaded` is not the object that `get`
+   *   returned
    */
   claim(id, loaded, request, stringify) {
     const handover = this.#handover;
@@ -213,10 +243,12 @@ class SessionRegistry {
     return this.#newRecord(id, this.#keepsBases ? stringify(loaded) : undefined, 0, 0);
   }
 
+  /** @param {Handover} handover */
   #recordOf({ id, text, ends }) {
-    return this.#newRecord(id, this.#keepsBases ? flatCopy(text) : undefined, ends, 0);
+    return this.#newRecord(id, text === undefined ? undefined : flatCopy(text), ends, 0);
   }
 
+  /** @type {(id: string, base: Text | undefined, ends: number, since: number | undefined) => SessionRecord} */
   #newRecord(id, base, ends, since) {
     const prefix = this.#prefix;
     return {
@@ -232,7 +264,11 @@ class SessionRegistry {
     };
   }
 
-  /** Returns the record of a session object, if it was loaded or saved under this id. */
+  /**
+   * Returns the record of a session object, if it was loaded or saved under this id.
+   *
+   * @type {(session: unknown, id: string) => SessionRecord | undefined}
+   */
   find(session, id) {
     if (!isObject(session)) return undefined;
     const first = this.#records(session)?.first;
@@ -240,13 +276,19 @@ class SessionRegistry {
     return first.other !== undefined && this.#isOf(first.other, id) ? first.other : undefined;
   }
 
-  /** Returns the record of a live session that a wrapper's own `createSession` has created from the result of `get`. */
+  /**
+   * Returns the record of a live session that a wrapper's own `createSession` has created from the result of `get`.
+   *
+   * @type {(cookie: SessionCookie | undefined, id: string) => SessionRecord | undefined}
+   */
   findByCookie(cookie, id) {
     const handover = this.#handover;
-    const isInCallback = handover?.id === id && isObject(cookie) && cookieOf(handover.session) === cookie;
-    return isInCallback ? this.#recordOf(handover) : this.find(cookie, id);
+    return handover?.id === id && isObject(cookie) && cookieOf(handover.session) === cookie
+      ? this.#recordOf(handover)
+      : this.find(cookie, id);
   }
 
+  /** @param {SessionRecord} record @param {string} id */
   #isOf(record, id) {
     return record.id === id && record.prefix === this.#prefix;
   }
@@ -254,12 +296,18 @@ class SessionRegistry {
   /**
    * Adds a record for a session object that was loaded or is about to be saved. An object that already has a record
    * under another id keeps it; of the further ids, only the last has a record.
+   *
+   * @param {SessionObject} session
+   * @param {string} id
+   * @param {Text | undefined} base
+   * @param {number} ends
+   * @param {number | undefined} since
    */
   add(session, id, base, ends, since) {
     return this.attach(session, this.#newRecord(id, base, ends, since));
   }
 
-  /** Attaches a record to a session object. */
+  /** Attaches a record to a session object. @param {SessionObject} session @param {SessionRecord} record */
   attach(session, record) {
     const records = this.#records(session);
     if (records === undefined) this.#put(session, record);
@@ -271,6 +319,9 @@ class SessionRegistry {
   /**
    * Marks an object that `get` has returned, by identity alone: it may become a session. Its record is created on the
    * first lookup.
+   *
+   * @param {object} object
+   * @param {Handover} handover
    */
   #stamp(object, handover) {
     try {
@@ -281,10 +332,12 @@ class SessionRegistry {
     }
   }
 
+  /** @param {Handover} handover @returns {Records} */
   #recordsOf(handover) {
     return { first: this.#recordOf(handover), registry: this };
   }
 
+  /** @param {object} object @param {SessionRecord} first */
   #put(object, first) {
     const records = { first, registry: this };
     const reveal = () => {
@@ -298,6 +351,7 @@ class SessionRegistry {
     this.#identities.set(object, records);
   }
 
+  /** @param {any} object @returns {Records | undefined} */
   #records(object) {
     try {
       const reveal = object[this.#key];
@@ -318,6 +372,7 @@ class SessionRegistry {
     return records;
   }
 
+  /** @param {SessionObject} session @param {SessionRecord} record */
   remove(session, record) {
     const records = this.#records(session);
     if (records === undefined) return;
@@ -325,12 +380,16 @@ class SessionRegistry {
     else if (records.first?.other === record) records.first.other = undefined;
   }
 
-  /** Returns the last load of an id, by a caller of `get` other than express-session's middleware. */
+  /**
+   * Returns the last load of an id, by a caller of `get` other than express-session's middleware.
+   *
+   * @param {string} id
+   */
   loadOf(id) {
     return this.#loads.get(id);
   }
 
-  /** Marks the session under an id as destroyed by this process. */
+  /** Marks the session under an id as destroyed by this process. @param {string} id */
   markDestroyed(id) {
     this.#destroyed.add(id);
     const load = this.#loads.get(id);
@@ -340,6 +399,8 @@ class SessionRegistry {
   /**
    * Returns true if this process destroyed the session recently. Expensive; used only for sessions that were never
    * saved.
+   *
+   * @param {string} id
    */
   wasDestroyed(id) {
     return this.#destroyed.has(id);

@@ -6,6 +6,8 @@ const NUMBER = /^-?\d+(\.\d+)?$/;
 /**
  * Converts a numeric or boolean option that may come from an environment variable: `'3600'` to a number, `'true'` and
  * `'false'` to booleans, an empty string to undefined. Returns any other value unchanged.
+ *
+ * @type {(value: unknown) => unknown}
  */
 function fromEnvironment(value) {
   if (typeof value !== 'string') return value;
