@@ -130,7 +130,11 @@ impl Slice {
             }
             Completion::Conflict(stored) => self.add_text(request, CONFLICT, stored),
             Completion::Failed(name, error) => {
-                let text = format!("{}\n{}\n{name}: {error}", error.code(), error.reply());
+                let text = format!(
+                    "{}\n{}\n{name} failed: {error}",
+                    error.code(),
+                    error.reply()
+                );
                 self.add_text(request, FAILED, text.as_bytes());
             }
             Completion::Event(name, error) => {

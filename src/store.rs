@@ -7,8 +7,8 @@ use crate::connection_events::Watcher;
 use crate::options::{GivenCredentials, StoreOptions};
 use crate::{cache_lookup, requests};
 use connect_redis_core::Runtime;
+use connect_redis_core::Watch;
 use connect_redis_core::{Clock, RequestId, ScanId, ScanKind, Scans, Sessions};
-use connect_redis_core::{Lease, Watch};
 use napi::bindgen_prelude::{Env, Float64Array};
 use napi::{Error, Result, Status};
 use napi_derive::napi;
@@ -59,7 +59,7 @@ impl RedisStore {
         let scan_count = options.scan_count;
         let instance = completions.instance();
         let connection = options.connection(instance).map_err(option_error)?;
-        let lease = Lease::take(&runtime, connection);
+        let lease = runtime.lease(connection);
         Ok(Self {
             sessions: Sessions::new(lease, &prefix, scan_count),
             queue: completions.queue(),
@@ -88,7 +88,7 @@ impl RedisStore {
     /// Opens the connection again after, or during, a request to close it. `watch` has to be called again.
     #[napi(catch_unwind)]
     pub fn reopen(&mut self) {
-        let lease = self.sessions.renewed_lease(&self.runtime);
+        let lease = self.sessions.renewed_lease();
         self.sessions = self.sessions.on(lease);
     }
 

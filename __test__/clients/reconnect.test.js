@@ -40,7 +40,7 @@ const disconnect = (client) => (client.disconnect ?? client.close).call(client);
 async function failsAtOnce(store) {
   await expect(store.get('abc')).rejects.toMatchObject({
     code: 'ERR_STORE_CLOSED',
-    message: expect.stringMatching(/^get: the app's (redis|ioredis) client is closed/),
+    message: expect.stringMatching(/^get failed: the app's (redis|ioredis) client is closed/),
   });
 }
 
@@ -103,7 +103,7 @@ describe('on a single server', () => {
       await client.connect();
       await expect(store.get('abc')).rejects.toMatchObject({
         code: 'ERR_STORE_CLOSED',
-        message: 'get: the store is closed',
+        message: 'get failed: the store is closed',
       });
       expect(store.status).toBe('closed');
     });

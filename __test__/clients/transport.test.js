@@ -170,7 +170,7 @@ describe('errors', () => {
       );
       expect(error).toMatchObject({ code: 'ERR_REDIS_REPLY', reply: 'WRONGTYPE' });
       expect(error.message).toMatch(
-        /^get: Redis through the app's (redis|ioredis) client answered WRONGTYPE: /,
+        /^get failed: the server replied WRONGTYPE: .* \(Redis through the app's (redis|ioredis) client\)$/,
       );
     }
   });
@@ -211,7 +211,7 @@ describe('deadlines', () => {
     const error = await failure(store.get('abc'));
     expect(error).toMatchObject({
       code: 'ERR_REDIS_TIMEOUT',
-      message: `get: Redis through the app's client did not answer within ${SHORT_MS} ms`,
+      message: `get failed: no reply within ${SHORT_MS} ms (Redis through the app's client)`,
     });
     expect(Date.now() - start).toBeGreaterThanOrEqual(SHORT_MS - 1);
   });
@@ -378,7 +378,7 @@ describe('closing', () => {
     const error = await failure(store.get('abc'));
     expect(error).toMatchObject({ code: 'ERR_REDIS_UNAVAILABLE' });
     expect(error.message).toMatch(
-      /^get: no connection to Redis through the app's redis client: the app has closed it/,
+      /^get failed: no connection \(Redis through the app's redis client; last error: the app has closed it/,
     );
   });
 

@@ -167,7 +167,7 @@ describe('a credentials function', () => {
       const store = open({ credentials: () => provide() });
       const error = await failure(store);
       expect(error).toMatchObject({ code: 'ERR_CREDENTIALS' });
-      expect(error.message).toMatch(/^get: the "credentials" function/);
+      expect(error.message).toMatch(/^get failed: .*"credentials" function/);
       expect(error.message).toMatch(cause);
       expect(error.message).toContain(`127.0.0.1:${server.port}`);
       expect(inspect(error, { showHidden: true })).not.toContain(SECRET);

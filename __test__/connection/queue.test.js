@@ -27,8 +27,8 @@ describe.each([
       expect(full.map(({ n }) => n).sort()).toEqual([0, 1, 2, 3, 4].slice(maxQueue));
       for (const { code, message } of full) {
         expect(code).toBe('ERR_REDIS_QUEUE_FULL');
-        expect(message).toContain(`no connection to ${url}`);
-        expect(message).toMatch(/maxQueue.*attempts?; the last: /);
+        expect(message).toContain(`(${url};`);
+        expect(message).toMatch(/no connection.*maxQueue.*attempts?; last error: /);
       }
       for (const { code } of answered.slice(5 - maxQueue)) expect(code).toBe('ERR_REDIS_UNAVAILABLE');
     },

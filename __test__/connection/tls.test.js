@@ -116,7 +116,7 @@ describe('a server with an invalid certificate', () => {
   const untrusted = async (pattern, ...args) => {
     const error = await failure(...args);
     expect(error).toMatchObject({ code: 'ERR_REDIS_UNAVAILABLE', message: expect.stringMatching(pattern) });
-    expect(error.message).toMatch(/^get: no connection to rediss:\/\/.*certificate/);
+    expect(error.message).toMatch(/^get failed: no connection .*rediss:\/\/.*certificate/);
   };
 
   test('an operation rejects when the authority is unknown', () =>

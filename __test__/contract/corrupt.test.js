@@ -214,7 +214,7 @@ describe.each(Object.entries(styles))("`get` with the app's parse, called in %s 
         // A timer may fire a millisecond early.
         expect(performance.now() - began).toBeGreaterThan(SHORT_MS - 5);
         expect(error).toMatchObject({ name: 'Error', code: 'ERR_APP_FUNCTION' });
-        expect(error.message).toMatch(/^get: serializer\.parse .*commandTimeout/);
+        expect(error.message).toMatch(/^get failed: serializer\.parse .*commandTimeout/);
       }
     },
   );
@@ -228,7 +228,7 @@ describe.each(Object.entries(styles))("`get` with the app's parse, called in %s 
 
     const error = await call(sessions, 'all').catch((reason) => reason);
     expect(error).toMatchObject({ name: 'Error', code: 'ERR_APP_FUNCTION' });
-    expect(error.message).toMatch(/^all: serializer\.parse /);
+    expect(error.message).toMatch(/^all failed: serializer\.parse /);
   });
 
   test('`get` measures the deadline of parse from its own call', async () => {

@@ -48,7 +48,9 @@ async function useAll(store) {
   expect(await Promise.all(behind)).toEqual(ids.map((id) => ({ id })));
   expect(await long).toMatchObject({
     code: 'ERR_REDIS_UNAVAILABLE',
-    message: expect.stringMatching(/^get: redis:\/\/127\.0\.0\.1:\d+ hung up on it 3 times, .*; the last: ./),
+    message: expect.stringMatching(
+      /^get failed: the connection was lost .*\(redis:\/\/127\.0\.0\.1:\d+; 3 attempts; last error: ./,
+    ),
   });
 }
 

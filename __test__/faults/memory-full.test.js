@@ -20,7 +20,7 @@ describe.each(familySources)('a server whose memory is full, by %s', (source) =>
         await traffic.fails('OOM');
         const error = await store.set('other', { n: 1 }).catch((reason) => reason);
         expect(error).toMatchObject({ code: 'ERR_REDIS_REPLY', reply: 'OOM' });
-        expect(error.message).toMatch(/^set: .*OOM.*maxmemory/);
+        expect(error.message).toMatch(/^set failed: .*OOM.*maxmemory/);
         expect(await store.get('kept')).toEqual({ n: 1 });
         expect(await store.touch('kept', { n: 1 })).not.toBeInstanceOf(Error);
         await store.destroy('kept');

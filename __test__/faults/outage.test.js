@@ -55,7 +55,9 @@ test('operations reject with the server, the number of attempts and the last err
 
   for (const [index, name] of ['get', 'set', 'ids'].entries()) {
     expect(errors[index]).toMatchObject({ code: 'ERR_REDIS_UNAVAILABLE' });
-    expect(errors[index].message).toMatch(new RegExp(`^${name}: .*127\\.0\\.0\\.1:${server.port}.*refused`));
+    expect(errors[index].message).toMatch(
+      new RegExp(`^${name} failed: .*127\\.0\\.0\\.1:${server.port}.*refused`),
+    );
     expect(errors[index].message).not.toMatch(/s3cr3t|abc/);
   }
 });

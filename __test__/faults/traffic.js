@@ -235,7 +235,7 @@ class Traffic {
     const kind = reply ?? code ?? String(error);
     this.failed[kind] = (this.failed[kind] ?? 0) + 1;
     if (!CODES.includes(code)) this.#violation('unnamed error', error.stack);
-    if (!message.startsWith(`${operation.method}: `)) this.#violation('unnamed operation', message);
+    if (!message.startsWith(`${operation.method} failed: `)) this.#violation('unnamed operation', message);
     if (message.includes(visitor.sid)) this.#violation('secret', message);
   }
 

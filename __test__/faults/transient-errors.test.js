@@ -47,7 +47,9 @@ describe.each(familySources)('a server that was made a replica, by %s', (source)
     await demote();
     await expect(store.set('abc', { n: 1 })).rejects.toMatchObject({
       code: 'ERR_REDIS_UNAVAILABLE',
-      message: expect.stringMatching(/^set: .* within 1000 ms \(sent \d+ times; the last: .*READONLY/),
+      message: expect.stringMatching(
+        /^set failed: no success within 1000 ms \(.*; \d+ attempts; last error: .*READONLY/,
+      ),
     });
   });
 

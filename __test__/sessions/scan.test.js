@@ -83,7 +83,10 @@ describe('scan', () => {
     expect(entries).toHaveLength(4);
     const { session, error } = entries.find(({ id }) => id === 'cut');
     expect(session).toBeNull();
-    expect(error).toMatchObject({ code: 'ERR_SESSION_CORRUPT', message: expect.stringMatching(/^scan: /) });
+    expect(error).toMatchObject({
+      code: 'ERR_SESSION_CORRUPT',
+      message: expect.stringMatching(/^scan failed: /),
+    });
     expect(error.message).not.toContain('secret');
   });
 
@@ -111,7 +114,7 @@ describe('scan', () => {
       const { session, error } = entries.find(({ id }) => id === 'odd');
       expect(session).toBeNull();
       expect(error).toMatchObject({ name: 'Error', code: 'ERR_SESSION_CORRUPT' });
-      expect(error.message).toBe('scan: a session under the prefix "sess:" is no object');
+      expect(error.message).toBe('scan failed: a session under the prefix "sess:" is no object');
       expect((await store.all()).corrupt).toBe(1);
     },
   );

@@ -45,7 +45,7 @@ test('`scan` returns a value that is too long without a session, with the reason
     session: null,
     error: {
       code: 'ERR_SESSION_CORRUPT',
-      message: 'scan: a session under the prefix "sess:" is longer than a JavaScript string',
+      message: 'scan failed: a session under the prefix "sess:" is longer than a JavaScript string',
     },
   });
 });

@@ -114,8 +114,8 @@ test(
     // The other node does not know of it.
     await ask(owner, 'CLUSTER', 'SETSLOT', slot, 'NODE', other.id);
     const { message } = await failure(store.get('abc'));
-    expect(message).toContain('answered MOVED');
-    expect(Number(/sent (\d+) times/.exec(message)[1])).toBeLessThan(200);
+    expect(message).toContain('replied MOVED');
+    expect(Number(/; (\d+) attempts; /.exec(message)[1])).toBeLessThan(200);
   },
   LIMIT_MS,
 );
@@ -162,8 +162,8 @@ test(
     const errors = await Promise.all(waits);
     expect(errors.filter(({ code }) => code === 'ERR_REDIS_QUEUE_FULL')).toHaveLength(11);
     const last = errors.find(({ code }) => code === 'ERR_REDIS_UNAVAILABLE');
-    expect(last.message).toContain(`${HOST}:${two.port}: `);
-    expect((await waiting).message).toContain(`${HOST}:${one.port}: `);
+    expect(last.message).toContain(`${HOST}:${two.port};`);
+    expect((await waiting).message).toContain(`${HOST}:${one.port};`);
   },
   LIMIT_MS,
 );

@@ -68,7 +68,7 @@ test('one operation of a slot is retried after a transient error, with growing b
   for (const error of errors)
     expect(error).toMatchObject({
       code: 'ERR_REDIS_UNAVAILABLE',
-      message: expect.stringContaining('answered CLUSTERDOWN'),
+      message: expect.stringContaining('replied CLUSTERDOWN'),
     });
   const stats = String(await askOnce({ port }, 'INFO', 'commandstats'));
   const tries = Number(/cmdstat_get:.*rejected_calls=(\d+)/.exec(stats)[1]);

@@ -164,7 +164,7 @@ describe('a server that restarts', () => {
       proxy.cutAfter(20_000);
       await expect(store.length()).rejects.toMatchObject({
         code: 'ERR_REDIS_UNAVAILABLE',
-        message: expect.stringMatching(/^length: the scan was interrupted before all keys were read/),
+        message: expect.stringMatching(/^length failed: the scan was interrupted before all keys were read/),
       });
     },
     LIMIT_MS,

@@ -28,8 +28,8 @@ pub use self::cache::CacheOptions;
 pub use self::connection::{Connection, Credentials, Event, Lease, Runtime, TlsClient, Watch};
 pub use self::error::Error;
 pub use self::options::{
-    Address, Client, Cluster, ConnectionOptions, DEFAULT_PORT, NatMap, Node, Secret, Sentinel,
-    TlsOptions, parse_url,
+    Address, Cluster, ConnectionOptions, DEFAULT_PORT, NatMap, Node, Secret, Sentinel, TlsOptions,
+    parse_url,
 };
 pub use self::redaction::redact;
 pub use self::session::{

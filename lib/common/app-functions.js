@@ -46,7 +46,7 @@ function notSettled(what) {
   return coded(
     Error,
     'ERR_APP_FUNCTION',
-    `${what} gave a promise that was not settled by the operation's deadline (commandTimeout)`,
+    `${what} returned a promise that was not settled by the operation's deadline (commandTimeout)`,
   );
 }
 

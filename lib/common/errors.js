@@ -99,7 +99,7 @@ const invalid = (/** @type {string} */ message) => coded(TypeError, 'ERR_INVALID
 
 /** @param {string} operation */
 function storeClosed(operation) {
-  return coded(Error, 'ERR_STORE_CLOSED', `${operation}: the store is closed`);
+  return coded(Error, 'ERR_STORE_CLOSED', `${operation} failed: the store is closed`);
 }
 
 /** @param {string} operation @param {string} client the name of the client in error messages */
@@ -107,7 +107,7 @@ function clientClosed(operation, client) {
   return coded(
     Error,
     'ERR_STORE_CLOSED',
-    `${operation}: ${client} is closed, or has given up reconnecting; the store serves again when the client connects`,
+    `${operation} failed: ${client} is closed, or has given up reconnecting; the store serves again when the client connects`,
   );
 }
 

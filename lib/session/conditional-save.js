@@ -293,7 +293,7 @@ function reasonFor({ base }) {
  * @param {unknown} [stored]
  */
 function conflict(reason, stored) {
-  const error = coded(Error, 'ERR_SESSION_CONFLICT', `set: the session was not saved: ${reason}`);
+  const error = coded(Error, 'ERR_SESSION_CONFLICT', `set failed: the session was not saved: ${reason}`);
   return Object.defineProperty(error, 'stored', { value: stored, configurable: true, writable: true });
 }
 

@@ -16,7 +16,7 @@ function corrupt(operation, prefix, text) {
   const error = coded(
     Error,
     'ERR_SESSION_CORRUPT',
-    `${operation}: a session under the prefix ${JSON.stringify(prefix)} is not valid JSON` +
+    `${operation} failed: a session under the prefix ${JSON.stringify(prefix)} is not valid JSON` +
       (position === undefined ? '' : ` (at position ${position} of ${text.length})`),
   );
   if (position !== undefined) error.position = position;
@@ -33,7 +33,7 @@ function noSession(operation, prefix) {
   return coded(
     Error,
     'ERR_SESSION_CORRUPT',
-    `${operation}: a session under the prefix ${JSON.stringify(prefix)} is no object`,
+    `${operation} failed: a session under the prefix ${JSON.stringify(prefix)} is no object`,
   );
 }
 
@@ -47,7 +47,7 @@ function tooLong(operation, prefix) {
   return coded(
     Error,
     'ERR_SESSION_CORRUPT',
-    `${operation}: a session under the prefix ${JSON.stringify(prefix)} is longer than a JavaScript string`,
+    `${operation} failed: a session under the prefix ${JSON.stringify(prefix)} is longer than a JavaScript string`,
   );
 }
 

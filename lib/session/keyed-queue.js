@@ -21,7 +21,7 @@ class QueuedOperation extends AsyncResource {
     super('RedisStore');
     this.#begin = begin;
     this.#callback = callback;
-    const reason = `${name}: no answer within ${limit} ms: an earlier save of the session was not over`;
+    const reason = `${name} failed: no reply within ${limit} ms: an earlier save of the session is still in flight`;
     this.#timer = setTimeout(() => this.#complete(coded(Error, 'ERR_REDIS_TIMEOUT', reason), null), limit);
   }
 
@@ -113,7 +113,7 @@ class KeyedQueue {
    */
   wait(key, name, callback, begin) {
     if (this.#isFull(this.#count)) {
-      const reason = `${name}: no connection, and ${this.#count} operations wait for earlier saves of their sessions ("maxQueue")`;
+      const reason = `${name} failed: no connection, and ${this.#count} operations wait for earlier saves of their sessions ("maxQueue")`;
       nextTick(callback, coded(Error, 'ERR_REDIS_QUEUE_FULL', reason), null);
       return;
     }

@@ -68,7 +68,7 @@ async function entryOf(store, { id, text, ends }, timeout, signal) {
     session = serializer.parse(text);
     if (isThenable(session)) {
       const parsed = abortable(Promise.resolve(session), signal);
-      session = await withTimeout(parsed, timeout, 'scan: serializer.parse');
+      session = await withTimeout(parsed, timeout, 'scan failed: serializer.parse');
     }
   } catch (error) {
     signal?.throwIfAborted();

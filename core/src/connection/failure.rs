@@ -28,46 +28,36 @@ pub(super) enum FailureKind {
 }
 
 impl Failure {
-    pub(super) fn lost(cause: impl ToString) -> Self {
+    fn new(kind: FailureKind, cause: impl ToString) -> Self {
         Self {
             cause: cause.to_string(),
-            kind: FailureKind::Lost,
+            kind,
         }
+    }
+
+    pub(super) fn lost(cause: impl ToString) -> Self {
+        Self::new(FailureKind::Lost, cause)
     }
 
     pub(super) fn unreadable(cause: impl ToString) -> Self {
-        Self {
-            cause: cause.to_string(),
-            kind: FailureKind::Unreadable,
-        }
+        Self::new(FailureKind::Unreadable, cause)
     }
 
     pub(super) fn hung_up(cause: impl ToString) -> Self {
-        Self {
-            cause: cause.to_string(),
-            kind: FailureKind::HungUp,
-        }
+        Self::new(FailureKind::HungUp, cause)
     }
 
     pub(super) fn upstream(cause: impl ToString) -> Self {
-        Self {
-            cause: cause.to_string(),
-            kind: FailureKind::Upstream,
-        }
+        Self::new(FailureKind::Upstream, cause)
     }
 
     pub(super) fn timed_out(cause: impl ToString) -> Self {
-        Self {
-            cause: cause.to_string(),
-            kind: FailureKind::TimedOut,
-        }
+        Self::new(FailureKind::TimedOut, cause)
     }
 
     pub(super) fn refused(refusal: Error) -> Self {
-        Self {
-            cause: refusal.to_string(),
-            kind: FailureKind::Refused(refusal),
-        }
+        let cause = refusal.to_string();
+        Self::new(FailureKind::Refused(refusal), cause)
     }
 
     /// Creates the failure of an error reply: lost after a transient error, refused after any other.
@@ -81,16 +71,13 @@ impl Failure {
 
     /// Adds the name of the server that failed.
     pub(super) fn of(self, server: &str) -> Self {
-        Self {
-            cause: format!("{server}: {}", self.cause),
-            kind: self.kind,
-        }
+        Self::new(self.kind, format!("{server}: {}", self.cause))
     }
 
     /// Creates the failure of a connection whose commands and replies are out of step: a later reply would complete
     /// another request.
     pub(super) fn out_of_step() -> Self {
-        Self::unreadable("the server sent a reply that does not fit")
+        Self::unreadable("the server sent a reply that does not fit the command")
     }
 
     pub(super) fn closed() -> Self {
@@ -115,7 +102,7 @@ impl From<RedisError> for Failure {
             Self::lost(with_code(&error.to_string()))
         } else {
             // Omits the codec's message, which quotes the bytes.
-            Self::unreadable("the server sent what is not Redis's protocol")
+            Self::unreadable("the server sent bytes that are not RESP")
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::certificate_verifier::{Roots, Verifier, webpki_error};
 use super::failure::with_code;
-use super::socket::{Socket, Stream};
+use super::stream::{Socket, Stream};
 use crate::error::Error;
 use crate::options::TlsOptions;
 use std::fmt;
@@ -30,7 +30,7 @@ fn certificates(field: &'static str, pem: &[u8]) -> Result<Vec<CertificateDer<'s
     if certificates.is_empty() {
         return Err(unusable(
             field,
-            "certificates in PEM, as a string or Buffer with their text (not a file's name)",
+            "certificates in PEM, as a string or Buffer with their text (not a file name)",
         ));
     }
     Ok(certificates)
@@ -115,8 +115,8 @@ impl Client {
                     })?
             }
             (None, None) => builder.with_no_client_auth(),
-            (Some(_), None) => return Err(unusable("tls.key", "given beside \"tls.cert\"")),
-            (None, Some(_)) => return Err(unusable("tls.cert", "given beside \"tls.key\"")),
+            (Some(_), None) => return Err(unusable("tls.key", "set together with \"tls.cert\"")),
+            (None, Some(_)) => return Err(unusable("tls.cert", "set together with \"tls.key\"")),
         };
         let servername = options
             .servername
@@ -141,7 +141,7 @@ impl Client {
             None => ServerName::try_from(host.to_owned()).map_err(|reason| {
                 io::Error::new(
                     io::ErrorKind::InvalidInput,
-                    format!("the host is no name that TLS can check: {reason}"),
+                    format!("the host is not a name that TLS can verify: {reason}"),
                 )
             })?,
         };
@@ -180,8 +180,7 @@ pub(super) fn explain(error: &io::Error) -> String {
         Some(certificate)
             if webpki_error(certificate) == Some(&webpki::Error::UnsupportedCertVersion) =>
         {
-            "the server's certificate was not accepted: it is of another version of X.509 than 3"
-                .into()
+            "the server's certificate was not accepted: its X.509 version is not 3".into()
         }
         Some(rustls::Error::InvalidCertificate(_)) => {
             format!("the server's certificate was not accepted: {error}")

@@ -112,7 +112,7 @@ impl Tracking {
     }
 
     /// Records that commands are sent; `key` is that of the first one, if it has a key. Returns the time if a reply
-    /// will confirm that all earlier invalidations have arrived. In a cluster, only [`Self::ask_for_slots`] gets such a
+    /// will confirm that all earlier invalidations have arrived. In a cluster, only [`Self::query_slots`] gets such a
     /// reply.
     pub(super) fn note_sent(&mut self, key: Option<&[u8]>) -> Option<Moment> {
         if self.relay.is_none() {
@@ -142,7 +142,7 @@ impl Tracking {
 
     /// Returns the query that confirms the keys read from a node: `CLUSTER SLOTS`, and a read of one key. A partitioned
     /// node replies to the first, but refuses the second.
-    pub(super) fn ask_for_slots(&mut self) -> (Commands, Moment) {
+    pub(super) fn query_slots(&mut self) -> (Commands, Moment) {
         let mut query = Commands::default();
         query.add(Access::Read, Expect::Any, None, &[b"CLUSTER", b"SLOTS"]);
         if let Some(key) = &self.probe_key {
@@ -298,7 +298,7 @@ mod tests {
     fn tracking_of_a_cluster_node_changes_the_cache_only_through_the_relay() {
         let (mut tracking, cache, relayed) = node();
         std::thread::sleep(Duration::from_millis(60));
-        let (_, sent) = tracking.ask_for_slots();
+        let (_, sent) = tracking.query_slots();
         tracking.take(&PushKind::Invalidate, vec![reply(b"*1\r\n$5\r\nother\r\n")]);
         tracking.take_slots(&slots("a"));
         tracking.slots_answered(Some(sent));
@@ -320,13 +320,13 @@ mod tests {
     fn note_reply_clears_the_cache_when_a_node_refuses_to_serve_a_key() {
         let (mut tracking, cache, _relayed) = node();
         assert_eq!(
-            tracking.ask_for_slots().0.len(),
+            tracking.query_slots().0.len(),
             1,
             "no key was read from the node"
         );
         assert!(tracking.note_sent(Some(b"k")).is_none());
         assert_eq!(tracking.probe_key(), Some(&b"k"[..]));
-        assert_eq!(tracking.ask_for_slots().0.len(), 2);
+        assert_eq!(tracking.query_slots().0.len(), 2);
         for harmless in [&b"$2\r\n{}\r\n"[..], b"-ASK 1 h:1\r\n", b"-OOM no\r\n"] {
             tracking.note_reply(&reply(harmless));
             assert!(cache.look_up(b"k").is_some());
@@ -347,7 +347,7 @@ mod tests {
         let mut confirm = |reply: &Value| {
             std::thread::sleep(Duration::from_millis(60));
             assert!(tracking.slots_at().is_some_and(|at| at <= Instant::now()));
-            let (_, sent) = tracking.ask_for_slots();
+            let (_, sent) = tracking.query_slots();
             assert!(tracking.slots_at().is_none(), "one query at a time");
             tracking.take_slots(reply);
             tracking.slots_answered(Some(sent));
@@ -360,7 +360,7 @@ mod tests {
         assert_eq!(cache.stats().entries, 0);
         let (mut tracking, cache, _relayed) = node();
         std::thread::sleep(Duration::from_millis(60));
-        let (_, sent) = tracking.ask_for_slots();
+        let (_, sent) = tracking.query_slots();
         tracking.take_slots(&reply(b"-NOPERM no\r\n"));
         tracking.slots_answered(Some(sent));
         assert!(

@@ -51,8 +51,6 @@ pub enum Address {
     Sentinel(Sentinel),
     /// The cluster of these seed nodes.
     Cluster(Cluster),
-    /// The server that the app's own client is connected to.
-    Client(Client),
 }
 
 /// The address of a server.
@@ -103,17 +101,6 @@ pub struct Cluster {
     pub nat_map: NatMap,
     /// Sends reads to replicas, if there are any.
     pub reads_from_replicas: bool,
-}
-
-/// A client of the app that runs the commands itself.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Client {
-    /// Unique in the process.
-    pub id: u64,
-    /// The name of the client in errors.
-    pub name: String,
-    /// True if its keys are spread over several nodes.
-    pub is_cluster: bool,
 }
 
 /// The role of a connection in a cluster.
@@ -235,7 +222,6 @@ impl ConnectionOptions {
             Address::Cluster(Cluster { nodes, .. }) => {
                 format!("redis{secure}+cluster://{}{database}", list(nodes))
             }
-            Address::Client(Client { name, .. }) => format!("Redis through {name}"),
         }
     }
 
@@ -247,11 +233,7 @@ impl ConnectionOptions {
 
     /// Returns true if keys are spread over several nodes.
     pub fn is_cluster(&self) -> bool {
-        match &self.address {
-            Address::Cluster(_) => true,
-            Address::Client(client) => client.is_cluster,
-            _ => false,
-        }
+        matches!(self.address, Address::Cluster(_))
     }
 }
 

@@ -4,8 +4,9 @@ use super::cached::CacheIntent;
 use super::eager::begun;
 use super::expiry::{Clock, TellEnd};
 use super::in_flight_batch::{InFlightBatch, read};
-use super::pipeline::{Pipeline, Stored};
+use super::pipeline::Pipeline;
 use super::reply_guard::ReplyGuard;
+use super::stored::Stored;
 use super::{
     Bulk, Completion, CompletionSink, Lane, Operation, Request, RequestId, ScanId, SessionRequest,
     Sessions, UnderWay,
@@ -103,21 +104,23 @@ impl<A: CompletionSink> Batch<'_, A> {
     /// Joins a single-flight read of the same key, if there is one that may be shared.
     fn join(&self, request: RequestId, tell_end: TellEnd) -> bool {
         let connection = self.sessions.connection();
-        if !connection.may_follow(self.pipeline.len()) {
+        if !connection.may_join_read(self.pipeline.len()) {
             return false;
         }
-        connection.flights().join(&self.key, self.pipeline.now, || {
-            let named = (request, "get", Lane::of_key(&self.key));
-            let guard = ReplyGuard::new(self.answers, vec![Some(named)]);
-            let under_way = self.sessions.begin();
-            let server = connection.server().to_owned();
-            let clock = self.clock;
-            move |text: &Reply, left: &Reply| {
-                let now = clock.now();
-                guard.finish(read(tell_end, &server, now, text.clone(), left.clone()));
-                drop(under_way);
-            }
-        })
+        connection
+            .single_flight()
+            .join(&self.key, self.pipeline.now, || {
+                let named = (request, "get", Lane::of_key(&self.key));
+                let guard = ReplyGuard::new(self.answers, vec![Some(named)]);
+                let under_way = self.sessions.begin();
+                let server = connection.server().to_owned();
+                let clock = self.clock;
+                move |text: &Reply, left: &Reply| {
+                    let now = clock.now();
+                    guard.finish(read(tell_end, &server, now, text.clone(), left.clone()));
+                    drop(under_way);
+                }
+            })
     }
 
     fn bulk(&mut self, request: RequestId, bulk: Bulk) {

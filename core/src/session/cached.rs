@@ -1,7 +1,7 @@
 //! Session operations and the cache: lookups, fills, and the invalidation by own writes.
 
 use super::expiry::{Clock, NEVER, Remaining, in_force, machine_now};
-use super::in_flight_batch::remaining_of;
+use super::replies::remaining_of;
 use super::{Bulk, Operation, Request, SessionRequest, Sessions};
 use crate::cache::{Entry, PendingWrite, Stats, Ticket};
 use crate::connection::Reply;
@@ -70,7 +70,7 @@ impl Sessions {
 
     /// Drops all cached sessions and in-flight reads after a `clear`.
     pub(super) fn note_clear(&self) {
-        self.connection().flights().close_all();
+        self.connection().single_flight().close_all();
         if let Some(cache) = self.connection().cache() {
             cache.clear();
         }

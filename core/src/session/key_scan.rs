@@ -8,7 +8,7 @@
 use super::eager::begun;
 use super::seen_keys::SeenKeys;
 use super::{Keys, Sessions, unexpected};
-use crate::connection::{Access, Commands, Connection, Expect, LinkPin, Reply, clock};
+use crate::connection::{Access, Commands, Connection, Expect, LinkPin, Primaries, Reply, clock};
 use crate::error::Error;
 use redis::Value;
 use std::collections::VecDeque;
@@ -88,7 +88,7 @@ impl KeyScan {
                 }
                 Progress::Begun(..) => VecDeque::new(),
                 Progress::Due(_) | Progress::Interrupted(_) => {
-                    let primaries = self.connection.primaries().await?;
+                    let primaries = Primaries::of(&self.connection).await?;
                     if let Progress::Due(last) = &mut self.progress {
                         let last = last.take();
                         let is_over = last.as_ref().is_some_and(|last| {

@@ -13,8 +13,10 @@
 //! | … after a set or touch, if sessions are cached: [`cached`] | `GET`, `PTTL` |
 //! | clear | `SCAN`, and `UNLINK` of many keys at once; of one key each in a cluster |
 //!
-//! - [`batch`]: processes requests in order; [`pipeline`]: encodes their commands; [`in_flight_batch`]: turns replies into
-//!   completions; [`reply_guard`]: completes each request exactly once.
+//! - [`batch`]: processes requests in order; [`pipeline`]: encodes their commands; [`stored`]: what they store;
+//!   [`in_flight_batch`]: turns replies into
+//!   completions; [`reply_guard`]: completes each request exactly once; [`replies`]: reads
+//!   replies that several operations share.
 //! - [`compare_and_set`]: saves that store only if the expected text is stored.
 //! - [`scan_pages`]: scans page by page; [`bulk`]: `length` and `clear`; [`key_scan`]: iterates over keys for both;
 //!   [`seen_keys`]: removes duplicates.
@@ -32,9 +34,11 @@ mod in_flight_batch;
 mod key_scan;
 mod keys;
 mod pipeline;
+mod replies;
 mod reply_guard;
 mod scan_pages;
 mod seen_keys;
+mod stored;
 mod strings;
 
 pub use self::expiry::{Clock, TellEnd};
@@ -44,7 +48,6 @@ use self::compare_and_set::CasSupport;
 use self::expiry::Timestamp;
 use self::keys::Keys;
 use self::strings::Strings;
-use crate::connection::Runtime;
 use crate::connection::{Connection, Lease};
 use crate::error::Error;
 use crate::worker::LONG;
@@ -246,8 +249,8 @@ impl Sessions {
     }
 
     /// Takes another lease on the same connection.
-    pub fn renewed_lease(&self, runtime: &Runtime) -> Lease {
-        self.lease.renew(runtime)
+    pub fn renewed_lease(&self) -> Lease {
+        self.lease.renew()
     }
 
     /// Returns the same sessions on another lease.

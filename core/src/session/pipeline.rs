@@ -4,6 +4,7 @@ use super::cached::CacheIntent;
 use super::compare_and_set::CompareAndSet;
 use super::expiry::TellEnd;
 use super::reply_guard::NamedRequest;
+use super::stored::Stored;
 use super::{Lane, Operation, RequestId, Sessions, Write};
 use crate::cache::{Moment, PendingWrite, Ticket};
 use crate::connection::{Access, Commands, Expect, Leader, Reply, SentFlag};
@@ -12,15 +13,6 @@ use std::mem;
 /// The usual number of commands per request, and of bytes in addition to ID and value: the initial capacity.
 const USUAL_COMMANDS: usize = 2;
 const USUAL_BYTES: usize = 128;
-
-/// The session of a request: its key, the text to store, and its lifetime.
-pub(super) struct Stored<'a> {
-    pub(super) key: &'a [u8],
-    pub(super) value: &'a [u8],
-    /// For `SetIfEqual`: the text that must be stored. Empty if it is unknown: no stored session is empty.
-    pub(super) base: &'a [u8],
-    pub(super) ttl: Option<u64>,
-}
 
 /// The part of a batch whose commands are sent together.
 pub(super) struct Pipeline {
@@ -139,7 +131,7 @@ impl Pipeline {
         stored: &Stored<'_>,
         pending_write: Option<PendingWrite>,
     ) {
-        sessions.connection().flights().close(stored.key);
+        sessions.connection().single_flight().close(stored.key);
         let before = self.commands.len();
         match write {
             Write::Set => self.add_set(stored, None),
@@ -190,12 +182,12 @@ impl Pipeline {
         self.commands
             .add_companion(Access::Read, Expect::Integer, Some(1), &words);
         let sent = self.sent.get_or_insert_default().clone();
-        let flights = sessions.connection().flights();
+        let single_flight = sessions.connection().single_flight();
         let pending = Pending::Read(Read {
             tell_end,
             text: None,
             left: None,
-            leader: Some(flights.begin(key, self.now, sent)),
+            leader: Some(single_flight.begin(key, self.now, sent)),
             ticket,
         });
         self.push(before, pending, request);

@@ -32,7 +32,7 @@ class Failure {
 
   /** Returns the text of a completion, in the addon's form. @param {string} operation */
   textFor(operation) {
-    return `${this.code}\n${this.reply}\n${operation}: ${this.message}`;
+    return `${this.code}\n${this.reply}\n${operation} failed: ${this.message}`;
   }
 
   toError() {
@@ -52,26 +52,25 @@ const failures = {
   unavailable: (server, waited, attempts, cause) =>
     new Failure(
       UNAVAILABLE,
-      `no connection to ${server} within ${waited} ms (${attemptsOf(attempts)}; the last: ${cause})`,
+      `no connection within ${waited} ms (${server}; ${attemptsOf(attempts)}; last error: ${cause})`,
     ),
   /** @type {(server: string, waited: number) => Failure} */
-  timeout: (server, waited) =>
-    new Failure('ERR_REDIS_TIMEOUT', `${server} did not answer within ${waited} ms`),
+  timeout: (server, waited) => new Failure('ERR_REDIS_TIMEOUT', `no reply within ${waited} ms (${server})`),
   /** @type {ConnectionFailure} */
   silent: (server, waited, attempts, cause) =>
     new Failure(
       'ERR_REDIS_TIMEOUT',
-      `${server} did not answer within ${waited} ms (${attemptsOf(attempts)} to connect; the last: ${cause})`,
+      `no reply within ${waited} ms (${server}; ${attemptsOf(attempts)} to connect; last error: ${cause})`,
     ),
   /** @type {ConnectionFailure} */
   queueFull: (server, most, attempts, cause) =>
     new Failure(
       'ERR_REDIS_QUEUE_FULL',
-      `no connection to ${server}, and ${most} operations wait for one, which is "maxQueue" ` +
-        `(${attemptsOf(attempts)}; the last: ${cause})`,
+      `no connection, and ${most} operations ("maxQueue") wait for one ` +
+        `(${server}; ${attemptsOf(attempts)}; last error: ${cause})`,
     ),
   linkReplaced: (/** @type {string} */ server) =>
-    new Failure(UNAVAILABLE, `the connection to ${server} was replaced`, '', {
+    new Failure(UNAVAILABLE, `the connection was replaced (${server})`, '', {
       ...INTERRUPTING,
       isReplaced: true,
     }),
@@ -83,18 +82,18 @@ const failures = {
     ),
   /** @type {(server: string, cause: string) => Failure} */
   unreachable: (server, cause) =>
-    new Failure(UNAVAILABLE, `no connection to ${server}: ${cause}`, '', INTERRUPTING),
+    new Failure(UNAVAILABLE, `no connection (${server}; last error: ${cause})`, '', INTERRUPTING),
   /** @type {(server: string, value: unknown) => Failure} */
   unexpectedReply: (server, value) =>
     new Failure(
       'ERR_REDIS_REPLY',
-      `${server} gave a reply that does not fit the command: ${typeOfReply(value)}`,
+      `the reply is ${typeOfReply(value)}, which does not fit the command (${server})`,
     ),
   /** @type {(server: string, cause: string, isLost: boolean) => Failure} */
   client: (server, cause, isLost) =>
-    new Failure(UNAVAILABLE, `${server} failed: ${cause}`, '', { isLost, cause }),
+    new Failure(UNAVAILABLE, `the client failed (${server}; last error: ${cause})`, '', { isLost, cause }),
   internal: (/** @type {any} */ { name }) =>
-    new Failure('ERR_INTERNAL', `the operation was given up because of a ${name}; please report this`),
+    new Failure('ERR_INTERNAL', `the operation was abandoned because of a ${name}; please report this`),
   closed: () => new Failure('ERR_STORE_CLOSED', 'the store is closed'),
 };
 
@@ -128,7 +127,7 @@ function replyFailure(server, text, args) {
   const isDenied =
     (reply === 'NOPERM' && message.includes('command')) || (reply === 'ERR' && DENIED_MESSAGE.test(message));
   const shown = withoutArguments(message, args);
-  return new Failure('ERR_REDIS_REPLY', `${server} answered ${reply}: ${shown}`, reply, {
+  return new Failure('ERR_REDIS_REPLY', `the server replied ${reply}: ${shown} (${server})`, reply, {
     isTransient,
     isDenied,
     interruptsScan: isTransient,
@@ -171,7 +170,7 @@ function readError(error) {
 function messageOf(error) {
   const text = error instanceof Error || typeof error?.message === 'string' ? error.message : '';
   // One of the errors of redis 6 has no message.
-  const message = text || error?.code || error?.name || 'it gave no reason';
+  const message = text || error?.code || error?.name || 'no reason is known';
   return restoreServerError(error, String(message))
     .replace(/\s+/g, ' ')
     .replace(/\/\/[^@/\s]*@/g, '//');

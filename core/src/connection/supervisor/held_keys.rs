@@ -1,4 +1,4 @@
-//! Held keys: the keys of commands that wait for a retry. A later write to one of them is sent again as well, even if
+//! Held keys: keys of commands that wait for a retry. A later write to one of them is sent again as well, even if
 //! it succeeded, so that writes to a key keep their order.
 
 use crate::connection::commands::Commands;
@@ -6,13 +6,13 @@ use std::collections::HashSet;
 
 /// The set of held keys.
 #[derive(Default)]
-pub(super) struct Held {
+pub(super) struct HeldKeys {
     keys: HashSet<Vec<u8>>,
     /// Set by a command that has no key, or several: it holds all writes.
     all: bool,
 }
 
-impl Held {
+impl HeldKeys {
     pub(super) fn is_empty(&self) -> bool {
         self.keys.is_empty() && !self.all
     }
@@ -62,12 +62,12 @@ mod tests {
             commands.add(Access::Write, Expect::Any, Some(1), words);
         }
         commands.add(Access::Write, Expect::Any, None, &[b"AUTH", b"pw"]);
-        let held = |held: &Held| [0, 1, 2, 3].map(|at| held.holds(&commands, at));
-        let mut some = Held::default();
+        let held = |held: &HeldKeys| [0, 1, 2, 3].map(|at| held.holds(&commands, at));
+        let mut some = HeldKeys::default();
         assert_eq!(held(&some), [false; 4]);
         some.add(&commands, 0);
         assert_eq!(held(&some), [true, false, true, true]);
-        let mut several = Held::default();
+        let mut several = HeldKeys::default();
         several.add(&commands, 2);
         assert_eq!(held(&several), [true; 4]);
     }

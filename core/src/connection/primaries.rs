@@ -1,16 +1,50 @@
-//! Slot ownership: detects whether keys have moved between the primaries of a cluster.
+//! The primaries to scan, and whether keys have moved between them.
 //!
 //! A node knows its own slots at once, but learns of changes at other nodes with a delay. So every primary is asked.
 
-use crate::connection::{Access, Connection, Expect};
+use super::commands::{Access, Expect};
+use super::handle::Connection;
+use super::text::text;
+use crate::error::Error;
 use futures_util::future::join_all;
-use redis::Value;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+/// The primaries, which together hold every key once.
+#[derive(Debug)]
+pub(crate) struct Primaries {
+    pub nodes: Vec<Connection>,
+    /// The version of the slot map. If it changes, keys may have moved between nodes.
+    pub version: u64,
+}
+
+impl Primaries {
+    /// Returns the primaries of a connection: in a cluster, those of the current slot map.
+    pub(crate) async fn of(connection: &Connection) -> Result<Self, Error> {
+        if !connection.is_cluster() {
+            return Ok(Self {
+                nodes: vec![connection.clone()],
+                version: 0,
+            });
+        }
+        let (sender, receiver) = oneshot::channel();
+        connection.request_primaries(sender);
+        let limit = connection.command_timeout();
+        let nodes = match timeout(limit, receiver).await {
+            Ok(Ok(nodes)) => nodes?,
+            Ok(Err(_)) => return Err(Error::Closed),
+            Err(_) => return Err(connection.shared.unavailable(limit)),
+        };
+        let version = version(&nodes).await;
+        Ok(Self { nodes, version })
+    }
+}
 
 /// Returns a version of the slot ownership. Two calls return the same version only if no key has moved between nodes in
 /// the meantime.
-pub(in crate::connection) async fn version(primaries: &[Connection]) -> u64 {
+async fn version(primaries: &[Connection]) -> u64 {
     let views = join_all(primaries.iter().map(slot_view)).await;
     // While a slot moves, or a primary does not answer, each version is unique.
     let Some(mut views) = views.into_iter().collect::<Option<Vec<_>>>() else {
@@ -32,18 +66,10 @@ fn unique() -> u64 {
 /// Asks a primary for its own slots.
 async fn slot_view(primary: &Connection) -> Option<String> {
     let words: [&[u8]; 2] = [b"CLUSTER", b"NODES"];
-    let reply = primary.ask(Access::Read, Expect::Any, None, &words).await;
-    stable_slots(&text(reply.ok()?)?)
-}
-
-/// Returns the text of a bulk or verbatim string.
-pub(super) fn text(reply: Value) -> Option<String> {
-    match reply {
-        Value::BulkString(text) => String::from_utf8(text).ok(),
-        // RESP3.
-        Value::VerbatimString { text, .. } => Some(text),
-        _ => None,
-    }
+    let reply = primary
+        .query_one(Access::Read, Expect::Any, None, &words)
+        .await;
+    stable_slots(text(&reply.ok()?)?)
 }
 
 /// Returns the ID, configuration epoch and slots of the node that sent `nodes`; `None` while one of its slots moves.

@@ -1,92 +1,60 @@
 //! Opens a byte stream to an address: TCP or a Unix socket, with or without TLS.
 
+use super::staggered::first_success;
+use super::stream::Socket;
 use super::{dns, tls};
 use crate::options::Address;
-use futures_util::stream::{FuturesUnordered, StreamExt};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use std::fmt;
-use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::sleep;
-use tokio_rustls::client::TlsStream;
 
 /// The time after which the next address of a name is tried along with the previous one (Happy Eyeballs): Node's
 /// `autoSelectFamily` waits as long.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// A byte stream.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
-    /// Makes the system discard unsent bytes when the stream is dropped. Otherwise it goes on sending: a command that
-    /// was sent again over another socket would arrive late, after its successors.
-    fn discard_unsent(&self);
-}
-
-impl Stream for TcpStream {
-    fn discard_unsent(&self) {
-        // Fails only if the socket is closed already.
-        let _ = self.set_zero_linger();
-    }
-}
-
-#[cfg(unix)]
-impl Stream for tokio::net::UnixStream {
-    /// Does nothing: written bytes have reached the peer.
-    fn discard_unsent(&self) {}
-}
-
-impl Stream for Socket {
-    fn discard_unsent(&self) {
-        (**self).discard_unsent();
-    }
-}
-
-impl<S: Stream> Stream for TlsStream<S> {
-    fn discard_unsent(&self) {
-        self.get_ref().0.discard_unsent();
-    }
-}
-
-pub(super) type Socket = Box<dyn Stream>;
-
-impl fmt::Debug for dyn Stream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Stream")
-    }
-}
-
 /// Connects to the first address that accepts. An address that does not answer, such as an IPv6 address in a network
 /// with IPv4 only, does not block the others.
 async fn connect(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
-    let mut failure = io::Error::new(io::ErrorKind::NotFound, "its name has no address");
-    let mut rest = addresses.iter();
-    let mut attempts = FuturesUnordered::new();
-    loop {
-        if let Some(&address) = rest.next() {
-            attempts.push(TcpStream::connect(address));
-        }
-        let has_more = rest.len() > 0;
-        let delay = async {
-            match has_more {
-                true => sleep(ATTEMPT_DELAY).await,
-                false => pending().await,
-            }
-        };
-        tokio::select! {
-            ended = attempts.next() => match ended {
-                Some(Ok(stream)) => return Ok(stream),
-                Some(Err(error)) => failure = error,
-                None => return Err(failure),
-            },
-            () = delay => {}
-        }
+    let mut addresses = addresses.iter();
+    let next = || addresses.next().map(|&address| TcpStream::connect(address));
+    let stream = first_success(ATTEMPT_DELAY, next).await;
+    stream.unwrap_or_else(|| {
+        Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            "the host name has no address",
+        ))
+    })
+}
+
+/// Opens byte streams to servers.
+pub(super) trait Network: fmt::Debug + Send + Sync {
+    fn open<'a>(
+        &'a self,
+        address: &'a Address,
+        tls: Option<&'a tls::Client>,
+    ) -> BoxFuture<'a, io::Result<Socket>>;
+}
+
+/// The network of the operating system.
+#[derive(Debug)]
+pub(super) struct System;
+
+impl Network for System {
+    fn open<'a>(
+        &'a self,
+        address: &'a Address,
+        tls: Option<&'a tls::Client>,
+    ) -> BoxFuture<'a, io::Result<Socket>> {
+        open(address, tls).boxed()
     }
 }
 
 /// Opens a stream to a single server.
-pub(super) async fn open(address: &Address, tls: Option<&tls::Client>) -> io::Result<Socket> {
+async fn open(address: &Address, tls: Option<&tls::Client>) -> io::Result<Socket> {
     match address {
         Address::Tcp { host, port } => {
             let stream = connect(&dns::addresses(host, *port).await?).await?;
@@ -105,14 +73,14 @@ pub(super) async fn open(address: &Address, tls: Option<&tls::Client>) -> io::Re
                 None => Ok(Box::new(stream)),
             }
         }
-        Address::Sentinel(_) | Address::Cluster(_) | Address::Client(_) => Err(io::Error::new(
+        Address::Sentinel(_) | Address::Cluster(_) => Err(io::Error::new(
             io::ErrorKind::Unsupported,
-            "this is no address of a single server",
+            "the address is not that of a single server",
         )),
         #[cfg(not(unix))]
         Address::Unix { .. } => Err(io::Error::new(
             io::ErrorKind::Unsupported,
-            "this platform has no unix sockets",
+            "this platform has no Unix sockets",
         )),
     }
 }

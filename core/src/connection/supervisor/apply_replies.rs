@@ -1,21 +1,13 @@
-//! The retry policy: completes the commands of a job with their replies, and keeps the commands to retry.
+//! Completes the commands of a job with their replies, and keeps the commands to retry.
 
-use super::held::Held;
+use super::held_keys::HeldKeys;
 use crate::connection::commands::{Access, Commands};
 use crate::connection::failure::Failure;
+use crate::connection::job::{Job, Reply};
+use crate::connection::retry_policy::RetryPolicy;
 use crate::connection::substitutes::Denied;
-use crate::connection::{Job, Reply};
 use crate::error::Error;
 use redis::Value;
-
-/// The error replies after which a command is retried.
-#[derive(Clone, Copy, PartialEq)]
-pub(super) enum RetryPolicy {
-    /// No error reply leads to a retry here: every reply completes its command.
-    Never,
-    /// A command is retried after a transient error.
-    TransientErrors,
-}
 
 /// The remainder of a job after its replies were applied.
 #[derive(Default)]
@@ -38,7 +30,7 @@ pub(super) fn apply_replies(
     server: &str,
     policy: RetryPolicy,
     denied: Denied,
-    held: &mut Held,
+    held: &mut HeldKeys,
 ) -> Remainder {
     let mut replies = replies.into_iter();
     let mut transient_error = None;
@@ -58,7 +50,7 @@ pub(super) fn apply_replies(
             continue;
         }
         match reply {
-            Err(error) if policy == RetryPolicy::TransientErrors && error.is_transient() => {
+            Err(error) if policy.retries(&error) => {
                 transient_error.get_or_insert_with(|| match error.is_upstream() {
                     true => Failure::upstream(error),
                     false => Failure::lost(error),
@@ -113,8 +105,8 @@ pub(super) fn to_reply(server: &str, commands: &Commands, at: usize, value: Valu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connection::ReplyHandler;
     use crate::connection::commands::Expect;
+    use crate::connection::job::ReplyHandler;
     use std::sync::{Arc, Mutex};
     use tokio::time::Instant;
 
@@ -156,7 +148,7 @@ mod tests {
             "redis://h",
             RetryPolicy::TransientErrors,
             Denied::default(),
-            &mut Held::default(),
+            &mut HeldKeys::default(),
         );
         assert_eq!(job.expect("a rest").pending, [1, 2]);
         assert!(transient_error.is_none());
@@ -182,7 +174,7 @@ mod tests {
             "redis://h",
             RetryPolicy::TransientErrors,
             Denied::default(),
-            &mut Held::default(),
+            &mut HeldKeys::default(),
         );
         assert_eq!(job.expect("a rest").pending, [2, 3]);
         assert!(
@@ -211,7 +203,7 @@ mod tests {
             "redis://h",
             RetryPolicy::TransientErrors,
             Denied::default(),
-            &mut Held::default(),
+            &mut HeldKeys::default(),
         );
         assert!(job.is_none() && transient_error.is_none());
         assert_eq!(*record.0.lock().expect("unpoisoned"), [(0, false)]);
