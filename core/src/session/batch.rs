@@ -8,8 +8,8 @@ use super::pipeline::Pipeline;
 use super::reply_guard::ReplyGuard;
 use super::stored::Stored;
 use super::{
-    Bulk, Completion, CompletionSink, Lane, Operation, Request, RequestId, ScanId, SessionRequest,
-    Sessions, UnderWay,
+    Bulk, Completion, CompletionSink, InFlightGuard, Lane, Operation, Request, RequestId, ScanId,
+    SessionRequest, Sessions,
 };
 use crate::cache::Moment;
 use crate::connection::Reply;
@@ -112,13 +112,13 @@ impl<A: CompletionSink> Batch<'_, A> {
             .join(&self.key, self.pipeline.now, || {
                 let named = (request, "get", Lane::of_key(&self.key));
                 let guard = ReplyGuard::new(self.answers, vec![Some(named)]);
-                let under_way = self.sessions.begin();
+                let in_flight = self.sessions.begin();
                 let server = connection.server().to_owned();
                 let clock = self.clock;
                 move |text: &Reply, left: &Reply| {
                     let now = clock.now();
                     guard.finish(read(tell_end, &server, now, text.clone(), left.clone()));
-                    drop(under_way);
+                    drop(in_flight);
                 }
             })
     }
@@ -147,18 +147,18 @@ impl<A: CompletionSink> Batch<'_, A> {
         let sessions = self.sessions.clone();
         self.tasks.spawn(async move {
             // Other stores may share the connection: this store's operations must end first.
-            drop(sessions.under_way.write().await);
+            drop(sessions.in_flight.write().await);
             sessions.lease.end().await;
             guard.finish(Completion::Done);
         });
     }
 
     /// Starts a task whose first commands are sent in order with the pipelines.
-    fn begin(&self, task: impl Future<Output = ()> + Send + 'static, under_way: UnderWay) {
+    fn begin(&self, task: impl Future<Output = ()> + Send + 'static, in_flight: InFlightGuard) {
         if let Some(task) = begun(task) {
             self.tasks.spawn(async move {
                 task.await;
-                drop(under_way);
+                drop(in_flight);
             });
         }
     }

@@ -5,7 +5,7 @@ use super::expiry::{Clock, TellEnd};
 use super::pipeline::{Pending, Pipeline, Read};
 use super::replies::remaining_of;
 use super::reply_guard::ReplyGuard;
-use super::{Completion, CompletionSink, Sessions, UnderWay, Unread, Write, unexpected};
+use super::{Completion, CompletionSink, InFlightGuard, Sessions, Unread, Write, unexpected};
 use crate::connection::{Commands, Reply, ReplyHandler, SentFlag};
 use crate::worker::LONG;
 use redis::Value;
@@ -23,7 +23,7 @@ pub(super) struct InFlightBatch<A: CompletionSink> {
     sessions: Sessions,
     clock: Clock,
     tasks: Handle,
-    under_way: UnderWay,
+    in_flight: InFlightGuard,
     sent: Option<SentFlag>,
 }
 
@@ -44,7 +44,7 @@ impl<A: CompletionSink> InFlightBatch<A> {
             sessions: sessions.clone(),
             clock,
             tasks: tasks.clone(),
-            under_way: sessions.begin(),
+            in_flight: sessions.begin(),
             sent: pipeline.sent,
         };
         (pipeline.commands, sent)
@@ -136,10 +136,10 @@ impl<A: CompletionSink> InFlightBatch<A> {
         }
         let guard = self.guard.hand_over(index)?;
         let sessions = self.sessions.clone();
-        let under_way = self.under_way.clone();
+        let in_flight = self.in_flight.clone();
         self.tasks.spawn(async move {
             guard.finish(save.retry(&sessions).await);
-            drop(under_way);
+            drop(in_flight);
         });
         None
     }

@@ -215,11 +215,11 @@ pub struct Sessions {
     cas_support: Arc<CasSupport>,
     scans: Arc<Scans>,
     /// Operations in flight hold it for reading; `close` waits for it.
-    under_way: Arc<RwLock<()>>,
+    in_flight: Arc<RwLock<()>>,
 }
 
 /// Held by an operation in flight.
-type UnderWay = Option<Arc<OwnedRwLockReadGuard<()>>>;
+type InFlightGuard = Option<Arc<OwnedRwLockReadGuard<()>>>;
 
 impl Sessions {
     pub fn new(lease: Lease, prefix: &str, scan_count: u32) -> Self {
@@ -229,13 +229,13 @@ impl Sessions {
             scan_count,
             cas_support: Arc::default(),
             scans: Arc::default(),
-            under_way: Arc::default(),
+            in_flight: Arc::default(),
         }
     }
 
     /// Registers an operation in flight. Returns `None` only while the store closes, when it receives no operations.
-    fn begin(&self) -> UnderWay {
-        let guard = Arc::clone(&self.under_way).try_read_owned();
+    fn begin(&self) -> InFlightGuard {
+        let guard = Arc::clone(&self.in_flight).try_read_owned();
         guard.ok().map(Arc::new)
     }
 
@@ -258,7 +258,7 @@ impl Sessions {
         Self {
             lease: Arc::new(lease),
             cas_support: Arc::default(),
-            under_way: Arc::default(),
+            in_flight: Arc::default(),
             ..self.clone()
         }
     }

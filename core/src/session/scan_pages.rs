@@ -8,7 +8,7 @@ use super::key_scan::KeyScan;
 use super::replies::remaining_of;
 use super::reply_guard::ReplyGuard;
 use super::strings::Strings;
-use super::{Completion, CompletionSink, Keys, RequestId, Sessions, UnderWay};
+use super::{Completion, CompletionSink, InFlightGuard, Keys, RequestId, Sessions};
 use crate::connection::{Access, Commands, Expect, Reply};
 use crate::error::Error;
 use crate::worker::{self, LONG};
@@ -91,7 +91,7 @@ struct ScanState {
     /// The next page, prepared while JavaScript processes the last one.
     ready: Option<Page>,
     /// `close` waits for `ids` and `all`. A `scan` may be abandoned, so `close` does not wait for it.
-    _under_way: UnderWay,
+    _in_flight: InFlightGuard,
 }
 
 /// The sessions found: their IDs alone if only IDs are wanted, otherwise their keys.
@@ -138,7 +138,7 @@ impl Sessions {
                 ScanKind::All | ScanKind::Scan => Found::Keys(VecDeque::new()),
             },
             ready: None,
-            _under_way: match kind {
+            _in_flight: match kind {
                 ScanKind::Scan => None,
                 ScanKind::Ids | ScanKind::All => self.begin(),
             },
