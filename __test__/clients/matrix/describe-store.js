@@ -3,7 +3,7 @@
 const { AsyncLocalStorage } = require('node:async_hooks');
 const { RedisStore } = require('../../..');
 const { clients } = require('../../support/clients.js');
-const { asRead, liveSession, shopVisitor } = require('../../support/sessions.js');
+const { asRead, asStored, liveSession, shopVisitor } = require('../../support/sessions.js');
 const { styles } = require('../../support/stores.js');
 const { HANG_MS, until } = require('../../support/until.js');
 
@@ -271,7 +271,8 @@ function describeStore({ client: name, redis, transport, reportsEnd = true }) {
       // The predecessor rounds up to whole seconds.
       expect(Math.abs(difference)).toBeLessThanOrEqual(1000 + Date.now() - start);
       expect(await redis.text('sess:theirs')).toBe(await redis.text('sess:ours'));
-      expect(await store.get('theirs')).toEqual(await predecessor.get('ours'));
+      expect(await store.get('theirs')).toEqual(asRead(session));
+      expect(await predecessor.get('ours')).toEqual(asStored(session));
       await predecessor.destroy('ours');
       await store.destroy('theirs');
       expect(await redis.keys()).toEqual([]);
