@@ -8,6 +8,7 @@
 //! - [`connection`]: supervised connections with reconnection and deadlines; Cluster, Sentinel, the app's own client.
 //! - [`cache`]: the near-cache, coherent with the server.
 //! - [`worker`]: a background thread for long computations.
+//! - `fuzz`: the fuzz targets, compiled for tests and fuzzing only.
 //! - [`options`], [`error`], [`redaction`]: connection options, errors, and the removal of secrets from texts.
 
 #![forbid(unsafe_code)]
@@ -19,6 +20,8 @@
 mod cache;
 mod connection;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod options;
 mod redaction;
 mod session;

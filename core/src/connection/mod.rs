@@ -30,6 +30,8 @@ mod client;
 pub(crate) mod clock;
 mod cluster;
 mod codec;
+#[cfg(any(test, fuzzing))]
+pub mod codec_fuzz;
 mod commands;
 mod dns;
 mod failure;
@@ -54,6 +56,8 @@ mod tls;
 mod tracking;
 
 pub use self::client::{Executor, Port, Said};
+#[cfg(any(test, fuzzing))]
+pub use self::cluster::slot_map_fuzz;
 pub(crate) use self::commands::{Access, Commands, Expect};
 pub use self::handle::Connection;
 pub(crate) use self::job::{Reply, ReplyHandler};

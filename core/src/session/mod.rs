@@ -28,6 +28,8 @@ mod cached;
 mod conditional_save;
 mod eager;
 mod expiry;
+#[cfg(any(test, fuzzing))]
+pub mod expiry_fuzz;
 mod in_flight_batch;
 mod json_value;
 mod key_scan;

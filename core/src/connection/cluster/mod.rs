@@ -25,6 +25,8 @@ mod refresh;
 mod replies;
 mod routing;
 mod slot_map;
+#[cfg(any(test, fuzzing))]
+pub mod slot_map_fuzz;
 mod timeouts;
 mod topology;
 mod vote;
