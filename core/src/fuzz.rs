@@ -7,6 +7,15 @@ pub use crate::connection::{codec_fuzz as codec, slot_map_fuzz as slot_map};
 pub use crate::options::url_fuzz as url;
 pub use crate::session::expiry_fuzz as expiry;
 
+/// The configuration of property tests: without files of failed inputs, which become seeds or tests of their own.
+#[cfg(test)]
+pub(crate) fn config() -> proptest::test_runner::Config {
+    proptest::test_runner::Config {
+        failure_persistence: None,
+        ..Default::default()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::collection::vec;
@@ -99,20 +108,12 @@ mod tests {
         })
     }
 
-    fn config() -> ProptestConfig {
-        ProptestConfig {
-            // Inputs that failed are kept as seeds.
-            failure_persistence: None,
-            ..ProptestConfig::default()
-        }
-    }
-
     macro_rules! targets {
         ($($target:ident),*) => { $(
             #[test]
             fn $target() {
                 seeds(stringify!($target)).iter().for_each(|seed| super::$target::run(seed));
-                proptest!(config(), |(input in input(stringify!($target)))| super::$target::run(&input.0));
+                proptest!(super::config(), |(input in input(stringify!($target)))| super::$target::run(&input.0));
             }
         )* };
     }

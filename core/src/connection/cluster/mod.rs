@@ -21,6 +21,8 @@ mod node_batch;
 mod nodes;
 pub(super) mod ownership;
 mod parked;
+#[cfg(test)]
+mod parked_model;
 mod refresh;
 mod replies;
 mod routing;

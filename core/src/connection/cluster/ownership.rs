@@ -47,7 +47,7 @@ pub(super) fn text(reply: Value) -> Option<String> {
 }
 
 /// Returns the ID, configuration epoch and slots of the node that sent `nodes`; `None` while one of its slots moves.
-pub(super) fn stable_slots(nodes: &str) -> Option<String> {
+fn stable_slots(nodes: &str) -> Option<String> {
     // The word must be among the flags: a host name may contain it.
     let is_own = |words: &Vec<&str>| words.get(2).is_some_and(|flags| flags.contains("myself"));
     let mut lines = nodes.lines().map(|line| line.split(' ').collect());

@@ -125,7 +125,7 @@ async fn epoch(connection: &Connection) -> Option<u64> {
 
 /// Returns the highest epoch in a reply to `CLUSTER NODES`, whose lines are
 /// `id address flags primary ping pong epoch link slot…`.
-pub(super) fn highest_epoch(nodes: &str) -> Option<u64> {
+fn highest_epoch(nodes: &str) -> Option<u64> {
     let epochs = nodes.lines().filter_map(|line| {
         let words: Vec<_> = line.split(' ').collect();
         let [_, _, flags, _, _, _, epoch, _, _, ..] = words.as_slice() else {
