@@ -52,7 +52,8 @@ function withAddon(file, task) {
     fs.readdirSync(lib).find((name) => name.endsWith('.node')),
   );
   const original = `${addon}.original`;
-  fs.renameSync(addon, original);
+  // A run that was killed has left the original.
+  if (!fs.existsSync(original)) fs.renameSync(addon, original);
   try {
     fs.copyFileSync(file, addon);
     return task();
