@@ -1,7 +1,7 @@
 //! The layout of a batch of requests, written by `lib/boundary/outbox.js`.
 
 use connect_redis_core::{
-    Bulk, Condition, Operation, Request, RequestId, ScanId, SessionRequest, TellEnd, Write,
+    Bulk, Operation, Request, RequestId, ScanId, SessionRequest, TellEnd, Write,
 };
 
 /// The numbers per request: operation, request, length of the ID, of the value and of the base in bytes, lifetime.
@@ -35,15 +35,14 @@ pub(crate) fn decode(heads: &[f64], available: usize, count: u32) -> Option<(Vec
             3 => Operation::Write(Write::Destroy),
             4 => Operation::Get(TellEnd::Always),
             5 => Operation::Write(Write::SetExisting),
-            6 => Operation::Write(Write::SetConditional(Condition::New)),
-            7 => Operation::Write(Write::SetConditional(Condition::Unchanged)),
-            8 => Operation::Write(Write::SetConditional(Condition::Merged)),
+            6 => Operation::Write(Write::SetNew),
+            7 => Operation::Write(Write::SetIfEqual),
             other => {
                 requests.push(match other {
-                    9 => Request::Bulk(request, Bulk::Length),
-                    10 => Request::Bulk(request, Bulk::Clear),
-                    11 => Request::Page(request, ttl as ScanId),
-                    12 => Request::Close(request),
+                    8 => Request::Bulk(request, Bulk::Length),
+                    9 => Request::Bulk(request, Bulk::Clear),
+                    10 => Request::Page(request, ttl as ScanId),
+                    11 => Request::Close(request),
                     _ => return None,
                 });
                 continue;
@@ -70,9 +69,9 @@ mod tests {
         let heads = [
             [0.0, 7.0, 3.0, 0.0, 0.0, 0.0],
             [1.0, 8.0, 2.0, 4.0, 0.0, 150.0],
-            [8.0, 9.0, 1.0, 2.0, 3.0, 0.0],
-            [9.0, 10.0, 0.0, 0.0, 0.0, 0.0],
-            [11.0, 11.0, 0.0, 0.0, 0.0, 5.0],
+            [7.0, 9.0, 1.0, 2.0, 3.0, 0.0],
+            [8.0, 10.0, 0.0, 0.0, 0.0, 0.0],
+            [10.0, 11.0, 0.0, 0.0, 0.0, 5.0],
         ];
         let (requests, used) = decode(heads.as_flattened(), 15, 5).expect("a batch");
         assert_eq!(used, 15);
@@ -90,7 +89,7 @@ mod tests {
             &requests[2],
             Request::Session(SessionRequest {
                 request: 9,
-                operation: Operation::Write(Write::SetConditional(Condition::Merged)),
+                operation: Operation::Write(Write::SetIfEqual),
                 id,
                 value,
                 base,

@@ -82,13 +82,10 @@ impl Slice {
             }
             Completion::Id(bytes) => self.add_id(request, &bytes),
             Completion::Ids(ids) => ids.iter().for_each(|id| self.add_id(request, id)),
-            Completion::Conflict(_, stored) if is_too_long(&stored) => {
+            Completion::Conflict(stored) if is_too_long(&stored) => {
                 self.add_too_long(request, "set")
             }
-            Completion::Conflict(reason, stored) => {
-                let text = [reason.as_bytes(), b"\n", &stored].concat();
-                self.add_text(request, CONFLICT, &text);
-            }
+            Completion::Conflict(stored) => self.add_text(request, CONFLICT, &stored),
             Completion::Failed(name, error) => {
                 let text = format!("{}\n{}\n{name}: {error}", error.code(), error.reply());
                 self.add_text(request, FAILED, text.as_bytes());
@@ -246,7 +243,7 @@ mod tests {
         );
         for (completion, name) in [
             (Completion::Session(text(), Some(1)), "get"),
-            (Completion::Conflict("changed", text()), "set"),
+            (Completion::Conflict(text()), "set"),
         ] {
             let mut slice = Slice::default();
             slice.add(2, completion);

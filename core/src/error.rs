@@ -99,11 +99,6 @@ pub enum Error {
     },
     #[error("{server} gave a reply that does not fit the command: {reply}")]
     UnexpectedReply { server: String, reply: &'static str },
-    #[error(
-        "the session in {server} was changed by others again and again for {} ms",
-        .waited.as_millis()
-    )]
-    Contended { server: String, waited: Duration },
     /// The connection works, but client tracking could not be enabled.
     #[error("nothing is cached: {server} does not tell what changes: {cause}")]
     CacheOff { server: String, cause: String },
@@ -139,7 +134,6 @@ impl Error {
             Self::Reply { .. } | Self::UnexpectedReply { .. } | Self::UnreadableReply { .. } => {
                 "ERR_REDIS_REPLY"
             }
-            Self::Contended { .. } => "ERR_SESSION_CONFLICT",
             Self::CacheOff { .. } => "ERR_CACHE_OFF",
             Self::Closed => "ERR_STORE_CLOSED",
             Self::Interrupted { .. } | Self::Abandoned => "ERR_INTERNAL",

@@ -9,12 +9,11 @@ const Operation = {
   GET_TIMED: 4,
   SET_EXISTING: 5,
   SET_NEW: 6,
-  SET_UNCHANGED: 7,
-  SET_MERGED: 8,
-  LENGTH: 9,
-  CLEAR: 10,
-  PAGE: 11,
-  CLOSE: 12,
+  SET_IF_EQUAL: 7,
+  LENGTH: 8,
+  CLEAR: 9,
+  PAGE: 10,
+  CLOSE: 11,
 };
 
 /**
@@ -109,7 +108,7 @@ class Outbox {
    *
    * @param value a string or a Buffer, as is `base`
    * @param ttl milliseconds, 0 for none; or the number of a scan
-   * @param base the text that was loaded, for conditional saves
+   * @param base the text that must be stored, for SET_IF_EQUAL
    */
   add(operation, request, id = '', value = '', ttl = 0, base = '') {
     const mostBytes = (id.length + value.length + base.length) * BYTES_PER_UNIT;

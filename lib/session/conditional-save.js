@@ -4,28 +4,33 @@ const { isDeepStrictEqual } = require('node:util');
 const { Operation } = require('../boundary/outbox.js');
 const { Kind, Request } = require('../boundary/request.js');
 const { coded, wrongType } = require('../common/errors.js');
-const { clearTimeout, elapsed, nextTick, setTimeout } = require('../common/timers.js');
+const { clearTimeout, elapsed, nextTick, setImmediate, setTimeout } = require('../common/timers.js');
 const { corrupt } = require('./corrupt.js');
+const { isSameContent, isSameJson, merge } = require('./merge.js');
 const { UNKNOWN_BASE } = require('./registry.js');
 const { DISCARDED, emitDiscarded } = require('./save.js');
 const { stringify } = require('./stringify.js');
 
 /** The maximum number of unconfirmed saves that a record keeps. The oldest is dropped. */
 const MAX_UNCONFIRMED = 16;
+/** The length from which the event loop turns between the steps of a decision: parsing a session takes about 1 ms. */
+const LONG = 256 * 1024;
+/** A timer that fires later than this, in ms, fired after the process was stopped. */
+const LATE = 1000;
 
 /**
- * Saves a session unless it has changed in Redis since it was loaded; then `onConflict` decides. The addon resolves
- * conflicts of plain JSON, and applies the result atomically in Redis; this class resolves those that need an app's
- * function or serializer.
+ * Saves a session unless it has changed in Redis since it was loaded; then `onConflict` decides. Each attempt is a
+ * compare-and-set: it stores a text if the expected one is stored. Otherwise it completes with the stored text, and the
+ * next attempt, which expects that, stores what was decided.
  *
  * It holds the lock of its session from `begin` to its end, and uses the prefix that was set when it was called.
  */
 class ConditionalSave extends Request {
   #deadline;
-  /** Enforces the deadline once app functions take part, which the addon cannot time out. */
+  /** Enforces the deadline of all attempts together, since each has its own in the addon. Undefined for a single one. */
   #timer;
   #isOver = false;
-  /** The text that the pending attempt expects, and the one that it stores, unless the addon merges. */
+  /** The text that the pending attempt expects, and the one that it stores. */
   #expected;
   #sent;
   #isInFlight = false;
@@ -61,15 +66,13 @@ class ConditionalSave extends Request {
     this.#send(base !== undefined && unconfirmed !== undefined ? UNKNOWN_BASE : base);
   }
 
-  #send(base, text = this.text) {
-    const { outbox, prefix, record, ttl, onConflict } = this;
-    this.#expected = base;
+  #send(expected, text = this.text) {
+    const { outbox, prefix, record, ttl } = this;
+    this.#expected = expected;
     this.#sent = text;
     this.#isInFlight = true;
-    let operation = Operation.SET_NEW;
-    if (base !== undefined)
-      operation = onConflict === 'merge' ? Operation.SET_MERGED : Operation.SET_UNCHANGED;
-    outbox.withPrefix(prefix, () => outbox.add(operation, this, record.id, text, ttl, base));
+    const operation = expected === undefined ? Operation.SET_NEW : Operation.SET_IF_EQUAL;
+    outbox.withPrefix(prefix, () => outbox.add(operation, this, record.id, text, ttl, expected));
   }
 
   complete(kind, text) {
@@ -127,10 +130,18 @@ class ConditionalSave extends Request {
   }
 
   #setTimer() {
-    this.#timer ??= setTimeout(
-      () => this.#abort(this.#timeoutError()),
-      Math.max(0, this.#deadline - elapsed()),
-    );
+    this.#timer ??= setTimeout(() => this.#checkDeadline(), Math.max(0, this.#deadline - elapsed()));
+  }
+
+  #checkDeadline() {
+    const now = elapsed();
+    if (now - this.#deadline < LATE) this.#abort(this.#timeoutError());
+    else {
+      // The time in which the process was stopped does not count. How much that was is not known.
+      this.#deadline = now + this.timeout;
+      this.#timer = undefined;
+      this.#setTimer();
+    }
   }
 
   #isLate() {
@@ -138,31 +149,29 @@ class ConditionalSave extends Request {
   }
 
   #timeoutError() {
-    return conflict(`nothing was decided within ${this.timeout} ms`);
+    const what =
+      this.#isInFlight || typeof this.onConflict !== 'function'
+        ? 'others have changed it repeatedly for'
+        : 'nothing was decided within';
+    return conflict(`${what} ${this.timeout} ms`);
   }
 
-  /** Handles a conflict, whose text is the reason and the stored session. */
-  #conflict(text) {
-    const { store, record, onConflict } = this;
-    const end = text.indexOf('\n');
-    const reason = text.slice(0, end);
-    const stored = text.slice(end + 1);
-    if (this.#expected !== undefined && stored === String(this.#expected)) {
-      // Decoded to a JavaScript string, the stored bytes equal the expected text; sent back, they never would.
-      this.#abort(conflict('what is stored is not UTF-8', JSON.parse, stored));
-    } else if (stored !== '' && this.#confirms(stored)) {
-      // Stored by an earlier save of this object, whose reply was lost.
-      this.#send(record.base);
-    } else if (this.#isReviving && record.base !== undefined) {
-      // The session was stored again in the meantime, so the base applies.
-      this.#isReviving = false;
-      this.#send(record.base);
-    } else if (this.#expected === UNKNOWN_BASE && record.base) this.#send(record.base);
-    else if (stored === '' || (store.serializer === JSON && typeof onConflict !== 'function'))
-      this.#abort(conflict(reason, JSON.parse, stored));
+  /** Handles a conflict: `stored` is the stored text. */
+  #conflict(stored) {
+    const expected = this.#expected;
+    this.#isReviving = false;
+    this.#setTimer();
+    // Decoded to a JavaScript string, the stored bytes equal the expected text; sent back, they never would.
+    if (expected !== undefined && stored === String(expected))
+      this.#abort(conflict('what is stored is not UTF-8'));
+    // `UNKNOWN_BASE` is empty: a stored text that is empty cannot be expected.
+    else if (stored === '') this.#abort(conflict('what is stored is empty'));
+    // Stored by an attempt whose reply was lost, or by another request that saved the same. It is stored again, so that
+    // the session's lifetime starts now.
+    else if (stored === String(this.text)) this.#send(this.text);
     else {
-      this.#setTimer();
-      this.runInAsyncScope(() => this.#decide(reason, stored)).then(
+      this.#noteConfirmed(stored);
+      this.runInAsyncScope(() => this.#decide(stored)).then(
         (text) => nextTick(() => this.#isOver || this.#send(stored, text)),
         // A function that waits for an operation on this session fails when that one times out: not before we do.
         (error) => nextTick(() => this.#abort(this.#isLate() ? this.#timeoutError() : error)),
@@ -170,31 +179,44 @@ class ConditionalSave extends Request {
     }
   }
 
-  /** Returns true if an unconfirmed save wrote the stored text. The version that it saved becomes the base. */
-  #confirms(stored) {
+  /** Makes the version of an unconfirmed save the base, if that save wrote the stored text: its reply was lost. */
+  #noteConfirmed(stored) {
     const { record } = this;
     const save = record.unconfirmed?.find((unconfirmed) => String(unconfirmed.stored) === stored);
-    if (save === undefined) return false;
+    if (save === undefined) return;
     record.base = save.known;
     record.unconfirmed = undefined;
-    return true;
   }
 
   /** Returns the text to store in place of `stored`. */
-  async #decide(reason, stored) {
-    const { session, onConflict, record } = this;
+  async #decide(stored) {
+    const { session, onConflict, record, text, store } = this;
+    if (record.base !== undefined && stored === String(record.base)) return text;
+    const isSame = store.serializer === JSON ? isSameJson : isDeepStrictEqual;
     const theirs = await this.#parse(stored);
+    const mine = await this.#parse(text);
     const base = record.base ? await this.#parse(record.base) : null;
-    const mine = await this.#parse(this.text);
-    // The stored session is unchanged, or has the same changes.
-    if ((base !== null && isSameContent(base, theirs)) || isSameContent(mine, theirs)) return this.text;
-    // This request has changed nothing.
-    if (base !== null && isSameContent(base, mine)) return this.#stringify(theirs);
-    if (typeof onConflict !== 'function') throw conflict(reason, () => theirs, stored);
+    await turn(stored);
+    if (isSameContent(mine, theirs, isSame)) return text;
+    if (base !== null) {
+      if (onConflict === 'merge') return this.#merge(base, theirs, mine, isSame);
+      if (isSameContent(base, theirs, isSame)) return text;
+      // This request has changed nothing: what others have stored stays, with the cookie of this request.
+      if (isSameContent(base, mine, isSame)) return this.#merge(base, theirs, mine, isSame);
+    }
+    if (typeof onConflict !== 'function') throw conflict(reasonFor(record), theirs);
     const chosen = await onConflict(base, theirs, session);
     if (chosen === null || typeof chosen !== 'object')
       throw wrongType('What the "onConflict" function returns', 'a session', chosen);
     return this.#stringify(chosen);
+  }
+
+  #merge(base, theirs, mine, isSame) {
+    const versions = { 'this request loaded': base, 'is stored': theirs, 'this request saves': mine };
+    for (const [name, version] of Object.entries(versions))
+      if (version === null || typeof version !== 'object' || Array.isArray(version))
+        throw conflict(`what ${name} is no JSON object, so there is nothing to merge`, theirs);
+    return this.#stringify(merge(base, theirs, mine, isSame));
   }
 
   #stringify(chosen) {
@@ -205,30 +227,34 @@ class ConditionalSave extends Request {
 
   async #parse(text) {
     const { serializer } = this.store;
+    await turn(text);
     try {
       return await serializer.parse(String(text));
     } catch (error) {
-      throw serializer === JSON ? corrupt('set', this.prefix, text) : error;
+      if (serializer !== JSON) throw error;
+      throw typeof this.onConflict === 'function'
+        ? corrupt('set', this.prefix, text)
+        : conflict('what is stored is no JSON object');
     }
   }
 }
 
-function isSameContent(one, other) {
-  const content = (session) =>
-    session !== null && typeof session === 'object' ? { ...session, cookie: undefined } : session;
-  return isDeepStrictEqual(content(one), content(other));
+/** Lets the event loop turn before the next step with a long text. */
+async function turn(text) {
+  if (text.length >= LONG) await new Promise((resolve) => setImmediate(resolve));
+}
+
+/** Returns the reason of a conflict that no rule resolves. */
+function reasonFor({ base }) {
+  if (base === undefined) return 'a session is stored under its id, which this request has not loaded';
+  if (base !== UNKNOWN_BASE) return 'the stored session has changed since this request loaded it';
+  return "what this request loaded is not known, since its session was not made by the store's createSession";
 }
 
 /** Creates the error of a conflict. Its `stored` is not enumerable, so that loggers skip the session. */
-function conflict(reason, parse = () => undefined, stored = '') {
+function conflict(reason, stored) {
   const error = coded(Error, 'ERR_SESSION_CONFLICT', `set: the session was not saved: ${reason}`);
-  let session;
-  try {
-    session = parse(stored);
-  } catch {
-    // A session that cannot be parsed stays undefined.
-  }
-  return Object.defineProperty(error, 'stored', { value: session, configurable: true, writable: true });
+  return Object.defineProperty(error, 'stored', { value: stored, configurable: true, writable: true });
 }
 
 module.exports = { ConditionalSave };

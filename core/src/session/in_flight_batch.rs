@@ -1,11 +1,10 @@
 //! Turns the replies to the commands of a batch into completions.
 
-use super::conditional_save::{CasMethod, ConditionalSave};
+use super::compare_and_set::CompareAndSet;
 use super::expiry::{Clock, Remaining, TellEnd};
 use super::pipeline::{Pending, Pipeline, Read};
 use super::reply_guard::ReplyGuard;
 use super::{Completion, CompletionSink, Sessions, UnderWay, Unread, Write, unexpected};
-use crate::cache::PendingWrite;
 use crate::connection::{Commands, Reply, ReplyHandler, SentFlag};
 use crate::worker::LONG;
 use redis::Value;
@@ -118,35 +117,29 @@ impl<A: CompletionSink> InFlightBatch<A> {
                 }
                 Some(read(pending.tell_end, server, now, text, left))
             }
-            Pending::ConditionalSave(pending) => {
-                let (save, method, pending_write) = pending.take()?;
-                self.on_conditional_reply(index, save, method, pending_write, reply)
+            Pending::CompareAndSet(pending) => {
+                let save = pending.take()?;
+                self.on_compare_and_set(index, save, reply)
             }
         }
     }
 
-    /// Returns the completion of a conditional save, unless a task continues the save.
-    fn on_conditional_reply(
+    /// Returns the completion of a compare-and-set, unless a task sends another command for it.
+    fn on_compare_and_set(
         &mut self,
         index: usize,
-        save: Box<ConditionalSave>,
-        method: CasMethod,
-        pending_write: Option<PendingWrite>,
+        mut save: Box<CompareAndSet>,
         reply: Reply,
     ) -> Option<Completion> {
-        let connection = self.sessions.connection();
-        let attempt =
-            match save.on_first_reply(&self.sessions.cas_support, connection, method, reply) {
-                Ok(completion) => return Some(completion),
-                Err(attempt) => attempt,
-            };
+        let completion = save.on_reply(&self.sessions, reply);
+        if completion.is_some() {
+            return completion;
+        }
         let guard = self.guard.hand_over(index)?;
         let sessions = self.sessions.clone();
         let under_way = self.under_way.clone();
         self.tasks.spawn(async move {
-            let save: Arc<ConditionalSave> = save.into();
-            let completion = save.run(sessions, attempt, pending_write).await;
-            guard.finish(completion);
+            guard.finish(save.retry(&sessions).await);
             drop(under_way);
         });
         None

@@ -5,7 +5,7 @@
 //! | get | `GET`, `PTTL` |
 //! | set | `SET … PX`, or `SET` alone for a session without a lifetime |
 //! | … of a session that was loaded or saved before | the same with `XX` |
-//! | … with conflict detection | `SET … IFEQ`, or a script where the server lacks it: [`conditional_save`] |
+//! | … with conflict detection | `SET … IFEQ … GET`, or a script where the server lacks it: [`compare_and_set`] |
 //! | touch | `PEXPIRE` |
 //! | destroy | `DEL` |
 //! | length, ids | `SCAN` |
@@ -15,7 +15,7 @@
 //!
 //! - [`batch`]: processes requests in order; [`pipeline`]: encodes their commands; [`in_flight_batch`]: turns replies into
 //!   completions; [`reply_guard`]: completes each request exactly once.
-//! - [`conditional_save`]: compare-and-set saves; [`merge`]: the three-way merge; [`json_value`]: comparison of JSON values.
+//! - [`compare_and_set`]: saves that store only if the expected text is stored.
 //! - [`scan_pages`]: scans page by page; [`bulk`]: `length` and `clear`; [`key_scan`]: iterates over keys for both;
 //!   [`seen_keys`]: removes duplicates.
 //! - [`cached`]: lookups and fills of the cache.
@@ -25,27 +25,24 @@
 mod batch;
 mod bulk;
 mod cached;
-mod conditional_save;
+mod compare_and_set;
 mod eager;
 mod expiry;
 #[cfg(any(test, fuzzing))]
 pub mod expiry_fuzz;
 mod in_flight_batch;
-mod json_value;
 mod key_scan;
 mod keys;
-mod merge;
 mod pipeline;
 mod reply_guard;
 mod scan_pages;
 mod seen_keys;
 mod strings;
 
-pub use self::conditional_save::Condition;
 pub use self::expiry::{Clock, TellEnd};
 pub use self::scan_pages::{ScanId, ScanKind, Scans};
 
-use self::conditional_save::CasSupport;
+use self::compare_and_set::CasSupport;
 use self::expiry::Timestamp;
 use self::keys::Keys;
 use self::strings::Strings;
@@ -94,8 +91,10 @@ pub enum Write {
     Set,
     /// Stores only if the session still exists, so that a destroyed session stays destroyed.
     SetExisting,
-    /// Stores only if the condition holds for the stored session.
-    SetConditional(Condition),
+    /// Stores only if nothing is stored.
+    SetNew,
+    /// Stores only if the base is stored.
+    SetIfEqual,
     Touch,
     Destroy,
 }
@@ -127,7 +126,7 @@ pub struct SessionRequest {
     pub id: Range<usize>,
     /// For a set: the text to store, UTF-8.
     pub value: Range<usize>,
-    /// For a conditional set: the text that was loaded, UTF-8.
+    /// For `SetIfEqual`: the text that must be stored, UTF-8.
     pub base: Range<usize>,
     /// For a set or touch: the lifetime in milliseconds; `None` for no expiry.
     pub ttl: Option<u64>,
@@ -149,8 +148,8 @@ pub enum Completion {
     /// The end of a page; more pages follow.
     More,
     Count(u64),
-    /// A session that was not saved: the reason, and the stored text.
-    Conflict(&'static str, Vec<u8>),
+    /// A session that was not saved, since another text is stored: that text.
+    Conflict(Vec<u8>),
     Failed(&'static str, Error),
     /// A connection event. A watcher has a request number for as long as its store lives, which does not count as a
     /// request in flight.
@@ -180,7 +179,7 @@ impl Completion {
             Self::Session(text, _)
             | Self::Id(text)
             | Self::Item(text, _)
-            | Self::Conflict(_, text)
+            | Self::Conflict(text)
             | Self::Commands(text) => text.len() > LONG,
             _ => false,
         }
@@ -289,7 +288,7 @@ impl Operation {
 impl Write {
     fn name(self) -> &'static str {
         match self {
-            Self::Set | Self::SetExisting | Self::SetConditional(_) => "set",
+            Self::Set | Self::SetExisting | Self::SetNew | Self::SetIfEqual => "set",
             Self::Touch => "touch",
             Self::Destroy => "destroy",
         }

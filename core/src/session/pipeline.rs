@@ -1,12 +1,12 @@
 //! The commands of several requests, sent together.
 
 use super::cached::CacheIntent;
-use super::conditional_save::{CasMethod, Condition, ConditionalSave};
+use super::compare_and_set::CompareAndSet;
 use super::expiry::TellEnd;
 use super::reply_guard::NamedRequest;
 use super::{Lane, Operation, RequestId, Sessions, Write};
 use crate::cache::{Moment, PendingWrite, Ticket};
-use crate::connection::{Access, Commands, Expect, Leader, Reply, SentFlag, clock};
+use crate::connection::{Access, Commands, Expect, Leader, Reply, SentFlag};
 use std::mem;
 
 /// The usual number of commands per request, and of bytes in addition to ID and value. They determine the initial capacity.
@@ -17,8 +17,7 @@ const USUAL_BYTES: usize = 128;
 pub(super) struct Stored<'a> {
     pub(super) key: &'a [u8],
     pub(super) value: &'a [u8],
-    /// For a conditional save: the text that was loaded. Empty for a session whose loaded text is unknown: no stored
-    /// session is empty, so an empty base never equals one.
+    /// For `SetIfEqual`: the text that must be stored. Empty if it is unknown: no stored session is empty.
     pub(super) base: &'a [u8],
     pub(super) ttl: Option<u64>,
 }
@@ -46,7 +45,7 @@ pub(super) enum Pending {
     },
     Read(Read),
     /// `None` once it is completed, or passed to a task that continues it.
-    ConditionalSave(Option<(Box<ConditionalSave>, CasMethod, Option<PendingWrite>)>),
+    CompareAndSet(Option<Box<CompareAndSet>>),
     /// Completed.
     Done,
 }
@@ -145,23 +144,15 @@ impl Pipeline {
         match write {
             Write::Set => self.add_set(stored, None),
             Write::SetExisting => self.add_set(stored, Some(b"XX")),
-            Write::SetConditional(condition) => {
-                let save = ConditionalSave {
-                    condition,
-                    key: stored.key.to_vec(),
-                    base: (condition != Condition::New).then(|| stored.base.to_vec()),
-                    mine: stored.value.to_vec(),
-                    ttl: stored.ttl,
-                    since: clock::now(),
-                };
-                let method = save.begin(
-                    &sessions.cas_support,
-                    sessions.connection(),
-                    &mut self.commands,
+            Write::SetNew | Write::SetIfEqual => {
+                let is_new = write == Write::SetNew;
+                let save = CompareAndSet::new(sessions, stored, is_new, pending_write);
+                save.add_to(&mut self.commands);
+                return self.push(
+                    before,
+                    Pending::CompareAndSet(Some(Box::new(save))),
+                    request,
                 );
-                let pending =
-                    Pending::ConditionalSave(Some((Box::new(save), method, pending_write)));
-                return self.push(before, pending, request);
             }
             Write::Touch => {
                 let ttl = stored.ttl.unwrap_or(0).to_string();
