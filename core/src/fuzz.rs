@@ -5,7 +5,7 @@
 
 pub use crate::connection::{codec_fuzz as codec, slot_map_fuzz as slot_map};
 pub use crate::options::url_fuzz as url;
-pub use crate::session::expiry_fuzz as expiry;
+pub use crate::session::{compare_and_set_fuzz as compare_and_set, expiry_fuzz as expiry};
 
 /// The configuration of property tests: without files of failed inputs, which become seeds or tests of their own.
 #[cfg(test)]
@@ -118,5 +118,5 @@ mod tests {
         )* };
     }
 
-    targets!(codec, expiry, slot_map, url);
+    targets!(codec, compare_and_set, expiry, slot_map, url);
 }

@@ -225,7 +225,7 @@ impl Model {
             Step::Lose => self.lose(),
             Step::Flush => {
                 self.last += 1;
-                (0..3).for_each(|key| drop(self.stored.insert(key, self.last)));
+                self.stored.extend((0..3).map(|key| (key, self.last)));
                 self.tracked.clear();
                 self.receiving.push_back(Sent::Flushed(self.last));
             }

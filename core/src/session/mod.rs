@@ -26,6 +26,8 @@ mod batch;
 mod bulk;
 mod cached;
 mod compare_and_set;
+#[cfg(any(test, fuzzing))]
+pub mod compare_and_set_fuzz;
 mod eager;
 mod expiry;
 #[cfg(any(test, fuzzing))]

@@ -76,7 +76,7 @@ impl Model {
     }
 }
 
-const SLOTS: std::ops::Range<u16> = 0..4;
+const SLOTS: [u16; 4] = [0, 1, 2, 3];
 /// Backoffs last from 50 to 500 ms, less their jitter.
 const SURELY_OVER: Duration = Duration::from_secs(1);
 
@@ -144,7 +144,10 @@ fn run(steps: Vec<Step>) {
             }
             Step::TakeAll => {
                 let taken: BTreeSet<_> = parked.take_all().map(|place| place.job).collect();
-                let all: BTreeSet<_> = SLOTS.flat_map(|slot| model.queue(slot)).collect();
+                let all: BTreeSet<_> = SLOTS
+                    .into_iter()
+                    .flat_map(|slot| model.queue(slot))
+                    .collect();
                 assert_eq!(taken, all);
                 model = Model {
                     held: model.held,
@@ -171,10 +174,14 @@ fn run(steps: Vec<Step>) {
             );
         }
         let operations = SLOTS
+            .into_iter()
             .flat_map(|slot| model.queue(slot))
             .filter(|job| job % 3 != 0);
         assert_eq!(parked.operations(), operations.count());
-        assert_eq!(parked.is_empty(), !SLOTS.any(|slot| model.is_parked(slot)));
+        assert_eq!(
+            parked.is_empty(),
+            !SLOTS.iter().any(|&slot| model.is_parked(slot))
+        );
     }
 }
 
