@@ -8,7 +8,7 @@
 //! - [`connection`]: supervised connections with reconnection and deadlines; Cluster, Sentinel, the app's own client.
 //! - [`cache`]: the near-cache, coherent with the server.
 //! - [`worker`]: a background thread for long computations.
-//! - `fuzz`: the fuzz targets, compiled for tests and fuzzing only.
+//! - `fuzz`, `bench`: the fuzz targets and benchmarks, not compiled into the addon.
 //! - [`options`], [`error`], [`redaction`]: connection options, errors, and the removal of secrets from texts.
 
 #![forbid(unsafe_code)]
@@ -17,6 +17,8 @@
     reason = "the map above is for those who work on the crate"
 )]
 
+#[cfg(feature = "bench")]
+pub mod bench;
 mod cache;
 mod connection;
 mod error;

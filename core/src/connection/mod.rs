@@ -24,6 +24,8 @@
 //! - [`status`]: the state of a connection, and its events.
 
 mod attempt;
+#[cfg(feature = "bench")]
+pub(crate) mod bench;
 mod blocking;
 mod certificate_verifier;
 mod client;

@@ -23,6 +23,8 @@
 //!   start at once.
 
 mod batch;
+#[cfg(feature = "bench")]
+pub(crate) mod bench;
 mod bulk;
 mod cached;
 mod compare_and_set;

@@ -16,6 +16,8 @@
 //!   the slot map on which most nodes agree; [`topology`]: applies a new slot map.
 //! - [`ownership`]: detects slots that move during a scan.
 
+#[cfg(feature = "bench")]
+pub(crate) mod bench;
 mod jobs;
 mod node_batch;
 mod nodes;
