@@ -55,7 +55,10 @@ export interface CacheStats {
   distrusted: number;
 }
 
-/** Options that are `undefined` or `null` are treated as not set, as in `url: process.env.REDIS_URL`. */
+/**
+ * Options that are `undefined` or `null` are treated as not set, as in `url: process.env.REDIS_URL`; only a `client`
+ * needs a value, unless another option locates Redis.
+ */
 export interface RedisStoreOptions {
   /**
    * Your Redis client. The constructor reads its settings, so select the database in the client's options
@@ -409,9 +412,9 @@ export class RedisStore extends Store {
    */
   protected getTTL(session: SessionData): number;
 
-  // With a callback, the promise fulfils with the callback's return value, as in connect-redis. The type parameter of the
-  // first overloads is never passed: TypeScript takes it for `any` when it compares an override, and the result with it, so
-  // a subclass written for connect-redis, where everything is `any`, compiles.
+  // With a callback, the promise fulfils with the callback's return value, as in connect-redis. The type parameter of
+  // the first overloads is never passed: TypeScript takes it for `any` when it compares an override, and the result
+  // with it, so a subclass written for connect-redis, where everything is `any`, compiles.
 
   /**
    * Reads a session; the result is `null` if there is none. `cookie.expires` is the current expiry, including later

@@ -5,6 +5,7 @@ module.exports = {
   testMatch: ['<rootDir>/__test__/**/*.test.js'],
   // They need a browser; `npm run test:browser` runs them.
   testPathIgnorePatterns: ['/node_modules/', '<rootDir>/__test__/browser/'],
-  testTimeout: 30_000,
+  // Only a hang takes this long, also on a machine that is busy.
+  testTimeout: 120_000,
   maxWorkers: 2,
 };

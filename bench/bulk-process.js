@@ -1,7 +1,6 @@
 'use strict';
 
-// One store and one operation on all sessions, in a process of its own. The arguments name the store, the server
-// and the number of sessions.
+// Runs one operation on all sessions of one store. The arguments name the store, the server and the number of sessions.
 
 const { setImmediate: nextTurn, setTimeout: delay } = require('node:timers/promises');
 const { serve } = require('./children.js');
@@ -25,9 +24,9 @@ const operations = {
     return count;
   },
   clear: (store) => promised(store, 'clear'),
-  // What Redis and the way to it take of each of them, in the database of the first.
+  // Measures what Redis and the connection to it cost for each session, in the database of the first store.
   alone: () => scanAlone(new URL(redisUrl), 1),
-  // What V8 does of all this by itself: so many sessions made of their texts, in slices, and kept.
+  // Measures what V8 itself costs: so many sessions parsed from their texts, in slices, and kept.
   floor: async () => {
     const text = JSON.stringify(newSession({ sessionID: '' }, contentOf('0.4 KB')));
     const sessions = [];
@@ -46,8 +45,8 @@ function promised(store, method) {
 }
 
 /**
- * Whatever an app does, V8 soon takes the room that its young generation may have. It has it before, so that
- * what the process grows by is the store's.
+ * V8 soon takes all the memory that its young generation may have, whatever an app does. It takes it before the
+ * measurement, so that the growth of the process is the store's.
  */
 function fillYoungGeneration() {
   let kept = [];
@@ -57,7 +56,7 @@ function fillYoungGeneration() {
   }
 }
 
-/** Watches how long the event loop does not turn, and how large the process grows, until told to stop. */
+/** Measures how long the event loop does not turn, and how large the process grows, until stopped. */
 function watch() {
   const start = process.memoryUsage.rss();
   let longest = 0;
@@ -91,7 +90,7 @@ function watch() {
 serve({
   async run(operation) {
     const { store, close } = await openStore(name, redisUrl);
-    // The connection is there, and the code has run once.
+    // The connection is open, and the code has run once.
     await new Promise((resolve) => store.get('nobody', resolve));
     fillYoungGeneration();
     global.gc();

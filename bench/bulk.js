@@ -1,6 +1,6 @@
 'use strict';
 
-// The operations on all sessions, at a million of them: what they take, how long they hold up the event loop,
+// Measures the operations on all sessions, with a million of them: their duration, how long they block the event loop,
 // how much memory they need, and how long they keep Redis from its other work.
 
 const { startProxy } = require('../__test__/support/proxy.js');
@@ -13,8 +13,8 @@ const { format, table } = require('./tables.js');
 
 const FULL = { sessions: 1_000_000, rounds: 2 };
 const QUICK = { sessions: 50_000, rounds: 1 };
-// With a young generation of fixed size, which is full before (see `bulk-process.js`), a process grows by what
-// an operation keeps, and not by how V8 fits its heap to it.
+// With a young generation of fixed size, which is full before (see `bulk-process.js`), a process grows by what an
+// operation keeps, and not by how V8 fits its heap to it.
 const FLAGS = [
   '--expose-gc',
   '--max-old-space-size=4096',
@@ -22,12 +22,12 @@ const FLAGS = [
   '--max-semi-space-size=16',
 ];
 
-/** Sessions that are made by one script: Redis does nothing else meanwhile. */
+/** Sessions that are stored by one script: Redis does nothing else meanwhile. */
 const CHUNK = 20_000;
 const OPERATIONS = ['length', 'ids', 'scan', 'all', 'clear'];
-/** Also measured with Redis at a distance, where round trips are what takes the time. */
+/** Also measured with Redis at a distance, where round trips dominate. */
 const FAR_OPERATIONS = ['length', 'ids'];
-/** On the way to the server; Node's timers know no less. */
+/** The latency to the server, in ms; Node's timers support no less. */
 const DELAY_MS = 1;
 
 /** The databases of `stores.js`. */
@@ -52,14 +52,14 @@ async function fill(redis, database, count) {
     await redis.command('EVAL', FILL, 0, number, Math.min(number + CHUNK, count) - 1, session);
 }
 
-/** For how long Redis was at work on commands since `CONFIG RESETSTAT`, in seconds. */
+/** Returns how long Redis has run commands since `CONFIG RESETSTAT`, in seconds. */
 async function atWork(redis) {
   const text = String(await redis.command('INFO', 'commandstats'));
   const times = [...text.matchAll(/cmdstat_(?:scan|get|mget|pttl|unlink|del):calls=\d+,usec=(\d+)/g)];
   return times.reduce((sum, [, microseconds]) => sum + Number(microseconds), 0) / 1e6;
 }
 
-/** The longest of the commands since `SLOWLOG RESET`, in ms. */
+/** Returns the longest of the commands since `SLOWLOG RESET`, in ms. */
 async function slowest(redis) {
   const entries = await redis.command('SLOWLOG', 'GET', -1);
   const times = entries.map(([, , microseconds, words]) => [microseconds / 1000, String(words[0])]);
@@ -117,7 +117,7 @@ async function measureBulk({ node, quick, stores: keys, server: name, program })
   }
 }
 
-/** Of each figure the worst of the rounds, but for the time, of which it is the best. */
+/** Returns the worst of the rounds for each figure, but the best for the time. */
 function report(measured, keys, { sessions, rounds }) {
   const worst = (results, figure) => Math.max(...results.map((result) => result[figure]));
   const best = (results, figure) => Math.min(...results.map((result) => result[figure]));

@@ -1,7 +1,7 @@
 'use strict';
 
-// The process whose memory is watched while a million sessions pass through the cache. The arguments are the
-// server and, for none, `off`.
+// The process whose memory is measured while a million sessions pass through the cache. The arguments are the server
+// and, for no cache, `off`.
 
 const { RedisStore } = require('connect-redis-native');
 const { contentOf, newSession } = require('./sessions.js');
@@ -18,7 +18,7 @@ function settled() {
 }
 
 serve({
-  /** Saves sessions `from` to `to`; gives the memory of the process after it. */
+  /** Saves sessions `from` to `to`; returns the memory of the process afterwards. */
   async churn({ from, to }) {
     const session = newSession({ sessionID: 'x' }, contentOf('0.4 KB'));
     const plain = JSON.parse(JSON.stringify(session));

@@ -1,6 +1,6 @@
 'use strict';
 
-// What the near cache is for: reads at the speed of memory, requests that wait for no network, and memory that
+// Measures what the near-cache is for: reads at the speed of memory, requests that wait for no network, and memory that
 // stays within its bound.
 
 const { performance } = require('node:perf_hooks');
@@ -10,9 +10,16 @@ const { startRedis } = require('../scripts/redis.js');
 const { startChild } = require('./children.js');
 const { rotated, summarise } = require('./rounds.js');
 
-const READERS = ['near', 'memory', 'native', 'connect-redis10'];
+/** What is measured, and of which stores. */
+const PEERS = ['connect-redis10', 'connect-redis8'];
+const READS = [
+  { operation: 'get', inFlight: 128, names: ['near', 'memory', 'native', 'native, unattached', ...PEERS] },
+  { operation: 'get', inFlight: 1, names: ['near', 'memory', 'native', ...PEERS] },
+  { operation: 'load', inFlight: 16, names: ['near, touchAfter', 'memory'] },
+  { operation: 'request', inFlight: 16, names: ['near, touchAfter', 'memory'] },
+];
 const APPS = ['near, touchAfter', 'memory', 'connect-redis10'];
-/** On the way to the server; Node's timers know no less. */
+/** The latency to the server, in ms; Node's timers support no less. */
 const DELAY_MS = 1;
 const VISITORS = 200;
 // With a young generation of fixed size, what grows is not how V8 fits its heap to the load.
@@ -40,24 +47,24 @@ async function measureCache({ node, quick }) {
 async function measureReads({ rounds, ms }, url, node) {
   const children = new Map();
   try {
-    for (const name of READERS) {
+    for (const name of new Set(READS.flatMap(({ names }) => names))) {
       const child = startChild(require.resolve('./store-process.js'), [name, url], { node });
       children.set(name, child);
       await child.call('prepare', ['0.4 KB']);
     }
-    for (const inFlight of [128, 1]) {
-      const results = new Map(READERS.map((name) => [name, []]));
+    for (const { operation, inFlight, names } of READS) {
+      const results = new Map(names.map((name) => [name, []]));
       for (let round = 0; round <= rounds; round++)
-        for (const name of rotated(READERS, round)) {
-          const task = { operation: 'get', kind: '0.4 KB', inFlight, ms };
+        for (const name of rotated(names, round)) {
+          const task = { operation, kind: '0.4 KB', inFlight, ms };
           const result = await children.get(name).call('run', task);
           if (round > 0) results.get(name).push(result);
         }
-      for (const name of READERS) {
+      for (const name of names) {
         const { perSecond, thread, p50, p99 } = summarise(results.get(name));
         console.log(
-          `get × ${inFlight}, ${name}: ${Math.round(perSecond)} per second, event loop ${microseconds(thread)}, ` +
-            `p50 ${microseconds(p50)}, p99 ${microseconds(p99)}`,
+          `${operation} × ${inFlight}, ${name}: ${Math.round(perSecond)} per second, ` +
+            `event loop ${microseconds(thread)}, p50 ${microseconds(p50)}, p99 ${microseconds(p99)}`,
         );
       }
     }
@@ -92,10 +99,10 @@ async function measureRequests({ rounds, ms }, redis, node) {
         const before = await commands();
         const task = { port: app.port, cookies: app.cookies, connections: 2, ms };
         const result = await visitors.call('load', task);
-        const asked = (await commands()) - before - 1;
+        const sent = (await commands()) - before - 1;
         if (round === 0) continue;
         app.results.push(result);
-        app.commands += asked;
+        app.commands += sent;
         app.requests += result.requests;
       }
     for (const [name, app] of apps) {
@@ -114,7 +121,7 @@ async function measureRequests({ rounds, ms }, redis, node) {
   }
 }
 
-/** The median time of a command by way of the proxy. */
+/** Returns the median time of a command through the proxy. */
 async function roundTrip(port) {
   const raw = await connectRaw(port);
   const times = [];

@@ -1,7 +1,7 @@
 'use strict';
 
-// The process whose stores are under fault: it knows nothing of the faults. Visitors use each store without a pause,
-// and what must hold for them is checked all the time; see __test__/faults/traffic.js.
+// The process whose stores are under fault: it knows nothing of the faults. Visitors use each store continuously, and
+// what must hold for them is checked all the time; see __test__/faults/traffic.js.
 
 const { RedisStore } = require('connect-redis-native');
 const Redis = require('ioredis');
@@ -12,7 +12,7 @@ const { countThreads } = require('./threads.js');
 
 const limits = { commandTimeout: 1000, connectTimeout: 500 };
 
-// Clients that never connect: their settings are read, and what they do in an outage is not the question.
+// Clients that never connect: only their settings are read, so that their own behaviour in an outage does not matter.
 const sources = {
   url: (url) => ({ url }),
   redis6: (url) => ({ client: createClient({ url }).on('error', () => {}) }),
@@ -21,7 +21,7 @@ const sources = {
 
 const stores = new Map();
 
-/** What a traffic ended with that did not come in time at all is a violation, too. */
+/** Adds a violation to those of a traffic if it did not end in time. */
 const orViolation = (promise) =>
   promise.then(
     () => [],
@@ -43,7 +43,7 @@ serve({
     await traffic.served();
   },
 
-  /** To be called when all faults have ended: whether there is service in time. */
+  /** Called when all faults have ended: checks that operations succeed in time. */
   async servedAgain() {
     const all = [...stores.values()].map(({ traffic }) => orViolation(traffic.servedAgain()));
     return (await Promise.all(all)).flat();
@@ -68,7 +68,7 @@ serve({
     };
   },
 
-  /** Ends the traffic: what was violated, and what Redis must hold, by its keys. */
+  /** Ends the traffic. Returns the violations, and what Redis must hold, by its keys. */
   async stop() {
     const violations = [];
     const expected = {};

@@ -1,6 +1,6 @@
 'use strict';
 
-// Whether anything is lost, mixed up or late when servers and networks fail at random. Servers and networks are in
+// Checks that nothing is lost, mixed up or late when servers and networks fail at random. Servers and networks are in
 // this process, the stores in another one, so that its memory and event loop are its own.
 
 const { setTimeout: sleep } = require('node:timers/promises');
@@ -15,25 +15,25 @@ const { format, table } = require('./tables.js');
 const FULL = { ms: 240_000, operations: 1_000_000, limitMs: 480_000, visitors: 64 };
 const QUICK = { ms: 20_000, operations: 50_000, limitMs: 60_000, visitors: 64 };
 
-/** What a server that acknowledges a write keeps, even when it is killed. */
+/** Arguments of a server that keeps acknowledged writes, even when it is killed. */
 const DURABLE = ['--appendonly', 'yes', '--appendfsync', 'always'];
 
-/** The stores: each has a network of its own but the last, which shares a connection with the first. */
+/** The stores: each has its own network but the last, which shares a connection with the first. */
 const STORES = [
   { name: 'a', source: 'url', network: 0 },
   { name: 'b', source: 'redis6', network: 1 },
   { name: 'c', source: 'ioredis6', network: 2 },
   { name: 'd', source: 'url', network: 0 },
 ];
-/** Which server is behind each network. */
+/** The server behind each network. */
 const SERVER_OF = [0, 0, 1];
 
-/** After the first part of a run, in which code gets hot and buffers their size, memory may grow by this much. */
+/** After the first part of a run, in which code gets hot and buffers reach their size, memory may grow by this much. */
 const WARM_UP = 1 / 3;
 const GROWTH = 1.15;
 const FIGURES_EVERY_MS = 10_000;
 
-/** What happens to a server. `part` gives a random number between two. */
+/** Faults of a server. `part` returns a random number between two. */
 const serverFaults = {
   async 'killed and started again'(server, part) {
     await server.kill();
@@ -58,7 +58,7 @@ const serverFaults = {
   },
 };
 
-/** What happens to a network, until it is healed; some give what is to be done then. */
+/** Faults of a network, until it is healed; some return what is to be done then. */
 const networkFaults = {
   slow: (network, part) => network.delay({ request: part(1, 150), reply: part(1, 150) }),
   'slower than the deadline': (network, part) => network.delay({ request: part(900, 1500), reply: 0 }),
@@ -66,7 +66,7 @@ const networkFaults = {
   'replies cut': (network, part) => network.cutAfter(part(0, 4000)),
   'replies damaged'(network, part) {
     network.corrupt({ seed: part(0, 2 ** 31), oneIn: part(1000, 20_000) });
-    // A damaged reply may promise more than will come, and would be waited for.
+    // A damaged reply may promise more bytes than will arrive, and would be waited for.
     return () => network.reset();
   },
   silent: (network) => network.silence(),
@@ -81,8 +81,8 @@ const networkFaults = {
  * @param {object} options
  * @param {string} options.node the Node binary of the process with the stores
  * @param {boolean} options.quick
- * @param {number} options.seed of what happens; how it meets the traffic is up to the machine
- * @returns whether everything held
+ * @param {number} options.seed of the faults; how they meet the traffic depends on the machine
+ * @returns true if everything held
  */
 async function runChaos({ node, quick, seed }) {
   const plan = quick ? QUICK : FULL;
@@ -115,7 +115,7 @@ async function buildWorld() {
   return { servers, networks };
 }
 
-/** Rounds of one to three faults at once, after each of which there has to be service again. */
+/** Rounds of one to three faults at once, after each of which operations must succeed again. */
 async function injectFaults({ servers, networks }, child, plan, seed) {
   const random = seeded(seed);
   const part = (from, to) => Math.floor(from + random() * (to - from));
@@ -160,7 +160,7 @@ async function injectFaults({ servers, networks }, child, plan, seed) {
   return { injected, samples, violations, tookMs: elapsed() };
 }
 
-/** Reads by a connection that shares no code with the stores what these say must be there. */
+/** Reads over a connection that shares no code with the stores what they report must be stored. */
 async function readBack({ servers }, expected) {
   const violations = [];
   for (const { name, network } of STORES) {

@@ -1,7 +1,7 @@
 'use strict';
 
-// The results as bar charts in SVG. Each chart has a background of its own, light or dark as the reader prefers,
-// so that it can be read on any page.
+// Draws the results as bar charts in SVG. Each chart has its own background, light or dark as the reader prefers, so
+// that it is readable on any page.
 
 const { stores } = require('./stores.js');
 
@@ -12,7 +12,7 @@ const WIDTH = 760;
 const MARGIN = 24;
 const HEAD = 74;
 const LABELS = 190; // width of the column with the stores' names
-const VALUES = 150; // room for the figure at the end of the longest bar
+const VALUES = 150; // space for the figure at the end of the longest bar
 const BAR = 16;
 const BAR_GAP = 6;
 const GROUP_HEAD = 26;
@@ -66,7 +66,7 @@ function throughput(results) {
 }
 
 function latency(results) {
-  // MemoryStore has no server to ask: its latency is one turn of the event loop.
+  // MemoryStore has no server: its latency is one turn of the event loop.
   const overNetwork = { ...results, stores: results.stores.filter(({ store }) => store !== 'memory') };
   return chart({
     title: 'Latency of one operation at a time: less is better',
@@ -95,8 +95,8 @@ function labelAndClass(key) {
 }
 
 /**
- * A bar is `{ label, className, value, text, mark }`: `text` is written beside it, `mark` is a second value,
- * drawn as a line across it. One scale holds for all groups.
+ * A bar is `{ label, className, value, text, mark }`: `text` is written next to it, `mark` is a second value,
+ * drawn as a line across it. One scale applies to all groups.
  */
 function chart({ title, subtitle, groups, about }) {
   const bars = groups.flatMap((group) => group.bars);

@@ -1,6 +1,6 @@
 'use strict';
 
-// Calls to functions of child processes, by Node's channel between parent and child.
+// Calls functions of child processes, over Node's channel between parent and child.
 
 const { fork } = require('node:child_process');
 const { once } = require('node:events');
@@ -39,7 +39,7 @@ class Child {
     });
   }
 
-  /** Lets the child go; it ends by itself. */
+  /** Disconnects from the child, which then ends by itself. */
   async stop() {
     if (this.#process.exitCode !== null || this.#process.signalCode !== null) return;
     const exited = once(this.#process, 'exit');
@@ -48,7 +48,7 @@ class Child {
   }
 }
 
-/** In the child: offers functions to the parent, and ends the process when the parent lets go or is gone. */
+/** In the child: serves functions to the parent, and ends the process when the parent disconnects or ends. */
 function serve(methods) {
   process.on('message', async ({ id, method, argument }) => {
     try {

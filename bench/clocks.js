@@ -1,6 +1,6 @@
 'use strict';
 
-// What a stretch of work cost this process. Two figures stand for the event loop's time:
+// Measures what some work cost this process. Two figures stand for the event loop's time:
 //  - thread: CPU time of the main thread, from the system. Time in which another process had the core does not
 //    count; the system calls that wait for events do.
 //  - active: time in which the event loop was not waiting for events, from Node. It includes time in which
@@ -30,7 +30,7 @@ function findThreadClock() {
   return { name: 'performance.eventLoopUtilization()', readMicroseconds: null };
 }
 
-/** Starts the clocks; the function given back stops them and gives microseconds since then. */
+/** Starts the clocks; the returned function stops them and returns the microseconds since then. */
 function startClocks() {
   const wall = performance.now();
   const loop = performance.eventLoopUtilization();
@@ -50,7 +50,7 @@ function startClocks() {
   };
 }
 
-/** CPU time of the main thread in ms; 0 where no clock tells it. */
+/** Returns the CPU time of the main thread in ms; 0 where no clock measures it. */
 function threadMilliseconds() {
   return (threadClock.readMicroseconds?.() ?? 0) / 1000;
 }

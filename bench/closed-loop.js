@@ -1,15 +1,15 @@
 'use strict';
 
-// A closed loop: so many operations are in flight at any time; whenever one calls back, the next is issued from
-// within its callback. The callbacks must come asynchronously, else the loop would be a recursion.
+// A closed loop: a constant number of operations is in flight; whenever one calls back, the next is called from within
+// its callback. The callbacks must be asynchronous, else the loop would be a recursion.
 
 const { performance } = require('node:perf_hooks');
 const { startClocks } = require('./clocks.js');
 const { randomOrder } = require('./sessions.js');
 
 const ORDER_LENGTH = 8192; // a power of two, so that a mask wraps it
-// Latency is taken of one operation in so many, to keep the clock's own cost out of the figures. An odd
-// number, so that with 16 or 128 in flight the samples wander through the places in a batch.
+// Latency is measured for one operation in so many, to keep the clock's own cost out of the figures. An odd number, so
+// that with 16 or 128 in flight the samples wander through the places in a batch.
 const SAMPLED_OF_MANY = 17;
 const SAMPLED_OF_ONE = 3;
 
@@ -25,10 +25,25 @@ const issue = {
   touch(store, sid, session, callback) {
     store.touch(sid, session, callback);
   },
+  // What express-session asks of a store when a request begins …
+  load(store, sid, _session, callback) {
+    store.get(sid, (error, loaded) => {
+      if (!error) store.createSession({ sessionID: sid, sessionStore: store }, loaded);
+      callback(error);
+    });
+  },
+  // … and until it ends, if it has changed nothing in its session.
+  request(store, sid, _session, callback) {
+    store.get(sid, (error, loaded) => {
+      if (error) return callback(error);
+      const req = { sessionID: sid, sessionStore: store };
+      store.touch(sid, store.createSession(req, loaded), callback);
+    });
+  },
 };
 
 /**
- * Runs one operation for `ms` milliseconds on sessions picked at random and gives what it cost: microseconds
+ * Runs one operation for `ms` milliseconds on sessions selected at random and returns its cost: microseconds
  * per operation on each clock, operations per second, and the latency's p50 and p99 in microseconds.
  */
 function runClosedLoop({ store, operation, ids, sessions, inFlight, ms }) {
@@ -59,7 +74,7 @@ function runClosedLoop({ store, operation, ids, sessions, inFlight, ms }) {
       const done = (error, result) => {
         if (startedAt !== 0) latencies.push(performance.now() - startedAt);
         if (error) fail(error);
-        else if (operation === 'get' && !result?.cookie) fail(new Error('get gave no session'));
+        else if (operation === 'get' && !result?.cookie) fail(new Error('get returned no session'));
         else next();
       };
 
@@ -94,7 +109,7 @@ function runClosedLoop({ store, operation, ids, sessions, inFlight, ms }) {
   });
 }
 
-/** The value below which that share of the sorted values lies. */
+/** Returns the value below which that share of the sorted values lies. */
 function quantile(sorted, share) {
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))];
 }

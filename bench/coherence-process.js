@@ -1,7 +1,7 @@
 'use strict';
 
-// A process of the coherence check: writes its own keys and notes when, or reads all keys and notes what it saw
-// and when. Times are those of the machine's steady clock, which all processes share.
+// A process of the coherence check: writes its own keys and records when, or reads all keys and records what it saw and
+// when. Times are those of the machine's steady clock, which all processes share.
 
 const { setImmediate: nextTurn, setTimeout: sleep } = require('node:timers/promises');
 const { RedisStore } = require('connect-redis-native');
@@ -10,14 +10,14 @@ const { seeded } = require('../__test__/support/random.js');
 const { serve } = require('./children.js');
 
 const HOUR_MS = 60 * 60 * 1000;
-/** How long a session lives that is to end by itself. */
+/** The lifetime of a session that is to expire by itself. */
 const SHORT_MS = 30;
 /** Reads in one tick: many of them share a batch, so that replies wait for each other. */
 const MOST_READS = 48;
 /** Bursts of reads in flight at a time in a reader: they find reads of each other in flight. */
 const BURSTS = 3;
 const PAUSE_MS = 10;
-/** Writes under way at a time in a writer. */
+/** Writes in flight at a time in a writer. */
 const LANES = 6;
 
 const now = () => Number(process.hrtime.bigint()) / 1e6;
@@ -32,12 +32,12 @@ let task;
 let isStopping = false;
 
 /**
- * What happened to keys, in order for each: `[key, version, issued, acknowledged, over]`; version 0 says that
- * there is no session from then on. What failed may have been done or not: it is acknowledged never.
+ * The events of each key, in order: `[key, version, issued, acknowledged, over]`; version 0 means that
+ * there is no session from then on. A write that failed may have taken effect: it counts as never acknowledged.
  */
 const events = [];
 
-/** Writes keys `first`, `first + step`, …, each with one write at a time; by a store or by plain commands. */
+/** Writes keys `first`, `first + step`, …, each with one write at a time, through a store or by plain commands. */
 async function write({ url, port, cache, keys, first, step, seed, direct }) {
   const random = seeded(seed);
   const store = new RedisStore({ url, cache, commandTimeout: 1000 });
@@ -82,7 +82,7 @@ async function write({ url, port, cache, keys, first, step, seed, direct }) {
         delay = SHORT_MS + 1;
         await sleep(2 * delay);
       } else {
-        // Moves the end alone.
+        // Changes only the expiry.
         if (direct) await command('PEXPIRE', `sess:${id}`, String(HOUR_MS));
         else await store.touch(id, session(0));
         return;
@@ -102,14 +102,14 @@ async function write({ url, port, cache, keys, first, step, seed, direct }) {
       if (found !== null && found.version < least)
         broken.push(`own key ${key}: version ${found.version} was read after ${least} was acknowledged`);
     } catch {
-      // While Redis is away.
+      // While Redis is unreachable.
     }
   }
 
   const own = [];
   for (let key = first; key < keys; key += step) own.push(key);
 
-  /** One lane's keys are no other's. */
+  /** The keys of one lane are used by no other. */
   async function writeLane(lane) {
     const mine = own.filter((_key, index) => index % LANES === lane);
     while (!isStopping) {
@@ -130,10 +130,28 @@ async function write({ url, port, cache, keys, first, step, seed, direct }) {
   return { events, broken, stats };
 }
 
-/** Reads all keys at random. What it saw: `[key, version, begun]` in a row. */
-async function read({ url, cache, keys, reads, ms, seed }) {
+/** A store whose reads of every tenth key, sometimes, are served from a copy that no change of the session removes. */
+class StaleStore extends RedisStore {
+  #copies = new Map();
+  #reads = 0;
+
+  get(id, callback) {
+    const copy = this.#copies.get(id);
+    if (!id.endsWith('0')) super.get(id, callback);
+    else if (copy !== undefined && this.#reads++ % 10 > 0) callback(null, copy);
+    else
+      super.get(id, (error, session) => {
+        if (session) this.#copies.set(id, session);
+        callback(error, session);
+      });
+  }
+}
+
+/** Reads all keys at random. Records what it saw: `[key, version, begun]` in a row. */
+async function read({ url, cache, keys, reads, ms, seed, isStale }) {
   const random = seeded(seed);
-  const store = new RedisStore({ url, cache, commandTimeout: 1000, prefix: 'sess:' });
+  const Store = isStale ? StaleStore : RedisStore;
+  const store = new Store({ url, cache, commandTimeout: 1000, prefix: 'sess:' });
   store.on('error', () => {});
   const seen = new Float64Array(3 * reads);
   const newest = new Uint32Array(keys);
@@ -143,7 +161,7 @@ async function read({ url, cache, keys, reads, ms, seed }) {
   const begun = now();
 
   function readOne(key) {
-    const asked = now();
+    const begun = now();
     const least = newest[key];
     return new Promise((resolve) => {
       store.get(idOf(key), (error, found) => {
@@ -154,7 +172,7 @@ async function read({ url, cache, keys, reads, ms, seed }) {
           newest[key] = Math.max(newest[key], found.version);
         }
         if (!error && count < reads) {
-          seen.set([key, found?.version ?? 0, asked], 3 * count);
+          seen.set([key, found?.version ?? 0, begun], 3 * count);
           count++;
         }
         resolve();
@@ -168,7 +186,7 @@ async function read({ url, cache, keys, reads, ms, seed }) {
       for (let left = 1 + Math.floor(random() * MOST_READS); left > 0; left--)
         burst.push(readOne(Math.floor(random() * keys)));
       await Promise.all(burst);
-      // Evenly over the time, in which things fail.
+      // Evenly over the time in which things fail.
       const early = begun + (count / reads) * ms - now();
       if (early > 0) await sleep(Math.min(early, 50));
       else await nextTurn();

@@ -1,14 +1,14 @@
 'use strict';
 
-// The check of reads, with and without a cache: none is stale. Several processes write, destroy, touch and expire
-// shared sessions, by a store and by plain commands, while others read them through a network that fails;
+// Checks that no read is stale, with and without a cache. Several processes write, destroy, touch and expire shared
+// sessions, through a store and by plain commands, while others read them through a network that fails;
 // connections are killed, the database is emptied, the server restarted, readers are stopped for a while.
 //
-// What is checked:
+// It checks:
 // - No reader sees a session go back to an older version, and no writer reads back less than it wrote.
-// - No read of a store with a cache gives a version that was overwritten or deleted longer than `maxStaleness` before
-//   the read began. A value that is kept past the message about its change fails this: nothing would ever end it.
-// - No read of a store without a cache gives a version whose end had been acknowledged when the read began.
+// - No read of a store with a cache returns a version that was overwritten or deleted longer than `maxStaleness`
+//   before the read began. A value that stays cached after its invalidation fails this: nothing would ever end it.
+// - No read of a store without a cache returns a version whose end had been acknowledged when the read began.
 
 const { setTimeout: sleep } = require('node:timers/promises');
 const { seeded } = require('../__test__/support/random.js');
@@ -19,23 +19,33 @@ const { startChild } = require('./children.js');
 
 const KEYS = 120;
 const MAX_STALENESS_MS = 500;
-/** The clocks of the cache count in whole milliseconds. */
+/** The cache's clocks count whole milliseconds. */
 const TOLERANCE_MS = 2;
 const CALM_MS = 3000;
 
-/** `uncached` is how many further readers have no cache. */
+/** `uncached` is how many additional readers have no cache. */
 const FULL = { readers: 3, uncached: 3, writers: 2, reads: 400_000, ms: 100_000, limitMs: 200_000 };
+/** A reader whose cache is stale on purpose: the check must find that. */
+const STALE = {
+  readers: 1,
+  uncached: 0,
+  writers: 2,
+  reads: 20_000,
+  ms: 3000,
+  limitMs: 10_000,
+  isStale: true,
+};
 const QUICK = { readers: 2, uncached: 1, writers: 2, reads: 30_000, ms: 10_000, limitMs: 20_000 };
 
 const now = () => Number(process.hrtime.bigint()) / 1e6;
 
 /**
- * Runs the check and prints what it found; false if there was a stale read.
+ * Runs the check and prints what it found; returns false if there was a stale read.
  *
  * @param {object} options
  * @param {number} options.seed
  * @param {boolean} [options.quick] a short one
- * @param {boolean} [options.log] whether to print
+ * @param {boolean} [options.log] true to print
  */
 async function checkCoherence({ seed, quick = false, node, log = true, plan = quick ? QUICK : FULL }) {
   const print = log ? console.log : () => {};
@@ -61,7 +71,14 @@ async function checkCoherence({ seed, quick = false, node, log = true, plan = qu
       proxies.push(proxy);
       const child = startChild(require.resolve('./coherence-process.js'), [], { node });
       children.push(child);
-      const task = { role: 'reader', url: proxy.url, keys: KEYS, reads: plan.reads, ms: plan.ms };
+      const task = {
+        role: 'reader',
+        url: proxy.url,
+        keys: KEYS,
+        reads: plan.reads,
+        ms: plan.ms,
+        isStale: plan.isStale,
+      };
       if (index < plan.readers) task.cache = cache;
       const pid = await child.call('begin', { ...task, seed: seed + 100 + index });
       readers.push({ child, proxy, pid });
@@ -167,7 +184,7 @@ const FAULTS = [
   [
     'requests in pieces',
     async ({ reader, random }) => {
-      // Between the reads of one batch, others write: messages about the first come amid the replies.
+      // Between the reads of one batch, others write: invalidations of the first arrive amid the replies.
       reader.proxy.split(100);
       await sleep((1 + random()) * 2 * MAX_STALENESS_MS);
       await reader.proxy.heal();
@@ -178,7 +195,7 @@ const FAULTS = [
     async ({ reader, random }) => {
       reader.proxy.silence();
       await sleep(random() * 4 * MAX_STALENESS_MS);
-      // A stream that has lost a part cannot go on.
+      // A stream that has lost a part cannot continue.
       reader.proxy.reset();
       await reader.proxy.heal();
     },
@@ -198,7 +215,7 @@ async function ask(redis, ...words) {
 }
 
 /**
- * When each version of each key was certainly there no more: the earliest acknowledgement of what was issued
+ * Computes when each version of each key certainly no longer existed: the earliest acknowledgement of what was issued
  * after the version was written. A key has one writer, which does one thing at a time.
  */
 function endsOf(written, everything) {
@@ -246,4 +263,4 @@ function judge({ read, written, everything, calmUntil }) {
   return { broken, oldest, oldestCalm };
 }
 
-module.exports = { checkCoherence };
+module.exports = { STALE, checkCoherence };

@@ -1,7 +1,7 @@
 'use strict';
 
-// An Express app in which each request adds a key of its own to the visitor's session, in a process of its
-// own. The arguments: the URL of Redis and `onConflict`.
+// Runs an Express app in its own process in which each request adds its own key to the visitor's session. The
+// arguments: the URL of Redis and `onConflict`.
 
 const { once } = require('node:events');
 const express = require('express');

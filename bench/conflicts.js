@@ -1,7 +1,7 @@
 'use strict';
 
-// Whether concurrent requests keep what each of them adds to a session: several processes of an Express app,
-// many clients, few sessions. Every key whose request was answered with success must be there in the end.
+// Checks that concurrent requests keep what each of them adds to a session: several processes of an Express app, many
+// clients, few sessions. Every key whose request succeeded must be stored in the end.
 
 const http = require('node:http');
 const { startRedis } = require('../scripts/redis.js');
@@ -13,7 +13,7 @@ const FULL = { processes: 4, clients: 64, requests: 100_000, sessions: 200 };
 const QUICK = { ...FULL, requests: 4000, sessions: 20 };
 const RULES = ['overwrite', 'reject', 'merge'];
 
-/** Asks, and gives the status, the body and a cookie that was set. */
+/** Sends a request, and returns the status, the body and a cookie that was set. */
 function get(agent, port, path, cookie) {
   return new Promise((resolve, reject) => {
     const headers = cookie === undefined ? {} : { cookie };
@@ -47,7 +47,7 @@ async function run(plan, rule, node) {
     for (let number = 0; number < plan.sessions; number++)
       cookies.push((await get(agent, ports[number % ports.length], '/add/first')).set);
 
-    const kept = new Map(cookies.map((cookie) => [cookie, new Set(['first', 'cookie'])]));
+    const succeeded = new Map(cookies.map((cookie) => [cookie, new Set(['first', 'cookie'])]));
     let started = 0;
     let rejected = 0;
     const begin = performance.now();
@@ -57,7 +57,7 @@ async function run(plan, rule, node) {
         const cookie = cookies[Math.floor(Math.random() * cookies.length)];
         const port = ports[number % ports.length];
         const { status, body } = await get(agent, port, `/add/k${number}`, cookie);
-        if (status === 200) kept.get(cookie).add(`k${number}`);
+        if (status === 200) succeeded.get(cookie).add(`k${number}`);
         else if (body === 'ERR_SESSION_CONFLICT') rejected++;
         else throw new Error(`${status} ${body}`);
       }
@@ -67,7 +67,7 @@ async function run(plan, rule, node) {
 
     let lost = 0;
     let unexpected = 0;
-    for (const [cookie, keys] of kept) {
+    for (const [cookie, keys] of succeeded) {
       const stored = new Set(Object.keys(JSON.parse(await redis.command('GET', `sess:${idOf(cookie)}`))));
       for (const key of keys) if (!stored.has(key)) lost++;
       for (const key of stored) if (!keys.has(key)) unexpected++;
@@ -93,13 +93,7 @@ async function measureConflicts({ node, quick }) {
   console.log(
     `${format(requests, 0)} requests of ${clients} clients to ${processes} processes, each adding a key to one of ${sessions} sessions:\n`,
   );
-  const head = [
-    'onConflict',
-    'told of a conflict',
-    'answered with success, and lost',
-    'told, and stored',
-    'requests/s',
-  ];
+  const head = ['onConflict', 'rejected', 'saved, but lost', 'rejected, but stored', 'requests/s'];
   console.log(table(head, rows));
 }
 

@@ -1,6 +1,7 @@
 'use strict';
 
-// What an exchange with the server takes on Node's event loop whoever asks: a socket of Node's, a `PING`, nothing else.
+// Measures what an exchange with the server costs on Node's event loop without any client: a socket of Node's, a
+// `PING`, nothing else.
 
 const net = require('node:net');
 const { startClocks } = require('./clocks.js');
@@ -8,7 +9,10 @@ const { median } = require('./rounds.js');
 
 const PONG_BYTES = '+PONG\r\n'.length;
 
-/** One `PING` after the other for `ms`: the latency's median, and the CPU time of the main thread for each, in µs. */
+/**
+ * Sends one `PING` after another for `ms`. Returns the latency's median, and the CPU time of the main thread for each,
+ * in µs.
+ */
 function exchangeAlone({ hostname, port }, ms) {
   return new Promise((resolve, reject) => {
     const socket = net.connect({ host: hostname, port: Number(port), noDelay: true });

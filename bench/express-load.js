@@ -1,7 +1,7 @@
 'use strict';
 
-// Browsers, so to speak: keep-alive connections on which one signed-in request follows the other. Raw sockets,
-// since they share the machine with the server and Node's HTTP client costs as much as a server.
+// Simulates browsers: keep-alive connections on which one signed-in request follows another. Raw sockets, since they
+// share the machine with the server and Node's HTTP client costs as much as a server.
 
 const { once } = require('node:events');
 const net = require('node:net');
@@ -12,7 +12,7 @@ const { quantile } = require('./closed-loop.js');
 const HOST = '127.0.0.1';
 const HEAD_END = '\r\n\r\n';
 
-/** Signs in so many visitors; the answer is their cookies. */
+/** Signs in `count` visitors; returns their cookies. */
 async function signIn({ port, visitors }) {
   const cookies = [];
   for (let visitor = 0; visitor < visitors; visitor++) {
@@ -23,7 +23,7 @@ async function signIn({ port, visitors }) {
   return cookies;
 }
 
-/** One request after the other on one connection, each as another visitor, until `isOver()`. */
+/** Sends one request after another on one connection, each as another visitor, until `isOver()`. */
 async function drive(socket, requests, isOver, latencies) {
   const lane = Math.floor(Math.random() * requests.length);
   await new Promise((resolve, reject) => {

@@ -1,7 +1,7 @@
 'use strict';
 
-// A small Express app with one of the stores, in a process of its own. The arguments name the store, or say
-// `none` for the app without sessions, and the Redis server.
+// Runs a small Express app with one of the stores in its own process. The arguments name the store, or `none` for the
+// app without sessions, and the Redis server.
 
 const { once } = require('node:events');
 const express = require('express');

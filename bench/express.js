@@ -1,6 +1,6 @@
 'use strict';
 
-// What a store means to an app: requests of signed-in visitors, each of which reads the session (`get` at its
+// Measures what a store costs an app: requests of signed-in visitors, each of which reads the session (`get` at its
 // start, `touch` at its end).
 
 const { startChild } = require('./children.js');

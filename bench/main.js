@@ -1,8 +1,7 @@
 'use strict';
 
-// The comparison: every store does every operation in every round, in an order that rotates from round to
-// round, so that whatever else the machine does meanwhile falls on all alike. What is reported is the median
-// over the rounds.
+// The comparison: every store does every operation in every round, in an order that rotates from round to round, so
+// that other load on the machine affects all of them alike. Reported is the median over the rounds.
 
 const { execFileSync } = require('node:child_process');
 const { mkdirSync, writeFileSync } = require('node:fs');
@@ -49,7 +48,7 @@ const QUICK = {
  *
  * @param {object} options
  * @param {string} options.node the Node binary of the measured processes
- * @param {boolean} options.quick a smoke test: too short for figures to rely on
+ * @param {boolean} options.quick a smoke test: too short for reliable figures
  * @param {string[]} options.stores keys of the stores
  * @param {string} [options.out] the folder to write results and charts to
  */
@@ -167,4 +166,4 @@ function write(out, results, text) {
   console.log(`Written to ${path.relative(process.cwd(), out)}: ${Object.keys(files).join(', ')}`);
 }
 
-module.exports = { compare };
+module.exports = { cases, compare, measureStores };

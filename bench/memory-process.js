@@ -1,6 +1,6 @@
 'use strict';
 
-// The process whose memory is watched. The arguments name the store and the server.
+// The process whose memory is measured. The arguments name the store and the server.
 
 const { setImmediate: nextTurn } = require('node:timers/promises');
 const { serve } = require('./children.js');
@@ -12,7 +12,7 @@ const { countThreads } = require('./threads.js');
 const [key, redisUrl] = process.argv.slice(2);
 const KIND = '0.4 KB';
 
-// One turn of the mix; a session that was destroyed comes back with its next `set`.
+// One turn of the mix; a session that was destroyed is stored again by its next `set`.
 const MIX = ['get', 'touch', 'get', 'set', 'get', 'touch', 'get', 'destroy', 'get', 'set'];
 const operations = {
   ...issue,
@@ -48,7 +48,7 @@ function operate({ store, ids, sessions }, count, inFlight) {
   });
 }
 
-/** Memory without what the next garbage collection would free anyway. */
+/** Returns the memory without what the next garbage collection would free anyway. */
 async function settledMemory() {
   global.gc();
   await nextTurn(); // finalizers run between turns of the event loop

@@ -1,6 +1,6 @@
 'use strict';
 
-// Whether memory grows with use, and what many stores in one process take.
+// Checks that memory does not grow with use, and measures what many stores in one process need.
 
 const { execFileSync } = require('node:child_process');
 const { mkdirSync, writeFileSync } = require('node:fs');
@@ -9,13 +9,13 @@ const { startRedis } = require('../scripts/redis.js');
 const { startChild } = require('./children.js');
 const { format, table } = require('./tables.js');
 
-// V8's young generation is as large as it gets from the start: left alone it grows in steps, at some time within
-// millions of operations, which would look like a leak.
+// V8's young generation has its full size from the start: otherwise it grows in steps, at some time within millions of
+// operations, which would look like a leak.
 const FLAGS = ['--expose-gc', '--min-semi-space-size=16', '--max-semi-space-size=16'];
 const FULL = { operations: 5_000_000, step: 500_000, inFlight: 128, stores: 50 };
 const QUICK = { ...FULL, operations: 500_000, step: 100_000 };
 
-/** Prints what it finds; writes it to the folder `out` as well, if there is one. */
+/** Prints what it finds; also writes it to the folder `out`, if there is one. */
 async function measureMemory({ node, quick, store = 'native', out }) {
   const plan = quick ? QUICK : FULL;
   const version = execFileSync(node, ['--version'], { encoding: 'utf8' }).trim();

@@ -1,8 +1,8 @@
 'use strict';
 
-// The order of measuring within a round, and what remains of a figure after all rounds.
+// The order of measuring within a round, and the summary of a figure over all rounds.
 
-/** The list, begun at another place each round. */
+/** Returns the list, rotated by one more place each round. */
 function rotated(list, round) {
   const start = round % list.length;
   return [...list.slice(start), ...list.slice(0, start)];
@@ -14,7 +14,7 @@ function median(values) {
   return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
-/** Of each figure the median over the rounds; `spread` has the least and the greatest. */
+/** Returns the median of each figure over the rounds; `spread` has the least and the greatest. */
 function summarise(rounds) {
   const summary = { spread: {} };
   for (const figure of Object.keys(rounds[0])) {

@@ -1,19 +1,19 @@
 'use strict';
 
-// What `SCAN` over all sessions takes whoever asks: a client that reads of each reply no more than the cursor and
-// the number of keys, and keeps nothing. The keys are those of `bulk.js`, all of the same length.
+// Measures what `SCAN` over all sessions costs without any store: a client that reads only the cursor and the number of
+// keys of each reply, and keeps nothing. The keys are those of `bulk.js`, all of the same length.
 
 const net = require('node:net');
 
 const PATTERN = 'sess:*';
-/** As this package asks for; the peers ask for 100, which takes ten times the round trips. */
+/** As this package requests; the peers request 100, which takes ten times the round trips. */
 const COUNT = '1000';
 /** `$37`, the key, and the ends of both lines. */
 const KEY_BYTES = 5 + 37 + 2;
 const HEAD = /^\*2\r\n\$\d+\r\n(\d+)\r\n\*(\d+)\r\n/;
 const LONGEST_HEAD = 64;
 
-/** How many keys there are in a database. */
+/** Returns how many keys there are in a database. */
 function scanAlone({ hostname, port }, database) {
   return new Promise((resolve, reject) => {
     const socket = net.connect({ host: hostname, port: Number(port), noDelay: true });

@@ -1,20 +1,21 @@
 'use strict';
 
-// The sessions that are stored: what a signed-in shop visitor's session looks like, in exact sizes.
+// The sessions that are stored: a signed-in shop visitor's session, in exact sizes.
 
 const { Cookie, Session } = require('express-session');
 
 const DAY_MS = 86_400_000;
 
 /**
- * `bytes` is the length of the session's JSON in UTF-8. One non-ASCII letter makes V8 hold a string in two
- * bytes per character, and stores may treat such values otherwise: hence the second kind.
+ * `bytes` is the length of the session's JSON in UTF-8. One character beyond Latin-1 makes V8 use a two-byte
+ * string, and stores may treat such values differently: hence the second kind.
  */
 const KINDS = {
   '0.4 KB': { bytes: 448, count: 1000, name: 'Lucy Zolch' },
   '0.4 KB, not ASCII': { bytes: 448, count: 1000, name: 'Łucja Żółć' },
   '4 KB': { bytes: 4096, count: 1000, name: 'Lucy Zolch' },
   '64 KB': { bytes: 65_536, count: 100, name: 'Lucy Zolch' },
+  '256 KB': { bytes: 262_144, count: 25, name: 'Lucy Zolch' },
 };
 
 // The same ids and orders in every run.
@@ -28,7 +29,7 @@ function randomNumbers(seed) {
 
 const ID_LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
 
-/** As many ids as the kind has sessions, in the form of express-session's: 32 letters of base64url. */
+/** Returns as many ids as the kind has sessions, in the form of express-session's: 32 letters of base64url. */
 function idsOf(kind) {
   const random = randomNumbers(Object.keys(KINDS).indexOf(kind) + 1);
   const letter = () => ID_LETTERS[random(ID_LETTERS.length)];
@@ -37,7 +38,7 @@ function idsOf(kind) {
 
 const contents = new Map();
 
-/** What the app puts into a session of a kind. Its size with a cookie of `newSession` is the kind's. */
+/** Returns what the app stores in a session of a kind. Its size with a cookie of `newSession` is the kind's. */
 function contentOf(kind) {
   if (!contents.has(kind)) contents.set(kind, JSON.stringify(makeContent(KINDS[kind])));
   return JSON.parse(contents.get(kind));
@@ -70,17 +71,17 @@ function makeContent({ bytes, name }) {
   return content;
 }
 
-/** A session as express-session makes it for a request, with a cookie of one day. */
+/** Returns a session as express-session creates it for a request, with a cookie of one day. */
 function newSession(req, content) {
   req.session = new Session(req);
-  // First, as by its `generate`: what the app puts in comes later.
+  // First, as by its `generate`: the app's data comes later.
   req.session.cookie = new Cookie({ maxAge: DAY_MS, secure: false, sameSite: 'lax' });
   return Object.assign(req.session, content);
 }
 
 /**
- * Stores a kind's sessions and loads them again by express-session's way, which is what a store sees of a
- * session in an app: `createSession` upon what `get` gave.
+ * Stores a kind's sessions and loads them again as express-session does, which is what a store sees of a
+ * session in an app: `createSession` with what `get` returned.
  */
 async function storeAndLoad(store, kind) {
   const ids = idsOf(kind);
@@ -98,7 +99,7 @@ async function storeAndLoad(store, kind) {
   return { ids, sessions };
 }
 
-/** A sequence of `length` numbers below `count`, to access sessions at random. */
+/** Returns a sequence of `length` numbers below `count`, to access sessions at random. */
 function randomOrder(length, count) {
   return Uint16Array.from(
     { length },

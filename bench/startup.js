@@ -1,6 +1,6 @@
 'use strict';
 
-// How long loading takes: what a package adds to the start of an app. Each time in a fresh process.
+// Measures how long loading takes: what a package adds to the start of an app. Each time in a fresh process.
 
 const { execFileSync } = require('node:child_process');
 const { readdirSync, statSync } = require('node:fs');

@@ -1,7 +1,7 @@
 'use strict';
 
-// One store in a process of its own, so that no store runs on a heap, or with optimised code, that another one
-// shaped. The arguments name the store and the server.
+// Runs one store in its own process, so that no store uses a heap, or optimised code, that another one shaped. The
+// arguments name the store and the server.
 
 const session = require('express-session');
 const { serve } = require('./children.js');
@@ -31,8 +31,9 @@ function jsonWork(kind) {
 serve({
   async prepare(wanted) {
     open = await openStore(name, redisUrl);
-    // As in an app: this is what tells a store that express-session uses it.
-    session({ store: open.store, secret: 'bench', resave: false, saveUninitialized: false });
+    // As in an app: this shows a store that express-session uses it. Other frameworks do not.
+    if (name !== 'native, unattached')
+      session({ store: open.store, secret: 'bench', resave: false, saveUninitialized: false });
     for (const kind of wanted) kinds.set(kind, await storeAndLoad(open.store, kind));
     return { node: process.version, threadClock: threadClockName };
   },
@@ -41,7 +42,7 @@ serve({
     return runClosedLoop({ store: open.store, operation, ...kinds.get(kind), inFlight, ms });
   },
 
-  // The JSON work alone that a get or a set of the same session cannot avoid.
+  // The JSON work that a get or a set of the same session cannot avoid.
   floor({ operation, kind, ms }) {
     const work = jsonWork(kind)[operation];
     const stopClocks = startClocks();

@@ -1,7 +1,7 @@
 'use strict';
 
-// The stores that are compared, each with its package's default settings and a Redis database of its own,
-// so that they share the server and the key prefix but no keys.
+// The stores that are compared, each with its package's default settings and its own Redis database, so that they share
+// the server and the key prefix but no keys.
 
 const session = require('express-session');
 
@@ -36,8 +36,8 @@ async function openMemory() {
   return { store: new session.MemoryStore(), close: async () => {} };
 }
 
-// Does nothing and answers every waiting caller at once in the next turn of the event loop: what is measured
-// with it is the cost of measuring.
+// Does nothing and completes all pending calls at once in the next turn of the event loop: what is measured with it is
+// the cost of measuring.
 class EmptyStore extends session.Store {
   #callbacks = [];
   #session;
@@ -65,7 +65,7 @@ class EmptyStore extends session.Store {
     this.#later(callback);
   }
 
-  // express-session's own changes the session it is given, of which there is only one here.
+  // express-session's own store changes the session that it receives, of which there is only one here.
   createSession(req, session) {
     return super.createSession(req, structuredClone(session));
   }
@@ -96,9 +96,10 @@ if (baseline)
 
 const empty = { label: 'empty store', open: openEmpty };
 
-// Beside the comparison, for those who ask for them.
+// Not part of the comparison, but available on request.
 const others = {
   empty,
+  'native, unattached': { label: 'connect-redis-native, without express-session', open: openNative },
   near: { label: 'connect-redis-native, cache', open: openNear },
   'near, touchAfter': {
     label: 'connect-redis-native, cache, touchAfter',
@@ -106,7 +107,7 @@ const others = {
   },
 };
 
-/** Opens the store of that key: `{ store, close }`. */
+/** Opens the store of that key. Returns `{ store, close }`. */
 function openStore(key, redisUrl) {
   return (stores[key] ?? others[key]).open(redisUrl);
 }

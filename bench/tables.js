@@ -1,6 +1,6 @@
 'use strict';
 
-// The results as Markdown that is legible in a terminal too.
+// The results as Markdown that is readable in a terminal, too.
 
 const { stores } = require('./stores.js');
 const { NO_STORE } = require('./express.js');
@@ -32,7 +32,7 @@ const FIGURES = [
 // The rest of the figures is in results.json.
 const OTHER_FIGURES = FIGURES.filter(({ figure }) => ['thread', 'perSecond', 'p99'].includes(figure));
 
-// What is compared with the faster of the peers, on sessions of 0.4 KB, and the ratio to reach.
+// The figures that are compared with the faster peer, on sessions of 0.4 KB, and the ratio to reach.
 const COMPARED = [
   { figure: 'thread', operation: 'get', inFlight: 128, atMost: 0.5 },
   { figure: 'thread', operation: 'set', inFlight: 128, atMost: 0.45 },
@@ -125,7 +125,7 @@ function expressTable(express) {
   return table(heads, rows);
 }
 
-/** How this package compares with the faster of its peers, figure by figure; empty without either of them. */
+/** Compares this package with the faster of its peers, figure by figure; empty without either of them. */
 function ratios(measured) {
   const figureOf = (store, { figure, operation, inFlight }) =>
     measured.find(

@@ -2,7 +2,7 @@
 
 const { readFileSync } = require('node:fs');
 
-/** Threads of this process; the file is Linux's. */
+/** Returns the number of threads of this process; only Linux has the file. */
 function countThreads() {
   try {
     return /^Threads:\s+(\d+)/m.exec(readFileSync('/proc/self/status', 'utf8'))[1];

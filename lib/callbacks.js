@@ -3,7 +3,9 @@
 const { wrongType } = require('./common/errors.js');
 const { setImmediate } = require('./common/timers.js');
 
-/** Returns a promise for an operation that reports to a callback. */
+/** @import { Callback } from './types.d.ts' */
+
+/** Returns a promise for an operation that reports to a callback. @param {(callback: Callback) => void} run */
 function toPromise(run) {
   return new Promise((resolve, reject) => {
     run((error, result) => (error ? reject(error) : resolve(result)));
@@ -13,6 +15,8 @@ function toPromise(run) {
 /**
  * Like `toPromise`, for a caller that passed `undefined` as its callback, as express-session does when the app
  * calls `session.destroy()`: it ignores the promise, so a rejection must not count as unhandled.
+ *
+ * @type {(isIgnored: boolean, run: (callback: Callback) => void) => Promise<any>}
  */
 function toIgnorablePromise(isIgnored, run) {
   const promise = toPromise(run);
@@ -30,11 +34,20 @@ const PENDING = Symbol('pending');
  * It fulfils with the callback's return value and never rejects: the callback receives the operation's error.
  */
 class LazyPromise {
+  /** @type {any} */
   #returned = PENDING;
-  /** The promise and its `resolve`, created by the first `then`. */
+  /**
+   * The promise and its `resolve`, created by the first `then`.
+   *
+   * @type {{ promise: Promise<any>, resolve: (value: any) => void } | undefined}
+   */
   #deferred;
 
-  /** Wraps the caller's callback. Calls it outside any `try`, so that its exceptions reach the app. */
+  /**
+   * Wraps the caller's callback. Calls it outside any `try`, so that its exceptions reach the app.
+   *
+   * @type {(callback: Callback) => Callback}
+   */
   wrap(callback) {
     if (typeof callback !== 'function') throw wrongType('The callback', 'a function', callback);
     return (error, result) => {
@@ -46,10 +59,12 @@ class LazyPromise {
     };
   }
 
+  /** @type {Promise<any>['then']} */
   // biome-ignore lint/suspicious/noThenProperty: callers await it as a promise
   then(onFulfilled, onRejected) {
     if (this.#deferred === undefined) {
-      let resolve;
+      /** @type {(value: any) => void} */
+      let resolve = () => {};
       const promise = new Promise((resolvePromise) => {
         resolve = resolvePromise;
       });
@@ -62,7 +77,9 @@ class LazyPromise {
     return this.#deferred.promise.then(onFulfilled, onRejected);
   }
 
-  /** A rejection of what the callback returned reaches the caller a turn later; until then, Node counts it as unhandled. */
+  /**
+   * A rejection of what the callback returned reaches the caller a turn later; until then, Node counts it as unhandled.
+   */
   #handleRejection() {
     this.#returned = Promise.resolve(this.#returned);
     this.#returned.catch(() => {});
@@ -70,14 +87,18 @@ class LazyPromise {
 
   /** Resolves in a later turn of the event loop, so that code that awaits cache hits in a loop cannot block it. */
   #resolveLater() {
-    setImmediate(() => this.#deferred.resolve(this.#returned));
+    setImmediate(() => this.#deferred?.resolve(this.#returned));
   }
 }
 
 // `catch` and `finally` are generic and call `then`.
 Object.setPrototypeOf(LazyPromise.prototype, Promise.prototype);
 
-/** Runs an operation with the caller's callback, if there is one. Not for hot paths: `run` is a closure. */
+/**
+ * Runs an operation with the caller's callback, if there is one. Not for hot paths: `run` is a closure.
+ *
+ * @type {(callback: Callback | undefined, run: (callback: Callback) => void) => PromiseLike<any>}
+ */
 function withOptionalCallback(callback, run) {
   if (callback == null) return toPromise(run);
   const promise = new LazyPromise();

@@ -1,16 +1,18 @@
 'use strict';
 
 const { describe, optionName, wrongType, wrongValue } = require('./common/errors.js');
-const { Settings, checkedFields } = require('./settings.js');
+const { FIELDS, Settings, checkedFields } = require('./settings.js');
 
-/** Fields that the app may set at any time. */
-const SETTABLE = ['prefix', 'ttl', 'scanCount', 'serializer', 'disableTTL', 'disableTouch'];
+/** @import { Parts } from './types.d.ts' */
+
 /** Fields that the constructor fixes. */
 const FIXED = ['client', 'onConflict', 'touchAfter', 'saveDestroyed'];
 
 /**
  * Returns true if the fields of `receiver` equal the last snapshot. They are read for each operation, as connect-redis
  * does: an app may have redefined one as an accessor, in a subclass or by a Proxy.
+ *
+ * @type {(receiver: any, snapshot: Parts['snapshot']) => boolean}
  */
 function hasFields(receiver, snapshot) {
   try {
@@ -31,6 +33,7 @@ function hasFields(receiver, snapshot) {
   }
 }
 
+/** @param {any} receiver */
 function readFields(receiver) {
   const { prefix, ttl, serializer, disableTTL, disableTouch, scanCount, getTTL, _getTTL } = receiver;
   return { receiver, prefix, ttl, serializer, disableTTL, disableTouch, scanCount, getTTL, _getTTL };
@@ -39,6 +42,8 @@ function readFields(receiver) {
 /**
  * Applies the fields of `receiver` to the parts of its store.
  *
+ * @param {any} receiver
+ * @param {Parts} parts
  * @throws the exception of an app's accessor; a TypeError or RangeError if a value is invalid
  */
 function applyFields(receiver, parts) {
@@ -47,7 +52,7 @@ function applyFields(receiver, parts) {
   // An accessor without its context (a tenant, for example) returns nothing: the default prefix would be another's.
   if (snapshot.prefix == null) throw wrongType(optionName('prefix'), 'a string', snapshot.prefix);
   const settings = new Settings(receiver, checkedFields(snapshot, parts.fixed), parts.fixed);
-  if (settings.scanCount !== parts.settings.scanCount) parts.native.setScanCount(settings.scanCount);
+  if (settings.scanCount !== parts.settings.scanCount) parts.outbox.setScanCount(settings.scanCount);
   parts.settings = settings;
   parts.sessions.use(settings);
   parts.bulk.use(settings);
@@ -58,7 +63,8 @@ function applyFields(receiver, parts) {
  * Applies the class fields of a subclass, as in `class ShopStore extends RedisStore { prefix = 'shop:' }`. JavaScript
  * defines them on the instance after our constructor: they replace our accessors and call no setter.
  *
- * @param accessors the descriptors of our accessors
+ * @param {object} store
+ * @param {Parts['accessors']} accessors
  * @throws {TypeError | RangeError} if a value is invalid; that field then stays in place
  */
 function takeClassFields(store, accessors) {
@@ -67,11 +73,11 @@ function takeClassFields(store, accessors) {
     if (value !== undefined)
       throw wrongValue(`The field "${field}" of a subclass`, 'an option of the constructor', undefined);
   }
-  for (const field of SETTABLE) {
+  for (const field of FIELDS) {
     const own = Object.getOwnPropertyDescriptor(store, field);
     if (own === undefined || own.get !== undefined || own.set !== undefined || !own.configurable) continue;
     // A field that is declared without a value does not change the option.
-    if (own.value != null) accessors[field].set.call(store, own.value);
+    if (own.value != null) accessors[field].set?.call(store, own.value);
     Object.defineProperty(store, field, accessors[field]);
   }
 }
@@ -80,8 +86,9 @@ function takeClassFields(store, accessors) {
  * Defines the fields on the store, so that it has the same own keys as connect-redis's. An accessor that a subclass
  * defines takes precedence.
  *
- * @param accessors the descriptors of the fields
- * @param base the prototype of `RedisStore`
+ * @param {object} store
+ * @param {Parts['accessors']} accessors
+ * @param {object} base the prototype of `RedisStore`
  */
 function defineFields(store, accessors, base) {
   for (const [field, accessor] of Object.entries(accessors)) {
@@ -92,8 +99,9 @@ function defineFields(store, accessors, base) {
   }
 }
 
-/** Returns the own fields of a store for logs: without the client, which holds passwords. */
+/** Returns the own fields of a store for logs: without the client, which holds passwords. @param {any} store */
 function shownFields(store) {
+  /** @type {Record<string, unknown>} */
   const shown = {};
   for (const field of Object.keys(store).filter((key) => !key.startsWith('_'))) {
     try {

@@ -1,171 +1,389 @@
 'use strict';
 
-const { optionName: name, outOfRange, wrongType, wrongValue } = require('./common/errors.js');
-const { fromEnvironment } = require('./common/environment.js');
-const { LARGEST_U32, LONGEST_DELAY_MS } = require('./common/limits.js');
-const { checkTls } = require('./connection/tls.js');
-const { checkFields } = require('./connection/topology.js');
-const { LONGEST_SECONDS } = require('./session/lifetime.js');
+const errors = require('./common/errors.js');
+const { fromEnvironment } = require('./common/env-vars.js');
+const { LARGEST_U32, LONGEST_DELAY_MS, LONGEST_SECONDS } = require('./common/limits.js');
+const { NOT_CARRIED } = require('./connection/tls.js');
+const { REDIS_PORT, SENTINEL_PORT, natMap, nodes } = require('./connection/servers.js');
+const { URL_EXAMPLE, checkUnknown } = require('./unknown-options.js');
 
-const DEFAULTS = { prefix: 'sess:', ttl: 86400, scanCount: 100 };
-const CONFLICT_RULES = '"overwrite", "reject", "merge" or a function of three sessions that returns one';
+const { optionName: name, outOfRange, wrongType, wrongValue } = errors;
 
-/** The settings that `cache: true` selects. */
-const CACHE = { maxBytes: 64 * 1024 * 1024, maxEntries: 1_000_000, maxStaleness: 2000 };
+/** @import { CheckedOptions, CheckedScanOptions } from './types.d.ts' */
 
-const check = {
-  prefix(value) {
-    if (value == null) return DEFAULTS.prefix;
-    if (typeof value !== 'string') throw wrongType(name('prefix'), 'a string', value);
-    return value;
-  },
+/** @typedef {(value: any) => boolean} Test */
+/** @typedef {Record<string, Rule>} Rules */
 
-  ttl(given) {
-    const value = fromEnvironment(given);
-    // As in connect-redis, 0 selects the default.
-    if (value == null || value === 0) return DEFAULTS.ttl;
-    if (typeof value === 'function') return value;
-    if (typeof value !== 'number')
-      throw wrongType(name('ttl'), 'a number of seconds or a function that returns one', value);
-    if (!(value > 0 && value <= LONGEST_SECONDS))
-      throw outOfRange(
-        name('ttl'),
-        'a number of seconds above 0 (for sessions without a lifetime, set "disableTTL")',
-        value,
-      );
-    return value;
-  },
+/**
+ * The rule of an option, which checks its value.
+ *
+ * @typedef {object} Rule
+ * @property {string} [expected] what the value must be, as errors say it
+ * @property {Test} [isType] returns false for a value of a wrong type
+ * @property {Test} [isValid] returns false for a wrong value of a right type
+ * @property {unknown} [default] replaces null and undefined, and values for which `isDefault` returns true
+ * @property {Test} [isDefault]
+ * @property {boolean} [isRequired] there is no default
+ * @property {boolean} [isConverted] the value may come from an environment variable, as `'3600'`, `'true'` or `''`
+ * @property {boolean} [isSecret] errors show the type of the value alone
+ * @property {Rules} [fields] the rules of the fields of an object; `true` stands for `{}`
+ * @property {boolean} [isOpen] the object may have other fields
+ * @property {(option: string, value: any) => unknown} [parse] checks and converts the value
+ * @property {string} [unsupported] the reason why no value is accepted
+ * @property {Record<string, string>} [excludes] the options of the same object that cannot be combined with this one,
+ *   each with the reason
+ * @property {string} [requires] the option of the same object that must be set with this one
+ */
 
-  scanCount: (value) => scanCount('scanCount', value) ?? DEFAULTS.scanCount,
+/** @type {(value: unknown) => value is string} */
+const isString = (value) => typeof value === 'string';
+/** @type {(value: unknown) => value is number} */
+const isNumber = (value) => typeof value === 'number';
+/** @type {Test} */
+const isBoolean = (value) => typeof value === 'boolean';
+/** @type {Test} */
+const isFunction = (value) => typeof value === 'function';
+/** @type {Test} */
+const isObject = (value) => typeof value === 'object' && !Array.isArray(value);
+/** @type {Test} */
+const isZero = (value) => value === 0;
 
-  serializer(value) {
-    if (value == null) return JSON;
-    if (typeof value?.parse !== 'function' || typeof value?.stringify !== 'function')
-      throw wrongType(name('serializer'), 'an object with the functions "parse" and "stringify"', value);
-    return value;
-  },
+const flag = { expected: 'true or false', isType: isBoolean, default: false, isConverted: true };
+/** @type {Rule} */
+const text = { expected: 'a string that is not empty', isType: (value) => isString(value) && value !== '' };
+const secret = { ...text, isSecret: true };
+const user = { ...secret, requires: 'password' };
+const func = (/** @type {string} */ expected) => ({ expected, isType: isFunction });
+/** @type {(...words: string[]) => Rule} */
+const oneOf = (...words) => ({
+  expected: words.map((word) => `'${word}'`).join(' or '),
+  isValid: (value) => words.includes(value),
+});
 
-  connectTimeout: (value) => milliseconds('connectTimeout', value),
-  commandTimeout: (value) => milliseconds('commandTimeout', value),
+/**
+ * Numbers of seconds; `extra` is accepted in addition.
+ *
+ * @type {(expected: string, isValid: Test, extra?: Test) => Rule}
+ */
+function seconds(expected, isValid, extra = () => false) {
+  return {
+    expected,
+    isType: (value) => isNumber(value) || extra(value),
+    isValid: (value) => extra(value) || (isValid(value) && value <= LONGEST_SECONDS),
+    isConverted: true,
+  };
+}
 
-  maxQueue: (value) => whole('maxQueue', value, { least: 0, most: LARGEST_U32 }),
+/**
+ * Whole numbers up to `most`, of `unit`.
+ *
+ * @type {(most: number, rule?: Rule & { unit?: string, least?: number }) => Rule}
+ */
+function whole(most, { unit = '', least = 1, ...rest } = {}) {
+  return {
+    expected: `a whole number${unit && ` of ${unit}`} from ${least} to ${most}`,
+    isType: isNumber,
+    isValid: (value) => Number.isInteger(value) && value >= least && value <= most,
+    isConverted: true,
+    ...rest,
+  };
+}
 
-  cache(given) {
-    const value = fromEnvironment(given);
-    if (value == null || value === false) return undefined;
-    if (value === true) return { ...CACHE };
-    if (typeof value !== 'object')
-      throw wrongType(name('cache'), 'true, false or an object of settings', value);
-    checkFields('cache', value, Object.keys(CACHE));
-    const { maxBytes, maxEntries, maxStaleness } = value;
-    return {
-      maxBytes:
-        whole('cache.maxBytes', maxBytes, { unit: 'bytes', most: Number.MAX_SAFE_INTEGER }) ?? CACHE.maxBytes,
-      maxEntries:
-        whole('cache.maxEntries', maxEntries, { unit: 'sessions', most: LARGEST_U32 }) ?? CACHE.maxEntries,
-      maxStaleness: milliseconds('cache.maxStaleness', maxStaleness) ?? CACHE.maxStaleness,
-    };
-  },
+/** A number of milliseconds that a timer can wait. @param {number} byDefault */
+const milliseconds = (byDefault) => whole(LONGEST_DELAY_MS, { unit: 'milliseconds', default: byDefault });
 
-  onUnavailable(value) {
-    if (value == null) return 'error';
-    if (value !== 'error' && value !== 'sessionless')
-      throw wrongValue(name('onUnavailable'), "'error' or 'sessionless'", value);
-    return value;
-  },
-
-  tls: (value) => checkTls('tls', fromEnvironment(value)),
-
-  readFrom(value) {
-    if (value == null) return 'primary';
-    if (value !== 'primary' && value !== 'replica-preferred')
-      throw wrongValue(name('readFrom'), "'primary' or 'replica-preferred'", value);
-    return value;
-  },
-
-  transport(value) {
-    if (value == null) return undefined;
-    if (value !== 'native' && value !== 'client')
-      throw wrongValue(name('transport'), "'native' or 'client'", value);
-    return value;
-  },
-
-  credentials(value) {
-    if (value == null) return undefined;
-    if (typeof value !== 'function')
-      throw wrongType(name('credentials'), 'a function that gives { username, password }', value);
-    return value;
-  },
-
-  onConflict(value) {
-    if (value == null) return 'overwrite';
-    if (typeof value !== 'string' && typeof value !== 'function')
-      throw wrongType(name('onConflict'), CONFLICT_RULES, value);
-    if (typeof value === 'string' && !['overwrite', 'reject', 'merge'].includes(value))
-      throw wrongValue(name('onConflict'), CONFLICT_RULES, value);
-    return value;
-  },
-
-  canMerge(onConflict, serializer) {
-    if (onConflict === 'merge' && serializer !== JSON)
-      throw wrongValue(
-        name('onConflict'),
-        '"reject" or a function beside a "serializer": only JSON can be merged',
-        onConflict,
-      );
-  },
-
-  touchAfter(given) {
-    const value = fromEnvironment(given);
-    if (value == null) return 0;
-    if (typeof value !== 'number') throw wrongType(name('touchAfter'), 'a number of seconds', value);
-    if (!(value >= 0 && value <= LONGEST_SECONDS))
-      throw outOfRange(name('touchAfter'), 'a number of seconds from 0', value);
-    return value;
-  },
-
-  saveDestroyed: (value) => flag('saveDestroyed', value),
-
-  /** Checks the options of `scan`. */
-  scan(options) {
-    if (options === null || typeof options !== 'object')
-      throw wrongType('The argument of scan', 'an object of options', options);
-    const match = options.match ?? '*';
-    const signal = options.signal ?? undefined;
-    if (typeof match !== 'string') throw wrongType(name('match'), 'a string', match);
-    if (signal !== undefined && !(signal instanceof AbortSignal))
-      throw wrongType(name('signal'), 'an AbortSignal', signal);
-    return { count: scanCount('count', options.count), match, signal };
-  },
-
-  disableTTL: (value) => flag('disableTTL', value),
-  disableTouch: (value) => flag('disableTouch', value),
+/** @type {Rule} */
+const pem = {
+  expected: 'PEM, as a string or Buffer or an array of them',
+  isType: (value) => [value].flat().every((part) => isString(part) || ArrayBuffer.isView(part)),
 };
 
-/** @param {{ unit?: string, least?: number, most: number }} bounds */
-function whole(option, given, { unit, least = 1, most }) {
-  const value = fromEnvironment(given);
-  if (value == null) return undefined;
-  const expected = unit === undefined ? 'a whole number' : `a whole number of ${unit}`;
-  if (typeof value !== 'number') throw wrongType(name(option), expected, value);
-  if (!Number.isInteger(value) || value < least || value > most)
-    throw outOfRange(name(option), `${expected} from ${least} to ${most}`, value);
-  return value;
+/** @type {Rule} */
+const tls = {
+  expected: 'true, false or an object of TLS settings',
+  isType: (value) => isBoolean(value) || isObject(value),
+  isConverted: true,
+  isOpen: true,
+  fields: {
+    ca: pem,
+    cert: pem,
+    key: pem,
+    servername: { expected: 'a string', isType: isString },
+    rejectUnauthorized: { ...flag, default: undefined },
+    ...Object.fromEntries(
+      NOT_CARRIED.map((field) => [field, { unsupported: 'connections cannot be made with it' }]),
+    ),
+  },
+};
+
+/** @type {(port: number) => Rule} */
+const addresses = (port) => ({
+  expected: 'a list of addresses that is not empty',
+  isType: (value) => Array.isArray(value) && value.length > 0,
+  isRequired: true,
+  parse: (option, value) => nodes(option, value, port),
+});
+
+const addressMap = {
+  expected: 'an object from "host:port" to { host, port }',
+  isType: isObject,
+  parse: natMap,
+};
+
+const clusterAddresses = addresses(REDIS_PORT);
+const clusterFields = { addresses: clusterAddresses, natMap: addressMap };
+
+const sentinel = {
+  expected: 'an object with "name" and "addresses"',
+  isType: isObject,
+  fields: {
+    name: { ...secret, expected: 'the name that the sentinels have for the primary', isRequired: true },
+    addresses: addresses(SENTINEL_PORT),
+    username: user,
+    password: secret,
+    tls,
+    natMap: addressMap,
+  },
+};
+
+/** @type {Rule} */
+const cluster = {
+  expected: 'a list of addresses, or an object with "addresses"',
+  isType: (value) => typeof value === 'object',
+  parse: (option, value) =>
+    Array.isArray(value)
+      ? { addresses: check(option, value, clusterAddresses) }
+      : checkObject(value, { fields: clusterFields }, option),
+};
+
+const IN_URL = `a URL contains it, such as ${URL_EXAMPLE}`;
+const IN_CLIENT = 'the client has its own settings';
+const TWO_ADDRESSES = 'each locates Redis';
+const IN_CREDENTIALS = 'the function returns them';
+
+/** @type {(options: string[], reason: string) => Record<string, string>} */
+const reasons = (options, reason) => Object.fromEntries(options.map((option) => [option, reason]));
+const ACCOUNT = ['username', 'password'];
+
+/** The options of the constructor. @type {Rules} */
+const OPTIONS = {
+  // `describeClient` checks it.
+  client: {
+    excludes: reasons(
+      ['url', 'sentinel', 'cluster', 'tls', 'credentials', ...ACCOUNT, 'database'],
+      IN_CLIENT,
+    ),
+  },
+  url: {
+    expected: 'a URL such as redis://127.0.0.1:6379, as a string or a URL object',
+    isType: (value) => isString(value) || value instanceof URL,
+    isValid: (value) => value !== '',
+    excludes: {
+      ...reasons(['sentinel', 'cluster'], TWO_ADDRESSES),
+      ...reasons([...ACCOUNT, 'database'], IN_URL),
+    },
+  },
+  sentinel: { ...sentinel, excludes: { cluster: TWO_ADDRESSES } },
+  cluster,
+  username: user,
+  password: secret,
+  database: whole(LARGEST_U32, { least: 0, default: 0 }),
+  tls,
+  credentials: {
+    ...func('a function that returns { username, password }'),
+    excludes: reasons(ACCOUNT, IN_CREDENTIALS),
+  },
+  transport: oneOf('native', 'client'),
+  readFrom: { ...oneOf('primary', 'replica-preferred'), default: 'primary' },
+
+  connectTimeout: milliseconds(5000),
+  commandTimeout: milliseconds(5000),
+  maxQueue: whole(LARGEST_U32, { least: 0, default: 20_000 }),
+  onUnavailable: { ...oneOf('error', 'sessionless'), default: 'error' },
+  cache: {
+    expected: 'true, false or an object of settings',
+    isType: (value) => isBoolean(value) || isObject(value),
+    isConverted: true,
+    fields: {
+      maxBytes: whole(Number.MAX_SAFE_INTEGER, { unit: 'bytes', default: 64 * 1024 * 1024 }),
+      maxEntries: whole(LARGEST_U32, { unit: 'sessions', default: 1_000_000 }),
+      maxStaleness: milliseconds(2000),
+    },
+  },
+
+  prefix: { expected: 'a string', isType: isString, default: 'sess:' },
+  ttl: {
+    ...seconds(
+      'a number of seconds above 0 (for sessions without a lifetime, set "disableTTL"), or a function that returns one',
+      (value) => value > 0,
+      isFunction,
+    ),
+    default: 86400,
+    // As in connect-redis.
+    isDefault: isZero,
+  },
+  scanCount: whole(LARGEST_U32, { default: 100, isDefault: isZero }),
+  serializer: {
+    expected: 'an object with the functions "parse" and "stringify"',
+    isType: (value) => isFunction(value?.parse) && isFunction(value?.stringify),
+    default: JSON,
+  },
+  disableTTL: flag,
+  disableTouch: flag,
+  touchAfter: { ...seconds('a number of seconds from 0', (value) => value >= 0), default: 0 },
+  saveDestroyed: flag,
+  onConflict: {
+    expected: "'overwrite', 'reject', 'merge' or a function of three sessions that returns one",
+    isType: (value) => isString(value) || isFunction(value),
+    isValid: (value) => isFunction(value) || ['overwrite', 'reject', 'merge'].includes(value),
+    default: 'overwrite',
+  },
+};
+
+/** The options of `scan`. @type {Rules} */
+const SCAN_OPTIONS = {
+  match: { expected: 'a string', isType: isString, default: '*' },
+  count: { ...OPTIONS.scanCount, default: undefined },
+  signal: { expected: 'an AbortSignal', isType: (value) => value instanceof AbortSignal },
+};
+
+/**
+ * Checks the value of an option, and returns the one to use: converted, or the default.
+ *
+ * @param {string} option
+ * @param {unknown} given
+ * @param {Rule} rule by default, that of the constructor's option
+ * @returns {any}
+ * @throws {TypeError | RangeError}
+ */
+function check(option, given, rule = OPTIONS[option]) {
+  const { expected = '' } = rule;
+  const value = rule.isConverted ? fromEnvironment(given) : given;
+  // Boxed, so that the error shows its type alone: a number may be a password.
+  const shown = rule.isSecret && value != null ? Object(value) : value;
+  if (value == null && rule.isRequired) throw wrongType(name(option), expected, shown);
+  if (value == null || rule.isDefault?.(value)) return rule.default;
+  if (rule.unsupported !== undefined) throw errors.unsupported(option, rule.unsupported);
+  if (rule.isType?.(value) === false) throw wrongType(name(option), expected, shown);
+  if (rule.isValid?.(value) === false)
+    throw (rule.isType && isNumber(value) ? outOfRange : wrongValue)(name(option), expected, shown);
+  if (rule.parse !== undefined) return rule.parse(option, value);
+  if (rule.fields === undefined || value === false) return value;
+  return checkObject(value === true ? {} : value, rule, option);
 }
 
-function milliseconds(option, value) {
-  return whole(option, value, { unit: 'milliseconds', most: LONGEST_DELAY_MS });
+/**
+ * Checks an object of options, and returns the values to use. `option` is its own name, if it is an option itself.
+ *
+ * @type {(object: any, rule: Rule, option?: string) => any}
+ */
+function checkObject(object, { fields = {}, isOpen }, option) {
+  const path = option === undefined ? '' : `${option}.`;
+  if (!isOpen && option !== undefined) checkNames(object, fields, option);
+  /** @type {Record<string, unknown>} */
+  const checked = {};
+  for (const [field, rule] of Object.entries(fields))
+    checked[field] = check(path + field, object[field], rule);
+  for (const [field, { requires }] of Object.entries(fields))
+    if (requires !== undefined && checked[field] !== undefined && checked[requires] === undefined)
+      throw wrongValue(name(path + requires), `set along with "${path}${field}"`);
+  return checked;
 }
 
-/** Returns undefined for the default, which 0 selects as in connect-redis. */
-function scanCount(option, value) {
-  return fromEnvironment(value) === 0 ? undefined : whole(option, value, { most: LARGEST_U32 });
+/**
+ * Rejects unknown fields of the object `option`, which would be ignored.
+ *
+ * @type {(object: any, fields: Rules, option: string) => void}
+ */
+function checkNames(object, fields, option) {
+  const unknown = Object.keys(object).find((field) => !Object.hasOwn(fields, field) && object[field] != null);
+  if (unknown !== undefined) throw errors.unknownField(option, unknown, Object.keys(fields));
 }
 
-function flag(option, given) {
-  const value = fromEnvironment(given) ?? false;
-  if (typeof value !== 'boolean') throw wrongType(name(option), 'true or false', value);
-  return value;
+/** Rejects options that cannot be combined. @param {any} options @param {Rules} rules */
+function checkCombinations(options, rules) {
+  const isGiven = (/** @type {string} */ option) => options[option] != null;
+  for (const [option, { excludes = {} }] of Object.entries(rules)) {
+    if (!isGiven(option)) continue;
+    const excluded = Object.keys(excludes).find(isGiven);
+    if (excluded !== undefined) throw errors.cannotCombine(option, excluded, excludes[excluded]);
+  }
 }
 
-module.exports = { check };
+/** Options that belong to `sentinel` and `cluster`. */
+const WITH_SERVERS = ['username', 'password', 'database'];
+
+/** Rejects options that locate Redis or authenticate, but would be ignored. @param {any} options */
+function checkPlace(options) {
+  const isGiven = (/** @type {string} */ option) => options[option] != null;
+  const place = ['client', 'url', 'sentinel', 'cluster'].find(isGiven);
+  if (place !== undefined) return;
+  // An import that failed, not a choice: the store would be on localhost.
+  if ('client' in options)
+    throw wrongType(
+      name('client'),
+      'a client (is it exported, and imported before it is used?), or absent',
+      options.client,
+    );
+  const ignored = WITH_SERVERS.find(isGiven);
+  if (ignored !== undefined)
+    throw wrongValue(name(ignored), `part of the "url" option, such as ${URL_EXAMPLE}`);
+}
+
+const ONE_YEAR = 365 * 24 * 60 * 60;
+
+/** Warns of a lifetime that is probably in milliseconds. @param {CheckedOptions} options */
+function checkTtl({ ttl }) {
+  if (typeof ttl === 'number' && ttl > ONE_YEAR)
+    process.emitWarning(
+      `${name('ttl')} of RedisStore is in seconds: ${ttl} are ${Math.round(ttl / ONE_YEAR)} years`,
+      {
+        code: 'REDIS_STORE_LONG_TTL',
+      },
+    );
+}
+
+/** The methods by which clients run any command. */
+const COMMAND_CALLS = ['sendCommand', 'call', 'customCommand'];
+
+/**
+ * Checks the options of the constructor, and returns the values to use.
+ *
+ * @param {any} options
+ * @returns {CheckedOptions}
+ */
+function checkOptions(options) {
+  // A client in place of the options would result in a store on localhost:6379.
+  if (
+    options === null ||
+    typeof options !== 'object' ||
+    COMMAND_CALLS.some((call) => isFunction(options[call]))
+  )
+    throw wrongType('The argument of RedisStore', 'an object of options, such as { client }', options);
+  checkUnknown(options, OPTIONS);
+  checkCombinations(options, OPTIONS);
+  checkPlace(options);
+  const checked = checkObject(options, { fields: OPTIONS, isOpen: true });
+  checkMerge(checked);
+  checkTtl(checked);
+  return checked;
+}
+
+/** @param {Pick<CheckedOptions, 'onConflict' | 'serializer'>} options */
+function checkMerge({ onConflict, serializer }) {
+  if (onConflict === 'merge' && serializer !== JSON)
+    throw errors.cannotCombine(
+      'onConflict',
+      'serializer',
+      "'merge' needs JSON; others are 'reject' and a function",
+    );
+}
+
+/** Checks the options of `scan`, and returns the values to use. @param {any} options @returns {CheckedScanOptions} */
+function checkScanOptions(options) {
+  if (options === null || typeof options !== 'object')
+    throw wrongType('The argument of scan', 'an object of options', options);
+  return checkObject(options, { fields: SCAN_OPTIONS, isOpen: true });
+}
+
+module.exports = { OPTIONS, check, checkMerge, checkOptions, checkScanOptions };

@@ -1,39 +1,44 @@
 'use strict';
 
 const { usesAppFunctions } = require('./common/app-functions.js');
-const { check } = require('./options.js');
+const { check, checkMerge } = require('./options.js');
 
-/** Checks the options that the constructor fixes, and returns them. */
-function fixedOptions(options) {
-  return {
-    onConflict: check.onConflict(options.onConflict),
-    touchAfter: check.touchAfter(options.touchAfter),
-    saveDestroyed: check.saveDestroyed(options.saveDestroyed),
-  };
-}
+/** @import { Fields, FixedOptions, SessionObject } from './types.d.ts' */
 
-/** Checks the values of the fields that an app may change at any time, and returns them. */
+/** The fields that an app may set at any time. @type {(keyof Fields)[]} */
+const FIELDS = ['prefix', 'ttl', 'scanCount', 'serializer', 'disableTTL', 'disableTouch'];
+
+/**
+ * Checks the values of the fields that an app may have changed, and returns those to use.
+ *
+ * @param {Partial<Fields>} values
+ * @param {FixedOptions} fixed
+ * @returns {Fields}
+ */
 function checkedFields(values, { onConflict }) {
-  const serializer = check.serializer(values.serializer);
-  check.canMerge(onConflict, serializer);
-  return {
-    prefix: check.prefix(values.prefix),
-    ttl: check.ttl(values.ttl),
-    scanCount: check.scanCount(values.scanCount),
-    serializer,
-    disableTTL: check.disableTTL(values.disableTTL),
-    disableTouch: check.disableTouch(values.disableTouch),
-  };
+  const checked = /** @type {any} */ ({});
+  for (const field of FIELDS) checked[field] = check(field, values[field]);
+  checkMerge({ onConflict, serializer: checked.serializer });
+  return checked;
 }
 
-/** Returns the lifetime of a session in seconds: connect-redis's method, which subclasses call and override. */
+/**
+ * Returns the lifetime of a session in seconds: connect-redis's method, which subclasses call and override.
+ *
+ * @this {Pick<Fields, 'ttl'>}
+ * @param {SessionObject} session
+ */
 function getTTL(session) {
   if (typeof this.ttl === 'function') return this.ttl(session);
   const expires = session?.cookie?.expires;
   return expires ? Math.ceil((Number(new Date(expires)) - Date.now()) / 1000) : this.ttl;
 }
 
-/** Returns what decides lifetimes: an override of `getTTL` (`_getTTL` up to version 8), or `ttl`. */
+/**
+ * Returns what decides lifetimes: an override of `getTTL` (`_getTTL` up to version 8), or `ttl`.
+ *
+ * @type {(receiver: any, ttl: Fields['ttl']) => Fields['ttl']}
+ */
 function lifetimeRule(receiver, ttl) {
   if (receiver.getTTL !== getTTL) return (session) => receiver.getTTL(session);
   if (receiver._getTTL !== getTTL) return (session) => receiver._getTTL(session);
@@ -48,9 +53,9 @@ class Settings {
   #receiver;
 
   /**
-   * @param receiver the object that the method was called on: the store, a copy, or a Proxy of it
-   * @param fields as `checkedFields` returns them
-   * @param fixed as `fixedOptions` returns them
+   * @param {any} receiver the object that the method was called on: the store, a copy, or a Proxy of it
+   * @param {Fields} fields
+   * @param {FixedOptions} fixed
    */
   constructor(receiver, fields, fixed) {
     this.#receiver = receiver;
@@ -75,13 +80,15 @@ class Settings {
     return this.#receiver.generate;
   }
 
+  /** @param {unknown[]} args */
   destroy(...args) {
     return this.#receiver.destroy(...args);
   }
 
+  /** @param {unknown[]} args */
   emit(...args) {
     return this.#receiver.emit(...args);
   }
 }
 
-module.exports = { Settings, checkedFields, fixedOptions, getTTL };
+module.exports = { FIELDS, Settings, checkedFields, getTTL };

@@ -10,13 +10,13 @@ class StoreState {
   #prepare;
   #isPrepared = false;
   #isEnded = false;
-  /** The app's client as error messages name it, while the client is closed. */
+  /** The app's client as error messages name it, while the client is closed. @type {string | undefined} */
   #closedClient;
   /** Resumes the store if its client is open again. */
-  #tryResume;
+  #tryResume = () => {};
   isOpen = false;
 
-  /** @param prepare called by the next operation; throws if the store cannot be prepared */
+  /** @param {() => void} prepare called by the next operation; throws if the store cannot be prepared */
   constructor(prepare) {
     this.#prepare = prepare;
   }
@@ -50,8 +50,8 @@ class StoreState {
   }
 
   /**
-   * @param client the name of the client in error messages
-   * @param tryResume called by each operation that follows; calls `resume` if the client is open again
+   * @param {string} client the name of the client in error messages
+   * @param {() => void} tryResume called by each operation that follows; calls `resume` if the client is open again
    */
   suspend(client, tryResume) {
     this.#closedClient = client;
@@ -64,11 +64,16 @@ class StoreState {
     this.isOpen = this.#isPrepared && !this.#isEnded;
   }
 
-  /** Opens the store for an operation. Returns the error with which the operation fails if that is not possible. */
+  /**
+   * Opens the store for an operation. Returns the error with which the operation fails if that is not possible.
+   *
+   * @param {string} name
+   * @returns {unknown}
+   */
   openFor(name) {
     if (this.isSuspended && !this.#isEnded) {
       this.#tryResume();
-      if (this.isSuspended) return clientClosed(name, this.#closedClient);
+      if (this.#closedClient !== undefined) return clientClosed(name, this.#closedClient);
     }
     if (this.isOpen) return undefined;
     if (this.#isEnded) return storeClosed(name);

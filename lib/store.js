@@ -2,7 +2,7 @@
 
 const { inspect } = require('node:util');
 const { Store } = require('express-session');
-const { Operation, Outbox } = require('./boundary/outbox.js');
+const { Operation } = require('./boundary/outbox.js');
 const { Request } = require('./boundary/request.js');
 const { toIgnorablePromise, LazyPromise, toPromise, withOptionalCallback } = require('./callbacks.js');
 const { wrongType, wrongValue } = require('./common/errors.js');
@@ -10,20 +10,18 @@ const { address } = require('./connection/address.js');
 const { Connection } = require('./connection/connection.js');
 const { applyFields, defineFields, hasFields, shownFields } = require('./fields.js');
 const { StoreState } = require('./store-state.js');
-const { check } = require('./options.js');
+const { check, checkMerge, checkOptions, checkScanOptions } = require('./options.js');
 const { CacheReads } = require('./session/cache-reads.js');
 const { BulkOperations } = require('./session/bulk.js');
 const { Sessions } = require('./session/sessions.js');
-const { Settings, checkedFields, fixedOptions, getTTL } = require('./settings.js');
+const { FIELDS, Settings, getTTL } = require('./settings.js');
+
+/** @import { InspectOptions } from 'node:util' */
+/** @import { RedisStoreOptions, ScanOptions } from '../index.js' */
+/** @import { Callback, Fields, Parts as FieldParts, SessionObject } from './types.d.ts' */
 
 /** The default `COUNT` of `SCAN`: about a millisecond of Redis's time. */
 const SCAN_COUNT = 1000;
-
-/** The default timeout in ms, unless the app or its client sets one; the addon has the same. */
-const COMMAND_TIMEOUT = 5000;
-
-/** The default limit of operations that wait for a connection; the addon has the same. */
-const MAX_QUEUE = 20_000;
 
 /** A symbol rather than a private field, which an app's wrapper or copy of a store would not have. */
 const PARTS = Symbol('parts');
@@ -33,35 +31,39 @@ const PARTS = Symbol('parts');
  * its `Symbol.toStringTag`.
  */
 class Parts {
-  /** The promise that `close` returns, once it was called. */
+  /** The promise that `close` returns, once it was called. @type {Promise<void> | undefined} */
   closed;
 
+  /** @param {RedisStore} store @param {RedisStoreOptions} options */
   constructor(store, options) {
+    const checked = checkOptions(options);
     this.store = store;
-    this.client = options.client ?? undefined;
+    this.client = checked.client;
     this.accessors = ACCESSORS;
-    this.fixed = fixedOptions(options);
+    const { onConflict, touchAfter, saveDestroyed } = checked;
+    this.fixed = { onConflict, touchAfter, saveDestroyed };
     /** The values of the store's fields, unless the app has redefined them. */
-    this.fields = checkedFields(options, this.fixed);
-    const onUnavailable = check.onUnavailable(options.onUnavailable);
-    const target = address(options);
+    this.fields = /** @type {Fields} */ (
+      /** @type {unknown} */ (Object.fromEntries(FIELDS.map((field) => [field, checked[field]])))
+    );
+    const target = address(options, checked);
     const { prefix, scanCount } = this.fields;
     const keys = { prefix, scanCount: options.scanCount ? scanCount : SCAN_COUNT };
-    const isOptional = onUnavailable === 'sessionless';
-    this.connection = new Connection(store, options.client, target, keys, isOptional, LIFECYCLE);
-    const { native, completions } = this.connection;
-    this.native = native;
-    this.timeout = target.commandTimeout ?? COMMAND_TIMEOUT;
-    this.outbox = new Outbox(native, completions, target.keyPrefix ?? '', prefix);
-    this.cacheReads = native.hasCache ? new CacheReads(native, prefix) : undefined;
+    const isOptional = checked.onUnavailable === 'sessionless';
+    this.connection = new Connection(store, checked.client, target, keys, isOptional, LIFECYCLE);
+    this.timeout = target.commandTimeout;
+    this.outbox = this.connection.backend;
+    const { native } = this.connection;
+    this.cacheReads = native?.hasCache ? new CacheReads(native, prefix) : undefined;
     this.settings = new Settings(store, this.fields, this.fixed);
-    /** The last read of the fields, and the object they belong to; empty before the first operation. */
+    /** @type {FieldParts['snapshot']} */
     this.snapshot = {};
+    /** The object that the last operation was called on. @type {any} */
     this.receiver = store;
     this.state = new StoreState(() => applyFields(this.receiver, this));
     this.isGetOverridden = () => this.receiver.get !== RedisStore.prototype.get;
-    const maxQueue = target.maxQueue ?? MAX_QUEUE;
-    this.isQueueFull = (count) => count >= maxQueue && this.connection.status !== 'ready';
+    this.isQueueFull = (/** @type {number} */ count) =>
+      count >= target.maxQueue && this.connection.status !== 'ready';
     this.sessions = new Sessions(this);
     this.bulk = new BulkOperations(this);
   }
@@ -71,7 +73,11 @@ class Parts {
   }
 }
 
-/** Returns a session id as a string if it is a number, as connect-redis does. Other types are rejected later. */
+/**
+ * Returns a session id as a string if it is a number, as connect-redis does. Other types are rejected later.
+ *
+ * @param {any} sid
+ */
 function idOf(sid) {
   return typeof sid === 'number' && Number.isFinite(sid)
     ? String(sid)
@@ -80,7 +86,7 @@ function idOf(sid) {
       : sid;
 }
 
-/** @param receiver a store, a copy of one, or a Proxy */
+/** @param {any} receiver a store, a copy of one, or a Proxy @returns {Parts} */
 function partsOf(receiver) {
   const parts = receiver[PARTS];
   if (parts === undefined)
@@ -94,6 +100,8 @@ function partsOf(receiver) {
 
 /**
  * Returns the parts for an operation that was called on `receiver`, and has its fields applied if they have changed.
+ *
+ * @param {any} receiver
  */
 function currentParts(receiver) {
   const parts = partsOf(receiver);
@@ -104,7 +112,14 @@ function currentParts(receiver) {
   return parts;
 }
 
-/** Sets a field. On an object derived by `Object.create(store)`, the field becomes an own property of that object. */
+/**
+ * Sets a field. On an object derived by `Object.create(store)`, the field becomes an own property of that object.
+ *
+ * @template {keyof Fields} Field
+ * @param {object} receiver
+ * @param {Field} field
+ * @param {Fields[Field]} value
+ */
 function setField(receiver, field, value) {
   const { store, fields } = partsOf(receiver);
   if (receiver === store || Object.hasOwn(receiver, PARTS)) fields[field] = value;
@@ -112,13 +127,17 @@ function setField(receiver, field, value) {
     Object.defineProperty(receiver, field, { value, writable: true, enumerable: true, configurable: true });
 }
 
-/** The fields of connect-redis. Defined on each store, not on the prototype, so that copies have the values. */
-const ACCESSORS = Object.getOwnPropertyDescriptors({
+/**
+ * The fields of connect-redis. Defined on each store, not on the prototype, so that copies have the values.
+ *
+ * @type {Fields & { client: unknown } & ThisType<RedisStore>}
+ */
+const accessors = {
   get client() {
     return partsOf(this).client;
   },
   set client(value) {
-    if (value !== this.client)
+    if (value !== partsOf(this).client)
       throw wrongValue(
         'The "client" of a store',
         'left as it is: for another client, make another store with new RedisStore({ client })',
@@ -129,53 +148,61 @@ const ACCESSORS = Object.getOwnPropertyDescriptors({
     return this[PARTS].fields.prefix;
   },
   set prefix(value) {
-    setField(this, 'prefix', check.prefix(value));
+    setField(this, 'prefix', check('prefix', value));
   },
   get ttl() {
     return this[PARTS].fields.ttl;
   },
   set ttl(value) {
-    setField(this, 'ttl', check.ttl(value));
+    setField(this, 'ttl', check('ttl', value));
   },
   get scanCount() {
     return this[PARTS].fields.scanCount;
   },
   set scanCount(value) {
-    const count = check.scanCount(value);
+    const count = check('scanCount', value);
     setField(this, 'scanCount', count);
     // The value in force differs from the field until the app sets one.
-    partsOf(this).native.setScanCount(count);
+    partsOf(this).outbox.setScanCount(count);
   },
   get serializer() {
     return this[PARTS].fields.serializer;
   },
   set serializer(value) {
-    const serializer = check.serializer(value);
-    check.canMerge(partsOf(this).fixed.onConflict, serializer);
+    const serializer = check('serializer', value);
+    checkMerge({ onConflict: partsOf(this).fixed.onConflict, serializer });
     setField(this, 'serializer', serializer);
   },
   get disableTTL() {
     return this[PARTS].fields.disableTTL;
   },
   set disableTTL(value) {
-    setField(this, 'disableTTL', check.disableTTL(value));
+    setField(this, 'disableTTL', check('disableTTL', value));
   },
   get disableTouch() {
     return this[PARTS].fields.disableTouch;
   },
   set disableTouch(value) {
-    setField(this, 'disableTouch', check.disableTouch(value));
+    setField(this, 'disableTouch', check('disableTouch', value));
   },
-});
+};
+const ACCESSORS = Object.getOwnPropertyDescriptors(accessors);
 
-/** Receives the state changes of the app's client. Holds no reference to a store. */
+/**
+ * Receives the state changes of the app's client. Holds no reference to a store.
+ *
+ * @type {Record<'closed' | 'open', (store: RedisStore) => void>}
+ */
 const LIFECYCLE = {
   closed: (store) => suspend(store[PARTS]),
   open: (store) => resume(store[PARTS]),
-  replaced: (store) => store[PARTS].outbox.useConnection(),
 };
 
-/** Rejects operations while the app's client is closed. The connection closes after those in flight complete. */
+/**
+ * Rejects operations while the app's client is closed. The connection closes after those in flight complete.
+ *
+ * @param {Parts} parts
+ */
 function suspend(parts) {
   const { connection, state, sessions } = parts;
   if (state.isClosed) return;
@@ -193,22 +220,22 @@ function suspend(parts) {
   else endConnection();
 }
 
-/** Resumes operations after the app's client has connected again. */
-function resume({ closed, state, connection, outbox, cacheReads, settings }) {
+/** Resumes operations after the app's client has connected again. @param {Parts} parts */
+function resume({ closed, state, connection, cacheReads, settings }) {
   if (closed !== undefined || !state.isSuspended) return;
   state.resume();
   connection.resume();
-  outbox.useConnection();
   cacheReads?.useConnection(settings.prefix);
 }
 
 /** The public API: options and fields, callbacks and promises. */
 class RedisStore extends Store {
+  /** Enumerable, so that copies share them. @type {Parts} */
+  [PARTS];
+
+  /** @param {RedisStoreOptions} options */
   constructor(options = {}) {
     super();
-    if (options === null || typeof options !== 'object')
-      throw wrongType('The argument of RedisStore', 'an object of options', options);
-    // Enumerable, so that copies share them.
     this[PARTS] = new Parts(this, options);
     defineFields(this, ACCESSORS, RedisStore.prototype);
   }
@@ -233,11 +260,16 @@ class RedisStore extends Store {
     return partsOf(this).fixed.saveDestroyed;
   }
 
-  /** Creates the session of a request from the data that `get` returned; express-session calls it. */
+  /**
+   * Creates the session of a request from the data that `get` returned; express-session calls it.
+   *
+   * @type {Store['createSession']}
+   */
   createSession(request, loaded) {
     return currentParts(this).sessions.begin(request, loaded, () => super.createSession(request, loaded));
   }
 
+  /** @type {Store['regenerate']} */
   regenerate(request, callback) {
     const replaced = currentParts(this).sessions.replace(request.session);
     super.regenerate(request, (error) => {
@@ -246,6 +278,7 @@ class RedisStore extends Store {
     });
   }
 
+  /** @param {string} sid @param {Callback} [callback] */
   get(sid, callback) {
     const { sessions, cacheReads } = currentParts(this);
     if (callback == null) return toPromise((done) => sessions.get(idOf(sid), cacheReads?.pace(done) ?? done));
@@ -254,6 +287,7 @@ class RedisStore extends Store {
     return promise;
   }
 
+  /** @param {string} sid @param {SessionObject} session @param {Callback} [callback] */
   set(sid, session, callback) {
     const { sessions } = currentParts(this);
     if (callback == null)
@@ -263,6 +297,7 @@ class RedisStore extends Store {
     return promise;
   }
 
+  /** @param {string} sid @param {SessionObject} session @param {Callback} [callback] */
   touch(sid, session, callback) {
     const { sessions } = currentParts(this);
     if (callback == null)
@@ -274,6 +309,7 @@ class RedisStore extends Store {
     return promise;
   }
 
+  /** @param {string} sid @param {Callback} [callback] */
   destroy(sid, callback) {
     const { sessions } = currentParts(this);
     if (callback == null)
@@ -283,28 +319,33 @@ class RedisStore extends Store {
     return promise;
   }
 
+  /** @param {Callback} [callback] */
   all(callback) {
     const { bulk } = currentParts(this);
     return withOptionalCallback(callback, (done) => bulk.all(done));
   }
 
+  /** @param {Callback} [callback] */
   ids(callback) {
     const { bulk } = currentParts(this);
     return withOptionalCallback(callback, (done) => bulk.ids(done));
   }
 
+  /** @param {Callback} [callback] */
   length(callback) {
     const { bulk } = currentParts(this);
     return withOptionalCallback(callback, (done) => bulk.length(done));
   }
 
+  /** @param {Callback} [callback] */
   clear(callback) {
     const { bulk } = currentParts(this);
     return withOptionalCallback(callback, (done) => bulk.clear(done));
   }
 
+  /** @param {ScanOptions} options */
   scan(options = {}) {
-    return currentParts(this).bulk.scan(check.scan(options));
+    return currentParts(this).bulk.scan(checkScanOptions(options));
   }
 
   cacheStats() {
@@ -330,6 +371,7 @@ class RedisStore extends Store {
     return this.close();
   }
 
+  /** @param {number} depth @param {InspectOptions} options */
   [inspect.custom](depth, options, show = inspect) {
     const name = this.constructor?.name ?? 'RedisStore';
     return depth < 0 ? `[${name}]` : `${name} ${show(shownFields(this), options)}`;
@@ -343,13 +385,14 @@ class RedisStore extends Store {
 for (const name of ['getTTL', '_getTTL'])
   Object.defineProperty(RedisStore.prototype, name, { value: getTTL, writable: true, configurable: true });
 
-/** Closes the connection after all operations so far complete, and resolves then. */
-function closeNative({ store, outbox }) {
-  const ended = toPromise((done) => outbox.add(Operation.CLOSE, new Request(store, done)));
+/** Closes the connection after all operations so far complete, and resolves then. @param {Parts} parts */
+function closeNative({ settings, outbox }) {
+  const ended = toPromise((done) => outbox.add(Operation.CLOSE, new Request(settings, done)));
   outbox.flush();
   return ended;
 }
 
+/** @param {Parts} parts */
 async function end(parts) {
   const { connection, cacheReads } = parts;
   try {

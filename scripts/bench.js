@@ -21,6 +21,7 @@ const USAGE = `npm run bench -- [options]
                    comparison; fails if anything is lost, mixed up or late
   --coherence      more than a million reads with a cache and as many without one, while others write and networks
                    fail, instead of the comparison; fails if one is stale
+  --large          the cost of sessions of 4 to 256 KB beyond that of the JSON work, instead of the comparison
   --cache          what the cache does for reads, for requests of an app and to memory, instead of the comparison
   --seed <number>  of what fails (default: a random one, which is printed)
 `;
@@ -41,6 +42,7 @@ async function main() {
       chaos: { type: 'boolean' },
       coherence: { type: 'boolean' },
       cache: { type: 'boolean' },
+      large: { type: 'boolean' },
       seed: { type: 'string' },
       help: { type: 'boolean' },
     },
@@ -94,10 +96,14 @@ async function main() {
     });
     return;
   }
+  if (values.large) {
+    await require('../bench/large.js').measureLarge({ ...options, stores: keys });
+    return;
+  }
   await require('../bench/main.js').compare({ ...options, stores: keys, out });
 }
 
-/** The server of this name, got first if need be; without a name, the system's. */
+/** Returns the server of this name, installed first if necessary; without a name, the system's. */
 function serverNamed(name) {
   const { findServers, installServers } = require('./servers.js');
   if (name !== undefined) installServers();

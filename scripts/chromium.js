@@ -4,12 +4,12 @@
 
 const { findProgram, installProgram } = require('./programs.js');
 
-/** The path of a Chromium or Chrome, or null. */
+/** Returns the path of a Chromium or Chrome, or null. */
 function findChromium() {
   return findProgram('chromium', 'google-chrome', 'google-chrome-stable', 'chromium-browser');
 }
 
-/** Installs Chromium with the system's package manager; throws if that cannot be done. */
+/** Installs Chromium with the system's package manager; throws if that is impossible. */
 function installChromium() {
   return installProgram(
     'Chromium',

@@ -23,7 +23,7 @@ function runJest(args, { env, node = process.execPath } = {}) {
       [require.resolve('jest/bin/jest'), '--json', '--outputFile', report, ...args],
       {
         cwd: path.join(__dirname, '..'),
-        // With `--json`, what a person reads goes to stderr, and stdout gets only the report.
+        // With `--json`, the output for people goes to stderr, and stdout gets only the report.
         stdio: ['ignore', 'ignore', 'inherit'],
         env: { ...process.env, ...env },
       },

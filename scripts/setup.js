@@ -1,7 +1,7 @@
 'use strict';
 
-// Makes a fresh clone usable: npm packages, the addon, a Redis server. Does nothing where nothing is to
-// do. Uses nothing from npm, since it installs that.
+// Makes a fresh clone usable: npm packages, the addon, a Redis server. Does nothing if there is nothing to do. Uses
+// nothing from npm, since it installs that.
 
 const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
@@ -13,7 +13,7 @@ const { installServers } = require('./servers.js');
 const ROOT = path.join(__dirname, '..');
 const OLDEST_NODE = 20;
 
-/** When a file was last changed, or the newest file below a folder; 0 if there is none. */
+/** Returns when a file was last changed, or the newest file below a folder; 0 if there is none. */
 function changed(name) {
   const file = path.join(ROOT, name);
   const stat = fs.statSync(file, { throwIfNoEntry: false });
@@ -34,14 +34,14 @@ function run(program, args) {
 }
 
 function installPackages() {
-  // npm writes this copy of the lock file when it has installed what that says.
+  // npm writes this copy of the lock file when it has installed its packages.
   if (changed('node_modules/.package-lock.json') < changed('package-lock.json'))
-    // The versions are those of the lock file, which stays as it is. Not `npm ci`, which would begin by throwing
-    // away what is installed already.
+    // The versions are those of the lock file, which stays unchanged. Not `npm ci`, which would begin by removing what
+    // is installed already.
     run('npm', ['install', '--no-save', '--include=dev']);
 }
 
-/** What `npm run build` makes: the addon of this platform, and the module that loads it. */
+/** The files that `npm run build` makes: the addon of this platform, and the module that loads it. */
 function built() {
   const lib = path.join(ROOT, 'lib');
   return fs.readdirSync(lib).filter((file) => file.endsWith('.node') || file === 'binding.js');
@@ -62,14 +62,14 @@ function buildAddon() {
         '(apt-get: build-essential, dnf: gcc, apk: build-base, pacman: base-devel, macOS: xcode-select --install).',
     );
   run('npm', ['run', 'build']);
-  // The build leaves files alone that are right already; their time must still say so.
+  // The build does not touch files that are up to date; their time must still show it.
   const now = new Date();
   for (const file of built()) fs.utimesSync(path.join(ROOT, 'lib', file), now, now);
 }
 
 /**
  * @param {object} [needs]
- * @param {boolean} [needs.redis] false where a server is given by other means
+ * @param {boolean} [needs.redis] false where a server is provided by other means
  * @param {boolean} [needs.everyServer] true for the tests, which run on other versions and on Valkey as well
  */
 async function setUp({ redis = true, everyServer = false } = {}) {

@@ -1,6 +1,6 @@
 'use strict';
 
-// Runs the own tests of express-session or @fastify/session with this package's store in the place of MemoryStore, and
+// Runs the test suite of express-session or @fastify/session with this package's store in place of MemoryStore, and
 // compares the results with those on MemoryStore. The npm packages leave the tests out, so they come from a checkout:
 //
 //   git clone --depth 1 --branch v1.19.0 https://github.com/expressjs/session && (cd session && npm install)
@@ -11,7 +11,7 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { startRedis } = require('./redis.js');
 
-const PRELOADED = path.join(__dirname, '..', '__test__', 'suites', 'memory-store.js');
+const PRELOADED = path.join(__dirname, '..', '__test__', 'contract', 'memory-store.js');
 
 const SUITES = {
   'express-session': { run: runMocha, exceptions: [] },
@@ -98,7 +98,7 @@ function runNodeTests(folder, preload, env) {
   const options = ['--test', '--test-force-exit', '--test-concurrency=1', '--test-reporter=tap'];
   const { stdout } = spawnSync(process.execPath, [...options, ...files], {
     cwd: folder,
-    // Each file runs in a process of its own, which has to preload as well.
+    // Each file runs in its own process, which has to preload as well.
     env: { ...env, NODE_OPTIONS: preload.map((part) => JSON.stringify(part)).join(' ') },
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'inherit'],

@@ -24,7 +24,7 @@ function cargoTest() {
     total.failed += Number(failed);
     total.skipped += Number(ignored);
   }
-  // What does not compile has no test to fail.
+  // Code that does not compile has no test to fail.
   if (status !== 0 && total.failed === 0) total.failed = 1;
   return total;
 }

@@ -15,9 +15,9 @@ const SHORT_ID: usize = 128;
 
 pub(crate) type Lookup<'env> = Function<'env, FnArgs<(String,)>, Option<sys::napi_value>>;
 
-/// Creates the lookup function. It returns the text of the session under an ID, if it is cached and fresh. It writes two
-/// times to `ends`, in ms since 1970: the expiry in force if the text has another, otherwise 0; and the end of the key.
-/// The third number in `ends` is the time by JavaScript's clock.
+/// Creates the lookup function. It returns the text of the session under an ID, if it is cached and fresh. It writes
+/// two times to `ends`, in ms since 1970: the expiry in force if the text has another, otherwise 0; and the end of the
+/// key. The third number in `ends` is the time by JavaScript's clock.
 pub(crate) fn lookup<'env>(
     env: &'env Env,
     sessions: Sessions,

@@ -1,6 +1,6 @@
 //! The queue of completions: they are joined off the event loop, and passed to JavaScript in [slices](super::slice).
 
-use crate::slice::{FIELDS, MOST_RECORDS, Slice};
+use crate::slice::{FIELDS, MOST_RECORDS, Slice, Text};
 use crate::wake::Wake;
 use connect_redis_core::worker;
 use connect_redis_core::{Completion, CompletionSink, Lane, RequestId};
@@ -218,8 +218,8 @@ pub struct Completions {
     queue: Arc<Queue>,
     /// Identifies the module instance.
     instance: u32,
-    /// The two-byte string of the slice collected last.
-    two_byte: Vec<u16>,
+    /// The other strings of the slice collected last.
+    texts: VecDeque<Text>,
 }
 
 #[napi]
@@ -235,7 +235,7 @@ impl Completions {
                 deferred: Deferred::default(),
             }),
             instance: INSTANCES.fetch_add(1, Ordering::Relaxed),
-            two_byte: Vec::new(),
+            texts: VecDeque::new(),
         })
     }
 
@@ -282,17 +282,27 @@ impl Completions {
         target[1] = u32::from(!slice.two_byte.is_empty());
         target[2] = u32::from(more);
         target[HEAD..].copy_from_slice(&slice.records);
-        self.two_byte = mem::take(&mut slice.two_byte);
+        self.texts = mem::take(&mut slice.large);
+        if !slice.two_byte.is_empty() {
+            self.texts
+                .push_front(Text::TwoByte(mem::take(&mut slice.two_byte)));
+        }
         self.queue.finished(env, slice.finished)?;
         let one_byte = env.create_string_latin1(&slice.one_byte);
         self.queue.recycle(slice);
         one_byte.map(Some)
     }
 
-    /// Returns the two-byte string of the slice collected last.
+    /// Returns the next string of the slice collected last: first its two-byte string, if it has one, then the large
+    /// texts in the order of their records.
     #[napi(catch_unwind)]
-    pub fn collect_wide<'env>(&mut self, env: &'env Env) -> Result<JsString<'env>> {
-        env.create_string_utf16(mem::take(&mut self.two_byte))
+    pub fn next_text<'env>(&mut self, env: &'env Env) -> Result<Option<JsString<'env>>> {
+        let text = self.texts.pop_front();
+        text.map(|text| match text {
+            Text::OneByte(bytes) => env.create_string_latin1(bytes),
+            Text::TwoByte(units) => env.create_string_utf16(units),
+        })
+        .transpose()
     }
 }
 

@@ -37,8 +37,8 @@ impl Environment {
     reason = "napi-rs shares no memory with JavaScript otherwise"
 )]
 fn share(byte: *mut u8) -> Uint8Array {
-    // SAFETY: one byte that is never freed, so nothing needs to be done when JavaScript releases it. A runtime that does not
-    // allow an addon to share its memory gets a copy, which stays 0.
+    // SAFETY: one byte that is never freed, so nothing needs to be done when JavaScript releases it. A runtime that
+    // does not allow an addon to share its memory gets a copy, which stays 0.
     unsafe { Uint8Array::with_external_data(byte, 1, |_, _| {}) }
 }
 

@@ -2,7 +2,7 @@
 
 use napi_derive::napi;
 
-/// Returns the position of the first syntax error in UTF-16 units, as JavaScript counts; `None` if the text is valid JSON.
+/// Returns the position of the first syntax error in UTF-16 units, as in JavaScript; `None` if the text is valid JSON.
 ///
 /// V8's own message quotes the text, which is a session; this function returns only the position.
 #[napi(catch_unwind)]
@@ -17,8 +17,8 @@ pub(crate) fn json_error_position(text: String) -> Option<u32> {
             .take(error.line().saturating_sub(1))
             .map(str::len)
             .sum::<usize>();
-        // serde_json's position is after the invalid character, except for a control character in a string, before which
-        // it stops.
+        // serde_json's position is after the invalid character, except for a control character in a string, before
+        // which it stops.
         let behind = usize::from(!error.to_string().starts_with("control character"));
         line_start + error.column().saturating_sub(behind)
     };

@@ -4,10 +4,9 @@
 //! - [`completions`]: passes completions to JavaScript, joined into a [slice](mod@slice), with one [wake]-up.
 //! - [`cache_lookup`]: synchronous lookups in the session cache.
 //! - [`options`]: converts the options of a store.
-//! - [`client_transport`]: commands that run on the app's own client.
 //! - [`connection_events`]: connection events.
 //! - [`environment`]: the lifetime of a JavaScript environment.
-//! - [`json`]: locates errors in JSON.
+//! - [`json`]: locates errors in JSON; [`redact`]: removes secrets from texts.
 
 #![allow(
     rustdoc::private_intra_doc_links,
@@ -15,12 +14,12 @@
 )]
 
 mod cache_lookup;
-mod client_transport;
 mod completions;
 mod connection_events;
 mod environment;
 mod json;
 mod options;
+mod redact;
 mod requests;
 mod slice;
 mod store;

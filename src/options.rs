@@ -1,10 +1,11 @@
-//! The options of a new store, as JavaScript passes them. `lib/options.js` and `lib/clients/` have checked the types.
+//! The options of a new store, as JavaScript passes them. `lib/options.js` and `lib/clients/` have checked them, and have
+//! filled in the defaults; only URLs and certificates are checked here.
 
 use connect_redis_core::CacheOptions;
 use connect_redis_core::Error;
 use connect_redis_core::{
-    Address, Client, Cluster, ConnectionOptions, DEFAULT_PORT, NatMap, Node, Secret, Sentinel,
-    TlsOptions, parse_url,
+    Address, Cluster, ConnectionOptions, DEFAULT_PORT, NatMap, Node, Secret, Sentinel, TlsOptions,
+    parse_url,
 };
 use connect_redis_core::{Credentials, TlsClient};
 use napi_derive::napi;
@@ -17,8 +18,6 @@ use std::time::Duration;
 pub struct StoreOptions {
     pub url: Option<Redacted>,
     pub settings: Option<Settings>,
-    /// The app's client, if it runs the commands; replaces both.
-    pub client: Option<ClientSettings>,
     /// Sentinels; `settings` then contains the credentials for the servers.
     pub sentinel: Option<SentinelSettings>,
     /// Cluster nodes, in addition to `settings`.
@@ -30,10 +29,10 @@ pub struct StoreOptions {
     /// The number of the `credentials` function.
     pub credentials: Option<u32>,
     /// Milliseconds.
-    pub connect_timeout: Option<u32>,
+    pub connect_timeout: u32,
     /// Milliseconds.
-    pub command_timeout: Option<u32>,
-    pub max_queue: Option<u32>,
+    pub command_timeout: u32,
+    pub max_queue: u32,
     /// Makes operations fail immediately while there is no connection.
     pub fails_offline: Option<bool>,
     /// The number of retries of a failed attempt to connect, after which the operations that wait fail.
@@ -66,17 +65,6 @@ pub struct Settings {
     pub username: Option<String>,
     pub password: Option<Redacted>,
     pub tls: Option<Tls>,
-}
-
-/// The app's client.
-#[napi(object, object_to_js = false)]
-#[derive(Debug)]
-pub struct ClientSettings {
-    /// Unique in the module instance.
-    pub number: u32,
-    /// The name of the client in errors.
-    pub name: String,
-    pub is_cluster: bool,
 }
 
 #[napi(object, object_to_js = false)]
@@ -178,7 +166,10 @@ impl StoreOptions {
         let mut options = match (self.settings, self.url) {
             (Some(settings), _) => settings.into(),
             (None, Some(url)) => parse_url(&url.text)?,
-            (None, None) => ConnectionOptions::default(),
+            (None, None) => ConnectionOptions {
+                is_default_address: true,
+                ..ConnectionOptions::default()
+            },
         };
         if let Some(sentinel) = self.sentinel {
             options.address = Address::Sentinel(sentinel.into());
@@ -186,18 +177,9 @@ impl StoreOptions {
         if let Some(cluster) = self.cluster {
             options.address = Address::Cluster(cluster.into());
         }
-        let unique = |number| u64::from(instance) << 32 | u64::from(number);
-        if let Some(client) = self.client {
-            options.address = Address::Client(Client {
-                id: unique(client.number),
-                name: client.name,
-                is_cluster: client.is_cluster,
-            });
+        if let Address::Cluster(cluster) = &mut options.address {
+            cluster.reads_from_replicas = self.reads_from_replicas.unwrap_or(false);
         }
-        set_reads(
-            &mut options.address,
-            self.reads_from_replicas.unwrap_or(false),
-        )?;
         if let Address::Sentinel(Sentinel { tls: Some(tls), .. }) = &options.address {
             TlsClient::check(tls)?;
         }
@@ -207,19 +189,12 @@ impl StoreOptions {
         if let Some(tls) = &options.tls {
             TlsClient::check(tls)?;
         }
+        let unique = |number| u64::from(instance) << 32 | u64::from(number);
         options.credentials = self.credentials.map(unique);
-        if let Some(timeout) = self.connect_timeout {
-            options.connect_timeout = ms(timeout);
-        }
-        if let Some(timeout) = self.command_timeout {
-            options.command_timeout = ms(timeout);
-        }
-        if let Some(cache) = self.cache {
-            options.cache = Some(cache.of(&options.address)?);
-        }
-        if let Some(most) = self.max_queue {
-            options.max_queue = usize::try_from(most).unwrap_or(usize::MAX);
-        }
+        options.connect_timeout = ms(self.connect_timeout);
+        options.command_timeout = ms(self.command_timeout);
+        options.cache = self.cache.map(Into::into);
+        options.max_queue = usize::try_from(self.max_queue).unwrap_or(usize::MAX);
         options.fails_offline = self.fails_offline.unwrap_or(false);
         options.max_retries = match options.fails_offline {
             true => Some(0),
@@ -233,45 +208,14 @@ fn ms(ms: u32) -> Duration {
     Duration::from_millis(ms.into())
 }
 
-/// Sets the nodes to read from.
-fn set_reads(address: &mut Address, from_replicas: bool) -> Result<(), Error> {
-    match address {
-        Address::Cluster(cluster) => cluster.reads_from_replicas = from_replicas,
-        // The client decides which nodes it reads from.
-        Address::Client(_) => {}
-        _ if from_replicas => {
-            return Err(Error::Option {
-                field: "readFrom",
-                expected: "'primary' or left out where Redis is no cluster".to_owned(),
-            });
-        }
-        _ => {}
-    }
-    Ok(())
-}
-
-impl CacheSettings {
-    /// Converts the options for sessions read from `address`.
-    fn of(self, address: &Address) -> Result<CacheOptions, Error> {
-        if let Address::Cluster(Cluster {
-            reads_from_replicas: true,
-            ..
-        }) = address
-        {
-            return Err(Error::Option {
-                field: "cache",
-                expected:
-                    "left out where a cluster's replicas are read: a replica that is cut off \
-                           from its primary tells of no changes"
-                        .to_owned(),
-            });
-        }
-        Ok(CacheOptions {
+impl From<CacheSettings> for CacheOptions {
+    fn from(settings: CacheSettings) -> Self {
+        Self {
             // A cast from f64 saturates.
-            max_bytes: self.max_bytes as u64,
-            max_entries: self.max_entries.into(),
-            max_staleness: ms(self.max_staleness),
-        })
+            max_bytes: settings.max_bytes as u64,
+            max_entries: settings.max_entries.into(),
+            max_staleness: ms(settings.max_staleness),
+        }
     }
 }
 

@@ -7,6 +7,22 @@ use connect_redis_core::{
 /// The numbers per request: operation, request, length of the ID, of the value and of the base in bytes, lifetime.
 const FIELDS: usize = 6;
 
+/// The operations. `__test__/contract/boundary.test.js` compares them with those of JavaScript.
+mod operation {
+    pub(super) const GET: u32 = 0;
+    pub(super) const SET: u32 = 1;
+    pub(super) const TOUCH: u32 = 2;
+    pub(super) const DESTROY: u32 = 3;
+    pub(super) const GET_TIMED: u32 = 4;
+    pub(super) const SET_EXISTING: u32 = 5;
+    pub(super) const SET_NEW: u32 = 6;
+    pub(super) const SET_IF_EQUAL: u32 = 7;
+    pub(super) const LENGTH: u32 = 8;
+    pub(super) const CLEAR: u32 = 9;
+    pub(super) const PAGE: u32 = 10;
+    pub(super) const CLOSE: u32 = 11;
+}
+
 /// Decodes a batch. Returns the requests, and the number of the `available` bytes that they use. IDs, values and bases
 /// follow one another in the bytes, in the order of the requests. A lifetime is in milliseconds, 0 for none; a page has
 /// the number of its scan in its place. Returns `None` if the numbers are not a valid batch.
@@ -29,20 +45,20 @@ pub(crate) fn decode(heads: &[f64], available: usize, count: u32) -> Option<(Vec
         };
         let (id, value, base) = (take(id_bytes)?, take(value_bytes)?, take(base_bytes)?);
         let operation = match operation as u32 {
-            0 => Operation::Get(TellEnd::IfChanged),
-            1 => Operation::Write(Write::Set),
-            2 => Operation::Write(Write::Touch),
-            3 => Operation::Write(Write::Destroy),
-            4 => Operation::Get(TellEnd::Always),
-            5 => Operation::Write(Write::SetExisting),
-            6 => Operation::Write(Write::SetNew),
-            7 => Operation::Write(Write::SetIfEqual),
+            operation::GET => Operation::Get(TellEnd::IfChanged),
+            operation::SET => Operation::Write(Write::Set),
+            operation::TOUCH => Operation::Write(Write::Touch),
+            operation::DESTROY => Operation::Write(Write::Destroy),
+            operation::GET_TIMED => Operation::Get(TellEnd::Always),
+            operation::SET_EXISTING => Operation::Write(Write::SetExisting),
+            operation::SET_NEW => Operation::Write(Write::SetNew),
+            operation::SET_IF_EQUAL => Operation::Write(Write::SetIfEqual),
             other => {
                 requests.push(match other {
-                    8 => Request::Bulk(request, Bulk::Length),
-                    9 => Request::Bulk(request, Bulk::Clear),
-                    10 => Request::Page(request, ttl as ScanId),
-                    11 => Request::Close(request),
+                    operation::LENGTH => Request::Bulk(request, Bulk::Length),
+                    operation::CLEAR => Request::Bulk(request, Bulk::Clear),
+                    operation::PAGE => Request::Page(request, ttl as ScanId),
+                    operation::CLOSE => Request::Close(request),
                     _ => return None,
                 });
                 continue;

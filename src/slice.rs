@@ -1,9 +1,11 @@
 //! The layout of a slice of completions, which `lib/boundary/completions.js` decodes.
 //!
-//! The texts of a slice are joined into one string (two if some are not ASCII), which JavaScript splits by the
-//! lengths in the records: creating one string is cheaper than one per completion.
+//! The short texts of a slice are joined into one string (two if some are not ASCII), which JavaScript splits by the
+//! lengths in the records: creating one string is cheaper than one per completion. A large text is a string of its own.
 
 use connect_redis_core::{Completion, RequestId};
+use std::borrow::Cow;
+use std::collections::VecDeque;
 
 /// The numbers per record: request, kind, length of the text in UTF-16 units (or the count).
 pub(crate) const FIELDS: usize = 3;
@@ -12,18 +14,24 @@ const SLICE_RECORDS: usize = 512;
 /// The maximum number of records of a slice. It exceeds the limit by at most the second of the two records of the
 /// completion that filled it.
 pub(crate) const MOST_RECORDS: usize = SLICE_RECORDS + 1;
-/// The size in bytes after which a slice is full. V8 allocates strings of more than 128 KB in the large-object space, which
-/// is more expensive to collect.
-const SLICE_TEXT: usize = 96 * 1024;
-/// The maximum length of a text. V8's limit for strings is 2^29 - 24 units, and other texts may precede it in its slice.
+/// The size in bytes of the joined texts after which a slice is full. With one more text, they fit into 128 KB: V8
+/// allocates longer strings in the large-object space, which took 80 µs instead of 3, nearly half as long as parsing
+/// 64 KB (Node 20 to 24).
+const JOINED_TEXT: usize = 96 * 1024;
+/// The size in bytes from which a text is large.
+const LARGE_TEXT: usize = 16 * 1024;
+/// The size in bytes of all texts after which a slice is full: less than a millisecond of `JSON.parse`, and enough to share
+/// a wake-up of the event loop.
+const SLICE_TEXT: usize = 256 * 1024;
+/// The maximum length of a text. V8's limit for strings is 2^29 - 24 units, and other texts may precede an ID in its slice.
 /// Smaller in tests.
 const LONGEST_TEXT: usize = if cfg!(test) {
-    1024
+    128 * 1024
 } else {
-    (1 << 29) - 24 - SLICE_TEXT
+    (1 << 29) - 24 - JOINED_TEXT
 };
 
-/// The kinds of records; `lib/boundary/request.js` knows the same numbers.
+/// The kinds of records. `__test__/contract/boundary.test.js` compares them with those of `lib/boundary/request.js`.
 const DONE: u32 = 0;
 const MISSING: u32 = 1;
 const SESSION: u32 = 2;
@@ -35,14 +43,48 @@ const EVENT: u32 = 7;
 const ENDED: u32 = 8;
 const MORE: u32 = 9;
 const CONFLICT: u32 = 10;
-const COMMANDS: u32 = 11;
 /// Replaces an item whose text is too long for a string.
 const TOO_LONG: u32 = 12;
 /// Added to a kind whose text is in the two-byte string.
 const TWO_BYTE: u32 = 16;
+/// Added to a kind whose text is a string of its own.
+const LARGE: u32 = 64;
 /// Added to a kind whose record is followed by one with the end of the session: the lower and the higher half of the
 /// milliseconds since 1970, and 0.
 const TIMED: u32 = 32;
+
+/// The content of a JavaScript string.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Text {
+    /// ASCII, which is a subset of Latin-1.
+    OneByte(Vec<u8>),
+    TwoByte(Vec<u16>),
+}
+
+impl Text {
+    /// Returns the size in bytes.
+    fn size(&self) -> usize {
+        match self {
+            Self::OneByte(bytes) => bytes.len(),
+            Self::TwoByte(units) => 2 * units.len(),
+        }
+    }
+}
+
+impl From<Vec<u8>> for Text {
+    fn from(bytes: Vec<u8>) -> Self {
+        if bytes.is_ascii() {
+            Self::OneByte(bytes)
+        } else {
+            Self::TwoByte(utf16(&bytes))
+        }
+    }
+}
+
+/// Decodes UTF-8. What is invalid becomes U+FFFD, as in Node's own decoding.
+fn utf16(bytes: &[u8]) -> Vec<u16> {
+    String::from_utf8_lossy(bytes).encode_utf16().collect()
+}
 
 /// Records and their texts, encoded for JavaScript.
 #[derive(Debug, Default)]
@@ -51,6 +93,7 @@ pub(crate) struct Slice {
     /// The one-byte string: ASCII, which is a subset of Latin-1.
     pub(crate) one_byte: Vec<u8>,
     pub(crate) two_byte: Vec<u16>,
+    pub(crate) large: VecDeque<Text>,
     /// The number of requests that end with this slice.
     pub(crate) finished: u32,
 }
@@ -70,14 +113,14 @@ impl Slice {
                 self.add_too_long(request, "get")
             }
             Completion::Session(bytes, ends) => {
-                self.add_text(request, SESSION, &bytes);
+                self.add_text(request, SESSION, bytes);
                 self.add_end(ends);
             }
             Completion::Item(bytes, _) if is_too_long(&bytes) => {
                 self.records.extend([request, TOO_LONG, 0]);
             }
             Completion::Item(bytes, ends) => {
-                self.add_text(request, ITEM, &bytes);
+                self.add_text(request, ITEM, bytes);
                 self.add_end(ends);
             }
             Completion::Id(bytes) => self.add_id(request, &bytes),
@@ -85,9 +128,13 @@ impl Slice {
             Completion::Conflict(stored) if is_too_long(&stored) => {
                 self.add_too_long(request, "set")
             }
-            Completion::Conflict(stored) => self.add_text(request, CONFLICT, &stored),
+            Completion::Conflict(stored) => self.add_text(request, CONFLICT, stored),
             Completion::Failed(name, error) => {
-                let text = format!("{}\n{}\n{name}: {error}", error.code(), error.reply());
+                let text = format!(
+                    "{}\n{}\n{name} failed: {error}",
+                    error.code(),
+                    error.reply()
+                );
                 self.add_text(request, FAILED, text.as_bytes());
             }
             Completion::Event(name, error) => {
@@ -97,7 +144,6 @@ impl Slice {
                 };
                 self.add_text(request, EVENT, text.as_bytes());
             }
-            Completion::Commands(batch) => self.add_text(request, COMMANDS, &batch),
             Completion::Ended => self.records.extend([request, ENDED, 0]),
             unread @ Completion::Unread(_) => {
                 self.finished -= 1;
@@ -122,16 +168,18 @@ impl Slice {
     }
 
     /// Adds a record with a text.
-    fn add_text(&mut self, request: RequestId, kind: u32, bytes: &[u8]) {
-        // Both lengths fit: they are at most a little more than LONGEST_TEXT.
-        if bytes.is_ascii() {
+    fn add_text<'a>(&mut self, request: RequestId, kind: u32, text: impl Into<Cow<'a, [u8]>>) {
+        let bytes = text.into();
+        // All lengths fit: they are at most a little more than LONGEST_TEXT.
+        if bytes.len() >= LARGE_TEXT {
+            self.records.extend([request, kind + LARGE, 0]);
+            self.large.push_back(bytes.into_owned().into());
+        } else if bytes.is_ascii() {
             self.records.extend([request, kind, bytes.len() as u32]);
-            self.one_byte.extend_from_slice(bytes);
+            self.one_byte.extend_from_slice(&bytes);
         } else {
             let start = self.two_byte.len();
-            // Invalid UTF-8 becomes U+FFFD, as in Node's own decoding.
-            self.two_byte
-                .extend(String::from_utf8_lossy(bytes).encode_utf16());
+            self.two_byte.append(&mut utf16(&bytes));
             let length = (self.two_byte.len() - start) as u32;
             self.records.extend([request, kind + TWO_BYTE, length]);
         }
@@ -150,18 +198,26 @@ impl Slice {
         self.records.is_empty()
     }
 
+    /// Returns the size of the texts in bytes.
+    fn size(&self) -> usize {
+        self.joined_size() + self.large.iter().map(Text::size).sum::<usize>()
+    }
+
+    fn joined_size(&self) -> usize {
+        self.one_byte.len() + 2 * self.two_byte.len()
+    }
+
     pub(crate) fn fits(&self, other: &Self) -> bool {
         self.records.len() + other.records.len() <= SLICE_RECORDS * FIELDS
-            && self.one_byte.len()
-                + other.one_byte.len()
-                + 2 * (self.two_byte.len() + other.two_byte.len())
-                <= SLICE_TEXT
+            && self.joined_size() + other.joined_size() <= JOINED_TEXT
+            && self.size() + other.size() <= SLICE_TEXT
     }
 
     pub(crate) fn append(&mut self, other: &mut Self) {
         self.records.append(&mut other.records);
         self.one_byte.append(&mut other.one_byte);
         self.two_byte.append(&mut other.two_byte);
+        self.large.append(&mut other.large);
         self.finished += other.finished;
     }
 
@@ -170,13 +226,15 @@ impl Slice {
         self.records.clear();
         self.one_byte.clear();
         self.two_byte.clear();
+        self.large.clear();
         self.finished = 0;
-        (self.one_byte.capacity() + 2 * self.two_byte.capacity() <= 2 * SLICE_TEXT).then_some(self)
+        (self.one_byte.capacity() + 2 * self.two_byte.capacity() <= 2 * JOINED_TEXT).then_some(self)
     }
 
     pub(crate) fn is_full(&self) -> bool {
         self.records.len() >= SLICE_RECORDS * FIELDS
-            || self.one_byte.len() + 2 * self.two_byte.len() >= SLICE_TEXT
+            || self.joined_size() >= JOINED_TEXT
+            || self.size() >= SLICE_TEXT
     }
 }
 
@@ -215,6 +273,44 @@ mod tests {
             ]
         );
         assert_eq!(slice.finished, 3);
+    }
+
+    #[test]
+    fn a_large_text_is_a_string_of_its_own_in_the_order_of_the_records() {
+        let large = "a".repeat(LARGE_TEXT);
+        let mut slice = Slice::default();
+        slice.add(1, Completion::Session(large.clone().into(), Some(5)));
+        slice.add(2, Completion::Session(b"short".to_vec(), None));
+        slice.add(
+            3,
+            Completion::Session(format!("{large}\u{e9}").into(), None),
+        );
+        assert_eq!(
+            slice.records[..FIELDS * 3],
+            [1, SESSION + LARGE + TIMED, 0, 5, 0, 0, 2, SESSION, 5]
+        );
+        assert_eq!(slice.records[FIELDS * 3..], [3, SESSION + LARGE, 0]);
+        assert_eq!(slice.one_byte, b"short");
+        let units = format!("{large}\u{e9}").encode_utf16().collect();
+        let texts = [Text::OneByte(large.into()), Text::TwoByte(units)];
+        assert_eq!(Vec::from(slice.large), texts);
+    }
+
+    #[test]
+    fn a_slice_takes_no_more_texts_once_its_strings_or_their_sum_are_large() {
+        let session = |size| Completion::Session(vec![b'a'; size], None);
+        for (size, count) in [
+            (LARGE_TEXT - 1, JOINED_TEXT / LARGE_TEXT + 1),
+            (4 * LARGE_TEXT, SLICE_TEXT / LARGE_TEXT / 4),
+        ] {
+            let mut slice = Slice::default();
+            for request in 0..count {
+                assert!(!slice.is_full(), "{request} texts of {size} bytes");
+                slice.add(request as u32, session(size));
+            }
+            assert!(slice.is_full(), "{count} texts of {size} bytes");
+            assert!(slice.one_byte.len() < 128 * 1024);
+        }
     }
 
     #[test]

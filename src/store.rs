@@ -2,14 +2,13 @@
 //! threadsafe function or task is created per operation.
 
 use crate::cache_lookup::Lookup;
-use crate::client_transport::{Client, ClientPort};
 use crate::completions::{Completions, Queue};
 use crate::connection_events::Watcher;
 use crate::options::{GivenCredentials, StoreOptions};
 use crate::{cache_lookup, requests};
 use connect_redis_core::Runtime;
+use connect_redis_core::Watch;
 use connect_redis_core::{Clock, RequestId, ScanId, ScanKind, Scans, Sessions};
-use connect_redis_core::{Lease, Watch};
 use napi::bindgen_prelude::{Env, Float64Array};
 use napi::{Error, Result, Status};
 use napi_derive::napi;
@@ -26,6 +25,14 @@ pub struct RedisStore {
     watcher: Option<Arc<Watcher>>,
     // Declared last, so dropped last: the thread must end after the last connection was released.
     runtime: Arc<Runtime>,
+}
+
+/// The kinds of scans. `__test__/contract/boundary.test.js` compares them with those of JavaScript.
+mod scan_kind {
+    pub(super) const IDS: u32 = 0;
+    pub(super) const SESSIONS: u32 = 1;
+    /// With the time at which each session ends.
+    pub(super) const SESSIONS_TIMED: u32 = 2;
 }
 
 /// Converts an error of the options for napi, which reads its code from the status.
@@ -52,7 +59,7 @@ impl RedisStore {
         let scan_count = options.scan_count;
         let instance = completions.instance();
         let connection = options.connection(instance).map_err(option_error)?;
-        let lease = Lease::take(&runtime, connection);
+        let lease = runtime.lease(connection);
         Ok(Self {
             sessions: Sessions::new(lease, &prefix, scan_count),
             queue: completions.queue(),
@@ -78,34 +85,11 @@ impl RedisStore {
         self.watcher = None;
     }
 
-    /// Opens the connection again after, or during, a request to close it. `watch` and `serve` have to be called again.
+    /// Opens the connection again after, or during, a request to close it. `watch` has to be called again.
     #[napi(catch_unwind)]
     pub fn reopen(&mut self) {
-        let lease = self.sessions.renewed_lease(&self.runtime);
+        let lease = self.sessions.renewed_lease();
         self.sessions = self.sessions.on(lease);
-    }
-
-    /// Switches to another connection, also for the operations that wait. `watch` has to be called again.
-    #[napi(catch_unwind)]
-    pub fn replace(
-        &mut self,
-        options: StoreOptions,
-        completions: &Completions,
-    ) -> std::result::Result<(), Error<String>> {
-        let connection = options
-            .connection(completions.instance())
-            .map_err(option_error)?;
-        let sessions = self.sessions.on(Lease::take(&self.runtime, connection));
-        self.sessions.connection().hand_over(sessions.connection());
-        self.sessions = sessions;
-        Ok(())
-    }
-
-    /// Runs the commands of the connection on the app's client, which receives them under this request number.
-    #[napi(catch_unwind)]
-    pub fn serve(&self, request: RequestId) -> ClientPort {
-        let client = Client::new(Arc::clone(&self.queue), request);
-        ClientPort::new(self.sessions.connection().offer(Arc::new(client)))
     }
 
     /// Passes the result of the app's `credentials` function to the connection; `refusal` is the reason for a missing one.
@@ -135,15 +119,14 @@ impl RedisStore {
         self.sessions.set_scan_count(scan_count);
     }
 
-    /// Opens a scan of the sessions whose IDs match a glob. `listing` is 0 for IDs, 1 for sessions, 2 for sessions with
-    /// their end. Its pages are requested by its number.
+    /// Opens a scan of the sessions whose IDs match a glob. Its pages are requested by its number.
     #[napi(catch_unwind)]
-    pub fn list(&self, listing: u32, ids: String, count: Option<u32>) -> Result<Scan> {
-        let kind = match listing {
-            0 => ScanKind::Ids,
-            1 => ScanKind::All,
-            2 => ScanKind::Scan,
-            _ => return Err(Error::new(Status::InvalidArg, "no such listing")),
+    pub fn list(&self, kind: u32, ids: String, count: Option<u32>) -> Result<Scan> {
+        let kind = match kind {
+            scan_kind::IDS => ScanKind::Ids,
+            scan_kind::SESSIONS => ScanKind::All,
+            scan_kind::SESSIONS_TIMED => ScanKind::Scan,
+            _ => return Err(Error::new(Status::InvalidArg, "no such kind of scan")),
         };
         Ok(Scan {
             number: self.sessions.open_scan(kind, &ids, count),
@@ -185,6 +168,12 @@ impl RedisStore {
     #[napi(getter, catch_unwind)]
     pub fn has_cache(&self) -> bool {
         self.sessions.has_cache()
+    }
+
+    /// The name of the server in errors.
+    #[napi(getter, catch_unwind)]
+    pub fn server(&self) -> &str {
+        self.sessions.connection().server()
     }
 
     /// The number of the connection, which identifies it: stores may share one.

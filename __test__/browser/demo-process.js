@@ -5,22 +5,22 @@ const { once } = require('node:events');
 const path = require('node:path');
 const { createInterface } = require('node:readline');
 
-/** Twice what the demo gives requests and its store to finish. */
+/** Twice what the demo allows requests and its store to finish. */
 const STOP_LIMIT_MS = 15_000;
 const SERVER = path.join(__dirname, '..', '..', 'examples', 'demo', 'server.js');
 
 /**
- * Starts the demo's server as a process of its own and waits until it says its address.
+ * Starts the demo's server in its own process and waits until it prints its address.
  *
  * @param {object} where
  * @param {string} where.redisUrl
  * @param {number} where.port
- * @returns `{ url, stop }`; `stop` sends the signal and gives the exit code, null if the signal ended it
+ * @returns `{ url, stop }`; `stop` sends the signal and returns the exit code, null if the signal ended it
  */
 async function startDemo({ redisUrl, port }) {
   const demo = spawn(process.execPath, [SERVER], {
     env: { ...process.env, REDIS_URL: redisUrl, PORT: String(port) },
-    // What it logs about an error belongs beside the test's own output.
+    // Errors that it logs belong next to the test's own output.
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const exited = once(demo, 'exit');
@@ -28,7 +28,7 @@ async function startDemo({ redisUrl, port }) {
   const url = await Promise.race([
     once(lines, 'line').then(([line]) => line.match(/http:\S+/)[0]),
     exited.then(([code]) => {
-      throw new Error(`The demo ended with code ${code} before it said its address.`);
+      throw new Error(`The demo ended with code ${code} before it printed its address.`);
     }),
   ]);
   return {

@@ -8,7 +8,7 @@ const { startDemo } = require('./demo-process.js');
 
 const CHROMIUM_ARGS = [
   '--headless',
-  '--no-sandbox', // Chromium refuses its sandbox to root, as whom containers run
+  '--no-sandbox', // Chromium refuses its sandbox to root, the user of containers
   '--disable-gpu',
   '--disable-quic',
   '--no-first-run',
@@ -34,7 +34,7 @@ afterAll(async () => {
   expect(code).toBe(0);
 });
 
-/** Starts the app anew at the address the browser knows. */
+/** Restarts the app at the address that the browser knows. */
 async function restartDemo(signal) {
   const { url } = demo;
   const code = await demo.stop(signal);
@@ -43,7 +43,7 @@ async function restartDemo(signal) {
   return code;
 }
 
-/** A browser of its own, as far as cookies go; closed after the test. */
+/** Returns a browser context with its own cookies; closed after the test. */
 async function newPerson(options) {
   const context = await browser.newContext(options);
   people.push(context);
@@ -83,21 +83,21 @@ async function press(page, name) {
   return response.status();
 }
 
-describe('signing in', () => {
-  test('shows who is there, and a reload still does', async () => {
+describe('sign-in', () => {
+  test('a signed-in visitor sees their name, also after a reload', async () => {
     const page = await signIn(await newPerson(), 'Ada');
     expect(await user(page)).toBe('Ada');
     await page.reload();
     expect(await user(page)).toBe('Ada');
   });
 
-  test('gives the session a new id, so that whoever planted the old one gains nothing', async () => {
+  test('sign-in changes the id of the session, so that a planted id is worthless', async () => {
     const mallory = await newPerson();
     const hers = await signIn(mallory, 'Mallory');
     const ada = await newPerson();
     await ada.addCookies(await mallory.cookies());
 
-    // The form is gone, since the planted session is signed in; its request can still be made.
+    // The form is gone, since the planted session is signed in; its request can still be sent.
     await ada.request.post(new URL('/sign-in', demo.url).href, { form: { name: 'Ada' } });
     const page = await ada.newPage();
     await page.goto(demo.url);
@@ -106,7 +106,7 @@ describe('signing in', () => {
     expect(await heading(hers)).toBe('Sign in');
   });
 
-  test('refuses a name of spaces, and says so at the field', async () => {
+  test('sign-in rejects a name of spaces with a message at the field', async () => {
     const page = await (await newPerson()).newPage();
     await page.goto(demo.url);
     await page.getByLabel('Your name').fill('   ');
@@ -115,7 +115,7 @@ describe('signing in', () => {
     expect(await page.getByLabel('Your name').getAttribute('aria-describedby')).toBe('problem');
   });
 
-  test('shows a name as text, whatever HTML is in it', async () => {
+  test('a name with HTML is shown as text', async () => {
     const name = `<img src=x onerror='alert(1)'>"&amp;`;
     const page = await signIn(await newPerson(), name);
     expect(await user(page)).toBe(name);
@@ -123,8 +123,8 @@ describe('signing in', () => {
   });
 });
 
-describe('the session', () => {
-  test('counts the views of the page', async () => {
+describe('session', () => {
+  test('the page counts its views', async () => {
     const page = await signIn(await newPerson(), 'Ada');
     expect(await views(page)).toBe(1);
     await page.reload();
@@ -132,7 +132,7 @@ describe('the session', () => {
     expect(await views(page)).toBe(3);
   });
 
-  test('keeps the cart', async () => {
+  test('the cart keeps its goods', async () => {
     const page = await signIn(await newPerson(), 'Ada');
     await press(page, 'Add Cheese');
     await press(page, 'Add Apples');
@@ -145,7 +145,7 @@ describe('the session', () => {
     expect(await cart(page)).toEqual(['1 × Cheese']);
   });
 
-  test('shows how long it lasts: the lifetime of the cookie, which every page starts anew, counted down', async () => {
+  test("the page counts down the cookie's lifetime, which every page renews", async () => {
     const context = await newPerson();
     const page = await signIn(context, 'Ada');
     const timer = page.getByRole('timer');
@@ -160,14 +160,14 @@ describe('the session', () => {
     expect(after.expires).toBeGreaterThan(before.expires);
   });
 
-  test('needs no scripts', async () => {
+  test('the pages work without scripts', async () => {
     const page = await signIn(await newPerson({ javaScriptEnabled: false }), 'Ada');
     await press(page, 'Add Bread');
     expect(await cart(page)).toEqual(['1 × Bread']);
     expect(await page.getByRole('timer').textContent()).toBe('30:00');
   });
 
-  test('belongs to one browser', async () => {
+  test('a session belongs to one browser', async () => {
     const ada = await signIn(await newPerson(), 'Ada');
     const grace = await signIn(await newPerson(), 'Grace');
     await press(ada, 'Add Coffee');
@@ -180,8 +180,8 @@ describe('the session', () => {
   });
 });
 
-describe('signing out', () => {
-  test('ends the session in every window, and the old cookie with it', async () => {
+describe('sign-out', () => {
+  test('signing out ends the session in every window, and the old cookie with it', async () => {
     const context = await newPerson();
     const one = await signIn(context, 'Ada');
     const other = await context.newPage();
@@ -200,8 +200,8 @@ describe('signing out', () => {
   });
 });
 
-describe('the session outlives', () => {
-  test('a restart of the app', async () => {
+describe('survival of the session', () => {
+  test('a session survives a restart of the app', async () => {
     const page = await signIn(await newPerson(), 'Ada');
     await press(page, 'Add Bread');
     expect(await restartDemo('SIGTERM')).toBe(0);
@@ -210,7 +210,7 @@ describe('the session outlives', () => {
     expect(await cart(page)).toEqual(['1 × Bread']);
   });
 
-  test('a crash of the app', async () => {
+  test('a session survives a crash of the app', async () => {
     const page = await signIn(await newPerson(), 'Ada');
     await press(page, 'Add Bread');
     expect(await restartDemo('SIGKILL')).toBe(null);
@@ -218,7 +218,7 @@ describe('the session outlives', () => {
     expect(await cart(page)).toEqual(['1 × Bread']);
   });
 
-  test('a restart of Redis', async () => {
+  test('a session survives a restart of Redis', async () => {
     const page = await signIn(await newPerson(), 'Ada');
     await press(page, 'Add Bread');
     await redis.restart();
@@ -226,7 +226,7 @@ describe('the session outlives', () => {
     expect(await cart(page)).toEqual(['2 × Bread']);
   });
 
-  test('a Redis that does not answer: a page says so, and later everything is there', async () => {
+  test('a page reports that Redis does not answer, and the session survives', async () => {
     const page = await signIn(await newPerson(), 'Ada');
     redis.pause();
     try {
@@ -241,7 +241,7 @@ describe('the session outlives', () => {
     expect(await user(page)).toBe('Ada');
   });
 
-  test('the loss of the connection while a request waits for Redis', async () => {
+  test('a session survives the loss of the connection while a request waits for Redis', async () => {
     const page = await signIn(await newPerson(), 'Ada');
     const admin = await connectRaw(redis.port);
     try {
@@ -258,7 +258,7 @@ describe('the session outlives', () => {
     expect(await cart(page)).toEqual(['1 × Bread']);
   });
 
-  test('the loss of an idle connection', async () => {
+  test('a session survives the loss of an idle connection', async () => {
     const page = await signIn(await newPerson(), 'Ada');
     const admin = await connectRaw(redis.port);
     try {

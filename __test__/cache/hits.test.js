@@ -17,7 +17,7 @@ describeServers('%s', (_name, program) => {
   const open = (options) => openStore('url', redis.port, { cache: true, ...options });
   const openPlain = (options) => openStore('url', redis.port, options);
 
-  /** Reads until what is read is kept. */
+  /** Reads until the session is cached. */
   async function warm(store, id = 'abc') {
     await until(async () => {
       await store.get(id);
@@ -25,7 +25,7 @@ describeServers('%s', (_name, program) => {
     });
   }
 
-  test('a session that was read is given in the same tick, each time as an object of its own', async () => {
+  test('a cache hit is returned in the same tick, as a new object each time', async () => {
     const store = await open();
     const plain = await openPlain();
     await plain.set('abc', liveSession('abc', { n: 1, ...shopVisitor() }));
@@ -43,7 +43,7 @@ describeServers('%s', (_name, program) => {
     expect(sharing.cacheStats()).toEqual(store.cacheStats());
   });
 
-  test('listings neither use nor fill it', async () => {
+  test('`all` and `scan` neither use nor fill the cache', async () => {
     const store = await open();
     const plain = await openPlain();
     await plain.set('abc', numbered(1));
@@ -53,7 +53,7 @@ describeServers('%s', (_name, program) => {
     expect(store.cacheStats()).toEqual(before);
   });
 
-  test('a prefix that is set later is that of what is kept, too', async () => {
+  test('a changed prefix applies to the cache', async () => {
     const store = await open();
     const other = await openPlain({ prefix: 'other:' });
     await other.set('abc', numbered(2));
@@ -67,14 +67,14 @@ describeServers('%s', (_name, program) => {
     expect(hit(store, 'abc')).toBe(1);
   });
 
-  test('texts of any width are given as they are stored', async () => {
+  test('a cache hit returns text of any width as it is stored', async () => {
     const store = await open();
     await store.set('abc', numbered('é😀\u0000'));
     await warm(store);
     expect(hit(store, 'abc')).toBe('é😀\u0000');
   });
 
-  test('ids of any length and width are told apart', async () => {
+  test('the cache distinguishes ids of any length and width', async () => {
     const store = await open();
     const starts = ['x'.repeat(126), `${'x'.repeat(121)}é`, 'é'.repeat(300), '\u0000'];
     for (const start of starts) {
@@ -85,7 +85,7 @@ describeServers('%s', (_name, program) => {
     }
   });
 
-  test('after an own set or touch, the next read is a hit', async () => {
+  test("the next read is a cache hit after the store's own `set` or `touch`", async () => {
     const store = await open();
     await store.set('abc', numbered(1));
     await until(() => hit(store, 'abc') === 1);
@@ -95,14 +95,14 @@ describeServers('%s', (_name, program) => {
     await until(() => hit(store, 'abc') === 2);
   });
 
-  test('an own write is not overtaken by a read of the same tick, of whatever store', async () => {
+  test('a write is not overtaken by a cached read of the same tick, by any store', async () => {
     const store = await open();
     const other = await open({ disableTouch: true });
     await store.set('abc', numbered(1));
     await warm(store);
     expect(hit(other, 'abc')).toBe(1);
     const writes = [
-      // What was set may have been read again by then.
+      // The session that was set may have been read again by then.
       [() => store.set('abc', numbered(2), () => {}), ['later', 2]],
       [() => store.destroy('abc', () => {}), ['later']],
       [() => store.clear(() => {}), ['later']],
@@ -124,12 +124,12 @@ describeServers('%s', (_name, program) => {
     ['destroys it', (plain) => plain.destroy('abc'), null],
     ['touches it', (plain) => plain.touch('abc', numbered(1)), 1],
     ['clears all', (plain) => plain.clear(), null],
-    ['shortens its life', () => redis.command('PEXPIRE', 'sess:abc', '60000'), 1],
-    ['lets it end', () => redis.command('PEXPIREAT', 'sess:abc', '1'), null],
+    ['shortens its lifetime', () => redis.command('PEXPIRE', 'sess:abc', '60000'), 1],
+    ['makes it expire', () => redis.command('PEXPIREAT', 'sess:abc', '1'), null],
     ['empties the database', () => redis.command('FLUSHDB'), null],
     ['empties the server', () => redis.command('FLUSHALL', 'ASYNC'), null],
-    ['takes its end away', () => redis.command('PERSIST', 'sess:abc'), 1],
-    ['takes it', () => redis.command('GETDEL', 'sess:abc'), null],
+    ['removes its expiry', () => redis.command('PERSIST', 'sess:abc'), 1],
+    ['reads and deletes it', () => redis.command('GETDEL', 'sess:abc'), null],
     [
       'changes it by a script',
       () =>
@@ -137,7 +137,7 @@ describeServers('%s', (_name, program) => {
       3,
     ],
     [
-      'copies another over it',
+      'copies another session over it',
       async () => {
         await redis.command('SET', 'sess:other', '{"cookie":{},"n":4}');
         await redis.command('COPY', 'sess:other', 'sess:abc', 'REPLACE');
@@ -146,7 +146,7 @@ describeServers('%s', (_name, program) => {
     ],
     ['deletes it directly', () => redis.command('DEL', 'sess:abc'), null],
     ['renames it', () => redis.command('RENAME', 'sess:abc', 'sess:other'), null],
-  ])('what is kept is forgotten when somebody else %s', async (_what, change, expected) => {
+  ])('a cached session is invalidated when another client %s', async (_what, change, expected) => {
     const store = await open();
     const plain = await openPlain();
     await store.set('abc', numbered(1));
@@ -157,24 +157,28 @@ describeServers('%s', (_name, program) => {
     expect(session === null ? null : session.n).toBe(expected);
   });
 
-  test('a session is not kept beyond its end', async () => {
+  test('a session is not cached beyond its expiry', async () => {
     const store = await open();
-    await store.set('abc', numbered(1, { maxAge: 150 }));
-    await warm(store);
+    // Until it is cached before it expires.
+    await until(async () => {
+      await store.set('abc', numbered(1, { maxAge: 300 }));
+      await store.get('abc');
+      return hit(store, 'abc') !== 'later';
+    });
     await until(() => hit(store, 'abc') === 'later');
-    // What is kept ends no later than the key, and may end a moment sooner.
+    // The cached entry expires no later than the key, and possibly a moment sooner.
     await until(async () => (await store.get('abc')) === null);
     expect(hit(store, 'abc')).toBe('later');
   });
 
-  test('the expiry that is in force comes with it', async () => {
+  test('a cache hit returns the expiry in force', async () => {
     const store = await open();
     const timed = await open({ touchAfter: 60 });
     await store.set('abc', numbered(1, { maxAge: HOUR }));
     await redis.command('PEXPIRE', 'sess:abc', '60000');
     for (const reader of [store, timed]) {
       const expiry = async () => new Date((await reader.get('abc')).cookie.expires) - Date.now();
-      // Until the change is known here.
+      // Waits until the invalidation has arrived.
       await until(async () => Math.abs((await expiry()) - 60_000) < 5000);
       await warm(reader);
       expect(Math.abs((await expiry()) - 60_000)).toBeLessThan(5000);
@@ -182,7 +186,7 @@ describeServers('%s', (_name, program) => {
     expect(store.cacheStats().hits).toBeGreaterThan(1);
   });
 
-  test('keys that the server evicts for our own writes are forgotten', async () => {
+  test("cached sessions are invalidated when the server evicts their keys for the store's own writes", async () => {
     const store = await open();
     for (let n = 0; n < 50; n++) await store.set(`s${n}`, numbered('x'.repeat(20_000)));
     for (let n = 0; n < 50; n++) await warm(store, `s${n}`);
@@ -201,7 +205,7 @@ describeServers('%s', (_name, program) => {
     }
   });
 
-  test('of more keys than the server remembers, no reader gets an old session', async () => {
+  test('no reader returns an old session when there are more keys than the server tracks', async () => {
     const ids = Array.from({ length: 50 }, (_, n) => `s${n}`);
     const store = await open();
     const plain = await openPlain();
@@ -209,21 +213,21 @@ describeServers('%s', (_name, program) => {
     try {
       for (const round of [1, 2, 3]) {
         await Promise.all(ids.map((id) => plain.set(id, numbered(round))));
-        // The messages about these changes may be under way yet.
+        // The invalidations of these changes may still be on their way.
         await until(async () => {
           const sessions = await Promise.all(ids.map((id) => store.get(id)));
           return sessions.every(({ n }) => n === round);
         });
         for (const id of ids) await store.get(id);
       }
-      // It forgets keys from time to time, and says so.
+      // The server stops tracking some keys from time to time, and sends invalidations for them.
       await until(() => store.cacheStats().entries <= 10);
     } finally {
       await redis.command('CONFIG', 'SET', 'tracking-table-max-keys', '1000000');
     }
   });
 
-  test('a lost connection empties it', async () => {
+  test('a lost connection empties the cache', async () => {
     const store = await open();
     store.on('error', () => {});
     await store.set('abc', numbered(1));
@@ -231,14 +235,14 @@ describeServers('%s', (_name, program) => {
     await redis.command('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
     await until(() => hit(store, 'abc') === 'later');
     await redis.command('SET', 'sess:abc', JSON.stringify(numbered(2)));
-    // What was read between the two may be kept until the message about the change has come.
+    // A session that was read between the two may be cached until its invalidation arrives.
     await until(async () => {
       await store.get('abc');
       return hit(store, 'abc') === 2;
     });
   });
 
-  test('saves that look for conflicts work with what is kept', async () => {
+  test('conditional saves work with cached sessions', async () => {
     const store = await open({ onConflict: 'merge' });
     const plain = await openPlain();
     await plain.set('abc', liveSession('abc', { a: 1, n: 1 }));
@@ -251,7 +255,7 @@ describeServers('%s', (_name, program) => {
     expect(await store.get('abc')).toMatchObject({ a: 2, n: 2 });
   });
 
-  test('concurrent reads share a round trip, and each has an object of its own', async () => {
+  test('concurrent reads share a round trip, and each returns a new object', async () => {
     const writer = await openPlain();
     for (const store of [await open(), await openPlain()]) {
       await writer.set('one', numbered(1));
@@ -261,7 +265,7 @@ describeServers('%s', (_name, program) => {
       expect(new Set(sessions).size).toBe(6);
       expect(sessions.every(({ n }) => n === 1)).toBe(true);
       expect(await redis.calls('get')).toBe(1);
-      // One that was issued after a write does not join one before it.
+      // A read called after a write does not share one called before it.
       const before = store.get('two');
       const write = store.set('two', numbered(3));
       const after = store.get('two');
@@ -281,7 +285,7 @@ describe('callbacks of hits', () => {
     return store;
   };
 
-  test('what one throws passes to the caller, once', async () => {
+  test('an error thrown by the callback of a cache hit reaches the caller, once', async () => {
     const store = await openWarm();
     let calls = 0;
     const fail = () =>
@@ -289,7 +293,7 @@ describe('callbacks of hits', () => {
         calls++;
         throw new Error('the app');
       });
-    // As many as may be within one another: none of them is taken to be so.
+    // As many as are allowed in nested callbacks: none of them counts as nested.
     for (let n = 1; n <= 16; n++) {
       try {
         fail();
@@ -302,7 +306,7 @@ describe('callbacks of hits', () => {
     await until(() => hit(store, 'abc') === 1);
   });
 
-  test('one that reads again and again neither overflows the stack nor starves the event loop', async () => {
+  test('reads from the callbacks of cache hits neither overflow the stack nor starve the event loop', async () => {
     const store = await openWarm();
     let reads = 0;
     let turns = 0;
@@ -319,7 +323,7 @@ describe('callbacks of hits', () => {
     expect(turns).toBeGreaterThan(1);
   });
 
-  test('promises awaited again and again do not starve the event loop', async () => {
+  test('awaited cache hits in a loop do not starve the event loop', async () => {
     const store = await openWarm();
     let hasTurned = false;
     setImmediate(() => {
@@ -334,7 +338,7 @@ describe('callbacks of hits', () => {
     expect(store.cacheStats().hits).toBeGreaterThanOrEqual(reads);
   });
 
-  test('corrupt sessions and asynchronous serializers are as with a miss', async () => {
+  test('corrupt sessions and asynchronous serializers behave the same on a cache hit as on a miss', async () => {
     const store = await openWarm();
     await redis.command('SET', 'sess:bad', '{x');
     await expect(store.get('bad')).rejects.toMatchObject({ code: 'ERR_SESSION_CORRUPT' });

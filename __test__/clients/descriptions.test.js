@@ -3,7 +3,7 @@
 const dns = require('node:dns');
 const { GlideClient, GlideClusterClient, NodeDiscoveryMode } = require('@valkey/valkey-glide');
 const Mock = require('ioredis-mock');
-const { describeClient } = require('../../lib/clients/client.js');
+const { describeClient } = require('../../lib/clients/description.js');
 
 const packages = {
   redis4: require('redis4'),
@@ -18,7 +18,7 @@ const redisKinds = ['redis4', 'redis5', 'redis6'];
 const laterRedisKinds = ['redis5', 'redis6'];
 const ioredisKinds = ['ioredis4', 'ioredis5', 'ioredis6', 'iovalkey'];
 
-/** The description of a client, without what it leaves open. */
+/** Returns the description of a client, without undefined fields. */
 function described(client) {
   return JSON.parse(JSON.stringify(describeClient(client)));
 }
@@ -62,7 +62,7 @@ describe.each(redisKinds)('%s', (kind) => {
       () => createClient({ socket: { connectTimeout: 1500 } }),
       { nodes: [{ host: 'localhost', port: 6379 }], database: 0, connectTimeout: 1500 },
     ],
-  ])('a client %s', (_how, make, expected) => {
+  ])('a client %s is described as native', (_how, make, expected) => {
     const { credentials, ...found } = described(make());
     expect(found).toEqual({ ...native, ...expected });
   });
@@ -74,15 +74,18 @@ describe.each(redisKinds)('%s', (kind) => {
     ['lookup', { lookup: dns.lookup }],
     ['localAddress', { localAddress: '127.0.0.1' }],
     ['localAddress', { tls: true, localAddress: '127.0.0.1' }],
-  ])('a client whose settings stay with it: %s', (reason, socket) => {
-    expect(described(createClient({ socket }))).toEqual(viaClient('sendCommand(args)', reason));
-  });
+  ])(
+    'a client with a setting that cannot be carried over is described with the client transport: %s',
+    (reason, socket) => {
+      expect(described(createClient({ socket }))).toEqual(viaClient('sendCommand(args)', reason));
+    },
+  );
 
-  test('a transaction is no client', () => {
+  test('a transaction is not accepted as a client', () => {
     expect(() => describeClient(createClient().multi())).toThrow(TypeError);
   });
 
-  test('a cluster', () => {
+  test('a cluster is described with its nodes, credentials and nodeAddressMap', () => {
     const cluster = createCluster({
       rootNodes: [{ url: 'rediss://h1:7001' }, { socket: { host: 'h2', port: 7002 } }],
       defaults: { username: 'ann', password: 'secret', socket: { ca: 'CA', connectTimeout: 1500 } },
@@ -114,12 +117,12 @@ describe.each(redisKinds)('%s', (kind) => {
 describe.each(laterRedisKinds)('%s', (kind) => {
   const { createClient, createClientPool, createCluster, createSentinel } = packages[kind];
 
-  test("a cluster whose password is in a root node's URL", () => {
+  test("a cluster is described with the password in a root node's URL", () => {
     const cluster = createCluster({ rootNodes: [{ url: 'redis://h1' }, { url: 'redis://:secret@h2' }] });
     expect(described(cluster)).toMatchObject({ topology: 'cluster', password: 'secret' });
   });
 
-  test('a cluster whose user has no password, which HELLO does not tell', () => {
+  test('a cluster is described with an empty password when its user has none, which HELLO does not send', () => {
     const found = (options) =>
       described(
         createCluster({ rootNodes: [{ url: 'redis://h' }], defaults: { username: 'ann' }, ...options }),
@@ -130,34 +133,34 @@ describe.each(laterRedisKinds)('%s', (kind) => {
     expect(found({ RESP: kind === 'redis5' ? 2 : undefined })).not.toHaveProperty('username');
   });
 
-  test('a cluster whose nodeAddressMap is a function', () => {
+  test('a cluster whose nodeAddressMap is a function is described with the client transport', () => {
     const cluster = createCluster({ rootNodes: [{ url: 'redis://h' }], nodeAddressMap: () => undefined });
     expect(described(cluster)).toEqual(viaClient('sendCommand(key, isReadonly, args)', 'nodeAddressMap'));
   });
 
-  test('a sentinel', () => {
+  test('a sentinel is described with the client transport', () => {
     const sentinel = createSentinel({ name: 'sessions', sentinelRootNodes: [{ host: 'h', port: 26379 }] });
     expect(described(sentinel)).toEqual(viaClient('sendCommand(isReadonly, args)', 'sentinel'));
   });
 
-  test('a pool', () => {
+  test('a pool is described with the client transport', () => {
     expect(described(createClientPool())).toEqual(viaClient('sendCommand(args)', 'pool'));
   });
 
-  test('a time limit of commands', () => {
+  test('a client is described with the timeout of its commandOptions', () => {
     expect(described(createClient({ commandOptions: { timeout: 700 } }))).toMatchObject({
       commandTimeout: 700,
     });
   });
 
-  test('the legacy face of a client is none', () => {
+  test('the legacy interface of a client is not accepted as a client', () => {
     expect(() => describeClient(createClient().legacy())).toThrow(TypeError);
   });
 
   describe('a credentialsProvider', () => {
     const asynchronous = (credentials) => ({ type: 'async-credentials-provider', credentials });
 
-    test('is asked, each time', async () => {
+    test('a credentialsProvider is called for each request of credentials', async () => {
       let asked = 0;
       const credentialsProvider = asynchronous(async () => ({
         username: 'ann',
@@ -170,7 +173,7 @@ describe.each(laterRedisKinds)('%s', (kind) => {
       expect(await credentials()).toEqual({ username: 'ann', password: 'secret-2' });
     });
 
-    test('that streams gives what holds at the moment, and is left again', async () => {
+    test('a streaming credentialsProvider returns its current credentials and is unsubscribed from', async () => {
       const listeners = new Set();
       const credentialsProvider = {
         type: 'streaming-credentials-provider',
@@ -186,7 +189,7 @@ describe.each(laterRedisKinds)('%s', (kind) => {
       expect(listeners.size).toBe(0);
     });
 
-    test('that streams rules beside a user without a password', () => {
+    test('a streaming credentialsProvider takes precedence over a user without a password', () => {
       const credentialsProvider = {
         type: 'streaming-credentials-provider',
         subscribe: async () => [{ username: 'ann', password: 'secret' }, { dispose() {} }],
@@ -197,13 +200,13 @@ describe.each(laterRedisKinds)('%s', (kind) => {
       expect(found.renewals).toBe(credentialsProvider);
     });
 
-    test('that two clients share is one function, by which stores share a connection', () => {
+    test('a credentialsProvider shared by two clients is one function, so that stores share a connection', () => {
       const options = { credentialsProvider: asynchronous(async () => ({ password: 'secret' })) };
       const functions = [1, 2].map(() => describeClient(createClient(options)).credentials);
       expect(functions[0]).toBe(functions[1]);
     });
 
-    test('of a cluster', async () => {
+    test('a credentialsProvider of a cluster is used', async () => {
       const cluster = createCluster({
         rootNodes: [{ url: 'redis://h' }],
         defaults: { credentialsProvider: asynchronous(async () => ({ password: 'secret' })) },
@@ -211,13 +214,13 @@ describe.each(laterRedisKinds)('%s', (kind) => {
       expect(await describeClient(cluster).credentials()).toEqual({ password: 'secret' });
     });
 
-    test('is not asked where there is a password', () => {
+    test('a credentialsProvider is ignored when there is a password', () => {
       expect(describeClient(createClient({ password: 'secret' })).credentials).toBeUndefined();
     });
   });
 });
 
-test('the keyPrefix of redis 6', () => {
+test('a client and a cluster of redis 6 are described with their keyPrefix', () => {
   const { createClient, createCluster } = packages.redis6;
   expect(described(createClient({ keyPrefix: 'app:' }))).toMatchObject({ keyPrefix: 'app:' });
   const cluster = createCluster({ rootNodes: [{ url: 'redis://h' }], keyPrefix: 'app:' });
@@ -263,11 +266,11 @@ describe.each(ioredisKinds)('%s', (kind) => {
         },
       },
     ],
-  ])('a client %s', (_how, client, expected) => {
+  ])('a client %s is described as native', (_how, client, expected) => {
     expect(described(client())).toEqual({ ...native, ...expected });
   });
 
-  test('a client with TLS by its URL', () => {
+  test('a client with a rediss: URL is described with TLS', () => {
     expect(described(make('rediss://h'))).toEqual({
       ...native,
       nodes: [{ host: 'h', port: 6379 }],
@@ -278,13 +281,16 @@ describe.each(ioredisKinds)('%s', (kind) => {
   test.each([
     ['checkServerIdentity', { tls: { checkServerIdentity() {} } }],
     ['Connector', { Connector: class {} }],
-  ])('a client whose settings stay with it: %s', (reason, options) => {
-    const client = make();
-    Object.assign(client.options, options);
-    expect(described(client)).toEqual(viaClient(command, reason));
-  });
+  ])(
+    'a client with a setting that cannot be carried over is described with the client transport: %s',
+    (reason, options) => {
+      const client = make();
+      Object.assign(client.options, options);
+      expect(described(client)).toEqual(viaClient(command, reason));
+    },
+  );
 
-  test('a client of a sentinel group', () => {
+  test('a client of a Sentinel group is described with its sentinels and their credentials', () => {
     const client = make({
       sentinels: [{ host: 's1' }, { host: 's2', port: 26380 }],
       ...{ name: 'sessions', role: 'slave', db: 2, username: 'ann', password: 'secret' },
@@ -308,12 +314,12 @@ describe.each(ioredisKinds)('%s', (kind) => {
     });
   });
 
-  test('a client of a sentinel group: TLS only where it was asked for', () => {
+  test('a client of a Sentinel group is described with TLS only where it was enabled', () => {
     const client = make({ sentinels: [{ host: 's1' }], name: 'sessions', tls: {} });
     expect(described(client).tls).toBeUndefined();
   });
 
-  test('a client of a sentinel group whose natMap is a function', () => {
+  test('a client of a Sentinel group whose natMap is a function is described with the client transport', () => {
     const client = make({ sentinels: [{ host: 's1' }], name: 'sessions' });
     client.options.natMap = () => null;
     expect(described(client)).toEqual(viaClient(command, 'natMap'));
@@ -322,7 +328,7 @@ describe.each(ioredisKinds)('%s', (kind) => {
   describe('a cluster', () => {
     const cluster = (nodes, options) => new Redis.Cluster(nodes, { lazyConnect: true, ...options });
 
-    test('whose start nodes are URLs, objects and ports', () => {
+    test('a cluster is described with start nodes that are URLs, objects and ports', () => {
       const found = described(
         cluster(['redis://h1:7001', { host: 'h2', port: '7002' }, 7003], {
           keyPrefix: 'app:',
@@ -347,21 +353,21 @@ describe.each(ioredisKinds)('%s', (kind) => {
       });
     });
 
-    test('whose user has no password', () => {
+    test('a cluster whose user has no password is described with an empty one', () => {
       expect(described(cluster(['redis://h1'], { redisOptions: { username: 'ann' } }))).toMatchObject({
         username: 'ann',
         password: '',
       });
     });
 
-    test("whose password is in a start node's URL", () => {
+    test("a cluster is described with the password in a start node's URL", () => {
       expect(described(cluster(['redis://h1', 'redis://:secret@h2']))).toMatchObject({
         topology: 'cluster',
         password: 'secret',
       });
     });
 
-    test('whose dnsLookup leaves names as they are, as AWS asks for it', () => {
+    test('a cluster whose dnsLookup returns names unchanged, as AWS requires, is described as native', () => {
       const dnsLookup = (address, callback) => callback(null, address);
       expect(described(cluster(['redis://h1'], { dnsLookup }))).toMatchObject({ transport: 'native' });
     });
@@ -372,15 +378,18 @@ describe.each(ioredisKinds)('%s', (kind) => {
       ['natMap', { natMap: () => null }],
       ['SRV', { useSRVRecords: true }],
       ['checkServerIdentity', { redisOptions: { tls: { checkServerIdentity() {} } } }],
-    ])('whose settings stay with it: %s', (reason, options) => {
-      const client = cluster(['redis://h1'], options);
-      // iovalkey and ioredis 4 refuse some of them themselves.
-      Object.assign(client.options, options);
-      expect(described(client)).toEqual(viaClient(command, reason));
-    });
+    ])(
+      'a cluster with a setting that cannot be carried over is described with the client transport: %s',
+      (reason, options) => {
+        const client = cluster(['redis://h1'], options);
+        // iovalkey and ioredis 4 reject some of them themselves.
+        Object.assign(client.options, options);
+        expect(described(client)).toEqual(viaClient(command, reason));
+      },
+    );
   });
 
-  test('a pipeline and a transaction are no clients', () => {
+  test('a pipeline and a transaction are not accepted as clients', () => {
     expect(() => describeClient(make().pipeline())).toThrow(TypeError);
     expect(() => describeClient(make().multi())).toThrow(TypeError);
   });
@@ -388,7 +397,7 @@ describe.each(ioredisKinds)('%s', (kind) => {
 
 describe('valkey-glide', () => {
   const clients = [];
-  // Without connecting: there is nobody at these addresses.
+  // Without connecting: no server listens at these addresses.
   async function make(Client, config) {
     const client = await Client.createClient({ lazyConnect: true, ...config });
     clients.push(client);
@@ -403,7 +412,7 @@ describe('valkey-glide', () => {
   test.each([
     ['client', GlideClient, { topology: 'standalone' }],
     ['cluster', GlideClusterClient, { topology: 'cluster' }],
-  ])('a %s', async (_what, Client, expected) => {
+  ])('a valkey-glide %s is described as native', async (_what, Client, expected) => {
     const client = await make(Client, {
       addresses: [{ host: 'h1' }],
       credentials: { username: 'ann', password: 'secret' },
@@ -420,12 +429,12 @@ describe('valkey-glide', () => {
     });
   });
 
-  test('a client with a user alone, who is nobody', async () => {
+  test('a valkey-glide client with a user name only is described without it', async () => {
     const client = await make(GlideClient, { addresses, credentials: { username: 'ann' } });
     expect(described(client)).not.toHaveProperty('username');
   });
 
-  test('a client with a database', async () => {
+  test('a valkey-glide client is described with its database', async () => {
     expect(described(await make(GlideClient, { addresses, databaseId: 3 }))).toEqual({
       ...native,
       topology: 'standalone',
@@ -434,7 +443,7 @@ describe('valkey-glide', () => {
     });
   });
 
-  test('a cluster with several addresses', async () => {
+  test('a valkey-glide cluster is described with all its addresses', async () => {
     const several = [...addresses, { host: 'h2', port: 7002 }];
     expect(described(await make(GlideClusterClient, { addresses: several })).nodes).toEqual(several);
   });
@@ -443,19 +452,22 @@ describe('valkey-glide', () => {
     ['several addresses', GlideClient, { addresses: [...addresses, { host: 'h2' }] }],
     ['addressResolver', GlideClient, { addresses, addressResolver: (host, port) => [host, port] }],
     ['all nodes', GlideClient, { addresses, nodeDiscoveryMode: NodeDiscoveryMode.DiscoverAll }],
-  ])('a client whose settings stay with it: %s', async (reason, Client, config) => {
-    expect(described(await make(Client, config))).toEqual(viaClient('customCommand(args)', reason));
-  });
+  ])(
+    'a valkey-glide client with a setting that cannot be carried over is described with the client transport: %s',
+    async (reason, Client, config) => {
+      expect(described(await make(Client, config))).toEqual(viaClient('customCommand(args)', reason));
+    },
+  );
 });
 
-describe('what is none of these', () => {
-  test('ioredis-mock', () => {
+describe('other objects', () => {
+  test('ioredis-mock is described with the client transport', () => {
     const mock = new Mock();
     expect(described(mock)).toEqual(viaClient('command(...args)', 'mock'));
     mock.disconnect();
   });
 
-  test('a wrapper with the generic call of one of them', () => {
+  test('a wrapper with the generic call of a known client is described with the client transport', () => {
     expect(described({ call: async () => null })).toEqual(
       viaClient('call(command, ...args)', 'known client'),
     );
@@ -473,7 +485,7 @@ describe('what is none of these', () => {
     ['an object with settings', { options: { host: 'h' }, get() {}, set() {} }],
     ['a class', packages.ioredis6],
     ['a module', packages.redis6],
-  ])('%s is no client', (_what, value) => {
+  ])('%s is not accepted as a client', (_what, value) => {
     expect(() => describeClient(value)).toThrow(
       expect.objectContaining({ name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE' }),
     );

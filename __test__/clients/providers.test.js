@@ -4,8 +4,9 @@ const { createClient } = require('redis');
 const { RedisStore } = require('../..');
 const { startRedis } = require('../support/redis.js');
 const { closeAll, keepStore } = require('../support/stores.js');
+const { NEVER_MS } = require('../support/until.js');
 
-// Credentials providers that do not do what they should.
+// Credentials providers that do not behave as they should.
 
 let server;
 const unhandled = [];
@@ -32,11 +33,11 @@ function open(provider) {
     credentialsProvider,
   });
   client.on('error', () => {});
-  const store = new RedisStore({ client, commandTimeout: 600, connectTimeout: 300 });
+  const store = new RedisStore({ client, commandTimeout: NEVER_MS, connectTimeout: 300 });
   return keepStore(store);
 }
 
-/** Lets rejections that no one handles be reported. */
+/** Waits until rejections without a handler have been reported. */
 const turns = async () => {
   for (let turn = 0; turn < 3; turn++) await new Promise(setImmediate);
 };
@@ -45,19 +46,22 @@ const broken = {
   'a subscribe that throws': { subscribe: fail },
   'a subscribe that rejects': { subscribe: async () => fail() },
   'a subscribe that returns undefined': { subscribe: () => undefined },
-  'a subscribe whose promise gives undefined': { subscribe: async () => undefined },
-  'a subscribe whose promise gives no list': { subscribe: async () => 5 },
+  'a subscribe whose promise resolves to undefined': { subscribe: async () => undefined },
+  'a subscribe whose promise resolves to no array': { subscribe: async () => 5 },
   'a subscribe that never settles': { subscribe: () => new Promise(() => {}) },
   'no subscribe': {},
 };
 
-test.each(Object.keys(broken))('%s fails operations with ERR_CREDENTIALS, and close closes', async (name) => {
-  const store = open(broken[name]);
-  await expect(store.get('abc')).rejects.toMatchObject({ code: 'ERR_CREDENTIALS' });
-  await store.close();
-  await turns();
-  expect(unhandled).toEqual([]);
-});
+test.each(Object.keys(broken))(
+  'operations reject with ERR_CREDENTIALS when the provider has %s, and `close` resolves',
+  async (name) => {
+    const store = open(broken[name]);
+    await expect(store.get('abc')).rejects.toMatchObject({ code: 'ERR_CREDENTIALS' });
+    await store.close();
+    await turns();
+    expect(unhandled).toEqual([]);
+  },
+);
 
 const subscriptions = {
   'a dispose that throws': { dispose: fail },
@@ -66,16 +70,19 @@ const subscriptions = {
   'no subscription': undefined,
 };
 
-test.each(Object.keys(subscriptions))('with %s the store serves, and close closes', async (name) => {
-  // Redis without a password takes no notice of an empty one.
-  const store = open({ subscribe: async () => [{ username: '', password: '' }, subscriptions[name]] });
-  expect(await store.get('abc')).toBeNull();
-  await store.close();
-  await turns();
-  expect(unhandled).toEqual([]);
-});
+test.each(Object.keys(subscriptions))(
+  'the store works when the provider has %s, and `close` resolves',
+  async (name) => {
+    // Redis without a password ignores an empty one.
+    const store = open({ subscribe: async () => [{ username: '', password: '' }, subscriptions[name]] });
+    expect(await store.get('abc')).toBeNull();
+    await store.close();
+    await turns();
+    expect(unhandled).toEqual([]);
+  },
+);
 
-test('a subscription that begins after close is disposed of', async () => {
+test('a subscription that begins after `close` is disposed of', async () => {
   let begin;
   let disposed = 0;
   const store = open({

@@ -29,14 +29,14 @@ afterAll(async () => {
   certificates?.remove();
 });
 
-/** The server's records of its connections, that of the one who asks among them. */
+/** Returns the server's records of its connections, including the test's own. */
 async function connections() {
   return String(await raw.command('CLIENT', 'LIST'))
     .trim()
     .split('\n');
 }
 
-// What the store takes over from a client that is connected with these settings, seen from the server.
+// Checks, at the server, which settings the store takes over from a connected client.
 describe.each(clientKinds)('the settings of %s', (kind) => {
   const isIoredis = kind.startsWith('io');
   const inDatabase = (db) => (isIoredis ? { db } : { database: db });
@@ -45,7 +45,7 @@ describe.each(clientKinds)('the settings of %s', (kind) => {
   const open = async (settings, port = server.port) =>
     keepStore(new RedisStore({ client: await openClient(kind, port, settings) }));
 
-  test('address and database', async () => {
+  test("the store uses the client's address and database", async () => {
     const store = await open(inDatabase(3));
     await store.set('abc', { n: 1 });
     expect(await raw.command('EXISTS', 'sess:abc')).toBe(0);
@@ -55,19 +55,18 @@ describe.each(clientKinds)('the settings of %s', (kind) => {
     expect(String(stored)).toBe('{"n":1}');
   });
 
-  test('unix socket', async () => {
+  test("the store uses the client's unix socket", async () => {
     const store = await open(onSocket(server.unixSocket));
     await store.set('abc', { n: 1 });
     expect(await store.get('abc')).toEqual({ n: 1 });
     // The client's connection and the store's.
-    // Valkey 9.1 puts the path into brackets: `addr=[/path:0]:0`.
     const bySocket = (await connections()).filter((line) =>
       line.replace('addr=[', 'addr=').includes(`addr=${server.unixSocket}:0`),
     );
     expect(bySocket).toHaveLength(2);
   });
 
-  test('user and password', async () => {
+  test("the store uses the client's user and password, without showing them", async () => {
     const store = await open({ username: 'ann', password: PASSWORD });
     await store.set('abc', { n: 1 });
     expect((await connections()).filter((line) => line.includes('user=ann'))).toHaveLength(2);
@@ -75,9 +74,9 @@ describe.each(clientKinds)('the settings of %s', (kind) => {
       expect(text).not.toContain(PASSWORD);
   });
 
-  // Some clients tell Redis a user who has no password; those of redis not where they begin with HELLO.
+  // Some clients send a user without a password to Redis; those of redis do not when they begin with HELLO.
   test.each(/^redis[56]$/.test(kind) ? [{}, { RESP: 2 }, { RESP: 3 }] : [{}])(
-    'a user without a password, with %j',
+    'the store authenticates a user without a password as its client does, with %j',
     async (protocol) => {
       await raw.command('ACL', 'SETUSER', 'guest', 'on', 'nopass', '~*', '+@all');
       const client = await openClient(kind, server.port, { username: 'guest', ...protocol });
@@ -86,12 +85,12 @@ describe.each(clientKinds)('the settings of %s', (kind) => {
       const users = (await connections())
         .filter((line) => !line.includes('cmd=client|list'))
         .map((line) => /user=(\S+)/.exec(line)[1]);
-      const isTold = kind === 'redis6' ? protocol.RESP === 2 : protocol.RESP === undefined;
-      expect(users).toEqual(Array(2).fill(isTold ? 'guest' : 'default'));
+      const sendsUser = kind === 'redis6' ? protocol.RESP === 2 : protocol.RESP === undefined;
+      expect(users).toEqual(Array(2).fill(sendsUser ? 'guest' : 'default'));
     },
   );
 
-  test('TLS, with a CA and a name', async () => {
+  test("the store uses the client's TLS settings, with a CA and a server name", async () => {
     const store = await open(
       overTls({ ca: certificates.pem('ca.crt'), servername: 'redis.example' }),
       server.tlsPort,
@@ -100,12 +99,12 @@ describe.each(clientKinds)('the settings of %s', (kind) => {
     expect(await store.get('abc')).toEqual({ n: 1 });
   });
 
-  test('TLS, unverified', async () => {
+  test("the store uses the client's TLS settings without verification", async () => {
     const store = await open(overTls({ rejectUnauthorized: false }), server.tlsPort);
     expect(await store.get('abc')).toBeNull();
   });
 
-  test('its end: of the store, too', async () => {
+  test('the store closes when its client is closed', async () => {
     const client = await openClient(kind, server.port);
     const store = keepStore(new RedisStore({ client }));
     await store.get('abc');

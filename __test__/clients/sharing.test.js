@@ -19,7 +19,7 @@ afterEach(async () => {
 
 const share = (client, options) => keepStore(new RedisStore({ client, ...options }));
 
-/** The server's record of the connection that has this name: its fields, by their names. */
+/** Returns the server's record of the connection with this name, as an object of its fields. */
 async function connection(name) {
   const list = String(await raw.command('CLIENT', 'LIST')).split('\n');
   const line = list.find((entry) => entry.includes(` name=${name} `));
@@ -27,7 +27,7 @@ async function connection(name) {
 }
 
 describe.each(clientKinds)('the app shares its %s client', (kind) => {
-  test('and nothing is sent through it', async () => {
+  test("a store sends nothing through the app's client", async () => {
     const client = await openClient(kind, server.port);
     await (kind.startsWith('io')
       ? client.client('SETNAME', 'app')
@@ -40,15 +40,15 @@ describe.each(clientKinds)('the app shares its %s client', (kind) => {
     await store.all();
     await store.clear();
 
-    // The command that it was sent last.
+    // The last command that was sent over it.
     expect((await connection('app')).cmd).toBe('client|setname');
     await store.close();
     expect((await connection('app')).cmd).toBe('client|setname');
   });
 
-  test('and the store outlives a restart of Redis, as the client does', async () => {
+  test("a store survives a restart of Redis, as the app's client does", async () => {
     const client = await openClient(kind, server.port);
-    // Not by events.once, which rejects at the 'error' that the loss brings as well.
+    // Not by events.once, which rejects at the 'error' that the loss emits as well.
     const lost = new Promise((resolve) => client.once('reconnecting', resolve));
     const back = lost.then(() => new Promise((resolve) => client.once('ready', resolve)));
     const store = share(client);
@@ -62,11 +62,11 @@ describe.each(clientKinds)('the app shares its %s client', (kind) => {
     expect(await store.get('abc')).toEqual({ n: 2 });
   });
 
-  test('and many stores on it look like no leak, and leave nothing behind when they are closed', async () => {
+  test('many stores on one client cause no leak warning, and leave no listeners when they are closed', async () => {
     const client = await openClient(kind, server.port);
     const before = client.listenerCount('end');
 
-    // More than the listeners of one event that Node takes for a leak, and warns of.
+    // More listeners of one event than Node permits before it warns of a leak.
     const count = client.getMaxListeners() + 2;
     const stores = Array.from({ length: count }, (_, i) => share(client, { prefix: `${i}:` }));
     await Promise.all(stores.map((store) => store.get('abc')));

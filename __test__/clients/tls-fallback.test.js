@@ -19,7 +19,7 @@ let certificates;
 let server;
 let raw;
 let emitWarning;
-/** What the app was warned of. jest's `process` has no `warning` events. */
+/** Returns the warnings that the app received. jest's `process` has no `warning` events. */
 const warnings = () =>
   emitWarning.mock.calls.filter(([, { code } = {}]) => code === CODE).map(([message]) => message);
 
@@ -137,10 +137,10 @@ describe.each(kinds)('%s', (kind) => {
   });
 });
 
-test("with transport: 'native' a handshake that fails is an error of the operation", async () => {
+test("an operation rejects with the TLS error when a handshake fails and transport is 'native'", async () => {
   await configure('rsa', { 'tls-protocols': 'TLSv1.2', 'tls-ciphers': 'AES256-GCM-SHA384' });
   const client = await connect('ioredis6', { ca: pem('ca.crt') });
-  const store = keepStore(new RedisStore({ client, transport: 'native', commandTimeout: 500 }));
+  const store = keepStore(new RedisStore({ client, transport: 'native', commandTimeout: 2000 }));
   await expect(store.get('abc')).rejects.toMatchObject({
     code: 'ERR_REDIS_UNAVAILABLE',
     message: expect.stringContaining('TLS handshake'),
@@ -149,9 +149,9 @@ test("with transport: 'native' a handshake that fails is an error of the operati
 });
 
 test.each(['url', 'redis', 'ioredis'])(
-  'NODE_TLS_REJECT_UNAUTHORIZED=0 holds for a store by %s',
+  'NODE_TLS_REJECT_UNAUTHORIZED=0 applies to a store by %s',
   async (source) => {
-    const program = path.join(__dirname, '..', 'connection', 'programs', 'trusting.js');
+    const program = path.join(__dirname, '..', 'connection', 'programs', 'tls-store.js');
     const env = { ...process.env, NODE_TLS_REJECT_UNAUTHORIZED: '0' };
     const url = `rediss://localhost:${server.tlsPort}`;
     const { stdout } = await promisify(execFile)(process.execPath, [program, source, url], { env });

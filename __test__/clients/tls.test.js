@@ -4,7 +4,7 @@ const { RedisStore } = require('../..');
 const { Certificates } = require('../support/certificates.js');
 const { startRedis } = require('../support/redis.js');
 const { closeAll, keepStore } = require('../support/stores.js');
-const { clients } = require('./unconnected.js');
+const { clients } = require('../support/unconnected.js');
 
 let certificates;
 let server;
@@ -15,7 +15,7 @@ beforeAll(async () => {
   certificates.makeAuthority('stranger');
   certificates.makeCertificate('server', 'DNS:localhost');
   certificates.makeCertificate('app', 'DNS:app.example');
-  // The server wants a certificate of its clients, too.
+  // The server requires client certificates.
   server = await startRedis({ tls: { ...certificates.ofServer('server'), clients: 'yes' } });
 });
 afterEach(closeAll);
@@ -32,20 +32,20 @@ function open(kind, settings, host = 'localhost') {
   return keepStore(new RedisStore({ client: clients[kind](`rediss://${host}:${server.tlsPort}`, options) }));
 }
 
-describe.each(Object.keys(clients))('TLS as %s has it', (kind) => {
-  test("the app's own certificate", async () => {
+describe.each(Object.keys(clients))('TLS settings of %s', (kind) => {
+  test("the store presents the app's own certificate", async () => {
     const store = open(kind, { ca: pem('ca.crt'), ...own() });
     await store.set('abc', { n: 1 });
     expect(await store.get('abc')).toEqual({ n: 1 });
   });
 
-  test('several authorities, as strings', async () => {
+  test('the store accepts several authorities, as strings', async () => {
     const ca = ['stranger.crt', 'ca.crt'].map((name) => String(pem(name)));
     expect(await open(kind, { ca, ...own() }).get('nobody')).toBeNull();
   });
 });
 
-// Every case at once, since each is tried until its operation's deadline.
+// Runs all cases at once, since each is tried until its operation's deadline.
 async function failures(cases) {
   const errors = await Promise.all(
     cases.map(([kind, ...place]) =>
@@ -58,7 +58,7 @@ async function failures(cases) {
   return errors.map((error) => error.message);
 }
 
-test('a server that cannot be trusted is not used', async () => {
+test("operations reject when the server's certificate cannot be verified", async () => {
   const messages = await failures([
     ['redis6', { ca: pem('stranger.crt'), ...own() }],
     ['ioredis6', { ca: pem('stranger.crt'), ...own() }],

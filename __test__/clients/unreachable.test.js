@@ -5,9 +5,9 @@ const path = require('node:path');
 const { RedisStore } = require('../..');
 const { startRedis } = require('../support/redis.js');
 const { closeAll, keepStore } = require('../support/stores.js');
-const { clients } = require('./unconnected.js');
+const { clients } = require('../support/unconnected.js');
 
-// Nobody listens there.
+// No server listens there.
 const port = 1;
 
 afterEach(closeAll);
@@ -17,8 +17,8 @@ const failure = (options) =>
     .get('abc')
     .catch((reason) => reason);
 
-// Every case at once, since each is tried until its operation's deadline.
-test('where no Redis is, the error says where, how often it was tried, and why in vain', async () => {
+// Runs all cases at once, since each is tried until its operation's deadline.
+test('an operation rejects with the server, the number of attempts and the last error when no Redis is reachable', async () => {
   const socket = path.join(os.tmpdir(), 'no-redis-here.sock');
   const cases = [
     [{ url: `redis://127.0.0.1:${port}` }, `redis://127.0.0.1:${port}`, /refused/i],
@@ -41,8 +41,8 @@ test('where no Redis is, the error says where, how often it was tried, and why i
       code: 'ERR_REDIS_UNAVAILABLE',
       message: expect.stringMatching(cause),
     });
-    expect(message).toContain(`get: no connection to ${server} within`);
-    expect(message).toMatch(/\(\d+ attempts?; the last: /);
+    expect(message).toContain(`(${server};`);
+    expect(message).toMatch(/^get failed: no connection within .*; \d+ attempts?; last error: /);
     expect(stack).not.toContain('s3cret');
   }
 });
@@ -65,13 +65,13 @@ const hasIpv6 = Object.values(os.networkInterfaces())
     ioredis6: (port) => ({ client: new (require('ioredis'))({ host: '::1', port, lazyConnect: true }) }),
   };
 
-  test.each(Object.keys(cases))('is reached by %s', async (source) => {
+  test.each(Object.keys(cases))('a Redis at an IPv6 address is reached by %s', async (source) => {
     const store = keepStore(new RedisStore(cases[source](server.port)));
     await store.set('abc', { n: 1 });
     expect(await store.get('abc')).toEqual({ n: 1 });
   });
 
-  test('is named with brackets', async () => {
+  test('an error names an IPv6 address in brackets', async () => {
     const { message } = await failure({ url: `redis://[::1]:${port}` });
     expect(message).toContain('redis://[::1]:');
   });

@@ -6,7 +6,7 @@ const { Certificates } = require('../support/certificates.js');
 const { connectRaw, startRedis } = require('../support/redis.js');
 const { closeAll, keepStore } = require('../support/stores.js');
 
-// URLs that the clients take, as the option `url`.
+// URLs that the clients accept, as the option `url`.
 
 let certificates;
 let server;
@@ -29,7 +29,7 @@ afterAll(async () => {
 
 const open = (url, options) => keepStore(new RedisStore({ url, ...options }));
 
-/** The users of the connections of stores. */
+/** Returns the users of the connections of stores. */
 async function users() {
   const list = String(await raw.command('CLIENT', 'LIST')).split('\n');
   return list
@@ -50,15 +50,18 @@ test.each([
   expect(await users()).toEqual([user]);
 });
 
-test.each(['?family=0', '?family=4', '?family=6', '/3?family=4'])('%s is accepted', async (rest) => {
-  expect(await open(`redis://127.0.0.1:${server.port}${rest}`).get('abc')).toBeNull();
-});
+test.each(['?family=0', '?family=4', '?family=6', '/3?family=4'])(
+  'a url with %s is accepted',
+  async (rest) => {
+    expect(await open(`redis://127.0.0.1:${server.port}${rest}`).get('abc')).toBeNull();
+  },
+);
 
 test.each([
-  ['valkey:// is redis://', () => `valkey://127.0.0.1:${server.port}/2`],
-  ['VALKEY:// as well', () => `VALKEY://127.0.0.1:${server.port}/2`],
-  ['unix:// is a socket file', () => `unix://${server.unixSocket}?db=2`],
-])('%s', async (_what, url) => {
+  ['the scheme valkey://', () => `valkey://127.0.0.1:${server.port}/2`],
+  ['the scheme VALKEY://', () => `VALKEY://127.0.0.1:${server.port}/2`],
+  ['the scheme unix:// and a socket file', () => `unix://${server.unixSocket}?db=2`],
+])('a url with %s selects the server and database', async (_what, url) => {
   const store = open(url());
   await store.set('abc', { n: 1 });
   await raw.command('SELECT', '2');
@@ -67,14 +70,14 @@ test.each([
   expect(String(stored)).toBe('{"n":1}');
 });
 
-test('valkeys:// is rediss://', async () => {
+test('valkeys:// is treated as rediss://', async () => {
   const ca = certificates.pem('ca.crt');
   expect(await open(`valkeys://localhost:${server.tlsPort}`, { tls: { ca } }).get('abc')).toBeNull();
   expect(() => new RedisStore({ url: 'valkeys://localhost', tls: false })).toThrow(TypeError);
 });
 
 test.each(['?family=5', '?family=', '?db=5', '?family=4&password=hunter2'])(
-  '%s is refused without its values',
+  'the constructor rejects %s without showing its values',
   (rest) => {
     expect(() => new RedisStore({ url: `redis://localhost${rest}` })).toThrow(
       expect.objectContaining({

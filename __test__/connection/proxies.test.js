@@ -2,11 +2,11 @@
 
 const { RedisStore } = require('../..');
 const { askOnce, startRedis } = require('../support/redis.js');
-const { startPickyProxy, startScriptedServer } = require('../support/scripted-server.js');
+const { startHangUpProxy, startScriptedServer } = require('../support/scripted-server.js');
 const { liveSession } = require('../support/sessions.js');
 const { closeAll, keepStore } = require('../support/stores.js');
 
-// Proxies that know only some of Redis's commands.
+// Proxies that support only some of Redis's commands.
 
 const PASSWORD = 'of-the-app';
 
@@ -19,7 +19,7 @@ afterEach(async () => {
   proxy = server = undefined;
 });
 
-/** Uses a store for one session; what it reports meanwhile. */
+/** Uses a store for one session. Returns the messages of the events that it emits meanwhile. */
 async function use(store) {
   const events = [];
   store.on('error', (error) => events.push(error.message));
@@ -45,9 +45,9 @@ describe.each([
     ['HELLO', ['HELLO']],
     ['CLIENT', ['CLIENT']],
     ['HELLO and CLIENT', ['HELLO', 'CLIENT']],
-    ['all that sends no session', ['HELLO', 'CLIENT', 'SELECT', 'INFO', 'ROLE', 'COMMAND']],
+    ['every command without a session', ['HELLO', 'CLIENT', 'SELECT', 'INFO', 'ROLE', 'COMMAND']],
   ])('a store connects through a proxy that hangs up on %s', async (_what, names) => {
-    proxy = await startPickyProxy(server.port, (name) => names.includes(name));
+    proxy = await startHangUpProxy(server.port, (name) => names.includes(name));
     const url = proxy.url.replace('//', `//${login}`);
     const store = keepStore(new RedisStore({ url }));
     expect(await use(store)).toEqual([]);
@@ -57,20 +57,20 @@ describe.each([
   });
 });
 
-test('a store asks a proxy in full again after a reconnect', async () => {
+test('a store tries the full handshake with a proxy again after a reconnect', async () => {
   server = await startRedis();
-  let isPicky = true;
-  proxy = await startPickyProxy(server.port, (name) => isPicky && name === 'HELLO');
+  let hangsUp = true;
+  proxy = await startHangUpProxy(server.port, (name) => hangsUp && name === 'HELLO');
   const store = keepStore(new RedisStore({ url: proxy.url, cache: true }));
   await store.set('abc', { n: 1 });
   expect(String(await askOnce(server, 'CLIENT', 'LIST'))).not.toContain('resp=3');
-  isPicky = false;
+  hangsUp = false;
   proxy.cut();
   await store.set('abc', { n: 2 });
   expect(String(await askOnce(server, 'CLIENT', 'LIST'))).toContain('resp=3');
 });
 
-test('a store authenticates with AUTH where HELLO with a password is answered with NOAUTH', async () => {
+test('a store authenticates with AUTH when HELLO with a password is answered with NOAUTH', async () => {
   let isIn = false;
   server = await startScriptedServer((name, words) => {
     if (name === 'AUTH') {
@@ -88,7 +88,7 @@ test.each(['PTTL', 'PEXPIRE', 'UNLINK'])(
   'a store replaces %s where a proxy hangs up on it, and then keeps its connection',
   async (command) => {
     server = await startRedis();
-    proxy = await startPickyProxy(server.port, (name) => name === command);
+    proxy = await startHangUpProxy(server.port, (name) => name === command);
     const store = keepStore(new RedisStore({ url: proxy.url }));
     const run = async () => {
       await store.set('abc', liveSession('abc', { n: 1 }));

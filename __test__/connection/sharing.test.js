@@ -13,7 +13,7 @@ const NAME = `connect-redis-native:${version}`;
 
 const open = (options) => keepStore(new RedisStore({ url: redis.server.url, ...options }));
 
-/** The server's records of our connections. */
+/** Returns the server's records of the stores' connections. */
 async function connections() {
   const list = String(await redis.command('CLIENT', 'LIST'))
     .trim()
@@ -23,17 +23,17 @@ async function connections() {
 
 const count = async () => (await connections()).length;
 
-test('a connection says who it is', async () => {
+test('a connection has a name and a library version', async () => {
   await open().get('abc');
   const [line] = await connections();
   expect(line).toContain(' name=connect-redis-native:');
-  // Servers from 7.0 on list the protocol, those from 7.2 on the library as well.
+  // Servers list the protocol since 7.0, and the library since 7.2.
   if (line.includes(' resp=')) expect(line).toContain(' resp=3');
   if (line.includes(' lib-name='))
     expect(line).toContain(` lib-name=connect-redis-native lib-ver=${version}`);
 });
 
-test('stores with the same settings share one connection; the last to close ends it', async () => {
+test('stores with the same settings share one connection, which closes with the last store', async () => {
   const stores = [open(), open(), open({ prefix: 'other:', ttl: 60, scanCount: 7 })];
   await Promise.all(stores.map((store) => store.set('abc', { n: 1 })));
   expect(await count()).toBe(1);
@@ -49,7 +49,7 @@ test('stores with the same settings share one connection; the last to close ends
   await until(async () => (await count()) === 0);
 });
 
-test.each(['redis6', 'ioredis6'])('a store by url and one by %s are the same to it', async (kind) => {
+test.each(['redis6', 'ioredis6'])('a store by url and one by %s share a connection', async (kind) => {
   const client = await openClient(kind, redis.port);
   await open().get('abc');
   await open({ url: undefined, client }).get('abc');
@@ -70,7 +70,7 @@ test.each([
   ['connectTimeout', { connectTimeout: 1234 }],
   ['commandTimeout', { commandTimeout: 1234 }],
   ['maxQueue', { maxQueue: 1234 }],
-])('stores with another %s do not share it', async (_option, { url = '', ...options }) => {
+])('stores with a different %s do not share a connection', async (_option, { url = '', ...options }) => {
   await open().get('abc');
   await open({ url: redis.server.url + url, ...options }).get('abc');
   expect(await count()).toBe(2);
@@ -78,14 +78,14 @@ test.each([
 
 test('stores with the same credentials function share a connection, others do not', async () => {
   await redis.command('ACL', 'SETUSER', 'shop', 'on', '>pw', '~*', '+@all');
-  const give = () => ({ username: 'shop', password: 'pw' });
-  await Promise.all([open({ credentials: give }).get('abc'), open({ credentials: give }).get('abc')]);
+  const provide = () => ({ username: 'shop', password: 'pw' });
+  await Promise.all([open({ credentials: provide }).get('abc'), open({ credentials: provide }).get('abc')]);
   expect(await count()).toBe(1);
-  await open({ credentials: () => give() }).get('abc');
+  await open({ credentials: () => provide() }).get('abc');
   expect(await count()).toBe(2);
 });
 
-test('a store made while the last one closes has a connection', async () => {
+test('a store created while the last one closes opens a connection', async () => {
   for (let times = 0; times < 20; times++) {
     const first = open();
     await first.set('abc', { times });

@@ -6,9 +6,9 @@ const { count, serve } = require('../support/app.js');
 const { startProxy } = require('../support/proxy.js');
 const { connectRaw, startRedis } = require('../support/redis.js');
 const { closeAll, keepStore } = require('../support/stores.js');
-const { until } = require('../support/until.js');
+const { NEVER_MS, until } = require('../support/until.js');
 
-/** After this time away, in ms, requests run without sessions. */
+/** After an outage of this length, in ms, requests run without sessions. */
 const GRACE_MS = 1000;
 
 let server;
@@ -22,7 +22,7 @@ afterEach(async () => {
 
 const EVENTS = ['ready', 'reconnecting', 'error', 'disconnect', 'connect'];
 
-/** A store, and its events with the status that it had then, in `seen`. */
+/** Opens a store. Returns it with its events, and its status at each of them, in `seen`. */
 function open(options) {
   const store = keepStore(
     new RedisStore({ url: server.url, commandTimeout: 500, connectTimeout: 500, ...options }),
@@ -37,12 +37,9 @@ function open(options) {
   return { store, seen, errors };
 }
 
-/** Within this time, in ms, a server is missed that vanishes without a word, whoever asks for something or nobody. */
-const SILENCE_LIMIT_MS = 8000;
-
 const without = (seen, event) => seen.filter((text) => !text.startsWith(event));
 
-test('the status goes from connecting by ready and reconnecting to ready again, and ends closed', async () => {
+test('`status` goes from connecting to ready, reconnecting, ready and closed', async () => {
   const { store, seen, errors } = open();
   expect(store.status).toBe('connecting');
   await until(() => store.status === 'ready');
@@ -55,7 +52,7 @@ test('the status goes from connecting by ready and reconnecting to ready again, 
   await store.close();
   expect(store.status).toBe('closed');
 
-  // An error for each attempt in vain; how many there are is the machine's.
+  // One error for each failed attempt; how many there are depends on the machine.
   expect(without(seen, 'error')).toEqual(['ready (ready)', 'reconnecting (reconnecting)', 'ready (ready)']);
   for (const error of errors) {
     expect(error).toMatchObject({ code: 'ERR_REDIS_UNAVAILABLE' });
@@ -63,22 +60,22 @@ test('the status goes from connecting by ready and reconnecting to ready again, 
   }
 });
 
-test('a server that vanishes without a word is missed, though nobody asks it for anything', async () => {
+test('`status` is reconnecting after a server stopped answering on an idle connection', async () => {
   const network = await startProxy(server.port);
   try {
     const { store } = open({ url: network.url, commandTimeout: 2000 });
     await until(() => store.status === 'ready');
     network.silence();
-    await until(() => store.status === 'reconnecting', SILENCE_LIMIT_MS);
+    await until(() => store.status === 'reconnecting');
     await network.heal();
     await until(() => store.status === 'ready');
     await closeAll();
   } finally {
     await network.close();
   }
-}, 20_000);
+});
 
-test('a store whose Redis is not there at first is connecting, until it is', async () => {
+test('`status` is connecting until Redis is reachable for the first time', async () => {
   await server.kill();
   const { store, seen } = open();
   await until(() => seen.includes('error (connecting)'));
@@ -88,14 +85,14 @@ test('a store whose Redis is not there at first is connecting, until it is', asy
   expect(without(seen, 'error')).toEqual(['ready (ready)']);
 });
 
-test('the status is read-only', () => {
+test('`status` is read-only', () => {
   const { store } = open();
   expect(() => {
     store.status = 'closed';
   }).toThrow(TypeError);
 });
 
-test('an error that nobody listens to is not thrown', async () => {
+test("an 'error' event without a listener is not thrown", async () => {
   await server.kill();
   const store = keepStore(new RedisStore({ url: server.url, commandTimeout: 500 }));
   // Attempts fail meanwhile; an error that is thrown would end this process.
@@ -103,7 +100,7 @@ test('an error that nobody listens to is not thrown', async () => {
   expect(store.status).toBe('connecting');
 });
 
-test('a store that is closed tells nothing any more', async () => {
+test('a closed store emits no more events', async () => {
   const { store, seen } = open({ onUnavailable: 'sessionless' });
   await until(() => store.status === 'ready');
   await store.close();
@@ -115,7 +112,7 @@ test('a store that is closed tells nothing any more', async () => {
 });
 
 describe("onUnavailable: 'sessionless'", () => {
-  test('tells of an outage after a while, and always of its end', async () => {
+  test("the store emits 'disconnect' after an outage of a second, and 'connect' when it ends", async () => {
     const { store, seen } = open({ onUnavailable: 'sessionless' });
     await until(() => store.status === 'ready');
     for (let times = 0; times < 2; times++) {
@@ -133,13 +130,22 @@ describe("onUnavailable: 'sessionless'", () => {
       'connect (ready)',
     ];
     const events = without(seen, 'error').slice(1);
-    // Which of two events of one moment comes first does not matter.
+    // The order of two events of one moment does not matter.
     expect([...events].sort()).toEqual([...outage, ...outage].sort());
   });
 
-  test('does not tell of a moment without a connection', async () => {
-    const { store, seen } = open({ onUnavailable: 'sessionless' });
+  test("the store emits no 'disconnect' for a moment without a connection", async () => {
+    const { store, seen } = open({ onUnavailable: 'sessionless', commandTimeout: NEVER_MS });
     await until(() => store.status === 'ready');
+    let lost;
+    let outages = 0;
+    store.on('reconnecting', () => {
+      lost = performance.now();
+    });
+    // On a machine that takes so long to connect, the outage is longer than a moment.
+    store.on('ready', () => {
+      if (performance.now() - lost > GRACE_MS - 50) outages += 1;
+    });
     const raw = await connectRaw(server.port);
     for (let times = 0; times < 5; times++) {
       await raw.command('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
@@ -148,11 +154,11 @@ describe("onUnavailable: 'sessionless'", () => {
     }
     await raw.close();
     expect(seen.filter((text) => text.startsWith('reconnecting')).length).toBeGreaterThan(1);
-    expect(seen.filter((text) => /^(disconnect|connect) /.test(text))).toEqual([]);
+    expect(seen.filter((text) => text.startsWith('disconnect')).length).toBeLessThanOrEqual(outages);
   });
 
-  test('does not tell of operations that fail on a connection that serves', async () => {
-    const { store, seen } = open({ onUnavailable: 'sessionless' });
+  test("the store emits no 'disconnect' when operations fail on an open connection", async () => {
+    const { store, seen } = open({ onUnavailable: 'sessionless', commandTimeout: NEVER_MS });
     const raw = await connectRaw(server.port);
     await raw.command('LPUSH', 'sess:list', 'x');
     const end = performance.now() + GRACE_MS + 300;
@@ -164,7 +170,7 @@ describe("onUnavailable: 'sessionless'", () => {
     expect(seen).toEqual(['ready (ready)']);
   });
 
-  test('by default, nothing is told to express-session', async () => {
+  test("by default, the store emits no 'disconnect' or 'connect'", async () => {
     const { store, seen } = open();
     await until(() => store.status === 'ready');
     await server.kill();
@@ -172,7 +178,7 @@ describe("onUnavailable: 'sessionless'", () => {
     expect(seen.filter((text) => /^(disconnect|connect) /.test(text))).toEqual([]);
   });
 
-  test.each([17, 'none', true, {}])('another value is refused: %p', (onUnavailable) => {
+  test.each([17, 'none', true, {}])('the constructor rejects onUnavailable: %p', (onUnavailable) => {
     expect(() => new RedisStore({ url: server.url, onUnavailable })).toThrow(
       expect.objectContaining({
         code: 'ERR_INVALID_ARG_VALUE',
@@ -182,7 +188,7 @@ describe("onUnavailable: 'sessionless'", () => {
   });
 });
 
-describe('requests of an Express app while Redis is away', () => {
+describe('requests of an Express app while Redis is unreachable', () => {
   let app;
   afterEach(() => app?.close());
 
@@ -192,26 +198,25 @@ describe('requests of an Express app while Redis is away', () => {
     express.get('/has', (request, response) => response.json(request.session !== undefined));
   };
 
-  test('run without a session, by choice, and have it back with Redis', async () => {
+  test("requests run without a session during an outage, and with it again afterwards, with 'sessionless'", async () => {
     await server.stop();
     server = await startRedis({ args: ['--appendonly', 'yes', '--appendfsync', 'always'] });
-    const { store } = open({ onUnavailable: 'sessionless' });
+    const { store, seen } = open({ onUnavailable: 'sessionless', commandTimeout: NEVER_MS });
     app = await serve(store, {}, routes);
     const visitor = app.visitor();
     await visitor.get('/count');
 
     await server.kill();
-    await until(async () => (await visitor.get('/has')).body === false);
-    const start = performance.now();
+    await until(() => seen.includes('disconnect (reconnecting)'));
+    // No request waits until an operation's deadline.
     expect(await visitor.get('/has')).toMatchObject({ status: 200, body: false });
-    expect(performance.now() - start).toBeLessThan(400);
 
     await server.start();
     await until(async () => (await visitor.get('/has')).body === true);
     expect(await visitor.get('/count')).toMatchObject({ status: 200, body: 2 });
   });
 
-  test('that was never there run without a session, by choice', async () => {
+  test("requests run without a session until Redis is reachable for the first time, with 'sessionless'", async () => {
     await server.kill();
     const { store } = open({ onUnavailable: 'sessionless' });
     app = await serve(store, {}, routes);
@@ -221,7 +226,7 @@ describe('requests of an Express app while Redis is away', () => {
     await until(async () => (await visitor.get('/has')).body === true);
   });
 
-  test('get the error, by default', async () => {
+  test('requests fail with the error by default', async () => {
     const { store } = open();
     app = await serve(store, {}, routes);
     const visitor = app.visitor();

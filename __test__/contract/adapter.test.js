@@ -18,7 +18,7 @@ afterEach(async () => {
   await new Promise((resolve) => former.quit(resolve));
 });
 
-/** The adapter of docs/migrating.md, around `client`. */
+/** Runs the adapter of docs/migrating.md around `client`. */
 function adapt(client) {
   const text = fs.readFileSync(path.join(__dirname, '..', '..', 'docs', 'migrating.md'), 'utf8');
   const [, code] = /```js\n(const \{ promisify \}.*?)```/s.exec(text);
@@ -26,7 +26,7 @@ function adapt(client) {
   return keepStore(make(require, client, RedisStore));
 }
 
-/** A wrapper as Overleaf has one: an object with functions of its own that take arguments and a callback. */
+/** A wrapper like Overleaf's: an object whose own functions take arguments and a callback. */
 const wrapper = () =>
   Object.fromEntries(
     ['get', 'set', 'expire', 'del', 'scan'].map((name) => [
@@ -58,7 +58,7 @@ test.each([
   expect(await redis.keys()).toEqual([]);
 });
 
-test('a logout is not undone on it', async () => {
+test('a logout is final on a store that uses the adapter of docs/migrating.md', async () => {
   const store = adapt(wrapper());
   store.generate = () => {};
   await store.set('abc', liveSession('abc'));

@@ -14,7 +14,7 @@ const kinds = {
 };
 const session = { cookie: {}, user: 'änn ☃ 😀' };
 
-describe.each(Object.entries(kinds))('serializer.stringify returns %s:', (_what, make) => {
+describe.each(Object.entries(kinds))('serializer.stringify returns %s', (_what, make) => {
   const parsed = [];
   const serializer = {
     stringify: (value) => make(JSON.stringify(value)),
@@ -27,10 +27,10 @@ describe.each(Object.entries(kinds))('serializer.stringify returns %s:', (_what,
 
   describe.each([{}, { cache: true }, { onConflict: 'reject' }, { touchAfter: 60 }])('with %j', (options) => {
     test.each(Object.entries(styles))(
-      'it is stored as connect-redis stores it (%s)',
+      'bytes from a serializer are stored as connect-redis stores them (%s)',
       async (_style, call) => {
         const client = await openClient('redis6', redis.port);
-        // node-redis takes no other bytes.
+        // node-redis accepts no other bytes.
         const stringify = (value) => Buffer.from(serializer.stringify(value));
         const predecessor = new ConnectRedis10({ client, serializer: { ...serializer, stringify } });
         const store = await openStore('url', redis.port, { serializer, ...options });
@@ -49,14 +49,14 @@ describe.each(Object.entries(kinds))('serializer.stringify returns %s:', (_what,
     );
   });
 
-  test('through the client', async () => {
+  test("bytes from a serializer are stored with transport 'client'", async () => {
     const client = await openClient('redis6', redis.port);
     const store = await openStore('redis6', redis.port, { serializer, client, transport: 'client' });
     await store.set('abc', session);
     expect(await store.get('abc')).toEqual(session);
   });
 
-  test('a conditional save sees what others saved', async () => {
+  test('a conditional save with a serializer of bytes detects what others saved', async () => {
     const open = () =>
       openStore('url', redis.port, {
         serializer,
@@ -74,7 +74,7 @@ describe.each(Object.entries(kinds))('serializer.stringify returns %s:', (_what,
   });
 });
 
-test('bytes that are not UTF-8 are stored as they are', async () => {
+test('bytes that are not UTF-8 are stored unchanged', async () => {
   const bytes = Buffer.from([0, 255, 128, 13, 10, 0xc3]);
   const store = await openStore('url', redis.port, {
     serializer: { stringify: () => bytes, parse: (text) => ({ text }) },
@@ -87,7 +87,7 @@ test('bytes that are not UTF-8 are stored as they are', async () => {
   expect(await store.get('abc')).toEqual({ text: bytes.toString() });
 });
 
-test('a large Buffer is stored whole', async () => {
+test('a Buffer of 5 MB is stored whole', async () => {
   const bytes = Buffer.alloc(5_000_000, 'é');
   const store = await openStore('url', redis.port, {
     serializer: { stringify: () => bytes, parse: (text) => ({ length: text.length }) },
@@ -99,14 +99,17 @@ test('a large Buffer is stored whole', async () => {
   expect(await store.get('c')).toEqual({ length: 2_500_000 });
 });
 
-test.each([undefined, null, 17, {}, [1, 2], new ArrayBuffer(2), true])('%p is refused', async (value) => {
-  const store = await openStore('url', redis.port, {
-    serializer: { stringify: () => value, parse: JSON.parse },
-  });
+test.each([undefined, null, 17, {}, [1, 2], new ArrayBuffer(2), true])(
+  '`set` rejects with ERR_INVALID_ARG_TYPE when stringify returns %p',
+  async (value) => {
+    const store = await openStore('url', redis.port, {
+      serializer: { stringify: () => value, parse: JSON.parse },
+    });
 
-  await expect(store.set('abc', {})).rejects.toMatchObject({
-    code: 'ERR_INVALID_ARG_TYPE',
-    message: expect.stringMatching(/stringify.*string or a Buffer/),
-  });
-  expect(await redis.keys()).toEqual([]);
-});
+    await expect(store.set('abc', {})).rejects.toMatchObject({
+      code: 'ERR_INVALID_ARG_TYPE',
+      message: expect.stringMatching(/stringify.*string or a Buffer/),
+    });
+    expect(await redis.keys()).toEqual([]);
+  },
+);

@@ -10,24 +10,24 @@ const { liveSession } = require('../support/sessions.js');
 const redis = useRedis();
 afterEach(closeAll);
 
-// In a process of its own, since an uncaught exception would end a worker of Jest.
+// Runs in its own process, since an uncaught exception would end a worker of Jest.
 const run = (program, ...args) =>
   runNode(path.join(__dirname, 'programs', program), redis.server.url, ...args);
 
 describe('a callback that throws', () => {
   const methods = ['get', 'set', 'touch', 'destroy', 'all', 'ids', 'length', 'clear'];
 
-  // The lone one, the first, one in the middle and the last of those that complete together; and one of more
-  // than complete at once.
+  // The only one, the first, a middle and the last of those that complete together; and one of more than complete at
+  // once.
   describe.each([
     [1, 0],
     [50, 0],
     [50, 20],
     [50, 49],
     [3000, 1500],
-  ])('of %i operations issued in one tick, number %i', (count, thrower) => {
+  ])('of %i operations called in one tick, number %i', (count, thrower) => {
     test.each(methods)(
-      '%s: is called once, its error is uncaught, and the others are called',
+      '%s: a callback that throws is called once, its error is uncaught, and the other callbacks are called',
       async (method) => {
         await redis.command('SET', 'sess:abc', '{"user":"ann"}');
 
@@ -43,7 +43,7 @@ describe('a callback that throws', () => {
     );
   });
 
-  test('ends the process as any uncaught exception does', async () => {
+  test('a callback that throws ends the process as any uncaught exception does', async () => {
     const { code, stdout, stderr } = await run('uncaught.js');
 
     expect({ code, stdout }).toEqual({ code: 1, stdout: 'called' });
@@ -52,8 +52,8 @@ describe('a callback that throws', () => {
   });
 });
 
-// express-session gives no callback to destroy if the app gave none, and ignores what it returns.
-test('destroy(id, undefined) that fails does not end the process', async () => {
+// express-session passes no callback to destroy if the app passed none, and ignores what it returns.
+test('`destroy(id, undefined)` that fails does not end the process', async () => {
   await redis.command('CONFIG', 'SET', 'requirepass', 'secret');
   try {
     expect(await run('ignored-promise.js')).toEqual(endedWith('alive'));
@@ -62,14 +62,14 @@ test('destroy(id, undefined) that fails does not end the process', async () => {
   }
 });
 
-test('a promise that nobody awaits rejects in the open', async () => {
+test('a promise that no one awaits causes an unhandled rejection when its operation fails', async () => {
   const { code, stderr } = await run('unawaited-promise.js');
 
   expect(code).toBe(1);
   expect(stderr).toContain('ERR_INVALID_ARG_TYPE');
 });
 
-test('a callback that throws within a domain is an error of the domain', async () => {
+test('a callback that throws within a domain is reported to the domain', async () => {
   const methods = ['get', 'get', 'set', 'touch', 'destroy', 'all', 'ids', 'length', 'clear', 'get'];
 
   expect(await run('domain.js')).toEqual(endedWith(methods.map((name) => `domain ${name} true`).join('\n')));
@@ -77,7 +77,7 @@ test('a callback that throws within a domain is an error of the domain', async (
 
 describe('the async context of the caller', () => {
   test.each(['get', 'set', 'touch', 'destroy', 'all', 'ids', 'length', 'clear'])(
-    'is that of the callback of %s',
+    'the callback of %s runs in the async context of the caller',
     async (method) => {
       const store = await openStore('url', redis.port);
       const context = new AsyncLocalStorage();
@@ -108,7 +108,7 @@ describe('the async context of the caller', () => {
     ['all', {}, true],
     ['scan', {}, false],
   ])(
-    "is that of the app's functions by which %s reads, with %p, asynchronous: %p",
+    "the app's functions that %s calls run in the async context of the caller, with %p, asynchronous: %p",
     async (method, options, isAsync) => {
       const context = new AsyncLocalStorage();
       const seen = [];
@@ -140,7 +140,7 @@ describe('the async context of the caller', () => {
   );
 });
 
-test('callbacks come later than the call, and in the order of the calls', async () => {
+test('callbacks are called after the call returns, in the order of the calls', async () => {
   const store = await openStore('url', redis.port);
   const order = [];
   const done = Array.from(
@@ -161,7 +161,7 @@ test('callbacks come later than the call, and in the order of the calls', async 
   expect(order).toEqual([...order.keys()]);
 });
 
-test('callbacks can go on with the store, a thousand times over', async () => {
+test('1,000 operations can be chained by callbacks', async () => {
   const store = await openStore('url', redis.port);
 
   await new Promise((resolve, reject) => {
@@ -181,7 +181,7 @@ test('callbacks can go on with the store, a thousand times over', async () => {
   expect(await redis.stored('sess:abc')).toEqual({ number: 999 });
 });
 
-test('what the store calls can use the store: ttl, toJSON, stringify and parse', async () => {
+test('ttl, toJSON, stringify and parse can call the store that calls them', async () => {
   const store = await openStore('url', redis.port);
   const used = new Set();
   const useStore = (who) => {

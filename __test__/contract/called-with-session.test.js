@@ -15,20 +15,23 @@ test.each([
   ['the module', connectRedis],
   ['its default export', connectRedis.default],
   ['the class', RedisStore],
-])('%s called with express-session returns the class, as connect-redis up to 6 does', async (_what, call) => {
-  const Store = call(session);
-  expect(Store).toBe(RedisStore);
+])(
+  '%s called with express-session returns the class, as connect-redis up to version 6 does',
+  async (_what, call) => {
+    const Store = call(session);
+    expect(Store).toBe(RedisStore);
 
-  const store = keepStore(new Store({ url: redis.server.url }));
-  await store.set('abc', { cookie: {} });
+    const store = keepStore(new Store({ url: redis.server.url }));
+    await store.set('abc', { cookie: {} });
 
-  expect(store).toBeInstanceOf(RedisStore);
-  expect(store).toBeInstanceOf(session.Store);
-  expect(store.constructor).toBe(RedisStore);
-  expect(await redis.keys()).toEqual(['sess:abc']);
-});
+    expect(store).toBeInstanceOf(RedisStore);
+    expect(store).toBeInstanceOf(session.Store);
+    expect(store.constructor).toBe(RedisStore);
+    expect(await redis.keys()).toEqual(['sess:abc']);
+  },
+);
 
-test('the class can be extended', async () => {
+test('the class that `connectRedis(session)` returns can be extended', async () => {
   class ShopStore extends connectRedis(session) {
     prefix = 'shop:';
   }
@@ -41,7 +44,7 @@ test('the class can be extended', async () => {
 });
 
 test.each([[undefined], [{ client: {} }], [{ url: 'redis://:secret@127.0.0.1' }], [() => {}]])(
-  'called without "new" and with something else, it says what to write: %p',
+  'RedisStore called without `new` throws an error that names `new RedisStore`: %p',
   (...args) => {
     const call = () => RedisStore(...args);
 
@@ -60,7 +63,7 @@ test.each([
     '--input-type=commonjs',
     "const connectRedis = require('connect-redis-native'); const { RedisStore } = connectRedis; const session = require('express-session');",
   ],
-])('in a module of its own: %s', async (type, imports) => {
+])('`connectRedis(session)` returns RedisStore in a module with %s', async (type, imports) => {
   const program = `${imports} console.log(connectRedis(session) === RedisStore, new RedisStore() instanceof session.Store);`;
 
   expect(await runNode(type, '-e', program)).toMatchObject({ code: 0, stdout: 'true true', stderr: '' });

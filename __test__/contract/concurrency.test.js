@@ -15,7 +15,7 @@ describe.each(familySources)('a store by %s', (source) => {
     store = await openStore(source, redis.port);
   });
 
-  test('10,000 sets and then 10,000 gets at once give each id its own session', async () => {
+  test('10,000 sets and then 10,000 gets at once return each session under its own id', async () => {
     const all = numbers(10_000);
     const session = (number) => liveSession(`id-${number}`, shopVisitor(number));
 
@@ -27,7 +27,7 @@ describe.each(familySources)('a store by %s', (source) => {
     expect(sessions.map(({ user }) => user.name)).toEqual(all.map((number) => `Visitor ${number}`));
   });
 
-  test('10,000 operations of every kind at once each get their own answer', async () => {
+  test('10,000 operations of every kind at once each return their own result', async () => {
     const kinds = {
       0: async (id) => {
         await store.set(id, { id });
@@ -43,16 +43,17 @@ describe.each(familySources)('a store by %s', (source) => {
     const results = await Promise.all(work.map(({ id, kind }) => kinds[kind](id)));
 
     expect(results).toEqual(work.map(({ id, kind }) => (kind === 0 ? { id } : null)));
-    const kept = work.filter(({ kind }) => kind < 2).map(({ id }) => id);
-    expect((await store.ids()).sort()).toEqual(kept.sort());
+    const stored = work.filter(({ kind }) => kind < 2).map(({ id }) => id);
+    expect((await store.ids()).sort()).toEqual(stored.sort());
   });
 
-  test('of 500 gets at once, ASCII, wide, long, empty, missing and corrupt values go to their ids', async () => {
+  test('500 gets at once return ASCII, two-byte, long, empty, missing and corrupt values under their own ids', async () => {
     const value = {
       0: (number) => ({ number, text: 'plain' }),
       1: (number) => ({ number, text: `値${number}😀` }),
-      2: (number) => ({ number, text: 'é'.repeat(number) }),
-      3: (number) => ({ number, text: 'long '.repeat(200 * (number % 20)) }),
+      // Up to 40 KB: short texts are joined, large ones are not.
+      2: (number) => ({ number, text: 'é'.repeat(40 * number) }),
+      3: (number) => ({ number, text: 'long '.repeat(400 * (number % 20)) }),
     };
     const kindOf = (number) => number % 7;
     for (const number of numbers(500)) {
@@ -73,7 +74,19 @@ describe.each(familySources)('a store by %s', (source) => {
     }
   });
 
-  test('many megabytes at once do not mix', async () => {
+  test('of 300 sets at once, values of up to 600 KB in one to four bytes per character go to their ids', async () => {
+    const letters = ['a', 'é', '値', '😀'];
+    const session = (number) => ({ number, text: letters[number % 4].repeat(2 ** (number % 18)) });
+
+    await Promise.all(numbers(300).map((number) => store.set(String(number), session(number))));
+
+    for (const number of numbers(300)) {
+      const stored = await redis.command('GET', `sess:${number}`);
+      expect(`${stored}` === JSON.stringify(session(number))).toBe(true);
+    }
+  });
+
+  test('values of several megabytes stay separate when they are stored and read at once', async () => {
     const text = (number) => String.fromCharCode(97 + number, 0xe9).repeat(number % 2 ? 500_000 : 20);
     const session = (number) => ({
       number,
@@ -89,7 +102,7 @@ describe.each(familySources)('a store by %s', (source) => {
     }
   });
 
-  test('sessions listed while others are read and written are whole', async () => {
+  test('`all`, `ids` and `length` return whole sessions while others are read and written', async () => {
     await Promise.all(numbers(300).map((number) => store.set(`id-${number}`, { number })));
 
     const [sessions, ids, length, ...read] = await Promise.all([
@@ -111,20 +124,20 @@ describe.each(familySources)('a store by %s', (source) => {
   });
 });
 
-describe('operations issued in one tick take effect in their order', () => {
+describe('operations called in one tick take effect in the order of their calls', () => {
   let store;
   beforeEach(async () => {
     store = await openStore('url', redis.port);
   });
 
-  test('set, then get', async () => {
+  test('a `get` after a `set` in the same tick returns the new session', async () => {
     await store.set('abc', { visits: 1 });
     const [, session] = await Promise.all([store.set('abc', { visits: 2 }), store.get('abc')]);
 
     expect(session).toEqual({ visits: 2 });
   });
 
-  test('get, then set', async () => {
+  test('a `get` before a `set` in the same tick returns the old session', async () => {
     await store.set('abc', { visits: 1 });
     const [session] = await Promise.all([store.get('abc'), store.set('abc', { visits: 2 })]);
 
@@ -132,7 +145,7 @@ describe('operations issued in one tick take effect in their order', () => {
     expect(await redis.stored('sess:abc')).toEqual({ visits: 2 });
   });
 
-  test('a get between any two of sets and destroys', async () => {
+  test('each `get` between sets and destroys in the same tick returns the state at its place', async () => {
     const results = await Promise.all([
       store.get('abc'),
       store.set('abc', { visits: 1 }),
@@ -164,13 +177,13 @@ describe('operations issued in one tick take effect in their order', () => {
     ]);
   });
 
-  test('the last of many sets stays', async () => {
+  test('the last of 2,000 sets in the same tick is stored', async () => {
     await Promise.all(numbers(2000).map((number) => store.set('abc', { number })));
 
     expect(await redis.stored('sess:abc')).toEqual({ number: 1999 });
   });
 
-  test('small sets before and after one of megabytes', async () => {
+  test('small sets before and after one of megabytes take effect in order', async () => {
     const text = 'x'.repeat(3_000_000);
     await Promise.all([
       store.set('abc', { text: 'before' }),
@@ -182,7 +195,7 @@ describe('operations issued in one tick take effect in their order', () => {
     expect(await redis.stored('sess:abc')).toEqual({ text: 'after' });
   });
 
-  test('set and destroy, then ids, length and all', async () => {
+  test('`ids`, `length` and `all` see the sets and destroys before them in the same tick', async () => {
     const results = await Promise.all([
       store.set('abc', { user: 'ann' }),
       store.set('def', { user: 'bob' }),
@@ -195,22 +208,22 @@ describe('operations issued in one tick take effect in their order', () => {
     expect(results.slice(3)).toEqual([['abc'], 1, [{ user: 'ann', id: 'abc' }]]);
   });
 
-  // `clear` deletes with later commands than the one that finds: an id that was there before may be deleted
-  // after it was set anew.
-  test('clear, then set of an id that was not there', async () => {
+  // `clear` deletes with later commands than those that find keys: an id that existed before may be deleted after it
+  // was set again.
+  test('a `set` of a new id after `clear` in the same tick is stored', async () => {
     await store.set('abc', {});
     await Promise.all([store.clear(), store.set('def', { user: 'ann' })]);
 
     expect(await redis.keys()).toEqual(['sess:def']);
   });
 
-  test('set, then clear', async () => {
+  test('`clear` deletes what was set before it in the same tick', async () => {
     await Promise.all([store.set('abc', {}), store.set('def', {}), store.clear()]);
 
     expect(await redis.keys()).toEqual([]);
   });
 
-  test('also when the connection is not there yet', async () => {
+  test('operations called before the connection is open take effect in order', async () => {
     const fresh = await openStore('url', redis.port);
     const results = await Promise.all([
       fresh.set('abc', { visits: 1 }),
@@ -223,8 +236,8 @@ describe('operations issued in one tick take effect in their order', () => {
   });
 });
 
-describe('operations of several stores on one connection, issued in one tick, take effect in their order', () => {
-  test('stores of the same sessions', async () => {
+describe('operations of several stores on one connection, called in one tick', () => {
+  test('operations of two stores of the same sessions take effect in the order of their calls', async () => {
     const [one, other] = [await openStore('url', redis.port), await openStore('url', redis.port)];
     await one.set('abc', { visits: 1 });
     await one.set('def', { visits: 1 });
@@ -255,7 +268,7 @@ describe('operations of several stores on one connection, issued in one tick, ta
     expect(await redis.keys()).toEqual(['sess:abc']);
   });
 
-  test('one whose prefix begins with that of another, also once it is set anew', async () => {
+  test('operations of stores with nested prefixes take effect in order, also after a change of prefix', async () => {
     const outer = await openStore('url', redis.port, { prefix: 'app:' });
     const inner = await openStore('url', redis.port, { prefix: 'app:admin:' });
     await inner.set('abc', { visits: 1 });
@@ -279,7 +292,7 @@ describe('operations of several stores on one connection, issued in one tick, ta
     await moved;
   });
 
-  test('many of them, in turn', async () => {
+  test('operations of 30 stores in turn take effect in the order of their calls', async () => {
     const stores = await Promise.all(numbers(30).map(() => openStore('url', redis.port)));
     const results = await Promise.all(
       numbers(300).map((number) =>
@@ -292,7 +305,7 @@ describe('operations of several stores on one connection, issued in one tick, ta
   });
 });
 
-test('what a set was given counts as it was when set was called', async () => {
+test('`set` stores the session as it was when `set` was called', async () => {
   const store = await openStore('url', redis.port);
   const session = liveSession('abc', { user: 'ann' });
   const stored = asStored(session);
@@ -305,7 +318,7 @@ test('what a set was given counts as it was when set was called', async () => {
   expect(await redis.stored('sess:abc')).toEqual(stored);
 });
 
-test('several stores in one process keep their sessions apart', async () => {
+test('several stores with different prefixes in one process keep their sessions apart', async () => {
   const stores = await Promise.all(
     numbers(5).map((number) => openStore('url', redis.port, { prefix: `app${number}:` })),
   );

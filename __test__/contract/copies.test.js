@@ -12,7 +12,7 @@ afterEach(closeAll);
 
 const SECRET = 'correct-horse-battery';
 
-test('the own keys are those of connect-redis', async () => {
+test('the own keys of a store are those of connect-redis', async () => {
   const client = await openClient('redis6', redis.port);
   const keys = (store) =>
     Object.keys(store)
@@ -36,7 +36,7 @@ describe.each([
   ['Object.create', (store) => Object.create(store)],
   ['a deep clone of an object that holds it', (store) => cloneDeep({ store }).store],
 ])('a copy made by %s', (_how, copyOf) => {
-  test('works, with a prefix of its own', async () => {
+  test('a copied store works, with its own prefix', async () => {
     const store = await openStore('url', redis.port, { prefix: 'one:' });
     await store.set('abc', { cookie: {}, of: 'one' });
 
@@ -60,7 +60,7 @@ describe.each([
     expect(await redis.keys()).toEqual(['one:abc', 'one:def']);
   });
 
-  test('can be closed, and the store with it', async () => {
+  test('closing a copied store closes the store', async () => {
     const store = await openStore('url', redis.port);
     await copyOf(store).close();
 
@@ -73,7 +73,7 @@ function clone(store) {
   return Object.assign(Object.create(Object.getPrototypeOf(store)), store);
 }
 
-test('an object with nothing but the prototype says what to do', () => {
+test('an object that has only the prototype throws an error that names `new RedisStore`', () => {
   const empty = Object.create(RedisStore.prototype);
 
   for (const use of [() => empty.get('abc'), () => empty.status, () => empty.close(), () => empty.scan()])
@@ -85,7 +85,7 @@ test('an object with nothing but the prototype says what to do', () => {
     );
 });
 
-test('another client is refused with what to do', async () => {
+test('assigning another client throws an error that says how to use one', async () => {
   const store = await openStore('redis6', redis.port);
   const { client } = store;
   const other = await openClient('redis6', redis.port);
@@ -103,7 +103,7 @@ test('another client is refused with what to do', async () => {
   expect(store.client).toBe(client);
 });
 
-test('a class field for the client is refused with what to do', async () => {
+test('operations reject with what to do when a class field replaces the client', async () => {
   const client = await openClient('redis6', redis.port);
   class FieldStore extends RedisStore {
     client = client;
@@ -115,7 +115,7 @@ test('a class field for the client is refused with what to do', async () => {
   });
 });
 
-test('spies on methods and fields see what the store does', async () => {
+test('spies on methods and fields affect the store', async () => {
   const store = await openStore('url', redis.port);
   const get = jest.spyOn(store, 'get');
   const destroy = jest.spyOn(store, 'destroy').mockResolvedValue(null);
@@ -134,20 +134,23 @@ test('spies on methods and fields see what the store does', async () => {
   expect(await store.get('abc')).toBeNull();
 });
 
-describe('no password of the client is shown', () => {
-  test.each(['redis6', 'ioredis6'])('of a %s client', async (kind) => {
-    await redis.command('ACL', 'SETUSER', 'app', 'on', `>${SECRET}`, '~*', '&*', '+@all');
-    const client = await openClient(kind, redis.port, { username: 'app', password: SECRET });
-    const store = keepStore(new RedisStore({ client, prefix: 'shop:' }));
+describe('passwords of the client are not shown', () => {
+  test.each(['redis6', 'ioredis6'])(
+    'inspecting and serializing a store with a %s client shows no password',
+    async (kind) => {
+      await redis.command('ACL', 'SETUSER', 'app', 'on', `>${SECRET}`, '~*', '&*', '+@all');
+      const client = await openClient(kind, redis.port, { username: 'app', password: SECRET });
+      const store = keepStore(new RedisStore({ client, prefix: 'shop:' }));
 
-    for (const shown of [
-      inspect(store),
-      inspect(store, { depth: 10, showHidden: true, getters: true }),
-      inspect({ store }, { depth: 10 }),
-      JSON.stringify(store),
-    ]) {
-      expect(shown).not.toContain(SECRET);
-      expect(shown).toContain('shop:');
-    }
-  });
+      for (const shown of [
+        inspect(store),
+        inspect(store, { depth: 10, showHidden: true, getters: true }),
+        inspect({ store }, { depth: 10 }),
+        JSON.stringify(store),
+      ]) {
+        expect(shown).not.toContain(SECRET);
+        expect(shown).toContain('shop:');
+      }
+    },
+  );
 });

@@ -9,7 +9,7 @@ afterEach(closeAll);
 
 const open = (options) => keepStore(new RedisStore({ url: redis.server.url, ...options }));
 
-describe('an option may be a string from the environment:', () => {
+describe('options as strings from the environment', () => {
   test.each([
     ['ttl', '3600', 3600],
     ['ttl', '0.5', 0.5],
@@ -26,7 +26,7 @@ describe('an option may be a string from the environment:', () => {
     ['scanCount', '', 100],
     ['disableTouch', '', false],
     ['touchAfter', '', 0],
-  ])('%s: %p is %p', (option, value, expected) => {
+  ])('the option %s: %p is read as %p', (option, value, expected) => {
     expect(open({ [option]: value })[option]).toBe(expected);
   });
 
@@ -38,17 +38,17 @@ describe('an option may be a string from the environment:', () => {
     [{ cache: { maxBytes: '1000000', maxEntries: '1000', maxStaleness: '500' } }],
     [{ tls: 'false' }],
     [{ tls: { rejectUnauthorized: 'false' } }],
-  ])('%j', (options) => {
+  ])('the constructor accepts options as strings: %j', (options) => {
     open(options);
   });
 
-  test('the database and port of servers', () => {
+  test('the constructor accepts the database and the ports of servers as strings', () => {
     const sentinel = { name: 'main', addresses: [{ host: '127.0.0.1', port: '1' }] };
     keepStore(new RedisStore({ sentinel, database: '2' }));
     keepStore(new RedisStore({ cluster: [{ host: '127.0.0.1', port: '1' }] }));
   });
 
-  test('false turns the cache off', () => {
+  test("the option cache: 'false' turns the cache off", () => {
     expect(open({ cache: 'false' }).cacheStats()).toBeNull();
     expect(open({ cache: 'true' }).cacheStats()).not.toBeNull();
   });
@@ -66,7 +66,7 @@ test.each([
   ['disableTTL', 'TRUE'],
   ['saveDestroyed', 'yes'],
   ['cache', '1'],
-])('%s: %p is refused', (option, value) => {
+])('the constructor rejects the option %s: %p', (option, value) => {
   expect(() => open({ [option]: value })).toThrow(
     expect.objectContaining({
       code: 'ERR_INVALID_ARG_TYPE',
@@ -79,11 +79,11 @@ test.each([
   ['ttl', '-1'],
   ['scanCount', '1.5'],
   ['maxQueue', '-1'],
-])('%s: %p is out of range', (option, value) => {
+])('the constructor throws ERR_OUT_OF_RANGE for the option %s: %p', (option, value) => {
   expect(() => open({ [option]: value })).toThrow(expect.objectContaining({ code: 'ERR_OUT_OF_RANGE' }));
 });
 
-test('fields, and what a ttl function returns, may be strings as well', async () => {
+test('fields, and what a ttl function returns, may be strings', async () => {
   const store = await openStore('url', redis.port);
   store.ttl = '60';
   store.disableTouch = 'true';

@@ -20,7 +20,7 @@ test('a store is an express-session Store and an EventEmitter', () => {
   expect(store.on('custom', () => {}).emit('custom')).toBe(true);
 });
 
-test('the middleware can put its generate on the store and listen to it', () => {
+test('the express-session middleware sets `generate` on the store and listens to its events', () => {
   session({ store, secret: 'keyboard cat', resave: false, saveUninitialized: false });
 
   expect(typeof store.generate).toBe('function');
@@ -28,7 +28,7 @@ test('the middleware can put its generate on the store and listen to it', () => 
   expect(store.listenerCount('connect')).toBeGreaterThan(0);
 });
 
-test('load gives a live session whose cookie has its Date back', async () => {
+test('`load` returns a live session whose cookie has its Date back', async () => {
   const stored = liveSession('abc', shopVisitor());
   await store.set('abc', stored);
 
@@ -40,11 +40,11 @@ test('load gives a live session whose cookie has its Date back', async () => {
   expect(asStored(loaded)).toEqual(asRead(stored));
 });
 
-test('load of a session that is not there gives nothing', async () => {
+test('`load` returns nothing when the session does not exist', async () => {
   expect(await styles.callback(store, 'load', 'nobody')).toBeUndefined();
 });
 
-test('regenerate destroys the session of a request and makes another', async () => {
+test('`regenerate` destroys the session of a request and creates another', async () => {
   await store.set('old', liveSession('old'));
   store.generate = (req) => {
     req.sessionID = 'new';
@@ -57,7 +57,7 @@ test('regenerate destroys the session of a request and makes another', async () 
   expect(await redis.keys()).toEqual([]);
 });
 
-test('a live session saves, reloads and destroys itself by the store', async () => {
+test('a live session saves, reloads and destroys itself through the store', async () => {
   await redis.command('SET', 'sess:abc', '{}');
   const req = { sessionID: 'abc', sessionStore: store };
   store.createSession(req, { cookie: { originalMaxAge: 60_000, maxAge: 60_000 }, user: 'ann' });

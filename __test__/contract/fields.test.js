@@ -5,7 +5,7 @@ const { clientKinds, closeAll, openClient, openStore, keepStore } = require('../
 const { liveSession } = require('../support/sessions.js');
 const { RedisStore } = require('../..');
 
-// The slow log holds every command, to see what SCAN was sent with.
+// The slow log records every command, which shows the arguments of SCAN.
 const redis = useRedis({ args: ['--slowlog-log-slower-than', '0'] });
 afterEach(closeAll);
 
@@ -23,7 +23,7 @@ test('the fields have the defaults of connect-redis', async () => {
   expect(store.disableTouch).toBe(false);
 });
 
-test('the fields have what the options said', async () => {
+test('the fields have the values of the options', async () => {
   const options = {
     prefix: 'shop:',
     ttl: () => 60,
@@ -37,7 +37,7 @@ test('the fields have what the options said', async () => {
   for (const [name, value] of Object.entries(options)) expect(store[name]).toBe(value);
 });
 
-test.each(clientKinds)('client is the %s client of the options', async (kind) => {
+test.each(clientKinds)('`client` is the %s client of the options', async (kind) => {
   const client = await openClient(kind, redis.port);
 
   expect(keepStore(new RedisStore({ client })).client).toBe(client);
@@ -50,21 +50,21 @@ test.each([
   ['serializer', JSON],
   ['disableTTL', false],
   ['disableTouch', false],
-])('%s: undefined and null mean the default', async (name, value) => {
+])('the field %s has its default when the option is undefined or null', async (name, value) => {
   for (const nothing of [undefined, null]) {
     const store = await openStore('url', redis.port, { [name]: nothing });
     expect(store[name]).toBe(value);
   }
 });
 
-describe('a field that is changed on a live store rules from then on:', () => {
+describe('a field that is changed on a live store', () => {
   let store;
   beforeEach(async () => {
     store = await openStore('url', redis.port);
     await store.set('abc', withoutExpiry);
   });
 
-  test('prefix', async () => {
+  test('a changed `prefix` applies to later operations', async () => {
     store.prefix = 'shop:';
 
     expect(store.prefix).toBe('shop:');
@@ -77,7 +77,7 @@ describe('a field that is changed on a live store rules from then on:', () => {
     expect(await redis.keys()).toEqual(['sess:abc']);
   });
 
-  test('prefix, while operations issued under the old one are on their way', async () => {
+  test('a changed `prefix` does not apply to operations in flight', async () => {
     const [, old, oldIds] = await (() => {
       const issued = [store.set('def', withoutExpiry), store.get('abc'), store.ids()];
       store.prefix = 'shop:';
@@ -89,7 +89,7 @@ describe('a field that is changed on a live store rules from then on:', () => {
     expect(await redis.keys()).toEqual(['sess:abc', 'sess:def', 'shop:ghi']);
   });
 
-  test('ttl, as a number and as a function', async () => {
+  test('a changed `ttl` applies to later operations, as a number and as a function', async () => {
     store.ttl = 600;
     await store.set('abc', withoutExpiry);
     expect(await redis.lifetime('sess:abc')).toBeLessThanOrEqual(600_000);
@@ -105,7 +105,7 @@ describe('a field that is changed on a live store rules from then on:', () => {
     expect(await redis.lifetime('sess:abc')).toBeGreaterThan(500_000);
   });
 
-  test('serializer', async () => {
+  test('a changed `serializer` applies to later operations', async () => {
     store.serializer = {
       stringify: (session) => `v2:${JSON.stringify(session)}`,
       parse: (text) => JSON.parse(text.slice(3)),
@@ -117,7 +117,7 @@ describe('a field that is changed on a live store rules from then on:', () => {
     expect(await store.all()).toEqual([{ user: 'ann', id: 'abc' }]);
   });
 
-  test('scanCount', async () => {
+  test('a changed `scanCount` applies to later scans', async () => {
     store.scanCount = 23;
     await store.ids();
 
@@ -125,7 +125,7 @@ describe('a field that is changed on a live store rules from then on:', () => {
     expect(await lastScanCount()).toBe('23');
   });
 
-  test('disableTouch', async () => {
+  test('a changed `disableTouch` applies to later touches', async () => {
     await redis.command('PEXPIRE', 'sess:abc', 60_000);
     store.disableTouch = true;
     await store.touch('abc', withoutExpiry);
@@ -136,7 +136,7 @@ describe('a field that is changed on a live store rules from then on:', () => {
     expect(await redis.lifetime('sess:abc')).toBeGreaterThan(60_000);
   });
 
-  test('disableTTL', async () => {
+  test('a changed `disableTTL` applies to later sets', async () => {
     store.disableTTL = true;
     await store.set('abc', withoutExpiry);
     expect(await redis.lifetime('sess:abc')).toBe(-1);
@@ -155,7 +155,7 @@ describe('a field that is changed on a live store rules from then on:', () => {
     ['scanCount', -1, 'RangeError', 'ERR_OUT_OF_RANGE'],
     ['disableTouch', 'no', 'TypeError', 'ERR_INVALID_ARG_TYPE'],
     ['disableTTL', 1, 'TypeError', 'ERR_INVALID_ARG_TYPE'],
-  ])('but %s = %p throws and changes nothing', (field, value, name, code) => {
+  ])('setting %s to %p throws and changes nothing', (field, value, name, code) => {
     const before = store[field];
 
     const error = thrownBy(() => {
@@ -173,7 +173,7 @@ describe('a field that is changed on a live store rules from then on:', () => {
     ['serializer', JSON],
     ['disableTTL', false],
     ['disableTouch', false],
-  ])('%s = undefined brings the default back', (field, value) => {
+  ])('setting %s to undefined restores the default', (field, value) => {
     store[field] = undefined;
     expect(store[field]).toBe(value);
   });
@@ -188,7 +188,7 @@ function thrownBy(action) {
   return undefined;
 }
 
-/** The COUNT of the newest SCAN that Redis has in its slow log. */
+/** Returns the COUNT of the newest SCAN in Redis's slow log. */
 async function lastScanCount() {
   const entries = await redis.command('SLOWLOG', 'GET', 100);
   const scan = entries

@@ -32,7 +32,7 @@ const wellFormed = {
   'a long id of wide characters': '値'.repeat(50_000),
 };
 
-// Not representable in UTF-8: U+FFFD stands for each of them in Redis.
+// Not representable in UTF-8: each becomes U+FFFD in Redis.
 const illFormed = {
   'a high surrogate alone': 'a\uD83D',
   'a low surrogate alone': '\uDE00b',
@@ -40,8 +40,8 @@ const illFormed = {
   'a surrogate within words': 'wide 値 \uD83D ascii',
 };
 
-describe.each(Object.entries({ ...wellFormed, ...illFormed }))('%s', (_what, id) => {
-  test('is stored at the key of connect-redis', async () => {
+describe.each(Object.entries({ ...wellFormed, ...illFormed }))('the id is %s', (_what, id) => {
+  test('a session is stored under the key that connect-redis uses for its id', async () => {
     const predecessor = new ConnectRedis10({ client: await openClient('redis6', redis.port) });
     const store = await openStore('url', redis.port);
 
@@ -50,13 +50,13 @@ describe.each(Object.entries({ ...wellFormed, ...illFormed }))('%s', (_what, id)
     expect(await store.get(id)).toEqual({ by: 'connect-redis' });
     await store.set(id, { by: 'us' });
 
-    // One key still: ours replaced theirs.
+    // Still one key: ours replaced theirs.
     expect(await redis.command('KEYS', '*')).toEqual(theirs);
     expect(theirs).toEqual([Buffer.from(`sess:${id}`)]);
     expect(await predecessor.get(id)).toEqual({ by: 'us' });
   });
 
-  test('works with every method', async () => {
+  test('every method works with the id', async () => {
     const store = await openStore('url', redis.port);
     const seen = Buffer.from(id).toString();
     await store.set(id, { user: 'ann' });
@@ -72,7 +72,7 @@ describe.each(Object.entries({ ...wellFormed, ...illFormed }))('%s', (_what, id)
   });
 });
 
-test('ids that differ in one unit, a form or a case are different sessions', async () => {
+test('ids that differ in one code unit, normal form or case are different sessions', async () => {
   const store = await openStore('url', redis.port);
   const ids = ['a', 'A', 'a ', ' a', 'a\u0000', 'é', 'e\u0301', '1', '01'];
   await Promise.all(ids.map((id, number) => store.set(id, { number })));
@@ -87,7 +87,7 @@ test.each([
   [42, '42'],
   [-1.5, '-1.5'],
   [2n ** 64n, '18446744073709551616'],
-])('a number is the string it is written as, as in connect-redis: %p', async (id, key) => {
+])('a number as an id is converted to a string, as in connect-redis: %p', async (id, key) => {
   const predecessor = new ConnectRedis10({ client: await openClient('redis6', redis.port) });
   const store = await openStore('url', redis.port);
 
@@ -100,7 +100,7 @@ test.each([
   expect(await redis.keys()).toEqual([]);
 });
 
-describe.each(Object.entries(styles))('what is no string is refused in %s style', (_style, call) => {
+describe.each(Object.entries(styles))('an id that is not a string, in %s style', (_style, call) => {
   test.each([
     undefined,
     null,
@@ -112,7 +112,7 @@ describe.each(Object.entries(styles))('what is no string is refused in %s style'
     Buffer.from('abc'),
     Symbol('abc'),
     new String('abc'),
-  ])('%p', async (id) => {
+  ])('`get`, `set`, `touch` and `destroy` reject with ERR_INVALID_ARG_TYPE for the id %p', async (id) => {
     const store = await openStore('url', redis.port);
     await store.set('abc', { user: 'ann' });
     const session = { user: 'bob' };

@@ -12,7 +12,7 @@ afterEach(closeAll);
 
 const DAY = 24 * 60 * 60 * 1000;
 
-// connect-redis 8.1 takes redis 5's batches of keys for keys, so that there it cannot list sessions.
+// connect-redis 8.1 takes redis 5's batches of keys for keys, so that it cannot list sessions there.
 const predecessors = [
   ['connect-redis 8.1 on ioredis 5', ConnectRedis8, 'ioredis5', { lists: true }],
   ['connect-redis 8.1 on redis 5', ConnectRedis8, 'redis5', { lists: false }],
@@ -76,7 +76,7 @@ describe.each(predecessors)('%s', (_name, Predecessor, kind, { lists }) => {
     };
   }
 
-  /** What Redis holds, after which it holds nothing. */
+  /** Returns everything that Redis holds, and deletes it. */
   async function takeEverything() {
     const entries = [];
     for (const key of await redis.command('KEYS', '*')) {
@@ -88,35 +88,41 @@ describe.each(predecessors)('%s', (_name, Predecessor, kind, { lists }) => {
   }
 
   describe.each(Object.entries(optionSets))('with %s', (_options, options) => {
-    test.each(Object.entries(sessions))('writes the same for %s', async (_session, session) => {
-      const { predecessor, store } = await openBoth(options);
+    test.each(Object.entries(sessions))(
+      '`set` writes what connect-redis writes for %s',
+      async (_session, session) => {
+        const { predecessor, store } = await openBoth(options);
 
-      const start = Date.now();
-      await predecessor.set('id-1', session);
-      const theirs = await takeEverything();
-      await store.set('id-1', session);
-      const ours = await takeEverything();
-      const elapsed = Date.now() - start;
+        const start = Date.now();
+        await predecessor.set('id-1', session);
+        const theirs = await takeEverything();
+        await store.set('id-1', session);
+        const ours = await takeEverything();
+        const elapsed = Date.now() - start;
 
-      expect(theirs).toHaveLength(1);
-      expect(ours).toEqual([{ ...theirs[0], lifetime: expect.any(Number) }]);
-      // The predecessor rounds up to whole seconds.
-      expect(Math.abs(ours[0].lifetime - theirs[0].lifetime)).toBeLessThanOrEqual(1000 + elapsed);
-    });
+        expect(theirs).toHaveLength(1);
+        expect(ours).toEqual([{ ...theirs[0], lifetime: expect.any(Number) }]);
+        // The predecessor rounds up to whole seconds.
+        expect(Math.abs(ours[0].lifetime - theirs[0].lifetime)).toBeLessThanOrEqual(1000 + elapsed);
+      },
+    );
 
-    test.each(Object.entries(sessions))('reads and is read the same for %s', async (_session, session) => {
-      const { predecessor, store } = await openBoth(options);
-      // As express-session does before it saves.
-      session.touch?.();
+    test.each(Object.entries(sessions))(
+      '`get` returns what connect-redis returns for %s, and the reverse',
+      async (_session, session) => {
+        const { predecessor, store } = await openBoth(options);
+        // As express-session does before it saves.
+        session.touch?.();
 
-      await predecessor.set('id-1', session);
-      const theirs = await predecessor.get('id-1');
-      expect(await store.get('id-1')).toEqual(theirs);
-      await store.set('id-2', session);
-      expect(await predecessor.get('id-2')).toEqual(theirs);
-    });
+        await predecessor.set('id-1', session);
+        const theirs = await predecessor.get('id-1');
+        expect(await store.get('id-1')).toEqual(theirs);
+        await store.set('id-2', session);
+        expect(await predecessor.get('id-2')).toEqual(theirs);
+      },
+    );
 
-    test('sees the same sessions', async () => {
+    test('`ids`, `length`, `all` and `clear` see the sessions of connect-redis, and the reverse', async () => {
       const { predecessor, store } = await openBoth(options);
       await predecessor.set('theirs', liveSession('theirs', { user: 'ann' }));
       await store.set('ours', liveSession('ours', { user: 'bob' }));
@@ -130,7 +136,7 @@ describe.each(predecessors)('%s', (_name, Predecessor, kind, { lists }) => {
       ]);
     });
 
-    test('touches and destroys sessions of the other', async () => {
+    test('`touch` and `destroy` work on sessions of connect-redis, and the reverse', async () => {
       const { predecessor, store } = await openBoth(options);
       const session = liveSession('abc', {}, { maxAge: null });
       await predecessor.set('theirs', session);
@@ -152,7 +158,7 @@ describe.each(predecessors)('%s', (_name, Predecessor, kind, { lists }) => {
     });
   });
 
-  test('a whole migration: sessions of the one live on with the other, and back', async () => {
+  test('50 sessions migrate from connect-redis to this store and back', async () => {
     const { predecessor, store } = await openBoth({});
     const ids = Array.from({ length: 50 }, (_, number) => `visitor-${number}`);
     const visitor = (id, number) => liveSession(id, shopVisitor(number));
@@ -171,7 +177,7 @@ describe.each(predecessors)('%s', (_name, Predecessor, kind, { lists }) => {
 test.each([
   ['connect-redis 8.1 on ioredis 5', ConnectRedis8, 'ioredis5'],
   ['connect-redis 10 on redis 6', ConnectRedis10, 'redis6'],
-])('%s whose client has a keyPrefix: the same keys', async (_name, Predecessor, kind) => {
+])('the keys are those of %s when its client has a keyPrefix', async (_name, Predecessor, kind) => {
   const client = await openClient(kind, redis.port, { keyPrefix: 'app:' });
   const predecessor = new Predecessor({ client });
   const store = keepStore(new RedisStore({ client }));

@@ -9,34 +9,34 @@ const redis = useRedis();
 afterEach(closeAll);
 
 const DAY = 24 * HOUR;
-// Redis starts to count down a moment after the test began to count.
+// Redis starts to count down a moment after the test started to count.
 const MOMENT = 10_000;
 
 const withoutExpiry = liveSession('abc', {}, { maxAge: null });
 const expiringAt = (expires) => ({ cookie: { expires } });
 
-/** Expects the key of session `abc` to end within a moment before `ms` from now. */
+/** Expects the key of session `abc` to expire within a moment before `ms` from now. */
 async function expectLifetime(ms) {
   const left = await redis.lifetime('sess:abc');
   expect(left).toBeLessThanOrEqual(ms);
   expect(left).toBeGreaterThan(ms - MOMENT);
 }
 
-describe("the lifetime is the time to the cookie's expiry", () => {
+describe('a cookie with an expiry', () => {
   test.each([
     ['as a Cookie', () => liveSession('abc', {}, { maxAge: HOUR })],
     ['as a Date', () => expiringAt(new Date(Date.now() + HOUR))],
     ['as an ISO string', () => expiringAt(new Date(Date.now() + HOUR).toISOString())],
     ['as a number of ms since 1970', () => expiringAt(Date.now() + HOUR)],
     ['as another format that Date reads', () => expiringAt(new Date(Date.now() + HOUR).toUTCString())],
-  ])('%s', async (_kind, session) => {
+  ])("the lifetime is the time to the cookie's expiry when it is stored %s", async (_kind, session) => {
     const store = await openStore('url', redis.port, { ttl: 60 });
     await store.set('abc', session());
 
     await expectLifetime(HOUR);
   });
 
-  test('to the millisecond', async () => {
+  test('the lifetime is set to the millisecond', async () => {
     const store = await openStore('url', redis.port);
 
     await store.set('abc', liveSession('abc', {}, { maxAge: 20_150 }));
@@ -47,7 +47,7 @@ describe("the lifetime is the time to the cookie's expiry", () => {
   });
 });
 
-describe('a session whose cookie has no expiry lives for the ttl', () => {
+describe('a cookie without an expiry', () => {
   test.each([
     ['a cookie without one', withoutExpiry],
     ['undefined', expiringAt(undefined)],
@@ -57,14 +57,14 @@ describe('a session whose cookie has no expiry lives for the ttl', () => {
     ['an empty string', expiringAt('')],
     ['a cookie that is null', { cookie: null }],
     ['no cookie', { user: 'ann' }],
-  ])('%s', async (_kind, session) => {
+  ])('the lifetime is the ttl when the expiry is %s', async (_kind, session) => {
     const store = await openStore('url', redis.port, { ttl: 600 });
     await store.set('abc', session);
 
     await expectLifetime(600_000);
   });
 
-  test.each([undefined, null, 0])('of a day if the option is %s', async (ttl) => {
+  test.each([undefined, null, 0])('the lifetime is one day when the ttl option is %s', async (ttl) => {
     const store = await openStore('url', redis.port, { ttl });
     expect(store.ttl).toBe(86_400);
     await store.set('abc', withoutExpiry);
@@ -72,7 +72,7 @@ describe('a session whose cookie has no expiry lives for the ttl', () => {
     await expectLifetime(DAY);
   });
 
-  test('of a fraction of a second', async () => {
+  test('the ttl may be a fraction of a second', async () => {
     const store = await openStore('url', redis.port, { ttl: 20.25 });
     await store.set('abc', withoutExpiry);
     await expectLifetime(20_250);
@@ -82,7 +82,7 @@ describe('a session whose cookie has no expiry lives for the ttl', () => {
     expect(await redis.lifetime('sess:abc')).toBeLessThanOrEqual(150);
   });
 
-  test('of less than a millisecond, which is still a lifetime', async () => {
+  test('a ttl of less than a millisecond stores the session for one millisecond', async () => {
     const store = await openStore('url', redis.port, { ttl: 0.0001 });
 
     expect(await store.set('abc', withoutExpiry)).toBeNull();
@@ -91,7 +91,7 @@ describe('a session whose cookie has no expiry lives for the ttl', () => {
 });
 
 describe('a ttl function', () => {
-  test('gets the session and rules alone', async () => {
+  test('a ttl function receives the session and overrides the cookie', async () => {
     const seen = [];
     const ttl = (session) => {
       seen.push(session);
@@ -109,7 +109,7 @@ describe('a ttl function', () => {
     expect(seen.every((each) => each === session)).toBe(true);
   });
 
-  test('is called as a method of the store, as connect-redis does', async () => {
+  test('a ttl function is called as a method of the store, as connect-redis does', async () => {
     const seen = new Set();
     const ttl = function () {
       seen.add(this);
@@ -127,82 +127,90 @@ describe('a ttl function', () => {
     expect([...seen]).toEqual([store]);
   });
 
-  test('also for a cookie whose expiry cannot be read', async () => {
+  test('a ttl function overrides a cookie whose expiry cannot be read', async () => {
     const store = await openStore('url', redis.port, { ttl: () => 600 });
     await store.set('abc', expiringAt('never'));
 
     await expectLifetime(600_000);
   });
 
-  test('may give a fraction of a second', async () => {
+  test('a ttl function may return a fraction of a second', async () => {
     const store = await openStore('url', redis.port, { ttl: () => 20.25 });
     await store.set('abc', withoutExpiry);
 
     await expectLifetime(20_250);
   });
 
-  test.each([0, -0, -0.5, -3600])('that gives %p destroys the session', async (lifetime) => {
-    const store = await openStore('url', redis.port);
-    await store.set('abc', withoutExpiry);
-    store.ttl = () => lifetime;
+  test.each([0, -0, -0.5, -3600])(
+    '`set` destroys the session when the ttl function returns %p',
+    async (lifetime) => {
+      const store = await openStore('url', redis.port);
+      await store.set('abc', withoutExpiry);
+      store.ttl = () => lifetime;
 
-    expect(await store.set('abc', liveSession('abc', {}, { maxAge: HOUR }))).toBeNull();
-    expect(await redis.keys()).toEqual([]);
-  });
+      expect(await store.set('abc', liveSession('abc', {}, { maxAge: HOUR }))).toBeNull();
+      expect(await redis.keys()).toEqual([]);
+    },
+  );
 });
 
-describe.each(Object.entries(styles))('a ttl function called for in %s style', (_style, call) => {
-  const refusal = new Error('no lifetime for you');
+describe.each(Object.entries(styles))('a ttl function that fails, in %s style', (_style, call) => {
+  const failure = new Error('no lifetime for you');
   const bad = [
     [
       'throws',
       () => {
-        throw refusal;
+        throw failure;
       },
-      (error) => expect(error).toBe(refusal),
+      (error) => expect(error).toBe(failure),
     ],
-    ['gives NaN', () => Number.NaN, 'ERR_OUT_OF_RANGE'],
-    ['gives Infinity', () => Number.POSITIVE_INFINITY, 'ERR_OUT_OF_RANGE'],
-    ['gives more than Redis can hold', () => 1e300, 'ERR_OUT_OF_RANGE'],
-    ['gives a string', () => 'an hour', 'ERR_INVALID_ARG_TYPE'],
-    ['gives undefined', () => undefined, 'ERR_INVALID_ARG_TYPE'],
-    ['gives null', () => null, 'ERR_INVALID_ARG_TYPE'],
-    ['gives a bigint', () => 60n, 'ERR_INVALID_ARG_TYPE'],
-    ['gives a promise', async () => 60, 'ERR_INVALID_ARG_TYPE'],
+    ['returns NaN', () => Number.NaN, 'ERR_OUT_OF_RANGE'],
+    ['returns Infinity', () => Number.POSITIVE_INFINITY, 'ERR_OUT_OF_RANGE'],
+    ['returns more than Redis can hold', () => 1e300, 'ERR_OUT_OF_RANGE'],
+    ['returns a string', () => 'an hour', 'ERR_INVALID_ARG_TYPE'],
+    ['returns undefined', () => undefined, 'ERR_INVALID_ARG_TYPE'],
+    ['returns null', () => null, 'ERR_INVALID_ARG_TYPE'],
+    ['returns a bigint', () => 60n, 'ERR_INVALID_ARG_TYPE'],
+    ['returns a promise', async () => 60, 'ERR_INVALID_ARG_TYPE'],
   ];
 
-  test.each(bad)('that %s: an error, and what is stored stays', async (_what, ttl, expected) => {
-    const store = await openStore('url', redis.port);
-    await store.set('abc', { user: 'ann' });
-    await redis.command('PEXPIRE', 'sess:abc', 600_000);
-    store.ttl = ttl;
+  test.each(bad)(
+    '`set` and `touch` reject and change nothing when the ttl function %s',
+    async (_what, ttl, expected) => {
+      const store = await openStore('url', redis.port);
+      await store.set('abc', { user: 'ann' });
+      await redis.command('PEXPIRE', 'sess:abc', 600_000);
+      store.ttl = ttl;
 
-    for (const [method, id] of [
-      ['set', 'abc'],
-      ['touch', 'abc'],
-      ['set', 'new'],
-    ]) {
-      const error = await call(store, method, id, liveSession(id, { user: 'bob' })).catch((reason) => reason);
-      if (typeof expected === 'function') {
-        expected(error);
-      } else {
-        expect(error).toMatchObject({ code: expected, message: expect.stringMatching(/ttl.*number/) });
+      for (const [method, id] of [
+        ['set', 'abc'],
+        ['touch', 'abc'],
+        ['set', 'new'],
+      ]) {
+        const error = await call(store, method, id, liveSession(id, { user: 'bob' })).catch(
+          (reason) => reason,
+        );
+        if (typeof expected === 'function') {
+          expected(error);
+        } else {
+          expect(error).toMatchObject({ code: expected, message: expect.stringMatching(/ttl.*number/) });
+        }
       }
-    }
 
-    expect(await redis.keys()).toEqual(['sess:abc']);
-    expect(await redis.stored('sess:abc')).toEqual({ user: 'ann' });
-    await expectLifetime(600_000);
-  });
+      expect(await redis.keys()).toEqual(['sess:abc']);
+      expect(await redis.stored('sess:abc')).toEqual({ user: 'ann' });
+      await expectLifetime(600_000);
+    },
+  );
 });
 
-describe('a lifetime that is over', () => {
+describe('a lifetime that has ended', () => {
   test.each([
     ['a moment ago', () => expiringAt(new Date(Date.now() - 1))],
     ['in 1970', () => expiringAt(new Date(1))],
-    ['as a string', () => expiringAt('2001-01-01T00:00:00.000Z')],
+    ['in 2001, as a string', () => expiringAt('2001-01-01T00:00:00.000Z')],
     ['before 1970', () => expiringAt(new Date(-1))],
-  ])('destroys the session: %s', async (_when, session) => {
+  ])('`set` destroys the session when its expiry was %s', async (_when, session) => {
     const store = await openStore('url', redis.port);
     await store.set('abc', liveSession('abc'));
 
@@ -210,7 +218,7 @@ describe('a lifetime that is over', () => {
     expect(await redis.keys()).toEqual([]);
   });
 
-  test('touch ends the session too', async () => {
+  test('`touch` destroys the session when its expiry has passed', async () => {
     const store = await openStore('url', redis.port);
     await store.set('abc', liveSession('abc'));
 
@@ -219,7 +227,7 @@ describe('a lifetime that is over', () => {
   });
 });
 
-describe("a cookie's expiry that is no time", () => {
+describe("a cookie's expiry that is not a time", () => {
   test.each([
     ['words', 'never'],
     ['Infinity', Number.POSITIVE_INFINITY],
@@ -227,7 +235,7 @@ describe("a cookie's expiry that is no time", () => {
     ['a function', () => 1],
     ['a symbol', Symbol('soon')],
     ['a bigint', 1n],
-  ])('is an error, and what is stored stays: %s', async (_what, expires) => {
+  ])('`set` and `touch` reject and change nothing when the expiry is %s', async (_what, expires) => {
     const store = await openStore('url', redis.port);
     await store.set('abc', { user: 'ann' });
     await redis.command('PEXPIRE', 'sess:abc', 600_000);
@@ -250,35 +258,38 @@ describe("a cookie's expiry that is no time", () => {
 
 describe.each([
   ['an Invalid Date', new Date(Number.NaN)],
-  ['one of another realm', vm.runInNewContext('new Date(NaN)')],
+  ['an Invalid Date of another realm', vm.runInNewContext('new Date(NaN)')],
 ])('a cookie whose expiry is %s', (_what, expires) => {
-  test.each(['overwrite', 'merge'])('is stored with the default ttl, onConflict: %s', async (onConflict) => {
-    const store = await openStore('url', redis.port, { ttl: 100, onConflict });
-    const session = liveSession('abc', { user: 'ann' });
-    session.cookie.expires = expires;
+  test.each(['overwrite', 'merge'])(
+    'a session with an invalid date is stored with the default ttl, onConflict: %s',
+    async (onConflict) => {
+      const store = await openStore('url', redis.port, { ttl: 100, onConflict });
+      const session = liveSession('abc', { user: 'ann' });
+      session.cookie.expires = expires;
 
-    expect(await store.set('abc', session)).toBeNull();
-    expect(Math.abs((await redis.lifetime('sess:abc')) - 100_000)).toBeLessThan(5000);
-    await redis.command('PEXPIRE', 'sess:abc', '50000');
-    expect(await store.touch('abc', session)).toBeNull();
+      expect(await store.set('abc', session)).toBeNull();
+      expect(Math.abs((await redis.lifetime('sess:abc')) - 100_000)).toBeLessThan(5000);
+      await redis.command('PEXPIRE', 'sess:abc', '50000');
+      expect(await store.touch('abc', session)).toBeNull();
 
-    expect(Math.abs((await redis.lifetime('sess:abc')) - 100_000)).toBeLessThan(5000);
-    expect(await store.get('abc')).toMatchObject({ user: 'ann' });
-  });
+      expect(Math.abs((await redis.lifetime('sess:abc')) - 100_000)).toBeLessThan(5000);
+      expect(await store.get('abc')).toMatchObject({ user: 'ann' });
+    },
+  );
 });
 
 describe('disableTTL', () => {
   test.each([
     ['with an expiry', liveSession('abc')],
-    ['without one', withoutExpiry],
-  ])('stores a session without a lifetime: %s', async (_what, session) => {
+    ['without an expiry', withoutExpiry],
+  ])('`set` with disableTTL stores a session without a lifetime: %s', async (_what, session) => {
     const store = await openStore('url', redis.port, { disableTTL: true });
     await store.set('abc', session);
 
     expect(await redis.lifetime('sess:abc')).toBe(-1);
   });
 
-  test('takes away the lifetime that an earlier set gave', async () => {
+  test('`set` with disableTTL removes the lifetime of an earlier `set`', async () => {
     const store = await openStore('url', redis.port);
     await store.set('abc', withoutExpiry);
     store.disableTTL = true;
@@ -289,7 +300,7 @@ describe('disableTTL', () => {
 });
 
 describe('touch', () => {
-  test('moves the lifetime and leaves the value', async () => {
+  test('`touch` sets the lifetime and leaves the value', async () => {
     const store = await openStore('url', redis.port);
     await store.set('abc', liveSession('abc', { user: 'ann' }, { maxAge: 60_000 }));
     const before = await redis.command('GET', 'sess:abc');
@@ -300,7 +311,7 @@ describe('touch', () => {
     expect((await redis.command('GET', 'sess:abc')).equals(before)).toBe(true);
   });
 
-  test('shortens a lifetime as well, to the millisecond', async () => {
+  test('`touch` can shorten a lifetime, to the millisecond', async () => {
     const store = await openStore('url', redis.port);
     await store.set('abc', liveSession('abc'));
 
@@ -309,7 +320,7 @@ describe('touch', () => {
     await expectLifetime(20_150);
   });
 
-  test('of a session that is not there is no error and makes none', async () => {
+  test('`touch` of a session that does not exist succeeds and creates none', async () => {
     const store = await openStore('url', redis.port);
 
     expect(await store.touch('nobody', liveSession('nobody'))).toBeNull();
@@ -323,7 +334,7 @@ describe('touch', () => {
       await redis.command('SET', 'sess:abc', '{}', 'PX', 60_000);
     });
 
-    test('calls back at once and leaves the lifetime', async () => {
+    test('a disabled `touch` calls back synchronously and leaves the lifetime', async () => {
       const calls = [];
       store.touch('abc', liveSession('abc'), (...args) => calls.push(args));
 
@@ -333,14 +344,14 @@ describe('touch', () => {
       await expectLifetime(60_000);
     });
 
-    test('gives a promise of null', async () => {
+    test('a disabled `touch` resolves with null', async () => {
       expect(await store.touch('abc', liveSession('abc'))).toBeNull();
       await expectLifetime(60_000);
     });
 
-    test('asks for no lifetime', async () => {
+    test('a disabled `touch` does not call the ttl function', async () => {
       store.ttl = () => {
-        throw new Error('asked');
+        throw new Error('called');
       };
       expect(await store.touch('abc', expiringAt('never'))).toBeNull();
     });

@@ -14,7 +14,7 @@ describe.each(sources)('a store by %s', (source) => {
   });
 
   describe.each(Object.entries(styles))('called in %s style', (_style, call) => {
-    test('get gives what set stored', async () => {
+    test('`get` returns the session that `set` stored', async () => {
       const session = liveSession('abc', shopVisitor());
 
       expect(await call(store, 'set', 'abc', session)).toBeNull();
@@ -23,25 +23,25 @@ describe.each(sources)('a store by %s', (source) => {
       expect(await call(store, 'get', 'abc')).toEqual(asRead(session));
     });
 
-    test('get of a session that is not there gives null', async () => {
+    test('`get` returns null when the session does not exist', async () => {
       expect(await call(store, 'get', 'nobody')).toBeNull();
     });
 
-    test('set replaces what was there', async () => {
+    test('`set` replaces the stored session', async () => {
       await call(store, 'set', 'abc', liveSession('abc', { visits: 1 }));
       await call(store, 'set', 'abc', liveSession('abc', { visits: 2 }));
 
       expect(await call(store, 'get', 'abc')).toMatchObject({ visits: 2 });
     });
 
-    test('touch gives a session its lifetime anew', async () => {
+    test('`touch` renews the lifetime of a session', async () => {
       await call(store, 'set', 'abc', liveSession('abc', {}, { maxAge: 60_000 }));
 
       expect(await call(store, 'touch', 'abc', liveSession('abc', {}, { maxAge: 600_000 }))).toBeNull();
       expect(await redis.lifetime('sess:abc')).toBeGreaterThan(500_000);
     });
 
-    test('destroy deletes a session, and is no error if there is none', async () => {
+    test('`destroy` deletes a session, and succeeds when there is none', async () => {
       await call(store, 'set', 'abc', liveSession('abc'));
       await call(store, 'set', 'other', liveSession('other'));
 
@@ -50,7 +50,7 @@ describe.each(sources)('a store by %s', (source) => {
       expect(await call(store, 'destroy', 'abc')).toBeNull();
     });
 
-    test('all gives every session with its id', async () => {
+    test('`all` returns every session with its id', async () => {
       const one = liveSession('one', shopVisitor(1));
       const two = liveSession('two', shopVisitor(2));
       await call(store, 'set', 'one', one);
@@ -69,21 +69,21 @@ describe.each(sources)('a store by %s', (source) => {
       expect(sessions.corrupt).toBe(0);
     });
 
-    test('ids gives the ids without the prefix', async () => {
+    test('`ids` returns the ids without the prefix', async () => {
       await call(store, 'set', 'one', liveSession('one'));
       await call(store, 'set', 'two', liveSession('two'));
 
       expect((await call(store, 'ids')).sort()).toEqual(['one', 'two']);
     });
 
-    test('length counts the sessions', async () => {
+    test('`length` counts the sessions', async () => {
       await call(store, 'set', 'one', liveSession('one'));
       await call(store, 'set', 'two', liveSession('two'));
 
       expect(await call(store, 'length')).toBe(2);
     });
 
-    test('clear deletes every session and nothing else', async () => {
+    test('`clear` deletes every session and nothing else', async () => {
       await call(store, 'set', 'one', liveSession('one'));
       await call(store, 'set', 'two', liveSession('two'));
       await redis.command('SET', 'cart:one', 'kept');
@@ -92,7 +92,7 @@ describe.each(sources)('a store by %s', (source) => {
       expect(await redis.keys()).toEqual(['cart:one']);
     });
 
-    test('without a session, all and ids are empty, length is 0, and clear is no error', async () => {
+    test('`all` and `ids` are empty, `length` is 0 and `clear` succeeds when there is no session', async () => {
       await redis.command('SET', 'cart:one', 'not a session');
 
       expect(await call(store, 'all')).toEqual([]);
@@ -102,7 +102,7 @@ describe.each(sources)('a store by %s', (source) => {
     });
   });
 
-  test('more sessions than one SCAN reply holds are all seen, each once', async () => {
+  test('scans return each session once when there are more than one SCAN reply holds', async () => {
     const ids = Array.from({ length: 1234 }, (_, number) => `id-${number}`);
     await redis.command('MSET', ...ids.flatMap((id) => [`sess:${id}`, `{"name":"${id}"}`]));
 
@@ -116,7 +116,7 @@ describe.each(sources)('a store by %s', (source) => {
   });
 });
 
-describe('what a callback gets', () => {
+describe('the arguments of a callback', () => {
   const session = liveSession('abc', { user: 'ann' });
   const calls = [
     ['get', ['abc'], asRead(session)],
@@ -137,7 +137,7 @@ describe('what a callback gets', () => {
     await store.set('abc', session);
   });
 
-  test.each(calls)('%s(%j): calls back with null and the result, once', async (method, args, result) => {
+  test.each(calls)('%s(%j) calls back with null and the result, once', async (method, args, result) => {
     const { callback, called, calls } = recordCalls();
 
     store[method](...args, callback);
@@ -153,7 +153,7 @@ describe('what a callback gets', () => {
     ['set', ['abc', { user: 1n }]],
     ['touch', ['abc', { cookie: { expires: 'never' } }]],
     ['destroy', [{}]],
-  ])('%s that fails: calls back with the error and null, once', async (method, args) => {
+  ])('%s calls back with the error and null, once, when it fails', async (method, args) => {
     await redis.command('LPUSH', 'sess:list', 'not a string');
     const { callback, called, calls } = recordCalls();
 
@@ -164,7 +164,7 @@ describe('what a callback gets', () => {
     expect(calls).toHaveLength(1);
   });
 
-  test.each(calls)('%s(%j) gives a promise if there is no callback', async (method, args, result) => {
+  test.each(calls)('%s(%j) returns a promise when no callback is passed', async (method, args, result) => {
     const promise = store[method](...args);
 
     expect(promise).toBeInstanceOf(Promise);
@@ -172,7 +172,7 @@ describe('what a callback gets', () => {
   });
 
   // `req.session.destroy()` calls `store.destroy(id, undefined)`.
-  test.each([undefined, null])('destroy(id, %s) gives a promise', async (nothing) => {
+  test.each([undefined, null])('`destroy(id, %s)` returns a promise', async (nothing) => {
     expect(await store.destroy('abc', nothing)).toBeNull();
     expect(await redis.keys()).toEqual([]);
   });

@@ -6,6 +6,7 @@ const { rootCertificates } = require('node:tls');
 const { inspect } = require('node:util');
 const Redis = require('ioredis');
 const { RedisStore } = require('../..');
+const { OPTIONS } = require('../../lib/options.js');
 const { useRedis } = require('../support/redis.js');
 const { closeAll, keepStore, openClient } = require('../support/stores.js');
 
@@ -17,7 +18,7 @@ const elsewhere = 'redis://127.0.0.1:1';
 const sentinel = { name: 'mymaster', addresses: ['127.0.0.1:1'] };
 const cluster = ['127.0.0.1:1'];
 
-/** What the constructor throws. */
+/** Returns what the constructor throws. */
 function refusal(...args) {
   let store;
   try {
@@ -26,14 +27,14 @@ function refusal(...args) {
     return error;
   }
   keepStore(store);
-  throw new Error(`taken: ${inspect(args, { depth: 1 })}`);
+  throw new Error(`accepted: ${inspect(args, { depth: 1 })}`);
 }
 
 const wrongType = { name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE' };
 const wrongValue = { name: 'TypeError', code: 'ERR_INVALID_ARG_VALUE' };
 const outOfRange = { name: 'RangeError', code: 'ERR_OUT_OF_RANGE' };
 
-describe('an option that cannot be used is refused with its name and what was expected:', () => {
+describe('an invalid option', () => {
   test.each([
     ['prefix', 17, wrongType, 'string'],
     ['prefix', true, wrongType, 'string'],
@@ -92,17 +93,20 @@ describe('an option that cannot be used is refused with its name and what was ex
     ['client', [], wrongType, 'client'],
     ['client', { get() {}, set() {} }, wrongType, 'client'],
     ['client', Redis, wrongType, 'client'],
-  ])('%s: %p', (option, value, expected, wanted) => {
-    const error = refusal({ [option]: value });
+  ])(
+    'the constructor names the option and what was expected, for %s: %p',
+    (option, value, expected, wanted) => {
+      const error = refusal({ [option]: value });
 
-    expect(error).toMatchObject(expected);
-    expect(error.message).toContain(option);
-    expect(error.message).toMatch(new RegExp(wanted));
-  });
+      expect(error).toMatchObject(expected);
+      expect(error.message).toContain(option);
+      expect(error.message).toMatch(new RegExp(wanted));
+    },
+  );
 });
 
 test.each(['redis://127.0.0.1:6379', 17, true, null, Symbol('options')])(
-  'an argument that is no object of options is refused: %p',
+  'the constructor rejects an argument that is not an object of options: %p',
   (argument) => {
     const error = refusal(argument);
 
@@ -111,7 +115,7 @@ test.each(['redis://127.0.0.1:6379', 17, true, null, Symbol('options')])(
   },
 );
 
-describe('a value that may hold a secret is in no error:', () => {
+describe('secrets in options', () => {
   const withPassword = `redis://user:${SECRET}@10.0.0.1:6379`;
   const client = () => new Redis({ lazyConnect: true, password: SECRET });
 
@@ -133,7 +137,7 @@ describe('a value that may hold a secret is in no error:', () => {
       [option, () => ({ [option]: withPassword })],
     ]),
     ['url', () => ({ url: `${SECRET}:6379` })],
-  ])('of "%s", as given by %s', (option, options) => {
+  ])('the error about "%s" does not show a value that may be secret, from %s', (option, options) => {
     const error = refusal(options());
 
     expect(error).toBeInstanceOf(error.code === 'ERR_OUT_OF_RANGE' ? RangeError : TypeError);
@@ -142,19 +146,26 @@ describe('a value that may hold a secret is in no error:', () => {
     expect(inspect(error, { showHidden: true })).not.toContain(SECRET);
   });
 
-  test('a password that is a number', () => {
+  test('the error about a field whose name contains a password does not show it', () => {
+    const { message } = refusal({ cluster: { [withPassword]: {} } });
+    expect(message).toBe(
+      'The "cluster" option has an unknown field: "cluster" has the fields addresses, natMap',
+    );
+  });
+
+  test('the error about a numeric password does not show it', () => {
     const { message } = refusal({ sentinel, password: 123456 });
     expect(message).toBe(
       'The "password" option must be a string that is not empty; received an instance of Number',
     );
   });
 
-  test('a word that is none of those there are is shown', () => {
+  test('the error about an unknown word shows it', () => {
     expect(refusal({ readFrom: 'replica' }).message).toMatch(/'replica-preferred'; received 'replica'$/);
   });
 });
 
-describe('an option that would be ignored is refused by its name, with what to do:', () => {
+describe('an option that would be ignored', () => {
   const { url } = { url: elsewhere };
   const inUrl = /redis:\/\/user:password@host:6379\/5/;
 
@@ -186,15 +197,15 @@ describe('an option that would be ignored is refused by its name, with what to d
     ['readFrom', { readFrom: 'replica-preferred' }, /cluster/],
     ['readFrom', { sentinel, readFrom: 'replica-preferred' }, /cluster/],
     ['tls', { url: 'rediss://127.0.0.1:1', tls: false }, /rediss:/],
-    ['tls.passphrase', { url, tls: { passphrase: 'pw' } }, /left out/],
-    ['tls.checkServerIdentity', { url, tls: { checkServerIdentity() {} } }, /left out/],
+    ['tls.passphrase', { url, tls: { passphrase: 'pw' } }, /is not supported/],
+    ['tls.checkServerIdentity', { url, tls: { checkServerIdentity() {} } }, /is not supported/],
     ['url', { url: `${url}?db=5` }, /redis:\/\/host:6379\/5/],
     ['url', { url: `${url}/1?db=5` }, /redis:\/\/host:6379\/5/],
     ['url', { url: `${url}#5` }, /#/],
     ['url', { url: 'redis+unix:///run/a#b.sock' }, /#/],
     ['url', { url: 'redis+sentinel://h:1/mymaster?db=5' }, /\?/],
     ['url', { url: 'redis+cluster://h:1?db=5' }, /\?/],
-  ])('"%s" in %o', (option, options, advice) => {
+  ])('the constructor rejects "%s" in %o and says what to do', (option, options, advice) => {
     const error = refusal(options);
 
     expect(error).toMatchObject(wrongValue);
@@ -206,7 +217,7 @@ describe('an option that would be ignored is refused by its name, with what to d
     ['1e12', 1e12],
     ['-1', -1],
     ['a half', 0.5],
-  ])('a database that there cannot be: %s', (_what, database) => {
+  ])('the constructor rejects an impossible database: %s', (_what, database) => {
     const error = refusal({ sentinel, database });
     expect(error).toMatchObject(outOfRange);
     expect(error.message).toMatch(/"database".*4294967295/);
@@ -214,33 +225,60 @@ describe('an option that would be ignored is refused by its name, with what to d
 
   test.each([
     ['1e12', 1e12],
-    ['no number', 'abc'],
-  ])('a client whose database is %s', (_what, db) => {
+    ['not a number', 'abc'],
+  ])('the constructor rejects a client whose database is %s', (_what, db) => {
     const error = refusal({ client: new Redis({ lazyConnect: true, db }) });
     expect(error).toMatchObject(wrongValue);
     expect(error.message).toMatch(/"client".*database/);
   });
 });
 
-test('null and undefined are the same as left out', () => {
+test.each([
+  ['client', 'url', { client: {}, url: elsewhere }],
+  ['url', 'cluster', { url: elsewhere, cluster }],
+  ['url', 'database', { url: elsewhere, database: 5 }],
+  ['sentinel', 'cluster', { sentinel, cluster }],
+  ['credentials', 'password', { sentinel, password: 'pw', credentials: () => ({}) }],
+  ['onConflict', 'serializer', { onConflict: 'merge', serializer: { parse() {}, stringify() {} } }],
+  ['cache', 'readFrom', { cluster, cache: true, readFrom: 'replica-preferred' }],
+])('"%s" and "%s" cannot be combined', (option, other, options) => {
+  const error = refusal(options);
+
+  expect(error).toMatchObject(wrongValue);
+  const text = `The "${option}" and "${other}" options cannot be combined: `;
+  expect(error.message.slice(0, text.length)).toBe(text);
+});
+
+test.each([
+  ['of another type', { ttl: 'soon' }, '; received a string'],
+  ['out of range', { ttl: -1 }, '; received -1'],
+])('what is expected of an option is the same for a value %s', (_how, options, received) => {
+  expect(refusal(options).message).toBe(
+    'The "ttl" option must be a number of seconds above 0 (for sessions without a lifetime, set "disableTTL"), ' +
+      `or a function that returns one${received}`,
+  );
+});
+
+test('null and undefined mean that an option is left out', () => {
   const names = ['client', 'url', 'sentinel', 'cluster', 'username', 'password', 'database', 'readFrom']
     .concat(['transport', 'tls', 'credentials', 'connectTimeout', 'commandTimeout', 'maxQueue', 'cache'])
     .concat(['onUnavailable', 'prefix', 'ttl', 'disableTouch', 'disableTTL', 'serializer', 'scanCount'])
     .concat(['onConflict', 'touchAfter', 'saveDestroyed', 'host', 'port', 'socket', 'db', 'pass']);
   for (const nothing of [null, undefined]) {
     const left = Object.fromEntries(names.map((name) => [name, nothing]));
-    expect(keepStore(new RedisStore(left))).toMatchObject({ prefix: 'sess:', ttl: 86400, scanCount: 100 });
+    const { client, ...others } = left;
+    expect(keepStore(new RedisStore(others))).toMatchObject({ prefix: 'sess:', ttl: 86400, scanCount: 100 });
     for (const place of [{ url: elsewhere }, { sentinel }, { cluster }])
       keepStore(new RedisStore({ ...left, ...place }));
   }
 });
 
-test('what older versions of connect-redis were told beside a client is ignored, as there', () => {
+test('options that older versions of connect-redis accepted in addition to a client are ignored, as there', () => {
   const client = new Redis({ port: redis.port, lazyConnect: true });
   keepStore(new RedisStore({ client, host: 'localhost', port: 6379, ttl: 260 }));
 });
 
-test('client and url together are refused', async () => {
+test('the constructor rejects client and url together', async () => {
   const client = await openClient('ioredis6', redis.port);
   const error = refusal({ client, url: redis.server.url });
 
@@ -249,10 +287,10 @@ test('client and url together are refused', async () => {
   expect(error.message).toMatch(/url/);
 });
 
-describe('a client whose settings cannot be read is not taken for one of localhost:', () => {
+describe('a client whose settings cannot be read', () => {
   const connects = (client) => refusal({ client, transport: 'native' });
 
-  test('one that only looks like a mock of ioredis', () => {
+  test('a client that only looks like a mock of ioredis uses the client transport and rejects the native one', () => {
     class _RedisMock {
       options = { data: {} };
       call() {}
@@ -264,34 +302,34 @@ describe('a client whose settings cannot be read is not taken for one of localho
     });
   });
 
-  test('an ioredis client with a connector of its own', () => {
+  test('an ioredis client with its own connector uses the client transport and rejects the native one', () => {
     const client = new Redis({ lazyConnect: true, Connector: class {} });
     expect(keepStore(new RedisStore({ client })).transport).toBe('client');
     expect(connects(client)).toMatchObject({ ...wrongValue, message: expect.stringMatching(/connector/i) });
   });
 });
 
-describe('a url that cannot be used is refused without its secrets:', () => {
+describe('an invalid url', () => {
   const secret = SECRET;
 
   test.each([
     ['nothing', ''],
-    ['no url', `not a url ${secret}`],
+    ['not a url', `not a url ${secret}`],
     ['no scheme', `user:${secret}@127.0.0.1:6379`],
     ['another scheme', `http://:${secret}@127.0.0.1`],
     ['no host', `redis://:${secret}@`],
-    ['a port that is none', `redis://:${secret}@127.0.0.1:port`],
+    ['a port that is not a number', `redis://:${secret}@127.0.0.1:port`],
     ['a port beyond the last', `redis://:${secret}@127.0.0.1:65536`],
     ['a negative port', `redis://:${secret}@127.0.0.1:-1`],
-    ['a database that is no number', `redis://:${secret}@127.0.0.1/sessions`],
+    ['a database that is not a number', `redis://:${secret}@127.0.0.1/sessions`],
     ['a negative database', `redis://:${secret}@127.0.0.1/-1`],
     ['a fraction of a database', `redis://:${secret}@127.0.0.1/1.5`],
     ['an IPv6 address that does not end', `redis://:${secret}@[::1`],
     ['a space in the host', `redis://:${secret}@local host`],
     ['percent signs that encode nothing', `redis://:${secret}%zz@127.0.0.1`],
     ['a socket without a path', `redis+unix://?pass=${secret}`],
-    ['a socket with a database that is no number', `redis+unix:///tmp/redis.sock?db=x&pass=${secret}`],
-  ])('%s', (_what, url) => {
+    ['a socket with a database that is not a number', `redis+unix:///tmp/redis.sock?db=x&pass=${secret}`],
+  ])('the constructor rejects a url without showing its secrets: %s', (_what, url) => {
     const error = refusal({ url });
 
     expect(error).toMatchObject(wrongValue);
@@ -300,14 +338,14 @@ describe('a url that cannot be used is refused without its secrets:', () => {
   });
 });
 
-describe('a url that can be used', () => {
+describe('a valid url', () => {
   test.each([
     ['a string', (url) => url],
     ['a URL', (url) => new URL(url)],
     ['with a database', (url) => `${url}/3`],
     ['with a slash at the end', (url) => `${url}/`],
     ['by the name of the host', (url) => url.replace('127.0.0.1', 'localhost')],
-  ])('%s', async (_what, make) => {
+  ])('the store connects by a url: %s', async (_what, make) => {
     const url = make(redis.server.url);
     const store = keepStore(new RedisStore({ url }));
 
@@ -323,7 +361,7 @@ describe('a url that can be used', () => {
   });
 });
 
-test('what docs/clients.md shows of ways to say where Redis is can be used', () => {
+test('the examples of docs/clients.md for stores without a client work', () => {
   const text = fs.readFileSync(path.join(__dirname, '..', '..', 'docs', 'clients.md'), 'utf8');
   const [, code] = /## Without a client\n\n```js\n(.*?)```/s.exec(text);
   let made = 0;
@@ -344,7 +382,7 @@ test('what docs/clients.md shows of ways to say where Redis is can be used', () 
   expect(made).toBe(code.split('new RedisStore(').length - 1);
 });
 
-test('good values of every option are taken', () => {
+test('the constructor accepts valid values of every option', () => {
   for (const options of [
     { prefix: '' },
     { prefix: '*' },
@@ -362,5 +400,28 @@ test('good values of every option are taken', () => {
     expect(keepStore(new RedisStore({ url: redis.server.url, ...options }))).toMatchObject({
       prefix: options.prefix ?? 'sess:',
     });
+  }
+});
+
+test('the types have the options of the table, with their defaults', () => {
+  const types = fs.readFileSync(path.join(__dirname, '..', '..', 'index.d.ts'), 'utf8');
+  const [, body] = /\nexport interface RedisStoreOptions \{\n(.*?)\n\}/s.exec(types);
+  const documented = {};
+  let byDefault;
+  for (const line of body.split('\n')) {
+    byDefault = /@default (.*?)( \*\/)?$/.exec(line)?.[1] ?? byDefault;
+    const [, option] = /^ {2}(\w+)\??:/.exec(line) ?? [];
+    if (option === undefined) continue;
+    documented[option] = byDefault;
+    byDefault = undefined;
+  }
+  expect(Object.keys(documented).sort()).toEqual(Object.keys(OPTIONS).sort());
+  for (const [option, rule] of Object.entries(OPTIONS)) {
+    if (!['number', 'string', 'boolean'].includes(typeof rule.default)) continue;
+    const shown = typeof rule.default === 'string' ? `'${rule.default}'` : String(rule.default);
+    expect([option, documented[option]]).toEqual([
+      option,
+      expect.stringMatching(new RegExp(`(^|else )${shown}$`)),
+    ]);
   }
 });

@@ -7,7 +7,7 @@ const { closeAll, keepStore, openClient, openStore } = require('../support/store
 const redis = useRedis();
 afterEach(closeAll);
 
-// Each with keys that are not under the prefix, though its glob pattern, or a sloppy comparison, has them.
+// Each with keys that are not under the prefix, although its glob pattern, or a careless comparison, would match them.
 const prefixes = [
   ['sess:', ['sess', 'Sess:1', 'xsess:1', 'sess1', 'ses']],
   ['*', ['a', 'a*', 'b1']],
@@ -45,11 +45,11 @@ describe.each(prefixes)('the prefix %j', (prefix, foreign) => {
     for (const key of foreign) await redis.command('SET', key, '{"foreign":true}');
   });
 
-  test('stands before the ids as it is', async () => {
+  test('keys are the prefix followed by the id, byte for byte', async () => {
     expect(await redis.keys()).toEqual([...ids.map((id) => prefix + id), ...foreign].sort());
   });
 
-  test('ids, all and length see its keys and no others', async () => {
+  test('`ids`, `all` and `length` see the keys under the prefix and no others', async () => {
     expect((await store.ids()).sort()).toEqual([...ids].sort());
     expect(await store.length()).toBe(ids.length);
     const sessions = await store.all();
@@ -57,14 +57,14 @@ describe.each(prefixes)('the prefix %j', (prefix, foreign) => {
     expect(sessions.every(({ id, name }) => id === name)).toBe(true);
   });
 
-  test('clear deletes its keys and no others', async () => {
+  test('`clear` deletes the keys under the prefix and no others', async () => {
     await store.clear();
 
     expect(await redis.keys()).toEqual([...foreign].sort());
   });
 });
 
-test('an empty prefix has every key of the database, and of no other', async () => {
+test('an empty prefix matches every key of the database, and none of another', async () => {
   const store = await openStore('url', redis.port, { prefix: '' });
   await store.set('abc', {});
   await redis.command('SET', 'sess:def', '{}');
@@ -81,7 +81,7 @@ test('an empty prefix has every key of the database, and of no other', async () 
   }
 });
 
-test('two stores with prefixes of which one begins like the other', async () => {
+test('two stores keep to their own keys when one prefix begins with the other', async () => {
   const [shop, shopAdmin] = [
     await openStore('url', redis.port, { prefix: 'shop:' }),
     await openStore('url', redis.port, { prefix: 'shop:admin:' }),
@@ -95,7 +95,7 @@ test('two stores with prefixes of which one begins like the other', async () => 
   expect(await redis.keys()).toEqual(['shop:ann']);
 });
 
-test('keys whose bytes are no UTF-8 are counted and cleared as well', async () => {
+test('keys whose bytes are not UTF-8 are counted and cleared', async () => {
   const store = await openStore('url', redis.port);
   await redis.command('SET', Buffer.from('sess:\xff\xfe', 'latin1'), '{"user":"ann"}');
 
@@ -109,7 +109,7 @@ test('keys whose bytes are no UTF-8 are counted and cleared as well', async () =
 describe.each(['redis6', 'ioredis4', 'ioredis5', 'ioredis6', 'iovalkey'])(
   'the keyPrefix of a client of %s',
   (kind) => {
-    describe.each(['app:', 'a*[b]?\\:', '日本:'])('%s', (keyPrefix) => {
+    describe.each(['app:', 'a*[b]?\\:', '日本:'])('with the keyPrefix %s', (keyPrefix) => {
       let store;
       beforeEach(async () => {
         store = keepStore(
@@ -122,19 +122,19 @@ describe.each(['redis6', 'ioredis4', 'ioredis5', 'ioredis6', 'iovalkey'])(
       });
       const foreign = ['s?:bob', `${keyPrefix}sx:bob`, `x${keyPrefix}s?:bob`];
 
-      test('comes before the prefix', async () => {
+      test("a client's keyPrefix comes before the store's prefix in keys", async () => {
         expect(await redis.keys()).toEqual([`${keyPrefix}s?:ann`, ...foreign].sort());
         expect(store.prefix).toBe('s?:');
       });
 
-      test('is in no id', async () => {
+      test("a client's keyPrefix is in no id", async () => {
         expect(await store.get('ann')).toEqual({ user: 'ann' });
         expect(await store.ids()).toEqual(['ann']);
         expect(await store.all()).toEqual([{ user: 'ann', id: 'ann' }]);
         expect(await store.length()).toBe(1);
       });
 
-      test('bounds clear, touch and destroy', async () => {
+      test("`clear`, `touch` and `destroy` work on keys under the client's keyPrefix only", async () => {
         await store.touch('ann', { cookie: { expires: new Date(Date.now() + 20_000) } });
         expect(await redis.lifetime(`${keyPrefix}s?:ann`)).toBeLessThanOrEqual(20_000);
 
@@ -144,7 +144,7 @@ describe.each(['redis6', 'ioredis4', 'ioredis5', 'ioredis6', 'iovalkey'])(
         expect(await redis.keys()).toEqual([...foreign].sort());
       });
 
-      test('stays when the prefix is changed', async () => {
+      test("a client's keyPrefix remains when the prefix is changed", async () => {
         store.prefix = 't:';
         await store.set('dee', {});
 

@@ -29,7 +29,7 @@ const open = {
 };
 
 describe.each(Object.entries(open))('%s: a call that has a callback', (_name, openOne) => {
-  test.each(calls)('%s returns a promise of what the callback returns', async (method, args) => {
+  test.each(calls)('the promise of %s resolves with what the callback returns', async (method, args) => {
     const store = await openOne();
     const order = [];
 
@@ -42,7 +42,7 @@ describe.each(Object.entries(open))('%s: a call that has a callback', (_name, op
     expect(result).toBe('returned by the callback');
   });
 
-  test.each(calls)('%s waits for an asynchronous callback', async (method, args) => {
+  test.each(calls)('the promise of %s waits for an asynchronous callback', async (method, args) => {
     const store = await openOne();
     let isDone = false;
 
@@ -55,7 +55,7 @@ describe.each(Object.entries(open))('%s: a call that has a callback', (_name, op
   });
 
   test.each(calls.slice(0, 2))(
-    '%s fulfils its promise although the operation fails',
+    'the promise of %s is fulfilled although the operation fails',
     async (method, args) => {
       const store = await openOne({ serializer: { parse: fail, stringify: fail } });
       await redis.command('SET', 'sess:abc', '{"cookie":{}}');
@@ -71,8 +71,8 @@ function fail() {
   throw new Error('refused');
 }
 
-describe('the promise', () => {
-  test('is one to Promise.resolve, Promise.all, then, catch, finally and instanceof', async () => {
+describe('the promise of a call with a callback', () => {
+  test('the promise of a call with a callback works with Promise.resolve, Promise.all, then, catch, finally and instanceof', async () => {
     const store = await openStore('url', redis.port);
     const call = () => store.get('abc', () => 1);
 
@@ -90,7 +90,7 @@ describe('the promise', () => {
     expect(isOver).toBe(true);
   });
 
-  test('can be awaited long after the callback was called, and more than once', async () => {
+  test('the promise of a call with a callback can be awaited long after the callback was called, and repeatedly', async () => {
     const store = await openStore('url', redis.port);
     let promise;
     await new Promise((resolve) => {
@@ -103,7 +103,7 @@ describe('the promise', () => {
     expect([await promise, await promise]).toEqual(['kept', 'kept']);
   });
 
-  test('can be awaited where the call is refused or answered at once', async () => {
+  test('the promise of a call with a callback can be awaited when the call completes at once', async () => {
     const store = await openStore('url', redis.port, { disableTouch: true });
 
     expect(await store.get({}, ({ code }) => code)).toBe('ERR_INVALID_ARG_TYPE');
@@ -114,7 +114,7 @@ describe('the promise', () => {
         expect(await store[method](...args, ({ code }) => code)).toBe('ERR_STORE_CLOSED');
   });
 
-  test('keeps the async context of the caller', async () => {
+  test('the promise of a call with a callback keeps the async context of the caller', async () => {
     const { AsyncLocalStorage } = require('node:async_hooks');
     const context = new AsyncLocalStorage();
     const store = await openStore('url', redis.port);
@@ -148,7 +148,7 @@ test('a failed call with a callback causes no unhandled rejection, awaited or no
   expect(await runNode('-e', program)).toEqual({ code: 0, signal: null, stdout: '6', stderr: '' });
 });
 
-test('a callback that throws leaves no one waiting for ever', async () => {
+test('the promise of a call settles when its callback throws', async () => {
   const program = `
     process.on('uncaughtException', ({ message }) => console.log(message));
     const { RedisStore } = require('.');

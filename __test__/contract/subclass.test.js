@@ -11,7 +11,7 @@ afterEach(closeAll);
 const open = (Store, options) => keepStore(new Store({ url: `redis://127.0.0.1:${redis.port}`, ...options }));
 
 describe.each(Object.entries(styles))('a subclass called in %s style', (_style, call) => {
-  test('can override get, set and destroy and pass the callback on', async () => {
+  test('a subclass can override `get`, `set` and `destroy` and pass the callback on', async () => {
     class AuditedStore extends RedisStore {
       audit = [];
       get(id, callback) {
@@ -42,7 +42,7 @@ describe.each(Object.entries(styles))('a subclass called in %s style', (_style, 
     ]);
   });
 
-  test('its destroy is what set calls for a session whose lifetime is over', async () => {
+  test('`set` calls the `destroy` of a subclass for a session whose lifetime has ended', async () => {
     const destroyed = [];
     class WatchedStore extends RedisStore {
       destroy(id, callback) {
@@ -79,7 +79,7 @@ test('async overrides can await super and call back themselves', async () => {
   expect(await styles.callback(store, 'get', 'nobody')).toBeNull();
 });
 
-test('an async override of destroy that takes no callback serves a set that was given none', async () => {
+test('`set` without a callback works with an async override of `destroy` that takes none', async () => {
   const destroyed = [];
   class PromiseStore extends RedisStore {
     async destroy(id) {
@@ -97,24 +97,24 @@ test('an async override of destroy that takes no callback serves a set that was 
   expect(await redis.keys()).toEqual([]);
 });
 
-test('an override of destroy that fails gives its error to the set that called it', async () => {
-  const refusal = new Error('not now');
+test('`set` rejects with the error of an override of `destroy`', async () => {
+  const failure = new Error('not now');
   class RefusingStore extends RedisStore {
     destroy(_id, callback) {
-      if (!callback) return Promise.reject(refusal);
-      callback(refusal);
+      if (!callback) return Promise.reject(failure);
+      callback(failure);
     }
   }
   const store = open(RefusingStore);
   const expired = liveSession('abc', {}, { maxAge: -1000 });
 
-  await expect(store.set('abc', expired)).rejects.toBe(refusal);
+  await expect(store.set('abc', expired)).rejects.toBe(failure);
   const { callback, called } = recordCalls();
   store.set('abc', expired, callback);
-  expect((await called)[0]).toBe(refusal);
+  expect((await called)[0]).toBe(failure);
 });
 
-test('a subclass can name itself and add fields', () => {
+test('a subclass can set its name and add fields', () => {
   class ShopStore extends RedisStore {
     constructor(options) {
       super({ prefix: 'shop:', ...options });
@@ -133,7 +133,7 @@ const base64 = {
   stringify: (session) => Buffer.from(JSON.stringify(session)).toString('base64'),
 };
 
-describe('class fields of a subclass count as its options:', () => {
+describe('class fields of a subclass as options', () => {
   class ShopStore extends RedisStore {
     prefix = 'shop:';
     ttl = 60;
@@ -143,19 +143,28 @@ describe('class fields of a subclass count as its options:', () => {
   }
   const withoutExpiry = { cookie: {}, user: 'ann' };
 
-  test.each(Object.entries(styles))('called in %s style', async (_style, call) => {
-    const store = open(ShopStore);
+  test.each(Object.entries(styles))(
+    'class fields of a subclass take effect as options, called in %s style',
+    async (_style, call) => {
+      const store = open(ShopStore);
 
-    await call(store, 'set', 'abc', withoutExpiry);
+      await call(store, 'set', 'abc', withoutExpiry);
 
-    expect(await redis.keys()).toEqual(['shop:abc']);
-    expect(String(await redis.command('GET', 'shop:abc'))).toBe(base64.stringify(withoutExpiry));
-    const pttl = await redis.command('PTTL', 'shop:abc');
-    expect(pttl).toBeGreaterThan(50_000);
-    expect(pttl).toBeLessThanOrEqual(60_000);
-    expect(await call(store, 'get', 'abc')).toMatchObject({ user: 'ann' });
-    expect(store).toMatchObject({ prefix: 'shop:', ttl: 60, serializer: base64, scanCount: 7, region: 'eu' });
-  });
+      expect(await redis.keys()).toEqual(['shop:abc']);
+      expect(String(await redis.command('GET', 'shop:abc'))).toBe(base64.stringify(withoutExpiry));
+      const pttl = await redis.command('PTTL', 'shop:abc');
+      expect(pttl).toBeGreaterThan(50_000);
+      expect(pttl).toBeLessThanOrEqual(60_000);
+      expect(await call(store, 'get', 'abc')).toMatchObject({ user: 'ann' });
+      expect(store).toMatchObject({
+        prefix: 'shop:',
+        ttl: 60,
+        serializer: base64,
+        scanCount: 7,
+        region: 'eu',
+      });
+    },
+  );
 
   test.each([
     ['get', async (store) => expect(await store.get('abc')).toMatchObject({ user: 'ann' })],
@@ -172,7 +181,7 @@ describe('class fields of a subclass count as its options:', () => {
           expect([id, session]).toEqual(['abc', expect.objectContaining({ user: 'ann' })]);
       },
     ],
-  ])('whichever operation comes first: %s', async (name, run) => {
+  ])('class fields of a subclass take effect when the first operation is %s', async (name, run) => {
     await redis.command('SET', 'shop:abc', base64.stringify(withoutExpiry));
     await redis.command('SET', 'sess:other', '{"cookie":{}}');
 
@@ -184,7 +193,7 @@ describe('class fields of a subclass count as its options:', () => {
     expect(isTimed).toBe(name === 'touch');
   });
 
-  test('flags, and what a session that is live starts from', async () => {
+  test('disableTouch, disableTTL and serializer as class fields apply to live sessions', async () => {
     class StillStore extends RedisStore {
       serializer = base64;
       disableTouch = true;
@@ -209,7 +218,7 @@ describe('class fields of a subclass count as its options:', () => {
     expect(await redis.command('PTTL', 'sess:abc')).toBe(-1);
   });
 
-  test('they can be set as ever', async () => {
+  test('class fields of a subclass can be set like other fields', async () => {
     const store = open(ShopStore);
     await store.set('abc', withoutExpiry);
 
@@ -222,17 +231,17 @@ describe('class fields of a subclass count as its options:', () => {
     }).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARG_TYPE' }));
   });
 
-  test('one without a value leaves the option as it was given', async () => {
+  test('a class field without a value leaves the option that was passed', async () => {
     class DeclaringStore extends RedisStore {
       prefix;
       ttl = null;
     }
-    const store = open(DeclaringStore, { prefix: 'given:', ttl: 60 });
+    const store = open(DeclaringStore, { prefix: 'option:', ttl: 60 });
 
     await store.set('abc', withoutExpiry);
 
-    expect(await redis.keys()).toEqual(['given:abc']);
-    expect(store).toMatchObject({ prefix: 'given:', ttl: 60 });
+    expect(await redis.keys()).toEqual(['option:abc']);
+    expect(store).toMatchObject({ prefix: 'option:', ttl: 60 });
   });
 
   test.each([
@@ -241,23 +250,26 @@ describe('class fields of a subclass count as its options:', () => {
     ['onConflict', 'merge', 'ERR_INVALID_ARG_VALUE'],
     ['touchAfter', 60, 'ERR_INVALID_ARG_VALUE'],
     ['saveDestroyed', true, 'ERR_INVALID_ARG_VALUE'],
-  ])('one that cannot be used fails every operation, by its name: %s = %p', async (field, value, code) => {
-    class MistakenStore extends RedisStore {
-      [field] = value;
-    }
-    const store = open(MistakenStore);
-    const expected = { code, message: expect.stringContaining(`"${field}"`) };
+  ])(
+    'every operation rejects with the name of an invalid class field: %s = %p',
+    async (field, value, code) => {
+      class MistakenStore extends RedisStore {
+        [field] = value;
+      }
+      const store = open(MistakenStore);
+      const expected = { code, message: expect.stringContaining(`"${field}"`) };
 
-    for (const style of Object.values(styles))
-      for (const run of [
-        () => style(store, 'get', 'abc'),
-        () => style(store, 'set', 'abc', withoutExpiry),
-        () => style(store, 'length'),
-        () => style(store, 'ids'),
-      ])
-        await expect(run()).rejects.toMatchObject(expected);
-    expect(() => store.scan()).toThrow(expect.objectContaining(expected));
-    expect(await redis.keys()).toEqual([]);
-    await store.close();
-  });
+      for (const style of Object.values(styles))
+        for (const run of [
+          () => style(store, 'get', 'abc'),
+          () => style(store, 'set', 'abc', withoutExpiry),
+          () => style(store, 'length'),
+          () => style(store, 'ids'),
+        ])
+          await expect(run()).rejects.toMatchObject(expected);
+      expect(() => store.scan()).toThrow(expect.objectContaining(expected));
+      expect(await redis.keys()).toEqual([]);
+      await store.close();
+    },
+  );
 });

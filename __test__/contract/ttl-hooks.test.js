@@ -10,7 +10,7 @@ afterEach(closeAll);
 
 const open = (Store, options) => keepStore(new Store({ url: redis.server.url, ...options }));
 
-// connect-redis calls it `_getTTL` up to version 8, `getTTL` since.
+// connect-redis names it `_getTTL` up to version 8, `getTTL` since.
 describe.each(['getTTL', '_getTTL'])('a subclass with %s', (name) => {
   class RoleStore extends RedisStore {
     [name](session) {
@@ -25,7 +25,7 @@ describe.each(['getTTL', '_getTTL'])('a subclass with %s', (name) => {
     expect(left).toBeGreaterThan(ms - 30_000);
   }
 
-  test('decides lifetimes of set and touch', async () => {
+  test('an overridden getTTL decides the lifetimes of `set` and `touch`', async () => {
     const store = open(RoleStore, { ttl: 6000 });
     await store.set('abc', { cookie: {}, user: 'admin' });
     await expectLifetime(60_000);
@@ -39,7 +39,7 @@ describe.each(['getTTL', '_getTTL'])('a subclass with %s', (name) => {
     expect(store.ttl).toBe(6000);
   });
 
-  test('may return 0 to have a session destroyed', async () => {
+  test('an overridden getTTL may return 0 to destroy a session', async () => {
     class EndingStore extends RedisStore {
       [name]() {
         return 0;
@@ -52,7 +52,7 @@ describe.each(['getTTL', '_getTTL'])('a subclass with %s', (name) => {
     expect(await redis.keys()).toEqual([]);
   });
 
-  test('may be assigned to a store in use', async () => {
+  test('getTTL may be assigned to a store in use', async () => {
     const store = open(RedisStore);
     await store.set('abc', { cookie: {} });
     store[name] = () => 60;
@@ -63,7 +63,7 @@ describe.each(['getTTL', '_getTTL'])('a subclass with %s', (name) => {
   });
 });
 
-test('getTTL of a store returns seconds, by the rules of connect-redis', () => {
+test('`getTTL` returns seconds by the rules of connect-redis', () => {
   const store = open(RedisStore, { ttl: 60 });
   const { RedisStore: ConnectRedis10 } = require('connect-redis10');
   const theirs = new ConnectRedis10({ client: {}, ttl: 60 });

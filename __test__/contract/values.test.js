@@ -16,7 +16,7 @@ function nested(depth) {
   return value;
 }
 
-describe('what is set comes back as JSON has it', () => {
+describe('values that are set and read back', () => {
   test.each([
     ['text of every width', { text: 'aé値😀e\u0301' }],
     ['text of one width that is not ASCII', { text: 'ééé' }],
@@ -38,17 +38,17 @@ describe('what is set comes back as JSON has it', () => {
     ['5 MB of ASCII', { text: 'x'.repeat(5_000_000) }],
     ['5 MB of wide characters', { text: '値'.repeat(1_700_000) }],
     ['5 MB that are ASCII but for the last character', { text: `${'x'.repeat(5_000_000)}é` }],
-  ])('%s', async (_what, session) => {
+  ])('`get` returns what `set` stored as JSON: %s', async (_what, session) => {
     const store = await openStore('url', redis.port);
     await store.set('abc', session);
 
     const bytes = await redis.command('GET', 'sess:abc');
     expect(bytes.equals(Buffer.from(JSON.stringify(session)))).toBe(true);
-    // Compared as texts: the matchers of Jest recurse, and take their time over megabytes.
+    // Compared as texts: the matchers of Jest recurse, which is slow for megabytes.
     expect(JSON.stringify(await store.get('abc')) === JSON.stringify(session)).toBe(true);
   });
 
-  test('without a field reaching the prototype', async () => {
+  test('a stored `__proto__` becomes an own field and does not reach the prototype', async () => {
     const store = await openStore('url', redis.port);
     await redis.command('SET', 'sess:abc', '{"__proto__":{"admin":true}}');
 
@@ -69,7 +69,7 @@ describe('text from a serializer', () => {
     ['a byte order mark', '\uFEFFabc'],
     ['latin1', 'éÿ\u0080'],
     ['a single character', 'x'],
-  ])('is stored and read as connect-redis does: %s', async (_what, text) => {
+  ])('text from a serializer is stored and read as connect-redis does: %s', async (_what, text) => {
     const options = custom({ stringify: () => text, parse: (read) => ({ read }) });
     const predecessor = new ConnectRedis10({ client: await openClient('redis6', redis.port), ...options });
     const store = await openStore('url', redis.port, options);
@@ -83,7 +83,7 @@ describe('text from a serializer', () => {
   });
 });
 
-describe('bytes in Redis that are no UTF-8', () => {
+describe('bytes in Redis that are not UTF-8', () => {
   test.each([
     ['a byte that never occurs', [0xff]],
     ['two of them', [0xfe, 0xff]],
@@ -97,7 +97,7 @@ describe('bytes in Redis that are no UTF-8', () => {
     ['beyond the last character', [0xf4, 0x90, 0x80, 0x80]],
     ['latin1', [...Buffer.from('caf\xe9 \xfc', 'latin1')]],
     ['bad and good ones', [0xff, ...Buffer.from('値😀'), 0xc3, 0x28]],
-  ])('are read as connect-redis reads them: %s', async (_what, bytes) => {
+  ])('bytes that are not UTF-8 are read as connect-redis reads them: %s', async (_what, bytes) => {
     const value = Buffer.concat([Buffer.from('{"text":"'), Buffer.from(bytes), Buffer.from('"}')]);
     await redis.command('SET', 'sess:abc', value);
     const predecessor = new ConnectRedis10({ client: await openClient('redis6', redis.port) });
@@ -120,7 +120,7 @@ describe('a record that another program wrote', () => {
     ['a string', '"text"'],
     ['a number', '17'],
     ['null', 'null'],
-  ])('is read as JSON.parse reads it: %s', async (_what, text) => {
+  ])('a record of another program is read as JSON.parse reads it: %s', async (_what, text) => {
     await redis.command('SET', 'sess:abc', text);
     const store = await openStore('url', redis.port);
 
@@ -129,7 +129,7 @@ describe('a record that another program wrote', () => {
     expect(JSON.stringify(session)).toBe(JSON.stringify(JSON.parse(text)));
   });
 
-  test('is read, however deep it is nested', async () => {
+  test('a record is read, however deeply it is nested', async () => {
     const depth = 100_000;
     await redis.command('SET', 'sess:abc', `${'{"value":'.repeat(depth)}{}${'}'.repeat(depth)}`);
     const store = await openStore('url', redis.port);
@@ -140,7 +140,7 @@ describe('a record that another program wrote', () => {
     expect(levels).toBe(depth);
   });
 
-  test('is refused where it is corrupt, however deep it is nested', async () => {
+  test('`get` rejects with ERR_SESSION_CORRUPT for a corrupt record, however deeply it is nested', async () => {
     const depth = 100_000;
     await redis.command('SET', 'sess:abc', '['.repeat(depth));
     const store = await openStore('url', redis.port);
@@ -149,7 +149,7 @@ describe('a record that another program wrote', () => {
     expect((await store.all()).corrupt).toBe(1);
   });
 
-  test('an empty one is no session', async () => {
+  test('an empty record is not a session', async () => {
     await redis.command('SET', 'sess:abc', '');
     const store = await openStore('url', redis.port);
 
@@ -165,8 +165,8 @@ describe.each(Object.entries(styles))('a session that cannot be stored, in %s st
     await store.set('abc', { user: 'ann' });
   });
 
-  /** The error of storing `session`, which must leave what is stored. */
-  async function refusal(session) {
+  /** Returns the error of storing `session`, which must leave what is stored. */
+  async function setError(session) {
     const error = await call(store, 'set', 'abc', session).then(
       () => {
         throw new Error('it was stored');
@@ -187,25 +187,25 @@ describe.each(Object.entries(styles))('a session that cannot be stored, in %s st
   test.each([
     ['a circle', circular(), { name: 'TypeError', message: expect.stringMatching(/circular/) }],
     ['a bigint', { n: 1n }, { name: 'TypeError', message: expect.stringMatching(/BigInt/) }],
-  ])("gives JSON.stringify's error: %s", async (_what, session, expected) => {
-    expect(await refusal(session)).toMatchObject(expected);
+  ])('`set` rejects with the error of JSON.stringify: %s', async (_what, session, expected) => {
+    expect(await setError(session)).toMatchObject(expected);
   });
 
-  // V8 itself has learned to go as deep (Node 26), and then there is nothing to refuse.
-  test('a million levels are stored, or refused, as JSON.stringify has it', async () => {
+  // V8 itself can go as deep since Node 26; then nothing is rejected.
+  test('a million levels are stored, or rejected, as JSON.stringify does', async () => {
     const deep = nested(1_000_000);
     let text;
     try {
       text = JSON.stringify(deep);
     } catch (error) {
-      expect(await refusal(deep)).toMatchObject({ name: error.name, message: error.message });
+      expect(await setError(deep)).toMatchObject({ name: error.name, message: error.message });
       return;
     }
     await call(store, 'set', 'abc', deep);
     expect((await redis.command('GET', 'sess:abc')).equals(Buffer.from(text))).toBe(true);
   });
 
-  test('gives the error that its toJSON throws', async () => {
+  test('`set` rejects with the error that toJSON throws', async () => {
     const thrown = new Error('not me');
     const session = {
       toJSON() {
@@ -213,10 +213,10 @@ describe.each(Object.entries(styles))('a session that cannot be stored, in %s st
       },
     };
 
-    expect(await refusal(session)).toBe(thrown);
+    expect(await setError(session)).toBe(thrown);
   });
 
-  test('gives the error that the stringify of the app throws', async () => {
+  test("`set` rejects with the error that the app's stringify throws", async () => {
     const thrown = new Error('not today');
     store.serializer = custom({
       stringify() {
@@ -224,15 +224,15 @@ describe.each(Object.entries(styles))('a session that cannot be stored, in %s st
       },
     }).serializer;
 
-    expect(await refusal({})).toBe(thrown);
+    expect(await setError({})).toBe(thrown);
   });
 
   test.each([undefined, null, 17, {}, new ArrayBuffer(2), Promise.resolve('{}')])(
-    'if stringify gives %p, which is no string',
+    '`set` rejects with ERR_INVALID_ARG_TYPE when stringify returns %p',
     async (value) => {
       store.serializer = custom({ stringify: () => value }).serializer;
 
-      expect(await refusal({})).toMatchObject({
+      expect(await setError({})).toMatchObject({
         name: 'TypeError',
         code: 'ERR_INVALID_ARG_TYPE',
         message: expect.stringMatching(/stringify.*string/),
@@ -240,21 +240,24 @@ describe.each(Object.entries(styles))('a session that cannot be stored, in %s st
     },
   );
 
-  test('if JSON has nothing for it', async () => {
-    expect(await refusal({ toJSON: () => undefined })).toMatchObject({
+  test('`set` rejects with ERR_INVALID_ARG_TYPE when JSON.stringify returns undefined', async () => {
+    expect(await setError({ toJSON: () => undefined })).toMatchObject({
       name: 'TypeError',
       code: 'ERR_INVALID_ARG_TYPE',
       message: expect.stringMatching(/stringify.*string/),
     });
   });
 
-  test.each([undefined, null, 'text', 17, true])('if it is %p, which is no object', async (session) => {
-    expect(await refusal(session)).toMatchObject({
-      name: 'TypeError',
-      code: 'ERR_INVALID_ARG_TYPE',
-      message: expect.stringMatching(/session.*object/),
-    });
-  });
+  test.each([undefined, null, 'text', 17, true])(
+    '`set` rejects with ERR_INVALID_ARG_TYPE when the session is %p',
+    async (session) => {
+      expect(await setError(session)).toMatchObject({
+        name: 'TypeError',
+        code: 'ERR_INVALID_ARG_TYPE',
+        message: expect.stringMatching(/session.*object/),
+      });
+    },
+  );
 });
 
 test('an empty string from stringify is stored, and read as no session', async () => {
@@ -265,12 +268,12 @@ test('an empty string from stringify is stored, and read as no session', async (
   expect(await store.get('abc')).toBeNull();
 });
 
-describe.each(Object.entries(styles))('a key that holds no string, in %s style', (_style, call) => {
+describe.each(Object.entries(styles))('a key that does not hold a string, in %s style', (_style, call) => {
   beforeEach(async () => {
     await redis.command('LPUSH', 'sess:id-of-ann', 'a');
   });
 
-  test('get gives what Redis says, without the id', async () => {
+  test("`get` rejects with Redis's WRONGTYPE, without the id", async () => {
     const store = await openStore('url', redis.port);
 
     const error = await call(store, 'get', 'id-of-ann').catch((reason) => reason);
@@ -281,7 +284,7 @@ describe.each(Object.entries(styles))('a key that holds no string, in %s style',
     expect(`${error.stack} ${JSON.stringify(error)} ${error.cause}`).not.toContain('id-of-ann');
   });
 
-  test('touch and destroy work on it, and set replaces it', async () => {
+  test('`touch` and `destroy` work on a key that does not hold a string, and `set` replaces it', async () => {
     const store = await openStore('url', redis.port);
     const session = liveSession('id-of-ann', { user: 'ann' }, { maxAge: 20_000 });
 

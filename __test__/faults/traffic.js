@@ -1,25 +1,25 @@
 'use strict';
 
 const { setTimeout: sleep } = require('node:timers/promises');
+const { until } = require('../support/until.js');
 
-/** How much later than its deadline an operation may end. */
+/** The time after its deadline by which an operation must end, on an idle machine. */
 const GRACE_MS = 250;
-/** For how long after its deadline an operation is waited for before it counts as lost. */
-const LOST_MS = 3000;
-/** How often the event loop is looked at. */
+/** The same on any machine, and how long an operation is waited for before it counts as lost. */
+const HANG_GRACE_MS = 10_000;
+/** The interval at which the event loop is checked. */
 const BEAT_MS = 5;
-/** Within this time of the server's return there is service again. */
+/** Operations succeed within this time of the server's return, on an idle machine. */
 const RETURN_MS = 1000;
-const LONGEST_WAIT_MS = 15_000;
-/** What is listed of a kind of violation. */
+/** The number of cases that are listed of a kind of violation. */
 const MOST_LISTED = 5;
 
-/** What an operation may fail with: errors of the package that name the server. */
+/** The codes with which operations may fail: errors of the package that name the server. */
 const CODES = ['ERR_REDIS_UNAVAILABLE', 'ERR_REDIS_TIMEOUT', 'ERR_REDIS_REPLY', 'ERR_REDIS_QUEUE_FULL'];
 
 /**
- * What each visitor does, over and over. The operations of a step are issued in one tick, so they also show whether
- * the order is kept.
+ * The steps that each visitor repeats. The operations of a step are called in one tick, so they also show that the
+ * order is kept.
  */
 const STEPS = [
   ['set', 'get', 'touch'],
@@ -30,9 +30,9 @@ const STEPS = [
   ['destroy', 'get', 'set', 'get'],
 ];
 
-/**
- * Time in which the event loop turned: what blocks the process that measures is no fault of the store.
- */
+const LONGEST_STEP = Math.max(...STEPS.map((methods) => methods.length));
+
+/** Measures time in which the event loop turned: a block of this process is no fault of the store. */
 class Clock {
   #blocked = 0;
   #beat = performance.now();
@@ -56,9 +56,9 @@ class Clock {
 }
 
 /**
- * Visitors who use a store without a pause, and what must hold whatever happens to the server meanwhile:
- * every callback comes, once, not later than the deadline and a grace; no reply reaches another session's request;
- * an acknowledged write is what is read afterwards, until the next one.
+ * Visitors who use a store continuously, and checks of what must hold whatever happens to the server meanwhile:
+ * every callback is called, once, no later than the deadline and a grace period; no reply reaches another session's
+ * request; an acknowledged write is what is read afterwards, until the next one.
  */
 class Traffic {
   #store;
@@ -67,6 +67,7 @@ class Traffic {
   #mayForget;
   #mayFallBack;
   #mayDamage;
+  #grace;
   #returnMs;
   #clock = new Clock();
   #visitors;
@@ -74,12 +75,12 @@ class Traffic {
   #underWay = 0;
   #violations = new Map();
 
-  /** Operations. */
+  /** The number of operations. */
   issued = 0;
   succeeded = 0;
-  /** How many operations failed with which code; replies of the server by their first word. */
+  /** The number of operations that failed with each code; replies of the server by their first word. */
   failed = {};
-  /** Values that the network had damaged. */
+  /** The number of values that the network has damaged. */
   damaged = 0;
   /** The longest time an operation took, in ms. */
   longest = 0;
@@ -89,11 +90,12 @@ class Traffic {
    * @param {number} options.deadline the store's `commandTimeout`
    * @param {number} [options.visitors]
    * @param {number} [options.pace] ms between the steps of a visitor
-   * @param {string} [options.name] what the session ids start with
+   * @param {string} [options.name] the beginning of the session ids
    * @param {boolean} [options.mayForget] the server may lose its data
    * @param {boolean} [options.mayFallBack] another server may take its place that lacks the last writes
    * @param {boolean} [options.mayDamage] the network may change values
-   * @param {number} [options.returnMs] how soon there must be service again
+   * @param {number} [options.grace] ms after its deadline within which an operation must end
+   * @param {number} [options.returnMs] how soon operations must succeed again
    */
   constructor(store, options) {
     const {
@@ -104,6 +106,8 @@ class Traffic {
       mayForget = false,
       mayFallBack = false,
       mayDamage = false,
+      grace = GRACE_MS,
+      returnMs = RETURN_MS,
     } = options;
     this.#store = store;
     this.#deadline = deadline;
@@ -111,7 +115,8 @@ class Traffic {
     this.#mayForget = mayForget;
     this.#mayFallBack = mayFallBack;
     this.#mayDamage = mayDamage;
-    this.#returnMs = options.returnMs ?? RETURN_MS;
+    this.#grace = grace;
+    this.#returnMs = returnMs;
     this.#visitors = Array.from(
       { length: visitors },
       (_, i) => new Visitor(`${name}-${i}-${'x'.repeat(16)}`),
@@ -120,42 +125,39 @@ class Traffic {
   }
 
   /**
-   * Waits until each visitor is served by operations that end from here on.
+   * Waits until an operation of each visitor has succeeded that ends after this call.
    * @returns how long that took, in ms
    */
   async served() {
     const start = this.#clock.now();
-    while (!this.#visitors.every((visitor) => visitor.served > start)) {
-      if (this.#clock.now() - start > LONGEST_WAIT_MS)
-        throw new Error(
-          `No service within ${LONGEST_WAIT_MS} ms; failed so far: ${JSON.stringify(this.failed)}`,
-        );
-      await sleep(BEAT_MS);
-    }
+    const areServed = () => this.#visitors.every((visitor) => visitor.served > start);
+    await until(areServed).catch((cause) => {
+      throw new Error(`No service; failed so far: ${JSON.stringify(this.failed)}`, { cause });
+    });
     return Math.max(...this.#visitors.map((visitor) => visitor.served)) - start;
   }
 
-  /** Waits until operations have failed with this code or reply. */
-  async hasFailed(kind) {
-    const start = this.#clock.now();
-    while (!this.failed[kind]) {
-      if (this.#clock.now() - start > LONGEST_WAIT_MS)
-        throw new Error(`No ${kind} within ${LONGEST_WAIT_MS} ms`);
-      await sleep(BEAT_MS);
-    }
+  /**
+   * Waits until `times` operations have failed with this code or reply; by default so many that some of them began
+   * after others had failed.
+   * @returns how many failed so far, by code or reply
+   */
+  async fails(kind, times = this.#visitors.length * LONGEST_STEP + 1) {
+    await until(() => this.failed[kind] >= times);
+    return { ...this.failed };
   }
 
-  /** Like `served`, and not within the time that the server's return allows is a violation. */
+  /** Like `served`, but it is a violation if it takes longer than the server's return allows. */
   async servedAgain() {
     const took = await this.served();
     if (took > this.#returnMs)
       this.#violation('back late', `service ${Math.round(took)} ms after the server's return`);
   }
 
-  /** Lets what is under way end. Gives what was violated, one line for each case. */
+  /** Lets pending operations end. Returns the violations, one line for each case. */
   async stop() {
     this.#running = false;
-    const end = performance.now() + this.#deadline + LOST_MS;
+    const end = performance.now() + this.#deadline + HANG_GRACE_MS;
     while (this.#underWay > 0 && performance.now() < end) await sleep(BEAT_MS);
     for (const { sid, method } of this.#visitors.flatMap((visitor) => visitor.waiting()))
       this.#violation('lost', `${method} of ${sid} was not called back`);
@@ -165,7 +167,7 @@ class Traffic {
     );
   }
 
-  /** After `stop`: which versions of each session Redis may hold, 0 for none. */
+  /** Returns, after `stop`, which versions of each session Redis may hold, 0 for none. */
   expected() {
     return this.#visitors.map((visitor) => ({ sid: visitor.sid, versions: visitor.versions }));
   }
@@ -195,7 +197,7 @@ class Traffic {
         this.#underWay -= 1;
         const took = this.#clock.now() - start;
         this.longest = Math.max(this.longest, took);
-        if (took > this.#deadline + GRACE_MS)
+        if (took > this.#deadline + this.#grace)
           this.#violation('late', `${method} took ${Math.round(took)} ms, then ${error ?? 'success'}`);
         this.#note(visitor, operation, error, result);
         resolve();
@@ -218,7 +220,7 @@ class Traffic {
       if (!this.#mayDamage) this.#violation('damaged', JSON.stringify(result));
       this.#noteDamage(operation);
     } else if (result !== null && result.sid !== visitor.sid) {
-      this.#violation('another session', `${visitor.sid} was given the session of ${result.sid}`);
+      this.#violation('another session', `${visitor.sid} received the session of ${result.sid}`);
     } else {
       operation.read = result === null ? Visitor.NOTHING : result.version;
     }
@@ -233,7 +235,7 @@ class Traffic {
     const kind = reply ?? code ?? String(error);
     this.failed[kind] = (this.failed[kind] ?? 0) + 1;
     if (!CODES.includes(code)) this.#violation('unnamed error', error.stack);
-    if (!message.startsWith(`${operation.method}: `)) this.#violation('unnamed operation', message);
+    if (!message.startsWith(`${operation.method} failed: `)) this.#violation('unnamed operation', message);
     if (message.includes(visitor.sid)) this.#violation('secret', message);
   }
 
@@ -250,7 +252,7 @@ class Traffic {
   }
 }
 
-/** One session, used by nobody else, and what Redis may hold of it. */
+/** One session, used by no one else, and what Redis may hold of it. */
 class Visitor {
   static NOTHING = 0;
   static #count = 0;
@@ -262,7 +264,7 @@ class Visitor {
 
   /** When an operation last succeeded. */
   served = Number.NEGATIVE_INFINITY;
-  /** Visitors do not go in step. */
+  /** Makes visitors start at different steps. */
   offset = Visitor.#count++;
 
   constructor(sid) {
@@ -289,7 +291,7 @@ class Visitor {
     return this.#operations.filter(({ calls }) => calls === 0);
   }
 
-  /** Looks at the operations of a step, all of which have ended: what was read that could not be there. */
+  /** Checks the operations of a step, all of which have ended. Returns what was read but cannot have been stored. */
   judge(mayForget, mayFallBack) {
     const problems = [];
     const operations = this.#operations.splice(0);
@@ -303,7 +305,7 @@ class Visitor {
           this.#possible.has(read) ||
           ((mayForget || mayFallBack) && read === Visitor.NOTHING) ||
           (mayFallBack && read <= this.#version) ||
-          // A read that is sent again comes after writes that were sent behind it.
+          // A read that is sent again comes after writes that were sent after it.
           operations.slice(index).some((later) => later.writes === read);
         if (!isPossible) problems.push(`${this.sid}: read ${read}, possible were ${[...this.#possible]}`);
       }
@@ -312,7 +314,7 @@ class Visitor {
   }
 }
 
-/** FNV-1a: tells a value that was damaged on its way from one that is another session's. */
+/** Computes an FNV-1a checksum, which distinguishes a damaged value from another session's. */
 function sumOf({ sid, version, text }) {
   let sum = 0x811c9dc5;
   for (const letter of `${sid}/${version}/${text}`) sum = Math.imul(sum ^ letter.codePointAt(0), 0x01000193);
@@ -320,16 +322,16 @@ function sumOf({ sid, version, text }) {
 }
 
 /**
- * Runs `fault` under traffic. The server is to be well again when it resolves; then there has to be service in time.
- * Throws what was violated; gives the traffic, for its figures.
+ * Runs `fault` under traffic. The server must work again when it resolves; then operations must succeed, however slow
+ * the machine is. Throws the violations; returns the traffic, for its figures.
  */
 async function underTraffic(store, options, fault) {
-  const traffic = new Traffic(store, options);
+  const traffic = new Traffic(store, { grace: HANG_GRACE_MS, ...options });
   let violations;
   try {
     await traffic.served();
     await fault(traffic);
-    await traffic.servedAgain();
+    await traffic.served();
   } finally {
     violations = await traffic.stop();
   }

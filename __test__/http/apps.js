@@ -6,9 +6,7 @@ const { count, serve } = require('../support/app.js');
 const { useRedis } = require('../support/redis.js');
 const { closeAll, keepStore, openClient } = require('../support/stores.js');
 
-/**
- * For the tests of a suite: Express apps on a Redis of their own, closed after each test.
- */
+/** For the tests of a suite: Express apps on their own Redis, closed after each test. */
 function useApps() {
   const redis = useRedis();
   let app;
@@ -24,24 +22,24 @@ function useApps() {
 
   return {
     redis,
-    /** Ways to make a store, by name. */
+    /** Functions that open a store, by name. */
     stores: {
       'connect-redis-native by url': async (options) =>
         keepStore(new RedisStore({ url: redis.server.url, ...options })),
       'connect-redis-native by client': async (options) =>
         keepStore(new RedisStore({ client: await openClient('redis6', redis.port), ...options })),
-      // What holds for the predecessor, too, shows that these tests ask for nothing of our own.
+      // The predecessor shows that these tests require nothing beyond connect-redis.
       'connect-redis 10': async (options) =>
         new Predecessor({ client: await openClient('redis6', redis.port), ...options }),
     },
-    /** Serves an app as `serve` does, in the place of the one before. */
+    /** Serves an app as `serve` does, in place of the previous one. */
     async serve(store, options, routes) {
       await close();
       app = await serve(store, options, routes);
       return app;
     },
     /**
-     * The same with routes that count visits and tell the count; `routes` adds to them.
+     * Serves an app with routes that count visits and return the count; `routes` adds to them.
      * @returns a visitor
      */
     async visit(store, options = {}, routes = () => {}) {
@@ -53,7 +51,7 @@ function useApps() {
       });
       return visitor();
     },
-    /** Another visitor of the same app. */
+    /** Returns another visitor of the same app. */
     visitor: () => app.visitor(),
   };
 }

@@ -8,7 +8,6 @@ const { useRedis } = require('../support/redis.js');
 const { until } = require('../support/until.js');
 
 const EXAMPLES = path.join(__dirname, '..', '..', 'examples');
-const START_LIMIT_MS = 20_000;
 
 const redis = useRedis();
 
@@ -18,7 +17,7 @@ afterEach(async () => {
   if (app.kill('SIGKILL')) await exited;
 });
 
-/** Runs an example as a process of its own, waits until it serves, and gives its address. */
+/** Runs an example in its own process, waits until it answers, and returns its address. */
 async function start(example) {
   const port = await freePort();
   app = spawn(process.execPath, [path.join(EXAMPLES, example)], {
@@ -31,12 +30,12 @@ async function start(example) {
       () => true,
       () => false,
     );
-  await until(async () => app.exitCode !== null || (await answers()), START_LIMIT_MS);
+  await until(async () => app.exitCode !== null || (await answers()));
   return origin;
 }
 
 const examples = ['commonjs/app.js', 'esm/app.mjs', 'fastify/app.js'];
-// Node 20 and the first of Node 22 do not run TypeScript.
+// Node 20 and early versions of Node 22 do not run TypeScript.
 if (process.features.typescript) examples.push('typescript/app.mts');
 
 test.each(examples)('examples/%s counts the views of a visitor in a session of Redis', async (example) => {

@@ -5,6 +5,7 @@ const { RedisStore } = require('../..');
 const { count, serve } = require('../support/app.js');
 const { startRedis } = require('../support/redis.js');
 const { closeAll, keepStore } = require('../support/stores.js');
+const { until } = require('../support/until.js');
 
 let server;
 let store;
@@ -12,10 +13,10 @@ let app;
 
 beforeEach(async () => {
   server = await startRedis();
-  store = keepStore(new RedisStore({ url: server.url }));
+  store = keepStore(new RedisStore({ url: server.url, commandTimeout: 2000 }));
 });
 afterEach(async () => {
-  // A store is closed only when what is under way has ended, which a paused server would delay.
+  // A store closes only when its pending operations have ended, which a paused server would delay.
   server.resume();
   await app?.close();
   await closeAll();
@@ -31,11 +32,12 @@ test('a request without Redis ends with an error, and a later one has a session 
   await server.kill();
   expect(await visitor.get('/count')).toMatchObject({ status: 500, body: { code: 'ERR_REDIS_UNAVAILABLE' } });
   await server.start();
+  await until(() => store.status === 'ready');
   // That Redis has lost everything, so the visitor is new.
   expect(await visitor.get('/count')).toMatchObject({ status: 200, body: 1 });
 });
 
-test('while Redis hangs, every request ends with an error; when it goes on, the sessions are there', async () => {
+test('every request ends with an error while Redis hangs, and has its session afterwards', async () => {
   app = await serve(store, {}, counting);
   const visitors = Array.from({ length: 20 }, () => app.visitor());
   const visit = () => Promise.all(visitors.map((visitor) => visitor.get('/count')));
@@ -45,30 +47,31 @@ test('while Redis hangs, every request ends with an error; when it goes on, the 
   for (const { status, body } of await visit())
     expect({ status, code: body.code }).toEqual({ status: 500, code: 'ERR_REDIS_TIMEOUT' });
   server.resume();
+  await until(async () => (await app.visitor().get('/count')).status === 200);
 
   for (const { status, body } of await visit()) expect({ status, body }).toEqual({ status: 200, body: 2 });
 });
 
-test('when Redis dies while a handler runs, the visitor has the response, and the app is told', async () => {
-  const told = [];
+test('the visitor gets the response and the app an error when Redis dies while a handler runs', async () => {
+  const errors = [];
   app = await serve(store, {}, (express, middleware) => {
     express.use(middleware).get('/count', async (request, response) => {
       await server.kill();
       count(request, response);
     });
-    // express-session reports a failed save when the response is on its way already.
+    // express-session reports a failed save after the response has begun.
     express.use((error, _request, response, next) => {
-      told.push({ code: error.code, sent: response.headersSent });
+      errors.push({ code: error.code, sent: response.headersSent });
       if (!response.headersSent) next(error);
     });
   });
 
   expect(await app.visitor().get('/count')).toMatchObject({ status: 200, body: 1 });
-  expect(told).toEqual([{ code: 'ERR_REDIS_UNAVAILABLE', sent: true }]);
+  expect(errors).toEqual([{ code: 'ERR_REDIS_UNAVAILABLE', sent: true }]);
 });
 
 test.each(['save', 'reload', 'regenerate', 'destroy'])(
-  'session.%s tells its callback that Redis is gone, in the context of the request',
+  'session.%s passes an error to its callback in the async context of the request when Redis is gone',
   async (method) => {
     const context = new AsyncLocalStorage();
     app = await serve(store, {}, (express, middleware) => {

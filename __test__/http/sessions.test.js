@@ -10,7 +10,7 @@ const { redis } = apps;
 describe.each(Object.entries(apps.stores))('an Express app on %s', (_name, open) => {
   const start = async (options, routes) => apps.visit(await open(), options, routes);
 
-  test('remembers what a handler put into the session', async () => {
+  test('a session keeps what a handler stored in it', async () => {
     const visitor = await start();
     expect((await visitor.get('/count')).body).toBe(1);
     expect((await visitor.get('/count')).body).toBe(2);
@@ -18,7 +18,7 @@ describe.each(Object.entries(apps.stores))('an Express app on %s', (_name, open)
     expect(await redis.stored(keyOf(visitor))).toMatchObject({ count: 2 });
   });
 
-  test('regenerate: another id, and the old session is gone', async () => {
+  test('regenerate changes the id and destroys the old session', async () => {
     const visitor = await start({}, (express) => {
       express.get('/login', (request, response, next) =>
         request.session.regenerate((error) => {
@@ -35,7 +35,7 @@ describe.each(Object.entries(apps.stores))('an Express app on %s', (_name, open)
     expect(await redis.keys()).toEqual([keyOf(visitor)]);
   });
 
-  test('save and reload', async () => {
+  test('reload returns what save stored', async () => {
     const visitor = await start({}, (express) => {
       express.get('/save', (request, response, next) => {
         request.session.count = 10;
@@ -68,13 +68,13 @@ describe.each(Object.entries(apps.stores))('an Express app on %s', (_name, open)
   test.each([
     ['with a callback', (request, response) => request.session.destroy(() => response.json('out'))],
     [
-      'without one',
+      'without a callback',
       (request, response) => {
         request.session.destroy();
         response.json('out');
       },
     ],
-  ])('destroy, %s', async (_how, handler) => {
+  ])('destroy deletes the session %s', async (_how, handler) => {
     const visitor = await start({}, (express) => express.get('/logout', handler));
     await visitor.get('/count');
     await visitor.get('/logout');
@@ -97,13 +97,13 @@ describe.each(Object.entries(apps.stores))('an Express app on %s', (_name, open)
     expect(await redis.keys()).toHaveLength(left);
   });
 
-  test('saveUninitialized: a session that was only looked at is stored', async () => {
+  test('saveUninitialized: true stores a session that was only read', async () => {
     const visitor = await start({ saveUninitialized: true });
     await visitor.get('/look');
     expect(await redis.keys()).toEqual([keyOf(visitor)]);
   });
 
-  test('without it there is no cookie, and Redis is left alone', async () => {
+  test('saveUninitialized: false sets no cookie and stores nothing for a session that was only read', async () => {
     const visitor = await start({ saveUninitialized: false });
     expect((await visitor.get('/look')).body).toBeNull();
     expect(visitor.cookie).toBeUndefined();
@@ -132,7 +132,7 @@ describe.each(Object.entries(apps.stores))('an Express app on %s', (_name, open)
     expect((await visitor.get('/look')).body).toBe(1);
   });
 
-  test("the store's own methods beside a running app", async () => {
+  test('`ids`, `length`, `all` and `clear` work on the sessions of a running app', async () => {
     const store = await open();
     const visitor = await apps.visit(store);
     await visitor.get('/count');

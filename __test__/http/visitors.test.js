@@ -9,7 +9,7 @@ const apps = useApps();
 const times = (count, visit) => Promise.all(Array.from({ length: count }, (_, n) => visit(n)));
 
 describe.each(Object.entries(apps.stores))('an Express app on %s', (_name, open) => {
-  test('fifty visitors at once keep their sessions apart', async () => {
+  test('fifty concurrent visitors have separate sessions', async () => {
     await apps.visit(await open());
     const counts = await times(50, async (n) => {
       const visitor = apps.visitor();
@@ -19,14 +19,14 @@ describe.each(Object.entries(apps.stores))('an Express app on %s', (_name, open)
     expect(counts).toEqual(Array.from({ length: 50 }, (_, n) => (n % 5) + 1));
   });
 
-  test('many requests of one visitor at once see the same session', async () => {
+  test('concurrent requests of one visitor see the same session', async () => {
     const visitor = await apps.visit(await open());
     await visitor.get('/count');
     const seen = await times(40, () => visitor.get('/look'));
     expect(seen.map(({ body }) => body)).toEqual(Array(40).fill(1));
   });
 
-  test('the async context of before the session middleware holds behind it', async () => {
+  test('the async context from before the session middleware is current after it', async () => {
     const context = new AsyncLocalStorage();
     await apps.serve(await open(), {}, (express, middleware) => {
       express.use((request, _response, next) => context.run(request.url, next));
@@ -49,7 +49,7 @@ describe.each(Object.entries(apps.stores))('an Express app on %s', (_name, open)
   });
 
   test.each(Object.entries(styles))(
-    'the store used in a handler by %s keeps the async context of the request',
+    'the store called in a handler in %s style keeps the async context of the request',
     async (_style, call) => {
       const context = new AsyncLocalStorage();
       const store = await open();

@@ -43,7 +43,7 @@ function bundleAndRun(options) {
   return spawnSync(process.execPath, ['out/app.js'], { cwd: app, encoding: 'utf8' }).stdout;
 }
 
-test('what docs/guide.md has for esbuild works', () => {
+test('the esbuild options of docs/guide.md bundle a working app', () => {
   const guide = fs.readFileSync(path.join(ROOT, 'docs', 'guide.md'), 'utf8');
   const [, options] = /esbuild app\.js --bundle --platform=node (--external.*)/.exec(guide);
   const external = options.split(' ').map((option) => option.replace('--external:', ''));
@@ -52,11 +52,11 @@ test('what docs/guide.md has for esbuild works', () => {
   expect(bundleAndRun({ external })).toBe('true\n');
 });
 
-test('esbuild with the loader "copy" works', () => {
+test('esbuild with the loader "copy" bundles a working app', () => {
   expect(bundleAndRun({ loader: { '.node': 'copy' }, external: ['express-session'] })).toBe('true\n');
 });
 
-test('esbuild with the loader "file" gets ERR_DLOPEN_FAILED with what to do', () => {
+test('esbuild with the loader "file" makes the app fail with ERR_DLOPEN_FAILED and advice', () => {
   const printed = bundleAndRun({ loader: { '.node': 'file' } });
   expect(printed).toMatch(/^ERR_DLOPEN_FAILED connect-redis-native cannot load its binary/);
   expect(printed).toContain('--external:connect-redis-native');

@@ -15,8 +15,8 @@ beforeEach(() => {
 });
 afterEach(() => fs.rmSync(folder, { recursive: true, force: true }));
 
-// Node 20 and 22 come with npm 10, later ones with 11: they differ in what they take for a conflict of peers, and
-// refuse a lock file without the optional packages of all platforms.
+// Node 20 and 22 come with npm 10, later ones with 11: they differ in what they regard as a conflict of peers, and
+// reject a lock file without the optional packages of all platforms.
 test.each(['10', '11'])('npm %s installs what the lock file says', (version) => {
   const args = ['--yes', `npm@${version}`, 'ci', '--dry-run', '--no-audit', '--no-fund', '--loglevel=error'];
   const { status, stderr } = spawnSync('npx', args, {

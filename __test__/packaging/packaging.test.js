@@ -7,6 +7,8 @@ const path = require('node:path');
 const { useRedis } = require('../support/redis.js');
 
 const ROOT = path.join(__dirname, '..', '..');
+/** npm installs twice. */
+const INSTALL_LIMIT_MS = 300_000;
 const redis = useRedis();
 
 let work;
@@ -22,7 +24,7 @@ const npm = (cwd, ...args) =>
     shell: process.platform === 'win32',
   });
 
-/** Packs the package in `folder` and gives the tarball's path and the paths of the files in it. */
+/** Packs the package in `folder` and returns the path of the tarball and those of the files in it. */
 function pack(folder) {
   const [{ filename, files }] = JSON.parse(
     npm(folder, 'pack', '--json', '--ignore-scripts', '--pack-destination', work),
@@ -30,14 +32,17 @@ function pack(folder) {
   return { file: path.join(work, filename), files: files.map((entry) => entry.path).sort() };
 }
 
-/** The platform's package, made by napi's own command, with the binary of this build in it. */
+/**
+ * Packs the platform's package, created by napi's own command, with the binary of this build. Returns the tarball's
+ * path.
+ */
 function packPlatform() {
   // The command writes below the folder of the manifest, so it gets a copy of that.
   const source = path.join(work, 'source');
   fs.mkdirSync(source);
   for (const manifest of ['package.json', 'README.md', 'LICENSE'])
     fs.copyFileSync(path.join(ROOT, manifest), path.join(source, manifest));
-  // By its path, which the package does not export.
+  // Started by its path, which the package does not export.
   const napi = path.join(ROOT, 'node_modules', '@napi-rs', 'cli', 'dist', 'cli.js');
   execFileSync(process.execPath, [napi, 'create-npm-dirs'], { cwd: source, stdio: 'pipe' });
   const npmDir = path.join(source, 'npm');
@@ -62,10 +67,10 @@ beforeAll(() => {
   tarball = pack(ROOT);
   app = makeApp('app', tarball.file, packPlatform());
   bareApp = makeApp('bare-app', tarball.file);
-}, 120_000);
+}, INSTALL_LIMIT_MS);
 afterAll(() => fs.rmSync(work, { recursive: true, force: true }));
 
-test('the package holds what it needs, to be used and to be built, and nothing else', () => {
+test('the package contains what is needed to use and to build it, and nothing else', () => {
   const folders = ['lib', 'src', 'core', 'docs'];
   const beside = tarball.files.filter((file) => !folders.includes(file.split('/')[0]));
   expect(beside).toEqual(
@@ -78,9 +83,9 @@ test('the package holds what it needs, to be used and to be built, and nothing e
   expect(tarball.files).toContain('src/lib.rs');
   expect(tarball.files).toContain('core/Cargo.toml');
   expect(tarball.files).toContain('core/src/lib.rs');
-  // To which the types refer.
+  // The types refer to them.
   expect(tarball.files).toContain('docs/sessions.md');
-  // No binary, which is the platform's package; nothing but what is run, typed or built from.
+  // No binary, which is in the platform's package; only what is run, typed or built from.
   for (const file of tarball.files.filter((name) => folders.includes(name.split('/')[0])))
     expect(file).toMatch(
       /^lib\/([\w-]+\/)*[\w-]+\.(js|d\.ts)$|^(core\/)?src\/([\w-]+\/)*[\w-]+\.rs$|^core\/Cargo\.toml$|^docs\/\w+\.md$/,
@@ -116,12 +121,12 @@ test('an installed package can be imported', () => {
   expect({ stdout, stderr }).toEqual({ stdout: '1 true\n', stderr: '' });
 });
 
-test('a client package is not needed', () => {
+test('the package installs without a client package', () => {
   for (const client of ['redis', 'ioredis'])
     expect(fs.existsSync(path.join(app, 'node_modules', client))).toBe(false);
 });
 
-test('an app can have clients that no store can use, for other things', () => {
+test('an app can have clients that no store can use', () => {
   const former = Object.entries({ redis: '3.1.2', ioredis: '3.2.2' }).map(([name, version]) => {
     const folder = path.join(work, `${name}-${version}`);
     fs.mkdirSync(folder);
@@ -130,19 +135,19 @@ test('an app can have clients that no store can use, for other things', () => {
   });
   const older = makeApp('older-app', ...former, tarball.file);
   expect(fs.existsSync(path.join(older, 'node_modules', 'connect-redis-native'))).toBe(true);
-}, 60_000);
+});
 
-test('without a binary for the platform, the error says so and how to build one', () => {
+test('the error names the platform and how to build a binary when there is none', () => {
   const { status, stderr } = run(bareApp, '-e', "require('connect-redis-native')");
   expect(status).toBe(1);
   expect(stderr).toContain(`connect-redis-native has no binary for ${process.platform}-${process.arch}`);
   const [, command] = /To build it, with a Rust toolchain \(.*?\): (cd .*)$/m.exec(stderr);
-  // All but the building: npx finds the program, and that knows the options.
+  // All but the build: npx finds the program, and the program knows the options.
   const { stdout } = spawnSync(`${command} --help`, { cwd: bareApp, encoding: 'utf8', shell: true });
   expect(stdout).toMatch(/napi build.*--output-dir/s);
-}, 60_000);
+});
 
-test('where the binary cannot be loaded, the error says why, and has a code', () => {
+test('the error has the reason and ERR_DLOPEN_FAILED when the binary cannot be loaded', () => {
   const load =
     "try { require('connect-redis-native') } catch (error) { console.log(error.code, error.message) }";
   const cannot = `ERR_DLOPEN_FAILED connect-redis-native cannot load its binary for ${process.platform}-${process.arch}: `;

@@ -6,14 +6,14 @@ const { RedisStore } = require('../..');
 const { startCluster } = require('../support/cluster.js');
 const { useRedis } = require('../support/redis.js');
 const { closeAll, keepStore, openStore, recordCalls } = require('../support/stores.js');
-const { until } = require('../support/until.js');
+const { NEVER_MS, until } = require('../support/until.js');
 
 const redis = useRedis();
 afterEach(closeAll);
 
 const closed = expect.objectContaining({ code: 'ERR_STORE_CLOSED' });
 
-test('what is under way finishes first', async () => {
+test('`close` waits for pending operations', async () => {
   const store = await openStore('url', redis.port, { scanCount: 1 });
   await Promise.all(Array.from({ length: 300 }, (_, i) => store.set(`abc${i}`, { i })));
 
@@ -26,7 +26,7 @@ test('what is under way finishes first', async () => {
   expect(length).toBe(301);
 });
 
-test('later operations are refused, by callback and by promise', async () => {
+test('operations reject with ERR_STORE_CLOSED after `close`, by callback and by promise', async () => {
   const store = await openStore('url', redis.port);
   await store.close();
 
@@ -48,7 +48,7 @@ test('later operations are refused, by callback and by promise', async () => {
   }
 });
 
-test('closing again is the same closing', async () => {
+test('repeated calls of `close` return the same promise', async () => {
   const store = await openStore('url', redis.port);
   const closing = store.close();
   expect(store.close()).toBe(closing);
@@ -56,22 +56,22 @@ test('closing again is the same closing', async () => {
   expect(await store[Symbol.asyncDispose]()).toBeUndefined();
 });
 
-test('ends the connection', async () => {
+test('`close` closes the connection', async () => {
   const store = await openStore('url', redis.port);
   await store.get('abc');
   const connections = async () =>
     String(await redis.command('CLIENT', 'LIST'))
       .trim()
       .split('\n').length;
-  expect(await connections()).toBe(2); // with the one that asks
+  expect(await connections()).toBe(2); // with the test's own
   await store.close();
   await until(async () => (await connections()) === 1);
 });
 
-test('ends the connections to the nodes of a cluster', async () => {
+test('`close` closes the connections to the nodes of a cluster', async () => {
   const cluster = await startCluster({ primaries: 3, replicas: 0 });
   try {
-    // With the one that asks.
+    // With the test's own.
     const connections = async () =>
       (await cluster.everywhere('CLIENT', 'LIST', 'TYPE', 'normal')).map(
         (list) => String(list).trim().split('\n').length,
@@ -86,18 +86,17 @@ test('ends the connections to the nodes of a cluster', async () => {
   }
 });
 
-test('waits for no node that does not answer, when no operation does', async () => {
+test('`close` does not wait for a node that does not answer when no operation is pending', async () => {
   const silent = net.createServer();
   silent.listen(0, '127.0.0.1');
   await once(silent, 'listening');
   const { port } = silent.address();
-  const store = keepStore(new RedisStore({ cluster: [{ host: '127.0.0.1', port }] }));
+  const limits = { connectTimeout: NEVER_MS, commandTimeout: NEVER_MS };
+  const store = keepStore(new RedisStore({ cluster: [{ host: '127.0.0.1', port }], ...limits }));
   const [peer] = await once(silent, 'connection');
   peer.on('error', () => {}).resume();
   try {
-    const begin = performance.now();
     await store.close();
-    expect(performance.now() - begin).toBeLessThan(1000);
     await until(() => peer.destroyed);
   } finally {
     peer.destroy();
@@ -105,7 +104,7 @@ test('waits for no node that does not answer, when no operation does', async () 
   }
 });
 
-test('a store without a Redis can be closed', async () => {
+test('a store whose Redis is unreachable can be closed', async () => {
   const store = new RedisStore({ url: 'redis://127.0.0.1:1' });
   await store.close();
   await expect(store.get('abc')).rejects.toEqual(closed);

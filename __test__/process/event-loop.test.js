@@ -6,17 +6,17 @@ const { closeAll, openStore } = require('../support/stores.js');
 const redis = useRedis();
 afterEach(closeAll);
 
-test('an event loop that is blocked loses no answer', async () => {
+test('no result is lost when the event loop is blocked', async () => {
   const store = await openStore('url', redis.port);
   const answers = Promise.all(Array.from({ length: 1000 }, (_, i) => store.get(`abc${i}`)));
-  // Handed over by then.
+  // The operations have reached the addon by then.
   await new Promise(setImmediate);
   const end = Date.now() + 500;
   while (Date.now() < end);
   expect(await answers).toEqual(Array(1000).fill(null));
 });
 
-test('the event loop turns while ten thousand answers are given out', async () => {
+test('the event loop turns while 10,000 results are delivered', async () => {
   const store = await openStore('url', redis.port);
   await store.set('abc', { text: 'x'.repeat(2000) });
   let turns = 0;

@@ -9,7 +9,7 @@ const redis = useRedis();
 const ROOT = path.join(__dirname, '..', '..');
 const program = (name) => path.join(__dirname, 'programs', name);
 
-/** Runs a source text, which has the class and two stores that share a connection. */
+/** Runs a source text with the class and two stores that share a connection in scope. */
 const runSource = (source) =>
   runNode(
     '-e',
@@ -19,7 +19,7 @@ const runSource = (source) =>
     (async () => { ${source} })();`,
   );
 
-describe('a process ends by itself', () => {
+describe('end of a process', () => {
   test.each([
     ['its stores were never used', ''],
     [
@@ -36,23 +36,24 @@ describe('a process ends by itself', () => {
     ],
     [
       'a store has no Redis',
-      // Nobody listens on port 1 of the loopback interface.
+      // No server listens on port 1 of the loopback interface.
       `new RedisStore({ url: 'redis://127.0.0.1:1', onUnavailable: 'sessionless' }).on('error', () => {});`,
     ],
-  ])('when %s', async (_when, source) => {
+  ])('a process ends by itself when %s', async (_when, source) => {
     expect(await runSource(source)).toEqual(endedWith(''));
   });
 
-  test('after the answers', async () => {
+  test('a process ends after the results of its operations', async () => {
     expect(await runSource("stores[0].get('abc', () => console.log('got'));")).toEqual(endedWith('got'));
   });
 
-  test('after the errors, when there is no Redis', async () => {
-    const source = `new RedisStore({ url: 'redis://127.0.0.1:1' }).get('abc', ({ code }) => console.log(code));`;
+  test('a process ends after the errors of its operations when Redis is unreachable', async () => {
+    const source = `const store = new RedisStore({ url: 'redis://127.0.0.1:1' }).on('error', () => {});
+      store.get('abc', ({ code }) => console.log(code));`;
     expect(await runSource(source)).toEqual(endedWith('ERR_REDIS_UNAVAILABLE'));
   });
 
-  test('after an await at the top of an ES module, not before', async () => {
+  test('a process ends after a top-level await in an ES module', async () => {
     const source = `import { RedisStore } from ${JSON.stringify(path.join(ROOT, 'index.mjs'))};
       console.log(await new RedisStore({ url: '${redis.server.url}' }).get('abc'));`;
     expect(await runNode('--input-type=module', '-e', source)).toEqual(endedWith('null'));
@@ -66,16 +67,16 @@ test('an exit code that the app has set is that of the process', async () => {
   });
 });
 
-test("operations issued in 'beforeExit' are answered", async () => {
+test("operations called in 'beforeExit' complete", async () => {
   expect(await runNode(program('before-exit.js'), redis.server.url)).toEqual(endedWith('answered answered'));
 });
 
-// Node gives asynchronous work no more time then.
-test("operations issued in 'exit' do no harm", async () => {
+// Node runs no more asynchronous work then.
+test("operations called in 'exit' neither crash nor complete", async () => {
   expect(await runNode(program('in-exit.js'), redis.server.url)).toEqual(endedWith('exiting'));
 });
 
-test('process.exit() in a callback, with others of its batch to come', async () => {
+test('process.exit() works in a callback while others of its batch are pending', async () => {
   for (let time = 0; time < 20; time++)
     expect(await runNode(program('exit-in-callback.js'), redis.server.url)).toEqual({
       ...endedWith('4 of 300'),
@@ -83,7 +84,7 @@ test('process.exit() in a callback, with others of its batch to come', async () 
     });
 });
 
-test('process.exit() in a callback, with a listing under way', async () => {
+test('process.exit() works in a callback while a scan is in flight', async () => {
   const source = `
     let answered = 0;
     for (let i = 0; i < 2000; i++) stores[0].get('abc' + i, () => { if (++answered === 500) process.exit(7); });

@@ -8,7 +8,7 @@ const { closeAll, keepStore, openStore, recordCalls } = require('../support/stor
 const redis = useRedis();
 afterEach(closeAll);
 
-// Objects, dates, functions and errors of another realm are no instances of this one's classes.
+// Objects, dates, functions and errors of another realm are not instances of this one's classes.
 const inAnotherRealm = (source, globals = {}) => vm.runInContext(source, vm.createContext(globals));
 
 test('a session of another realm is stored, with the lifetime of its date', async () => {
@@ -27,7 +27,7 @@ test('a session of another realm is stored, with the lifetime of its date', asyn
   expect(lifetime).toBeLessThanOrEqual(60_000);
 });
 
-test('options of another realm', async () => {
+test('options of another realm are accepted', async () => {
   const options = inAnotherRealm(
     `({
       url: new URL(url),
@@ -44,14 +44,14 @@ test('options of another realm', async () => {
   expect(await store.get('abc')).toEqual({ user: 'ann' });
 });
 
-test('a callback of another realm', async () => {
+test('a callback of another realm is called', async () => {
   const store = await openStore('url', redis.port);
   const { called, callback } = recordCalls();
   store.get('abc', inAnotherRealm('(...args) => callback(...args)', { callback }));
   expect(await called).toEqual([null, null]);
 });
 
-test('an error of another realm is passed on as it is', async () => {
+test('an error of another realm is passed on unchanged', async () => {
   const store = await openStore('url', redis.port);
   const error = inAnotherRealm('new TypeError("of another realm")');
   store.ttl = () => {
@@ -60,7 +60,7 @@ test('an error of another realm is passed on as it is', async () => {
   await expect(store.set('abc', {})).rejects.toBe(error);
 });
 
-test('the module, when it is loaded anew for each of several realms', async () => {
+test('the module works when it is loaded again for each of several realms', async () => {
   const stores = [];
   for (let n = 0; n < 5; n++) {
     jest.resetModules();

@@ -14,7 +14,7 @@ afterEach(async () => {
 const MINUTE = 60_000;
 const load = (store) => styles.callback(store, 'load', 'abc');
 
-/** Has the app's dates begin at a time; Node's own timers go on. */
+/** Sets the clock that the app's dates read; Node's own timers go on. */
 function setClock(time) {
   jest.useFakeTimers({
     now: new Date(time),
@@ -44,31 +44,28 @@ describe.each([
   ['a ttl function', { ttl: ({ cookie }) => cookie.maxAge / 1000 }],
   ['the cache', { cache: true }],
   ['a serializer', { serializer: { parse: (text) => JSON.parse(text), stringify: JSON.stringify } }],
-])('with %s', (_name, options) => {
-  test.each(clocks)(
-    'a session keeps its lifetime when the clock of JavaScript says %s',
-    async (_year, time) => {
-      const store = await openStore('url', redis.port, options);
-      setClock(time);
-      await store.set('abc', liveSession('abc', { user: 'ann' }, { maxAge: MINUTE }));
-      for (let visit = 0; visit < 3; visit++) {
-        const session = await load(store);
-        expect(Math.abs(session.cookie.maxAge - MINUTE)).toBeLessThan(5000);
-        session.visit = visit;
-        await store.set('abc', session);
-        await store.touch('abc', session);
-        const lifetime = await redis.lifetime('sess:abc');
-        expect(lifetime).toBeGreaterThan(MINUTE - 5000);
-        expect(lifetime).toBeLessThanOrEqual(MINUTE);
-      }
-      const [listed] = await store.all();
-      expect(Math.abs(Date.parse(listed.cookie.expires) - Date.now() - MINUTE)).toBeLessThan(5000);
-      for await (const { session, ttl } of store.scan()) {
-        expect(Math.abs(ttl * 1000 - MINUTE)).toBeLessThan(5000);
-        expect(Math.abs(Date.parse(session.cookie.expires) - Date.now() - MINUTE)).toBeLessThan(5000);
-      }
-    },
-  );
+])('a clock set to another year, with %s', (_name, options) => {
+  test.each(clocks)("a session keeps its lifetime when JavaScript's clock says %s", async (_year, time) => {
+    const store = await openStore('url', redis.port, options);
+    setClock(time);
+    await store.set('abc', liveSession('abc', { user: 'ann' }, { maxAge: MINUTE }));
+    for (let visit = 0; visit < 3; visit++) {
+      const session = await load(store);
+      expect(Math.abs(session.cookie.maxAge - MINUTE)).toBeLessThan(5000);
+      session.visit = visit;
+      await store.set('abc', session);
+      await store.touch('abc', session);
+      const lifetime = await redis.lifetime('sess:abc');
+      expect(lifetime).toBeGreaterThan(MINUTE - 5000);
+      expect(lifetime).toBeLessThanOrEqual(MINUTE);
+    }
+    const [listed] = await store.all();
+    expect(Math.abs(Date.parse(listed.cookie.expires) - Date.now() - MINUTE)).toBeLessThan(5000);
+    for await (const { session, ttl } of store.scan()) {
+      expect(Math.abs(ttl * 1000 - MINUTE)).toBeLessThan(5000);
+      expect(Math.abs(Date.parse(session.cookie.expires) - Date.now() - MINUTE)).toBeLessThan(5000);
+    }
+  });
 });
 
 describe('a Date that was replaced by another class', () => {
@@ -77,7 +74,7 @@ describe('a Date that was replaced by another class', () => {
     globalThis.Date = RealDate;
   });
 
-  /** As MockDate does it. */
+  /** Replaces the class as MockDate does. */
   function replaceDate(time) {
     const offset = Date.parse(time) - Date.now();
     globalThis.Date = class extends RealDate {
@@ -94,7 +91,7 @@ describe('a Date that was replaced by another class', () => {
   test.each([
     ['before the package is loaded', true],
     ['after it is loaded', false],
-  ])('%s', async (_when, isBefore) => {
+  ])('a session keeps its lifetime when Date is replaced %s', async (_when, isBefore) => {
     if (isBefore) replaceDate('2020-06-01T12:00:00.000Z');
     let packages;
     jest.isolateModules(() => {
@@ -114,11 +111,11 @@ describe('a Date that was replaced by another class', () => {
   });
 });
 
-test('sessions kept in the cache follow a clock that is set while they are there', async () => {
+test('a cached session has the right expiry after the clock is set back', async () => {
   const store = await openStore('url', redis.port, { cache: true });
   await store.set('abc', liveSession('abc', { user: 'ann' }, { maxAge: MINUTE }));
   await redis.command('PEXPIRE', 'sess:abc', 30_000);
-  // The cached session is the one with the new expiry, whose invalidation has arrived.
+  // Waits until the invalidation has arrived and the session with the new expiry is cached.
   await until(async () => {
     const { hits } = store.cacheStats();
     const { cookie } = await store.get('abc');
@@ -138,8 +135,8 @@ describe.each([
   ['touchAfter', { touchAfter: 0.001 }],
   ['a serializer', { serializer: { parse: (text) => JSON.parse(text), stringify: JSON.stringify } }],
   ['the cache', { cache: true }],
-])('get after a touch, with %s', (_name, options) => {
-  test('returns the expiry in force, 100 ms later than that of the save', async () => {
+])('`get` after `touch`, with %s', (_name, options) => {
+  test('`get` returns the expiry in force when a touch came 100 ms after the save', async () => {
     const store = await openStore('url', redis.port, options);
     const session = liveSession('abc', { user: 'ann' }, { maxAge: MINUTE });
     await store.set('abc', session);

@@ -4,9 +4,10 @@ const { startProxy } = require('../support/proxy.js');
 const { askOnce, connectRaw, startRedis, useRedis } = require('../support/redis.js');
 const { findServers } = require('../../scripts/servers.js');
 const { describeServers } = require('../support/servers.js');
-const { closeAll, keepStore, openStore, styles } = require('../support/stores.js');
+const { closeAll, keepStore, openStore, served, styles } = require('../support/stores.js');
 const { RedisStore } = require('../..');
 const { liveSession } = require('../support/sessions.js');
+const { HANG_MS } = require('../support/until.js');
 const { newVisitor, startApp, stopAll } = require('./processes.js');
 
 const redis = useRedis();
@@ -19,7 +20,7 @@ const OURS = 'connect-redis-native';
 const start = (kind, storeOptions, sessionOptions) =>
   Promise.all([1, 2].map(() => startApp({ kind, url: redis.server.url, storeOptions, sessionOptions })));
 
-/** A serializer whose texts are no JSON. */
+/** A serializer whose texts are not JSON. */
 const reversed = {
   stringify: (session) => [...JSON.stringify(session)].reverse().join(''),
   parse: (text) => JSON.parse([...text].reverse().join('')),
@@ -38,7 +39,7 @@ describe.each([
   ['connect-redis 8.1', undefined],
   ['connect-redis 10', undefined],
 ])('two Express processes on %s, onConflict %p', (kind, onConflict) => {
-  test('each request adds something to the session', async () => {
+  test('two overlapping requests that add different keys both keep them only under merge', async () => {
     const [one, other] = await start(kind, onConflict && { onConflict });
     const visitor = await signIn(one);
     const slow = await one.begin('/slow/gate?mine=1', 'gate', visitor);
@@ -55,7 +56,7 @@ describe.each([
 });
 
 describe('merge', () => {
-  const meet = async (mine, theirs) => {
+  const overlap = async (mine, theirs) => {
     const [one, other] = await start(OURS, { onConflict: 'merge' });
     const visitor = await signIn(one);
     const slow = await one.begin(mine, 'gate', visitor);
@@ -65,7 +66,7 @@ describe('merge', () => {
     return { answer, content };
   };
 
-  test('what this request deleted stays so, what another deleted as well', async () => {
+  test('a merge keeps the deletions of both requests', async () => {
     const [one, other] = await start(OURS, { onConflict: 'merge' });
     const visitor = newVisitor();
     await one.get('/keep?a=1&b=1&c=1', visitor);
@@ -77,13 +78,13 @@ describe('merge', () => {
     expect(content).toEqual({ b: '1', c: '2', d: '1' });
   });
 
-  test('many others in between', async () => {
+  test('a merge takes over the keys of 20 requests that finished while a slow one ran', async () => {
     const others = Array.from({ length: 20 }, (_, number) => `/keep?k${number}=1`);
-    const { content } = await meet('/slow/gate?mine=1', others);
+    const { content } = await overlap('/slow/gate?mine=1', others);
     expect(Object.keys(content)).toHaveLength(23);
   });
 
-  test('the second save of a request merges with what came after the first', async () => {
+  test('the second save of a request merges with changes made after the first', async () => {
     const [one] = await start(OURS, { onConflict: 'merge' });
     const visitor = newVisitor();
     const slow = await one.begin('/twice/gate?mine=1', 'gate', visitor);
@@ -94,8 +95,8 @@ describe('merge', () => {
     expect(await redis.stored(key)).toMatchObject({ mine: '1', theirs: 1, twice: true });
   });
 
-  test('a logout in between: the session stays away', async () => {
-    const { answer, content } = await meet('/slow/gate?mine=1', ['/logout']);
+  test('a slow request does not bring a session back when another process logs out meanwhile', async () => {
+    const { answer, content } = await overlap('/slow/gate?mine=1', ['/logout']);
     expect(answer.status).toBe(200);
     expect(content).toEqual({});
     expect(await redis.keys()).toEqual([]);
@@ -103,7 +104,7 @@ describe('merge', () => {
 });
 
 test.each(['merge', 'reject'])(
-  '%s: keys that express-session does not take over are saved no more, and are no conflict',
+  '%s: keys that express-session does not copy from a loaded session are dropped without a conflict',
   async (onConflict) => {
     const store = keepStore(new RedisStore({ url: redis.server.url, onConflict }));
     const stored = { cookie: {}, id: 'mine', toString: 'text', n: 0 };
@@ -116,7 +117,7 @@ test.each(['merge', 'reject'])(
 );
 
 describe('reject', () => {
-  test('the second of two that change a session is told, with what is stored', async () => {
+  test('the second of two requests that change a session fails with ERR_SESSION_CONFLICT and the stored session', async () => {
     const [one, other] = await start(OURS, { onConflict: 'reject' });
     const visitor = await signIn(one);
     const slow = await one.begin('/slow/gate?mine=1', 'gate', visitor);
@@ -133,7 +134,7 @@ describe('reject', () => {
     expect(await redis.stored(`sess:${visitor.id}`)).not.toHaveProperty('mine');
   });
 
-  test('a session of which only the cookie changed is no conflict', async () => {
+  test('a session is saved without a conflict when only its cookie has changed elsewhere', async () => {
     const [one, other] = await start(
       OURS,
       { onConflict: 'reject' },
@@ -147,8 +148,8 @@ describe('reject', () => {
   });
 });
 
-describe('a function', () => {
-  test('gets the three sessions and decides; the cookie is not its affair', async () => {
+describe('onConflict function', () => {
+  test('an onConflict function receives the three sessions and decides the content but not the cookie', async () => {
     const [one, other] = await start(OURS, { onConflict: 'union' }, { cookie: { maxAge: 60_000 } });
     const visitor = await signIn(one);
     const slow = await one.begin('/slow/gate?mine=1', 'gate', visitor);
@@ -166,7 +167,7 @@ describe('a function', () => {
     expect(await redis.lifetime(`sess:${visitor.id}`)).toBeGreaterThan(50_000);
   });
 
-  test('that throws: its error is that of the save', async () => {
+  test('a save rejects with the error that its onConflict function throws', async () => {
     const [one, other] = await start(OURS, { onConflict: 'throw' });
     const visitor = await signIn(one);
     const slow = await one.begin('/slow/gate?mine=1', 'gate', visitor);
@@ -175,22 +176,25 @@ describe('a function', () => {
     expect(await redis.stored(`sess:${visitor.id}`)).toMatchObject({ theirs: '1' });
   });
 
-  test.each(['union', 'reject'])('beside a serializer: %s', async (onConflict) => {
-    const [one, other] = await start(OURS, { onConflict, serializer: 'base64' });
-    const visitor = await signIn(one);
-    const slow = await one.begin('/slow/gate?mine=1', 'gate', visitor);
-    await other.get('/keep?theirs=1', { ...visitor });
-    const { status } = await slow.finish();
-    const { user, mine, theirs } = await other.body('/look', visitor);
-    expect({ status, user, mine, theirs }).toEqual(
-      onConflict === 'union'
-        ? { status: 200, user: 'ann', mine: '1', theirs: '1' }
-        : { status: 500, user: 'ann', mine: undefined, theirs: '1' },
-    );
-  });
+  test.each(['union', 'reject'])(
+    'onConflict works on parsed sessions when a serializer is configured: %s',
+    async (onConflict) => {
+      const [one, other] = await start(OURS, { onConflict, serializer: 'base64' });
+      const visitor = await signIn(one);
+      const slow = await one.begin('/slow/gate?mine=1', 'gate', visitor);
+      await other.get('/keep?theirs=1', { ...visitor });
+      const { status } = await slow.finish();
+      const { user, mine, theirs } = await other.body('/look', visitor);
+      expect({ status, user, mine, theirs }).toEqual(
+        onConflict === 'union'
+          ? { status: 200, user: 'ann', mine: '1', theirs: '1' }
+          : { status: 500, user: 'ann', mine: undefined, theirs: '1' },
+      );
+    },
+  );
 });
 
-// Some have `SET … IFEQ`, some have not.
+// Some have `SET … IFEQ`, others need the script.
 describeServers('on %s', (_server, program) => {
   let server;
   beforeAll(async () => {
@@ -198,7 +202,8 @@ describeServers('on %s', (_server, program) => {
   });
   afterAll(() => server.stop());
 
-  const open = (options) => keepStore(new RedisStore({ url: server.url, ...options }));
+  const open = (options) =>
+    keepStore(new RedisStore({ url: server.url, commandTimeout: HANG_MS, ...options }));
   const load = (store, id) => styles.callback(store, 'load', id);
   let other;
   beforeEach(async () => {
@@ -207,7 +212,7 @@ describeServers('on %s', (_server, program) => {
   });
 
   describe.each(Object.entries(styles))('in %s style', (_style, call) => {
-    test('what get gave is the base of a later set', async () => {
+    test('a session that `get` returned is the base of a later `set`', async () => {
       const store = open({ onConflict: 'merge' });
       await call(store, 'set', 'abc', { n: 0 });
       const mine = await call(store, 'get', 'abc');
@@ -220,7 +225,7 @@ describeServers('on %s', (_server, program) => {
     });
 
     test.each(['reject', 'merge'])(
-      '%s: a new session whose id is taken is a conflict',
+      '%s: `set` of a session that was not loaded rejects with ERR_SESSION_CONFLICT when its id is taken',
       async (onConflict) => {
         const store = open({ onConflict });
         await call(other, 'set', 'abc', { user: 'ann' });
@@ -235,21 +240,27 @@ describeServers('on %s', (_server, program) => {
       },
     );
 
-    test.each(['[1]', 'not JSON', '"text"'])('merge: what is stored is no object: %s', async (text) => {
-      const store = open({ onConflict: 'merge', prefix: 'raw:' });
-      const raw = open({ prefix: 'raw:', serializer: { stringify: () => text, parse: (stored) => stored } });
-      await call(store, 'set', 'abc', { n: 0 });
-      const mine = await call(store, 'get', 'abc');
-      await call(raw, 'set', 'abc', {});
-      await expect(call(store, 'set', 'abc', Object.assign(mine, { n: 1 }))).rejects.toMatchObject({
-        code: 'ERR_SESSION_CONFLICT',
-        message: expect.stringContaining('no JSON object'),
-      });
-      expect(await call(raw, 'get', 'abc')).toBe(text);
-      await raw.clear();
-    });
+    test.each(['[1]', 'not JSON', '"text"'])(
+      'merge: `set` rejects with ERR_SESSION_CONFLICT when the stored value is not an object: %s',
+      async (text) => {
+        const store = open({ onConflict: 'merge', prefix: 'raw:' });
+        const raw = open({
+          prefix: 'raw:',
+          serializer: { stringify: () => text, parse: (stored) => stored },
+        });
+        await call(store, 'set', 'abc', { n: 0 });
+        const mine = await call(store, 'get', 'abc');
+        await call(raw, 'set', 'abc', {});
+        await expect(call(store, 'set', 'abc', Object.assign(mine, { n: 1 }))).rejects.toMatchObject({
+          code: 'ERR_SESSION_CONFLICT',
+          message: expect.stringContaining('no JSON object'),
+        });
+        expect(await call(raw, 'get', 'abc')).toBe(text);
+        await raw.clear();
+      },
+    );
 
-    test('a function decides upon a session without a base, too', async () => {
+    test('an onConflict function receives null as the base of a session that was not loaded', async () => {
       const seen = [];
       const store = open({
         onConflict(base, theirs, mine) {
@@ -263,14 +274,14 @@ describeServers('on %s', (_server, program) => {
       expect(await call(other, 'get', 'abc')).toEqual({ a: 1, b: 1 });
     });
 
-    test('a function that gives no session is an error', async () => {
+    test('`set` rejects with ERR_INVALID_ARG_TYPE when the onConflict function does not return a session', async () => {
       const store = open({ onConflict: () => 'theirs' });
       await call(other, 'set', 'abc', { a: 1 });
       await expect(call(store, 'set', 'abc', {})).rejects.toMatchObject({ code: 'ERR_INVALID_ARG_TYPE' });
     });
 
     test.each(['reject', 'merge'])(
-      '%s: what was destroyed stays so, or comes back if asked to',
+      '%s: `set` discards a destroyed session unless saveDestroyed is true',
       async (onConflict) => {
         for (const saveDestroyed of [false, true]) {
           const store = open({ onConflict, saveDestroyed });
@@ -295,10 +306,10 @@ describeServers('on %s', (_server, program) => {
   describe.each([
     ['reject', { onConflict: 'reject' }],
     ['merge', { onConflict: 'merge' }],
-    ['a function', { onConflict: () => Promise.reject(new Error('asked')) }],
-    ['reject beside a serializer', { onConflict: 'reject', serializer: reversed }],
-  ])('%s: a request that has changed nothing', (_name, options) => {
-    test('leaves the session as others have changed it, with its own cookie', async () => {
+    ['a function', { onConflict: () => Promise.reject(new Error('called')) }],
+    ['reject with a serializer', { onConflict: 'reject', serializer: reversed }],
+  ])('a request that changed nothing, onConflict: %s', (_name, options) => {
+    test('`set` of an unchanged session keeps the changes of others and stores its own cookie', async () => {
       const store = open({ ...options, prefix: 'quiet:' });
       const elsewhere = open({ ...options, onConflict: 'overwrite', prefix: 'quiet:' });
       await store.set('abc', liveSession('abc', { n: 1, old: 1 }));
@@ -309,14 +320,14 @@ describeServers('on %s', (_server, program) => {
       for (let times = 0; times < 2; times++) {
         await store.set('abc', session);
         const { cookie, ...content } = await elsewhere.get('abc');
-        expect(cookie).toMatchObject({ originalMaxAge: 60_000 });
+        expect(cookie).toMatchObject({ originalMaxAge: session.cookie.originalMaxAge });
         expect(content).toEqual({ n: 2, theirs: 1 });
       }
       await elsewhere.clear();
     });
   });
 
-  test('two live sessions of one object that get gave each have their own base', async () => {
+  test('two live sessions that were created from one loaded object each have their own base', async () => {
     const store = open({ onConflict: 'merge' });
     await other.set('abc', { cookie: {} });
     const loaded = await store.get('abc');
@@ -330,7 +341,7 @@ describeServers('on %s', (_server, program) => {
     ['reject', 'reject'],
     ['merge', 'merge'],
     ['a function', (_base, _theirs, mine) => mine],
-  ])('%s: a text that is stored already is stored anew, for its lifetime', (_name, onConflict) => {
+  ])('`set` of a session that is stored already, onConflict: %s', (_name, onConflict) => {
     const lifetime = async () => {
       for await (const { ttl } of other.scan()) return ttl;
     };
@@ -339,7 +350,7 @@ describeServers('on %s', (_server, program) => {
       expect(await lifetime()).toBeLessThan(6);
     };
 
-    test('by an object that was not loaded', async () => {
+    test('`set` renews the lifetime when an object that was not loaded equals the stored session', async () => {
       const store = open({ onConflict, ttl: 100 });
       await store.set('abc', { cookie: {}, n: 1 });
       await shorten();
@@ -347,7 +358,7 @@ describeServers('on %s', (_server, program) => {
       expect(await lifetime()).toBeGreaterThan(90);
     });
 
-    test('by the second of two requests that change the same', async () => {
+    test('`set` renews the lifetime when two requests make the same change', async () => {
       const store = open({ onConflict, ttl: 100 });
       await store.set('abc', { cookie: {} });
       const [one, two] = await Promise.all([store.get('abc'), store.get('abc')]);
@@ -359,7 +370,7 @@ describeServers('on %s', (_server, program) => {
     });
   });
 
-  test('saves of one session object take effect in their order', async () => {
+  test('saves of one session object take effect in the order of their calls', async () => {
     const store = open({ onConflict: 'merge' });
     await other.set('abc', { cookie: {} });
     const session = await load(store, 'abc');
@@ -373,22 +384,25 @@ describeServers('on %s', (_server, program) => {
     expect(await other.get('abc')).toMatchObject({ theirs: 1, n: 49, k0: 45, k4: 49 });
   });
 
-  test.each(['reject', 'merge'])('%s: lifetimes as ever, to the millisecond or none', async (onConflict) => {
-    const timed = open({ onConflict, prefix: 'timed:' });
-    await timed.set('abc', liveSession('abc', {}, { maxAge: 60_000 }));
-    for await (const { ttl } of timed.scan()) expect(Math.abs(ttl - 60)).toBeLessThan(5);
-    const endless = open({ onConflict, prefix: 'endless:', disableTTL: true });
-    await endless.set('abc', { n: 0 });
-    const session = await endless.get('abc');
-    await endless.set('abc', Object.assign(session, { n: 1 }));
-    for await (const entry of endless.scan())
-      expect(entry).toEqual({ id: 'abc', session: { n: 1 }, ttl: null });
-    await timed.clear();
-    await endless.clear();
-  });
+  test.each(['reject', 'merge'])(
+    '%s: `set` stores the lifetime to the millisecond, and none with disableTTL',
+    async (onConflict) => {
+      const timed = open({ onConflict, prefix: 'timed:' });
+      await timed.set('abc', liveSession('abc', {}, { maxAge: 60_000 }));
+      for await (const { ttl } of timed.scan()) expect(Math.abs(ttl - 60)).toBeLessThan(5);
+      const endless = open({ onConflict, prefix: 'endless:', disableTTL: true });
+      await endless.set('abc', { n: 0 });
+      const session = await endless.get('abc');
+      await endless.set('abc', Object.assign(session, { n: 1 }));
+      for await (const entry of endless.scan())
+        expect(entry).toEqual({ id: 'abc', session: { n: 1 }, ttl: null });
+      await timed.clear();
+      await endless.clear();
+    },
+  );
 
   test.each(['reject', () => ({ user: 'nobody' })])(
-    'what both have changed alike is no conflict beside a serializer, either: %p',
+    '`set` is no conflict when both sides made the same change and a serializer is configured: %p',
     async (onConflict) => {
       const store = open({ onConflict, serializer: reversed });
       const other = open({ serializer: reversed });
@@ -401,11 +415,25 @@ describeServers('on %s', (_server, program) => {
     },
   );
 
-  test('a function: what it gave, whose storing was not answered, is known again', async () => {
+  test('`set` rejects with ERR_SESSION_CORRUPT when an earlier serializer has saved the base as bytes', async () => {
+    const stringify = (session) => Buffer.from(reversed.stringify(session));
+    const store = open({
+      onConflict: (_base, _theirs, mine) => mine,
+      serializer: { ...reversed, stringify },
+    });
+    await store.set('abc', { cookie: {}, n: 1 });
+    const session = await load(store, 'abc');
+    await store.set('abc', session);
+    await open({}).set('abc', { cookie: {}, n: 2 });
+    store.serializer = JSON;
+    await expect(store.set('abc', session)).rejects.toMatchObject({ code: 'ERR_SESSION_CORRUPT' });
+  });
+
+  test('the session that an onConflict function returned is the next base when the reply to its save was lost', async () => {
     const bases = [];
     let chosen;
     const store = open({
-      commandTimeout: 400,
+      commandTimeout: 1000,
       onConflict(base, theirs, mine) {
         bases.push(base.n);
         if (bases.length === 1) server.pause();
@@ -419,7 +447,8 @@ describeServers('on %s', (_server, program) => {
     session.n = 2;
     await expect(store.set('abc', session)).rejects.toMatchObject({ code: /^ERR_/ });
     server.resume();
-    // As if it had arrived: whether it did, nobody here can know.
+    await served(store);
+    // Stored as if the save had arrived, which the store cannot know.
     await other.set('abc', { ...chosen, cookie: session.cookie });
     session.n = 1;
     await store.set('abc', session);
@@ -427,10 +456,10 @@ describeServers('on %s', (_server, program) => {
     expect(bases).toEqual([1, 2]);
   });
 
-  test('merge: others who change the session faster than it can be saved are a conflict at the deadline', async () => {
+  test('merge: `set` rejects with ERR_SESSION_CONFLICT at its deadline when others keep changing the session faster', async () => {
     const proxy = await startProxy(server.port);
     const raw = await connectRaw(server.port);
-    const store = keepStore(new RedisStore({ url: proxy.url, onConflict: 'merge', commandTimeout: 700 }));
+    const store = keepStore(new RedisStore({ url: proxy.url, onConflict: 'merge', commandTimeout: 1000 }));
     await other.set('abc', { cookie: {}, n: 0 });
     const session = await load(store, 'abc');
     proxy.delay({ request: 20, reply: 20 });
@@ -441,23 +470,20 @@ describeServers('on %s', (_server, program) => {
     };
     const changing = change();
     session.mine = 1;
-    const begin = performance.now();
     const error = await store.set('abc', session).catch((reason) => reason);
-    const took = performance.now() - begin;
     isOver = true;
     await changing;
     expect(error).toMatchObject({ code: 'ERR_SESSION_CONFLICT' });
-    expect(error.message).toContain('700 ms');
-    expect(took).toBeGreaterThan(600);
-    expect(took).toBeLessThan(2500);
-    // Once they leave it alone, it is merged.
+    expect(error.message).toMatch(/ for 1000 ms \(redis:\/\/127\.0\.0\.1:\d+\)$/);
+    await proxy.heal();
+    // Once the others stop, the save merges.
     await store.set('abc', session);
     expect(await other.get('abc')).toMatchObject({ mine: 1, n: expect.any(Number) });
     await raw.close();
     await proxy.close();
   });
 
-  test('100 writers of 10 sessions at once: nothing is lost under merge, and every loss told under reject', async () => {
+  test('100 concurrent writers of 10 sessions lose nothing under merge, and every rejected save reports it', async () => {
     for (const onConflict of ['merge', 'reject']) {
       const stores = Array.from({ length: 4 }, () => open({ onConflict }));
       await Promise.all(Array.from({ length: 10 }, (_, id) => other.set(`s${id}`, { cookie: {} })));
@@ -474,17 +500,17 @@ describeServers('on %s', (_server, program) => {
           },
         );
       };
-      const kept = (await Promise.all(Array.from({ length: 1000 }, (_, key) => add(key)))).flat();
+      const saved = (await Promise.all(Array.from({ length: 1000 }, (_, key) => add(key)))).flat();
       const stored = [];
       for await (const { session } of other.scan())
         stored.push(...Object.keys(session).filter((key) => key !== 'cookie'));
-      expect(stored.sort()).toEqual(kept.map((key) => `k${key}`).sort());
-      if (onConflict === 'merge') expect(kept).toHaveLength(1000);
+      expect(stored.sort()).toEqual(saved.map((key) => `k${key}`).sort());
+      if (onConflict === 'merge') expect(saved).toHaveLength(1000);
       await other.clear();
     }
   });
 
-  test('the ordinary save is one command; a script, if one is needed, is sent once and survives a flush', async () => {
+  test('an ordinary save is one command; the script, if the server needs it, is sent once and again after SCRIPT FLUSH', async () => {
     const raw = await connectRaw(server.port);
     const counts = async () => {
       const stats = String(await raw.command('INFO', 'commandstats'));
@@ -494,7 +520,7 @@ describeServers('on %s', (_server, program) => {
     const store = open({ onConflict: 'merge' });
     const session = liveSession('abc');
     await raw.command('SCRIPT', 'FLUSH');
-    // The first finds nothing, the second finds out how the server compares.
+    // The first save finds no key; the second finds out how the server compares.
     await store.set('abc', session);
     await store.set('abc', Object.assign(session, { n: -1 }));
     await raw.command('CONFIG', 'RESETSTAT');
@@ -502,7 +528,7 @@ describeServers('on %s', (_server, program) => {
     for (let n = 0; n < 10; n++) await store.set('abc', Object.assign(session, { n }));
 
     const ordinary = await counts();
-    // The script's own SET counts as one.
+    // The SET inside the script counts as one.
     expect(ordinary).toEqual({ evalsha: ordinary.evalsha, eval: 0, set: 10 });
     expect([0, 10]).toContain(ordinary.evalsha);
 
@@ -513,56 +539,67 @@ describeServers('on %s', (_server, program) => {
   });
 });
 
-// Such as in an update, or on the way back from one.
-describeServers('a server that is followed by another on its port, %s', (_server, program) => {
-  test.each(['merge', 'reject'])('%s', async (onConflict) => {
-    let server = await startRedis({ program });
-    const { port, url } = server;
-    const store = keepStore(new RedisStore({ url, onConflict }));
-    const check = async () => {
-      const put = (session) => askOnce(server, 'SET', 'sess:abc', JSON.stringify(session));
-      await put({ cookie: {}, n: 0 });
-      const session = await styles.callback(store, 'load', 'abc');
-      session.mine = 1;
-      await store.set('abc', session);
-      await put({ cookie: {}, n: 0, theirs: 1, mine: 1 });
-      session.mine = 2;
-      const error = await store.set('abc', session).catch((reason) => reason);
-      const stored = JSON.parse(await askOnce(server, 'GET', 'sess:abc'));
-      if (onConflict === 'merge') expect(stored).toMatchObject({ n: 0, mine: 2, theirs: 1 });
-      else {
-        expect(error).toMatchObject({ code: 'ERR_SESSION_CONFLICT', stored: { theirs: 1 } });
-        expect(stored).toMatchObject({ mine: 1, theirs: 1 });
-      }
-    };
-    try {
-      for (const next of findServers()) {
-        await check();
-        await server.stop();
-        server = await startRedis({ program: next.program ?? program, port });
-        await check();
-      }
-    } finally {
-      await server.stop();
-    }
-  });
-});
+// As in an upgrade or a downgrade.
+describeServers(
+  'a server that is replaced by another version on its port, starting with %s',
+  (_server, program) => {
+    test.each(['merge', 'reject'])(
+      '%s: saves detect conflicts after the server is replaced by another version',
+      async (onConflict) => {
+        let server = await startRedis({ program });
+        const { port, url } = server;
+        const store = keepStore(new RedisStore({ url, onConflict }));
+        const check = async () => {
+          const put = (session) => askOnce(server, 'SET', 'sess:abc', JSON.stringify(session));
+          await put({ cookie: {}, n: 0 });
+          const session = await styles.callback(store, 'load', 'abc');
+          session.mine = 1;
+          await store.set('abc', session);
+          await put({ cookie: {}, n: 0, theirs: 1, mine: 1 });
+          session.mine = 2;
+          const error = await store.set('abc', session).catch((reason) => reason);
+          const stored = JSON.parse(await askOnce(server, 'GET', 'sess:abc'));
+          if (onConflict === 'merge') expect(stored).toMatchObject({ n: 0, mine: 2, theirs: 1 });
+          else {
+            expect(error).toMatchObject({ code: 'ERR_SESSION_CONFLICT', stored: { theirs: 1 } });
+            expect(stored).toMatchObject({ mine: 1, theirs: 1 });
+          }
+        };
+        try {
+          for (const next of findServers()) {
+            await check();
+            await server.stop();
+            server = await startRedis({ program: next.program ?? program, port });
+            await check();
+          }
+        } finally {
+          await server.stop();
+        }
+      },
+    );
+  },
+);
 
-describe('4 processes, 64 clients, 2,000 requests, each adding a key to one of 10 sessions', () => {
-  test.each(['merge', 'reject'])('%s: what was answered with success is there', async (onConflict) => {
-    const settings = { kind: OURS, url: redis.server.url, storeOptions: { onConflict } };
+describe('4 processes, 64 clients and 2,000 requests, each adding a key to one of 10 sessions', () => {
+  test.each(['merge', 'reject'])('%s: every key whose save succeeded is stored', async (onConflict) => {
+    const settings = {
+      kind: OURS,
+      url: redis.server.url,
+      storeOptions: { onConflict, commandTimeout: HANG_MS },
+    };
     const apps = await Promise.all([1, 2, 3, 4].map(() => startApp(settings)));
     const visitors = Array.from({ length: 10 }, newVisitor);
     for (const visitor of visitors) await apps[0].get('/save?first=1', visitor);
-    const kept = visitors.map(() => ['first']);
+    const saved = visitors.map(() => ['first']);
     let started = 0;
     let rejected = 0;
     const client = async () => {
-      while (started < 2000) {
+      // With so many at once, at least a few conflict.
+      while (started < 2000 || (onConflict === 'reject' && rejected === 0)) {
         const number = started++;
         const at = number % visitors.length;
         const { status, body } = await apps[number % 4].get(`/save?k${number}=1`, { ...visitors[at] });
-        if (status === 200) kept[at].push(`k${number}`);
+        if (status === 200) saved[at].push(`k${number}`);
         else {
           expect(body.code).toBe('ERR_SESSION_CONFLICT');
           rejected++;
@@ -573,15 +610,13 @@ describe('4 processes, 64 clients, 2,000 requests, each adding a key to one of 1
 
     for (const [at, { id }] of visitors.entries()) {
       const { cookie, ...content } = await redis.stored(`sess:${id}`);
-      expect(Object.keys(content).sort()).toEqual(kept[at].sort());
+      expect(Object.keys(content).sort()).toEqual(saved[at].sort());
     }
     if (onConflict === 'merge') expect(rejected).toBe(0);
-    // With so many at once, a few at least have met.
-    else expect(rejected).toBeGreaterThan(0);
   });
 });
 
-describe('options', () => {
+describe('onConflict, touchAfter and saveDestroyed', () => {
   test.each([
     [{ onConflict: 'maybe' }, 'ERR_INVALID_ARG_VALUE'],
     [{ onConflict: 1 }, 'ERR_INVALID_ARG_TYPE'],
@@ -590,13 +625,13 @@ describe('options', () => {
     [{ touchAfter: Number.NaN }, 'ERR_OUT_OF_RANGE'],
     [{ touchAfter: 'a minute' }, 'ERR_INVALID_ARG_TYPE'],
     [{ saveDestroyed: 1 }, 'ERR_INVALID_ARG_TYPE'],
-  ])('%p is refused', (options, code) => {
+  ])('the constructor rejects %p', (options, code) => {
     expect(() => new RedisStore({ url: redis.server.url, ...options })).toThrow(
       expect.objectContaining({ code, message: expect.stringContaining(Object.keys(options)[0]) }),
     );
   });
 
-  test('a serializer given later must not make merging impossible', async () => {
+  test('the `serializer` setter rejects a serializer when onConflict is merge', async () => {
     const store = await openStore('url', redis.port, { onConflict: 'merge' });
     expect(() => {
       store.serializer = { parse: String, stringify: String };

@@ -29,30 +29,33 @@ describe('a class instance of an unknown framework', () => {
     ['a logout in another process', () => redis.command('DEL', 'sess:abc')],
     ['a logout in this process', (store) => store.destroy('abc')],
     ['its expiry', () => redis.command('PEXPIRE', 'sess:abc', '0')],
-  ])('is stored under an id that was loaded and ended by %s', async (_what, end) => {
-    for (const onConflict of ['overwrite', 'merge']) {
-      const { store, discarded } = await open({ onConflict });
-      const session = new ForeignSession({ user: 'ann' });
-      await store.set('abc', session);
-      await store.get('abc');
-      await end(store);
+  ])(
+    'a session of an unknown class is stored under an id that was loaded and ended by %s',
+    async (_what, end) => {
+      for (const onConflict of ['overwrite', 'merge']) {
+        const { store, discarded } = await open({ onConflict });
+        const session = new ForeignSession({ user: 'ann' });
+        await store.set('abc', session);
+        await store.get('abc');
+        await end(store);
 
-      expect(await store.set('abc', new ForeignSession({ user: 'bob' }))).toBeNull();
-      expect(await redis.stored('sess:abc')).toMatchObject({ user: 'bob' });
-      await end(store);
-      expect(await store.set('abc', session)).toBeNull();
-      expect(await redis.stored('sess:abc')).toMatchObject({ user: 'ann' });
-      expect(discarded).not.toHaveBeenCalled();
-      await redis.command('FLUSHALL');
-    }
-  });
+        expect(await store.set('abc', new ForeignSession({ user: 'bob' }))).toBeNull();
+        expect(await redis.stored('sess:abc')).toMatchObject({ user: 'bob' });
+        await end(store);
+        expect(await store.set('abc', session)).toBeNull();
+        expect(await redis.stored('sess:abc')).toMatchObject({ user: 'ann' });
+        expect(discarded).not.toHaveBeenCalled();
+        await redis.command('FLUSHALL');
+      }
+    },
+  );
 });
 
 describe('@fastify/session', () => {
   const start = (settings = {}) => startApp({ url: redis.server.url, ...settings }, 'fastify.js');
 
   test.each(['overwrite', 'merge'])(
-    'stores a session under an id that its idGenerator returns again, onConflict: %s',
+    '@fastify/session stores a session under an id that its idGenerator returns again, onConflict: %s',
     async (onConflict) => {
       for (const end of ['DEL', 'UNLINK', 'logout']) {
         const app = await start({ storeOptions: { onConflict }, idGenerator: 'same' });
@@ -71,7 +74,7 @@ describe('@fastify/session', () => {
     },
   );
 
-  test('stores a session that regenerate gives the same id', async () => {
+  test('@fastify/session stores a new session when regenerate reuses the id', async () => {
     const app = await start({ idGenerator: 'same' });
     const visitor = newVisitor();
     await app.get('/keep?user=ann', visitor);
@@ -81,7 +84,7 @@ describe('@fastify/session', () => {
     expect(await app.body('/discarded')).toEqual([]);
   });
 
-  test('does not store a session without data again after a logout in another process', async () => {
+  test('@fastify/session does not store a session without data after a logout in another process', async () => {
     const app = await start();
     const visitor = newVisitor();
     await app.get('/keep', visitor);
@@ -92,7 +95,7 @@ describe('@fastify/session', () => {
     expect(await app.body('/discarded')).toEqual([{ operation: 'set', id: visitor.id }]);
   });
 
-  test('stores a session under another id, as often as it is destroyed there', async () => {
+  test('@fastify/session stores a session under another id, as often as it is destroyed there', async () => {
     const app = await start();
     const visitor = newVisitor();
     await app.get('/keep?user=ann', visitor);
@@ -104,7 +107,7 @@ describe('@fastify/session', () => {
     expect(await app.body('/discarded')).toEqual([]);
   });
 
-  test('stores in this store what a wrapper has loaded from another one', async () => {
+  test('@fastify/session stores a session that a wrapper loaded from another store', async () => {
     const app = await start({ wrapper: 'migrating' });
     const visitor = newVisitor();
     await app.get('/keep?user=ann', visitor);
@@ -132,20 +135,23 @@ describe('express-openid-connect', () => {
     ['another process', 'overwrite'],
     ['this process', 'overwrite'],
     ['another process', 'merge'],
-  ])('a slow request does not undo a logout in %s, onConflict: %s', async (process, onConflict) => {
-    const app = await start({ storeOptions: { onConflict } });
-    await put();
-    const slow = await app.begin('/slow/gate?seen=1', 'gate', visitor);
-    if (process === 'this process') await app.get('/logout', { ...visitor });
-    else await redis.command('DEL', 'sess:abc');
+  ])(
+    'express-openid-connect does not undo a logout in %s with a slow request, onConflict: %s',
+    async (process, onConflict) => {
+      const app = await start({ storeOptions: { onConflict } });
+      await put();
+      const slow = await app.begin('/slow/gate?seen=1', 'gate', visitor);
+      if (process === 'this process') await app.get('/logout', { ...visitor });
+      else await redis.command('DEL', 'sess:abc');
 
-    expect((await slow.finish()).status).toBe(200);
+      expect((await slow.finish()).status).toBe(200);
 
-    expect(await redis.keys()).toEqual([]);
-    expect(await app.body('/discarded')).toEqual([{ operation: 'set', id: 'abc' }]);
-  });
+      expect(await redis.keys()).toEqual([]);
+      expect(await app.body('/discarded')).toEqual([{ operation: 'set', id: 'abc' }]);
+    },
+  );
 
-  test('every response saves the session, with what the request has added', async () => {
+  test('express-openid-connect saves the session with each response, with what the request has added', async () => {
     const app = await start();
     await put();
     expect(await app.body('/look', { ...visitor })).toEqual({ id_token: 'token', user: 'ann' });
@@ -155,7 +161,7 @@ describe('express-openid-connect', () => {
     expect(await app.body('/discarded')).toEqual([]);
   });
 
-  test("onConflict: 'reject' refuses what would overwrite another request's change, and nothing else", async () => {
+  test("express-openid-connect fails with ERR_SESSION_CONFLICT only when a save would overwrite another request's change", async () => {
     const app = await start({ storeOptions: { onConflict: 'reject' } });
     await put();
     expect((await app.get('/keep?more=1', { ...visitor })).status).toBe(200);
@@ -165,19 +171,22 @@ describe('express-openid-connect', () => {
     expect(await redis.stored('sess:abc')).toMatchObject({ data: { theirs: 1 } });
   });
 
-  test.each(['FLUSHALL', 'DEL', 'logout'])('stores a login under an id that was ended by %s', async (end) => {
-    const app = await start({ id: 'abc' });
-    for (const client of [{}, { ...visitor }]) {
-      expect((await app.get('/keep?user=ann', client)).status).toBe(200);
-      expect(client.cookie).toBe('abc');
-      expect(await redis.stored('sess:abc')).toMatchObject({ data: { user: 'ann' } });
-      if (end === 'logout') await app.get('/logout', { ...visitor });
-      else await redis.command(...(end === 'DEL' ? ['DEL', 'sess:abc'] : ['FLUSHALL']));
-    }
-    expect(await app.body('/discarded')).toEqual([]);
-  });
+  test.each(['FLUSHALL', 'DEL', 'logout'])(
+    'express-openid-connect stores a login under an id that was ended by %s',
+    async (end) => {
+      const app = await start({ id: 'abc' });
+      for (const client of [{}, { ...visitor }]) {
+        expect((await app.get('/keep?user=ann', client)).status).toBe(200);
+        expect(client.cookie).toBe('abc');
+        expect(await redis.stored('sess:abc')).toMatchObject({ data: { user: 'ann' } });
+        if (end === 'logout') await app.get('/logout', { ...visitor });
+        else await redis.command(...(end === 'DEL' ? ['DEL', 'sess:abc'] : ['FLUSHALL']));
+      }
+      expect(await app.body('/discarded')).toEqual([]);
+    },
+  );
 
-  test('stores the records of back-channel logout, as often as they come', async () => {
+  test('express-openid-connect stores the records of a back-channel logout, as often as they come', async () => {
     const app = await start();
     for (let times = 0; times < 2; times++) {
       await app.get(`/back-channel?iss=${ISSUER}&sid=s1&sub=ann`);

@@ -33,7 +33,7 @@ async function open(options) {
   return { store, discarded };
 }
 
-/** Serves an app whose handlers are named by the path, and returns a visitor. */
+/** Serves an app with a route for each handler, named by the path, and returns a visitor. */
 async function visit(store, handlers, { wrap = (session) => session, options } = {}) {
   app = await serve(store, { cookie: { maxAge: 60_000 }, ...options }, (router, middleware) => {
     router.use(middleware);
@@ -50,7 +50,7 @@ async function visit(store, handlers, { wrap = (session) => session, options } =
 }
 
 describe.each(['overwrite', 'merge', 'reject'])('createSession, onConflict: %s', (onConflict) => {
-  test('with data that get did not return makes a new session, which is stored', async () => {
+  test('`createSession` with data that `get` did not return makes a new session, which is stored', async () => {
     const { store, discarded } = await open({ onConflict });
     const request = { sessionID: 'abc', sessionStore: store };
     const session = store.createSession(request, { cookie: { originalMaxAge: 60_000 }, user: 'ann' });
@@ -61,20 +61,23 @@ describe.each(['overwrite', 'merge', 'reject'])('createSession, onConflict: %s',
     expect(discarded).not.toHaveBeenCalled();
   });
 
-  test.each(Object.entries(styles))('with data that get returned, in %s style', async (_style, call) => {
-    const { store, discarded } = await open({ onConflict });
-    await put('abc', { cookie: {}, user: 'ann' });
-    const data = await call(store, 'get', 'abc');
-    const session = store.createSession({ sessionID: 'abc', sessionStore: store }, data);
-    await redis.command('DEL', 'sess:abc');
+  test.each(Object.entries(styles))(
+    '`createSession` with data that `get` returned makes a loaded session, which a destroy discards, in %s style',
+    async (_style, call) => {
+      const { store, discarded } = await open({ onConflict });
+      await put('abc', { cookie: {}, user: 'ann' });
+      const data = await call(store, 'get', 'abc');
+      const session = store.createSession({ sessionID: 'abc', sessionStore: store }, data);
+      await redis.command('DEL', 'sess:abc');
 
-    expect(await save(session)).toBe('discarded');
+      expect(await save(session)).toBe('discarded');
 
-    expect(await redis.keys()).toEqual([]);
-    expect(discarded.mock.calls).toEqual([[{ operation: 'set', id: 'abc' }]]);
-  });
+      expect(await redis.keys()).toEqual([]);
+      expect(discarded.mock.calls).toEqual([[{ operation: 'set', id: 'abc' }]]);
+    },
+  );
 
-  test('with data that get returned for another id makes a new session', async () => {
+  test('`createSession` with data that `get` returned for another id makes a new session', async () => {
     const { store } = await open({ onConflict });
     await put('abc', { cookie: {}, user: 'ann' });
     const data = await store.get('abc');
@@ -83,7 +86,7 @@ describe.each(['overwrite', 'merge', 'reject'])('createSession, onConflict: %s',
     expect(await redis.stored('sess:def')).toMatchObject({ user: 'ann' });
   });
 
-  test('with other data makes a new session, also after a get of the id by the app', async () => {
+  test('`createSession` with other data makes a new session, also after the app called `get` with the id', async () => {
     const { store } = await open();
     await put('abc', { cookie: {}, user: 'ann' });
     store.generate = () => {};
@@ -95,7 +98,7 @@ describe.each(['overwrite', 'merge', 'reject'])('createSession, onConflict: %s',
     expect(await redis.stored('sess:abc')).toMatchObject({ user: 'bob' });
   });
 
-  test('after a destroy in the same request makes a session that is stored', async () => {
+  test('`createSession` after a destroy in the same request makes a session that is stored', async () => {
     const { store } = await open({ onConflict });
     const visitor = await visit(store, {
       sign,
@@ -112,7 +115,7 @@ describe.each(['overwrite', 'merge', 'reject'])('createSession, onConflict: %s',
   });
 });
 
-test('a new session whose id is taken is a conflict', async () => {
+test('`set` of a new session rejects with ERR_SESSION_CONFLICT when its id is taken', async () => {
   const { store } = await open({ onConflict: 'reject' });
   await put('abc', { cookie: {}, user: 'ann' });
   const session = store.createSession({ sessionID: 'abc' }, { cookie: {}, user: 'bob' });
@@ -137,44 +140,50 @@ describe('a subclass whose get returns another object than super.get', () => {
   test.each([
     ['synchronously', SynchronousStore],
     ['asynchronously', AsynchronousStore],
-  ])('%s: a logout while a request runs is final', async (_how, Store) => {
-    const store = keepStore(new Store({ url: redis.server.url }));
-    const visitor = await visit(store, {
-      sign,
-      slow: async (request) => {
-        await redis.command('DEL', `sess:${request.sessionID}`);
-        request.session.seen = 1;
-        return await save(request.session);
-      },
-    });
-    await visitor.get('/sign');
-    expect((await visitor.get('/slow')).body).toBe('discarded');
-    expect(await redis.keys()).toEqual([]);
-  });
+  ])(
+    'a logout during a request is final when a subclass returns another object from `get` %s',
+    async (_how, Store) => {
+      const store = keepStore(new Store({ url: redis.server.url }));
+      const visitor = await visit(store, {
+        sign,
+        slow: async (request) => {
+          await redis.command('DEL', `sess:${request.sessionID}`);
+          request.session.seen = 1;
+          return await save(request.session);
+        },
+      });
+      await visitor.get('/sign');
+      expect((await visitor.get('/slow')).body).toBe('discarded');
+      expect(await redis.keys()).toEqual([]);
+    },
+  );
 });
 
-describe('an explicit set', () => {
-  test.each(['overwrite', 'merge'])('stores a replaced session under another id, %s', async (onConflict) => {
-    const { store, discarded } = await open({ onConflict });
-    const visitor = await visit(store, {
-      sign,
-      audit: async (request) => {
-        const old = request.session;
-        await regenerate(old);
-        return (await store.set('audit-1', old)) ?? 'stored';
-      },
-    });
-    for (const path of ['/audit', '/sign', '/audit']) {
-      await redis.command('DEL', 'sess:audit-1');
-      expect((await visitor.get(path)).body).toBe(path === '/audit' ? 'stored' : null);
-      expect(await redis.keys()).toEqual(
-        expect.arrayContaining(path === '/audit' ? ['sess:audit-1'] : [keyOf(visitor)]),
-      );
-    }
-    expect(discarded).not.toHaveBeenCalled();
-  });
+describe('explicit `set`', () => {
+  test.each(['overwrite', 'merge'])(
+    '`set` stores a replaced session under another id, onConflict: %s',
+    async (onConflict) => {
+      const { store, discarded } = await open({ onConflict });
+      const visitor = await visit(store, {
+        sign,
+        audit: async (request) => {
+          const old = request.session;
+          await regenerate(old);
+          return (await store.set('audit-1', old)) ?? 'stored';
+        },
+      });
+      for (const path of ['/audit', '/sign', '/audit']) {
+        await redis.command('DEL', 'sess:audit-1');
+        expect((await visitor.get(path)).body).toBe(path === '/audit' ? 'stored' : null);
+        expect(await redis.keys()).toEqual(
+          expect.arrayContaining(path === '/audit' ? ['sess:audit-1'] : [keyOf(visitor)]),
+        );
+      }
+      expect(discarded).not.toHaveBeenCalled();
+    },
+  );
 
-  test('stores a session under another id as often as it is destroyed there', async () => {
+  test('`set` stores a session under another id as often as it is destroyed there', async () => {
     const { store } = await open();
     await put('abc', { cookie: {}, user: 'ann' });
     const session = await styles.callback(store, 'load', 'abc');
@@ -186,7 +195,7 @@ describe('an explicit set', () => {
   });
 
   test.each([true, false])(
-    'of a replaced session under its own id is discarded (was stored: %p)',
+    '`set` discards a replaced session under its own id (was stored: %p)',
     async (isStored) => {
       const { store, discarded } = await open();
       const visitor = await visit(
@@ -202,7 +211,7 @@ describe('an explicit set', () => {
             return await store.set(old.id, old);
           },
         },
-        // An id that comes again: the new session is not to be overwritten either.
+        // The id is reused: the new session must not be overwritten either.
         { options: { genid: () => 'same' } },
       );
       if (isStored) await visitor.get('/sign');
@@ -212,7 +221,7 @@ describe('an explicit set', () => {
     },
   );
 
-  test('stores a session whose regenerate failed', async () => {
+  test('`set` stores a session whose regenerate failed', async () => {
     const { store } = await open();
     const visitor = await visit(store, {
       fail: async (request) => {
@@ -227,7 +236,7 @@ describe('an explicit set', () => {
     expect((await visitor.get('/fail')).body).toBe('stored');
   });
 
-  test('stores a session whose request has set `req.session` to null, whatever happened to its id before', async () => {
+  test('`set` stores a session whose request has set `req.session` to null, whatever happened to its id before', async () => {
     const { store } = await open();
     await store.destroy('same');
     const visitor = await visit(
@@ -272,7 +281,7 @@ const wrappers = {
 };
 
 describe.each(Object.entries(wrappers))('a session behind %s', (name, wrap) => {
-  test('is not stored again after a logout in another process', async () => {
+  test('a wrapped session is not stored again after a logout in another process', async () => {
     const { store, discarded } = await open();
     const visitor = await visit(
       store,
@@ -293,7 +302,7 @@ describe.each(Object.entries(wrappers))('a session behind %s', (name, wrap) => {
     expect(discarded).toHaveBeenCalled();
   });
 
-  test('is stored while it is alive, and merged with what others have stored', async () => {
+  test('a wrapped session is stored while it is alive, and merged with what others have stored', async () => {
     const { store } = await open({ onConflict: 'merge' });
     const visitor = await visit(
       store,
@@ -310,7 +319,7 @@ describe.each(Object.entries(wrappers))('a session behind %s', (name, wrap) => {
     await visitor.get('/sign');
     await put(visitor.id, { cookie: { originalMaxAge: 60_000 }, user: 'ann' });
     expect((await visitor.get('/slow')).body).toBe('stored');
-    // What a derived object inherits is not its own: JSON.stringify leaves it out.
+    // A derived object does not own what it inherits: JSON.stringify leaves it out.
     const inherited = name === 'a derived object' ? {} : { user: 'ann' };
     expect(await redis.stored(keyOf(visitor))).toMatchObject({ ...inherited, theirs: 1, mine: 1 });
   });
@@ -329,7 +338,7 @@ test.each([
       return Object.freeze(object);
     },
   ],
-])('a session frozen by %s is saved, touched and stays away after a logout', async (_how, freeze) => {
+])('a session frozen by %s is saved, touched and discarded after a logout', async (_how, freeze) => {
   const { store } = await open({ touchAfter: 1, onConflict: 'merge' });
   await put('abc', { cookie: { originalMaxAge: 60_000 }, user: 'ann' });
   const loaded = freeze(await styles.callback(store, 'load', 'abc'));
@@ -343,7 +352,7 @@ test.each([
   expect(await redis.keys()).toEqual([]);
 });
 
-test('what a store remembers of a session is visible to no one', async () => {
+test('the session registry adds no visible property to a session', async () => {
   const { store } = await open();
   await put('abc', { cookie: { originalMaxAge: null }, user: 'ann' });
   const data = await store.get('abc');
@@ -354,7 +363,7 @@ test('what a store remembers of a session is visible to no one', async () => {
   expect(Object.keys(JSON.parse(JSON.stringify(session)))).toEqual(['cookie', 'user']);
 });
 
-test('a session of another copy of express-session, once saved, is not stored again after a logout', async () => {
+test('a session of another copy of express-session, once saved, is discarded after a logout', async () => {
   const { store } = await open();
   let other;
   jest.isolateModules(() => {
@@ -370,7 +379,7 @@ test('a session of another copy of express-session, once saved, is not stored ag
   expect(await redis.keys()).toEqual(['sess:def']);
 });
 
-test('two stores remember a session each for itself', async () => {
+test('two stores keep separate records of one session object', async () => {
   const { store: one } = await open();
   const { store: other } = await open({ prefix: 'other:' });
   await put('abc', { cookie: {}, user: 'ann' });
@@ -380,7 +389,7 @@ test('two stores remember a session each for itself', async () => {
 });
 
 test.each(['overwrite', 'merge'])(
-  'an id that is used again is stored, whatever ended it: %s',
+  'a new session is stored under a reused id, whatever ended the old one, onConflict: %s',
   async (onConflict) => {
     const { store, discarded } = await open({ onConflict });
     for (const end of [
@@ -411,7 +420,7 @@ test.each(['overwrite', 'merge'])(
   },
 );
 
-test('a session of a request that outlives its cookie before the first save is stored', async () => {
+test('a new session is stored when its request outlives the cookie before the first save', async () => {
   const { store } = await open();
   const session = new Session({ sessionID: 'abc', sessionStore: store }, liveSession('abc', { user: 'ann' }));
   session.cookie.expires = new Date(Date.now() - 1000);

@@ -19,27 +19,30 @@ const start = (kind, storeOptions) =>
 
 describe.each([OURS, 'connect-redis 8.1', 'connect-redis 10'])('two Express processes on %s', (kind) => {
   test.each([
-    ['saves in its midst', 'slow'],
+    ['saves the session itself', 'slow'],
     ['is saved at its end', 'slow-end'],
-  ])('after a logout, a slow request that %s', async (_how, path) => {
-    const [one, other] = await start(kind);
-    const visitor = newVisitor();
-    await one.get('/keep?user=ann', visitor);
-    const slow = await one.begin(`/${path}/gate?seen=1`, 'gate', visitor);
-    await other.get('/logout', { ...visitor });
+  ])(
+    'after a logout in another process, a session is not stored again by a slow request that %s',
+    async (_how, path) => {
+      const [one, other] = await start(kind);
+      const visitor = newVisitor();
+      await one.get('/keep?user=ann', visitor);
+      const slow = await one.begin(`/${path}/gate?seen=1`, 'gate', visitor);
+      await other.get('/logout', { ...visitor });
 
-    const answer = await slow.finish();
+      const answer = await slow.finish();
 
-    expect(answer.status).toBe(200);
-    const { user } = await other.body('/look', { ...visitor });
-    expect(user).toBe(kind === OURS ? undefined : 'ann');
-    expect(await redis.keys()).toEqual(kind === OURS ? [] : [`sess:${visitor.id}`]);
-    if (kind === OURS)
-      expect(await one.body('/discarded')).toContainEqual({ operation: 'set', id: visitor.id });
-  });
+      expect(answer.status).toBe(200);
+      const { user } = await other.body('/look', { ...visitor });
+      expect(user).toBe(kind === OURS ? undefined : 'ann');
+      expect(await redis.keys()).toEqual(kind === OURS ? [] : [`sess:${visitor.id}`]);
+      if (kind === OURS)
+        expect(await one.body('/discarded')).toContainEqual({ operation: 'set', id: visitor.id });
+    },
+  );
 });
 
-test('saveDestroyed: a session comes back, as with connect-redis', async () => {
+test('with saveDestroyed, a slow request stores the session again after a logout, as with connect-redis', async () => {
   const [one, other] = await start(OURS, { saveDestroyed: true });
   const visitor = newVisitor();
   await one.get('/keep?user=ann', visitor);
@@ -51,7 +54,7 @@ test('saveDestroyed: a session comes back, as with connect-redis', async () => {
   expect(await one.body('/discarded')).toEqual([]);
 });
 
-test('a logout in the same process as the slow request', async () => {
+test('after a logout in the same process, a slow request does not store the session again', async () => {
   const [one] = await start(OURS);
   const visitor = newVisitor();
   await one.get('/keep?user=ann', visitor);
@@ -62,7 +65,7 @@ test('a logout in the same process as the slow request', async () => {
   expect(await redis.keys()).toEqual([]);
 });
 
-test('a request that made the session cannot bring it back either', async () => {
+test('the request that created a session does not store it again after a destroy', async () => {
   const [one] = await start(OURS);
   const slow = await one.begin('/twice/gate?user=ann', 'gate', newVisitor());
   const [key] = await redis.keys();
@@ -95,7 +98,7 @@ describe.each(['overwrite', 'reject', 'merge'])(
       ['was destroyed', (session) => new Promise((resolve) => session.destroy(resolve))],
       ['was replaced', (session) => new Promise((resolve) => session.regenerate(resolve))],
       ['is being replaced', (session) => void session.regenerate(() => {})],
-    ])('stays away once it %s', async (_how, end) => {
+    ])('a session that was never saved is discarded once it %s', async (_how, end) => {
       let id;
       const answer = await visit(async ({ session }, response) => {
         id = session.id;
@@ -109,7 +112,7 @@ describe.each(['overwrite', 'reject', 'merge'])(
       expect(discarded.mock.calls).toEqual([[{ operation: 'set', id }]]);
     });
 
-    test('does not keep another one from its id', async () => {
+    test('a session that was never saved does not block its id for the next one', async () => {
       const genid = () => 'abc';
       const answer = await visit(
         async (request, response) => {
@@ -127,7 +130,7 @@ describe.each(['overwrite', 'reject', 'merge'])(
   },
 );
 
-describe('with @fastify/session, which makes sessions of its own', () => {
+describe('with @fastify/session, which creates its own sessions', () => {
   const startFastify = (storeOptions) =>
     Promise.all([1, 2].map(() => startApp({ url: redis.server.url, storeOptions }, 'fastify.js')));
 
@@ -135,24 +138,27 @@ describe('with @fastify/session, which makes sessions of its own', () => {
     ['another', 'overwrite', 1],
     ['the same', 'overwrite', 0],
     ['another', 'merge', 1],
-  ])('a logout in %s process, onConflict: %s', async (_which, onConflict, process) => {
-    const apps = await startFastify({ onConflict });
-    const visitor = newVisitor();
-    await apps[1].get('/keep?user=ann', visitor);
-    const slow = await apps[0].begin('/slow/gate?seen=1', 'gate', visitor);
-    await apps[process].get('/logout', { ...visitor });
+  ])(
+    'after a logout in %s process, a slow Fastify request does not store the session again, onConflict: %s',
+    async (_which, onConflict, process) => {
+      const apps = await startFastify({ onConflict });
+      const visitor = newVisitor();
+      await apps[1].get('/keep?user=ann', visitor);
+      const slow = await apps[0].begin('/slow/gate?seen=1', 'gate', visitor);
+      await apps[process].get('/logout', { ...visitor });
 
-    expect((await slow.finish()).status).toBe(200);
+      expect((await slow.finish()).status).toBe(200);
 
-    expect(await redis.keys()).toEqual([]);
-    expect(await apps[0].body('/discarded')).toEqual([{ operation: 'set', id: visitor.id }]);
-  });
+      expect(await redis.keys()).toEqual([]);
+      expect(await apps[0].body('/discarded')).toEqual([{ operation: 'set', id: visitor.id }]);
+    },
+  );
 });
 
 describe.each(Object.entries(styles))('in %s style', (_style, call) => {
   const load = (store, id) => styles.callback(store, 'load', id);
 
-  test('what was destroyed stays so, without an error, and an event tells', async () => {
+  test("`set` of a loaded session that was destroyed stores nothing, succeeds and emits 'discarded'", async () => {
     const store = await openStore('url', redis.port);
     await call(store, 'set', 'abc', { cookie: {}, user: 'ann' });
     const session = await load(store, 'abc');
@@ -166,7 +172,7 @@ describe.each(Object.entries(styles))('in %s style', (_style, call) => {
     expect(await redis.keys()).toEqual([]);
   });
 
-  test('setting the prefix that is set already makes nothing forgotten', async () => {
+  test('setting `prefix` to its current value keeps the records of loaded sessions', async () => {
     const store = await openStore('url', redis.port);
     await call(store, 'set', 'abc', { cookie: {}, user: 'ann' });
     const session = await load(store, 'abc');
@@ -176,7 +182,7 @@ describe.each(Object.entries(styles))('in %s style', (_style, call) => {
     expect(await redis.keys()).toEqual([]);
   });
 
-  test('a session that is alive is saved like any other', async () => {
+  test('`set` stores a loaded session that is alive', async () => {
     const store = await openStore('url', redis.port);
     await call(store, 'set', 'abc', { cookie: {}, user: 'ann' });
     const session = await load(store, 'abc');
@@ -185,7 +191,7 @@ describe.each(Object.entries(styles))('in %s style', (_style, call) => {
     expect(await redis.stored('sess:abc')).toMatchObject({ user: 'bob' });
   });
 
-  test("a new session is saved, and then it is the store's", async () => {
+  test('`set` stores a new session, and discards it after a destroy', async () => {
     const store = await openStore('url', redis.port);
     const session = liveSession('abc', { user: 'ann' });
     await call(store, 'set', 'abc', session);
@@ -195,7 +201,7 @@ describe.each(Object.entries(styles))('in %s style', (_style, call) => {
     expect(await redis.keys()).toEqual([]);
   });
 
-  test('a session that could not be saved the first time may be saved later', async () => {
+  test('`set` stores a new session whose first save failed', async () => {
     const store = await openStore('url', redis.port);
     const session = liveSession('abc', { user: 'ann' });
     await redis.command('CONFIG', 'SET', 'maxmemory', '1');
@@ -209,10 +215,10 @@ describe.each(Object.entries(styles))('in %s style', (_style, call) => {
 
   test.each([
     ['objects of the app', { user: 'ann' }],
-    ['those of another realm', vm.runInNewContext('({ user: "ann" })')],
-    ['those without a prototype', Object.assign(Object.create(null), { user: 'ann' })],
+    ['objects of another realm', vm.runInNewContext('({ user: "ann" })')],
+    ['objects without a prototype', Object.assign(Object.create(null), { user: 'ann' })],
     ['lists', [1]],
-  ])('%s may be stored again and again, under any id', async (_what, session) => {
+  ])('`set` stores %s repeatedly, under any id', async (_what, session) => {
     const store = await openStore('url', redis.port);
     for (const id of ['a', 'b']) await call(store, 'set', id, session);
     await call(store, 'destroy', 'a');
@@ -220,7 +226,7 @@ describe.each(Object.entries(styles))('in %s style', (_style, call) => {
     expect(await redis.keys()).toEqual(['sess:a', 'sess:b']);
   });
 
-  test('an id may be used again by another object', async () => {
+  test('`set` stores another object under an id that was destroyed', async () => {
     const store = await openStore('url', redis.port);
     for (const session of [liveSession('abc'), liveSession('abc')]) {
       await call(store, 'get', 'abc');
@@ -230,7 +236,7 @@ describe.each(Object.entries(styles))('in %s style', (_style, call) => {
     }
   });
 
-  test('a session object stored under another id is new there', async () => {
+  test('`set` stores a session object under another id as a new session', async () => {
     const store = await openStore('url', redis.port);
     const session = liveSession('abc');
     await call(store, 'set', 'abc', session);

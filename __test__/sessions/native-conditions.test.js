@@ -6,7 +6,7 @@ const { askOnce, startRedis } = require('../support/redis.js');
 const { closeAll, keepStore } = require('../support/stores.js');
 const { until } = require('../support/until.js');
 
-// Saves that are compared with what is stored: natively (`SET … IFEQ`) where the server can, else by a script.
+// Conditional saves run natively (`SET … IFEQ`) where the server supports it, else by a script.
 
 const programs = Object.fromEntries(findServers().map(({ name, program }) => [name, program]));
 const valkey = programs['Valkey 9'];
@@ -30,7 +30,7 @@ async function save(store, n) {
 }
 
 describeValkey('Valkey 9', () => {
-  test('a save that the server refuses for its size leaves native conditions on', async () => {
+  test('native conditions stay enabled after the server rejects a save for its size', async () => {
     server = await startRedis({ program: valkey, args: ['--proto-max-bulk-len', '1mb'] });
     const store = keepStore(new RedisStore({ url: url(), onConflict: 'merge', commandTimeout: 2000 }));
     await save(store, 1);

@@ -8,7 +8,7 @@ const { until } = require('../support/until.js');
 const COOKIE = 'connect.sid';
 const children = [];
 
-/** Starts an app of `programs/app.js` in a process of its own; `stopAll` ends it. */
+/** Starts an app of `programs/app.js` in its own process; `stopAll` ends it. */
 async function startApp(settings, program = 'app.js') {
   const child = fork(path.join(__dirname, 'programs', program), [JSON.stringify(settings)]);
   children.push(child);
@@ -39,7 +39,7 @@ class App {
     this.#origin = origin;
   }
 
-  /** Asks for a path with a visitor's cookie, which is kept up to date, or without one. */
+  /** Requests a path, with the cookie of a visitor, which is updated, or without one. */
   async get(path, visitor) {
     const headers = visitor?.cookie === undefined ? {} : { cookie: `${COOKIE}=${visitor.cookie}` };
     const response = await fetch(this.#origin + path, { headers });
@@ -67,7 +67,7 @@ class App {
   }
 }
 
-/** Whoever has a cookie. */
+/** A client with a cookie. */
 function newVisitor() {
   return {
     cookie: undefined,

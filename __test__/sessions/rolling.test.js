@@ -17,12 +17,12 @@ afterEach(async () => {
 const OURS = 'connect-redis-native';
 const MINUTE = 60_000;
 
-/** Visits again and again until the expiry of the visitor's last save is over: the session lives on. */
-async function visitBeyond(expires, app, visitor) {
-  await until(async () => {
-    expect(await app.body('/look', visitor)).toMatchObject({ user: 'ann' });
-    return Date.now() > Date.parse(expires) + 50;
-  });
+/** Makes the expiry of the visitor's last save pass while the key stays alive, as after visits that touch it. */
+async function endStoredExpiry(visitor) {
+  const key = `sess:${visitor.id}`;
+  const session = await redis.stored(key);
+  session.cookie.expires = new Date(Date.now() - 10_000).toISOString();
+  await redis.command('SET', key, JSON.stringify(session), 'PX', MINUTE);
 }
 
 describe.each([OURS, 'connect-redis 8.1', 'connect-redis 10'])('two Express processes on %s', (kind) => {
@@ -33,17 +33,17 @@ describe.each([OURS, 'connect-redis 8.1', 'connect-redis 10'])('two Express proc
           kind,
           url: redis.server.url,
           storeOptions,
-          sessionOptions: { rolling: true, cookie: { maxAge: 2000 }, ...sessionOptions },
+          sessionOptions: { rolling: true, cookie: { maxAge: MINUTE }, ...sessionOptions },
         }),
       ),
     );
 
-  test('a session kept alive by visits survives a save in the midst of a request', async () => {
+  test('a session kept alive by visits survives an explicit save in a request', async () => {
     const [one, other] = await start();
     const visitor = newVisitor();
     await one.get('/keep?user=ann', visitor);
-    const { cookie } = await redis.stored(`sess:${visitor.id}`);
-    await visitBeyond(cookie.expires, other, visitor);
+    await endStoredExpiry(visitor);
+    expect(await other.body('/look', visitor)).toMatchObject({ user: 'ann' });
 
     await one.get('/save', visitor);
     const lost = (await redis.keys()).length === 0;
@@ -54,7 +54,7 @@ describe.each([OURS, 'connect-redis 8.1', 'connect-redis 10'])('two Express proc
     );
   });
 
-  test('an app that looks when the session ends sees the time of the last visit', async () => {
+  test('an app that reads the expiry of a session sees that of the last visit', async () => {
     const [one, other] = await start({}, { cookie: { maxAge: MINUTE } });
     const visitor = newVisitor();
     await one.get('/keep?user=ann', visitor);
@@ -66,7 +66,7 @@ describe.each([OURS, 'connect-redis 8.1', 'connect-redis 10'])('two Express proc
     expect(isInForce).toBe(kind === OURS);
   });
 
-  test('a session that the app ends by its cookie is gone', async () => {
+  test('a session that the app ends by its cookie is deleted', async () => {
     const [one, other] = await start();
     const visitor = newVisitor();
     await one.get('/keep?user=ann', visitor);
@@ -77,7 +77,7 @@ describe.each([OURS, 'connect-redis 8.1', 'connect-redis 10'])('two Express proc
   });
 });
 
-/** Stores a session whose text says that it ends in `saved` ms, and whose key has `left` ms (null: no end). */
+/** Stores a session whose text says that it expires in `saved` ms, and whose key has `left` ms (null: no expiry). */
 async function put(id, { saved, left, maxAge = MINUTE, text = JSON.stringify, isNumber = false }) {
   const expires = new Date(Date.now() + saved);
   const cookie = { originalMaxAge: maxAge, expires: isNumber ? expires.getTime() : expires, path: '/' };
@@ -86,7 +86,7 @@ async function put(id, { saved, left, maxAge = MINUTE, text = JSON.stringify, is
 }
 
 const expiresIn = ({ cookie: { expires } }) => new Date(expires).getTime() - Date.now();
-/** The time it takes to store and read. */
+/** The time that storing and reading may take. */
 const MOMENT = 5000;
 const about = (ms) => ({
   asymmetricMatch: (value) => Math.abs(value - ms) < MOMENT,
@@ -101,7 +101,7 @@ const reviving = {
   stringify: JSON.stringify,
   parse: (text) => JSON.parse(text, (key, value) => (key === 'expires' && value ? new Date(value) : value)),
 };
-/** As an app does that wants to work with a `Cookie`. */
+/** A serializer of an app that works with `Cookie` objects. */
 const makingCookies = {
   stringify: JSON.stringify,
   parse(text) {
@@ -126,10 +126,10 @@ describe.each([
   ['touchAfter', { touchAfter: 10 }],
   ['the cache', { cache: true }],
   ["onConflict: 'reject'", { onConflict: 'reject' }],
-])('the expiry that get gives, with %s', (_how, options) => {
+])('the expiry that `get` returns, with %s', (_how, options) => {
   let store;
   const { stringify: text, parse } = options.serializer ?? JSON;
-  const givesDates = [reviving, makingCookies].includes(options.serializer);
+  const returnsDates = [reviving, makingCookies].includes(options.serializer);
   beforeEach(async () => {
     store = await openStore('url', redis.port, options);
   });
@@ -142,13 +142,13 @@ describe.each([
     ['there is none in Redis', { saved: -10_000, left: null }, MINUTE],
     ['there is none in Redis, and the stored one is to come', { saved: 10_000, left: null }, 10_000],
     ['the app has ended it, and there is none in Redis', { saved: -10_000, left: null, maxAge: -1 }, -10_000],
-  ])('%s', async (_what, stored, expected) => {
+  ])('`get` returns the expiry in force: %s', async (_what, stored, expected) => {
     await put('abc', { ...stored, text });
 
     const session = await store.get('abc');
 
     expect(expiresIn(session)).toEqual(about(expected));
-    expect(typeof session.cookie.expires).toBe(givesDates ? 'object' : 'string');
+    expect(typeof session.cookie.expires).toBe(returnsDates ? 'object' : 'string');
     expect(session).toMatchObject({
       user: 'ann',
       cookie: { path: '/', originalMaxAge: stored.maxAge ?? MINUTE },
@@ -157,17 +157,17 @@ describe.each([
     expect(expiresIn(listed)).toEqual(about(expected));
   });
 
-  test('is a number if it was stored as one', async () => {
+  test('`get` returns the expiry as a number when it was stored as one', async () => {
     await put('abc', { saved: -10_000, left: MINUTE, text, isNumber: true });
     const session = await store.get('abc');
     expect(expiresIn(session)).toEqual(about(MINUTE));
-    expect(typeof session.cookie.expires).toBe(givesDates ? 'object' : 'number');
+    expect(typeof session.cookie.expires).toBe(returnsDates ? 'object' : 'number');
     const [listed] = await store.all();
     expect(expiresIn(listed)).toEqual(about(MINUTE));
   });
 
-  test('is the very text that was stored while it is right', async () => {
-    // On a busy machine, the key may be set so late that its end is another one.
+  test('`get` returns the stored text unchanged while its expiry is right', async () => {
+    // On a busy machine, the key may be set so late that its expiry differs.
     await until(async () => {
       await put('abc', { saved: MINUTE, left: MINUTE, text });
       const raw = await redis.command('GET', 'sess:abc');
@@ -176,7 +176,7 @@ describe.each([
   });
 
   test.each(['{"user":"ann"}', '{"cookie":null,"user":"ann"}', '{"cookie":{"expires":null},"user":"ann"}'])(
-    'a session without one stays as it is: %s',
+    '`get` returns a session without an expiry unchanged: %s',
     async (json) => {
       await redis.command('SET', 'sess:abc', text(JSON.parse(json)), 'PX', MINUTE);
       expect(await store.get('abc')).toEqual(await parse(text(JSON.parse(json))));
@@ -184,19 +184,19 @@ describe.each([
   );
 });
 
-test('a text with two cookies is read as JSON.parse reads it', async () => {
+test('`get` reads a text with two cookies as JSON.parse does', async () => {
   const store = await openStore('url', redis.port);
   const text = '{"cookie":{"expires":"2020-01-01T00:00:00.000Z"},"cookie":null,"user":"ann"}';
   await redis.command('SET', 'sess:abc', text, 'PX', MINUTE);
   expect(await store.get('abc')).toEqual({ cookie: null, user: 'ann' });
 });
 
-test('where Redis does not let the store ask for it, the stored expiry has to do', async () => {
+test('`get` returns the stored expiry when Redis permits neither PTTL nor TTL', async () => {
   const store = await openStore('url', redis.port);
   await put('abc', { saved: 10_000, left: MINUTE });
   await redis.command('ACL', 'SETUSER', 'default', '-pttl');
   try {
-    // By TTL.
+    // TTL is the fallback.
     expect(expiresIn(await store.get('abc'))).toEqual(about(MINUTE));
     await redis.command('ACL', 'SETUSER', 'default', '-ttl');
     expect(expiresIn(await store.get('abc'))).toEqual(about(10_000));
@@ -206,14 +206,14 @@ test('where Redis does not let the store ask for it, the stored expiry has to do
 });
 
 describe('with a ttl function', () => {
-  test('of its own, the expiry is that of the cookie at the last touch', async () => {
+  test("`get` returns the cookie's expiry at the last touch when a ttl function ignores the cookie", async () => {
     const store = await openStore('url', redis.port, { ttl: () => 3600 });
     // Touched 20 s ago: the key has 3580 s left, the cookie 40 s.
     await put('abc', { saved: 5000, left: 3_580_000 });
     expect(expiresIn(await store.get('abc'))).toEqual(about(40_000));
   });
 
-  test('the expiry is never later than the cookie allows', async () => {
+  test('`get` returns no later expiry than the cookie allows when the ttl function is shorter', async () => {
     const store = await openStore('url', redis.port, { ttl: () => 10 });
     await put('abc', { saved: 5000, left: 3_600_000 });
     expect(expiresIn(await store.get('abc'))).toEqual(about(MINUTE));
@@ -226,15 +226,15 @@ describe('with a ttl function', () => {
         throw new Error('no ttl');
       },
     ],
-    ['gives no number', () => 'soon'],
-  ])('that %s, the stored expiry stays', async (_what, ttl) => {
+    ['returns no number', () => 'soon'],
+  ])('`get` returns the stored expiry when the ttl function %s', async (_what, ttl) => {
     const store = await openStore('url', redis.port, { ttl });
     await put('abc', { saved: 5000, left: MINUTE });
     expect(expiresIn(await store.get('abc'))).toEqual(about(5000));
   });
 });
 
-describe('a session that has grown old while a request had it', () => {
+describe('a session that outlived its cookie while a request held it', () => {
   const load = (store) =>
     new Promise((resolve, reject) => {
       store.load('abc', (error, session) => (error ? reject(error) : resolve(session)));
@@ -245,7 +245,7 @@ describe('a session that has grown old while a request had it', () => {
     ['touch', {}],
     ['set', { ttl: ({ cookie }) => cookie.maxAge / 1000 }],
     ['touch', { ttl: ({ cookie }) => cookie.maxAge / 1000 }],
-  ])('is not destroyed by %s: its time begins anew, %p', async (method, options) => {
+  ])('%s renews a loaded session that outlived its cookie, options: %p', async (method, options) => {
     const store = await openStore('url', redis.port, options);
     await put('abc', { saved: MINUTE, left: MINUTE });
     const session = await load(store);
@@ -262,7 +262,7 @@ describe('a session that has grown old while a request had it', () => {
     ['maxAge', -1],
     ['maxAge', 0],
     ['expires', new Date(1)],
-  ])('is destroyed if the app has ended it by cookie.%s = %p', async (field, value) => {
+  ])('a loaded session is destroyed when the app ends it by cookie.%s = %p', async (field, value) => {
     const store = await openStore('url', redis.port);
     await put('abc', { saved: MINUTE, left: MINUTE });
     const session = await load(store);
@@ -274,7 +274,7 @@ describe('a session that has grown old while a request had it', () => {
   });
 
   test.each(['overwrite', 'merge'])(
-    'is stored again if the app that ended it by its cookie gives it a lifetime after all, onConflict: %s',
+    'a session that the app ended by its cookie is stored again when it sets a lifetime, onConflict: %s',
     async (onConflict) => {
       const store = await openStore('url', redis.port, { onConflict });
       await put('abc', { saved: MINUTE, left: MINUTE });
@@ -288,14 +288,14 @@ describe('a session that has grown old while a request had it', () => {
         await store.set('abc', session);
         expect(await redis.lifetime('sess:abc')).toEqual(about(MINUTE));
       }
-      // Whoever else destroys it has the last word, as ever.
+      // A destroy by anyone else is final.
       await redis.command('DEL', 'sess:abc');
       await store.set('abc', session);
       expect(await redis.keys()).toEqual([]);
     },
   );
 
-  test('is destroyed if the store did not load it', async () => {
+  test('`set` destroys a session that outlived its cookie and was not loaded', async () => {
     const store = await openStore('url', redis.port);
     const session = liveSession('abc', {}, { maxAge: MINUTE });
     session.cookie.expires = new Date(Date.now() - 1000);
@@ -308,25 +308,28 @@ describe('a session that has grown old while a request had it', () => {
   });
 });
 
-test('with @fastify/session a session kept alive in Redis is not taken for an old one', async () => {
+test('with @fastify/session, a session kept alive in Redis is not treated as expired', async () => {
   const app = await startApp({ url: redis.server.url }, 'fastify.js');
   const visitor = newVisitor();
   await app.get('/keep?user=ann', visitor);
-  const key = `sess:${visitor.id}`;
-  const session = await redis.stored(key);
-  session.cookie.expires = new Date(Date.now() - 10_000).toISOString();
-  await redis.command('SET', key, JSON.stringify(session), 'PX', MINUTE);
+  await endStoredExpiry(visitor);
 
   expect(await app.body('/look', visitor)).toMatchObject({ user: 'ann' });
 });
 
-test('with @fastify/session a request that takes longer than a lifetime does not destroy what others have kept alive', async () => {
-  const sessionOptions = { cookie: { secure: false, maxAge: 1000 } };
+test('with @fastify/session, a request longer than the lifetime does not destroy a session that others kept alive', async () => {
+  // Well above the time between two visits.
+  const LIFETIME_MS = 4000;
+  const sessionOptions = { cookie: { secure: false, maxAge: LIFETIME_MS } };
   const app = await startApp({ url: redis.server.url, sessionOptions }, 'fastify.js');
   const visitor = newVisitor();
   await app.get('/keep?user=ann', visitor);
   const slow = await app.begin('/slow/gate?seen=1', 'gate', visitor);
-  await visitBeyond(new Date(Date.now() + 1000), app, { ...visitor });
+  const over = Date.now() + LIFETIME_MS;
+  await until(async () => {
+    expect(await app.body('/look', { ...visitor })).toMatchObject({ user: 'ann' });
+    return Date.now() > over;
+  });
 
   await slow.finish();
 

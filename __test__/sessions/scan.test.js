@@ -7,7 +7,7 @@ const { startProxy } = require('../support/proxy.js');
 const { askOnce, useRedis } = require('../support/redis.js');
 const { closeAll, openStore } = require('../support/stores.js');
 const { endedWith, runNode } = require('../support/run.js');
-const { until } = require('../support/until.js');
+const { NEVER_MS, until } = require('../support/until.js');
 const { startApp, stopAll } = require('./processes.js');
 
 const redis = useRedis();
@@ -18,7 +18,7 @@ afterEach(async () => {
 
 const OURS = 'connect-redis-native';
 
-/** Stores so many sessions, `s0` and so on, in one step. */
+/** Stores `count` sessions, `s0` and so on, in one step. */
 async function fill(count, ttl = 60_000) {
   const script = `for n = 0, ${count - 1} do
     redis.call('SET', 'sess:s' .. n, '{"n":' .. n .. '}', 'PX', ${ttl})
@@ -38,7 +38,7 @@ describe('scan', () => {
     store = await openStore('url', redis.port);
   });
 
-  test('gives every session once, with its id and the seconds that it has left', async () => {
+  test('`scan` returns every session once, with its id and its remaining seconds', async () => {
     await fill(1000);
     const entries = await collect(store.scan());
     expect(entries.map(({ id, session }) => `${id} ${session.n}`).sort()).toEqual(
@@ -50,13 +50,13 @@ describe('scan', () => {
     }
   });
 
-  test('of nothing, and of a single session without an end', async () => {
+  test('`scan` returns nothing when there are no sessions, and a ttl of null for one without an expiry', async () => {
     expect(await collect(store.scan())).toEqual([]);
     await redis.command('SET', 'sess:abc', '{"n":1}');
     expect(await collect(store.scan())).toEqual([{ id: 'abc', session: { n: 1 }, ttl: null }]);
   });
 
-  test('match: a glob for ids; the prefix stays literal', async () => {
+  test('`scan` treats `match` as a glob for ids and the prefix as literal text', async () => {
     await fill(200);
     await redis.command('SET', 'other:s1', '{}');
     const ids = async (options, from = store) =>
@@ -67,14 +67,14 @@ describe('scan', () => {
     expect(await ids({}, await openStore('url', redis.port, { prefix: 'sess:*' }))).toEqual([]);
   });
 
-  test('gives the expiry in force', async () => {
+  test('`scan` returns the expiry in force', async () => {
     const cookie = { originalMaxAge: 60_000, expires: new Date(Date.now() - 5000).toISOString() };
     await redis.command('SET', 'sess:abc', JSON.stringify({ cookie }), 'PX', 60_000);
     const [{ session }] = await collect(store.scan());
     expect(Date.parse(session.cookie.expires)).toBeGreaterThan(Date.now() + 50_000);
   });
 
-  test('a record that cannot be read is given without a session, with the reason', async () => {
+  test('`scan` returns a record that cannot be read without a session, with the reason', async () => {
     await fill(3);
     await redis.command('SET', 'sess:cut', '{"secret":');
     await redis.command('SET', 'sess:empty', '');
@@ -83,11 +83,14 @@ describe('scan', () => {
     expect(entries).toHaveLength(4);
     const { session, error } = entries.find(({ id }) => id === 'cut');
     expect(session).toBeNull();
-    expect(error).toMatchObject({ code: 'ERR_SESSION_CORRUPT', message: expect.stringMatching(/^scan: /) });
+    expect(error).toMatchObject({
+      code: 'ERR_SESSION_CORRUPT',
+      message: expect.stringMatching(/^scan failed: /),
+    });
     expect(error.message).not.toContain('secret');
   });
 
-  test('with a serializer, also an asynchronous one that refuses', async () => {
+  test('`scan` uses the serializer, and returns the error when an asynchronous parse rejects', async () => {
     await fill(3);
     const parse = async (text) => {
       if (text.includes('1')) throw new Error('refused');
@@ -103,7 +106,7 @@ describe('scan', () => {
   });
 
   test.each(['null', '5', '"secret"'])(
-    'JSON that is no object is given without a session: %s',
+    '`scan` returns JSON that is not an object without a session: %s',
     async (text) => {
       await fill(1);
       await redis.command('SET', 'sess:odd', text);
@@ -111,14 +114,14 @@ describe('scan', () => {
       const { session, error } = entries.find(({ id }) => id === 'odd');
       expect(session).toBeNull();
       expect(error).toMatchObject({ name: 'Error', code: 'ERR_SESSION_CORRUPT' });
-      expect(error.message).toBe('scan: a session under the prefix "sess:" is no object');
+      expect(error.message).toBe('scan failed: a session under the prefix "sess:" is no object');
       expect((await store.all()).corrupt).toBe(1);
     },
   );
 
   test.each([
-    ['gives null', () => null, 'ERR_SESSION_CORRUPT'],
-    ['gives undefined later', async () => undefined, 'ERR_SESSION_CORRUPT'],
+    ['returns null', () => null, 'ERR_SESSION_CORRUPT'],
+    ['resolves with undefined', async () => undefined, 'ERR_SESSION_CORRUPT'],
     [
       'throws undefined',
       () => {
@@ -127,17 +130,17 @@ describe('scan', () => {
       'ERR_APP_FUNCTION',
     ],
     ['rejects with null', () => Promise.reject(null), 'ERR_APP_FUNCTION'],
-    ['gives a promise that is never settled', () => new Promise(() => {}), 'ERR_APP_FUNCTION'],
-  ])('a parse that %s has an error in its entry', async (_what, parse, code) => {
+    ['returns a promise that never settles', () => new Promise(() => {}), 'ERR_APP_FUNCTION'],
+  ])('`scan` returns a record with an error when parse %s', async (_what, parse, code) => {
     await fill(1);
     const serializer = { parse, stringify: JSON.stringify };
-    const reading = await openStore('url', redis.port, { serializer, commandTimeout: 300 });
+    const reading = await openStore('url', redis.port, { serializer, commandTimeout: 2000 });
     expect(await collect(reading.scan())).toMatchObject([
       { id: 's0', session: null, error: { name: 'Error', code } },
     ]);
   });
 
-  test('asks for no more than is used', async () => {
+  test('`scan` reads no more pages than are used', async () => {
     await fill(5000);
     const sessions = store.scan();
     await sessions.next();
@@ -166,7 +169,7 @@ describe('scan', () => {
         } catch {}
       },
     ],
-  ])('%s ends it', async (_how, leave) => {
+  ])('`scan` ends without another SCAN command after %s', async (_how, leave) => {
     await fill(5000);
     const sessions = store.scan();
     await leave(sessions);
@@ -176,16 +179,17 @@ describe('scan', () => {
     expect(await redis.calls('scan')).toBe(before);
   });
 
-  test('a signal ends it: before, in the midst and while a page is on its way', async () => {
+  test('`scan` rejects with the reason of its signal: aborted before, between and during pages', async () => {
     await fill(5000);
     const reason = new Error('enough');
     await expect(store.scan({ signal: AbortSignal.abort(reason) }).next()).rejects.toBe(reason);
 
-    const midst = new AbortController();
+    const between = new AbortController();
     let seen = 0;
     await expect(
       (async () => {
-        for await (const _ of store.scan({ signal: midst.signal })) if (++seen === 10) midst.abort(reason);
+        for await (const _ of store.scan({ signal: between.signal }))
+          if (++seen === 10) between.abort(reason);
       })(),
     ).rejects.toBe(reason);
     expect(seen).toBe(10);
@@ -203,11 +207,11 @@ describe('scan', () => {
     expect(await sessions.next()).toEqual({ value: undefined, done: true });
   });
 
-  test('a signal ends it while an app reads a session', async () => {
+  test('`scan` rejects with the reason of its signal while parse is pending', async () => {
     await fill(1);
     const parse = jest.fn(() => new Promise(() => {}));
     const serializer = { parse, stringify: JSON.stringify };
-    const reading = await openStore('url', redis.port, { serializer, commandTimeout: 600_000 });
+    const reading = await openStore('url', redis.port, { serializer, commandTimeout: NEVER_MS });
     const controller = new AbortController();
     const reason = new Error('enough');
     const sessions = reading.scan({ signal: controller.signal });
@@ -218,10 +222,10 @@ describe('scan', () => {
     expect(await sessions.next()).toEqual({ value: undefined, done: true });
   });
 
-  test.each(['alone', 'beside another store on its connection'])(
-    'is refused once the store is closed, also in the midst: %s',
-    async (company) => {
-      if (company !== 'alone') await (await openStore('url', redis.port)).get('abc');
+  test.each(['alone', 'with another store on its connection'])(
+    '`scan` rejects with ERR_STORE_CLOSED once the store is closed, also between pages: %s',
+    async (setting) => {
+      if (setting !== 'alone') await (await openStore('url', redis.port)).get('abc');
       await fill(1000);
       const sessions = store.scan();
       await sessions.next();
@@ -238,14 +242,14 @@ describe('scan', () => {
     [{ count: 'ten' }, 'ERR_INVALID_ARG_TYPE'],
     [{ match: /a/ }, 'ERR_INVALID_ARG_TYPE'],
     [{ signal: {} }, 'ERR_INVALID_ARG_TYPE'],
-  ])('%p is refused at the call, by its name', (options, code) => {
+  ])('`scan` throws for %p and names the option', (options, code) => {
     const [field] = Object.keys(options ?? { scan: options });
     const message = expect.stringContaining(options === null ? field : `"${field}"`);
     expect(() => store.scan(options)).toThrow(expect.objectContaining({ code, message }));
   });
 
   test.each([[{ count: 0 }], [{ count: null }], [{ match: null, signal: null }]])(
-    '%p means what is left out: the COUNT is that of the store',
+    "`scan` uses the store's scanCount with %p, as without the option",
     async (options) => {
       await fill(300);
       store.scanCount = 100_000;
@@ -257,13 +261,13 @@ describe('scan', () => {
   );
 });
 
-test('a process whose walk was left half-way ends by itself', async () => {
+test('a process ends by itself when a scan was left unfinished', async () => {
   await fill(5000);
   const program = path.join(__dirname, 'programs', 'half-scan.js');
   expect(await runNode(program, redis.server.url)).toEqual(endedWith('one'));
 });
 
-test('walks end, and see what is there all the while, though sessions come and go', async () => {
+test('scans end, and return everything that is there throughout, while sessions are added and destroyed', async () => {
   await fill(5000);
   const store = await openStore('url', redis.port, { scanCount: 50 });
   let coming = true;
@@ -290,13 +294,13 @@ test('walks end, and see what is there all the while, though sessions come and g
   expect(length).toBeGreaterThanOrEqual(5000);
 });
 
-test('the deadline is that of each step, and not of all of them', async () => {
-  const limit = 300;
+test('`commandTimeout` bounds each step of a scan, not the whole', async () => {
+  const limit = 2000;
   await fill(200);
   const network = await startProxy(redis.port);
   try {
     const store = await openStore('url', network.port, { scanCount: 5, commandTimeout: limit });
-    network.delay({ request: 20 });
+    network.delay({ request: 60 });
     for (const [listing, expected] of [
       [() => store.length(), 200],
       [async () => (await store.all()).length, 200],
@@ -313,7 +317,7 @@ test('the deadline is that of each step, and not of all of them', async () => {
   }
 });
 
-test('a node with all slots of a cluster, connected to by its url: keys of several slots', async () => {
+test('`length`, `all` and `clear` work on keys of all slots when `url` is a node that owns all slots', async () => {
   const server = await startRedis({
     args: ['--cluster-enabled', 'yes', '--cluster-config-file', 'nodes.conf', '--save', ''],
   });
@@ -334,9 +338,9 @@ test('a node with all slots of a cluster, connected to by its url: keys of sever
 });
 
 describe.each([OURS, 'connect-redis 8.1', 'connect-redis 10'])('two Express processes on %s', (kind) => {
-  const COUNT = 50_000;
+  const COUNT = 5000;
 
-  test('one works on all sessions: no command is on all of them, so the other is served', async () => {
+  test('scans use no command on all sessions, so that another process is served meanwhile', async () => {
     const [one, other] = await Promise.all([1, 2].map(() => startApp({ kind, url: redis.server.url })));
     const visitor = { cookie: undefined };
     await other.get('/keep?user=ann', visitor);
@@ -353,7 +357,7 @@ describe.each([OURS, 'connect-redis 8.1', 'connect-redis 10'])('two Express proc
       all: (await redis.calls('mget')) > 0 ? COUNT / (await redis.calls('mget')) : 1,
       clear: COUNT / ((await redis.calls('unlink')) + (await redis.calls('del'))),
     };
-    // Keys in one command, on the average of all.
+    // Keys per command, on average.
     if (kind === OURS) {
       expect(longest.all).toBe(1);
       expect(longest.clear).toBeLessThan(65);

@@ -4,11 +4,11 @@ const { Kind } = require('../../lib/boundary/request.js');
 const { All } = require('../../lib/session/all.js');
 const { scan } = require('../../lib/session/scan.js');
 
-// A value of more than 512 MB less 96 KB fits into no string. Completions as the addon makes them, since a server
-// with such a value takes a gigabyte; src/slice.rs tests that these are they.
+// A value longer than 512 MB less 96 KB does not fit into a string. These are the completions that the addon makes,
+// since a server with such a value takes a gigabyte; src/slice.rs tests that they are the same.
 
 const store = { serializer: JSON, prefix: 'sess:' };
-const walk = { number: 1, close() {} };
+const cursor = { number: 1, close() {} };
 
 function completePage(request) {
   for (const [id, text] of [['a', '{"n":1}'], ['long'], ['b', '{"n":2}']]) {
@@ -22,7 +22,7 @@ function completePage(request) {
 test('`all` counts a value that is too long as corrupt and returns the others', async () => {
   const sessions = await new Promise((resolve, reject) => {
     const callback = (error, result) => (error ? reject(error) : resolve(result));
-    completePage(new All(store, callback, undefined, walk, false, 1000));
+    completePage(new All(store, callback, undefined, cursor, false, 1000));
   });
   expect(sessions).toEqual([
     { id: 'a', n: 1 },
@@ -34,7 +34,7 @@ test('`all` counts a value that is too long as corrupt and returns the others', 
 test('`scan` returns a value that is too long without a session, with the reason', async () => {
   const outbox = { add: (_operation, page) => completePage(page) };
   const entries = [];
-  for await (const entry of scan(store, outbox, { open: () => walk, isClosed: () => false, timeout: 1000 }))
+  for await (const entry of scan(store, outbox, { open: () => cursor, isClosed: () => false, timeout: 1000 }))
     entries.push(entry);
   expect(entries.map(({ id, session }) => [id, session?.n])).toEqual([
     ['a', 1],
@@ -45,7 +45,7 @@ test('`scan` returns a value that is too long without a session, with the reason
     session: null,
     error: {
       code: 'ERR_SESSION_CORRUPT',
-      message: 'scan: a session under the prefix "sess:" is longer than a JavaScript string',
+      message: 'scan failed: a session under the prefix "sess:" is longer than a JavaScript string',
     },
   });
 });

@@ -13,13 +13,13 @@ afterEach(async () => {
 const MINUTE = 60_000;
 const load = (store) => styles.callback(store, 'load', 'abc');
 
-/** Stores a session of a minute that was touched some ms ago. */
+/** Stores a session of one minute that was touched `touchedAgo` ms ago. */
 async function put(touchedAgo, cookie = { expires: new Date(Date.now() + MINUTE - touchedAgo) }) {
   const session = { cookie: { originalMaxAge: MINUTE, ...cookie }, user: 'ann' };
   await redis.command('SET', 'sess:abc', JSON.stringify(session), 'PX', MINUTE - touchedAgo);
 }
 
-/** As express-session does at the end of a request. */
+/** Touches as express-session does at the end of a request. Returns true if the callback was called synchronously. */
 async function touch(store) {
   const session = await load(store);
   session.touch();
@@ -34,7 +34,7 @@ test.each([
   ['JSON', {}],
   ['a serializer', { serializer: { parse: (text) => JSON.parse(text), stringify: JSON.stringify } }],
   ['a ttl function', { ttl: ({ cookie }) => cookie.maxAge / 1000 }],
-])('touches closer together than that are answered at once, with %s', async (_how, options) => {
+])('`touch` sends no command within touchAfter of the last touch, with %s', async (_how, options) => {
   const store = await openStore('url', redis.port, { touchAfter: 20, ...options });
   await put(10_000);
   expect(await touch(store)).toBe(true);
@@ -47,7 +47,7 @@ test.each([
   expect(await redis.lifetime('sess:abc')).toBeGreaterThan(MINUTE - 5000);
 });
 
-test('a cookie without an expiry: the ttl decides', async () => {
+test('`touch` derives the last touch from the ttl when the cookie has no expiry', async () => {
   const store = await openStore('url', redis.port, { touchAfter: 20, ttl: 60 });
   await put(10_000, { originalMaxAge: null, expires: null });
   expect(await touch(store)).toBe(true);
@@ -55,7 +55,7 @@ test('a cookie without an expiry: the ttl decides', async () => {
   expect(await touch(store)).toBe(false);
 });
 
-test('no more than half of a lifetime passes between two touches', async () => {
+test('`touch` is sent after half of the lifetime, even if touchAfter is longer', async () => {
   const store = await openStore('url', redis.port, { touchAfter: 1000 });
   await put(25_000);
   expect(await touch(store)).toBe(true);
@@ -63,7 +63,7 @@ test('no more than half of a lifetime passes between two touches', async () => {
   expect(await touch(store)).toBe(false);
 });
 
-test('a lifetime that the app has changed is told at once', async () => {
+test('`touch` is sent at once when the app has changed the lifetime', async () => {
   const store = await openStore('url', redis.port, { touchAfter: 20 });
   for (const maxAge of [2 * MINUTE, MINUTE / 2]) {
     await put(0);
@@ -74,7 +74,7 @@ test('a lifetime that the app has changed is told at once', async () => {
   }
 });
 
-test('a save, or a touch, counts as one', async () => {
+test('`touch` sends no command within touchAfter of a save or another touch', async () => {
   const store = await openStore('url', redis.port, { touchAfter: 20 });
   await put(30_000);
   const session = await load(store);
@@ -91,14 +91,14 @@ test('a save, or a touch, counts as one', async () => {
   expect(await redis.calls('pexpire')).toBe(1);
 });
 
-test('a session that the store has not loaded is touched each time', async () => {
+test('`touch` is always sent for a session that the store has not loaded', async () => {
   const store = await openStore('url', redis.port, { touchAfter: 20 });
   await put(0);
   await store.touch('abc', { cookie: { expires: new Date(Date.now() + MINUTE) } });
   expect(await redis.calls('pexpire')).toBe(1);
 });
 
-test('a touch that failed does not count', async () => {
+test('`touch` is sent again after one that failed', async () => {
   const store = await openStore('url', redis.port, { touchAfter: 20 });
   await put(30_000);
   const session = await load(store);
@@ -110,7 +110,7 @@ test('a touch that failed does not count', async () => {
   expect(await redis.lifetime('sess:abc')).toBeGreaterThan(MINUTE - 5000);
 });
 
-test('an Express app: visits within the time cost Redis no touch', async () => {
+test('an Express app sends no touch for visits within touchAfter', async () => {
   const app = await startApp({
     kind: 'connect-redis-native',
     url: redis.server.url,

@@ -13,7 +13,7 @@ afterEach(async () => {
   await closeAll();
 });
 
-/** A store of the app's own before ours, as they are written to measure or to log. */
+/** A wrapper around the store, as apps write them to measure or to log. */
 class Measuring extends Store {
   constructor(store) {
     super();
@@ -43,13 +43,13 @@ class Copying extends Measuring {
   }
 }
 
-class HandingOn extends Measuring {
+class Delegating extends Measuring {
   createSession(request, session) {
     return this.store.createSession(request, session);
   }
 }
 
-class Awaiting extends HandingOn {
+class Awaiting extends Delegating {
   get(id, callback) {
     this.store.get(id).then((session) => callback(null, session), callback);
   }
@@ -70,12 +70,12 @@ function binding(store) {
   return new Proxy(store, { get: (target, name) => bound(target[name]) });
 }
 
-const knowsIds = {
+const copying = {
   'that copies what was loaded': (store) => new Copying(store),
 };
-const knowsSessions = {
-  'that hands on what express-session calls': (store) => new Measuring(store),
-  'that hands on createSession as well': (store) => new HandingOn(store),
+const delegating = {
+  'that delegates what express-session calls': (store) => new Measuring(store),
+  'that delegates createSession as well': (store) => new Delegating(store),
   'that calls the store for promises': (store) => new Awaiting(store),
   'that replaces a method': replacing,
   'that is a Proxy and binds methods': binding,
@@ -90,7 +90,7 @@ async function visit(wrap, options) {
     router.use(middleware);
     router.get('/keep', async (request, response, next) => {
       const { meanwhile, ...query } = request.query;
-      // What another process does while this request runs.
+      // A command that another process runs while this request does.
       if (meanwhile !== undefined) await redis.command(...JSON.parse(meanwhile));
       Object.assign(request.session, query);
       request.session.save((error) => (error ? next(error) : response.json('saved')));
@@ -102,8 +102,8 @@ async function visit(wrap, options) {
 
 const meanwhile = (...command) => `meanwhile=${encodeURIComponent(JSON.stringify(command))}`;
 
-describe.each(Object.entries({ ...knowsIds, ...knowsSessions }))('a wrapper %s', (_way, wrap) => {
-  test('a logout while a request runs sticks', async () => {
+describe.each(Object.entries({ ...copying, ...delegating }))('a wrapper %s', (_way, wrap) => {
+  test('a logout during a request is final when the store is wrapped', async () => {
     const { store, visitor } = await visit(wrap);
     const discarded = jest.fn();
     store.on('discarded', discarded);
@@ -116,14 +116,14 @@ describe.each(Object.entries({ ...knowsIds, ...knowsSessions }))('a wrapper %s',
     expect(answer).toMatchObject({ status: 200, body: 'saved' });
     expect(await redis.keys()).toEqual([]);
     expect(discarded.mock.calls).toEqual([[{ operation: 'set', id: visitor.id }]]);
-    // Whoever comes with the cookie begins anew.
+    // A visitor with the old cookie gets a new session.
     await visitor.get('/keep?user=cy');
     expect((await visitor.get('/look')).body).toBe('cy');
   });
 });
 
-describe.each(Object.entries({ ...knowsIds, ...knowsSessions }))('a wrapper %s', (_way, wrap) => {
-  test('a session that has grown old while a request had it, and others visited, is not destroyed', async () => {
+describe.each(Object.entries({ ...copying, ...delegating }))('a wrapper %s', (_way, wrap) => {
+  test('a session that outlived its cookie during a request, while others visited, is not destroyed', async () => {
     const store = await openStore('url', redis.port);
     const load = styles.callback.bind(undefined, wrap(store), 'load');
     await store.set('abc', liveSession('abc'));
@@ -139,8 +139,8 @@ describe.each(Object.entries({ ...knowsIds, ...knowsSessions }))('a wrapper %s',
   });
 });
 
-describe.each(Object.entries(knowsIds))('a wrapper %s', (_way, wrap) => {
-  test('a logout sticks for each of the last 8,192 sessions that were loaded', async () => {
+describe.each(Object.entries(copying))('a wrapper %s', (_way, wrap) => {
+  test('a logout is final for each of the last 8,192 loaded sessions when a wrapper copies them', async () => {
     const store = await openStore('url', redis.port);
     const load = styles.callback.bind(undefined, wrap(store), 'load');
     const ids = Array.from({ length: 20_000 }, (_, number) => `s${number}`);
@@ -149,14 +149,14 @@ describe.each(Object.entries(knowsIds))('a wrapper %s', (_way, wrap) => {
     const discarded = jest.fn();
     store.on('discarded', discarded);
 
-    // One in so many, so that it does not matter at which of them the store begins to forget.
-    const kept = new Map();
+    // One in 97, so that the point at which the store forgets does not matter.
+    const loadedSessions = new Map();
     for (const [number, id] of ids.entries()) {
       const session = await load(id);
       // As a visitor's request presents it.
       session.req.headers = { cookie: `theme=dark; connect.sid=${encodeURIComponent(`s:${id}.signature`)}` };
-      if (number % 97 === 0) kept.set(number + 8191, session);
-      const last = kept.get(number);
+      if (number % 97 === 0) loadedSessions.set(number + 8191, session);
+      const last = loadedSessions.get(number);
       if (last === undefined) continue;
       await redis.command('DEL', `sess:${last.id}`);
       await new Promise((resolve) => last.save(resolve));
@@ -165,7 +165,7 @@ describe.each(Object.entries(knowsIds))('a wrapper %s', (_way, wrap) => {
     expect(discarded).toHaveBeenCalledTimes(122);
   });
 
-  test('a session is stored if its request has not presented the id, or another session is under it', async () => {
+  test('a copied session is stored if its request has not presented the id, or another session is stored under it', async () => {
     const store = await openStore('url', redis.port);
     const wrapped = wrap(store);
     const load = styles.callback.bind(undefined, wrapped, 'load');
@@ -196,7 +196,7 @@ describe.each(Object.entries(knowsIds))('a wrapper %s', (_way, wrap) => {
     expect(discarded).not.toHaveBeenCalled();
   });
 
-  test('a session with a deterministic id is stored after regenerate', async () => {
+  test('a copied session with a deterministic id is stored after regenerate', async () => {
     const store = await openStore('url', redis.port);
     const discarded = jest.fn();
     store.on('discarded', discarded);
@@ -221,7 +221,7 @@ describe.each(Object.entries(knowsIds))('a wrapper %s', (_way, wrap) => {
   });
 
   test.each(['reject', 'merge', (_base, _theirs, mine) => mine])(
-    'a logout sticks where conflicts are looked for, too: %p',
+    'a logout is final when a wrapper copies sessions and conflicts are detected, onConflict: %p',
     async (onConflict) => {
       const { visitor } = await visit(wrap, { onConflict });
       await visitor.get('/keep?user=ann');
@@ -233,7 +233,7 @@ describe.each(Object.entries(knowsIds))('a wrapper %s', (_way, wrap) => {
     },
   );
 
-  test('a save of what is stored, whatever the base, is no conflict; another one is', async () => {
+  test('a copied session conflicts unless it equals the stored one', async () => {
     const { visitor } = await visit(wrap, { onConflict: 'reject' });
     await visitor.get('/keep?user=ann');
 
@@ -246,8 +246,8 @@ describe.each(Object.entries(knowsIds))('a wrapper %s', (_way, wrap) => {
   });
 });
 
-describe.each(Object.entries(knowsSessions))('a wrapper %s', (_way, wrap) => {
-  test('what others have changed while a request ran is merged', async () => {
+describe.each(Object.entries(delegating))('a wrapper %s', (_way, wrap) => {
+  test('changes made by others during a request are merged when the store is wrapped', async () => {
     const { visitor } = await visit(wrap, { onConflict: 'merge' });
     await visitor.get('/keep?user=ann');
     const theirs = JSON.stringify({ cookie: {}, user: 'ann', theirs: 1 });
@@ -258,7 +258,7 @@ describe.each(Object.entries(knowsSessions))('a wrapper %s', (_way, wrap) => {
     expect(await redis.stored(keyOf(visitor))).toMatchObject({ user: 'ann', theirs: 1, mine: '1' });
   });
 
-  test('touches within touchAfter are not sent', async () => {
+  test('touches within touchAfter are not sent when the store is wrapped', async () => {
     const { visitor } = await visit(wrap, { touchAfter: 30 });
     await visitor.get('/keep?user=ann');
     await redis.command('PEXPIRE', keyOf(visitor), '50000');

@@ -6,7 +6,7 @@ const session = require('express-session');
 
 const COOKIE = 'connect.sid';
 
-/** A browser's part in sessions: keeps the cookie that the server sets. */
+/** A browser as far as sessions are concerned: stores the cookie that the server sets. */
 class Visitor {
   #origin;
   cookie;
@@ -51,13 +51,13 @@ async function serve(store, options, routes) {
   };
 }
 
-/** A handler that counts the visits of a session, and tells the count. */
+/** A handler that counts the visits of a session, and responds with the count. */
 function count(request, response) {
   request.session.count = (request.session.count ?? 0) + 1;
   response.json(request.session.count);
 }
 
-/** The key of a visitor's session, where the prefix is the default. */
+/** Returns the key of a visitor's session under the default prefix. */
 const keyOf = (visitor) => `sess:${visitor.id}`;
 
 module.exports = { serve, count, keyOf };

@@ -11,12 +11,12 @@ const NEW_KEY = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-
 class Certificates {
   #dir = fs.mkdtempSync(path.join(os.tmpdir(), 'tls-'));
 
-  /** The path of a file. */
+  /** Returns the path of a file. */
   file(name) {
     return path.join(this.#dir, name);
   }
 
-  /** What `startRedis` takes for TLS with a certificate. */
+  /** Returns the TLS options of `startRedis` with a certificate. */
   ofServer(name) {
     return { cert: this.file(`${name}.crt`), key: this.file(`${name}.key`), ca: this.file('ca.crt') };
   }
@@ -30,18 +30,21 @@ class Certificates {
     this.#openssl('req', '-x509', ...NEW_KEY, '-subj', `/CN=${name}`, ...out);
   }
 
-  /** A certificate that is its own authority, for `subject`, such as `DNS:localhost`; with negative `days`, expired. */
+  /**
+   * Makes a certificate that is its own authority, for `subject`, such as `DNS:localhost`; with negative `days`,
+   * expired.
+   */
   makeSelfSigned(name, subject, { days = 2 } = {}) {
     const extensions = ['-addext', `subjectAltName=${subject}`];
     const out = ['-keyout', `${name}.key`, '-out', `${name}.crt`];
     this.#openssl('req', '-x509', ...NEW_KEY, '-subj', `/CN=${name}`, '-days', '2', ...extensions, ...out);
     if (days > 0) return;
-    // Not to be had in one go: it is signed anew.
+    // Impossible in one step: it is signed again.
     const itself = ['-in', `${name}.crt`, '-signkey', `${name}.key`, '-days', String(days)];
     this.#openssl('x509', ...itself, '-out', `${name}.crt`);
   }
 
-  /** A certificate of X.509 version 1, as OpenSSL made them by default before 3.2, and its own authority. */
+  /** Makes a certificate of X.509 version 1, as OpenSSL did by default before 3.2, and its own authority. */
   makeOld(name, commonName) {
     const request = [...NEW_KEY, '-subj', `/CN=${commonName}`, '-keyout', `${name}.key`, '-out'];
     try {
@@ -53,9 +56,9 @@ class Certificates {
   }
 
   /**
-   * A certificate of the authority `ca` for `subject`, such as `DNS:localhost`; with negative `days`, it has expired.
+   * Makes a certificate of the authority `ca` for `subject`, such as `DNS:localhost`; with negative `days`, expired.
    *
-   * @param {string} [subject] without one, the common name alone tells whom it is for
+   * @param {string} [subject] without one, only the common name identifies the owner
    * @param {string} [commonName] by default `name`
    */
   makeCertificate(name, subject, { days = 2, commonName = name } = {}) {

@@ -4,12 +4,10 @@ const { askOnce, startRedis } = require('./redis.js');
 const { until } = require('./until.js');
 
 const SLOTS = 16_384;
-/** How long a node may not answer before the others take it for failing. */
+/** After this time without an answer, a node is regarded as failing by the others. */
 const NODE_TIMEOUT_MS = 1000;
-const SETTLE_LIMIT_MS = 30_000;
-const FAILOVER_LIMIT_MS = 30_000;
 const KEYS_AT_ONCE = 10;
-const MIGRATE_LIMIT_MS = 5000;
+const MIGRATE_LIMIT_MS = 60_000;
 
 /**
  * Starts the nodes of a cluster and waits until each agrees that all slots are served and each replica follows
@@ -17,10 +15,10 @@ const MIGRATE_LIMIT_MS = 5000;
  *
  * @param {object} [options]
  * @param {string} [options.program] the binary of all nodes; by default the one on PATH
- * @param {number} [options.primaries] which share the slots evenly
- * @param {number} [options.replicas] of each primary
+ * @param {number} [options.primaries] they share the slots evenly
+ * @param {number} [options.replicas] per primary
  * @param {string} [options.password]
- * @param {string[]} [options.args] further arguments of the nodes
+ * @param {string[]} [options.args] additional arguments of the nodes
  */
 async function startCluster({ program, primaries = 3, replicas = 1, password, args = [] } = {}) {
   const cluster = new Cluster({ program, password, args });
@@ -36,7 +34,7 @@ async function startCluster({ program, primaries = 3, replicas = 1, password, ar
 class Cluster {
   #options;
 
-  /** Each a server of `startRedis` that has also the `id` by which the nodes know it. */
+  /** The nodes: servers of `startRedis` that also have the `id` by which the nodes know them. */
   nodes = [];
 
   constructor(options) {
@@ -44,7 +42,7 @@ class Cluster {
     this.password = options.password;
   }
 
-  /** Where the nodes are that run, as clients take it. */
+  /** The addresses of the running nodes, as clients accept them. */
   get addresses() {
     return this.#running.map(({ port }) => ({ host: '127.0.0.1', port }));
   }
@@ -76,7 +74,7 @@ class Cluster {
   }
 
   /**
-   * Resolves when every node that runs sees all slots served, and the same primaries and replicas, and
+   * Resolves when every running node sees all slots served, and the same primaries and replicas, and
    * every replica follows its primary.
    */
   async settled() {
@@ -85,39 +83,39 @@ class Cluster {
       const infos = await Promise.all(nodes.map((node) => this.#ask(node, 'CLUSTER', 'INFO')));
       if (!infos.every((info) => String(info).includes('cluster_state:ok'))) return false;
       const views = await Promise.all(nodes.map((node) => this.#view(node)));
-      const said = (view) =>
+      const agreement = (view) =>
         view
           .filter(({ flags }) => !flags.some((flag) => flag.startsWith('fail')))
           .map(({ id, primary, slots }) => `${id} ${primary} ${slots.join(' ')}`)
           .sort()
           .join();
-      if (new Set(views.map(said)).size !== 1) return false;
+      if (new Set(views.map(agreement)).size !== 1) return false;
       const replications = await Promise.all(nodes.map((node) => this.#ask(node, 'INFO', 'replication')));
       return replications.every((reply) => /role:master|master_link_status:up/.test(String(reply)));
-    }, SETTLE_LIMIT_MS);
+    });
   }
 
-  /** The nodes that serve slots. */
+  /** Returns the nodes that serve slots. */
   async primaries() {
     const view = await this.#view(this.#running[0]);
     const ids = view.filter(({ slots }) => slots.length > 0).map(({ id }) => id);
     return this.nodes.filter(({ id }) => ids.includes(id));
   }
 
-  /** The node that serves a slot. */
+  /** Returns the node that serves a slot. */
   async ownerOf(slot) {
     const view = await this.#view(this.#running[0]);
     const owner = view.find(({ slots }) => slots.some(([from, to]) => slot >= from && slot <= to));
     return this.nodes.find(({ id }) => id === owner?.id);
   }
 
-  /** The first slot that a node serves. */
+  /** Returns the first slot that a node serves. */
   async firstSlotOf(node) {
     const [[slot]] = (await this.#view(node)).find(({ id }) => id === node.id).slots;
     return slot;
   }
 
-  /** The slot of a key. */
+  /** Returns the slot of a key. */
   async slotOf(key) {
     return this.#ask(this.#running[0], 'CLUSTER', 'KEYSLOT', key);
   }
@@ -131,16 +129,16 @@ class Cluster {
     const primary = node ?? (await this.primaries())[0];
     const slot = await this.firstSlotOf(primary);
     await primary.kill();
-    let heir;
+    let successor;
     await until(async () => {
-      heir = await this.ownerOf(slot);
-      return heir !== undefined && heir !== primary;
-    }, FAILOVER_LIMIT_MS);
+      successor = await this.ownerOf(slot);
+      return successor !== undefined && successor !== primary;
+    });
     await this.settled();
-    return heir;
+    return successor;
   }
 
-  /** Starts a node again that was killed and whose place another took, and waits until it follows that one. */
+  /** Restarts a node that was killed and replaced, and waits until it follows its successor. */
   async rejoin(node) {
     await node.start();
     await this.#follows(node);
@@ -173,7 +171,7 @@ class Cluster {
     return node;
   }
 
-  /** Takes a node without slots out of the cluster and stops it. */
+  /** Removes a node without slots from the cluster and stops it. */
   async remove(node) {
     await Promise.all(
       this.#running
@@ -190,7 +188,7 @@ class Cluster {
     return this.#ask(await this.ownerOf(await this.slotOf(key)), ...command);
   }
 
-  /** Sends one command to each primary, and gives their replies. */
+  /** Sends one command to each primary, and returns their replies. */
   async everywhere(...command) {
     const primaries = await this.primaries();
     return Promise.all(primaries.map((node) => this.#ask(node, ...command)));
@@ -230,25 +228,22 @@ class Cluster {
         ...[...auth, 'KEYS', ...keys],
       );
     }
-    // The target first: a source that has already given the slot up would send clients to one that refuses them.
+    // The target first: a source that has already released the slot would redirect clients to one that rejects them.
     const primaries = await this.primaries();
     for (const node of new Set([target, source, ...primaries]))
       await this.#setSlot(node, slot, 'NODE', target.id);
   }
 
-  /** Tells a primary about a slot. */
+  /** Informs a primary about a slot. */
   async #setSlot(node, ...words) {
     const isDone = (error) => {
-      // A primary that hears of its last slot's move from another node becomes a replica by that.
+      // A primary that learns of its last slot's move from another node becomes a replica by that.
       if (/only with masters/i.test(error.message)) return true;
       // Valkey waits for the node's replicas first, which may still be on their way.
       if (error.message.startsWith('NOREPLICAS')) return false;
       throw error;
     };
-    await until(
-      () => this.#ask(node, 'CLUSTER', 'SETSLOT', ...words).then(() => true, isDone),
-      SETTLE_LIMIT_MS,
-    );
+    await until(() => this.#ask(node, 'CLUSTER', 'SETSLOT', ...words).then(() => true, isDone));
   }
 
   /** Resolves when every node knows every other. */
@@ -259,18 +254,17 @@ class Cluster {
         (view) =>
           view.length === this.nodes.length && view.every(({ flags }) => !flags.includes('handshake')),
       );
-    }, SETTLE_LIMIT_MS);
+    });
   }
 
   /** Resolves when a node is a replica that has its primary's data. */
   #follows(node) {
-    return until(
-      async () => /master_link_status:up/.test(String(await this.#ask(node, 'INFO', 'replication'))),
-      SETTLE_LIMIT_MS,
+    return until(async () =>
+      /master_link_status:up/.test(String(await this.#ask(node, 'INFO', 'replication'))),
     );
   }
 
-  /** What a node knows of all of them: their ids, flags, primaries and ranges of slots. */
+  /** Returns what a node knows of all of them: their ids, flags, primaries and ranges of slots. */
   async #view(node) {
     const lines = String(await this.#ask(node, 'CLUSTER', 'NODES'))
       .trim()
@@ -278,7 +272,7 @@ class Cluster {
     return lines.map((line) => {
       const [id, , flags, primary, , , , , ...served] = line.split(' ');
       const slots = served
-        .filter((part) => !part.startsWith('[')) // a slot on its way to or from another node
+        .filter((part) => !part.startsWith('[')) // a slot that is being migrated
         .map((part) => part.split('-').map(Number))
         .map(([from, to = from]) => [from, to]);
       return { id, flags: flags.split(','), primary, slots };

@@ -9,10 +9,10 @@ const HOST = '127.0.0.1';
 
 /** A network that works. The faults change copies of it. */
 const WORKING = {
-  /** ms that bytes are under way. */
+  /** The time that bytes take, in ms. */
   requestDelay: 0,
   replyDelay: 0,
-  /** How many bytes of requests make a packet. */
+  /** The number of bytes of requests in a packet. */
   packet: Number.POSITIVE_INFINITY,
   swallows: false,
   loses: false,
@@ -20,7 +20,7 @@ const WORKING = {
   refuses: false,
   /** Changes a chunk of replies in place. */
   corrupt: undefined,
-  /** How many bytes of replies pass before the connection is cut. */
+  /** The number of bytes of replies that pass before the connection is cut. */
   cutAfter: Number.POSITIVE_INFINITY,
 };
 
@@ -34,8 +34,8 @@ async function startProxy(port) {
 /**
  * A network that can fail: a TCP proxy between clients and a server.
  *
- * A fault holds for the open connections and for those to come, beside the faults that hold already, until
- * `heal`. `reset`, `halfClose` and `stall` are done to the open connections alone.
+ * A fault applies to open and future connections, in addition to earlier faults, until `heal`. `reset`, `halfClose`
+ * and `stall` apply to open connections only.
  */
 class TcpProxy {
   #serverPort;
@@ -43,11 +43,11 @@ class TcpProxy {
   #connections = new Set();
   #network = { ...WORKING };
 
-  /** Where clients connect; the same for the proxy's whole life. */
+  /** Where clients connect; constant for the proxy's life. */
   port = 0;
-  /** How many connections were made so far, refused ones included. */
+  /** The number of connections made so far, including refused ones. */
   accepted = 0;
-  /** How many bytes have vanished. */
+  /** The number of bytes that were dropped. */
   lost = 0;
 
   constructor(serverPort) {
@@ -58,13 +58,13 @@ class TcpProxy {
     return `redis://${HOST}:${this.port}`;
   }
 
-  /** How many connections are open. */
+  /** The number of open connections. */
   get open() {
     return this.#connections.size;
   }
 
   async listen() {
-    // Half-open: what one side ended, the other may still write to.
+    // Half-open: the other side may still write to what one side ended.
     this.#listener = net.createServer({ allowHalfOpen: true, noDelay: true }, (client) =>
       this.#accept(client),
     );
@@ -78,17 +78,17 @@ class TcpProxy {
     this.#change({ requestDelay: request, replyDelay: reply });
   }
 
-  /** Requests come in packets of so many bytes, each a millisecond after the one before. */
+  /** Requests arrive in packets of so many bytes, each a millisecond after the previous one. */
   split(packet) {
     this.#change({ packet });
   }
 
-  /** Replies come byte by byte, each in a turn of the event loop, and a packet, of its own. */
+  /** Replies arrive byte by byte, each in its own turn of the event loop and its own packet. */
   drip() {
     this.#change({ drips: true });
   }
 
-  /** Flips a bit in one of `oneIn` bytes of replies, picked by `seed`. */
+  /** Flips a bit in one of `oneIn` bytes of replies, selected by `seed`. */
   corrupt({ seed, oneIn }) {
     const random = seeded(seed);
     this.#change({
@@ -99,7 +99,7 @@ class TcpProxy {
     });
   }
 
-  /** Damages replies where they have these bytes, the first time, into others of the same length. */
+  /** Damages replies where they contain these bytes, the first time, by others of the same length. */
   damage(from, to) {
     let isDone = false;
     this.#change({
@@ -119,14 +119,14 @@ class TcpProxy {
   }
 
   /**
-   * The peer is gone without a word: bytes vanish, connections stay. One that bytes of are missing stays silent
-   * even when the network works again: what comes behind a gap is never delivered.
+   * The peer stops answering: bytes are dropped, connections stay open. One that has lost bytes stays silent even when
+   * the network works again: bytes after a gap are never delivered.
    */
   silence() {
     this.#change({ swallows: true });
   }
 
-  /** Replies vanish, and what comes behind them is delivered: no network does that, but a faulty proxy. */
+  /** Replies are dropped, and the bytes after them are delivered: no network does that, but a faulty proxy. */
   lose() {
     this.#change({ loses: true });
   }
@@ -137,7 +137,7 @@ class TcpProxy {
     this.reset();
   }
 
-  /** Nobody listens any more. */
+  /** The port is closed. */
   async stopListening() {
     const listener = this.#listener;
     this.#listener = undefined;
@@ -152,15 +152,15 @@ class TcpProxy {
     for (const connection of this.#connections) connection.reset();
   }
 
-  /** Ends the open connections towards the client alone; what it sends still arrives. */
+  /** Ends the open connections towards the client only; what it sends still arrives. */
   halfClose() {
     for (const connection of this.#connections) connection.client.end();
   }
 
   /**
-   * The path of the open connections fails; new ones take another. When the path works again, what was sent by it
-   * arrives, also on connections that were ended meanwhile: their systems send it again and again. A reset has
-   * them forget it.
+   * The path of the open connections fails; new ones take another. When the path works again, what was sent over it
+   * arrives, also on connections that were ended meanwhile: their systems send it repeatedly. A reset makes them
+   * forget it.
    */
   stall() {
     for (const connection of this.#connections) connection.stall();
@@ -206,9 +206,9 @@ class Connection {
   #release = () => {};
   #delays = new AbortController();
 
-  /** Bytes of replies that the client was sent. */
+  /** Bytes of replies that were sent to the client. */
   passed = 0;
-  /** Resolved while the connection is not stalled. */
+  /** Resolves while the connection is not stalled. */
   released = Promise.resolve();
 
   constructor(client, serverPort, { network, lose }) {
@@ -223,8 +223,8 @@ class Connection {
       delay: () => network().requestDelay,
       deliver: (bytes) => this.#request(bytes, network()),
       end: () => this.#server.end(),
-      // A reset that comes together with data is an end for libuv. No client here ends what it still waits for:
-      // delivered late, commands would be executed behind what was sent again elsewhere.
+      // A reset that comes together with data is an end for libuv. No client here ends while it still waits for
+      // replies: delivered late, commands would be executed after those that were sent again elsewhere.
       endMayBeReset: true,
     });
     carry(this.#server, this, {
@@ -244,7 +244,7 @@ class Connection {
     this.#release();
   }
 
-  /** Aborted when the network is well again: what has come by then is delayed no longer. */
+  /** Aborted when the network is healed: what has arrived by then is no longer delayed. */
   get delays() {
     return this.#delays.signal;
   }
@@ -264,7 +264,7 @@ class Connection {
     this.release();
   }
 
-  /** Whether the bytes vanish for good. */
+  /** True if the bytes are lost for good. */
   #swallow(bytes, swallows) {
     if (!swallows && !this.#hasGap) return false;
     this.#hasGap = true;
@@ -307,7 +307,7 @@ class Connection {
   }
 }
 
-/** Carries what `side` sends, in order, each chunk after the delay that held when it came, while it holds. */
+/** Forwards what `side` sends, in order, each chunk after the delay in force when it arrived, while it is in force. */
 function carry(side, connection, { delay, deliver, end, endMayBeReset = false }) {
   const queue = [];
   let isCarrying = false;
@@ -322,7 +322,7 @@ function carry(side, connection, { delay, deliver, end, endMayBeReset = false })
       // Only an abort rejects it.
       if (wait > 0) await sleep(wait, undefined, { signal: first.signal }).catch(() => {});
       await connection.released;
-      // A reset forgets what is under way.
+      // A reset drops the bytes that are still on their way.
       if (side.destroyed && side.errored) break;
       if (first.bytes === undefined) end();
       else await deliver(first.bytes);

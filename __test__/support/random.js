@@ -1,6 +1,6 @@
 'use strict';
 
-/** Random numbers from 0 to below 1, the same sequence for the same seed (mulberry32). */
+/** Returns random numbers from 0 to below 1, the same sequence for the same seed (mulberry32). */
 function seeded(seed) {
   let state = seed >>> 0;
   return () => {

@@ -12,10 +12,10 @@ const { freePort, killWithParent, temporaryFolder } = require('../../scripts/red
 const { findProxy } = require('../../scripts/servers.js');
 
 const HOST = '127.0.0.1';
-const START_LIMIT_MS = 15_000;
+const START_LIMIT_MS = 60_000;
 const POLL_MS = 20;
 
-/** The configuration of twemproxy: one pool of servers. It takes no YAML in the style of JSON. */
+/** Returns the configuration of twemproxy: one pool of servers. It accepts no YAML in the style of JSON. */
 const twemproxyConfig = (port, upstreams, settings) => {
   const pool = {
     listen: `${HOST}:${port}`,
@@ -29,7 +29,7 @@ const twemproxyConfig = (port, upstreams, settings) => {
   return ['pool:', ...lines, '  servers:', ...servers, ''].join('\n');
 };
 
-/** The configuration of Envoy with its `redis_proxy` filter. */
+/** Returns the configuration of Envoy with its `redis_proxy` filter. */
 const envoyConfig = (port, upstreams, settings) => {
   const address = (port_value) => ({ socket_address: { address: HOST, port_value } });
   const proxy = {
@@ -64,13 +64,13 @@ const envoyConfig = (port, upstreams, settings) => {
 const proxies = {
   twemproxy: {
     config: twemproxyConfig,
-    // Its statistics have a port of their own.
+    // Its statistics need their own port.
     args: (file, free) =>
       `--conf-file ${file} --output /dev/stderr --stats-addr ${HOST} --stats-port ${free}`.split(' '),
   },
   Envoy: {
     config: envoyConfig,
-    // Without a base id of its own, two processes of one machine share their memory for restarts.
+    // Without its own base id, two processes of one machine share their memory for restarts.
     args: (file) => ['--config-path', file, '--concurrency', '1', '--disable-hot-restart'],
   },
 };
@@ -80,7 +80,7 @@ const proxies = {
  *
  * @param {'Envoy' | 'twemproxy'} name
  * @param {number[]} upstreams the ports of the servers
- * @param {object} [settings] further settings: of twemproxy's pool, or of Envoy's `redis_proxy`
+ * @param {object} [settings] additional settings: of twemproxy's pool, or of Envoy's `redis_proxy`
  * @returns `{ port, url, stop }`
  */
 async function startRedisProxy(name, upstreams, settings) {

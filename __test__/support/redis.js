@@ -8,7 +8,7 @@ const CRLF = Buffer.from('\r\n');
 /**
  * A RESP2 connection that shares no code with the clients under test, to see the very bytes in Redis.
  *
- * Bulk strings come back as Buffers, simple strings as strings, integers as numbers, and an error reply
+ * Bulk strings are returned as Buffers, simple strings as strings, integers as numbers, and an error reply
  * as a returned (not thrown) Error, also inside arrays.
  *
  * @param {number | import('node:net').NetConnectOpts} where a port of this machine, or options of net.connect
@@ -31,7 +31,7 @@ async function connectRaw(where) {
       reply = readReply(unread, 0);
     }
   });
-  socket.on('error', () => {}); // 'close' follows and says it to those who wait
+  socket.on('error', () => {}); // 'close' follows and rejects the pending commands
   socket.on('close', () => {
     for (const { reject } of waiting.splice(0)) reject(new Error('the raw connection was closed'));
   });
@@ -63,7 +63,7 @@ function encodeCommand(args) {
   return Buffer.concat(parts);
 }
 
-/** The reply that starts at `start` and where it ends, or undefined as long as its end has not come. */
+/** Returns the reply that starts at `start` and where it ends, or undefined while it is incomplete. */
 function readReply(bytes, start) {
   const lineEnd = bytes.indexOf(CRLF, start);
   if (lineEnd < 0) return undefined;
@@ -100,7 +100,7 @@ function readReply(bytes, start) {
 }
 
 /**
- * Sends one command on a connection of its own and gives the reply; rejects with an error reply.
+ * Sends one command on its own connection and returns the reply; rejects with an error reply.
  *
  * @param {object} server with `port` and, if it needs one, `password`
  */
@@ -145,22 +145,22 @@ function useRedis(options) {
     get port() {
       return server.port;
     },
-    /** Sends a command by the raw connection. */
+    /** Sends a command over the raw connection. */
     command: (...args) => raw.command(...args),
-    /** How often Redis was given a command, or a script one, since the test began. */
+    /** Returns how often Redis has run a command, also in scripts, since the test began. */
     async calls(command) {
       const stats = String(await raw.command('INFO', 'commandstats'));
       return Number(new RegExp(`^cmdstat_${command}:calls=(\\d+)`, 'm').exec(stats)?.[1] ?? 0);
     },
-    /** The keys in Redis, as the strings they were made of, sorted. */
+    /** Returns the keys in Redis, as the strings they were made of, sorted. */
     async keys() {
       return (await raw.command('KEYS', '*')).map(String).sort();
     },
-    /** The session stored at `key` as plain `JSON.parse` reads it; null if there is none. */
+    /** Returns the session stored at `key` as plain `JSON.parse` reads it; null if there is none. */
     async stored(key) {
       return JSON.parse(await raw.command('GET', key));
     },
-    /** The time a key has left, in ms; -1 if it has no end, -2 if there is no such key. */
+    /** Returns the time a key has left, in ms; -1 if it has no expiry, -2 if there is no such key. */
     lifetime: (key) => raw.command('PTTL', key),
   };
 }

@@ -4,9 +4,9 @@ const { spawn } = require('node:child_process');
 const { once } = require('node:events');
 
 // A process that does not end is killed, so that the test fails by its signal rather than by a timeout.
-const LIMIT_MS = 25_000;
+const LIMIT_MS = 100_000;
 
-/** Runs Node with these arguments in a process of its own, and tells how it ended and what it printed. */
+/** Runs Node with these arguments, and returns how the process ended and what it printed. */
 async function runNode(...args) {
   const child = spawn(process.execPath, args.map(String), { timeout: LIMIT_MS, killSignal: 'SIGKILL' });
   let stdout = '';
@@ -21,7 +21,7 @@ async function runNode(...args) {
   return { code, signal, stdout: stdout.trim(), stderr };
 }
 
-/** How a program ends that has printed `stdout` and had nothing to complain about. */
+/** Returns the result of a program that ended without an error and printed `stdout`. */
 function endedWith(stdout) {
   return { code: 0, signal: null, stdout, stderr: '' };
 }

@@ -6,8 +6,9 @@ const net = require('node:net');
 const HOST = '127.0.0.1';
 
 /**
- * Starts a server that speaks RESP and answers by a function: `answer(name, words, socket)` gets the name of a command
- * in upper case and all its words as Buffers, and returns the bytes of the reply. It hangs up where that is `null`.
+ * Starts a server that speaks RESP and answers by a function: `answer(name, words, socket)` receives the name of a
+ * command in upper case and all its words as Buffers, and returns the bytes of the reply. The server hangs up if that
+ * is `null`.
  */
 async function startScriptedServer(answer) {
   const sockets = new Set();
@@ -40,7 +41,7 @@ async function startScriptedServer(answer) {
  * Starts a proxy to the server on `port` that hangs up, without a reply, on each command for which
  * `hangsUpOn(name, words)` is true, as twemproxy does.
  */
-async function startPickyProxy(port, hangsUpOn) {
+async function startHangUpProxy(port, hangsUpOn) {
   const proxy = { commands: [], hangUps: 0 };
   const server = net.createServer({ noDelay: true }, (client) => {
     const upstream = net.connect({ host: HOST, port, noDelay: true });
@@ -95,7 +96,7 @@ function eachCommand(socket, take) {
   });
 }
 
-/** The command that begins with the first byte, and where it ends; undefined while it is incomplete. */
+/** Returns the command that begins with the first byte, and where it ends; undefined while it is incomplete. */
 function read(bytes) {
   let at = 0;
   const number = () => {
@@ -117,4 +118,4 @@ function read(bytes) {
   return { words, end: at };
 }
 
-module.exports = { startScriptedServer, startPickyProxy };
+module.exports = { startScriptedServer, startHangUpProxy };

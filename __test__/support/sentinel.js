@@ -4,27 +4,24 @@ const { askOnce, startRedis } = require('./redis.js');
 const { until } = require('./until.js');
 
 /**
- * How long a server may not answer before a sentinel takes it for down. The first PING to a new primary comes
- * after a second: with less than that, it would be taken for down at once.
+ * After this time without an answer, a sentinel regards a server as down. The first PING to a new primary comes
+ * after a second: with less than that, it would be regarded as down at once.
  */
 const DOWN_AFTER_MS = 1500;
-/** Sentinels find each other by what they publish every 2 seconds, and new replicas every 10. */
-const SETTLE_LIMIT_MS = 30_000;
-const FAILOVER_LIMIT_MS = 30_000;
 
 /**
- * Starts a primary, its replicas and the sentinels that watch them, and waits until all of them know each
+ * Starts a primary, its replicas and the sentinels that monitor them, and waits until all of them know each
  * other, so that a failover can begin.
  *
  * @param {object} [options]
  * @param {string} [options.program] the binary of all servers; by default the one on PATH
- * @param {string} [options.name] what the sentinels call the primary
+ * @param {string} [options.name] the sentinels' name of the primary
  * @param {number} [options.replicas]
  * @param {number} [options.sentinels]
  * @param {string} [options.password] of the primary and its replicas
  * @param {string} [options.sentinelPassword] of the sentinels
- * @param {string[]} [options.args] further arguments of the primary and its replicas
- * @param {string[]} [options.sentinelArgs] further arguments of the sentinels
+ * @param {string[]} [options.args] additional arguments of the primary and its replicas
+ * @param {string[]} [options.sentinelArgs] additional arguments of the sentinels
  */
 async function startSentinel({
   program,
@@ -51,7 +48,7 @@ class SentinelGroup {
 
   /** The primary and its replicas, each a server of `startRedis`; the first was the first primary. */
   servers = [];
-  /** Each a server of `startRedis`, too. */
+  /** Servers of `startRedis`, too. */
   sentinels = [];
 
   constructor(options) {
@@ -61,7 +58,7 @@ class SentinelGroup {
     this.sentinelPassword = options.sentinelPassword;
   }
 
-  /** Where the sentinels are, as clients take it. */
+  /** The addresses of the sentinels, as clients accept them. */
   get addresses() {
     return this.sentinels.map(({ port }) => ({ host: '127.0.0.1', port }));
   }
@@ -74,7 +71,7 @@ class SentinelGroup {
     await this.settled();
   }
 
-  /** Resolves when every sentinel that runs knows the others and all servers, and none of these as down. */
+  /** Resolves when every running sentinel knows the others and all servers, and none of these as down. */
   async settled() {
     const running = this.sentinels.filter((sentinel) => sentinel.isRunning);
     await until(async () => {
@@ -86,10 +83,10 @@ class SentinelGroup {
           replicas.length === this.servers.length - 1 &&
           replicas.every((replica) => replica.flags === 'slave'),
       );
-    }, SETTLE_LIMIT_MS);
+    });
   }
 
-  /** The server that most of the running sentinels call the primary, or undefined if there is none. */
+  /** Returns the server that most of the running sentinels call the primary, or undefined if there is none. */
   async primary() {
     const running = this.sentinels.filter((sentinel) => sentinel.isRunning);
     const views = await Promise.all(running.map((sentinel) => this.#view(sentinel)));
@@ -98,14 +95,14 @@ class SentinelGroup {
     );
   }
 
-  /** The servers that run and are not the primary. */
+  /** Returns the running servers other than the primary. */
   async replicas() {
     const primary = await this.primary();
     return this.servers.filter((server) => server !== primary && server.isRunning);
   }
 
   /**
-   * Resolves with the new primary once the sentinels have promoted another server than `former` and it takes
+   * Resolves with the new primary once the sentinels have promoted another server than `former` and it accepts
    * writes.
    */
   async promoted(former) {
@@ -115,7 +112,7 @@ class SentinelGroup {
       return (
         primary !== undefined && primary !== former && (await this.#replication(primary)).role === 'master'
       );
-    }, FAILOVER_LIMIT_MS);
+    });
     return primary;
   }
 
@@ -126,17 +123,17 @@ class SentinelGroup {
     return this.promoted(former);
   }
 
-  /** Starts a server again that was killed, as a replica of today's primary. */
+  /** Restarts a server that was killed, as a replica of the current primary. */
   async rejoin(server) {
     await server.start();
     const { port } = await this.primary();
-    // The sentinels would see to that, too, after some 10 seconds.
+    // The sentinels would do that, too, after about 10 seconds.
     await askOnce(this.#access(server), 'REPLICAOF', '127.0.0.1', port);
     await this.#linked(server);
     await this.settled();
   }
 
-  /** Adds a sentinel; the others learn of it within a few seconds. */
+  /** Adds a sentinel; the others discover it within a few seconds. */
   async addSentinel() {
     const sentinel = await this.#startSentinel(await this.primary());
     await this.settled();
@@ -176,7 +173,7 @@ class SentinelGroup {
       `sentinel down-after-milliseconds ${name} ${DOWN_AFTER_MS}`,
       `sentinel failover-timeout ${name} 2000`,
       ...(password === undefined ? [] : [`sentinel auth-pass ${name} ${password}`]),
-      // The one for those who ask, the other for asking the other sentinels.
+      // The first for clients, the second for queries of other sentinels.
       ...(sentinelPassword === undefined
         ? []
         : [`requirepass ${sentinelPassword}`, `sentinel sentinel-pass ${sentinelPassword}`]),
@@ -190,7 +187,7 @@ class SentinelGroup {
     return sentinel;
   }
 
-  /** What a sentinel knows of the primary and its replicas. */
+  /** Returns what a sentinel knows of the primary and its replicas. */
   async #view({ port }) {
     const ask = (subject) =>
       askOnce({ port, password: this.sentinelPassword }, 'SENTINEL', subject, this.name);
@@ -200,7 +197,7 @@ class SentinelGroup {
 
   /** Resolves when a replica follows its primary. */
   #linked(replica) {
-    return until(async () => (await this.#replication(replica)).master_link_status === 'up', SETTLE_LIMIT_MS);
+    return until(async () => (await this.#replication(replica)).master_link_status === 'up');
   }
 
   #access({ port }) {
@@ -213,7 +210,7 @@ class SentinelGroup {
   }
 }
 
-/** The object that a flat list of names and values means. */
+/** Returns the object that a flat list of names and values stands for. */
 function fields(list) {
   const words = list.map(String);
   return Object.fromEntries(

@@ -3,8 +3,8 @@
 const { findServers } = require('../../scripts/servers.js');
 
 /**
- * Describes something once for every server to test on, as `describe.each` does: `body` gets the server's name
- * and binary. A server that is not installed is skipped, and said by that; in CI, where all of them must be had,
+ * Describes something once for every server to test on, as `describe.each` does: `body` receives the server's name
+ * and binary. A server that is not installed is skipped, which is printed; in CI, where all of them must be installed,
  * it is a failure.
  */
 function describeServers(title, body) {

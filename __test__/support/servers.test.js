@@ -10,10 +10,10 @@ describeServers('%s', (name, program) => {
   });
   afterAll(() => server?.stop());
 
-  test('is what runs when it is asked for', async () => {
+  test('the binary of findServers has the version of its name', async () => {
     const info = String(await askOnce(server, 'INFO', 'server'));
     const version = (field) => new RegExp(`^${field}:([\\d.]+)`, 'm').exec(info)?.[1];
-    // Valkey says a version of Redis as well, for clients that look for one.
+    // Valkey reports a version of Redis as well, for clients that look for one.
     const [product, number] = version('valkey_version')
       ? ['Valkey', version('valkey_version')]
       : ['Redis', version('redis_version')];

@@ -5,18 +5,18 @@ const { Cookie, Session } = require('express-session');
 const HOUR = 60 * 60 * 1000;
 
 /**
- * A session as express-session hands it to a store: a live Session, whose `req` and `id` are not
+ * Returns a session as express-session passes it to a store: a live Session, whose `req` and `id` are not
  * enumerable, with a Cookie that has a `toJSON`.
  *
  * @param {string} id
- * @param {object} data what the app keeps in the session
+ * @param {object} data what the app stores in the session
  * @param {object} cookie options of express-session's `cookie`; `maxAge` in ms, null for a cookie without an expiry
  */
 function liveSession(id, data = {}, cookie = { maxAge: HOUR }) {
   return new Session({ sessionID: id }, { cookie: new Cookie(cookie), ...data });
 }
 
-/** What an app of a shop keeps for a visitor who is logged in: about half a kilobyte of JSON. */
+/** Returns what a shop stores for a visitor who is signed in: about half a kilobyte of JSON. */
 function shopVisitor(number = 1) {
   return {
     user: { id: number, name: `Visitor ${number}`, email: `visitor${number}@shop.example`, roles: ['buyer'] },
@@ -31,12 +31,12 @@ function shopVisitor(number = 1) {
   };
 }
 
-/** What a store gives back for a session: its JSON, read again. */
+/** Returns what a store returns for a session: its JSON, parsed. */
 function asStored(session) {
   return JSON.parse(JSON.stringify(session));
 }
 
-/** Matches a date, in any form, that is this one, or as much later as a save takes to get to Redis. */
+/** Matches a date, in any form, that is this one, or later by as much as a save takes to reach Redis. */
 function soonAfter(expires) {
   const late = (value) => new Date(value).getTime() - new Date(expires).getTime();
   return {
@@ -45,7 +45,9 @@ function soonAfter(expires) {
   };
 }
 
-/** What `get` and `all` return for a session that was saved: its expiry is that of the key, where that came late. */
+/**
+ * Returns what `get` and `all` return for a saved session: its expiry is that of the key, which was set a moment later.
+ */
 function asRead(session) {
   const { cookie, ...content } = asStored(session);
   return { ...content, cookie: cookie?.expires ? { ...cookie, expires: soonAfter(cookie.expires) } : cookie };

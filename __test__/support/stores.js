@@ -1,6 +1,7 @@
 'use strict';
 
 const { RedisStore } = require('../..');
+const { HANG_MS, until } = require('./until.js');
 
 const nodeRedis = (packageName) => ({
   async connect(port, settings) {
@@ -24,7 +25,7 @@ const ioredis = (packageName) => ({
   },
   async end(client) {
     if (client.status === 'reconnecting') {
-      // Between two connections, there is none whose end could be told.
+      // Between two connections, there is none whose end could be reported.
       client.disconnect();
     } else if (client.status !== 'end') {
       const ended = new Promise((resolve) => client.once('end', resolve));
@@ -52,7 +53,7 @@ const kinds = {
 /** Every standalone client whose settings a store can read. */
 const clientKinds = Object.keys(kinds);
 
-/** Every way to tell a store where Redis is. */
+/** Every way to specify where Redis is. */
 const sources = ['url', ...clientKinds];
 
 /** One source of each family, for suites whose subject is not the client. */
@@ -60,33 +61,46 @@ const familySources = ['url', 'redis6', 'ioredis6'];
 
 const opened = { stores: [], clients: [] };
 
-/** A connected client of `kind`, with `settings` for its constructor, that `closeAll` ends. */
+/** Opens a connected client of `kind`, with `settings` for its constructor, which `closeAll` closes. */
 async function openClient(kind, port, settings = {}) {
   const client = await kinds[kind].connect(port, settings);
   opened.clients.push({ kind, client });
   return client;
 }
 
-/** A store with `options` on the Redis at `port` of this machine, found by `source`; `closeAll` closes it. */
+/**
+ * Opens a store with `options` on the Redis at `port` of this machine, specified by `source`; `closeAll` closes it. By
+ * default, only a hang exceeds its `commandTimeout`.
+ */
 async function openStore(source, port, options = {}) {
   const where =
     source === 'url' ? { url: `redis://127.0.0.1:${port}` } : { client: await openClient(source, port) };
-  return keepStore(new RedisStore({ ...where, ...options }));
+  return keepStore(new RedisStore({ ...where, commandTimeout: HANG_MS, ...options }));
 }
 
-/** Leaves a store that the caller made, of this class or a subclass, to `closeAll`. */
+/** Makes `closeAll` close a store that the caller created, of this class or a subclass. */
 function keepStore(store) {
   opened.stores.push(store);
   return store;
 }
 
-/** Closes what was opened since the last call, stores before the clients that they read. */
+/** Resolves when operations of a store succeed again. */
+function served(store) {
+  return until(() =>
+    store.get('nobody').then(
+      () => true,
+      () => false,
+    ),
+  );
+}
+
+/** Closes what was opened since the last call, stores before the clients that they use. */
 async function closeAll() {
   await Promise.all(opened.stores.splice(0).map((store) => store.close()));
   await Promise.all(opened.clients.splice(0).map(({ kind, client }) => kinds[kind].end(client)));
 }
 
-/** The two ways to call a method of a store, as functions that give a promise of its result. */
+/** The two ways to call a method of a store, as functions that return a promise of its result. */
 const styles = {
   promise: (store, method, ...args) => store[method](...args),
   callback: (store, method, ...args) =>
@@ -95,7 +109,7 @@ const styles = {
     }),
 };
 
-/** A callback that remembers the arguments of its calls, and `called`, a promise of the first ones. */
+/** Returns a callback that records the arguments of its calls, and `called`, a promise of the first ones. */
 function recordCalls() {
   const calls = [];
   let first;
@@ -117,6 +131,7 @@ module.exports = {
   openClient,
   openStore,
   keepStore,
+  served,
   closeAll,
   recordCalls,
 };

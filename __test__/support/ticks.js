@@ -1,9 +1,9 @@
 'use strict';
 
 /**
- * Fifty gets, five in each of ten ticks after one another.
+ * Calls `get` fifty times, five times in each of ten successive ticks.
  *
- * @param idOf gives the id of each, by its number
+ * @param idOf returns the id of each, by its number
  * @returns how many failed, by their `code`
  */
 async function failuresOfGetsInTicks(store, idOf = (n) => `session-${n}`) {

@@ -5,22 +5,22 @@ const { startCluster } = require('../support/cluster.js');
 const { startProxy } = require('../support/proxy.js');
 const { askOnce, connectRaw } = require('../support/redis.js');
 const { closeAll, keepStore } = require('../support/stores.js');
-const { until } = require('../support/until.js');
+const { NEVER_MS, until } = require('../support/until.js');
 
-// What a cluster goes through beside the loss of a primary.
+// Faults of a cluster other than the loss of a primary.
 
 const HOST = '127.0.0.1';
-const LIMIT_MS = 60_000;
+const LIMIT_MS = 120_000;
 const DEADLINE_MS = 3000;
-/** Well below the deadline, and below the time between questions when all is well. */
-const SOON_MS = 1500;
+/** Less than the 30 s between topology refreshes when nothing fails. */
+const PATIENT_MS = 20_000;
 const PARTLY = ['--cluster-require-full-coverage', 'no'];
 
 let cluster;
 afterEach(async () => {
   await closeAll();
   await cluster?.stop();
-}, LIMIT_MS);
+});
 
 function openStore(options) {
   return keepStore(
@@ -45,7 +45,7 @@ const failure = (promise) =>
 
 const slotOf = (id) => cluster.slotOf(`sess:${id}`);
 
-/** An id of a session that the node has. */
+/** Returns the id of a session that the node owns. */
 async function idAt(node, name = 'id') {
   for (let n = 0; ; n++) {
     const id = `${name}-${n}`;
@@ -54,7 +54,7 @@ async function idAt(node, name = 'id') {
 }
 
 test(
-  'a slot that no node serves is said, and served as soon as one does',
+  'operations on a slot that no node serves reject with the reason, and succeed as soon as a node serves it',
   async () => {
     cluster = await startCluster({ primaries: 3, replicas: 0, args: PARTLY });
     const slot = await slotOf('abc');
@@ -63,21 +63,19 @@ test(
     const store = openStore();
     await store.get(await idAt(owner));
 
+    const answer = openStore({ commandTimeout: PATIENT_MS }).get('abc');
     expect(await failure(store.get('abc'))).toMatchObject({
       code: 'ERR_REDIS_UNAVAILABLE',
       message: expect.stringContaining(`no node serves the slot ${slot}`),
     });
-    const begin = Date.now();
-    const answer = store.get('abc');
     await ask(owner, 'CLUSTER', 'ADDSLOTS', slot);
     expect(await answer).toBeNull();
-    expect(Date.now() - begin).toBeLessThan(SOON_MS);
   },
   LIMIT_MS,
 );
 
 test(
-  'a replica that is cut off from its primary is not read from',
+  'a replica that has lost its primary is not read from',
   async () => {
     cluster = await startCluster({
       primaries: 1,
@@ -104,7 +102,7 @@ test(
 );
 
 test(
-  'nodes that send an operation to each other are given time to agree',
+  'an operation is retried with backoff when two nodes redirect it to each other',
   async () => {
     cluster = await startCluster({ primaries: 2, replicas: 0 });
     const slot = await slotOf('abc');
@@ -113,17 +111,17 @@ test(
     const store = openStore();
     expect(await store.get('abc')).toBeNull();
 
-    // The other does not know of it.
+    // The other node does not know of it.
     await ask(owner, 'CLUSTER', 'SETSLOT', slot, 'NODE', other.id);
     const { message } = await failure(store.get('abc'));
-    expect(message).toContain('answered MOVED');
-    expect(Number(/sent (\d+) times/.exec(message)[1])).toBeLessThan(200);
+    expect(message).toContain('replied MOVED');
+    expect(Number(/; (\d+) attempts; /.exec(message)[1])).toBeLessThan(200);
   },
   LIMIT_MS,
 );
 
 test(
-  'a slot whose move is taken back, as the node that it was to go to has died',
+  'operations on a slot succeed after its migration was aborted since the target node died',
   async () => {
     cluster = await startCluster({ primaries: 3, replicas: 0, args: PARTLY });
     const [source, target] = cluster.nodes;
@@ -135,25 +133,23 @@ test(
     await ask(target, 'CLUSTER', 'SETSLOT', slot, 'IMPORTING', source.id);
     await ask(source, 'CLUSTER', 'SETSLOT', slot, 'MIGRATING', target.id);
     await target.kill();
+    const answer = openStore({ commandTimeout: PATIENT_MS }).set(id, { n: 2 });
     expect(await failure(store.set(id, { n: 1 }))).toMatchObject({
       code: 'ERR_REDIS_UNAVAILABLE',
       message: expect.stringContaining(`${target.port}`),
     });
-    const begin = Date.now();
-    const answer = store.set(id, { n: 2 });
     await ask(source, 'CLUSTER', 'SETSLOT', slot, 'STABLE');
-    await answer;
-    expect(Date.now() - begin).toBeLessThan(SOON_MS);
+    expect(await answer).toBeNull();
   },
   LIMIT_MS,
 );
 
 test(
-  'what waits for a node is bounded and says which, and others are not refused for it',
+  'maxQueue bounds the commands that wait for a lost node, and operations on other nodes succeed',
   async () => {
     cluster = await startCluster({ primaries: 5, replicas: 0, args: PARTLY });
-    const [one, two, well] = cluster.nodes;
-    const ids = await Promise.all([one, two, well].map((node) => idAt(node)));
+    const [one, two, healthy] = cluster.nodes;
+    const ids = await Promise.all([one, two, healthy].map((node) => idAt(node)));
     const store = openStore({ maxQueue: 20 });
     await Promise.all(ids.map((id) => store.get(id)));
     await one.kill();
@@ -166,34 +162,34 @@ test(
     const errors = await Promise.all(waits);
     expect(errors.filter(({ code }) => code === 'ERR_REDIS_QUEUE_FULL')).toHaveLength(11);
     const last = errors.find(({ code }) => code === 'ERR_REDIS_UNAVAILABLE');
-    expect(last.message).toContain(`${HOST}:${two.port}: `);
-    expect((await waiting).message).toContain(`${HOST}:${one.port}: `);
+    expect(last.message).toContain(`${HOST}:${two.port};`);
+    expect((await waiting).message).toContain(`${HOST}:${one.port};`);
   },
   LIMIT_MS,
 );
 
 test(
-  'a node that went its own way is outvoted, although it is the nearest',
+  'a node that has left the others is outvoted, although it is the nearest',
   async () => {
     cluster = await startCluster({ primaries: 3, replicas: 0 });
-    const [lone, heir, other] = cluster.nodes;
-    const id = await idAt(lone);
+    const [leaver, successor, other] = cluster.nodes;
+    const id = await idAt(leaver);
     const slots = Array.from({ length: 5462 }, (_, slot) => slot);
-    for (const node of [heir, other]) {
-      await ask(node, 'CLUSTER', 'FORGET', lone.id);
-      await ask(lone, 'CLUSTER', 'FORGET', node.id);
+    for (const node of [successor, other]) {
+      await ask(node, 'CLUSTER', 'FORGET', leaver.id);
+      await ask(leaver, 'CLUSTER', 'FORGET', node.id);
     }
-    await ask(heir, 'CLUSTER', 'ADDSLOTS', ...slots);
-    for (const node of [heir, other])
+    await ask(successor, 'CLUSTER', 'ADDSLOTS', ...slots);
+    for (const node of [successor, other])
       await until(async () => /cluster_state:ok/.test(String(await ask(node, 'CLUSTER', 'INFO'))));
 
-    const far = await Promise.all([heir, other].map(({ port }) => startProxy(port)));
+    const far = await Promise.all([successor, other].map(({ port }) => startProxy(port)));
     try {
       for (const network of far) network.delay({ reply: 30 });
       const natMap = Object.fromEntries(
-        [heir, other].map(({ port }, n) => [`${HOST}:${port}`, { host: HOST, port: far[n].port }]),
+        [successor, other].map(({ port }, n) => [`${HOST}:${port}`, { host: HOST, port: far[n].port }]),
       );
-      const addresses = [lone, ...far].map(({ port }) => ({ host: HOST, port }));
+      const addresses = [leaver, ...far].map(({ port }) => ({ host: HOST, port }));
       const store = openStore({ cluster: { addresses, natMap } });
       await store.set(id, { n: 1 });
       expect(await store.get(id)).toEqual({ n: 1 });
@@ -206,7 +202,7 @@ test(
 );
 
 test(
-  'a node that is gone has the credentials function asked, and the others are not told of that',
+  'the credentials function is called at each attempt to reach a lost node, and other nodes are not authenticated again',
   async () => {
     const password = 'of-the-nodes';
     cluster = await startCluster({ primaries: 3, replicas: 0, password });
@@ -216,12 +212,12 @@ test(
       return { password };
     };
     const store = openStore({ password: undefined, credentials });
-    const [gone, well] = cluster.nodes;
+    const [gone, healthy] = cluster.nodes;
     await until(async () => store.status === 'ready');
     expect(calls).toBeLessThanOrEqual(3);
 
     const authentications = async () => {
-      const raw = await connectRaw(well.port);
+      const raw = await connectRaw(healthy.port);
       try {
         await raw.command('AUTH', password);
         const stats = String(await raw.command('INFO', 'commandstats'));
@@ -239,10 +235,10 @@ test(
 );
 
 test(
-  'a wrong password is said at once, by listings too',
+  'operations and scans reject with WRONGPASS at once when the password is wrong',
   async () => {
     cluster = await startCluster({ primaries: 3, replicas: 0, password: 'of-the-nodes' });
-    const store = openStore({ password: 'another', commandTimeout: 20_000 });
+    const store = openStore({ password: 'another', commandTimeout: NEVER_MS });
     for (const method of ['get', 'ids', 'length', 'clear'])
       expect(await failure(store[method](...(method === 'get' ? ['abc'] : [])))).toMatchObject({
         code: 'ERR_REDIS_REPLY',

@@ -15,9 +15,9 @@ let cluster;
 afterEach(async () => {
   await closeAll();
   await cluster?.stop();
-}, LIMIT_MS);
+});
 
-/** A store that knows one node. */
+/** Opens a store that knows one node. */
 function openStore(options = {}) {
   const { addresses = cluster.addresses.slice(0, 1), natMap, ...rest } = options;
   return keepStore(
@@ -27,7 +27,7 @@ function openStore(options = {}) {
 
 const read = (key) => cluster.command(key, 'GET', key);
 
-/** A key in each of `count` slots, spread over the cluster. */
+/** Returns a key in each of `count` slots, spread over the cluster. */
 async function spread(count) {
   const keys = Array.from({ length: count }, (_, number) => `sess:spread-${number}`);
   const slots = await Promise.all(keys.map((key) => cluster.slotOf(key)));
@@ -36,7 +36,7 @@ async function spread(count) {
 
 describeServers('%s', (name, program) => {
   test(
-    'a primary that dies is followed by its replica',
+    'operations succeed after a primary died and its replica was promoted',
     async () => {
       cluster = await startCluster({ program, password });
 
@@ -46,7 +46,7 @@ describeServers('%s', (name, program) => {
   );
 
   test(
-    'slots move under load, also to a node that joins, which leaves again; each session is counted once',
+    'sessions survive slot migrations under load, also to a node that joins and leaves, and each is counted once',
     async () => {
       cluster = await startCluster({ program, password });
       const store = openStore();
@@ -57,7 +57,7 @@ describeServers('%s', (name, program) => {
       await throughChange(store, `${name}: slots moved`, read, async () => {
         const [home] = await cluster.primaries();
         const added = await cluster.addPrimary();
-        // A primary that gives its last slot away becomes a replica; this one stays with it.
+        // A primary that gives up its last slot becomes a replica; this one stays with it.
         const anchor = (Math.max(...slots) + 1) % 16_384;
         await cluster.moveSlots([anchor], added);
 
@@ -85,7 +85,7 @@ describeServers('%s', (name, program) => {
 });
 
 test(
-  'a primary that hangs and comes back when its replica has taken its place',
+  'operations succeed after a primary hung and resumed as a replica',
   async () => {
     cluster = await startCluster({ password });
 
@@ -93,7 +93,7 @@ test(
       const former = (await cluster.primaries())[1];
       const slot = await cluster.firstSlotOf(former);
       former.pause();
-      await until(async () => (await cluster.ownerOf(slot)) !== former, LIMIT_MS);
+      await until(async () => (await cluster.ownerOf(slot)) !== former);
       await traffic.served();
       former.resume();
       await cluster.settled();
@@ -103,7 +103,7 @@ test(
 );
 
 test(
-  'the node that the store was told of may go',
+  'operations succeed after the only configured node died',
   async () => {
     cluster = await startCluster({ password });
     const [known] = cluster.nodes;
@@ -115,7 +115,7 @@ test(
 );
 
 test(
-  'nodes that are not reached where they say they are, but by natMap',
+  'operations use the addresses of natMap, also after a failover',
   async () => {
     cluster = await startCluster({ password });
     const proxies = await Promise.all(cluster.nodes.map(({ port }) => startProxy(port)));
@@ -145,10 +145,10 @@ describe('readFrom', () => {
   const sum = (numbers) => numbers.reduce((total, number) => total + number, 0);
 
   test(
-    "'replica-preferred' reads from replicas, and goes on without them",
+    "readFrom: 'replica-preferred' reads from replicas, and from primaries when there are none",
     async () => {
       cluster = await startCluster({ password });
-      // A node names a replica once it has heard how far that one is.
+      // A node lists a replica once it has received its offset.
       const [{ port }] = cluster.nodes;
       await until(async () =>
         (await askOnce({ port, password }, 'CLUSTER', 'SLOTS')).every(([, , , replica]) => replica),
@@ -159,7 +159,7 @@ describe('readFrom', () => {
       const { keys } = await spread(60);
       const ids = keys.map((key) => key.slice('sess:'.length));
       await Promise.all(ids.map((id) => store.set(id, { id })));
-      await cluster.everywhere('WAIT', 1, 5000);
+      await cluster.everywhere('WAIT', 1, 60_000);
 
       // Replicas are connected to after the primaries.
       await until(async () => {
@@ -176,7 +176,7 @@ describe('readFrom', () => {
   );
 
   test(
-    "'primary', as it is by default, leaves replicas alone",
+    "readFrom: 'primary', the default, does not use replicas",
     async () => {
       cluster = await startCluster({ password });
       const store = openStore();

@@ -8,8 +8,8 @@ const { askOnce, startRedis } = require('../support/redis.js');
 const { closeAll, keepStore } = require('../support/stores.js');
 const { until } = require('../support/until.js');
 
-// Sentinels, the primary that they watch, and the nodes of a cluster, by TLS alone: what they name each other by is
-// the port with TLS.
+// Sentinels, the primary that they monitor, and the nodes of a cluster, by TLS only: the port that they announce is the
+// one with TLS.
 
 const password = 'of-the-servers';
 
@@ -49,7 +49,7 @@ async function serves(options, transport = 'native') {
   expect(await store.length()).toBe(0);
 }
 
-/** A client of ioredis for one store. */
+/** Runs `check` with an ioredis client for one store. */
 async function withIoredis(client, check) {
   try {
     await check(client.on('error', () => {}));
@@ -70,20 +70,22 @@ describe('sentinels', () => {
     });
   });
 
-  test('that have TLS of their own', () =>
+  test('a store connects to sentinels with their own TLS settings', () =>
     serves({ sentinel: { name, addresses: [place(sentinel)], tls }, password, tls }));
 
-  test('that have none, by a URL, whose "rediss" means the servers', () =>
+  test('a store connects to sentinels without TLS by a URL whose "rediss" refers to the servers', () =>
     serves({ url: `rediss+sentinel://:${password}@127.0.0.1:${sentinel.port}/${name}`, tls }));
 
-  test.each(['native', 'client'])('of an ioredis client (transport: %s)', (transport) =>
-    withIoredis(
-      new Redis({
-        ...{ name, sentinels: [place(sentinel)], password, lazyConnect: true },
-        ...{ tls, sentinelTLS: tls, enableTLSForSentinelMode: true },
-      }),
-      (client) => serves({ client, transport }, transport),
-    ),
+  test.each(['native', 'client'])(
+    'a store connects with the TLS settings of an ioredis client of sentinels (transport: %s)',
+    (transport) =>
+      withIoredis(
+        new Redis({
+          ...{ name, sentinels: [place(sentinel)], password, lazyConnect: true },
+          ...{ tls, sentinelTLS: tls, enableTLSForSentinelMode: true },
+        }),
+        (client) => serves({ client, transport }, transport),
+      ),
   );
 });
 
@@ -100,26 +102,27 @@ describe('a cluster', () => {
       await until(async () => String(await ask(node, 'INFO')).includes('cluster_state:ok'));
   });
 
-  test('by a URL', () => serves({ url: `rediss+cluster://:${password}@127.0.0.1:${nodes[0].tlsPort}`, tls }));
+  test('a store connects to a cluster with TLS by a URL', () =>
+    serves({ url: `rediss+cluster://:${password}@127.0.0.1:${nodes[0].tlsPort}`, tls }));
 
-  test('whose nodes are known by a name that is not what they call themselves', async () => {
+  test('a store verifies the nodes of a cluster by the configured servername instead of their announced names', async () => {
     const url = `rediss+cluster://:${password}@127.0.0.1:${nodes[0].tlsPort}`;
     const known = (servername) => ({ url, tls: { ...tls, servername } });
     await serves(known('redis.example'));
-    const store = keepStore(new RedisStore({ ...known('other.example'), commandTimeout: 500 }));
+    const store = keepStore(new RedisStore({ ...known('other.example'), commandTimeout: 2000 }));
     await expect(store.get('abc')).rejects.toMatchObject({
       code: 'ERR_REDIS_UNAVAILABLE',
       message: expect.stringMatching(/not valid for name/),
     });
   });
 
-  test('of an ioredis client', () =>
+  test('a store connects with the TLS settings of an ioredis cluster client', () =>
     withIoredis(
       new Redis.Cluster([place(nodes[0])], { redisOptions: { password, tls }, lazyConnect: true }),
       (client) => serves({ client }),
     ));
 
-  test('of a redis client', () =>
+  test('a store connects with the TLS settings of a redis cluster client', () =>
     serves({
       client: redis6.createCluster({
         rootNodes: [{ url: `rediss://127.0.0.1:${nodes[0].tlsPort}` }],

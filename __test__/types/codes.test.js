@@ -6,10 +6,10 @@ const path = require('node:path');
 const root = path.join(__dirname, '..', '..');
 const read = (...parts) => fs.readFileSync(path.join(root, ...parts), 'utf8');
 
-/** The distinct codes that `text` has, in their order. */
+/** Returns the distinct error codes in `text`, sorted. */
 const codesIn = (text) => [...new Set(text.match(/\bERR_[A-Z_]+\b/g))].sort();
 
-/** The text of every source file in a folder and below it. */
+/** Returns the text of every source file in a folder and below it. */
 function sources(folder, extension) {
   return fs
     .readdirSync(path.join(root, folder), { recursive: true })
@@ -18,11 +18,17 @@ function sources(folder, extension) {
     .join('\n');
 }
 
-test('the codes that errors are made with, those of the type and those of the docs are the same', () => {
+test('the error codes in the sources, in the ErrorCode type and in the docs are the same', () => {
   const made = codesIn(sources('lib', '.js') + sources('src', '.rs') + sources('core/src', '.rs'));
   const [, union] = /export type ErrorCode =(.*?);\n\n/s.exec(read('index.d.ts'));
 
   expect(made).toContain('ERR_REDIS_UNAVAILABLE');
   expect(codesIn(union)).toEqual(made);
   expect(codesIn(read('docs', 'errors.md'))).toEqual(made);
+});
+
+test('the codes of warnings are those of the docs', () => {
+  const codes = (text) => [...new Set(text.match(/\bREDIS_STORE_[A-Z_]+\b/g))].sort();
+
+  expect(codes(read('docs', 'errors.md'))).toEqual(codes(sources('lib', '.js')));
 });

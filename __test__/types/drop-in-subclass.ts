@@ -1,4 +1,4 @@
-// Subclasses as they are written for connect-redis 10, with nothing but the import changed.
+// Subclasses as they are written for connect-redis 10; only the import differs.
 
 import { RedisStore } from 'connect-redis-native';
 import session, { type SessionData } from 'express-session';

@@ -19,7 +19,7 @@ store.get('abc', (_error, stored) => {
   if (stored) store.createSession({} as express.Request, stored).user.name satisfies string;
 });
 
-// As connect-redis up to version 6 is used.
+// The call of connect-redis up to version 6.
 const Former = RedisStore(session);
 export const former: RedisStore = new Former({ prefix: 'former:' });
 export class FormerStore extends RedisStore(session) {}

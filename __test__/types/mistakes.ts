@@ -1,4 +1,4 @@
-// What the types must refuse: each directive is itself an error if there is none for it to expect.
+// Mistakes that the types must reject: a directive without an error to expect is itself an error.
 
 import { type ErrorCode, RedisStore } from 'connect-redis-native';
 import type { SessionData } from 'express-session';
@@ -48,11 +48,11 @@ store.get('abc', (_error, found: string) => found);
 // @ts-expect-error the callback gets a number
 store.length((_error, length?: string) => length);
 
-// @ts-expect-error there is no such rule
+// @ts-expect-error there is no such value
 new RedisStore({ onConflict: 'ignore' });
 // @ts-expect-error seconds are a number
 new RedisStore({ touchAfter: '1 minute' });
-// @ts-expect-error the rule is set when the store is made
+// @ts-expect-error onConflict cannot be changed
 store.onConflict = 'merge';
 
 // @ts-expect-error the client cannot be replaced

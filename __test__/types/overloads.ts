@@ -8,7 +8,7 @@ import {
 } from 'connect-redis-native';
 import type { SessionData } from 'express-session';
 
-/** True only if the types are the same: `any` is the same as `any` alone. */
+/** True only if the types are identical: `any` is identical to `any` alone. */
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 declare function expectType<Expected>(): <Actual>(
   value: Actual,

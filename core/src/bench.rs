@@ -3,7 +3,7 @@
 pub use crate::connection::bench::{decode, encode, slot};
 pub use crate::session::bench::in_force;
 
-use crate::cache::{Cache, CacheOptions, Entry, Line};
+use crate::cache::{Cache, CacheOptions, Entry, TrackedLink};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct BenchCache {
     cache: Arc<Cache>,
-    _line: Line,
+    _line: TrackedLink,
 }
 
 impl Default for BenchCache {
@@ -35,7 +35,7 @@ impl BenchCache {
             in_force: None,
             clock: Default::default(),
         };
-        self.cache.keep(self.cache.ticket(), key, entry);
+        self.cache.fill(self.cache.ticket(), key, entry);
     }
 
     pub fn look_up(&self, key: &[u8]) -> bool {

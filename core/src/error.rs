@@ -15,7 +15,7 @@ pub enum Error {
         expected: String,
     },
     #[error(
-        "no connection to {server} within {} ms ({}; the last: {cause})",
+        "no connection within {} ms ({server}; {}; last error: {cause})",
         .waited.as_millis(), count_attempts(*.attempts)
     )]
     Unavailable {
@@ -25,11 +25,11 @@ pub enum Error {
         cause: String,
     },
     /// The server did not reply in time, over a link that stayed open.
-    #[error("{server} did not answer within {} ms", .waited.as_millis())]
+    #[error("no reply within {} ms ({server})", .waited.as_millis())]
     Timeout { server: String, waited: Duration },
     /// The server was silent until the read timeout, and the attempts to reconnect failed.
     #[error(
-        "{server} did not answer within {} ms ({} to connect; the last: {cause})",
+        "no reply within {} ms ({server}; {} to connect; last error: {cause})",
         .waited.as_millis(), count_attempts(*.attempts)
     )]
     Silent {
@@ -40,8 +40,8 @@ pub enum Error {
     },
     /// The command was sent, but each time the connection was lost or the server replied with a transient error.
     #[error(
-        "{server} did not serve it within {} ms (sent {}; the last: {cause})",
-        .waited.as_millis(), count_times(*.sent)
+        "no success within {} ms ({server}; {}; last error: {cause})",
+        .waited.as_millis(), count_attempts(*.sent)
     )]
     Unserved {
         server: String,
@@ -49,23 +49,29 @@ pub enum Error {
         sent: u32,
         cause: String,
     },
-    /// The connection was lost repeatedly while the command alone was in flight: the command is the cause.
-    #[error("{server} hung up on it {}, when nothing else was under way; the last: {cause}", count_times(*.count))]
+    /// The connection was lost repeatedly while the command was the first without a reply.
+    #[error(
+        "the connection was lost during each attempt ({server}; {}; last error: {cause})",
+        count_attempts(*.count)
+    )]
     HungUp {
         server: String,
         count: u32,
         cause: String,
     },
-    /// The server's replies to the command alone could not be used.
-    #[error("{cause} (sent {} to {server}, when nothing else was in flight)", count_times(*.count))]
+    /// The server's replies to the command could not be used.
+    #[error(
+        "no readable reply to any attempt ({server}; {}; last error: {cause})",
+        count_attempts(*.count)
+    )]
     UnreadableReply {
         server: String,
         count: u32,
         cause: String,
     },
     #[error(
-        "no connection to {server}, and {most} operations wait for one, which is \"maxQueue\" \
-         ({}; the last: {cause})",
+        "no connection, and {most} operations (\"maxQueue\") wait for one \
+         ({server}; {}; last error: {cause})",
         count_attempts(*.attempts)
     )]
     QueueFull {
@@ -75,7 +81,7 @@ pub enum Error {
         cause: String,
     },
     /// A command was pinned to a link that was replaced.
-    #[error("the connection to {server} was replaced")]
+    #[error("the connection was replaced ({server})")]
     LinkReplaced { server: String },
     #[error(
         "the scan was interrupted before all keys were read ({server}; {restarts} restarts; last error: {cause})"
@@ -86,33 +92,32 @@ pub enum Error {
         cause: String,
     },
     /// An attempt to connect failed, or the connection was lost.
-    #[error("no connection to {server}: {cause}")]
+    #[error("no connection ({server}; last error: {cause})")]
     Unreachable { server: String, cause: String },
-    #[error("the \"credentials\" function did not let the store in at {server}: {cause}")]
+    #[error(
+        "authentication with the \"credentials\" function failed ({server}; last error: {cause})"
+    )]
     Credentials { server: String, cause: String },
-    #[error("{server} answered {reply}: {message}")]
+    #[error("the server replied {reply}: {message} ({server})")]
     Reply {
         server: String,
         /// The first word of the server's error, such as `WRONGTYPE`.
         reply: String,
         message: String,
     },
-    #[error("{server} gave a reply that does not fit the command: {reply}")]
+    #[error("the reply is {reply}, which does not fit the command ({server})")]
     UnexpectedReply { server: String, reply: &'static str },
     /// The connection works, but client tracking could not be enabled.
-    #[error("nothing is cached: {server} does not tell what changes: {cause}")]
-    CacheOff { server: String, cause: String },
-    /// The app's client failed for another reason than an error reply of the server.
-    #[error("{server} failed: {cause}")]
-    Client { server: String, cause: String },
-    /// The connection task panicked.
     #[error(
-        "the connection to {server} ended unexpectedly inside the addon and is restarted; please report this"
+        "the cache is off, since the server does not report changed keys ({server}; last error: {cause})"
     )]
+    CacheOff { server: String, cause: String },
+    /// The connection task panicked.
+    #[error("the connection task panicked and was restarted; please report this ({server})")]
     Interrupted { server: String },
     #[error("the store is closed")]
     Closed,
-    #[error("the operation was given up inside the addon; please report this")]
+    #[error("the operation was abandoned inside the addon; please report this")]
     Abandoned,
 }
 
@@ -126,8 +131,7 @@ impl Error {
             | Self::HungUp { .. }
             | Self::Unreachable { .. }
             | Self::LinkReplaced { .. }
-            | Self::ScanInterrupted { .. }
-            | Self::Client { .. } => "ERR_REDIS_UNAVAILABLE",
+            | Self::ScanInterrupted { .. } => "ERR_REDIS_UNAVAILABLE",
             Self::QueueFull { .. } => "ERR_REDIS_QUEUE_FULL",
             Self::Credentials { .. } => "ERR_CREDENTIALS",
             Self::Timeout { .. } | Self::Silent { .. } => "ERR_REDIS_TIMEOUT",
@@ -206,7 +210,7 @@ impl Error {
         )
     }
 
-    /// Returns true if a scan that fails with this error may start over: over another link, or once the node serves again.
+    /// Returns true if a scan that fails with this error may start over, on another link or once the node serves again.
     pub(crate) fn interrupts_scan(&self) -> bool {
         matches!(self, Self::LinkReplaced { .. }) || self.is_loss() || self.is_transient()
     }
@@ -230,7 +234,11 @@ impl Error {
         details: Option<&str>,
     ) -> Self {
         let (reply, message) = in_script(reply, details.unwrap_or("no details"));
-        let message = redact_arguments(without_quoted(message), arguments);
+        // Servers describe the commands, not what is missing.
+        let message = match (reply, message.starts_with("HELLO must be called")) {
+            ("NOAUTH", true) => "a password is needed".to_owned(),
+            _ => redact_arguments(without_quoted(message), arguments),
+        };
         Self::Reply {
             server: server.to_owned(),
             reply: match reply.bytes().all(|byte| byte.is_ascii_uppercase()) {
@@ -290,11 +298,6 @@ fn count_attempts(attempts: u32) -> String {
     format!("{attempts} attempt{plural}")
 }
 
-fn count_times(count: u32) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} time{plural}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -308,7 +311,7 @@ mod tests {
         );
         assert_eq!(
             error.to_string(),
-            "redis://h:1 answered ERR: unknown command 'PEXPIRE'"
+            "the server replied ERR: unknown command 'PEXPIRE' (redis://h:1)"
         );
         assert_eq!(error.reply(), "ERR");
         assert_eq!(error.code(), "ERR_REDIS_REPLY");
@@ -319,7 +322,7 @@ mod tests {
         );
         assert_eq!(
             error.to_string(),
-            "redis://h:1 answered ERR: unknown command `HELLO`"
+            "the server replied ERR: unknown command `HELLO` (redis://h:1)"
         );
     }
 
@@ -417,7 +420,7 @@ mod tests {
             assert_eq!(
                 error.to_string(),
                 format!(
-                    "no connection to redis://h:1 within 5000 ms ({counted}; the last: connection refused)"
+                    "no connection within 5000 ms (redis://h:1; {counted}; last error: connection refused)"
                 )
             );
         }

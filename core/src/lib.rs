@@ -5,7 +5,7 @@
 //! ```
 //!
 //! - [`session`]: the commands and replies of session operations, expiry, conditional saves, scans.
-//! - [`connection`]: supervised connections with reconnection and deadlines; Cluster, Sentinel, the app's own client.
+//! - [`connection`]: supervised connections with reconnection and deadlines; Cluster, Sentinel.
 //! - [`cache`]: the near-cache, coherent with the server.
 //! - [`worker`]: a background thread for long computations.
 //! - `fuzz`, `bench`: the fuzz targets and benchmarks, not compiled into the addon.
@@ -30,13 +30,11 @@ mod session;
 pub mod worker;
 
 pub use self::cache::CacheOptions;
-pub use self::connection::{
-    Connection, Credentials, Event, Executor, Lease, Port, Runtime, Said, TlsClient, Watch,
-};
+pub use self::connection::{Connection, Credentials, Event, Lease, Runtime, TlsClient, Watch};
 pub use self::error::Error;
 pub use self::options::{
-    Address, Client, Cluster, ConnectionOptions, DEFAULT_PORT, NatMap, Node, Secret, Sentinel,
-    TlsOptions, parse_url,
+    Address, Cluster, ConnectionOptions, DEFAULT_PORT, NatMap, Node, Secret, Sentinel, TlsOptions,
+    parse_url,
 };
 pub use self::redaction::redact;
 pub use self::session::{

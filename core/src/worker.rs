@@ -90,8 +90,8 @@ fn run_all() {
     }
 }
 
-/// Runs a task. Its panic is caught after the panic hook has reported it; the reply guards that it owned are dropped, and
-/// so complete their requests.
+/// Runs a task. Its panic is caught after the panic hook has reported it; the reply guards that it owned are dropped,
+/// and so complete their requests.
 fn run(task: Task) {
     let _ = catch_unwind(AssertUnwindSafe(task));
 }

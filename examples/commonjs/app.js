@@ -10,8 +10,8 @@ app.use(
   session({
     store: new RedisStore({ url: process.env.REDIS_URL }), // by default, a Redis on this machine
     secret: process.env.SESSION_SECRET ?? 'for development only',
-    resave: false, // an unchanged session gets its lifetime anew, and nothing is written
-    saveUninitialized: false, // whoever only looks gets no cookie
+    resave: false, // an unchanged session gets a new lifetime, and nothing is written
+    saveUninitialized: false, // a visitor who only reads gets no cookie
     cookie: { maxAge: 30 * 60 * 1000, sameSite: 'lax' }, // the lifetime in Redis, too
   }),
 );

@@ -10,7 +10,7 @@ const SESSION_LIFETIME_MS = 30 * 60 * 1000;
 /** The browser sends a host's cookies to all of its ports, so the name must not be that of another app. */
 const COOKIE = 'connect-redis-native-demo';
 
-/** The demo as an Express app: a shop that remembers who is there, and what is in the cart. */
+/** Returns the demo as an Express app: a shop that remembers its visitors and their carts. */
 function createApp({ store, secret }) {
   const app = express();
   app.disable('x-powered-by');
@@ -50,7 +50,7 @@ function createApp({ store, secret }) {
       res.status(422).send(signInPage({ problem: 'Please enter a name.' }));
       return;
     }
-    // A session id that somebody planted in the browser before must not become that of a signed-in user.
+    // A session id that was planted in the browser before must not become that of a signed-in user.
     req.session.regenerate((error) => {
       if (error) {
         next(error);
@@ -96,7 +96,7 @@ function createApp({ store, secret }) {
   return app;
 }
 
-/** Saved before the answer, so that nobody is told that something was done which Redis did not store. */
+/** Saved before the response, so that it never reports something that Redis did not store. */
 function saveAndGoHome(req, res, next) {
   req.session.save((error) => {
     if (error) next(error);
@@ -104,10 +104,10 @@ function saveAndGoHome(req, res, next) {
   });
 }
 
-// Express tells an error handler by its four parameters.
+// Express recognises an error handler by its four parameters.
 function showError(error, _req, res, _next) {
   console.error(error.code?.startsWith('ERR_') ? `${error.code}: ${error.message}` : error);
-  // express-session saves after the handlers; by then there is nothing left to tell the browser.
+  // express-session saves after the handlers; by then the response has already been sent.
   if (res.headersSent) return;
   if (error.code?.startsWith('ERR_REDIS_') || error.code === 'ERR_STORE_CLOSED') {
     const text =

@@ -1,6 +1,6 @@
 'use strict';
 
-/** What the shop sells: id, and how it is called. */
+/** The goods of the shop: id and name. */
 module.exports = new Map([
   ['apples', 'Apples'],
   ['bread', 'Bread'],

@@ -20,7 +20,7 @@ function render(value) {
   return String(value).replace(/[&<>"']/g, (character) => entities[character]);
 }
 
-/** A template tag that escapes every value that is not itself made by the tag. */
+/** A template tag that escapes every value that was not made by the tag itself. */
 function html(strings, ...values) {
   return new Html(String.raw({ raw: strings }, ...values.map(render)));
 }

@@ -8,7 +8,7 @@ const { createApp } = require('./app.js');
 const HOST = '127.0.0.1';
 const PORT = 3000;
 const DRAIN_LIMIT_MS = 2_000;
-/** For trying things out on one's own machine; a secret that everybody knows protects nothing. */
+/** For experiments on one's own machine: a published secret protects nothing. */
 const DEVELOPMENT_SECRET = 'connect-redis-native demo';
 
 /** Serves the demo until Ctrl-C or SIGTERM. */
@@ -27,7 +27,7 @@ async function serve() {
   }
 }
 
-/** On the given port; without one, on the first free one from the usual on. */
+/** Listens on the given port; without one, on the first free one from the default on. */
 async function listen(server, given) {
   for (let port = Number(given || PORT); ; port++) {
     server.listen(port, HOST);
@@ -42,7 +42,7 @@ async function listen(server, given) {
 }
 
 /**
- * Waits for Ctrl-C or its like, or for the end of the process that started this one with a channel to it. A
+ * Resolves on Ctrl-C or a similar signal, or when the process that started this one with a channel to it ends. A
  * second signal then ends the process at once.
  */
 async function stopRequested() {
@@ -52,7 +52,7 @@ async function stopRequested() {
   others.abort();
 }
 
-/** Lets requests under way finish, within reason. */
+/** Lets pending requests finish, within a time limit. */
 async function close(server) {
   const closed = once(server, 'close');
   server.close();

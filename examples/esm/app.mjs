@@ -3,7 +3,7 @@ import express from 'express';
 import session from 'express-session';
 import { createClient } from 'redis';
 
-// The client for the app's other data; ioredis and iovalkey will do as well.
+// The client for the app's other data; ioredis and iovalkey work as well.
 const client = createClient({ url: process.env.REDIS_URL });
 client.on('error', (error) => console.error(error.message));
 
@@ -11,10 +11,10 @@ const app = express();
 
 app.use(
   session({
-    store: new RedisStore({ client }), // reads the client's settings, and opens a connection of its own
+    store: new RedisStore({ client }), // reads the client's settings, and opens its own connection
     secret: process.env.SESSION_SECRET ?? 'for development only',
-    resave: false, // an unchanged session gets its lifetime anew, and nothing is written
-    saveUninitialized: false, // whoever only looks gets no cookie
+    resave: false, // an unchanged session gets a new lifetime, and nothing is written
+    saveUninitialized: false, // a visitor who only reads gets no cookie
     cookie: { maxAge: 30 * 60 * 1000, sameSite: 'lax' }, // the lifetime in Redis, too
   }),
 );

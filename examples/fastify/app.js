@@ -11,7 +11,7 @@ app.register(cookie);
 app.register(session, {
   store: new RedisStore({ url: process.env.REDIS_URL }), // by default, a Redis on this machine
   secret: process.env.SESSION_SECRET ?? 'for development only: at least 32 characters',
-  saveUninitialized: false, // whoever only looks gets no cookie
+  saveUninitialized: false, // a visitor who only reads gets no cookie
   cookie: { maxAge: 30 * 60 * 1000, sameSite: 'lax', secure: 'auto' }, // the lifetime in Redis, too
 });
 

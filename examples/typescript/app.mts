@@ -2,7 +2,7 @@ import { RedisStore } from 'connect-redis-native';
 import express from 'express';
 import session from 'express-session';
 
-// What the app keeps in a session, for `req.session` and for what the store returns.
+// The data of a session, for `req.session` and for what the store returns.
 declare module 'express-session' {
   interface SessionData {
     views: number;
@@ -20,8 +20,8 @@ app.use(
   session({
     store,
     secret: process.env.SESSION_SECRET ?? 'for development only',
-    resave: false, // an unchanged session gets its lifetime anew, and nothing is written
-    saveUninitialized: false, // whoever only looks gets no cookie
+    resave: false, // an unchanged session gets a new lifetime, and nothing is written
+    saveUninitialized: false, // a visitor who only reads gets no cookie
   }),
 );
 

@@ -1,24 +1,17 @@
 'use strict';
 
-const { AsyncResource } = require('node:async_hooks');
+const { outside } = require('../common/outside.js');
 const { nextTick, setImmediate } = require('../common/timers.js');
 const { Completions, isTornDown } = require('./native.js');
 const { Kind } = require('./request.js');
+
+/** @import { Receiver } from '../types.d.ts' */
 
 /** The layout of a slice, which src/slice.rs writes: numbers in its head, and per completion. */
 const HEAD = 3;
 const FIELDS = 3;
 /** A bit for each kind of completion that is not the last one of its request. */
-const CONTINUED =
-  (1 << Kind.ITEM) | (1 << Kind.ID) | (1 << Kind.EVENT) | (1 << Kind.COMMANDS) | (1 << Kind.TOO_LONG);
-
-/**
- * The async context in which this module was loaded. The addon's threadsafe function keeps the context in which it was
- * created, which must not be that of the request that creates the first store. Destroyed at once, so that tools that
- * detect open handles do not report it.
- */
-const outside = new AsyncResource('RedisStore', { requireManualDestroy: true });
-outside.emitDestroy();
+const CONTINUED = (1 << Kind.ITEM) | (1 << Kind.ID) | (1 << Kind.EVENT) | (1 << Kind.TOO_LONG);
 
 /**
  * Delivers the completions of all stores: collects slices from the addon and passes each completion to its request. The
@@ -28,11 +21,15 @@ outside.emitDestroy();
  * releases the queue, so that a test runner can free everything that a test file has loaded.
  */
 class CompletionQueue {
+  // The addon's threadsafe function keeps the context in which it was created.
   #native = outside.runInAsyncScope(() => new Completions(() => this.#drain()));
   #slice = new Uint32Array(this.#native.capacity);
+  /** @type {(Receiver | undefined)[]} */
   #requests = [];
+  /** @type {number[]} */
   #freeSlots = [];
   #draining = false;
+  /** @type {(() => void)[]} */
   #flushes = [];
 
   // The slice that is being delivered. It survives a callback that throws.
@@ -52,14 +49,14 @@ class CompletionQueue {
     return this.#native;
   }
 
-  /** Assigns a slot to a request, and returns it. */
+  /** Assigns a slot to a request, and returns it. @param {Receiver} request */
   register(request) {
     const slot = this.#freeSlots.pop() ?? this.#requests.length;
     this.#requests[slot] = request;
     return slot;
   }
 
-  /** Schedules `flush` for the end of the current drain. Returns false if there is none. */
+  /** Schedules `flush` for the end of the current drain. Returns false if there is none. @param {() => void} flush */
   flushAfterDrain(flush) {
     if (this.#draining) this.#flushes.push(flush);
     return this.#draining;
@@ -115,12 +112,17 @@ class CompletionQueue {
     this.#count = slice[0];
     this.#cursor = 0;
     if (this.#count === 0) return false;
-    this.#oneByte = oneByte;
+    this.#oneByte = oneByte ?? '';
     this.#oneByteAt = 0;
-    this.#twoByte = slice[1] === 1 ? this.#native.collectWide() : '';
+    this.#twoByte = slice[1] === 1 ? this.#nextText() : '';
     this.#twoByteAt = 0;
     this.#hasMore = slice[2] === 1;
     return true;
+  }
+
+  /** Returns the next string of the slice, which has announced it. */
+  #nextText() {
+    return /** @type {string} */ (this.#native.nextText());
   }
 
   /** Passes the next completion of the slice to its request. */
@@ -128,17 +130,18 @@ class CompletionQueue {
     const slice = this.#slice;
     const at = HEAD + this.#cursor++ * FIELDS;
     const slot = slice[at];
-    const request = this.#requests[slot];
+    const request = /** @type {Receiver} */ (this.#requests[slot]);
     const flags = slice[at + 1];
     const kind = flags & Kind.MASK;
     const length = slice[at + 2];
     if (kind === Kind.COUNT) {
       this.#release(slot);
-      request.complete(kind, length);
+      request.complete(kind, '', length);
       return;
     }
     let text = '';
-    if (length > 0) {
+    if (flags & Kind.LARGE) text = this.#nextText();
+    else if (length > 0) {
       if (flags & Kind.TWO_BYTE) {
         text = this.#twoByte.slice(this.#twoByteAt, this.#twoByteAt + length);
         this.#twoByteAt += length;
@@ -156,6 +159,7 @@ class CompletionQueue {
     request.complete(kind, text, ends);
   }
 
+  /** @param {number} slot */
   #release(slot) {
     this.#requests[slot] = undefined;
     this.#freeSlots.push(slot);

@@ -12,7 +12,7 @@ function load() {
     // esbuild's loader "file" replaces it with a file path.
     throw new Error('a bundler has put something else in its place');
   } catch (cause) {
-    const error = coded(Error, 'ERR_DLOPEN_FAILED', whyNot(cause));
+    const error = coded(Error, 'ERR_DLOPEN_FAILED', whyNot(/** @type {Error} */ (cause)));
     error.cause = cause;
     throw error;
   }
@@ -21,7 +21,7 @@ function load() {
 /**
  * Returns the message for an addon that cannot be loaded.
  *
- * @param error the generated loader's, with the failures of all its attempts in the chain of its causes
+ * @param {any} error the generated loader's, with the failures of all its attempts in the chain of its causes
  */
 function whyNot(error) {
   for (let cause = error.cause ?? error; cause; cause = cause.cause)
@@ -35,6 +35,7 @@ function whyNot(error) {
   );
 }
 
+/** @param {string} message */
 function hint(message) {
   if (/bundler/.test(message))
     return '. Leave the package out of the bundle, such as by esbuild --external:connect-redis-native (docs/guide.md)';
@@ -55,9 +56,13 @@ const isTornDown = () => tornDown[0] === 1;
 /**
  * Returns a subclass of a native class whose methods and getters do nothing once the native objects are freed. A
  * subclass, because Jest shares the addon's classes between the test files that it runs.
+ *
+ * @template {new (...args: any[]) => object} Class
+ * @param {Class} Native
  */
 function guard(Native) {
   class Guarded extends Native {
+    /** @param {any[]} args */
     constructor(...args) {
       if (isTornDown())
         throw coded(Error, 'ERR_STORE_CLOSED', 'The JavaScript environment is shutting down.');
@@ -76,27 +81,29 @@ function guard(Native) {
   return Guarded;
 }
 
+/** @param {Function} native */
 function guardFunction(native) {
-  return function (...args) {
+  return /** @this {object} @param {unknown[]} args */ function (...args) {
     return isTornDown() ? undefined : Reflect.apply(native, this, args);
   };
 }
 
 const Scan = guard(binding.Scan);
-const ClientPort = guard(binding.ClientPort);
 
-/** Replaces the prototype of an object that a native method returned with that of its guarded class. */
+/**
+ * Replaces the prototype of an object that a native method returned with that of its guarded class.
+ *
+ * @type {<Native>(native: Native, Class: new (...args: any[]) => object) => Native}
+ */
 const guarded = (native, Class) => native && Object.setPrototypeOf(native, Class.prototype);
 
 class RedisStore extends guard(binding.RedisStore) {
+  /** @param {Parameters<InstanceType<typeof binding.RedisStore>['list']>} args */
   list(...args) {
     return guarded(super.list(...args), Scan);
   }
 
-  serve(request) {
-    return guarded(super.serve(request), ClientPort);
-  }
-
+  /** @param {Float64Array} ends @returns {(id: string) => string | null} */
   lookup(ends) {
     const native = super.lookup(ends);
     return (id) => (isTornDown() ? null : native(id));

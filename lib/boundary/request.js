@@ -5,9 +5,11 @@ const { asError } = require('../common/app-functions.js');
 const { fromNative } = require('../common/errors.js');
 const { nextTick } = require('../common/timers.js');
 
+/** @import { Callback, Receiver, Settings } from '../types.d.ts' */
+
 /**
  * The kinds of completions (`MASK`), and flags that are added to them: the text is in the two-byte string; the time at
- * which the session expires follows. src/slice.rs has the same numbers.
+ * which the session expires follows; the text is a string of its own. src/slice.rs has the same numbers.
  */
 const Kind = {
   DONE: 0,
@@ -21,11 +23,11 @@ const Kind = {
   ENDED: 8,
   MORE: 9,
   CONFLICT: 10,
-  COMMANDS: 11,
   TOO_LONG: 12,
   MASK: 15,
   TWO_BYTE: 16,
   TIMED: 32,
+  LARGE: 64,
 };
 
 /**
@@ -33,35 +35,35 @@ const Kind = {
  * regardless of which request woke the event loop.
  */
 class Request extends AsyncResource {
+  /** @param {Settings} store @param {Callback} callback */
   constructor(store, callback) {
     super('RedisStore');
     this.store = store;
     this.callback = callback;
   }
 
-  /**
-   * Handles a completion. `text` is a session, an id or an error; with COUNT, a number. `ends` is the time at which the
-   * session expires, in ms since 1970, if it was requested.
-   */
+  /** @type {Receiver['complete']} */
   complete(kind, text) {
     if (kind === Kind.FAILED) this.fail(fromNative(text));
     else this.succeed(null);
   }
 
+  /** @param {unknown} result */
   succeed(result) {
     this.#callBack(null, result);
   }
 
-  /** @param reason an error, or the value that an app's function threw */
+  /** @param {unknown} reason an error, or the value that an app's function threw */
   fail(reason) {
     this.#callBack(asError(reason), null);
   }
 
-  /** Calls the callback outside any `try`, so that its exceptions reach the app. */
+  /** Calls the callback outside any `try`, so that its exceptions reach the app. @type {Callback} */
   #callBack(error, result) {
     // In a domain of `node:domain`, the callback runs in a later tick: this scope would leave the domain before the
     // domain catches the exception of the callback.
-    if (this.domain !== undefined) this.runInAsyncScope(nextTick, undefined, this.callback, error, result);
+    if (/** @type {any} */ (this).domain !== undefined)
+      this.runInAsyncScope(nextTick, undefined, this.callback, error, result);
     else this.runInAsyncScope(this.callback, undefined, error, result);
   }
 }

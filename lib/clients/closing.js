@@ -4,8 +4,25 @@ const { errorMonitor } = require('node:events');
 const { isGivenUp, isIoredis } = require('./ioredis.js');
 const { isNodeRedis } = require('./node-redis.js');
 
-/** The stores of each client: one set of listeners per client, however many stores share it. */
+/** @import { RedisClient } from '../types.d.ts' */
+
+/**
+ * The stores of a client and the listeners on it.
+ *
+ * @typedef {object} Followers
+ * @property {Set<{ reference: WeakRef<object>, report: Report }>} stores
+ * @property {[event: string | symbol, listener: () => void][]} listeners
+ */
+
+/** @typedef {Record<'closed' | 'open', (store: any) => void>} Report */
+
+/**
+ * The stores of each client: one set of listeners per client, however many stores share it.
+ *
+ * @type {WeakMap<object, Followers>}
+ */
 const storesOf = new WeakMap();
+/** @type {FinalizationRegistry<() => void>} */
 const collected = new FinalizationRegistry((unfollow) => unfollow());
 
 /**
@@ -16,21 +33,27 @@ const STATE_EVENTS = ['connecting', 'connect', 'ready', 'close', 'disconnecting'
 /** Events after which an object of another kind is open again. */
 const OPEN_EVENTS = ['connect', 'ready'];
 
-/** Returns the event by which a client reports that the app has closed it; a cluster of redis uses another one. */
+/**
+ * Returns the event by which a client reports that the app has closed it; a cluster of redis uses another one.
+ *
+ * @param {RedisClient} client
+ */
 function endEvent(client) {
   return Array.isArray(client.masters) ? 'disconnect' : 'end';
 }
 
-/** Returns true if the app has closed a client that did not report it. */
+/** Returns true if the app has closed a client that did not report it. @param {RedisClient} client */
 function hasEnded(client) {
   return isIoredis(client) && isGivenUp(client);
 }
 
-const isKnown = (client) => isIoredis(client) || isNodeRedis(client);
+const isKnown = (/** @type {RedisClient} */ client) => isIoredis(client) || isNodeRedis(client);
 
 /**
  * Returns true while a client is closed or has given up reconnecting: it runs nothing until the app connects it again.
  * Returns undefined if its state is ambiguous. Clusters of ioredis 6 have the status "close" also after their "end".
+ *
+ * @param {RedisClient} client
  */
 function isClosed(client) {
   if (isIoredis(client)) {
@@ -44,7 +67,7 @@ function isClosed(client) {
  * Reports to a store when its client is closed, and when it is open again; may report the same state repeatedly. Holds
  * the store weakly: an app may drop it while the client remains in use.
  *
- * @param {{ closed: (store: object) => void, open: (store: object) => void }} report
+ * @type {(store: object, client: RedisClient, report: Report) => () => void}
  * @returns a function that stops the reports
  */
 function followClient(store, client, report) {
@@ -68,7 +91,9 @@ function followClient(store, client, report) {
   return unfollow;
 }
 
+/** @param {RedisClient} client @param {Followers} followers */
 function listen(client, { stores, listeners }) {
+  /** @type {(event: string | symbol, byDefault: boolean | undefined) => void} */
   const add = (event, byDefault) => {
     const listener = () => {
       const closed = isClosed(client) ?? byDefault;

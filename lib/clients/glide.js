@@ -4,7 +4,9 @@ const settings = require('./settings.js');
 
 const { NotCarried } = settings;
 
-/** Returns true for a client of valkey-glide 2. */
+/** @import { ClientSettings, RedisClient } from '../types.d.ts' */
+
+/** Returns true for a client of valkey-glide 2. @param {RedisClient} client */
 function isGlide(client) {
   return typeof client.customCommand === 'function' && Array.isArray(client.config?.addresses);
 }
@@ -13,8 +15,9 @@ function isGlide(client) {
 const DISCOVER_ALL = 2;
 
 /** Only cluster clients have sharded channels. */
-const isCluster = (client) => typeof client.ssubscribe === 'function';
+const isCluster = (/** @type {RedisClient} */ client) => typeof client.ssubscribe === 'function';
 
+/** @param {RedisClient} client @returns {ClientSettings} */
 function describeGlide(client) {
   const { addresses, credentials, databaseId, requestTimeout, advancedConfiguration, ...config } =
     client.config;
@@ -26,7 +29,7 @@ function describeGlide(client) {
   if (config.nodeDiscoveryMode === DISCOVER_ALL) throw new NotCarried('it finds all nodes by one of them');
   return {
     topology,
-    nodes: addresses.map(({ host, port }) => settings.node(host, port)),
+    nodes: addresses.map((/** @type {any} */ { host, port }) => settings.node(host, port)),
     database: databaseId ?? 0,
     // Without a password, the client does not authenticate either.
     ...(credentials?.password ? settings.account(credentials) : {}),
@@ -39,12 +42,15 @@ function describeGlide(client) {
 /**
  * Returns the setting, if any, by which the client alters commands or replies: its cache may return deleted sessions,
  * and with its compression the stored text is another one, so that conditional saves cannot compare it.
+ *
+ * @param {RedisClient} client
  */
 function alteringSetting({ config: { clientSideCache, compression } }) {
   if (clientSideCache != null) return 'clientSideCache';
   return compression?.enabled ? 'compression' : undefined;
 }
 
+/** @param {{ rootCertificates?: unknown, insecure?: boolean }} [options] */
 function tls({ rootCertificates, insecure } = {}) {
   return settings.tls({ ca: rootCertificates, rejectUnauthorized: !insecure });
 }

@@ -7,7 +7,11 @@ const { NotCarried } = settings;
 const SENTINEL_PORT = 26379;
 const DEFAULT_CONNECT_TIMEOUT = 10_000;
 
-/** Returns true for ioredis 4 to 6, iovalkey, and wrappers that have the settings in the same place. */
+/** @import { ClientSettings, OfflineLimits, RedisClient } from '../types.d.ts' */
+/** @typedef {(client: RedisClient) => boolean} Test */
+/** @typedef {(client: RedisClient) => ClientSettings} Describe */
+
+/** Returns true for ioredis 4 to 6, iovalkey, and wrappers that have the settings in the same place. @type {Test} */
 function isIoredis(client) {
   if (typeof client.call !== 'function') return false;
   return client.isCluster === true
@@ -15,7 +19,11 @@ function isIoredis(client) {
     : typeof client.status === 'string' && 'host' in (client.options ?? {});
 }
 
-/** Returns true for ioredis-mock, which keeps its data in the process and has only a method per command. */
+/**
+ * Returns true for ioredis-mock, which keeps its data in the process and has only a method per command.
+ *
+ * @type {Test}
+ */
 function isMock(client) {
   const isOne = client.constructor?.name === '_RedisMock' || client.options?.data !== undefined;
   return isOne && typeof client.get === 'function' && typeof client.set === 'function';
@@ -24,16 +32,20 @@ function isMock(client) {
 /**
  * Returns true for a client that was disconnected between two connections: there was none whose end it could report, so
  * its status stays the same permanently. The field is undocumented, and the same in all versions.
+ *
+ * @type {Test}
  */
 function isGivenUp(client) {
   return client.manuallyClosing === true && ['reconnecting', 'disconnecting'].includes(client.status);
 }
 
+/** @type {Describe} */
 function describeIoredis(client) {
   if (client.isCluster === true) return cluster(client);
   return client.options.sentinels?.length > 0 ? sentinel(client) : standalone(client);
 }
 
+/** @type {Describe} */
 function standalone(client) {
   const { options } = client;
   return {
@@ -45,7 +57,7 @@ function standalone(client) {
   };
 }
 
-/** Ignores `role`: the store writes, and only a primary accepts writes. */
+/** Ignores `role`: the store writes, and only a primary accepts writes. @type {Describe} */
 function sentinel(client) {
   const { options } = client;
   const natMap = settings.natMap(options.natMap, 'natMap');
@@ -53,7 +65,9 @@ function sentinel(client) {
     topology: 'sentinel',
     sentinel: {
       name: options.name,
-      nodes: options.sentinels.map(({ host, port }) => settings.node(host, port, SENTINEL_PORT)),
+      nodes: options.sentinels.map((/** @type {any} */ { host, port }) =>
+        settings.node(host, port, SENTINEL_PORT),
+      ),
       ...settings.account({ username: options.sentinelUsername, password: options.sentinelPassword }),
       tls: tlsOf(options.sentinelTLS),
     },
@@ -64,6 +78,7 @@ function sentinel(client) {
   };
 }
 
+/** @param {RedisClient} client @param {any} options */
 function common(client, options) {
   if (options.Connector != null) throw new NotCarried('it has a Connector of its own');
   return {
@@ -75,11 +90,13 @@ function common(client, options) {
   };
 }
 
+/** @type {Describe} */
 function cluster(client) {
   const { options, startupNodes } = client;
   const shared = options.redisOptions ?? {};
   if (options.useSRVRecords) throw new NotCarried('it finds its nodes by SRV records');
   if (shared.Connector) throw new NotCarried('it has a Connector of its own');
+  /** @type {any[]} */
   const starts = startupNodes.map(startNode);
   if (!resolvesPlainly(options.dnsLookup, starts)) throw new NotCarried('its dnsLookup is a function');
   return {
@@ -95,7 +112,7 @@ function cluster(client) {
   };
 }
 
-/** Parses a start node: an object, a URL or a port. ioredis ignores the scheme `rediss:` here. */
+/** Parses a start node: an object, a URL or a port. ioredis ignores the scheme `rediss:` here. @param {any} start */
 function startNode(start) {
   if (typeof start === 'object') return start;
   if (typeof start === 'number') return { port: start };
@@ -106,13 +123,15 @@ function startNode(start) {
 /**
  * Returns true if a lookup has the same result as the system's. That includes the one that AWS recommends, which
  * returns the name itself, so that TLS can verify it: a native connection always has the name.
+ *
+ * @type {(dnsLookup: Function | undefined, starts: any[]) => boolean}
  */
 function resolvesPlainly(dnsLookup, starts) {
   if (dnsLookup === undefined || dnsLookup === dns.lookup) return true;
   const host = starts[0]?.host || '127.0.0.1';
   let resolved;
   try {
-    dnsLookup(host, (error, address) => {
+    dnsLookup(host, (/** @type {unknown} */ error, /** @type {unknown} */ address) => {
       resolved = error ? undefined : address;
     });
   } catch {
@@ -121,6 +140,7 @@ function resolvesPlainly(dnsLookup, starts) {
   return resolved === host;
 }
 
+/** @param {unknown} options */
 function tlsOf(options) {
   return settings.tls(options === true ? {} : options);
 }
@@ -128,16 +148,17 @@ function tlsOf(options) {
 /** The default of ioredis, which does not count as set by the app. */
 const DEFAULT_RETRIES = 20;
 
-/** Returns the limits on commands that wait while the client is not connected; see `describeClient`. */
-function offlineLimits({ options = {}, isCluster }) {
-  const { maxRetriesPerRequest: retries } = options;
+/** @param {RedisClient} client @returns {OfflineLimits} */
+function offlineLimits({ options, isCluster }) {
+  const retries = options?.maxRetriesPerRequest;
   const isLimited = !isCluster && Number.isInteger(retries) && retries >= 0 && retries !== DEFAULT_RETRIES;
   return {
-    failsOffline: options.enableOfflineQueue === false || undefined,
+    failsOffline: options?.enableOfflineQueue === false || undefined,
     maxRetries: isLimited ? retries : undefined,
   };
 }
 
+/** @param {any} options */
 function limits({ connectTimeout, commandTimeout }) {
   return {
     connectTimeout: settings.milliseconds(connectTimeout, DEFAULT_CONNECT_TIMEOUT),

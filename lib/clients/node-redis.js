@@ -7,25 +7,36 @@ const settings = require('./settings.js');
 const { NotCarried } = settings;
 const DEFAULT_CONNECT_TIMEOUT = 5000;
 
-/** A function per provider and handshake: stores share a connection if they have the same function. */
+/** @import { Account, ClientSettings, OfflineLimits, RedisClient, StreamingProvider } from '../types.d.ts' */
+/** @typedef {(client: RedisClient) => boolean} Test */
+
+/**
+ * A function per provider and handshake: stores share a connection if they have the same function.
+ *
+ * @type {Record<'hello' | 'other', WeakMap<object, () => Promise<unknown>>>}
+ */
 const credentialsOf = { hello: new WeakMap(), other: new WeakMap() };
 
-/** Returns true for node-redis 4 to 6: a client, a pool, a cluster or a sentinel. */
+/** Returns true for node-redis 4 to 6: a client, a pool, a cluster or a sentinel. @type {Test} */
 function isNodeRedis(client) {
   return typeof client.sendCommand === 'function' && typeof client.isOpen === 'boolean';
 }
 
-/** Returns the form of `sendCommand`; see `describeClient`. */
+/** Returns the form of `sendCommand`. @param {RedisClient} client */
 function commandForm(client) {
   if (isCluster(client)) return 'sendCommand(key, isReadonly, args)';
   if (client.options?.legacyMode === true) return 'v4.sendCommand(args)';
   return isSentinel(client) ? 'sendCommand(isReadonly, args)' : 'sendCommand(args)';
 }
 
+/** @type {Test} */
 const isCluster = (client) => Array.isArray(client.masters);
+/** @type {Test} */
 const isSentinel = (client) => typeof client.getSentinelNode === 'function';
+/** @type {Test} */
 const isPool = (client) => typeof client.execute === 'function' && 'totalClients' in client;
 
+/** @param {RedisClient} client */
 function describeNodeRedis(client) {
   if (isSentinel(client)) throw new NotCarried('a sentinel client of redis keeps its settings to itself');
   // Its clients have them, but the first one is created later than the store, which reports its transport immediately.
@@ -38,6 +49,8 @@ function describeNodeRedis(client) {
 
 /**
  * Describes a single server. The client has already parsed a URL into the other fields; absent ones mean the defaults.
+ *
+ * @type {(client: RedisClient, options: any) => ClientSettings}
  */
 function standalone(client, options) {
   const socket = options.socket ?? {};
@@ -49,13 +62,15 @@ function standalone(client, options) {
   };
 }
 
+/** @param {RedisClient} client @returns {ClientSettings} */
 function cluster(client) {
   const options = client._options;
   // redis 4. After it has connected, its clients have some of the settings, but not the nodeAddressMap.
   if (options === undefined) throw new NotCarried('a cluster of redis 4 keeps its settings to itself');
+  /** @type {any[]} */
   const starts = options.rootNodes.map(rootNode);
   const defaults = options.defaults ?? {};
-  const withAccount = (each) => each.password || each.credentialsProvider;
+  const withAccount = (/** @type {any} */ each) => each.password || each.credentialsProvider;
   const withUser = [defaults, ...starts].find(withAccount) ?? defaults;
   const socket = { ...starts.find(({ socket: { tls } }) => tls)?.socket, ...defaults.socket };
   return {
@@ -70,13 +85,14 @@ function cluster(client) {
   };
 }
 
-/** Returns a root node with its URL, if it has one, parsed. */
+/** Returns a root node with its URL, if it has one, parsed. @param {any} node */
 function rootNode({ url, ...options }) {
   if (url === undefined) return { ...options, socket: options.socket ?? {} };
   const { host, port, tls, ...account } = settings.fromUrl(url);
   return { ...options, ...account, socket: { ...options.socket, host, port, ...(tls && { tls }) } };
 }
 
+/** @param {any} options @param {Account} account */
 function common(options, account) {
   const { socket = {}, commandOptions, keyPrefix } = options;
   if (typeof socket.lookup === 'function') throw new NotCarried('its socket.lookup is a function');
@@ -91,7 +107,7 @@ function common(options, account) {
   };
 }
 
-/** Returns the limits on commands that wait while the client is not connected; see `describeClient`. */
+/** @param {RedisClient} client @returns {OfflineLimits} */
 function offlineLimits(client) {
   const options = client.options ?? client._options?.defaults ?? {};
   const { disableOfflineQueue, commandsQueueMaxLength: most } = options;
@@ -101,7 +117,11 @@ function offlineLimits(client) {
   };
 }
 
-/** Returns the client's credentials, from the options that specify them. */
+/**
+ * Returns the client's credentials, from the options that specify them.
+ *
+ * @type {(client: RedisClient, options: any, specifying: any) => Partial<ClientSettings>}
+ */
 function account(client, { RESP }, { username, password, credentialsProvider }) {
   const fixed = settings.account({ username, password });
   // Since version 5, a client with a user or a password also has a provider that returns them.
@@ -113,18 +133,24 @@ function account(client, { RESP }, { username, password, credentialsProvider }) 
 /**
  * Returns true if a client sends HELLO, in which it omits a user without a password. Only the fields that version 6
  * added distinguish it from version 5, which sends HELLO only if a protocol is set, no matter which.
+ *
+ * @type {(client: RedisClient, RESP: unknown) => boolean}
  */
 const sendsHello = (client, RESP) => ('_keyPrefix' in client ? RESP !== 2 : Boolean(RESP));
 
-/** Returns the TLS settings, which are among those of the socket, or in `tls` itself. */
+/** Returns the TLS settings, which are among those of the socket, or in `tls` itself. @param {any} socket */
 function tlsOf(socket) {
   if (!socket.tls) return undefined;
   return settings.tls(typeof socket.tls === 'object' ? { ...socket, ...socket.tls } : socket);
 }
 
-const isStreaming = (provider) => provider?.type === 'streaming-credentials-provider';
+const isStreaming = (/** @type {any} */ provider) => provider?.type === 'streaming-credentials-provider';
 
-/** Returns a function that calls the provider; and the provider itself if it pushes new passwords. */
+/**
+ * Returns a function that calls the provider; and the provider itself if it pushes new passwords.
+ *
+ * @type {(provider: any, hasHello: boolean) => Partial<ClientSettings>}
+ */
 function fromProvider(provider, hasHello) {
   if (provider == null) return {};
   const streams = isStreaming(provider);
@@ -138,13 +164,21 @@ function fromProvider(provider, hasHello) {
   return { credentials: request, renewals: streams ? provider : undefined };
 }
 
-/** Interprets the result of a provider as the client does, which also connects without a password. */
+/**
+ * Interprets the result of a provider as the client does, which also connects without a password.
+ *
+ * @type {(given: any, hasHello: boolean) => unknown}
+ */
 function interpret(given, hasHello) {
   if (given === null || typeof given !== 'object' || given.password) return given;
   return new Passwordless(hasHello ? undefined : given.username || undefined);
 }
 
-/** Returns a function that returns the current credentials of a streaming provider. */
+/**
+ * Returns a function that returns the current credentials of a streaming provider.
+ *
+ * @param {StreamingProvider} provider
+ */
 function currentOf(provider) {
   const listener = { onNext() {}, onError() {} };
   return async () => {

@@ -2,15 +2,30 @@
 
 const { isGlide } = require('./glide.js');
 
-/** The three kinds of cluster clients, and their access to nodes: each node has a `name` and `run(args)`. */
+/** @import { RedisClient, Text } from '../types.d.ts' */
+
+/** @typedef {{ name: string, run: (args: Text[]) => unknown }} ClientNode */
+/** @typedef {[host: string, port: number]} Primary */
+
+/**
+ * A kind of cluster clients.
+ *
+ * @typedef {object} Kind
+ * @property {(client: RedisClient) => boolean} is
+ * @property {(client: RedisClient) => Promise<any>} readSlots
+ * @property {(client: RedisClient, slots: any) => ClientNode[]} nodes
+ * @property {(client: RedisClient) => Promise<unknown>} [refresh] updates the client's own slot map
+ */
+
+/** The three kinds of cluster clients, and their access to nodes. @type {Record<string, Kind>} */
 const kinds = {
   ioredis: {
     is: (client) => client.isCluster === true && typeof client.nodes === 'function',
     readSlots: (client) => client.call('CLUSTER', 'SLOTS'),
     nodes: (client) =>
-      client.nodes('master').map((node) => ({
+      client.nodes('master').map((/** @type {any} */ node) => ({
         name: `${node.options.host}:${node.options.port}`,
-        run: (args) => node.call(...args),
+        run: (/** @type {Text[]} */ args) => node.call(...args),
       })),
     refresh: (client) => new Promise((resolve) => client.refreshSlotsCache(resolve)),
   },
@@ -18,9 +33,9 @@ const kinds = {
     is: (client) => Array.isArray(client.masters) && typeof client.nodeClient === 'function',
     readSlots: (client) => client.sendCommand(undefined, false, ['CLUSTER', 'SLOTS']),
     nodes: (client) =>
-      client.masters.map((master) => ({
+      client.masters.map((/** @type {any} */ master) => ({
         name: master.address ?? `${master.host}:${master.port}`,
-        run: async (args) => (await client.nodeClient(master)).sendCommand(args),
+        run: async (/** @type {Text[]} */ args) => (await client.nodeClient(master)).sendCommand(args),
       })),
   },
   glide: {
@@ -34,19 +49,22 @@ const kinds = {
   },
 };
 
-const kindOf = (client) => Object.values(kinds).find(({ is }) => is(client));
+const kindOf = (/** @type {RedisClient} */ client) => Object.values(kinds).find(({ is }) => is(client));
 
 /** The primaries of a client's cluster, for commands that run on each of them. */
 class ClientNodes {
   #client;
-  /** The nodes by number, from 1. A node keeps its number permanently. */
+  /** The nodes by number, from 1. A node keeps its number permanently. @type {(ClientNode | undefined)[]} */
   #nodes = [undefined];
+  /** @type {Map<string, number>} */
   #numbers = new Map();
 
+  /** @param {RedisClient} client */
   static isCluster(client) {
     return kindOf(client) !== undefined;
   }
 
+  /** @param {RedisClient} client */
   constructor(client) {
     this.#client = client;
   }
@@ -54,7 +72,7 @@ class ClientNodes {
   /** Finds the primaries, and returns their numbers. */
   async find() {
     const client = this.#client;
-    const kind = kindOf(client);
+    const kind = /** @type {Kind} */ (kindOf(client));
     // The client's own slot map may be out of date: it is updated only by redirects of commands.
     const slots = await kind.readSlots(client);
     let nodes = kind.nodes(client, slots);
@@ -67,11 +85,12 @@ class ClientNodes {
     return nodes.map((node) => this.#numberOf(node));
   }
 
-  /** Runs a command on the node of this number. */
+  /** Runs a command on the node of this number. @param {number} number @param {Text[]} args */
   run(number, args) {
-    return this.#nodes[number].run(args);
+    return /** @type {ClientNode} */ (this.#nodes[number]).run(args);
   }
 
+  /** @param {ClientNode} node */
   #numberOf(node) {
     let number = this.#numbers.get(node.name);
     if (number === undefined) {
@@ -83,8 +102,9 @@ class ClientNodes {
   }
 }
 
-/** Returns host and port of each primary in a reply to `CLUSTER SLOTS`. */
+/** Returns host and port of each primary in a reply to `CLUSTER SLOTS`. @param {any[]} slots */
 function primariesOf(slots) {
+  /** @type {Primary[]} */
   const primaries = slots.map(([, , [host, port]]) => [host, Number(port)]);
   return [...new Map(primaries.map((primary) => [primary.join(), primary])).values()];
 }

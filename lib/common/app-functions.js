@@ -4,18 +4,27 @@ const { coded, describe } = require('./errors.js');
 const { LONGEST_DELAY_MS } = require('./limits.js');
 const { clearTimeout, setTimeout } = require('./timers.js');
 
+/** @import { Serializer } from '../../index.js' */
+
 /**
  * Returns true if functions of the app take part in reading sessions. They must run in the async context of the call.
+ *
+ * @param {{ serializer: Serializer, ttl: unknown }} settings
  */
 function usesAppFunctions({ serializer, ttl }) {
   return serializer !== JSON || typeof ttl === 'function';
 }
 
+/** @type {(value: any) => value is PromiseLike<any>} */
 function isThenable(value) {
   return typeof value?.then === 'function';
 }
 
-/** Returns the value that an app's function threw, or an error instead of a falsy one, which would mean success. */
+/**
+ * Returns the value that an app's function threw, or an error instead of a falsy one, which would mean success.
+ *
+ * @param {unknown} value
+ */
 function asError(value) {
   return (
     value ||
@@ -31,13 +40,13 @@ function asError(value) {
 /**
  * Creates the error of an operation that waited for the promise of an app's function. The function cannot be cancelled.
  *
- * @param what the operation and the function
+ * @param {string} what the operation and the function
  */
 function notSettled(what) {
   return coded(
     Error,
     'ERR_APP_FUNCTION',
-    `${what} gave a promise that was not settled by the operation's deadline (commandTimeout)`,
+    `${what} returned a promise that was not settled by the operation's deadline (commandTimeout)`,
   );
 }
 
@@ -45,12 +54,16 @@ function notSettled(what) {
  * Returns the result of an app's promise, or rejects after `ms`. The timer keeps the process alive, because the
  * operation is pending.
  *
- * @param ms the remaining time of the operation
+ * @template T
+ * @param {PromiseLike<T>} promise
+ * @param {number} ms the remaining time of the operation
+ * @param {string} what the operation and the function
+ * @returns {Promise<T>}
  */
 function withTimeout(promise, ms, what) {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => reject(notSettled(what)), Math.min(Math.max(ms, 0), LONGEST_DELAY_MS));
-    const clearThen = (done) => (value) => {
+    const clearThen = (/** @type {(value: any) => void} */ done) => (/** @type {any} */ value) => {
       clearTimeout(timer);
       done(value);
     };

@@ -1,9 +1,11 @@
 'use strict';
 
+/** @import { ErrorCode, RedisStoreError } from '../../index.js' */
+
 /** A plain word, as most options take one. Any other string may be or contain a secret, as a URL often does. */
 const WORD = /^[a-z-]{1,32}$/i;
 
-/** Returns a short description of an invalid value, without any text that may be a secret. */
+/** Returns a short description of an invalid value, without any text that may be a secret. @param {unknown} value */
 function describe(value) {
   if (value === null || value === undefined) return String(value);
   if (typeof value === 'number' || typeof value === 'boolean') return String(value);
@@ -14,52 +16,104 @@ function describe(value) {
   return `a ${typeof value}`;
 }
 
-/** Returns the name of an option, such as `tls.ca`, as error messages show it. */
+/** Returns the name of an option, such as `tls.ca`, as error messages show it. @param {string} option */
 function optionName(option) {
   return `The "${option}" option`;
 }
 
+/** @type {(ErrorClass: ErrorConstructor, code: ErrorCode, message: string) => RedisStoreError} */
 function coded(ErrorClass, code, message) {
   return Object.assign(new ErrorClass(message), { code });
 }
 
-/** Creates the error for an option, an argument or a function's return value of the wrong type. */
+/**
+ * Creates the error for an option, an argument or a function's return value of the wrong type.
+ *
+ * @type {(what: string, expected: string, value: unknown) => RedisStoreError}
+ */
 function wrongType(what, expected, value) {
   return coded(TypeError, 'ERR_INVALID_ARG_TYPE', `${what} must be ${expected}; received ${describe(value)}`);
 }
 
-/** Creates the error for an invalid value of the right type. Without `value`, the message shows none. */
+/**
+ * Creates the error for an invalid value of the right type. Without `value`, the message shows none.
+ *
+ * @type {(what: string, expected: string, value?: unknown) => RedisStoreError}
+ */
 function wrongValue(what, expected, value) {
   const isWord = typeof value === 'string' && WORD.test(value);
   const received = value === undefined ? '' : `; received ${isWord ? `'${value}'` : describe(value)}`;
-  return coded(TypeError, 'ERR_INVALID_ARG_VALUE', `${what} must be ${expected}${received}`);
+  return invalid(`${what} must be ${expected}${received}`);
 }
 
 /**
  * Creates the error for a number that is out of range.
  *
- * @param {number} value
+ * @type {(what: string, expected: string, value: number) => RedisStoreError}
  */
 function outOfRange(what, expected, value) {
   return coded(RangeError, 'ERR_OUT_OF_RANGE', `${what} must be ${expected}; received ${describe(value)}`);
 }
 
-function storeClosed(operation) {
-  return coded(Error, 'ERR_STORE_CLOSED', `${operation}: the store is closed`);
+/**
+ * Creates the error for two options that exclude each other.
+ *
+ * @type {(option: string, other: string, reason: string) => RedisStoreError}
+ */
+function cannotCombine(option, other, reason) {
+  return invalid(`The "${option}" and "${other}" options cannot be combined: ${reason}`);
 }
 
-/** @param {string} client the name of the client in error messages */
+/**
+ * Creates the error for an option of another library, or of another place, that cannot be applied.
+ *
+ * @type {(option: string, reason: string) => RedisStoreError}
+ */
+function unsupported(option, reason) {
+  return invalid(`${optionName(option)} is not supported: ${reason}`);
+}
+
+/**
+ * Creates the error for an unknown option in place of which the app should use `meant`.
+ *
+ * @type {(option: string, meant: string) => RedisStoreError}
+ */
+function unknownOption(option, meant) {
+  return invalid(`${optionName(option)} is unknown: did you mean ${meant}?`);
+}
+
+/**
+ * Creates the error for an unknown field of the object `option`.
+ *
+ * @type {(option: string, field: string, known: string[]) => RedisStoreError}
+ */
+function unknownField(option, field, known) {
+  // A text that is not a name may be an address with a password.
+  const what = /^\w+$/.test(field)
+    ? `${optionName(`${option}.${field}`)} is unknown`
+    : `${optionName(option)} has an unknown field`;
+  return invalid(`${what}: "${option}" has the fields ${known.join(', ')}`);
+}
+
+const invalid = (/** @type {string} */ message) => coded(TypeError, 'ERR_INVALID_ARG_VALUE', message);
+
+/** @param {string} operation */
+function storeClosed(operation) {
+  return coded(Error, 'ERR_STORE_CLOSED', `${operation} failed: the store is closed`);
+}
+
+/** @param {string} operation @param {string} client the name of the client in error messages */
 function clientClosed(operation, client) {
   return coded(
     Error,
     'ERR_STORE_CLOSED',
-    `${operation}: ${client} is closed, or has given up reconnecting; the store serves again when the client connects`,
+    `${operation} failed: ${client} is closed, or has given up reconnecting; the store serves again when the client connects`,
   );
 }
 
-/** Creates an error from the addon's text: code, first word of the server's reply, message. */
+/** Creates an error from the addon's text: code, first word of the server's reply, message. @param {string} text */
 function fromNative(text) {
-  const [code, reply] = text.split('\n', 2);
+  const [code, reply] = /** @type {[ErrorCode, string]} */ (text.split('\n', 2));
   const error = coded(Error, code, text.slice(code.length + reply.length + 2));
   if (reply) error.reply = reply;
   return error;
@@ -71,6 +125,10 @@ module.exports = {
   wrongType,
   wrongValue,
   outOfRange,
+  cannotCombine,
+  unsupported,
+  unknownField,
+  unknownOption,
   storeClosed,
   clientClosed,
   fromNative,

@@ -1,7 +1,12 @@
 'use strict';
 
-/** Returns a function that numbers objects from 1, each always by the same number. Does not keep the objects alive. */
+/**
+ * Returns a function that numbers objects from 1, each always by the same number. Does not keep the objects alive.
+ *
+ * @returns {(object: object) => number}
+ */
 function objectIds() {
+  /** @type {WeakMap<object, number>} */
   const numbers = new WeakMap();
   let last = 0;
   return (object) => {

@@ -2,134 +2,119 @@
 
 const { checkTlsSettings } = require('../boundary/native.js');
 const { toAddonSettings } = require('../clients/addon-settings.js');
-const { checkTransport, describeClient, isKnownClient } = require('../clients/client.js');
-const { optionName: name, wrongType, wrongValue } = require('../common/errors.js');
-const { check } = require('../options.js');
+const { checkTransport, describeClient, isKnownClient, nameOf } = require('../clients/description.js');
+const { fromEnvironment } = require('../common/env-vars.js');
+const { cannotCombine, optionName: name, wrongValue } = require('../common/errors.js');
 const { numberOf } = require('./credentials.js');
 const { tlsSettings } = require('./tls.js');
-const { serversOf } = require('./topology.js');
-const { clientSettings, keyPrefixOf } = require('./transport.js');
+const { serversOf } = require('./servers.js');
 
-/** Options that locate Redis or authenticate, which a client has itself. */
-const EXCLUDED_BY_CLIENT = [
-  'url',
-  'sentinel',
-  'cluster',
-  'tls',
-  'credentials',
-  'username',
-  'password',
-  'database',
-];
+/** @import { CheckedOptions, ClientTarget, Description, RedisClient, Target } from '../types.d.ts' */
 
-/** The methods by which clients run any command. */
-const COMMAND_CALLS = ['sendCommand', 'call', 'customCommand'];
+/** @typedef {ReturnType<typeof toAddonSettings> | undefined} NativeTarget */
 
-/** Options that locate Redis, of which at most one may be set, and none with a client. */
-const PLACES = ['url', 'sentinel', 'cluster'];
-/** Options that may be set only with `sentinel` and `cluster`; a URL contains them. */
-const WITH_SERVERS = ['username', 'password', 'database'];
+/** URLs that select TLS, and those that locate a cluster. */
+const SECURE = /^\s*(rediss|valkeys)/i;
+const CLUSTER = /^\s*(redis|valkey)s?\+cluster:/i;
+
 /**
- * Options by which old versions of connect-redis located Redis, each with the option that replaces it with `sentinel`
- * and `cluster`. With a client they are ignored, as in connect-redis.
+ * Returns the part of the addon's options that the connection needs.
+ *
+ * @param {Record<string, any>} options as the app has set them
+ * @param {CheckedOptions} checked the values to use
+ * @returns {Target}
  */
-const FORMER = { host: '', port: '', socket: '', db: 'database', pass: 'password' };
-
-/** Rejects a client in place of the options, which would result in a store on localhost:6379. */
-function checkNoClient(options) {
-  if (COMMAND_CALLS.some((call) => typeof options[call] === 'function'))
-    throw wrongType('The argument of RedisStore', 'an object of options, such as { client }', options);
-}
-
-/** Rejects options that locate Redis or authenticate, but would be ignored. */
-function checkPlace(options) {
-  const given = (option) => options[option] != null;
-  const [place, another] = PLACES.filter(given);
-  if (another !== undefined)
-    throw wrongValue(name(another), `left out beside "${place}": either says where Redis is`, undefined);
-  const hasServers = place === 'sentinel' || place === 'cluster';
-  const former = Object.keys(FORMER).find(given);
-  if (former !== undefined && hasServers)
-    throw wrongValue(name(former), `left out: "${FORMER[former] || place}" says it`, undefined);
-  const ignored = former ?? (hasServers ? undefined : WITH_SERVERS.find(given));
-  if (ignored !== undefined)
-    throw wrongValue(
-      name(ignored),
-      'left out: a "url" says it, such as redis://user:password@host:6379/5 or redis+unix:///run/redis.sock?db=5',
-      undefined,
-    );
-  const account = ['username', 'password'].find(given);
-  if (account !== undefined && given('credentials'))
-    throw wrongValue(name(account), 'left out beside "credentials", which gives it', undefined);
-}
-
-/** Returns the part of the addon's options that the connection needs. */
-function address(options) {
-  checkNoClient(options);
+function address(options, checked) {
+  const readsFromReplicas = checked.readFrom === 'replica-preferred';
+  if (checked.cache && readsFromReplicas)
+    throw cannotCombine('cache', 'readFrom', 'a replica that is cut off from its primary reports no changes');
+  /** @type {Target} */
   const given = {
-    connectTimeout: check.connectTimeout(options.connectTimeout),
-    commandTimeout: check.commandTimeout(options.commandTimeout),
-    maxQueue: check.maxQueue(options.maxQueue),
-    cache: check.cache(options.cache),
-    readsFromReplicas: check.readFrom(options.readFrom) === 'replica-preferred',
+    connectTimeout: checked.connectTimeout,
+    commandTimeout: checked.commandTimeout,
+    maxQueue: checked.maxQueue,
+    cache: checked.cache || undefined,
+    readsFromReplicas,
   };
-  const { client } = options;
-  const transport = check.transport(options.transport);
-  if (client != null) {
-    const excluded = EXCLUDED_BY_CLIENT.find((option) => options[option] != null);
-    if (excluded !== undefined)
-      throw wrongValue(name(excluded), 'left out beside "client", which says where Redis is', undefined);
-    const [description, native] = toNative(describeClient(client), transport);
-    // The client's limits on waiting commands apply unless the app sets `maxQueue`.
-    if (given.maxQueue === undefined)
-      for (const setting of ['maxQueue', 'maxRetries', 'failsOffline']) given[setting] = description[setting];
-    if (transportOf(transport, description) === 'client') {
-      checkTransport(client);
-      if (given.cache)
-        throw wrongValue(
-          name('cache'),
-          `left out where the client itself runs the commands, which is not told of changes${why(description)}`,
-          undefined,
-        );
-      // No warning if the app has chosen the transport itself.
-      const isChosen = transport === 'client' || !isKnownClient(client);
-      return {
-        ...given,
-        ...throughClient(client, description),
-        reason: isChosen ? undefined : description.reason,
-      };
-    }
-    for (const limit of ['connectTimeout', 'commandTimeout']) given[limit] ??= native[limit];
-    const canFallBack = transport === undefined && !given.cache && native.settings.tls !== undefined;
-    const fallback = canFallBack ? { ...given, ...throughClient(client, description) } : undefined;
-    return { ...native, ...given, fallback };
-  }
+  const target = checked.client === undefined ? withoutClient(checked) : withClient(options, checked, given);
+  // A client that runs the commands decides which nodes it reads from.
+  if (
+    readsFromReplicas &&
+    target.cluster === undefined &&
+    target.client === undefined &&
+    !isClusterUrl(target)
+  )
+    throw wrongValue(name('readFrom'), "'primary' unless Redis is a cluster", checked.readFrom);
+  return { ...given, ...target };
+}
+
+const isClusterUrl = (/** @type {Partial<Target>} */ { url }) => url !== undefined && CLUSTER.test(url.text);
+
+/** @param {CheckedOptions} options @returns {Partial<Target>} */
+function withoutClient({ url, tls, credentials, transport, ...servers }) {
   if (transport === 'client')
-    throw wrongValue(name('transport'), 'left out without "client", which it would use', transport);
-  checkPlace(options);
-  const url = serverUrl(options);
-  const tls = check.tls(options.tls ?? (url && SECURE.test(url.text)));
-  const credentials = check.credentials(options.credentials);
+    throw wrongValue(name('transport'), '\'native\' without a "client" to use', transport);
+  const text = url && String(url);
+  const isSecure = text !== undefined && SECURE.test(text);
+  if (tls === false && isSecure)
+    throw wrongValue(name('tls'), 'true or TLS settings with a "rediss:" url', tls);
+  const usedTls = tls ?? (isSecure ? {} : false);
   return {
-    ...given,
-    ...(serversOf(options) ?? { url }),
-    tls: tls && tlsSettings(tls),
+    ...(serversOf(servers) ?? { url: text === undefined ? undefined : { text } }),
+    tls: usedTls ? tlsSettings(usedTls) : undefined,
     credentials: credentials && numberOf(credentials),
     askForCredentials: credentials,
   };
 }
 
-/** The URLs that select TLS. */
-const SECURE = /^\s*(rediss|valkeys)/i;
+/**
+ * @param {Record<string, any>} options
+ * @param {CheckedOptions} checked
+ * @param {Target} given the settings that do not depend on the client
+ * @returns {Partial<Target>}
+ */
+function withClient(options, { client, transport }, given) {
+  const isSet = (/** @type {string} */ option) => fromEnvironment(options[option]) != null;
+  const [description, native] = toNative(describeClient(client), transport);
+  // The client's own limits apply unless the app sets them.
+  if (!isSet('maxQueue')) {
+    const { maxQueue = given.maxQueue, maxRetries, failsOffline } = description;
+    Object.assign(given, { maxQueue, maxRetries, failsOffline });
+  }
+  if (transportOf(transport, description) === 'client' || native === undefined) {
+    checkTransport(client);
+    if (given.cache)
+      throw cannotCombine(
+        'cache',
+        'client',
+        `the client itself runs the commands, and does not report changes${why(description)}`,
+      );
+    // No warning if the app has chosen the transport itself.
+    const isChosen = transport === 'client' || !isKnownClient(client);
+    return { ...throughClient(client, description), reason: isChosen ? undefined : description.reason };
+  }
+  const { connectTimeout = given.connectTimeout, commandTimeout = given.commandTimeout } = native;
+  if (!isSet('connectTimeout')) given.connectTimeout = connectTimeout;
+  if (!isSet('commandTimeout')) given.commandTimeout = commandTimeout;
+  const canFallBack = transport === undefined && !given.cache && native.settings.tls !== undefined;
+  const fallback = canFallBack ? { ...given, ...throughClient(client, description) } : undefined;
+  return { ...native, ...given, fallback };
+}
 
-/** Returns the settings of a store whose commands run on its client. */
+/**
+ * Returns the settings of a store whose commands run on its client.
+ *
+ * @type {(client: RedisClient, description: Description) => Pick<ClientTarget, 'client' | 'command' | 'name'>}
+ */
 function throughClient(client, { command }) {
-  return { client: clientSettings(client), command, keyPrefix: keyPrefixOf(client) };
+  return { client, command, name: `the app's ${nameOf(client)}client` };
 }
 
 /**
  * Returns a client's description, and its settings as the addon's options, if the addon supports them. It checks the
  * TLS settings itself: its cryptography lacks keys of the curve P-521, for example.
+ *
+ * @type {(description: Description, wanted: CheckedOptions['transport']) => [Description, NativeTarget]}
  */
 function toNative(description, wanted) {
   if (description.transport === 'client' || wanted === 'client') return [description, undefined];
@@ -141,24 +126,17 @@ function toNative(description, wanted) {
   return [{ ...description, transport: 'client', reason }, undefined];
 }
 
-/** Returns the transport for a client with this description. */
+/**
+ * Returns the transport for a client with this description.
+ *
+ * @type {(wanted: CheckedOptions['transport'], description: Description) => 'native' | 'client'}
+ */
 function transportOf(wanted, { transport, reason }) {
   if (wanted === 'native' && transport === 'client')
-    throw wrongValue(name('transport'), `'client' or left out with this client: ${reason}`, wanted);
+    throw wrongValue(name('transport'), `'client' with this client: ${reason}`, wanted);
   return wanted ?? transport;
 }
 
-const why = ({ reason }) => (reason === undefined ? '' : ` (${reason})`);
-
-function serverUrl(options) {
-  const { url } = options;
-  if (url == null) return undefined;
-  if (typeof url !== 'string' && !(url instanceof URL))
-    throw wrongType(name('url'), 'a string or a URL', url);
-  const text = String(url);
-  if (options.tls === false && SECURE.test(text))
-    throw wrongValue(name('tls'), 'left out, true or TLS settings beside a "rediss:" url', false);
-  return { text };
-}
+const why = (/** @type {Description} */ { reason }) => (reason === undefined ? '' : ` (${reason})`);
 
 module.exports = { address };

@@ -2,6 +2,8 @@
 
 const { clearTimeout, setTimeout } = require('../common/timers.js');
 
+/** @import { Timer } from '../types.d.ts' */
+
 /** The time in ms without a connection after which requests run without sessions. */
 const GRACE_MS = 1000;
 
@@ -11,9 +13,11 @@ const GRACE_MS = 1000;
  */
 class Availability {
   #emit;
+  /** @type {Timer | undefined} */
   #timer;
   #isAway = false;
 
+  /** @param {(event: 'connect' | 'disconnect') => void} emit */
   constructor(emit) {
     this.#emit = emit;
   }

@@ -1,31 +1,53 @@
 'use strict';
 
+const { ClientBackend } = require('../backends/client/backend.js');
+const { FallbackBackend } = require('../backends/fallback.js');
 const { CompletionQueue } = require('../boundary/completions.js');
 const { RedisStore: Native } = require('../boundary/native.js');
+const { Outbox } = require('../boundary/outbox.js');
+const { nameOf } = require('../clients/description.js');
 const { followClient, hasEnded, isClosed } = require('../clients/closing.js');
 const { coded } = require('../common/errors.js');
 const { Availability } = require('./availability.js');
 const { requestCredentials, followProvider } = require('./credentials.js');
-const { Transport, nameOf } = require('./transport.js');
 const { ConnectionEvents } = require('./events.js');
 
-/** The queue that all current stores of this module share, so that one wake-up serves all of them. */
-let completions;
+/** @import { EventEmitter } from 'node:events' */
+/** @import { RedisStoreError } from '../../index.js' */
+/** @import { GivenCredentials, StoreOptions } from '../binding.js' */
+/** @import { Backend, ClientTarget, CompletionQueue as Completions, RedisClient, Target } from '../types.d.ts' */
 
-/** Creates the addon's store. Converts its errors to a TypeError, as for other invalid options. */
-function connect(options) {
-  if (completions === undefined || completions.isEnded) completions = new CompletionQueue();
+/** The queue that all current stores of this module share, so that one wake-up serves all of them. */
+let sharedQueue = /** @type {Completions | undefined} */ (undefined);
+
+function completionQueue() {
+  if (sharedQueue === undefined || sharedQueue.isEnded) sharedQueue = new CompletionQueue();
+  return sharedQueue;
+}
+
+/**
+ * Creates the addon's store. Converts its errors to a TypeError, as for other invalid options.
+ *
+ * @param {StoreOptions} options
+ * @param {Completions} completions
+ */
+function connect(options, completions) {
   try {
     return new Native(options, completions.native);
   } catch (error) {
-    throw coded(TypeError, error.code, error.message);
+    const { code, message } = /** @type {RedisStoreError} */ (error);
+    throw coded(TypeError, code, message);
   }
 }
 
 /** The clients for which the app has been warned that they run commands. */
 const warned = new WeakSet();
 
-/** Warns, once per client, which setting makes the client run the commands. */
+/**
+ * Warns, once per client, which setting makes the client run the commands.
+ *
+ * @type {(client: RedisClient, reason: string) => void}
+ */
 function warn(client, reason) {
   if (warned.has(client)) return;
   warned.add(client);
@@ -35,10 +57,31 @@ function warn(client, reason) {
   });
 }
 
+/**
+ * The numbers of the connections of which the app has been warned that they cannot be established.
+ *
+ * @type {Set<number>}
+ */
+const unreachable = new Set();
+
+/**
+ * Warns, once per connection, about the failure of an attempt to connect that no listener would receive.
+ *
+ * @type {(number: number, error: Error) => void}
+ */
+function warnUnreachable(number, error) {
+  if (unreachable.has(number)) return;
+  unreachable.add(number);
+  process.emitWarning(`RedisStore cannot connect: ${error.message}`, {
+    code: 'REDIS_STORE_UNREACHABLE',
+    detail: "A listener of the store's 'error' event replaces this warning.",
+  });
+}
+
 /** Matches the addon's errors of attempts to connect that failed because of TLS. */
 const TLS_FAILURE = /TLS handshake|certificate was not accepted/;
 
-/** Returns true if a client is certainly connected. */
+/** Returns true if a client is certainly connected. @param {RedisClient} client */
 function isConnected({ isReady, isOpen, status }) {
   return isReady ?? isOpen ?? status === 'ready';
 }
@@ -51,32 +94,46 @@ class Connection {
   #store;
   #client;
   #target;
-  #keys;
+  /** The backend that a client backend may replace; undefined once it has served. */
+  #fallback;
   #hasServed = false;
+  #hasFailed = false;
   #lifecycle;
+  /** Undefined unless requests run without sessions while Redis is unreachable. */
   #availability;
   #unfollowClient = () => {};
   #unfollowProvider = () => {};
   status = 'connecting';
 
   /**
-   * @param client the app's, if there is one
-   * @param target the result of `address`
-   * @param keys the `prefix` and `scanCount` of the store
-   * @param isOptional true to run requests without sessions while Redis is unreachable
-   * @param lifecycle called with the store when its client is `closed` or `open`, or the connection was `replaced` by
-   * the
-   *   client; must not reference a store
+   * @param {EventEmitter} store
+   * @param {RedisClient} client the app's, if there is one
+   * @param {Target} target the result of `address`
+   * @param {{ prefix: string, scanCount: number }} keys
+   * @param {boolean} isOptional true to run requests without sessions while Redis is unreachable
+   * @param {Record<'closed' | 'open', (store: any) => void>} lifecycle called with the store when its client is
+   *   `closed` or `open`; must not reference a store
    */
   constructor(store, client, target, keys, isOptional, lifecycle) {
     this.#store = store;
     this.#client = client;
     this.#target = target;
-    this.#keys = keys;
     this.#lifecycle = lifecycle;
-    this.native = connect({ ...target, ...keys });
-    this.completions = completions;
     this.transport = target.client ? 'client' : 'native';
+    if (target.client) this.backend = new ClientBackend(/** @type {ClientTarget} */ (target), keys);
+    else {
+      const completions = completionQueue();
+      /** The addon's store; undefined for the client backend. */
+      this.native = connect({ ...target, ...keys }, completions);
+      const outbox = new Outbox(this.native, completions, target.keyPrefix ?? '', keys.prefix);
+      /** @type {Backend} */
+      this.backend = outbox;
+      if (target.fallback) {
+        const backend = new FallbackBackend(outbox, keys.prefix);
+        this.#fallback = { backend, target: target.fallback, keys };
+        this.backend = backend;
+      }
+    }
     if (isOptional) {
       this.#availability = new Availability((event) => store.emit(event));
       this.#availability.lost();
@@ -88,33 +145,35 @@ class Connection {
   }
 
   #begin() {
-    const target = this.#target;
-    if (target.client) {
-      const transport = new Transport(this.#client, target);
-      transport.begin(this.native.serve(this.completions.register(transport)));
-    }
     // Held weakly by others, so that a store that the app has dropped is garbage collected together with this.
-    this.native.watch(this.completions.register(new ConnectionEvents(this, Connection.#onEvent)));
-    if (target.renewals) this.#unfollowProvider = followProvider(target.renewals, this, Connection.#renew);
+    this.backend.watch(new ConnectionEvents(this, Connection.#onEvent));
+    const { renewals } = this.#target;
+    if (renewals) this.#unfollowProvider = followProvider(renewals, this, Connection.#renew);
   }
 
   /**
    * Runs commands on the app's client, which is connected, because the addon's TLS handshake with the server fails:
-   * Node supports more cipher suites and signatures. Waiting operations are transferred, except those of a cluster.
+   * Node supports more cipher suites and signatures. Returns false if that is not possible.
+   *
+   * @param {string} reason
    */
   #fallBack(reason) {
-    this.#target = this.#target.fallback;
+    if (this.#fallback === undefined || !TLS_FAILURE.test(reason) || !isConnected(this.#client)) return false;
+    const { backend, target, keys } = this.#fallback;
+    this.#target = target;
+    this.#fallback = undefined;
     this.#unfollowProvider();
-    this.native.replace({ ...this.#target, ...this.#keys }, this.completions.native);
     this.transport = 'client';
+    backend.replace(new ClientBackend(target, keys));
     this.#begin();
-    this.#lifecycle.replaced(this.#store);
     warn(this.#client, reason);
+    return true;
   }
 
-  #canFallBack(error) {
-    const isPossible = this.#target.fallback !== undefined && !this.#hasServed;
-    return isPossible && TLS_FAILURE.test(error.message) && isConnected(this.#client);
+  /** A first failure that the app might not notice: its own client would report failures itself. */
+  get #isUnattended() {
+    const isFirst = !this.#hasServed && !this.#hasFailed;
+    return isFirst && this.#availability === undefined && this.transport === 'native';
   }
 
   /** The name of the app's client in error messages. */
@@ -139,7 +198,7 @@ class Connection {
    */
   resume() {
     this.status = 'connecting';
-    this.native.reopen();
+    this.backend.reopen();
     this.#begin();
   }
 
@@ -153,10 +212,14 @@ class Connection {
 
   /** Releases the completions after all operations. Until then, its slot keeps them: credentials may be requested. */
   end() {
-    this.native.unwatch();
+    this.backend.unwatch();
   }
 
-  /** Handles an event. Static, so that it references no store. */
+  /**
+   * Handles an event. Static, so that it references no store.
+   *
+   * @type {(connection: Connection, event: string, error?: Error) => void}
+   */
   static #onEvent(connection, event, error) {
     const store = connection.#store;
     // A closed store returns credentials as well: pending operations may wait for a connection.
@@ -167,13 +230,11 @@ class Connection {
       return;
     }
     if (event === 'credentials') return;
-    if (event === 'error' && connection.#canFallBack(error)) {
-      connection.#fallBack(error.message);
-      return;
-    }
+    if (event === 'error' && error && connection.#fallBack(error.message)) return;
     if (event === 'ready') {
       connection.status = 'ready';
       connection.#hasServed = true;
+      connection.#keepNative();
       connection.#availability?.ready();
     } else if (event === 'reconnecting') {
       connection.status = 'reconnecting';
@@ -181,15 +242,25 @@ class Connection {
     }
     // EventEmitter throws an 'error' without a listener.
     if (event !== 'error' || store.listenerCount('error') > 0) store.emit(event, error);
+    else if (connection.native && error && connection.#isUnattended)
+      warnUnreachable(connection.native.connection, error);
+    connection.#hasFailed ||= event === 'error';
   }
 
+  /** A native connection that has served is not replaced any more. */
+  #keepNative() {
+    this.#fallback?.backend.keep();
+    this.#fallback = undefined;
+  }
+
+  /** @param {Connection} connection @param {GivenCredentials} credentials */
   static #renew(connection, credentials) {
-    connection.native.renewCredentials(credentials);
+    connection.native?.renewCredentials(credentials);
   }
 
   async #provideCredentials() {
     const { credentials, failure } = await requestCredentials(this.#target.askForCredentials);
-    this.native.giveCredentials(credentials, failure);
+    this.native?.giveCredentials(credentials, failure);
   }
 }
 

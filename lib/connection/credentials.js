@@ -3,13 +3,23 @@
 const { describe } = require('../common/errors.js');
 const { objectIds } = require('../common/object-ids.js');
 
+/** @import { GivenCredentials } from '../binding.js' */
+/** @import { StreamingProvider } from '../types.d.ts' */
+
+/** @typedef {{ dispose?: () => unknown }} Subscription */
+
 /** Returns the number by which the addon identifies a function: stores with the same one can share a connection. */
 const numberOf = objectIds();
 
 /** Lower numbers are probably seconds since 1970: in milliseconds they are before March 1973. */
 const SOONEST_MS = 1e11;
 
-/** Returns the ms until credentials expire; undefined if they have no expiry. @throws {TypeError} if it is invalid */
+/**
+ * Returns the ms until credentials expire; undefined if they have no expiry.
+ *
+ * @param {unknown} expiresAt
+ * @throws {TypeError} if it is invalid
+ */
 function timeLeft(expiresAt) {
   if (expiresAt == null) return undefined;
   const time = expiresAt instanceof Date ? expiresAt.getTime() : expiresAt;
@@ -22,6 +32,7 @@ function timeLeft(expiresAt) {
 
 /** Stands for credentials without a password: a user alone or, without a user, no authentication. */
 class Passwordless {
+  /** @param {string | undefined} username */
   constructor(username) {
     this.username = username;
   }
@@ -30,6 +41,8 @@ class Passwordless {
 /**
  * Converts the result of a `credentials` function to the form that the addon takes.
  *
+ * @param {any} given
+ * @returns {GivenCredentials}
  * @throws {TypeError} if it is invalid
  */
 function checkedCredentials(given) {
@@ -51,15 +64,20 @@ function checkedCredentials(given) {
   };
 }
 
-/** Calls the app's function. Never throws or rejects: returns the reason as `failure`, for the connection. */
+/**
+ * Calls the app's function. Never throws or rejects: returns the reason as `failure`, for the connection.
+ *
+ * @param {(() => unknown) | undefined} provide
+ */
 async function requestCredentials(provide) {
   try {
-    return { credentials: checkedCredentials(await provide()) };
+    return { credentials: checkedCredentials(await provide?.()) };
   } catch (error) {
     return { failure: reasonOf(error) };
   }
 }
 
+/** @param {unknown} error */
 function reasonOf(error) {
   try {
     return error instanceof Error ? `${error.name}: ${error.message}` : describe(error);
@@ -68,7 +86,11 @@ function reasonOf(error) {
   }
 }
 
-/** Ends a subscription to a provider. Ignores errors, because no operation depends on it. */
+/**
+ * Ends a subscription to a provider. Ignores errors, because no operation depends on it.
+ *
+ * @param {Subscription | undefined} subscription
+ */
 async function dispose(subscription) {
   try {
     await subscription?.dispose?.();
@@ -77,6 +99,7 @@ async function dispose(subscription) {
   }
 }
 
+/** @type {FinalizationRegistry<() => void>} */
 const collected = new FinalizationRegistry((unfollow) => unfollow());
 
 /**
@@ -84,17 +107,22 @@ const collected = new FinalizationRegistry((unfollow) => unfollow());
  * form that the addon takes. Holds the store weakly. Ignores invalid credentials and errors of the provider: the next
  * attempt to connect calls it again.
  *
+ * @template {object} Store
+ * @param {StreamingProvider} provider
+ * @param {Store} store
+ * @param {(store: Store, credentials: GivenCredentials) => void} renew
  * @returns a function that ends the subscription
  */
 function followProvider(provider, store, renew) {
   const reference = new WeakRef(store);
   let isEnded = false;
+  /** @type {Subscription | undefined} */
   let subscription;
   const unfollow = () => {
     isEnded = true;
     dispose(subscription);
   };
-  const onNext = (credentials) => {
+  const onNext = (/** @type {unknown} */ credentials) => {
     const live = reference.deref();
     if (live === undefined || isEnded) return;
     try {

@@ -3,27 +3,36 @@
 const { Kind } = require('../boundary/request.js');
 const { fromNative } = require('../common/errors.js');
 
+/** @import { Complete } from '../types.d.ts' */
+
 /**
  * Receives the events of a store's connection. Holds the connection weakly, so that it is garbage collected together
  * with a store that the app has dropped.
+ *
+ * @template {object} Connection
  */
 class ConnectionEvents {
   #connection;
   #onEvent;
 
-  /** @param onEvent called with the connection, the event's name and, for some events, an error */
+  /** @param {Connection} connection @param {(connection: Connection, event: string, error?: Error) => void} onEvent */
   constructor(connection, onEvent) {
     this.#connection = new WeakRef(connection);
     this.#onEvent = onEvent;
   }
 
+  /** Handles an event of the addon. @type {Complete} */
   complete(kind, text) {
     if (kind !== Kind.EVENT) return;
-    const connection = this.#connection.deref();
-    if (connection === undefined) return;
     const end = text.indexOf('\n');
-    if (end === -1) this.#onEvent(connection, text);
-    else this.#onEvent(connection, text.slice(0, end), fromNative(text.slice(end + 1)));
+    if (end === -1) this.notify(text);
+    else this.notify(text.slice(0, end), fromNative(text.slice(end + 1)));
+  }
+
+  /** @param {string} event @param {Error} [error] */
+  notify(event, error) {
+    const connection = this.#connection.deref();
+    if (connection !== undefined) this.#onEvent(connection, event, error);
   }
 }
 

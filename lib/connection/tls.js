@@ -1,8 +1,10 @@
 'use strict';
 
 const fs = require('node:fs');
-const { fromEnvironment } = require('../common/environment.js');
-const { optionName: name, wrongType, wrongValue } = require('../common/errors.js');
+const { fromEnvironment } = require('../common/env-vars.js');
+
+/** @import { Tls } from '../binding.js' */
+/** @import { TlsOptions } from '../types.d.ts' */
 
 /** TLS options of Node that the addon does not support: functions, and formats other than PEM. */
 const NOT_CARRIED = ['checkServerIdentity', 'secureContext', 'pfx', 'passphrase', 'pskCallback', 'crl'];
@@ -27,28 +29,10 @@ const OF_CLIENTS = [
   'localPort',
 ];
 
-/** Checks the option `option` and returns its TLS settings; undefined for a connection without TLS. */
-function checkTls(option, value) {
-  if (value == null || value === false) return undefined;
-  if (value === true) return {};
-  if (typeof value !== 'object') throw wrongType(name(option), 'true or an object of TLS settings', value);
-  const lost = NOT_CARRIED.find((field) => value[field] != null);
-  if (lost !== undefined)
-    throw wrongValue(name(`${option}.${lost}`), 'left out: the connection cannot be made with it', undefined);
-  for (const field of ['ca', 'cert', 'key'])
-    for (const part of [value[field] ?? []].flat())
-      if (typeof part !== 'string' && !ArrayBuffer.isView(part))
-        throw wrongType(name(`${option}.${field}`), 'PEM, as a string or Buffer or an array of them', part);
-  const { servername, rejectUnauthorized } = value;
-  if (servername != null && typeof servername !== 'string')
-    throw wrongType(name(`${option}.servername`), 'a string', servername);
-  if (typeof (fromEnvironment(rejectUnauthorized) ?? true) !== 'boolean')
-    throw wrongType(name(`${option}.rejectUnauthorized`), 'true or false', rejectUnauthorized);
-  return value;
-}
-
 /**
  * Returns PEM as one string. Node accepts strings, Buffers and arrays of them, with a byte order mark or an old label.
+ *
+ * @param {TlsOptions['ca']} value
  */
 function pem(value) {
   if (value == null) return undefined;
@@ -75,16 +59,17 @@ function trustedByNode() {
 
 function extraCertificates() {
   try {
-    return fs.readFileSync(process.env.NODE_EXTRA_CA_CERTS, 'latin1');
+    return fs.readFileSync(process.env.NODE_EXTRA_CA_CERTS ?? '', 'latin1');
   } catch {
     // Node ignores a missing file as well.
     return '';
   }
 }
 
-/** Converts TLS options of Node to the addon's. */
+/** Converts TLS options of Node, which were checked, to the addon's. @type {(options: TlsOptions) => Tls} */
 function tlsSettings({ ca, cert, key, servername, rejectUnauthorized: given }) {
-  const rejectUnauthorized = fromEnvironment(given) ?? process.env.NODE_TLS_REJECT_UNAUTHORIZED !== '0';
+  const checked = /** @type {boolean | undefined} */ (fromEnvironment(given));
+  const rejectUnauthorized = checked ?? process.env.NODE_TLS_REJECT_UNAUTHORIZED !== '0';
   const keyText = pem(key);
   const isTrusting = ca == null && rejectUnauthorized;
   return {
@@ -97,4 +82,4 @@ function tlsSettings({ ca, cert, key, servername, rejectUnauthorized: given }) {
   };
 }
 
-module.exports = { NOT_CARRIED, OF_CLIENTS, checkTls, tlsSettings };
+module.exports = { NOT_CARRIED, OF_CLIENTS, tlsSettings };

@@ -7,11 +7,14 @@ const { nextTick, setImmediate } = require('../common/timers.js');
 const { flatCopy } = require('./flat-copy.js');
 const { applyExpiry } = require('./expiry.js');
 
+/** @import { Backend, Callback, Complete, Cursor, Settings } from '../types.d.ts' */
+
 /**
  * A request whose results come in pages. It requests the next page after the event loop has turned: Node calls the
  * drain again without a turn if the reply arrives early enough, page after page.
  */
 class PagedRequest extends Request {
+  /** @param {Settings} store @param {Callback} callback @param {Backend} outbox @param {Cursor} cursor */
   constructor(store, callback, outbox, cursor) {
     super(store, callback);
     this.outbox = outbox;
@@ -22,6 +25,7 @@ class PagedRequest extends Request {
     this.outbox.add(Operation.PAGE, this, '', '', this.cursor.number);
   }
 
+  /** @type {Complete} */
   complete(kind, text) {
     if (kind === Kind.MORE) setImmediate(() => this.begin());
     else super.complete(kind, text);
@@ -30,38 +34,52 @@ class PagedRequest extends Request {
 
 /** Collects ids. */
 class Ids extends PagedRequest {
+  /** @type {string[]} */
   ids = [];
 
-  complete(kind, text) {
+  /** @type {Complete} */
+  complete(kind, text, ends) {
     if (kind === Kind.ID) this.ids.push(text);
     else if (kind === Kind.DONE) this.succeed(this.ids);
-    else super.complete(kind, text);
+    else super.complete(kind, text, ends);
   }
 }
 
 class Length extends Request {
-  complete(kind, value) {
-    if (kind === Kind.COUNT) this.succeed(value);
-    else super.complete(kind, value);
+  /** @type {Complete} */
+  complete(kind, text, count) {
+    if (kind === Kind.COUNT) this.succeed(count);
+    else super.complete(kind, text);
   }
 }
 
 /** Collects sessions. Skips and counts records that cannot be read as one. */
 class All extends PagedRequest {
+  /**
+   * @param {Settings} store
+   * @param {Callback} callback
+   * @param {Backend} outbox
+   * @param {Cursor} cursor
+   * @param {boolean} isTimed
+   * @param {number} timeout
+   */
   constructor(store, callback, outbox, cursor, isTimed, timeout) {
     super(store, callback, outbox, cursor);
     this.isTimed = isTimed;
     this.timeout = timeout;
   }
 
+  /** @type {any[]} */
   sessions = [];
   corrupt = 0;
   id = '';
   /** The number of sessions that an asynchronous `parse` has not returned yet. */
   pending = 0;
   hasGaps = false;
+  /** @type {((value?: unknown) => void) | undefined} */
   #resolveAll;
 
+  /** @type {Complete} */
   complete(kind, text, ends) {
     if (kind === Kind.ID) this.id = flatCopy(text);
     else if (kind === Kind.ITEM) {
@@ -70,9 +88,10 @@ class All extends PagedRequest {
       else this.#read(text, ends);
     } else if (kind === Kind.TOO_LONG) this.corrupt++;
     else if (kind === Kind.DONE) this.#end();
-    else super.complete(kind, text);
+    else super.complete(kind, text, ends);
   }
 
+  /** @param {string} text @param {number} ends */
   #read(text, ends) {
     const { id } = this;
     let session;
@@ -91,7 +110,7 @@ class All extends PagedRequest {
     const place = this.sessions.push(undefined) - 1;
     this.hasGaps = true;
     this.pending++;
-    const done = (value) => {
+    const done = (/** @type {any} */ value) => {
       if (ends > 0) applyExpiry(value, ends, this.isTimed, this.store);
       this.#add(id, value, place);
       if (--this.pending === 0) this.#resolveAll?.();
@@ -99,6 +118,7 @@ class All extends PagedRequest {
     Promise.resolve(session).then(done, () => done(undefined));
   }
 
+  /** @param {string} id @param {unknown} session */
   #add(id, session, place = this.sessions.length) {
     // A primitive or a frozen object cannot take an id.
     if (session === null || typeof session !== 'object' || !Reflect.set(session, 'id', id)) {
@@ -117,7 +137,7 @@ class All extends PagedRequest {
     const allParsed = new Promise((resolve) => {
       this.#resolveAll = resolve;
     });
-    withTimeout(allParsed, this.timeout, 'all: serializer.parse').then(
+    withTimeout(allParsed, this.timeout, 'all failed: serializer.parse').then(
       () => nextTick(() => this.#succeed()),
       (error) => nextTick(() => this.fail(error)),
     );

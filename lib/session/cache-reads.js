@@ -15,6 +15,9 @@ let depth = 0;
 const PROMISES_PER_TURN = 128;
 let promises = 0;
 
+/** @import { Callback, Native, SessionRegistry, Settings } from '../types.d.ts' */
+/** @typedef {(id: string) => string | null} Lookup */
+
 /** Reads from the addon's cache, in the same tick. */
 class CacheReads {
   #native;
@@ -23,23 +26,24 @@ class CacheReads {
    * addon.
    */
   #times = new Float64Array(3);
+  /** @type {{ get: (prefix: string) => Lookup } | undefined} */
   #lookups;
-  /** The lookup function of the current prefix. */
+  /** The lookup function of the current prefix. @type {Lookup | undefined} */
   #lookup;
 
-  /** @param prefix the current prefix of `native` */
+  /** @param {Native} native @param {string} prefix the current prefix of `native` */
   constructor(native, prefix) {
     this.#native = native;
     this.useConnection(prefix);
   }
 
-  /** Uses the cache of the connection that `native` has now. */
+  /** Uses the cache of the connection that `native` has now. @param {string} prefix */
   useConnection(prefix) {
     this.#lookups = new PerPrefix(() => this.#native.lookup(this.#times));
     this.use(prefix);
   }
 
-  /** Uses another prefix, which was set in `native` before. */
+  /** Uses another prefix, which was set in `native` before. @param {string} prefix */
   use(prefix) {
     this.#lookup = this.#lookups?.get(prefix);
   }
@@ -53,15 +57,19 @@ class CacheReads {
   /**
    * Answers a read. Returns false on a cache miss or a stale miss.
    *
-   * @param decides true if only JavaScript can decide which expiry is in force
-   * @param timeout of the operation, in ms
+   * @param {Settings} store
+   * @param {string} id
+   * @param {Callback} callback
+   * @param {SessionRegistry} registry
+   * @param {boolean} keepsId
+   * @param {boolean} decidesExpiry true if only JavaScript can decide which expiry is in force
+   * @param {number} timeout of the operation, in ms
    */
   get(store, id, callback, registry, keepsId, decidesExpiry, timeout) {
     // The app's earlier writes reach the addon before this read.
     flushWrites();
     this.#times[2] = Date.now();
-    const lookup = this.#lookup;
-    const text = lookup(id);
+    const text = this.#lookup?.(id) ?? null;
     if (text === null) return false;
     const shown = this.#times[0];
     const ends = this.#times[1];
@@ -81,7 +89,11 @@ class CacheReads {
     return true;
   }
 
-  /** Returns the callback for the promise of a read: `callback`, deferred once in a while. */
+  /**
+   * Returns the callback for the promise of a read: `callback`, deferred once in a while.
+   *
+   * @type {(callback: Callback) => Callback}
+   */
   pace(callback) {
     promises = (promises + 1) % PROMISES_PER_TURN;
     return promises === 0 ? (error, result) => setImmediate(callback, error, result) : callback;

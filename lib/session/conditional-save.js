@@ -7,9 +7,12 @@ const { coded, wrongType } = require('../common/errors.js');
 const { clearTimeout, elapsed, nextTick, setImmediate, setTimeout } = require('../common/timers.js');
 const { corrupt } = require('./corrupt.js');
 const { isSameContent, isSameJson, merge } = require('./merge.js');
-const { UNKNOWN_BASE } = require('./registry.js');
+const { UNKNOWN_BASE } = require('./session-registry.js');
 const { DISCARDED, emitDiscarded } = require('./save.js');
 const { stringify } = require('./stringify.js');
+
+/** @import { Backend, Callback, Complete, KeyedQueue, SessionObject, SessionRecord } from '../types.d.ts' */
+/** @import { Compare, Settings, Text, Timer } from '../types.d.ts' */
 
 /** The maximum number of unconfirmed saves that a record keeps. The oldest is dropped. */
 const MAX_UNCONFIRMED = 16;
@@ -27,17 +30,37 @@ const LATE = 1000;
  */
 class ConditionalSave extends Request {
   #deadline;
-  /** Enforces the deadline of all attempts together, since each has its own in the addon. Undefined for a single one. */
+  /**
+   * Enforces the deadline of all attempts together, since each has its own in the addon. Undefined for a single one.
+   *
+   * @type {Timer | undefined}
+   */
   #timer;
   #isOver = false;
-  /** The text that the pending attempt expects, and the one that it stores. */
+  /** The text that the pending attempt expects, if it expects one. @type {Text | undefined} */
   #expected;
-  #sent;
+  /** The text that the pending attempt stores. @type {Text} */
+  #sent = '';
   #isInFlight = false;
   /** The pending attempt restores a destroyed session. */
   #isReviving = false;
 
-  /** @param since the time of the call, by `elapsed` */
+  /**
+   * @param {Settings} store
+   * @param {Callback} callback
+   * @param {object} save
+   * @param {Backend} save.outbox
+   * @param {KeyedQueue} save.queue
+   * @param {string} save.prefix
+   * @param {SessionObject} save.session
+   * @param {SessionRecord} save.record
+   * @param {Text} save.text
+   * @param {number} save.ttl
+   * @param {Settings['onConflict']} save.onConflict
+   * @param {boolean} save.restoresDestroyed
+   * @param {number} save.since the time of the call, by `elapsed`
+   * @param {number} save.timeout
+   */
   constructor(
     store,
     callback,
@@ -66,6 +89,7 @@ class ConditionalSave extends Request {
     this.#send(base !== undefined && unconfirmed !== undefined ? UNKNOWN_BASE : base);
   }
 
+  /** @param {Text | undefined} expected */
   #send(expected, text = this.text) {
     const { outbox, prefix, record, ttl } = this;
     this.#expected = expected;
@@ -75,6 +99,7 @@ class ConditionalSave extends Request {
     outbox.withPrefix(prefix, () => outbox.add(operation, this, record.id, text, ttl, expected));
   }
 
+  /** @type {Complete} */
   complete(kind, text) {
     if (this.#isOver) return;
     this.#isInFlight = kind === Kind.FAILED;
@@ -90,6 +115,7 @@ class ConditionalSave extends Request {
     return !this.#isReviving && (this.restoresDestroyed || this.record.since === undefined);
   }
 
+  /** @param {number} kind @param {string} text */
   #end(kind, text) {
     const { record, queue, key } = this;
     if (kind === Kind.DONE) {
@@ -108,6 +134,7 @@ class ConditionalSave extends Request {
     else super.complete(kind, text);
   }
 
+  /** @param {unknown} error */
   #abort(error) {
     if (this.#isOver) return;
     this.#close();
@@ -153,10 +180,10 @@ class ConditionalSave extends Request {
       this.#isInFlight || typeof this.onConflict !== 'function'
         ? 'others have changed it repeatedly for'
         : 'nothing was decided within';
-    return conflict(`${what} ${this.timeout} ms`);
+    return conflict(`${what} ${this.timeout} ms (${this.outbox.server})`);
   }
 
-  /** Handles a conflict: `stored` is the stored text. */
+  /** Handles a conflict: `stored` is the stored text. @param {string} stored */
   #conflict(stored) {
     const expected = this.#expected;
     this.#isReviving = false;
@@ -179,7 +206,11 @@ class ConditionalSave extends Request {
     }
   }
 
-  /** Makes the version of an unconfirmed save the base, if that save wrote the stored text: its reply was lost. */
+  /**
+   * Makes the version of an unconfirmed save the base, if that save wrote the stored text: its reply was lost.
+   *
+   * @param {string} stored
+   */
   #noteConfirmed(stored) {
     const { record } = this;
     const save = record.unconfirmed?.find((unconfirmed) => String(unconfirmed.stored) === stored);
@@ -188,7 +219,7 @@ class ConditionalSave extends Request {
     record.unconfirmed = undefined;
   }
 
-  /** Returns the text to store in place of `stored`. */
+  /** Returns the text to store in place of `stored`. @param {string} stored */
   async #decide(stored) {
     const { session, onConflict, record, text, store } = this;
     if (record.base !== undefined && stored === String(record.base)) return text;
@@ -205,12 +236,13 @@ class ConditionalSave extends Request {
       if (isSameContent(base, mine, isSame)) return this.#merge(base, theirs, mine, isSame);
     }
     if (typeof onConflict !== 'function') throw conflict(reasonFor(record), theirs);
-    const chosen = await onConflict(base, theirs, session);
+    const chosen = await onConflict(base, theirs, /** @type {any} */ (session));
     if (chosen === null || typeof chosen !== 'object')
       throw wrongType('What the "onConflict" function returns', 'a session', chosen);
     return this.#stringify(chosen);
   }
 
+  /** @type {(base: any, theirs: any, mine: any, isSame: Compare) => Text} */
   #merge(base, theirs, mine, isSame) {
     const versions = { 'this request loaded': base, 'is stored': theirs, 'this request saves': mine };
     for (const [name, version] of Object.entries(versions))
@@ -219,17 +251,20 @@ class ConditionalSave extends Request {
     return this.#stringify(merge(base, theirs, mine, isSame));
   }
 
+  /** @param {SessionObject} chosen */
   #stringify(chosen) {
     const { store, session } = this;
     // The cookie is always that of this request.
     return stringify(store.serializer, chosen === session ? session : { ...chosen, cookie: session.cookie });
   }
 
-  async #parse(text) {
+  /** @param {Text} value @returns {Promise<any>} */
+  async #parse(value) {
     const { serializer } = this.store;
+    const text = String(value);
     await turn(text);
     try {
-      return await serializer.parse(String(text));
+      return await serializer.parse(text);
     } catch (error) {
       if (serializer !== JSON) throw error;
       throw typeof this.onConflict === 'function'
@@ -239,21 +274,26 @@ class ConditionalSave extends Request {
   }
 }
 
-/** Lets the event loop turn before the next step with a long text. */
+/** Lets the event loop turn before the next step with a long text. @param {string} text */
 async function turn(text) {
-  if (text.length >= LONG) await new Promise((resolve) => setImmediate(resolve));
+  if (text.length >= LONG) await new Promise((resolve) => setImmediate(resolve, undefined));
 }
 
-/** Returns the reason of a conflict that no rule resolves. */
+/** Returns the reason of a conflict that no rule resolves. @param {SessionRecord} record */
 function reasonFor({ base }) {
   if (base === undefined) return 'a session is stored under its id, which this request has not loaded';
   if (base !== UNKNOWN_BASE) return 'the stored session has changed since this request loaded it';
   return "what this request loaded is not known, since its session was not made by the store's createSession";
 }
 
-/** Creates the error of a conflict. Its `stored` is not enumerable, so that loggers skip the session. */
+/**
+ * Creates the error of a conflict. Its `stored` is not enumerable, so that loggers skip the session.
+ *
+ * @param {string} reason
+ * @param {unknown} [stored]
+ */
 function conflict(reason, stored) {
-  const error = coded(Error, 'ERR_SESSION_CONFLICT', `set: the session was not saved: ${reason}`);
+  const error = coded(Error, 'ERR_SESSION_CONFLICT', `set failed: the session was not saved: ${reason}`);
   return Object.defineProperty(error, 'stored', { value: stored, configurable: true, writable: true });
 }
 

@@ -2,6 +2,8 @@
 
 const { Cookie } = require('express-session');
 
+/** @import { SessionCookie, SessionObject, Settings } from '../types.d.ts' */
+
 /** The expiry of a key without one; core/src/session/expiry.rs has the same number. */
 const NEVER = Number.MAX_SAFE_INTEGER;
 /** The latest time that a Date can represent. */
@@ -9,7 +11,11 @@ const LATEST = 8_640_000_000_000_000;
 /** Expiries that differ by at most this many ms count as equal; core/src/session/expiry.rs explains the number. */
 const TOLERANCE = 90;
 
-/** Sets the cookie of a session that was read to the expiry in force. */
+/**
+ * Sets the cookie of a session that was read to the expiry in force.
+ *
+ * @type {(session: SessionObject, ends: number, isTimed: boolean, store: Settings) => void}
+ */
 function applyExpiry(session, ends, isTimed, store) {
   if (!isTimed) {
     // The addon has found a cookie with another expiry. JSON may contain two; the last one counts here.
@@ -28,9 +34,11 @@ function applyExpiry(session, ends, isTimed, store) {
 /**
  * Sets the cookie of a session that was read to the expiry in force, if the stored one differs: `touch` moves the
  * expiry of the key without rewriting the text. The addon does this for plain JSON; this function covers the cases that
- * only JavaScript can decide.
+ * only JavaScript can decide, and the client backend.
  *
- * @param ends expiry of the key, in ms since 1970
+ * @param {SessionObject} session
+ * @param {number} ends expiry of the key, in ms since 1970
+ * @param {Settings} store
  */
 function renewExpiry(session, ends, store) {
   const cookie = session?.cookie;
@@ -49,8 +57,11 @@ function renewExpiry(session, ends, store) {
   if (cookie.originalMaxAge !== originalMaxAge) Reflect.set(cookie, 'originalMaxAge', originalMaxAge);
 }
 
+/**
+ * @type {(session: SessionObject, stored: number, ends: number, store: Settings, now: number) => number | undefined}
+ */
 function expiryInForce(session, stored, ends, store, now) {
-  const maxAge = session.cookie.originalMaxAge;
+  const maxAge = session.cookie?.originalMaxAge ?? 0;
   if (ends === NEVER) {
     // The key does not expire and the session is in use: the lifetime of its cookie starts again.
     return stored <= now && maxAge > 0 ? now + maxAge : undefined;
@@ -65,12 +76,13 @@ function expiryInForce(session, stored, ends, store, now) {
   return Math.min(ends - seconds * 1000, now) + maxAge;
 }
 
-/** Returns a copy of the session as `touch` would see it. */
+/** Returns a copy of the session as `touch` would see it. @param {SessionObject} session @param {number} expires */
 function renewed(session, expires) {
-  const { originalMaxAge } = session.cookie;
+  /** @type {SessionCookie} */
+  // @ts-expect-error the types of express-session declare no constructor
   const cookie = new Cookie(session.cookie);
   cookie.expires = new Date(expires);
-  cookie.originalMaxAge = originalMaxAge;
+  cookie.originalMaxAge = session.cookie?.originalMaxAge;
   return Object.assign(Object.create(Object.getPrototypeOf(session)), session, { cookie });
 }
 

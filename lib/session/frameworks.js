@@ -3,47 +3,64 @@
 const { createHash } = require('node:crypto');
 const { Session } = require('express-session');
 
-/** Detects the session objects of frameworks. A save of such an object under its own id may be discarded. */
+// Detects the session objects of frameworks. A save of such an object under its own id may be discarded.
 
+/** @import { HttpRequest, SessionObject } from '../types.d.ts' */
+
+/** @type {(value: unknown) => value is object} */
 function isObject(value) {
   return value !== null && typeof value === 'object';
 }
 
-/** Returns true for a session of express-session, from this or another copy of the package. */
+/**
+ * Returns true for a session of express-session, from this or another copy of the package.
+ *
+ * @param {SessionObject} session
+ */
 function isExpressSession(session) {
   return (
     session instanceof Session || (isObject(session.req?.sessionStore) && typeof session.save === 'function')
   );
 }
 
-/** The symbols of @fastify/session by the prototype of its sessions, null for other prototypes. */
+/**
+ * The symbols of @fastify/session by the prototype of its sessions, null for other prototypes.
+ *
+ * @type {WeakMap<object, ReturnType<typeof traitsOf>>}
+ */
 const fastifyTraits = new WeakMap();
 
-/** Returns the hash that @fastify/session computes for a session without data. */
-function hashOfEmpty(prototype, symbols) {
+/**
+ * Returns the hash that @fastify/session computes for a session without data.
+ *
+ * @param {SessionObject} prototype
+ * @param {symbol} hash the name of the method that computes it
+ */
+function hashOfEmpty(prototype, hash) {
   try {
-    return prototype[symbols.hash].call({ cookie: null });
+    return prototype[hash].call({ cookie: null });
   } catch {
     return createHash('sha256').update('{}').digest('hex');
   }
 }
 
+/** @param {SessionObject} session @param {SessionObject} prototype */
 function traitsOf(session, prototype) {
-  const named = (object, ...names) =>
+  const named = (/** @type {object} */ object, /** @type {unknown[]} */ ...names) =>
     Object.getOwnPropertySymbols(object).find(({ description }) => names.includes(description));
-  const symbols = {
-    id: named(session, 'sessionId'),
-    request: named(session, 'request'),
-    persisted: named(session, 'persistedHash', 'originalHash'),
-    hash: named(prototype, 'hash'),
-  };
-  const isFastify = Object.values(symbols).every((symbol) => symbol !== undefined);
-  return isFastify ? { ...symbols, empty: hashOfEmpty(prototype, symbols) } : null;
+  const id = named(session, 'sessionId');
+  const request = named(session, 'request');
+  const persisted = named(session, 'persistedHash', 'originalHash');
+  const hash = named(prototype, 'hash');
+  if (!id || !request || !persisted || !hash) return null;
+  return { id, request, persisted, empty: hashOfEmpty(prototype, hash) };
 }
 
 /**
  * Returns the internal state of a session of @fastify/session; undefined for other objects. `hasLoadedData`: the
  * session was created from a stored one with data, according to its hash of that time.
+ *
+ * @param {SessionObject} session
  */
 function fastifySession(session) {
   const prototype = Object.getPrototypeOf(session);
@@ -61,7 +78,11 @@ function fastifySession(session) {
   };
 }
 
-/** Returns the data of a record of express-openid-connect, which a request keeps by reference; undefined for others. */
+/**
+ * Returns the data of a record of express-openid-connect, which a request keeps by reference; undefined for others.
+ *
+ * @param {SessionObject} record
+ */
 function openIdData(record) {
   const { header, data } = record;
   const isRecord =
@@ -69,6 +90,7 @@ function openIdData(record) {
   return isRecord ? data : undefined;
 }
 
+/** @param {string} text */
 function decoded(text) {
   try {
     return decodeURIComponent(text);
@@ -77,14 +99,24 @@ function decoded(text) {
   }
 }
 
-/** Returns true if a cookie contains the id, alone or signed, as in `s:<id>.<signature>` and `<id>.<signature>`. */
+/**
+ * Returns true if a cookie contains the id, alone or signed, as in `s:<id>.<signature>` and `<id>.<signature>`.
+ *
+ * @param {string} value
+ * @param {string} id
+ */
 function holds(value, id) {
   const at = value.indexOf(id);
   const end = at + id.length;
   return (at === 0 || value[at - 1] === ':') && (end === value.length || value[end] === '.');
 }
 
-/** Returns true if a request presents a session's id in one of its cookies. */
+/**
+ * Returns true if a request presents a session's id in one of its cookies.
+ *
+ * @param {HttpRequest | undefined} request
+ * @param {string} id
+ */
 function carriesId(request, id) {
   const header = request?.headers?.cookie;
   if (typeof header !== 'string' || id === '') return false;

@@ -6,13 +6,19 @@ const { elapsed, nextTick } = require('../common/timers.js');
 const { corrupt } = require('./corrupt.js');
 const { applyExpiry } = require('./expiry.js');
 
+/** @import { Callback, Complete, SessionRegistry, Settings } from '../types.d.ts' */
+
 /** Reads one session. */
 class Get extends Request {
   /**
-   * @param registry records that the session was loaded; may be undefined
-   * @param keepsId the registry remembers the id as well
-   * @param isTimed the completion always has the expiry of the key, and this class decides which one is in force
-   * @param timeout of the operation, in ms
+   * @param {Settings} store
+   * @param {Callback} callback
+   * @param {string} id
+   * @param {SessionRegistry | undefined} registry records that the session was loaded
+   * @param {boolean} keepsId the registry remembers the id as well
+   * @param {boolean} isTimed the completion always has the expiry of the key, and this class decides which one is in
+   *   force
+   * @param {number} timeout of the operation, in ms
    */
   constructor(store, callback, id, registry, keepsId, isTimed, timeout) {
     super(store, callback);
@@ -25,6 +31,7 @@ class Get extends Request {
     this.began = isTimed ? elapsed() : 0;
   }
 
+  /** @type {Complete} */
   complete(kind, text, ends) {
     // As in connect-redis, an empty value is no session.
     if (kind !== Kind.SESSION || text === '') {
@@ -43,7 +50,16 @@ class Get extends Request {
 
 /** A cache hit: its callback runs where `get` was called. */
 class Hit {
-  /** @param shown the expiry for the cookie, 0 to keep the stored one; not used with `isTimed` */
+  /**
+   * @param {Settings} store
+   * @param {Callback} callback
+   * @param {string} id
+   * @param {SessionRegistry} registry
+   * @param {boolean} keepsId
+   * @param {boolean} isTimed
+   * @param {number} timeout
+   * @param {number} shown the expiry for the cookie, 0 to keep the stored one; not used with `isTimed`
+   */
   constructor(store, callback, id, registry, keepsId, isTimed, timeout, shown) {
     this.store = store;
     this.callback = callback;
@@ -55,6 +71,7 @@ class Hit {
     this.shown = shown;
   }
 
+  /** @param {string} text @param {number} ends */
   complete(text, ends) {
     read(this, text, ends);
   }
@@ -64,22 +81,22 @@ class Hit {
     return true;
   }
 
+  /** @param {unknown} session */
   succeed(session) {
     const { callback } = this;
     callback(null, session);
   }
 
+  /** @param {unknown} reason */
   fail(reason) {
     const { callback } = this;
     callback(asError(reason), null);
   }
 }
 
-/**
- * Parses the text of a session for a reader.
- *
- * @param reader a Get or a Hit
- */
+/** @typedef {(Get | Hit) & { began?: number, shown?: number }} Reader */
+
+/** Parses the text of a session for a reader. @type {(reader: Reader, text: string, ends: number) => void} */
 function read(reader, text, ends) {
   const { serializer, prefix } = reader.store;
   let session;
@@ -91,7 +108,7 @@ function read(reader, text, ends) {
   }
   if (failure) reader.fail(failure.error);
   else if (isThenable(session))
-    withTimeout(session, timeLeft(reader), 'get: serializer.parse').then(
+    withTimeout(session, timeLeft(reader), 'get failed: serializer.parse').then(
       // Outside the promise chain, where an exception of the callback would become a rejection.
       (parsed) => nextTick(deliver, reader, parsed, text, ends),
       (error) => nextTick(() => reader.fail(error)),
@@ -99,12 +116,16 @@ function read(reader, text, ends) {
   else deliver(reader, session, text, ends);
 }
 
-/** Returns the remaining time of an operation, in ms. A hit has its full timeout. */
+/** Returns the remaining time of an operation, in ms. A hit has its full timeout. @param {Reader} reader */
 function timeLeft({ began, timeout }) {
-  return began > 0 ? began + timeout - elapsed() : timeout;
+  return began ? began + timeout - elapsed() : timeout;
 }
 
-/** Passes a parsed session to the callback of its reader. */
+/**
+ * Passes a parsed session to the callback of its reader.
+ *
+ * @type {(reader: Reader, session: any, text: string, ends: number) => void}
+ */
 function deliver(reader, session, text, ends) {
   const { store, id, registry, keepsId, isTimed, isNested } = reader;
   const expiry = isTimed ? ends : (reader.shown ?? ends);

@@ -4,6 +4,8 @@ const { AsyncResource } = require('node:async_hooks');
 const { coded } = require('../common/errors.js');
 const { clearTimeout, nextTick, setTimeout } = require('../common/timers.js');
 
+/** @import { Callback } from '../types.d.ts' */
+
 /** An operation that waits for the lock of its session. Fails by the deadline of its call. */
 class QueuedOperation extends AsyncResource {
   #begin;
@@ -11,14 +13,15 @@ class QueuedOperation extends AsyncResource {
   #timer;
   #isOver = false;
   #isBeginning = false;
-  /** The next operation in the queue. */
+  /** The next operation in the queue. @type {QueuedOperation | undefined} */
   next;
 
+  /** @param {string} name @param {Callback} callback @param {(done: Callback) => void} begin @param {number} limit */
   constructor(name, callback, begin, limit) {
     super('RedisStore');
     this.#begin = begin;
     this.#callback = callback;
-    const reason = `${name}: no answer within ${limit} ms: an earlier save of the session was not over`;
+    const reason = `${name} failed: no reply within ${limit} ms: an earlier save of the session is still in flight`;
     this.#timer = setTimeout(() => this.#complete(coded(Error, 'ERR_REDIS_TIMEOUT', reason), null), limit);
   }
 
@@ -26,10 +29,13 @@ class QueuedOperation extends AsyncResource {
   run() {
     if (this.#isOver) return;
     this.#isBeginning = true;
-    this.runInAsyncScope(this.#begin, undefined, (error, result) => this.#complete(error, result));
+    /** @type {Callback} */
+    const done = (error, result) => this.#complete(error, result);
+    this.runInAsyncScope(this.#begin, undefined, done);
     this.#isBeginning = false;
   }
 
+  /** @type {Callback} */
   #complete(error, result) {
     if (this.#isOver) return;
     this.#isOver = true;
@@ -42,11 +48,15 @@ class QueuedOperation extends AsyncResource {
 
 /** The waiting operations of one session, first in, first out. */
 class Queue {
+  isLocked = true;
+  /** @type {QueuedOperation | undefined} */
   #first;
+  /** @type {QueuedOperation | undefined} */
   #last;
 
+  /** @param {QueuedOperation} waiting */
   push(waiting) {
-    if (this.#first === undefined) this.#first = waiting;
+    if (this.#first === undefined || this.#last === undefined) this.#first = waiting;
     else this.#last.next = waiting;
     this.#last = waiting;
   }
@@ -64,51 +74,59 @@ class Queue {
  * completes, later operations on the session wait, so that none overtakes it.
  */
 class KeyedQueue {
-  /** The waiting operations, by the key of a session that is being saved. */
+  /** The waiting operations, by the key of a session that is being saved. @type {Map<string, Queue>} */
   #queues = new Map();
   #count = 0;
   #limit;
   #isFull;
+  /** @type {((value?: unknown) => void)[]} */
   #idle = [];
 
   /**
-   * @param limit the timeout of operations, in ms
-   * @param isFull returns true if no operation may wait in addition to this number
+   * @param {number} limit the timeout of operations, in ms
+   * @param {(count: number) => boolean} isFull returns true if no operation may wait in addition to this number
    */
   constructor(limit, isFull) {
     this.#limit = limit;
     this.#isFull = isFull;
   }
 
+  /** @param {string} key */
   isLocked(key) {
     return this.#queues.has(key);
   }
 
+  /** @param {string} key */
   lock(key) {
-    if (!this.#queues.has(key)) this.#queues.set(key, { waiting: new Queue(), isLocked: true });
-    else this.#queues.get(key).isLocked = true;
+    const queue = this.#queues.get(key);
+    if (queue === undefined) this.#queues.set(key, new Queue());
+    else queue.isLocked = true;
   }
 
   /**
    * Queues an operation until the key is unlocked.
    *
-   * @param begin begins the operation; receives its callback, which does nothing after a timeout
+   * @param {string} key
+   * @param {string} name
+   * @param {Callback} callback
+   * @param {(done: Callback) => void} begin receives the operation's callback, which does nothing after a timeout
    */
   wait(key, name, callback, begin) {
     if (this.#isFull(this.#count)) {
-      const reason = `${name}: no connection, and ${this.#count} operations wait for earlier saves of their sessions ("maxQueue")`;
+      const reason = `${name} failed: no connection, and ${this.#count} operations wait for earlier saves of their sessions ("maxQueue")`;
       nextTick(callback, coded(Error, 'ERR_REDIS_QUEUE_FULL', reason), null);
       return;
     }
+    const queue = /** @type {Queue} */ (this.#queues.get(key));
     this.#count++;
-    this.#queues.get(key).waiting.push(new QueuedOperation(name, callback, begin, this.#limit));
+    queue.push(new QueuedOperation(name, callback, begin, this.#limit));
   }
 
-  /** Runs the waiting operations, up to the next one that locks the key. */
+  /** Runs the waiting operations, up to the next one that locks the key. @param {string} key */
   unlock(key) {
-    const queue = this.#queues.get(key);
+    const queue = /** @type {Queue} */ (this.#queues.get(key));
     queue.isLocked = false;
-    for (let next = queue.waiting.shift(); next !== undefined; next = queue.waiting.shift()) {
+    for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
       this.#count--;
       next.run();
       if (queue.isLocked) return;

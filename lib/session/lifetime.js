@@ -1,13 +1,17 @@
 'use strict';
 
 const { isDate } = require('node:util').types;
-const { fromEnvironment } = require('../common/environment.js');
+const { fromEnvironment } = require('../common/env-vars.js');
 const { outOfRange, wrongType, wrongValue } = require('../common/errors.js');
+const { LONGEST_SECONDS } = require('../common/limits.js');
 
-/** The longest lifetime, beyond which milliseconds are not exact: about 285,000 years. Redis's own limit is higher. */
-const LONGEST_SECONDS = Number.MAX_SAFE_INTEGER / 1000;
+/** @import { SessionCookie, SessionObject, Settings } from '../types.d.ts' */
 
-/** Converts seconds to whole milliseconds. Rounds up, so that a lifetime above 0 never becomes 0. */
+/**
+ * Converts seconds to whole milliseconds. Rounds up, so that a lifetime above 0 never becomes 0.
+ *
+ * @param {number} seconds
+ */
 function milliseconds(seconds) {
   return Math.ceil(seconds * 1000);
 }
@@ -16,6 +20,9 @@ function milliseconds(seconds) {
  * Returns the lifetime of a session in milliseconds, by connect-redis's rules: the result of the `ttl` function, called
  * as a method of the store as in connect-redis; else the time to the cookie's expiry; else `ttl`.
  *
+ * @param {SessionObject} session
+ * @param {Settings['ttl']} ttl
+ * @param {Settings} store
  * @throws the exception of the app's function; a TypeError or RangeError if its result or the expiry is invalid
  */
 function lifetime(session, ttl, store) {
@@ -40,6 +47,8 @@ function lifetime(session, ttl, store) {
 /**
  * Converts an expiry to ms since 1970, NaN for an Invalid Date. express-session uses a Date, parsed JSON has a string,
  * other middleware a number.
+ *
+ * @param {NonNullable<SessionCookie['expires']>} expires
  */
 function time(expires) {
   if (!['object', 'string', 'number'].includes(typeof expires))
@@ -50,4 +59,4 @@ function time(expires) {
   return ms;
 }
 
-module.exports = { lifetime, time, LONGEST_SECONDS };
+module.exports = { lifetime, time };

@@ -8,11 +8,18 @@ const { flatCopy } = require('./flat-copy.js');
 const { corrupt, noSession, tooLong } = require('./corrupt.js');
 const { NEVER, applyExpiry } = require('./expiry.js');
 
+/** @import { ScanEntry } from '../../index.js' */
+/** @import { Backend, Complete, Cursor, Settings } from '../types.d.ts' */
+
+/** @typedef {{ id: string, text: string | undefined, ends: number }} PageRecord */
+
 /** Collects the records of one page. */
 class Page extends Request {
+  /** @type {PageRecord[]} */
   records = [];
   id = '';
 
+  /** @type {Complete} */
   complete(kind, text, ends) {
     if (kind === Kind.ID) this.id = flatCopy(text);
     else if (kind === Kind.ITEM) this.records.push({ id: this.id, text, ends });
@@ -22,6 +29,7 @@ class Page extends Request {
   }
 }
 
+/** @type {(store: Settings, outbox: Backend, cursor: Cursor) => Promise<{ records: PageRecord[], isLast: boolean }>} */
 function nextPage(store, outbox, cursor) {
   return new Promise((resolve, reject) => {
     const page = new Page(store, (error, result) => (error ? reject(error) : resolve(result)));
@@ -29,7 +37,11 @@ function nextPage(store, outbox, cursor) {
   });
 }
 
-/** Returns a promise that settles like `promise`, or rejects with the signal's reason if that is aborted first. */
+/**
+ * Returns a promise that settles like `promise`, or rejects with the signal's reason if that is aborted first.
+ *
+ * @type {<T>(promise: Promise<T>, signal: AbortSignal | undefined) => Promise<T>}
+ */
 function abortable(promise, signal) {
   if (signal === undefined) return promise;
   return new Promise((resolve, reject) => {
@@ -41,7 +53,11 @@ function abortable(promise, signal) {
   });
 }
 
-/** Returns the iterator's entry for a record. If it cannot be read, `session` is null and `error` is the reason. */
+/**
+ * Returns the iterator's entry for a record. If it cannot be read, `session` is null and `error` is the reason.
+ *
+ * @type {(store: Settings, record: PageRecord, timeout: number, signal: AbortSignal | undefined) => Promise<ScanEntry>}
+ */
 async function entryOf(store, { id, text, ends }, timeout, signal) {
   // Computed when the entry is requested: part of the lifetime may have passed since the page was read.
   const ttl = ends === NEVER || ends === 0 ? null : Math.max(0, ends - Date.now()) / 1000;
@@ -52,7 +68,7 @@ async function entryOf(store, { id, text, ends }, timeout, signal) {
     session = serializer.parse(text);
     if (isThenable(session)) {
       const parsed = abortable(Promise.resolve(session), signal);
-      session = await withTimeout(parsed, timeout, 'scan: serializer.parse');
+      session = await withTimeout(parsed, timeout, 'scan failed: serializer.parse');
     }
   } catch (error) {
     signal?.throwIfAborted();
@@ -72,8 +88,13 @@ async function entryOf(store, { id, text, ends }, timeout, signal) {
 /**
  * Iterates over sessions. Requests each page when the previous one is used up; leaving the loop ends the scan.
  *
- * @param open begins the scan and returns its cursor
- * @param timeout for each page, and for each session that an app's function reads, in ms
+ * @param {Settings} store
+ * @param {Backend} outbox
+ * @param {object} options
+ * @param {() => Cursor} options.open begins the scan and returns its cursor
+ * @param {() => boolean} options.isClosed
+ * @param {number} options.timeout for each page, and for each session that an app's function reads, in ms
+ * @param {AbortSignal} [options.signal]
  */
 async function* scan(store, outbox, { open, isClosed, timeout, signal }) {
   signal?.throwIfAborted();

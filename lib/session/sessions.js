@@ -9,22 +9,43 @@ const { carriesId, fastifySession, isExpressSession, openIdData } = require('./f
 const { Get } = require('./get.js');
 const { ConditionalSave } = require('./conditional-save.js');
 const { lifetime, time } = require('./lifetime.js');
-const { SessionRegistry, UNKNOWN_BASE } = require('./registry.js');
+const { SessionRegistry, UNKNOWN_BASE } = require('./session-registry.js');
 const { PerPrefix } = require('./per-prefix.js');
 const { DISCARDED, Save, Touch, emitDiscarded } = require('./save.js');
 const { stringify } = require('./stringify.js');
 const { KeyedQueue } = require('./keyed-queue.js');
 
+/** @import { HttpRequest, KeyedQueue as Queue, SessionObject, SessionRecord, Text } from '../types.d.ts' */
+/** @import { Backend, CacheReads, Callback, SessionRegistry as Registry, Settings, StoreState } from '../types.d.ts' */
+
+/**
+ * The second half of `set`. `isTracked`: the object is the session of this id, so that its save is discarded once that
+ * is destroyed.
+ *
+ * @typedef {(sid: string, session: SessionObject, callback: Callback, record: SessionRecord | undefined,
+ *   isTracked: boolean, text: Text, ttl: number) => void} SaveMethod
+ */
+/** @typedef {(sid: string, session: SessionObject, record: SessionRecord | undefined) => boolean} Predicate */
+/** @typedef {NonNullable<ReturnType<typeof fastifySession>>} FastifySession */
+
 /** The tolerated difference between the clocks of Redis and this process, in ms. */
 const CLOCK_TOLERANCE = 100;
 
-/** Returns true for a plain object or array of the app, of any realm; false for an object of a framework's class. */
+/**
+ * Returns true for a plain object or array of the app, of any realm; false for an object of a framework's class.
+ *
+ * @param {SessionObject} session
+ */
 function isPlain(session) {
   const prototype = Object.getPrototypeOf(session);
   return prototype === null || Object.getPrototypeOf(prototype) === null || Array.isArray(session);
 }
 
-/** Returns true for a request from which express-session's middleware has removed the session. */
+/**
+ * Returns true for a request from which express-session's middleware has removed the session.
+ *
+ * @param {HttpRequest | undefined} request
+ */
 function hasLostSession(request) {
   return request?.sessionStore !== undefined && request.headers !== undefined && !('session' in request);
 }
@@ -35,6 +56,8 @@ const ROUNDING = 1500;
 /**
  * Returns the expiry that was loaded, in ms since 1970. @fastify/session keeps it in addition to the one that it sets
  * when it loads the session, which is not earlier unless an app has ended the session by it.
+ *
+ * @param {SessionObject} session
  */
 function loadedExpiry({ cookie }) {
   const expires = cookie?.originalExpires;
@@ -43,8 +66,7 @@ function loadedExpiry({ cookie }) {
 
 /** The operations of a store on a single session: their requests, and the order of these. */
 class Sessions {
-  /** The settings, which requests use as their store. */
-  #store;
+  /** @type {Settings} */
   #settings;
   #state;
   #outbox;
@@ -58,8 +80,17 @@ class Sessions {
   /** Undefined unless saves detect conflicts. */
   #queue;
 
+  /**
+   * @param {object} parts
+   * @param {Settings} parts.settings
+   * @param {StoreState} parts.state
+   * @param {Backend} parts.outbox
+   * @param {CacheReads | undefined} parts.cacheReads
+   * @param {number} parts.timeout
+   * @param {() => boolean} parts.isGetOverridden
+   * @param {(count: number) => boolean} parts.isQueueFull
+   */
   constructor({ settings, state, outbox, cacheReads, timeout, isGetOverridden, isQueueFull }) {
-    this.#store = settings;
     this.#settings = settings;
     this.#state = state;
     this.#outbox = outbox;
@@ -71,10 +102,13 @@ class Sessions {
     if (settings.isConditional) this.#queue = new KeyedQueue(timeout, isQueueFull);
   }
 
-  /** Applies settings to the operations that follow. Under another prefix, the same ids identify other sessions. */
+  /**
+   * Applies settings to the operations that follow. Under another prefix, the same ids identify other sessions.
+   *
+   * @param {Settings} settings
+   */
   use(settings) {
     const { prefix } = this.#settings;
-    this.#store = settings;
     this.#settings = settings;
     if (settings.prefix === prefix) return;
     this.#outbox.setPrefix(settings.prefix);
@@ -91,17 +125,15 @@ class Sessions {
    * Creates the live session of a request and attaches a record: of a loaded session if `get` returned its data for
    * this id, else of a new one.
    *
-   * @param create creates the session object
+   * @template {SessionObject} Session
+   * @param {HttpRequest} request
+   * @param {SessionObject} loaded
+   * @param {() => Session} create creates the session object
    */
   begin(request, loaded, create) {
     this.#state.open();
-    const id = request.sessionID;
-    const record = this.#registry.claim(
-      id,
-      loaded,
-      () => carriesId(request, id),
-      (data) => this.#stringify(data),
-    );
+    const id = /** @type {string} */ (request.sessionID);
+    const record = this.#registry.claim(id, loaded, request, this.#stringify);
     const session = create();
     this.#registry.attach(session, record);
     return session;
@@ -110,12 +142,13 @@ class Sessions {
   /**
    * Marks the session of a request as replaced by another one, which may have the same id.
    *
-   * @returns a function to call afterwards, with the error of the replacement if it failed
+   * @param {SessionObject | undefined} session
+   * @returns {(error: unknown) => void} a function to call afterwards, with the error of the replacement if it failed
    */
   replace(session) {
-    const id = session?.id;
     // An error here is an error of the destroy as well, which reports it.
-    if (typeof id !== 'string' || this.#state.openFor('regenerate') !== undefined) return () => {};
+    if (typeof session?.id !== 'string' || this.#state.openFor('regenerate') !== undefined) return () => {};
+    const { id } = session;
     const registry = this.#registry;
     const record = registry.find(session, id) ?? registry.add(session, id, undefined, 0, undefined);
     // A stored session counts as replaced once Redis has destroyed it; until then, its saves are conditional.
@@ -125,21 +158,31 @@ class Sessions {
     };
   }
 
+  /** @param {string} sid @param {Callback} callback */
   get(sid, callback) {
     if (this.#rejects('get', sid, callback)) return;
     if (this.#queue?.isLocked(this.#settings.prefix + sid)) this.#enqueueGet(sid, callback);
     else this.#read(sid, callback);
   }
 
-  /** A method of its own, so that reads that do not wait create no closure. */
+  /**
+   * A method of its own, so that reads that do not wait create no closure.
+   *
+   * @param {string} sid
+   * @param {Callback} callback
+   */
   #enqueueGet(sid, callback) {
     this.#enqueue(sid, 'get', callback, (done) => this.#read(sid, done));
   }
 
-  /** Queues an operation on a locked session. It begins later, with the settings that it was issued with. */
+  /**
+   * Queues an operation on a locked session. It begins later, with the settings that it was issued with.
+   *
+   * @type {(sid: string, name: string, callback: Callback, begin: (done: Callback) => void) => void}
+   */
   #enqueue(sid, name, callback, begin) {
     const issuedWith = this.#settings;
-    this.#queue.wait(issuedWith.prefix + sid, name, callback, (done) => {
+    this.#queue?.wait(issuedWith.prefix + sid, name, callback, (done) => {
       const current = this.#settings;
       this.use(issuedWith);
       begin(done);
@@ -147,13 +190,14 @@ class Sessions {
     });
   }
 
+  /** @param {string} sid @param {Callback} callback */
   #read(sid, callback) {
     // A caller other than express-session's middleware may create a session from a copy of the data.
-    const keepsId = this.#store.generate === undefined || this.#isGetOverridden();
+    const keepsId = this.#settings.generate === undefined || this.#isGetOverridden();
     const { decidesExpiry } = this.#settings;
     if (
       !this.#cacheReads?.get(
-        this.#store,
+        this.#settings,
         sid,
         callback,
         this.#registry,
@@ -165,24 +209,27 @@ class Sessions {
       this.#readFromRedis(sid, callback, this.#registry, keepsId);
   }
 
+  /** @type {(sid: string, callback: Callback, registry: Registry, keepsId: boolean) => void} */
   #readFromRedis(sid, callback, registry, keepsId) {
     const isTimed = this.#settings.isTimed;
-    const request = new Get(this.#store, callback, sid, registry, keepsId, isTimed, this.#timeout);
+    const request = new Get(this.#settings, callback, sid, registry, keepsId, isTimed, this.#timeout);
     this.#outbox.add(isTimed ? Operation.GET_TIMED : Operation.GET, request, sid);
   }
 
+  /** @type {(sid: string, session: SessionObject, callback: Callback, isPromised: boolean) => void} */
   set(sid, session, callback, isPromised) {
     if (this.#rejects('set', sid, callback)) return;
     let record;
-    let ttl;
-    let text;
+    let ttl = 0;
+    /** @type {Text} */
+    let text = '';
     let failure;
     try {
       ttl = this.#lifetime(session);
       record = this.#findRecord(sid, session);
       if (this.#isAbandoned(sid, session, record)) {
         nextTick(callback, null, DISCARDED);
-        emitDiscarded(this.#store, sid);
+        emitDiscarded(this.#settings, sid);
         return;
       }
       if (ttl <= 0) ttl = this.#renewedLifetime(sid, session, ttl, record);
@@ -199,9 +246,7 @@ class Sessions {
     }
   }
 
-  /**
-   * @param isTracked true if the object is the session of this id, so that its save is discarded once that is destroyed
-   */
+  /** @type {SaveMethod} */
   #save(sid, session, callback, record, isTracked, text, ttl) {
     const ends = this.#settings.touchAfter > 0 ? Date.now() + ttl : 0;
     const isFirst = record?.since === undefined;
@@ -212,18 +257,20 @@ class Sessions {
     } else if (isTracked) kept = this.#remember(session, sid, ends);
     const mayBeGone = isTracked && !isFirst && !this.#settings.saveDestroyed;
     const operation = mayBeGone ? Operation.SET_EXISTING : Operation.SET;
-    const save = new Save(this.#store, callback, session, kept, this.#registry, isFirst);
+    const save = new Save(this.#settings, callback, session, kept, this.#registry, isFirst);
     this.#outbox.add(operation, save, sid, text, this.#settings.disableTTL ? 0 : ttl);
   }
 
+  /** @type {(session: SessionObject, sid: string, ends: number) => SessionRecord} */
   #remember(session, sid, ends) {
     return this.#registry.add(session, sid, undefined, ends, isExpressSession(session) ? 0 : Date.now());
   }
 
+  /** @type {SaveMethod} */
   #saveConditionally(sid, session, callback, record, isTracked, text, ttl) {
     const save = {
       outbox: this.#outbox,
-      queue: this.#queue,
+      queue: /** @type {Queue} */ (this.#queue),
       prefix: this.#settings.prefix,
       session,
       record: record ?? this.#remember(session, sid, 0),
@@ -234,11 +281,12 @@ class Sessions {
       since: elapsed(),
       timeout: this.#timeout,
     };
-    const begin = (done) => new ConditionalSave(this.#store, done, save).begin();
-    if (this.#queue.isLocked(this.#settings.prefix + sid)) this.#enqueue(sid, 'set', callback, begin);
+    const begin = (/** @type {Callback} */ done) => new ConditionalSave(this.#settings, done, save).begin();
+    if (this.#queue?.isLocked(this.#settings.prefix + sid)) this.#enqueue(sid, 'set', callback, begin);
     else begin(callback);
   }
 
+  /** @type {Sessions['set']} */
   touch(sid, session, callback, isPromised) {
     if (this.#rejects('touch', sid, callback)) return;
     if (this.#settings.disableTouch || this.#settings.disableTTL) {
@@ -246,7 +294,7 @@ class Sessions {
       return;
     }
     let record;
-    let ttl;
+    let ttl = 0;
     let failure;
     try {
       ttl = this.#lifetime(session);
@@ -262,21 +310,27 @@ class Sessions {
     else this.#touch(sid, record, callback, ttl);
   }
 
+  /** @type {(sid: string, record: SessionRecord | undefined, callback: Callback, ttl: number) => void} */
   #enqueueTouch(sid, record, callback, ttl) {
     this.#enqueue(sid, 'touch', callback, (done) => this.#touch(sid, record, done, ttl));
   }
 
+  /** @type {(sid: string, record: SessionRecord | undefined, callback: Callback, ttl: number) => void} */
   #touch(sid, record, callback, ttl) {
     if (this.#settings.touchAfter === 0 || record === undefined)
-      this.#outbox.add(Operation.TOUCH, new Request(this.#store, callback), sid, '', ttl);
+      this.#outbox.add(Operation.TOUCH, new Request(this.#settings, callback), sid, '', ttl);
     else if (this.#isFresh(record, ttl)) callback(null, null);
     else {
-      const touch = new Touch(this.#store, callback, record, Date.now() + ttl);
+      const touch = new Touch(this.#settings, callback, record, Date.now() + ttl);
       this.#outbox.add(Operation.TOUCH, touch, sid, '', ttl);
     }
   }
 
-  /** Returns true if the last touch, or save, was less than `touchAfter` ago. */
+  /**
+   * Returns true if the last touch, or save, was less than `touchAfter` ago.
+   *
+   * @type {(record: SessionRecord, ttl: number) => boolean}
+   */
   #isFresh({ ends }, ttl) {
     const remaining = ends - Date.now();
     // At most half of the lifetime, so that a short one does not end between two touches.
@@ -287,32 +341,43 @@ class Sessions {
   /**
    * Destroys a session whose lifetime is 0 or less. Calls the public `destroy`, because apps override it, some without
    * a callback.
+   *
+   * @type {(sid: string, record: SessionRecord | undefined, callback: Callback, isPromised: boolean) => void}
    */
   #expire(sid, record, callback, isPromised) {
     // The app may set a lifetime above 0 later: the session is then stored again.
     if (record !== undefined) record.since = undefined;
     if (isPromised)
-      Promise.resolve(this.#store.destroy(sid)).then(
+      Promise.resolve(this.#settings.destroy(sid)).then(
         (result) => callback(null, result),
         (error) => callback(asError(error), null),
       );
-    else this.#store.destroy(sid, callback);
+    else this.#settings.destroy(sid, callback);
   }
 
+  /** @param {string} sid @param {Callback} callback */
   destroy(sid, callback) {
     if (this.#rejects('destroy', sid, callback)) return;
     this.#registry.markDestroyed(sid);
     if (this.#queue?.isLocked(this.#settings.prefix + sid)) this.#enqueueDestroy(sid, callback);
-    else this.#outbox.add(Operation.DESTROY, new Request(this.#store, callback), sid);
+    else this.#outbox.add(Operation.DESTROY, new Request(this.#settings, callback), sid);
   }
 
+  /** @param {string} sid @param {Callback} callback */
   #enqueueDestroy(sid, callback) {
     this.#enqueue(sid, 'destroy', callback, (done) =>
-      this.#outbox.add(Operation.DESTROY, new Request(this.#store, done), sid),
+      this.#outbox.add(Operation.DESTROY, new Request(this.#settings, done), sid),
     );
   }
 
-  /** Fails an operation that cannot begin: the id is neither a string nor a number, or the store is not open. Returns true if it did. */
+  /**
+   * Fails an operation that cannot begin: the id is neither a string nor a number, or the store is not open. Returns
+   * true if it did.
+   *
+   * @param {string} name
+   * @param {unknown} sid
+   * @param {Callback} callback
+   */
   #rejects(name, sid, callback) {
     if (typeof sid === 'string' && this.#state.isOpen) return false;
     let error = this.#state.openFor(name);
@@ -322,21 +387,23 @@ class Sessions {
     return true;
   }
 
-  /** Returns the lifetime of a session in ms. */
+  /** Returns the lifetime of a session in ms. @param {SessionObject} session */
   #lifetime(session) {
     if (session === null || typeof session !== 'object') throw wrongType('The session', 'an object', session);
-    return lifetime(session, this.#settings.ttl, this.#store);
+    return lifetime(session, this.#settings.ttl, this.#settings);
   }
 
   /**
    * Returns the lifetime of a session that expired since it was loaded, during a long request: the full lifetime again,
    * which express-session would set at the end of the request. Returns `ttl` if the app ended the session by its
    * cookie: that leaves no `originalMaxAge` above 0, or an expiry before the time when the session was alive.
+   *
+   * @type {(sid: string, session: SessionObject, ttl: number, record: SessionRecord | undefined) => number}
    */
   #renewedLifetime(sid, session, ttl, record) {
     const { cookie } = session;
     const maxAge = cookie?.originalMaxAge;
-    if (typeof maxAge !== 'number' || !(maxAge > 0) || !cookie.expires) return ttl;
+    if (typeof maxAge !== 'number' || !(maxAge > 0) || !cookie?.expires) return ttl;
     const since = this.#aliveSince(sid, session, record);
     const { expires } = cookie;
     const now = Date.now();
@@ -352,7 +419,11 @@ class Sessions {
     return ttl;
   }
 
-  /** Returns when a session was alive that may have expired since, in ms since 1970; NaN if its expiry is the app's. */
+  /**
+   * Returns when a session was alive that may have expired since, in ms since 1970; NaN if its expiry is the app's.
+   *
+   * @type {(sid: string, session: SessionObject, record: SessionRecord | undefined) => number}
+   */
   #aliveSince(sid, session, record) {
     if (this.#isTracked(sid, session, record)) {
       if (record !== undefined) return record.since ?? Number.NaN;
@@ -363,7 +434,11 @@ class Sessions {
     return load === undefined ? Number.NaN : (loadedExpiry(session) ?? load.at);
   }
 
-  /** Returns true if the object is the session of this id, of a framework that creates one per request. */
+  /**
+   * Returns true if the object is the session of this id, of a framework that creates one per request.
+   *
+   * @type {Predicate}
+   */
   #isTracked(sid, session, record) {
     if (isExpressSession(session)) return session.id === sid;
     const fastify = fastifySession(session);
@@ -374,6 +449,8 @@ class Sessions {
   /**
    * Returns the record of a session object under an id. Adds one for a new object if there is evidence that it stems
    * from the result of `get` for the id; see docs/sessions.md.
+   *
+   * @type {(sid: string, session: SessionObject) => SessionRecord | undefined}
    */
   #findRecord(sid, session) {
     const record = this.#registry.find(session, sid);
@@ -386,21 +463,32 @@ class Sessions {
     return data === undefined ? undefined : this.#registry.find(data, sid);
   }
 
-  /** Returns the record of a live session that a wrapper of this store has created, without its `createSession`. */
+  /**
+   * Returns the record of a live session that a wrapper of this store has created, without its `createSession`.
+   *
+   * @type {(sid: string, session: SessionObject) => SessionRecord | undefined}
+   */
   #findWrapped(sid, session) {
     const record = this.#registry.findByCookie(session.cookie, sid);
     if (record !== undefined) return this.#registry.attach(session, { ...record, other: undefined });
-    if (this.#store.generate !== undefined || !this.#isLoadedBy(session.req, sid)) return undefined;
+    if (this.#settings.generate !== undefined || !this.#isLoadedBy(session.req, sid)) return undefined;
     return this.#registry.add(session, sid, UNKNOWN_BASE, 0, 0);
   }
 
+  /**
+   * @type {(sid: string, session: SessionObject, state: FastifySession) => SessionRecord | undefined}
+   */
   #findFastify(sid, session, { request, hasLoadedData }) {
     const load = this.#registry.loadOf(sid);
     if (load === undefined || !(hasLoadedData || this.#isLoadedBy(request, sid))) return undefined;
     return this.#registry.add(session, sid, UNKNOWN_BASE, 0, loadedExpiry(session) ?? load.at);
   }
 
-  /** Returns true if a request presents an id for which `get` returned a session that was not destroyed here since. */
+  /**
+   * Returns true if a request presents an id for which `get` returned a session that was not destroyed here since.
+   *
+   * @type {(request: HttpRequest | undefined, sid: string) => boolean}
+   */
   #isLoadedBy(request, sid) {
     const load = this.#registry.loadOf(sid);
     return load !== undefined && !load.isDestroyed && carriesId(request, sid);
@@ -409,6 +497,8 @@ class Sessions {
   /**
    * Returns true if a session was replaced, or if it was never saved and its request has destroyed it.
    * (express-session's `destroy` removes it from the request.)
+   *
+   * @type {Predicate}
    */
   #isAbandoned(sid, session, record) {
     if (this.#settings.saveDestroyed) return false;
@@ -421,9 +511,8 @@ class Sessions {
     );
   }
 
-  #stringify(session) {
-    return stringify(this.#settings.serializer, session);
-  }
+  /** @param {SessionObject} session */
+  #stringify = (session) => stringify(this.#settings.serializer, session);
 }
 
 module.exports = { Sessions };

@@ -2,7 +2,14 @@
 
 const { wrongType } = require('../common/errors.js');
 
-/** Returns the value to store for a session: a string, or bytes, which are stored as they are. */
+/** @import { Serializer } from '../../index.js' */
+
+/**
+ * Returns the value to store for a session: a string, or bytes, which are stored as they are.
+ *
+ * @param {Serializer} serializer
+ * @param {any} session
+ */
 function stringify(serializer, session) {
   const value = serializer.stringify(session);
   if (typeof value === 'string' || Buffer.isBuffer(value)) return value;

@@ -1,6 +1,6 @@
 'use strict';
 
-// Closes the client of an open store, which then has to let the process end.
+// Closes the client of an open store, which must then let the process end.
 
 const Redis = require('ioredis');
 const { createClient } = require('redis');
@@ -17,7 +17,7 @@ async function main(kind, transport, url) {
   const store = new RedisStore({ client, transport });
   await store.get('nobody');
   await (client.quit ?? client.close).call(client);
-  // A client of ioredis has answered before it has closed.
+  // An ioredis client answers before it has closed.
   while (store.status !== 'closed') await new Promise((resolve) => setImmediate(resolve));
   const { code } = await store.get('nobody').catch((error) => error);
   console.log(code);

@@ -1,6 +1,6 @@
 'use strict';
 
-// Callbacks that throw within a domain of node:domain. Prints who learnt of it.
+// Throws from callbacks within a domain of node:domain. Prints which handler received each error.
 
 const domain = require('node:domain');
 const { RedisStore } = require('../../..');

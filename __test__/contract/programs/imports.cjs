@@ -11,7 +11,7 @@ import('connect-redis-native').then((imported) => {
   for (const other of [required.default, imported.RedisStore, imported.default]) {
     assert.equal(other, RedisStore);
   }
-  // What a default import becomes when TypeScript or Babel compiles it to CommonJS.
+  // The default import that TypeScript or Babel produces when it compiles to CommonJS.
   assert.equal((required.__esModule ? required : { default: required }).default, RedisStore);
   assert.deepEqual(Object.keys(required).sort(), ['RedisStore', 'default']);
   console.log('one class');

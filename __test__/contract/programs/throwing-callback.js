@@ -1,7 +1,7 @@
 'use strict';
 
-// Calls a method of a store `count` times in one tick; the callback of the call with the number `thrower`
-// throws. Prints how many were called exactly once, what was uncaught, and whether the store goes on.
+// Calls a method of a store `count` times in one tick; the callback of call number `thrower` throws. Prints how many
+// were called exactly once, what was uncaught, and whether the store still works.
 
 const { RedisStore } = require('../../..');
 

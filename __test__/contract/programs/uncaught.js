@@ -1,6 +1,6 @@
 'use strict';
 
-// Has a callback that throws, and no handler for it.
+// Throws from a callback, without a handler for it.
 
 const { RedisStore } = require('../../..');
 

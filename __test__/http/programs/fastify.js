@@ -1,6 +1,6 @@
 'use strict';
 
-// Visits a Fastify app with sessions in the store and prints what it saw, as JSON.
+// Visits a Fastify app with sessions in the store and prints the responses, as JSON.
 
 const cookie = require('@fastify/cookie');
 const session = require('@fastify/session');

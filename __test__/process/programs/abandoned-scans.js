@@ -1,17 +1,17 @@
 'use strict';
 
-// Takes the first session of several walks and forgets them: what the addon keeps of each goes with its object.
+// Reads the first session of several scans and drops them: what the addon holds of each is freed with its object.
 
 const { RedisStore } = require('../../..');
 const { RedisStore: Native } = require('../../../lib/boundary/native.js');
 const { until } = require('../../support/until.js');
 
-const walks = [];
+const scans = [];
 const { list } = Native.prototype;
 Native.prototype.list = function (...args) {
-  const walk = list.apply(this, args);
-  walks.push(new WeakRef(walk));
-  return walk;
+  const scan = list.apply(this, args);
+  scans.push(new WeakRef(scan));
+  return scan;
 };
 
 async function main(url) {
@@ -20,9 +20,9 @@ async function main(url) {
   for (let times = 0; times < 3; times++) await store.scan().next();
   await until(() => {
     globalThis.gc();
-    return walks.every((walk) => walk.deref() === undefined);
+    return scans.every((scan) => scan.deref() === undefined);
   });
-  console.log(walks.length, 'walks gone');
+  console.log(scans.length, 'scans gone');
   await store.close();
 }
 

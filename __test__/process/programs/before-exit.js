@@ -1,6 +1,6 @@
 'use strict';
 
-// Twice has something more to do when the event loop is empty.
+// Calls another operation twice when the event loop is empty.
 
 const { RedisStore } = require('../../..');
 

@@ -1,7 +1,7 @@
 'use strict';
 
-// Has eight workers terminated, one after the other, while the connection of each owes an answer that comes only
-// when the worker is gone. Ends when Redis has none of their connections any more; a store of the main thread stays.
+// Terminates eight workers, one after the other, while a reply is due on the connection of each that arrives only when
+// the worker is gone. Ends when Redis has none of their connections any more; a store of the main thread stays.
 
 const { once } = require('node:events');
 const path = require('node:path');
@@ -22,7 +22,7 @@ async function main(url, pid) {
   const before = await connections();
 
   for (let n = 0; n < 8; n++) {
-    // A timeout of its own, so that no store shares another's connection.
+    // A different timeout for each, so that no store shares another's connection.
     const workerData = { url, end: 'forAnswer', options: { commandTimeout: 4000 + n } };
     const worker = new Worker(path.join(__dirname, 'worker.js'), { workerData });
     await once(worker, 'message');

@@ -1,6 +1,6 @@
 'use strict';
 
-// Opens a store and closes it, twice, and stays: what the addon held for it has to go.
+// Opens and closes a store, twice, and stays alive: what the addon held for it must be freed.
 
 const { createHook } = require('node:async_hooks');
 const { until } = require('../../support/until.js');

@@ -1,7 +1,7 @@
 'use strict';
 
-// Makes the first store of the process, and another, within an async context each. Ends when the contexts of both
-// are gone, though the stores serve on.
+// Creates the first store of the process, and another, each within an async context. Ends when both contexts have been
+// garbage-collected while the stores stay in use.
 
 const { AsyncLocalStorage } = require('node:async_hooks');
 const { RedisStore } = require('../../..');

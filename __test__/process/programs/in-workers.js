@@ -1,10 +1,8 @@
 'use strict';
 
-// Starts `count` workers, `atOnce` at a time, that end in the way `end`, and terminates those that do not
-// end by themselves. Prints how they ended.
-//
-// With `own` the main thread has a store of its own, which must be right after each; without, the first and
-// the last store of the process is always a worker's.
+// Starts `count` workers, `atOnce` at a time, that end in the way `end`, and terminates those that do not end by
+// themselves. Prints how they ended. With `own` the main thread has its own store, which must work after each; without,
+// the first and the last store of the process always belong to a worker.
 
 const path = require('node:path');
 const { Worker } = require('node:worker_threads');

@@ -1,6 +1,6 @@
 'use strict';
 
-// Makes as many stores on one client as an app with many tenants does.
+// Creates as many stores on one client as an app with many tenants does.
 
 const { createClient } = require('redis');
 const { RedisStore } = require('../../..');

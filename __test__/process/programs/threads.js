@@ -1,6 +1,6 @@
 'use strict';
 
-// Counts the threads that the first store and forty-nine more take.
+// Counts the threads that the first store and forty-nine more start.
 
 const { readdirSync } = require('node:fs');
 const { RedisStore } = require('../../..');

@@ -1,13 +1,13 @@
 'use strict';
 
-// Runs in a worker thread, with a store of its own, and ends in the way that `workerData.end` says.
+// Runs in a worker thread, with its own store, and ends in the way that `workerData.end` says.
 
 const { parentPort, threadId, workerData } = require('node:worker_threads');
 const { RedisStore } = require('../../..');
 
 const store = new RedisStore({ url: workerData.url, prefix: `worker-${threadId}:`, ...workerData.options });
 
-/** Keeps 64 reads under way; `busy` is called when 300 were answered. */
+/** Keeps 64 reads pending; calls `busy` when 300 have completed. */
 function flood(busy) {
   let answered = 0;
   const next = () => {
@@ -19,24 +19,24 @@ function flood(busy) {
 
 const ends = {
   // Nothing is left to do: the store is idle, its connection open.
-  byItself: () => store.get('abc', () => {}),
+  whenIdle: () => store.get('abc', () => {}),
   byExit: () => flood(() => process.exit(3)),
   byException: () =>
     flood(() => {
       throw new Error('thrown by a callback');
     }),
-  // For the main thread to terminate.
-  notAtAll: () => flood(() => parentPort.postMessage('busy')),
+  // Until the main thread terminates it.
+  never: () => flood(() => parentPort.postMessage('busy')),
   blocked: () =>
     flood(() => {
       parentPort.postMessage('busy');
       for (;;);
     }),
-  // The same, with an answer under way that does not come before it does.
+  // The same, with a reply due that arrives only afterwards.
   forAnswer() {
     parentPort.once('message', () => {
       store.get('abc', () => {});
-      // By then it has been handed over.
+      // The operation has reached the addon by then.
       setImmediate(() => parentPort.postMessage('asked'));
     });
     store.get('abc', () => parentPort.postMessage('connected'));

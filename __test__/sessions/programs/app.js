@@ -1,7 +1,7 @@
 'use strict';
 
-// An Express app in a process of its own. Its argument, in JSON: the kind of store, the URL of Redis, and
-// options for the store and for express-session. It prints its port, and ends with its parent.
+// Runs an Express app in its own process. Its argument, in JSON: the kind of store, the URL of Redis, and options for
+// the store and for express-session. Prints its port, and ends with its parent.
 
 const express = require('express');
 const session = require('express-session');
@@ -42,7 +42,7 @@ const functions = {
   },
 };
 
-/** Requests that have their session and wait for `/open`. */
+/** Requests that have loaded their session and wait for `/open`. */
 const gates = new Map();
 const discarded = [];
 
@@ -56,7 +56,7 @@ function routes(app) {
     keep(request);
     response.json('kept');
   });
-  // As a handler that saves in its midst.
+  // A handler that saves the session itself.
   app.get('/save', (request, response, next) => {
     keep(request);
     request.session.save((error) => (error ? next(error) : response.json('saved')));
@@ -72,7 +72,7 @@ function routes(app) {
     request.session.cookie.maxAge = -1;
     request.session.save((error) => (error ? next(error) : response.json('ended')));
   });
-  // A slow request: has loaded its session, and goes on when it is told to.
+  // A slow request: has loaded its session, and continues when its gate is opened.
   app.get('/slow/:gate', async (request, response, next) => {
     await new Promise((resolve) => gates.set(request.params.gate, resolve));
     keep(request);
@@ -94,7 +94,7 @@ function routes(app) {
   });
 }
 
-/** Beside the sessions: for the test, not for visitors. */
+/** Adds routes for the test, which are not for visitors. */
 function controls(app, store) {
   app.get('/waits/:gate', (request, response) => response.json(gates.has(request.params.gate)));
   app.get('/open/:gate', (request, response) => {

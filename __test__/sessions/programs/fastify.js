@@ -1,13 +1,13 @@
 'use strict';
 
-// A Fastify app in a process of its own: as `app.js`, with @fastify/session and the routes that its tests use.
+// Runs a Fastify app in its own process: as `app.js`, with @fastify/session and the routes that its tests use.
 
 const cookie = require('@fastify/cookie');
 const session = require('@fastify/session');
 const fastify = require('fastify');
 const { RedisStore } = require('../../..');
 
-/** Reads what it does not find from the sessions of before, and saves it in the store. */
+/** Reads a session that it does not find from the previous store, and saves it in the new one. */
 const migrating = (store, former) => ({
   get(id, callback) {
     store.get(id, (error, session) => (session ? callback(error, session) : former.get(id, callback)));

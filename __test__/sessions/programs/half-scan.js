@@ -1,6 +1,6 @@
 'use strict';
 
-// Begins to walk over all sessions, takes one, and neither goes on nor leaves.
+// Begins a scan, takes one session, and neither continues nor closes it.
 
 const { RedisStore } = require('../../..');
 

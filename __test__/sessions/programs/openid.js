@@ -1,6 +1,6 @@
 'use strict';
 
-// An app with express-openid-connect in a process of its own: as `app.js`. Its visitors have logged in already.
+// Runs an app with express-openid-connect in its own process: as `app.js`. Its visitors have logged in already.
 
 const express = require('express');
 const { auth } = require('express-openid-connect');

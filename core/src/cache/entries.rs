@@ -109,7 +109,7 @@ fn size(key: &[u8], entry: &Entry) -> u64 {
     key.len() as u64 + entry.text.len() as u64 + ENTRY_BYTES
 }
 
-/// Weighs an entry by its bytes, but at least by a share of the capacity, so that the number of entries is limited, too.
+/// Weighs an entry by its bytes, but at least by a share of the capacity, which limits the number of entries.
 #[derive(Clone)]
 pub(super) struct Weight {
     min_weight: u64,

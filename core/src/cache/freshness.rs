@@ -31,13 +31,13 @@ impl Connections {
 
 /// A connection that the cache depends on, until it is lost. Dropping it empties the cache.
 #[derive(Debug)]
-pub(crate) struct Line {
+pub(crate) struct TrackedLink {
     cache: Arc<Cache>,
     confirmed_at: Arc<AtomicMoment>,
     is_tracked: bool,
 }
 
-impl Line {
+impl TrackedLink {
     pub(super) fn begin(cache: Arc<Cache>, is_tracked: bool) -> Self {
         let confirmed_at = Arc::new(AtomicMoment::new(Moment::now()));
         let mut state = cache.lock();
@@ -54,10 +54,10 @@ impl Line {
         }
     }
 
-    /// Returns the proof that a command sent at `sent` has been answered. It may be counted once the invalidations that
-    /// arrived before the reply have been passed to [`Cache::invalidate`].
-    pub(crate) fn proof(&self, sent: Moment) -> Proof {
-        Proof {
+    /// Returns the confirmation by the reply to a command sent at `sent`. It may be recorded once the invalidations
+    /// that arrived before the reply have been passed to [`Cache::invalidate`].
+    pub(crate) fn confirmation(&self, sent: Moment) -> Confirmation {
+        Confirmation {
             confirmed_at: Arc::clone(&self.confirmed_at),
             sent,
         }
@@ -74,7 +74,7 @@ impl Line {
     }
 }
 
-impl Drop for Line {
+impl Drop for TrackedLink {
     fn drop(&mut self) {
         let mut state = self.cache.lock();
         if self.is_tracked {
@@ -90,16 +90,16 @@ impl Drop for Line {
     }
 }
 
-/// Proves that a connection has reported all changes up to a time.
+/// Confirms that a connection has reported all changes up to a time.
 #[derive(Debug)]
-pub(crate) struct Proof {
+pub(crate) struct Confirmation {
     confirmed_at: Arc<AtomicMoment>,
     sent: Moment,
 }
 
-impl Proof {
-    /// Records the proof.
-    pub(crate) fn count(self) {
+impl Confirmation {
+    /// Makes the cache as fresh as the confirmation.
+    pub(crate) fn record(self) {
         self.confirmed_at.set(self.sent);
     }
 }

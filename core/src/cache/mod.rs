@@ -1,8 +1,8 @@
-//! The near-cache: sessions that were read, kept in this process and coherent with the server.
+//! The near-cache: cached sessions in this process, coherent with the server.
 //!
 //! The server remembers which keys a connection has read (client tracking, `CLIENT TRACKING`) and sends it an
-//! invalidation, between its replies, when one of them changes. The cache contains sessions that such a connection read,
-//! under these invariants:
+//! invalidation, between its replies, when one of them changes. The cache contains sessions that such a connection
+//! read, under these invariants:
 //!
 //! - **Server order.** Entries are stored and invalidated in the order in which the server sent the replies and the
 //!   invalidations, so that an invalidation always finds the entry that it is about.
@@ -13,8 +13,8 @@
 //! - **Freshness.** An entry is returned only if a command sent less than `max_staleness` ago has been answered: every
 //!   invalidation up to the time when it was sent has arrived.
 //!
-//! JavaScript threads read the cache; they and the runtime's thread write it. Every lock is held for a few map operations
-//! only, and large values are dropped after it is released.
+//! JavaScript threads read the cache; they and the runtime's thread write it. Every lock is held for a few map
+//! operations only, and large values are dropped after it is released.
 
 mod clock;
 mod entries;
@@ -25,7 +25,7 @@ mod pending_writes;
 
 pub(crate) use self::clock::Moment;
 pub(crate) use self::entries::Entry;
-pub(crate) use self::freshness::{Line, Proof};
+pub(crate) use self::freshness::{Confirmation, TrackedLink};
 pub(crate) use self::pending_writes::PendingWrite;
 
 use self::clock::AtomicMoment;
@@ -143,7 +143,7 @@ impl Cache {
 
     // ---- Reading ----
 
-    /// Returns the cached session under a key, if the server was heard from recently enough, and the time that this
+    /// Returns the cached session under a key, if it is fresh, and the time that this
     /// was decided by.
     pub(crate) fn look_up(&self, key: &[u8]) -> Option<(Arc<Entry>, Moment)> {
         let state = self.lock();
@@ -191,14 +191,13 @@ impl Cache {
         }
     }
 
-    /// Caches the result of a read. Calls of this and [`Self::invalidate`] must be in the order in which the server sent
-    /// the replies and the invalidations.
-    pub(crate) fn keep(&self, ticket: Ticket, key: &[u8], entry: Entry) {
+    /// Caches the result of a read. Calls of this and [`Self::invalidate`] must be in the order in which the server
+    /// sent the replies and the invalidations.
+    pub(crate) fn fill(&self, ticket: Ticket, key: &[u8], entry: Entry) {
         let mut removed = Vec::new();
         let mut state = self.lock();
         let is_current_epoch = ticket.epoch == self.epoch.load(Ordering::Relaxed);
-        let may_predate_write =
-            cfg!(not(feature = "unsound-cache")) && state.writes.any_after(key, ticket.serial);
+        let may_predate_write = state.writes.any_after(key, ticket.serial);
         if is_current_epoch && !may_predate_write && state.connections.are_tracked() {
             removed = state.entries.insert(key, entry);
         }
@@ -252,10 +251,10 @@ impl Cache {
 
     // ---- The connection ----
 
-    /// Registers a new connection. `is_tracked` is false if client tracking is not enabled on it; while such a connection
-    /// is open, nothing is cached.
-    pub(crate) fn begin(self: &Arc<Self>, is_tracked: bool) -> Line {
-        Line::begin(Arc::clone(self), is_tracked)
+    /// Registers a new connection. `is_tracked` is false if client tracking is not enabled on it; while such a
+    /// connection is open, nothing is cached.
+    pub(crate) fn begin(self: &Arc<Self>, is_tracked: bool) -> TrackedLink {
+        TrackedLink::begin(Arc::clone(self), is_tracked)
     }
 
     /// Returns true if client tracking is enabled on every connection.
@@ -333,14 +332,14 @@ mod tests {
     #[test]
     fn an_entry_is_returned_until_it_is_invalidated() {
         let cache = default_cache();
-        let _line = cache.begin(true);
-        cache.keep(cache.ticket(), b"k", entry("one"));
+        let _link = cache.begin(true);
+        cache.fill(cache.ticket(), b"k", entry("one"));
         assert_eq!(text(&cache, b"k").as_deref(), Some("one"));
         cache.invalidate(&changed(b"other"));
         assert_eq!(text(&cache, b"k").as_deref(), Some("one"));
         cache.invalidate(&changed(b"k"));
         assert_eq!(text(&cache, b"k"), None);
-        cache.keep(cache.ticket(), b"k", entry("two"));
+        cache.fill(cache.ticket(), b"k", entry("two"));
         cache.invalidate(&Invalidation::All);
         assert_eq!(text(&cache, b"k"), None);
         let stats = cache.stats();
@@ -350,35 +349,35 @@ mod tests {
     #[test]
     fn a_read_sent_before_a_write_is_not_cached() {
         let cache = default_cache();
-        let _line = cache.begin(true);
+        let _link = cache.begin(true);
         let before = cache.ticket();
-        cache.keep(before, b"k", entry("old"));
+        cache.fill(before, b"k", entry("old"));
         let mut first = cache.write(b"k");
         assert_eq!(text(&cache, b"k"), None, "removed when the write is issued");
-        cache.keep(before, b"k", entry("old"));
+        cache.fill(before, b"k", entry("old"));
         assert_eq!(text(&cache, b"k"), None, "read before the write");
-        cache.keep(before, b"other", entry("other"));
+        cache.fill(before, b"other", entry("other"));
         assert!(text(&cache, b"other").is_some());
         let overtaking = cache.ticket();
-        cache.keep(overtaking, b"k", entry("old"));
+        cache.fill(overtaking, b"k", entry("old"));
         assert_eq!(text(&cache, b"k"), None, "issued after it, but sent before");
         let after = first.send();
-        cache.keep(overtaking, b"k", entry("old"));
+        cache.fill(overtaking, b"k", entry("old"));
         assert_eq!(text(&cache, b"k"), None, "answered when it is sent");
-        cache.keep(after, b"k", entry("new"));
+        cache.fill(after, b"k", entry("new"));
         let cached = text(&cache, b"k");
         assert_eq!(cached.as_deref(), Some("new"), "read after the write");
         let mut second = cache.write(b"k");
         drop(first);
-        cache.keep(after, b"k", entry("new"));
+        cache.fill(after, b"k", entry("new"));
         assert_eq!(text(&cache, b"k"), None, "one of the writes is in flight");
-        cache.keep(second.send(), b"k", entry("retried"));
+        cache.fill(second.send(), b"k", entry("retried"));
         drop(second);
         assert_eq!(text(&cache, b"k"), None, "executed after the read");
-        cache.keep(cache.ticket(), b"k", entry("newest"));
+        cache.fill(cache.ticket(), b"k", entry("newest"));
         assert_eq!(text(&cache, b"k").as_deref(), Some("newest"));
         drop(cache.write(b"k"));
-        cache.keep(cache.ticket(), b"k", entry("unsent"));
+        cache.fill(cache.ticket(), b"k", entry("unsent"));
         assert!(text(&cache, b"k").is_some(), "a write that is never sent");
         assert!(cache.lock().writes.is_empty());
     }
@@ -387,18 +386,18 @@ mod tests {
     fn a_lost_connection_empties_the_cache() {
         let cache = default_cache();
         let before = cache.ticket();
-        cache.keep(before, b"k", entry("one"));
+        cache.fill(before, b"k", entry("one"));
         assert_eq!(text(&cache, b"k"), None, "no connection reports changes");
-        let line = cache.begin(true);
+        let link = cache.begin(true);
         let other = cache.begin(true);
         let before = cache.ticket();
-        cache.keep(before, b"k", entry("one"));
+        cache.fill(before, b"k", entry("one"));
         assert!(text(&cache, b"k").is_some());
-        drop(line);
+        drop(link);
         assert_eq!(text(&cache, b"k"), None);
-        cache.keep(before, b"k", entry("one"));
+        cache.fill(before, b"k", entry("one"));
         assert_eq!(text(&cache, b"k"), None, "read before the loss");
-        cache.keep(cache.ticket(), b"k", entry("one"));
+        cache.fill(cache.ticket(), b"k", entry("one"));
         assert!(text(&cache, b"k").is_some());
         let untracked = cache.begin(false);
         assert_eq!(
@@ -414,20 +413,20 @@ mod tests {
     #[test]
     fn a_lookup_misses_when_a_server_is_silent_for_max_staleness() {
         let cache = cache(1 << 20, 1000, Duration::from_millis(50));
-        let line = cache.begin(true);
+        let link = cache.begin(true);
         let quiet = cache.begin(true);
-        cache.keep(cache.ticket(), b"k", entry("one"));
+        cache.fill(cache.ticket(), b"k", entry("one"));
         assert!(text(&cache, b"k").is_some());
         std::thread::sleep(Duration::from_millis(60));
         assert_eq!(text(&cache, b"k"), None);
         let long_ago = Moment::now();
         std::thread::sleep(Duration::from_millis(60));
-        line.proof(Moment::now()).count();
+        link.confirmation(Moment::now()).record();
         assert_eq!(text(&cache, b"k"), None, "the other one is still silent");
-        quiet.proof(Moment::now()).count();
+        quiet.confirmation(Moment::now()).record();
         assert!(text(&cache, b"k").is_some());
         // A reply proves nothing about changes after its command was sent.
-        line.proof(long_ago).count();
+        link.confirmation(long_ago).record();
         assert_eq!(text(&cache, b"k"), None);
         let stats = cache.stats();
         assert_eq!((stats.hits, stats.misses), (2, 0));
@@ -437,25 +436,25 @@ mod tests {
     #[test]
     fn a_lookup_misses_after_the_end_of_the_session() {
         let cache = default_cache();
-        let _line = cache.begin(true);
+        let _link = cache.begin(true);
         let mut short = entry("one");
         short.until = Some(Instant::now() + Duration::from_millis(20));
-        cache.keep(cache.ticket(), b"k", short);
+        cache.fill(cache.ticket(), b"k", short);
         assert!(text(&cache, b"k").is_some());
         std::thread::sleep(Duration::from_millis(30));
         assert_eq!(text(&cache, b"k"), None);
         let mut by_wall_clock = entry("one");
         by_wall_clock.until = Some(Instant::now() + Duration::from_secs(60));
         by_wall_clock.ends = Some(Moment::now().wall);
-        cache.keep(cache.ticket(), b"k", by_wall_clock);
+        cache.fill(cache.ticket(), b"k", by_wall_clock);
         assert_eq!(text(&cache, b"k"), None, "the machine has slept");
     }
 
     #[test]
     fn idle_connections_need_heartbeats_while_there_are_lookups() {
         let cache = cache(1 << 20, 10, Duration::from_millis(200));
-        let line = cache.begin(true);
-        let due = line.probe_at().expect("just made");
+        let link = cache.begin(true);
+        let due = link.probe_at().expect("just made");
         assert!(due <= Instant::now() + Duration::from_millis(50));
         assert!(cache.begin(false).probe_at().is_none());
     }
@@ -463,16 +462,16 @@ mod tests {
     #[test]
     fn resumed_resolves_when_lookups_resume() {
         let cache = default_cache();
-        let line = cache.begin(true);
+        let link = cache.begin(true);
         let mut resumed = std::pin::pin!(cache.resumed());
         let mut context = Context::from_waker(Waker::noop());
         assert!(resumed.as_mut().poll(&mut context).is_pending());
         cache.look_up(b"k");
         assert!(resumed.as_mut().poll(&mut context).is_pending());
         cache.last_lookup.set(Moment::now().minus(LINGER));
-        assert!(line.probe_at().is_none());
+        assert!(link.probe_at().is_none());
         cache.look_up(b"k");
         assert!(resumed.as_mut().poll(&mut context).is_ready());
-        assert!(line.probe_at().is_some());
+        assert!(link.probe_at().is_some());
     }
 }

@@ -1,6 +1,6 @@
 //! The cache of a process against a server, with another process that writes.
 
-use super::{Cache, CacheOptions, Entry, Invalidation, Line, PendingWrite, Ticket};
+use super::{Cache, CacheOptions, Entry, Invalidation, PendingWrite, Ticket, TrackedLink};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -60,7 +60,7 @@ enum Sent {
 
 struct Model {
     cache: Arc<Cache>,
-    line: Option<Line>,
+    line: Option<TrackedLink>,
     /// The writes that are issued and not sent.
     issued: VecDeque<(Key, PendingWrite)>,
     in_flight: VecDeque<Command>,
@@ -167,7 +167,7 @@ impl Model {
                     in_force: None,
                     clock: Default::default(),
                 };
-                self.cache.keep(ticket, &[key], entry);
+                self.cache.fill(ticket, &[key], entry);
             }
             Some(Sent::Written(key, write, version)) => {
                 drop(write);

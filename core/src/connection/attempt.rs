@@ -1,16 +1,18 @@
 //! One attempt to connect: resolves the server, opens a link and completes the handshake.
 
 use super::failure::Failure;
-use super::handshake::Greeting;
-use super::link::Link;
+use super::handle::Credentials;
+use super::handshake::{self, Greeting};
+use super::link::{Dialer, Link};
+use super::network::Network;
 use super::sentinel::Sentinels;
-use super::{Credentials, blocking, dns, handshake, tls};
+use super::staggered::first_success;
+use super::{blocking, dns, tls};
 use crate::options::{Address, ConnectionOptions, Node, TlsOptions};
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
-use std::pin::pin;
+use std::future::{Future, pending};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 /// The time after which an attempt counts as hanging. It bounds how long a recovered network goes unnoticed: less than
 /// a second, connecting included.
@@ -22,57 +24,89 @@ const ADDITIONAL: Duration = HANGING.saturating_mul(2);
 /// The link and the address of its server.
 type Outcome = Result<(Link, Address), Failure>;
 
-/// The state of one attempt to connect, which returns it for the next one.
+/// An attempt that did not end in time.
+struct TimedOut;
+
+/// Connects to the server of a connection. Keeps what one attempt found out for the next one.
 #[derive(Clone)]
 pub(super) struct Connector {
-    pub(super) options: ConnectionOptions,
-    pub(super) tls: Option<tls::Client>,
-    pub(super) sentinels: Option<Sentinels>,
-    pub(super) credentials: Option<Credentials>,
+    options: ConnectionOptions,
+    dialer: Dialer,
+    /// The Sentinels, if the address is theirs and an attempt has used them.
+    sentinels: Option<Sentinels>,
     /// The handshake that the server accepted last.
-    pub(super) greeting: Greeting,
+    greeting: Greeting,
 }
 
 impl Connector {
-    /// Connects within `limit`. While an attempt hangs, starts additional ones, and returns the first result: a network
-    /// that lost the bytes of the first attempt may have recovered long before `limit`.
-    pub(super) async fn connect(self, limit: Duration) -> (Self, Outcome) {
-        let deadline = Instant::now() + limit;
-        let mut first = pin!(self.clone().attempt(limit));
-        let mut additional = FuturesUnordered::new();
-        loop {
-            tokio::select! {
-                (connector, outcome) = &mut first => {
-                    return (connector, outcome.unwrap_or_else(|| Err(self.timed_out(limit))));
-                }
-                Some((connector, Some(outcome))) = additional.next() => return (connector, outcome),
-                () = sleep(HANGING) => {}
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left > HANGING && !self.awaits_dns() {
-                additional.push(self.clone().attempt(left.min(ADDITIONAL)));
-            }
+    pub(super) fn new(options: ConnectionOptions, network: Arc<dyn Network>) -> Self {
+        Self {
+            options,
+            dialer: Dialer { network, tls: None },
+            sentinels: None,
+            greeting: Greeting::default(),
         }
     }
 
-    /// Makes one attempt; `None` if it does not end within `limit`.
-    async fn attempt(mut self, limit: Duration) -> (Self, Option<Outcome>) {
-        let outcome = timeout(limit, self.establish()).await.ok();
-        (self, outcome)
+    /// Makes the next handshake a full one.
+    pub(super) fn forget_greeting(&mut self) {
+        self.greeting = Greeting::default();
+    }
+
+    /// Connects within `limit`. While an attempt hangs, starts additional ones, and returns the first result: a network
+    /// that lost the bytes of the first attempt may have recovered long before `limit`.
+    pub(super) async fn connect(
+        &mut self,
+        credentials: Option<&Credentials>,
+        limit: Duration,
+    ) -> Outcome {
+        let deadline = Instant::now() + limit;
+        let mut last: Option<Instant> = None;
+        let next = || {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let limit = match last {
+                None => limit,
+                Some(last) if last.elapsed() < HANGING || left <= HANGING || self.awaits_dns() => {
+                    return None;
+                }
+                Some(_) => left.min(ADDITIONAL),
+            };
+            last = Some(Instant::now());
+            Some(self.clone().attempt(credentials, limit))
+        };
+        match first_success(HANGING, next).await {
+            Some(Ok((connector, outcome))) => {
+                *self = connector;
+                outcome
+            }
+            _ => Err(self.timed_out(limit)),
+        }
+    }
+
+    /// Makes one attempt, which must end within `limit`.
+    async fn attempt(
+        mut self,
+        credentials: Option<&Credentials>,
+        limit: Duration,
+    ) -> Result<(Self, Outcome), TimedOut> {
+        match timeout(limit, self.establish(credentials)).await {
+            Ok(outcome) => Ok((self, outcome)),
+            Err(_) => Err(TimedOut),
+        }
     }
 
     /// Returns the failure of an attempt that did not end within `limit`.
     fn timed_out(&self, limit: Duration) -> Failure {
         let limit = limit.as_millis();
         if self.awaits_dns() {
-            return Failure::lost(format!("its name was not resolved within {limit} ms"));
+            return Failure::lost(format!("the host name was not resolved within {limit} ms"));
         }
         // Redis takes a TLS handshake for the beginning of a command, and waits for the rest.
         let hint = match self.options.tls {
             Some(_) => " (does it speak TLS on this port?)",
             None => "",
         };
-        Failure::timed_out(format!("no answer within {limit} ms{hint}"))
+        Failure::timed_out(format!("no reply within {limit} ms{hint}"))
     }
 
     /// Returns true while the host name is being resolved: an additional attempt would only wait for the same lookup.
@@ -80,22 +114,19 @@ impl Connector {
         matches!(&self.options.address, Address::Tcp { host, .. } if dns::is_resolving(host))
     }
 
-    async fn establish(&mut self) -> Outcome {
-        if let (Some(settings), None) = (&self.options.tls, &self.tls) {
-            self.tls = Some(tls_client(settings.clone()).await?);
+    async fn establish(&mut self, credentials: Option<&Credentials>) -> Outcome {
+        if let (Some(settings), None) = (&self.options.tls, &self.dialer.tls) {
+            self.dialer.tls = Some(tls_client(settings.clone()).await?);
         }
         let address = self.resolve().await?;
-        let link = handshake::establish(
-            &self.options,
-            &address,
-            self.tls.as_ref(),
-            self.credentials.as_ref(),
-            &mut self.greeting,
-        );
+        let failover = self.primary_changed(&address);
+        let options = &self.options;
+        let greeting = &mut self.greeting;
+        let link = handshake::establish(options, &address, &self.dialer, credentials, greeting);
         // The sentinels may promote another server while this one hangs.
         let link = tokio::select! {
             link = link => link.map_err(|failure| self.with_address(failure, &address))?,
-            failure = moved(self.sentinels.as_ref(), &address) => return Err(failure),
+            failure = failover => return Err(failure),
         };
         Ok((link, address))
     }
@@ -107,11 +138,12 @@ impl Connector {
                 let (host, port) = (host.clone(), *port);
                 failure.of(&format!("the primary {}", Node { host, port }))
             }
+            (_, Address::Tcp { .. }) if self.options.tls.is_none() => failure.with_tls_hint(),
             _ => failure,
         }
     }
 
-    /// Returns the address to connect to: with sentinels, that of the primary.
+    /// Returns the address to connect to; with Sentinel, that of the primary.
     async fn resolve(&mut self) -> Result<Address, Failure> {
         let Address::Sentinel(options) = &self.options.address else {
             return Ok(self.options.address.clone());
@@ -123,7 +155,8 @@ impl Connector {
                     Some(settings) => Some(tls_client(settings.clone()).await?),
                     None => None,
                 };
-                none.insert(Sentinels::new(options.clone(), tls))
+                let network = Arc::clone(&self.dialer.network);
+                none.insert(Sentinels::new(options.clone(), Dialer { network, tls }))
             }
         };
         let primary = sentinels.primary().await?;
@@ -132,19 +165,25 @@ impl Connector {
             port: primary.port,
         })
     }
-}
 
-/// Resolves when the sentinels name another primary than `address`; never without sentinels.
-pub(super) async fn moved(sentinels: Option<&Sentinels>, address: &Address) -> Failure {
-    match (sentinels, address) {
-        (Some(sentinels), Address::Tcp { host, port }) => {
-            let primary = Node {
-                host: host.clone(),
-                port: *port,
-            };
-            sentinels.clone().primary_changed(primary).await
+    /// Resolves when the sentinels name another primary than `address`; never without sentinels.
+    pub(super) fn primary_changed(
+        &self,
+        address: &Address,
+    ) -> impl Future<Output = Failure> + use<> {
+        let watched = match (&self.sentinels, address) {
+            (Some(sentinels), Address::Tcp { host, port }) => {
+                let (host, port) = (host.clone(), *port);
+                Some((sentinels.clone(), Node { host, port }))
+            }
+            _ => None,
+        };
+        async {
+            match watched {
+                Some((sentinels, primary)) => sentinels.primary_changed(primary).await,
+                None => pending().await,
+            }
         }
-        _ => std::future::pending().await,
     }
 }
 

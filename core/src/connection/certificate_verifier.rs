@@ -4,6 +4,8 @@
 //! certificate as a server's certificate, even a self-signed one that the app passed as `ca`; and it matches host names
 //! against `subjectAltName` only, never against the common name.
 
+use der::asn1::AnyRef;
+use der::{Reader, SliceReader, Tag, Tagged};
 use std::sync::Arc;
 use tokio_rustls::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
@@ -119,8 +121,9 @@ fn common_name_matches(certificate: &CertificateDer<'_>, server_name: &ServerNam
         return false;
     };
     let host = host.as_ref().trim_end_matches('.');
+    let names = common_names(certificate.subject()).unwrap_or_default();
     certificate.valid_dns_names().next().is_none()
-        && common_names(certificate.subject()).any(|name| name_matches(name, host))
+        && names.into_iter().any(|name| name_matches(name, host))
 }
 
 /// Returns true if a name matches a host. A leading `*.` stands for exactly one label.
@@ -133,78 +136,61 @@ fn name_matches(name: &str, host: &str) -> bool {
     }
 }
 
-const SET: u8 = 0x31;
-const SEQUENCE: u8 = 0x30;
-const OBJECT_IDENTIFIER: u8 = 0x06;
-/// UTF8String, PrintableString and IA5String.
-const STRING_TAGS: [u8; 3] = [0x0c, 0x13, 0x16];
 /// The OID of `commonName`, 2.5.4.3.
 const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
 
-/// Returns the common names in a subject: a DER sequence of sets of type and value pairs.
-fn common_names(subject: &[u8]) -> impl Iterator<Item = &str> {
-    let sets = elements(subject).filter(|(tag, _)| *tag == SET);
-    let pairs = sets
-        .flat_map(|(_, set)| elements(set))
-        .filter(|(tag, _)| *tag == SEQUENCE);
-    pairs.filter_map(|(_, pair)| {
-        let mut parts = elements(pair);
-        let is_name = parts.next() == Some((OBJECT_IDENTIFIER, COMMON_NAME));
-        let (tag, value) = parts.next()?;
-        (is_name && STRING_TAGS.contains(&tag)).then_some(std::str::from_utf8(value).ok()?)
-    })
+/// Returns the common names in a subject: sets of type and value pairs.
+fn common_names(subject: &[u8]) -> der::Result<Vec<&str>> {
+    let mut names = Vec::new();
+    for set in elements(subject)? {
+        for pair in elements(set.value())? {
+            let [kind, value] = elements(pair.value())?[..] else {
+                continue;
+            };
+            let is_text = matches!(
+                value.tag(),
+                Tag::Utf8String | Tag::PrintableString | Tag::Ia5String
+            );
+            if is_text && kind.value() == COMMON_NAME {
+                names.extend(str::from_utf8(value.value()));
+            }
+        }
+    }
+    Ok(names)
 }
 
-/// Iterates over the elements of a DER sequence, as tag and content. Ends at the first malformed element.
-fn elements(mut bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
-    std::iter::from_fn(move || {
-        let (&[tag, length], mut rest) = bytes.split_first_chunk()?;
-        let length = match length {
-            // A length needs at most two bytes here.
-            0x81 => usize::from(*rest.split_off_first()?),
-            0x82 => usize::from(u16::from_be_bytes([
-                *rest.split_off_first()?,
-                *rest.split_off_first()?,
-            ])),
-            length if length < 0x80 => usize::from(length),
-            _ => return None,
-        };
-        let content;
-        (content, bytes) = rest.split_at_checked(length)?;
-        Some((tag, content))
-    })
+/// Returns the elements of a DER sequence or set.
+fn elements(content: &[u8]) -> der::Result<Vec<AnyRef<'_>>> {
+    let mut reader = SliceReader::new(content)?;
+    let mut elements = Vec::new();
+    while !reader.is_finished() {
+        elements.push(reader.decode()?);
+    }
+    Ok(elements)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Encodes an element with less than 64 KB.
     fn element(tag: u8, content: &[u8]) -> Vec<u8> {
-        let mut bytes = vec![tag];
-        match u8::try_from(content.len()) {
-            Ok(length) if length < 0x80 => bytes.push(length),
-            Ok(length) => bytes.extend([0x81, length]),
-            Err(_) => {
-                let length = u16::try_from(content.len()).expect("short");
-                bytes.push(0x82);
-                bytes.extend(length.to_be_bytes());
-            }
-        }
-        bytes.extend(content);
-        bytes
+        let header = match content.len() {
+            length @ ..0x80 => vec![tag, length as u8],
+            length @ ..0x100 => vec![tag, 0x81, length as u8],
+            length => vec![tag, 0x82, (length >> 8) as u8, length as u8],
+        };
+        [&header, content].concat()
     }
 
+    /// Encodes a set of one pair.
     fn attribute(kind: &[u8], tag: u8, text: &str) -> Vec<u8> {
-        let pair = [
-            element(OBJECT_IDENTIFIER, kind),
-            element(tag, text.as_bytes()),
-        ]
-        .concat();
-        element(SET, &element(SEQUENCE, &pair))
+        let pair = [element(0x06, kind), element(tag, text.as_bytes())].concat();
+        element(0x31, &element(0x30, &pair))
     }
 
     #[test]
-    fn common_names_returns_those_of_the_subject_even_if_it_is_truncated() {
+    fn common_names_returns_those_of_the_subject_unless_it_is_truncated() {
         let long = "n".repeat(300);
         let subject = [
             attribute(&[0x55, 0x04, 0x0a], 0x0c, "an organization"),
@@ -213,15 +199,12 @@ mod tests {
             attribute(COMMON_NAME, 0x16, &long),
             // In UTF-16.
             attribute(COMMON_NAME, 0x1e, "\0x"),
-        ]
-        .concat();
-        let names: Vec<_> = common_names(&subject).collect();
-        assert_eq!(names, ["a.example", &"m".repeat(200), &long]);
-        // A truncated subject is read up to the first malformed element.
-        for end in 0..subject.len() {
-            assert!(common_names(&subject[..end]).count() <= 3);
+        ];
+        let names = common_names(&subject.concat()).map(|names| names.join(" "));
+        assert_eq!(names, Ok(format!("a.example {} {long}", "m".repeat(200))));
+        for end in 1..subject[0].len() {
+            assert!(common_names(&subject[0][..end]).is_err());
         }
-        assert_eq!(common_names(&[SET, 0x84, 1, 0, 0, 0]).count(), 0);
     }
 
     #[test]

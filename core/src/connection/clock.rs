@@ -17,13 +17,38 @@ const LATE: Duration = Duration::from_secs(1);
 /// Timers that detect the same stop fire within this time of each other.
 const SAME_STOP: Duration = Duration::from_millis(100);
 
-static STOPPED_MICROS: AtomicU64 = AtomicU64::new(0);
-/// The last stop that was detected. Several timers may detect the same one.
-static LAST_STOP: Mutex<Option<(Instant, Instant)>> = Mutex::new(None);
+/// The stops of the process.
+struct Stops {
+    total_micros: AtomicU64,
+    /// The last stop that was detected. Several timers may detect the same one.
+    last: Mutex<Option<(Instant, Instant)>>,
+}
+
+impl Stops {
+    const fn none() -> Self {
+        Self {
+            total_micros: AtomicU64::new(0),
+            last: Mutex::new(None),
+        }
+    }
+}
+
+#[cfg(not(test))]
+fn stops() -> &'static Stops {
+    static STOPS: Stops = Stops::none();
+    &STOPS
+}
+
+/// A test stops the time of its own thread only.
+#[cfg(test)]
+fn stops() -> &'static Stops {
+    thread_local!(static STOPS: &'static Stops = Box::leak(Box::new(Stops::none())));
+    STOPS.with(|stops| *stops)
+}
 
 /// Returns the total time of all stops.
 fn stopped() -> Duration {
-    Duration::from_micros(STOPPED_MICROS.load(Ordering::Relaxed))
+    Duration::from_micros(stops().total_micros.load(Ordering::Relaxed))
 }
 
 /// Returns the present running time.
@@ -54,10 +79,12 @@ pub(crate) fn note_wake(expected: Instant) -> bool {
     if now < expected + LATE {
         return false;
     }
-    let mut last = LAST_STOP.lock().unwrap_or_else(PoisonError::into_inner);
+    let stops = stops();
+    let mut last = stops.last.lock().unwrap_or_else(PoisonError::into_inner);
     let (stop, unrecorded) = extend(*last, expected, now);
     *last = Some(stop);
-    STOPPED_MICROS.fetch_add(unrecorded.as_micros() as u64, Ordering::Relaxed);
+    let micros = unrecorded.as_micros() as u64;
+    stops.total_micros.fetch_add(micros, Ordering::Relaxed);
     true
 }
 
@@ -99,6 +126,7 @@ pub(crate) async fn timeout_at<T>(deadline: Instant, future: impl Future<Output 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::time::advance;
 
     #[test]
     fn extend_counts_a_stop_once_when_several_timers_detect_it() {
@@ -115,14 +143,11 @@ mod tests {
         assert_eq!((stop, unrecorded), ((at(20_000), at(21_000)), ms(1000)));
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn timeout_at_moves_the_deadline_when_the_process_was_stopped() {
         let deadline = now() + Duration::from_millis(200);
         let sleep = timeout_at(deadline, std::future::pending::<()>());
-        let stop = async {
-            // Blocks the thread, which runs nothing else in this time.
-            std::thread::sleep(Duration::from_millis(1500));
-        };
+        let stop = advance(Duration::from_millis(1500));
         let start = Instant::now();
         let (ended, ()) = tokio::join!(sleep, stop);
         assert!(ended.is_none());

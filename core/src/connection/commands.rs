@@ -42,8 +42,6 @@ struct Command {
 pub(crate) struct Commands {
     bytes: Vec<u8>,
     list: Vec<Command>,
-    /// The number of the node to send to, for the client transport; 0 for any.
-    pub(super) node: u32,
     /// The pin that ties the commands to a link.
     pin: Option<LinkPin>,
 }
@@ -54,7 +52,6 @@ impl Commands {
         Self {
             bytes: Vec::with_capacity(bytes),
             list: Vec::with_capacity(commands),
-            node: 0,
             pin: None,
         }
     }
@@ -62,11 +59,6 @@ impl Commands {
     /// Ties the commands to the link of `pin`. In a cluster, they must be sent over a node's own connection.
     pub(crate) fn pin_to(&mut self, pin: &LinkPin) {
         self.pin = Some(pin.clone());
-    }
-
-    /// Returns true if the commands are tied to a link.
-    pub(super) fn is_pinned(&self) -> bool {
-        self.pin.is_some()
     }
 
     /// Returns true if this link may send the commands.

@@ -55,7 +55,7 @@ async fn look_up(
     match lookup.await {
         Ok(Ok(addresses)) => Ok(addresses),
         Ok(Err((kind, reason))) => Err(io::Error::new(kind, reason)),
-        Err(_) => Err(io::Error::other("the look-up of the host came to no end")),
+        Err(_) => Err(io::Error::other("the lookup of the host name did not end")),
     }
 }
 
@@ -73,7 +73,10 @@ fn start(
         let result = match result {
             Ok(Ok(addresses)) => Ok(addresses.into()),
             Ok(Err(error)) => Err((error.kind(), error.to_string())),
-            Err(error) => Err((error.kind(), format!("its name was not looked up: {error}"))),
+            Err(error) => Err((
+                error.kind(),
+                format!("the host name could not be looked up: {error}"),
+            )),
         };
         // No caller may be waiting any more.
         let _ = sender.send(result);

@@ -1,39 +1,55 @@
 //! The handle of a connection: sends commands and other messages to the task behind it.
 
+use super::clock;
 use super::commands::{Access, Commands, Expect};
 use super::job::{Gather, Job, Reply, ReplyHandler};
-use super::mailbox::{Credentials, Mailbox, Message};
 use super::shared::Shared;
 use super::single_flight::SingleFlight;
 use super::status::Watch;
-use super::tracking::Tracking;
-use super::{Executor, Port, client, clock, cluster, supervisor};
 use crate::cache::Cache;
 use crate::error::Error;
-use crate::options::{Address, ConnectionOptions};
+use crate::options::Secret;
 use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
-use tokio::runtime::Handle;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::AbortHandle;
-use tokio::time::{Duration, timeout};
 
-/// The primaries, which together hold every key once.
-#[derive(Debug)]
-pub(crate) struct Primaries {
-    pub nodes: Vec<Connection>,
-    /// The version of the slot map. If it changes, keys may have moved between nodes.
-    pub version: u64,
+/// Receives the primaries, for a caller that scans their keys.
+pub(super) type PrimariesSender = oneshot::Sender<Result<Vec<Connection>, Error>>;
+
+/// The messages of a handle.
+pub(super) type Messages = mpsc::UnboundedReceiver<Message>;
+
+/// A message from a handle to the task behind it.
+pub(super) enum Message {
+    Job(Job),
+    /// Requests the primaries; sent to clusters only.
+    Primaries(PrimariesSender),
+    Watch(Weak<dyn Watch>),
+    /// The credentials that the task asked for, or the reason why the app's function failed.
+    Credentials(Result<Credentials, String>),
+    /// Replaces the credentials.
+    Renewal(Credentials),
+    /// Ends the task after the commands sent so far have completed.
+    Close(oneshot::Sender<()>),
+}
+
+/// Credentials, as the app's function returned them.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    pub username: Option<String>,
+    /// `None` for no authentication.
+    pub password: Option<Secret>,
+    /// The time after which the credentials expire.
+    pub expires_in: Option<Duration>,
 }
 
 /// A handle of a connection. The connection ends when its last handle is dropped, or through [`super::Lease`].
 #[derive(Clone)]
 pub struct Connection {
-    pub(super) messages: mpsc::UnboundedSender<Message>,
+    messages: mpsc::UnboundedSender<Message>,
     pub(super) shared: Arc<Shared>,
-    /// The number of the node to send to, for the client transport; 0 for any.
-    pub(super) node: u32,
 }
 
 impl fmt::Debug for Connection {
@@ -52,7 +68,7 @@ impl Connection {
 
     /// Returns true if both handles lead to the same node.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.shared, &other.shared) && self.node == other.node
+        Arc::ptr_eq(&self.shared, &other.shared)
     }
 
     /// Returns true if the keys are spread over several nodes.
@@ -60,48 +76,14 @@ impl Connection {
         self.shared.is_cluster
     }
 
-    /// Opens a connection, which connects in the background.
-    pub(super) fn open(tasks: &Handle, options: ConnectionOptions) -> Self {
-        let cache = options
-            .cache
-            .clone()
-            .map(|cache| Arc::new(Cache::new(cache)));
-        let tracking = cache.clone().map(|cache| Tracking::new(cache, None));
-        Self::open_with(tasks, options, cache, tracking).0
-    }
-
-    /// Opens a connection with a given cache and tracking. Its task ends with the last handle; the abort handle ends it
-    /// at once.
-    pub(super) fn open_with(
-        tasks: &Handle,
-        options: ConnectionOptions,
-        cache: Option<Arc<Cache>>,
-        tracking: Option<Tracking>,
-    ) -> (Self, AbortHandle) {
-        let (messages, mailbox) = mpsc::unbounded_channel();
-        let mailbox = Mailbox::new(mailbox);
-        let shared = Arc::new(Shared::new(&options, cache));
-        let task = match options.address.clone() {
-            Address::Cluster(cluster) => {
-                tasks.spawn(cluster::run(cluster, options, Arc::clone(&shared), mailbox))
-            }
-            Address::Client(_) => {
-                let handle = messages.downgrade();
-                tasks.spawn(client::run(options, Arc::clone(&shared), handle, mailbox))
-            }
-            _ => tasks.spawn(supervisor::run(
-                options,
-                Arc::clone(&shared),
-                mailbox,
-                tracking,
-            )),
-        };
+    /// Creates a handle, and the receiver of its messages.
+    pub(super) fn new(shared: Shared) -> (Self, Messages) {
+        let (messages, receiver) = mpsc::unbounded_channel();
         let connection = Self {
             messages,
-            shared,
-            node: 0,
+            shared: Arc::new(shared),
         };
-        (connection, task.abort_handle())
+        (connection, receiver)
     }
 
     /// Returns the number of links opened so far, to the server or to the nodes of the cluster.
@@ -110,7 +92,7 @@ impl Connection {
     }
 
     /// Returns the name of the server in error messages.
-    pub(crate) fn server(&self) -> &str {
+    pub fn server(&self) -> &str {
         &self.shared.server
     }
 
@@ -131,12 +113,12 @@ impl Connection {
     }
 
     /// Returns the single-flight reads of the connection.
-    pub(crate) fn flights(&self) -> &Arc<SingleFlight> {
-        &self.shared.flights
+    pub(crate) fn single_flight(&self) -> &Arc<SingleFlight> {
+        &self.shared.single_flight
     }
 
     /// Sends commands. The handler receives exactly one reply to each.
-    pub(crate) fn send(&self, mut commands: Commands, mut handler: Box<dyn ReplyHandler>) {
+    pub(crate) fn send(&self, commands: Commands, mut handler: Box<dyn ReplyHandler>) {
         if commands.is_empty() {
             return;
         }
@@ -152,7 +134,6 @@ impl Connection {
                 return;
             }
         }
-        commands.node = self.node;
         let deadline = clock::now() + self.shared.command_timeout;
         let job = Job::new(commands, accepted, deadline, handler);
         self.take_over(job);
@@ -161,7 +142,7 @@ impl Connection {
     /// Returns the number of commands that are accepted: while Redis is unreachable, an unbounded queue would grow
     /// without limit.
     fn accepted(&self, commands: &Commands) -> usize {
-        if self.shared.health.is_ready() || self.shared.is_routed {
+        if self.shared.health.is_ready() || self.shared.is_cluster {
             return commands.len();
         }
         commands.len_of_first(self.free_capacity())
@@ -170,13 +151,14 @@ impl Connection {
     /// Returns the number of further operations that may wait for a connection. Waiters of single-flight reads count as
     /// waiting.
     fn free_capacity(&self) -> usize {
-        let waiting = self.shared.queued.load(Ordering::Relaxed) + self.shared.flights.followers();
+        let waiting =
+            self.shared.queued.load(Ordering::Relaxed) + self.shared.single_flight.waiters();
         self.shared.queue_limit().saturating_sub(waiting)
     }
 
     /// Returns true if another operation may wait for the reply to a single-flight read, in addition to `unsent`
     /// operations that are about to be sent.
-    pub(crate) fn may_follow(&self, unsent: usize) -> bool {
+    pub(crate) fn may_join_read(&self, unsent: usize) -> bool {
         self.shared.health.is_ready() || unsent < self.free_capacity()
     }
 
@@ -195,7 +177,7 @@ impl Connection {
     }
 
     /// Sends a single command, and returns its reply.
-    pub(crate) async fn ask(
+    pub(crate) async fn query_one(
         &self,
         access: Access,
         expect: Expect,
@@ -208,24 +190,10 @@ impl Connection {
         replies.pop().unwrap_or(Err(Error::Abandoned))
     }
 
-    /// Returns the primaries to scan: in a cluster, those of the current slot map.
-    pub(crate) async fn primaries(&self) -> Result<Primaries, Error> {
-        if self.shared.is_cluster {
-            let (sender, receiver) = oneshot::channel();
-            // If the task has ended, the receiver returns an error.
-            let _ = self.messages.send(Message::Primaries(sender));
-            let nodes = match timeout(self.shared.command_timeout, receiver).await {
-                Ok(Ok(nodes)) => nodes?,
-                Ok(Err(_)) => return Err(Error::Closed),
-                Err(_) => return Err(self.shared.unavailable(self.shared.command_timeout)),
-            };
-            let version = cluster::ownership::version(&nodes).await;
-            return Ok(Primaries { nodes, version });
-        }
-        Ok(Primaries {
-            nodes: vec![self.clone()],
-            version: 0,
-        })
+    /// Requests the primaries of a cluster.
+    pub(super) fn request_primaries(&self, sender: PrimariesSender) {
+        // If the task has ended, the receiver returns an error.
+        let _ = self.messages.send(Message::Primaries(sender));
     }
 
     /// Reports the connection's events to `watch`, starting with the current state.
@@ -244,20 +212,6 @@ impl Connection {
     pub fn renew_credentials(&self, credentials: Credentials) {
         // A connection that has ended needs none.
         let _ = self.messages.send(Message::Renewal(credentials));
-    }
-
-    /// Offers the app's client as executor of the commands, and returns the port for its replies. The first offer
-    /// counts.
-    pub fn offer(&self, executor: Arc<dyn Executor>) -> Port {
-        // A connection that has ended needs no executor.
-        let _ = self.messages.send(Message::Executor(executor));
-        Port::new(&self.messages)
-    }
-
-    /// Sends the waiting commands over another connection, if this one has never served.
-    pub fn hand_over(&self, other: &Self) {
-        // A connection that has ended has no waiting commands.
-        let _ = self.messages.send(Message::HandOver(other.clone()));
     }
 
     /// Sends a job, which may come from another connection.

@@ -2,8 +2,8 @@
 
 use super::commands::{Access, Commands, Expect};
 use super::failure::{Failure, FailureKind};
-use super::link::Link;
-use super::{Credentials, tls};
+use super::handle::Credentials;
+use super::link::{Dialer, Link};
 use crate::error::Error;
 use crate::options::{Address, ConnectionOptions, Membership, Secret};
 use redis::Value;
@@ -27,11 +27,11 @@ pub(super) enum Greeting {
 pub(super) async fn establish(
     options: &ConnectionOptions,
     address: &Address,
-    tls: Option<&tls::Client>,
+    dialer: &Dialer,
     credentials: Option<&Credentials>,
     known: &mut Greeting,
 ) -> Result<Link, Failure> {
-    let connect = |greeting| connect(options, address, tls, credentials, greeting);
+    let connect = |greeting| connect(options, address, dialer, credentials, greeting);
     let first = mem::take(known);
     let mut outcome = connect(first).await;
     // A server behind sentinels is not a proxy, and its role must be checked.
@@ -64,11 +64,11 @@ pub(super) async fn establish(
 async fn connect(
     options: &ConnectionOptions,
     address: &Address,
-    tls: Option<&tls::Client>,
+    dialer: &Dialer,
     credentials: Option<&Credentials>,
     greeting: Greeting,
 ) -> Result<Link, Failure> {
-    let mut link = Link::open(address, tls).await?;
+    let mut link = dialer.open(address).await?;
     let user = User::new(options, credentials);
     let setup = Setup::new(options, greeting);
     let replies = authenticate(&mut link, options, &user, greeting, &setup.commands).await?;
@@ -96,10 +96,12 @@ async fn authenticate(
             return Err(Failure::replied(refusal));
         }
         if options.cache.is_some() {
-            link.set_tracking_failure(|| format!("it has no RESP3 ({refusal})"));
+            link.set_tracking_failure(|| format!("the server does not support RESP3 ({refusal})"));
         }
     } else if options.cache.is_some() {
-        link.set_tracking_failure(|| "it hangs up on HELLO or CLIENT".to_owned());
+        link.set_tracking_failure(|| {
+            "the server closes the connection on HELLO or CLIENT".to_owned()
+        });
     }
     // Falls back to AUTH: the server or the proxy does not know HELLO.
     let authentication = user.authentication();
@@ -190,7 +192,7 @@ impl Setup {
         if let Some(Value::Array(role)) = reply(self.role)
             && role.first() != Some(&Value::BulkString(b"master".to_vec()))
         {
-            return Err(Failure::lost("it is not a primary, or not yet"));
+            return Err(Failure::lost("the server is not a primary, or not yet"));
         }
         check(options, &replies[..self.required.min(replies.len())])
     }

@@ -39,7 +39,7 @@ pub(super) struct Job {
     pub(super) handler: Box<dyn ReplyHandler>,
     /// The number of failed attempts: the connection was lost, or the server replied with a transient error.
     pub(super) failed_attempts: u32,
-    /// The number of times that the connection was lost while the first pending command alone was in flight.
+    /// The number of times that the connection was lost while its first command without a reply was the first of all.
     pub(super) hang_ups: u32,
 }
 
@@ -66,13 +66,11 @@ impl Job {
         self.commands.operations(self.pending.iter().copied())
     }
 
-    /// Fails the first pending command. Returns the rest of the job, if any.
-    pub(super) fn fail_first(mut self, error: Error) -> Option<Self> {
-        if !self.pending.is_empty() {
-            let at = self.pending.remove(0);
-            self.hang_ups = 0;
-            self.handler.on_replies(vec![(at, Err(error))]);
-        }
+    /// Fails a pending command. Returns the rest of the job, if any.
+    pub(super) fn fail_one(mut self, at: usize, error: Error) -> Option<Self> {
+        self.pending.retain(|&other| other != at);
+        self.hang_ups = 0;
+        self.handler.on_replies(vec![(at, Err(error))]);
         (!self.pending.is_empty()).then_some(self)
     }
 

@@ -4,14 +4,17 @@ use super::clock;
 use super::codec::Codec;
 use super::commands::Commands;
 use super::failure::{Failure, FailureKind};
-use super::{socket, tls};
+use super::network::Network;
+use super::stream::{Socket, Stream};
+use super::tls;
 use crate::error::Error;
 use crate::options::Address;
-use futures_util::{FutureExt, Stream};
+use futures_util::{FutureExt, Stream as _};
 use redis::Value;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, ReadHalf, WriteHalf};
 use tokio::time::Instant;
@@ -21,7 +24,7 @@ use tokio_util::codec::FramedRead;
 /// The reading half of the socket. Records when it last received bytes.
 #[derive(Debug)]
 struct Reader {
-    half: ReadHalf<socket::Socket>,
+    half: ReadHalf<Socket>,
     last_read: Instant,
     /// The number of bytes read since the link was opened.
     received: u64,
@@ -60,7 +63,7 @@ const MAX_READS: u32 = 32;
 /// An open socket with its buffers.
 pub(super) struct Link {
     replies: FramedRead<Reader, Codec>,
-    writer: WriteHalf<socket::Socket>,
+    writer: WriteHalf<Socket>,
     out: BytesMut,
     /// The highest length of `out`, which bounds its capacity from below.
     peak_out: usize,
@@ -75,19 +78,25 @@ pub(super) struct Link {
     tracking_failure: Option<String>,
 }
 
-impl Link {
+/// Opens links.
+#[derive(Clone, Debug)]
+pub(super) struct Dialer {
+    pub(super) network: Arc<dyn Network>,
+    pub(super) tls: Option<tls::Client>,
+}
+
+impl Dialer {
     /// Opens a link, without a handshake.
-    pub(super) async fn open(
-        address: &Address,
-        tls: Option<&tls::Client>,
-    ) -> Result<Self, Failure> {
-        let socket = socket::open(address, tls).await;
+    pub(super) async fn open(&self, address: &Address) -> Result<Link, Failure> {
+        let socket = self.network.open(address, self.tls.as_ref()).await;
         socket
-            .map(Self::new)
+            .map(Link::new)
             .map_err(|error| Failure::lost(tls::explain(&error)))
     }
+}
 
-    fn new(socket: socket::Socket) -> Self {
+impl Link {
+    fn new(socket: Socket) -> Self {
         let (half, writer) = tokio::io::split(socket);
         let now = clock::now();
         Self {
@@ -248,8 +257,8 @@ impl Link {
                     return Err(match (replies.pop(), &failure.kind) {
                         (Some(Value::ServerError(error)), _) => {
                             let (code, details) = (error.code(), error.details());
-                            let error = Error::from_reply("the server", code, details);
-                            let cause = format!("{error}, and closed the connection");
+                            let error = Error::from_reply("it then closed the link", code, details);
+                            let cause = error.to_string();
                             match error.is_transient() || error.reply() == "WRONGPASS" {
                                 true => Failure::lost(cause),
                                 false => Failure::hung_up(cause),

@@ -1,52 +1,12 @@
 //! The mailbox: messages from the handles of a connection to the task behind it.
 
-use super::client::{Executor, Said};
-use super::handle::Connection;
-use super::job::Job;
-use super::status::Watch;
-use crate::error::Error;
-use crate::options::Secret;
+use super::handle::{Message, Messages};
 use std::future::pending;
-use std::sync::{Arc, Weak};
-use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
-
-/// Receives the primaries, for a caller that scans their keys.
-pub(super) type PrimariesSender = oneshot::Sender<Result<Vec<Connection>, Error>>;
-
-/// A message from a handle to the task behind it.
-pub(super) enum Message {
-    Job(Job),
-    /// Requests the primaries; sent to clusters only.
-    Primaries(PrimariesSender),
-    Watch(Weak<dyn Watch>),
-    /// The credentials that the task asked for, or the reason why the app's function failed.
-    Credentials(Result<Credentials, String>),
-    /// Replaces the credentials.
-    Renewal(Credentials),
-    /// The executor of the client transport.
-    Executor(Arc<dyn Executor>),
-    /// A message from the app's client.
-    Said(Said),
-    /// Sends the waiting commands over another connection, if this one has never served.
-    HandOver(Connection),
-    /// Ends the task after the commands sent so far have completed.
-    Close(oneshot::Sender<()>),
-}
-
-/// Credentials, as the app's function returned them.
-#[derive(Clone, Debug)]
-pub struct Credentials {
-    pub username: Option<String>,
-    /// `None` for no authentication.
-    pub password: Option<Secret>,
-    /// The time after which the credentials expire.
-    pub expires_in: Option<Duration>,
-}
+use tokio::sync::oneshot;
 
 /// The receiving end of the messages.
 pub(super) struct Mailbox {
-    messages: mpsc::UnboundedReceiver<Message>,
+    messages: Messages,
     /// True once no message can arrive any more. The channel's own `is_closed` is not enough: it becomes true as soon
     /// as the last handle is dropped, which a job may have held, while `next` is not being polled.
     is_exhausted: bool,
@@ -55,7 +15,7 @@ pub(super) struct Mailbox {
 }
 
 impl Mailbox {
-    pub(super) fn new(messages: mpsc::UnboundedReceiver<Message>) -> Self {
+    pub(super) fn new(messages: Messages) -> Self {
         Self {
             messages,
             is_exhausted: false,
@@ -127,6 +87,7 @@ impl Mailbox {
 mod tests {
     use super::*;
     use futures_util::FutureExt;
+    use tokio::sync::mpsc;
 
     fn mailbox() -> (mpsc::UnboundedSender<Message>, Mailbox) {
         let (handle, messages) = mpsc::unbounded_channel();

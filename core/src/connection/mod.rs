@@ -4,31 +4,28 @@
 //! one [`supervisor`] owns the socket: it connects, serves and reconnects.
 //!
 //! - [`commands`]: commands, encoded; [`job`]: commands with their reply handler and deadline; [`codec`]: decodes
-//!   replies.
-//! - [`pin`]: ties commands to one link.
-//! - [`registry`]: shares connections between stores.
-//! - [`client`]: runs commands on the app's own JavaScript client, in place of all that follows.
-//! - [`cluster`]: many connections behind one handle.
-//! - [`sentinel`]: finds the primary.
-//! - [`supervisor`]: connects, serves, detects a lost connection, backs off, reconnects.
-//! - [`attempt`]: one attempt to connect.
-//! - [`mailbox`]: messages from the handles to the task behind them; [`shared`]: state of both sides.
-//! - [`link`]: an open connection; [`handshake`]: its first commands; [`failure`]: the reason why there is none.
-//! - [`socket`] and [`tls`]: open a byte stream to an address; [`dns`]: resolves host names;
-//!   [`certificate_verifier`]: verifies the server's certificate.
+//!   replies; [`text`]: texts in them; [`pin`]: ties commands to one link.
 //! - [`single_flight`]: reads that share a command.
-//! - [`tracking`]: client tracking for the cache.
-//! - [`substitutes`]: replace commands that are denied.
-//! - [`blocking`]: runs blocking work on threads.
-//! - [`clock`]: time without the periods in which the process was stopped.
-//! - [`status`]: the state of a connection, and its events.
+//! - [`registry`]: shares connections between stores; [`runtime`]: the thread that they run on; [`open`]:
+//!   opens a connection to any kind of address.
+//! - [`supervisor`]: a connection to one server; [`cluster`]: many of them behind one handle.
+//! - [`mailbox`]: messages from the handles to the task behind them; [`shared`]: state of both sides; [`status`]: the
+//!   state of a connection, and its events; [`primaries`]: the nodes that hold all keys.
+//! - [`attempt`]: one attempt to connect; [`sentinel`]: finds the primary; [`vote`]: most of several servers decide;
+//!   [`handshake`]: the first commands of a link; [`failure`]: the reason why there is none.
+//! - [`link`]: an open connection; [`network`], [`stream`] and [`tls`]: open a byte stream to an address; [`dns`]:
+//!   resolves host names; [`certificate_verifier`]: verifies the server's certificate.
+//! - [`retry_policy`]: the errors after which a command is sent again; [`backoff`]: the pause between attempts;
+//!   [`staggered`]: attempts side by side; [`timeout_error`]: the error at a deadline; [`clock`]: time without the
+//!   periods in which the process was stopped; [`blocking`]: work on threads.
+//! - [`tracking`]: client tracking for the cache; [`substitutes`]: replace commands that are denied.
 
 mod attempt;
+mod backoff;
 #[cfg(feature = "bench")]
 pub(crate) mod bench;
 mod blocking;
 mod certificate_verifier;
-mod client;
 pub(crate) mod clock;
 mod cluster;
 mod codec;
@@ -42,35 +39,38 @@ mod handshake;
 mod job;
 mod link;
 mod mailbox;
+mod network;
+mod open;
 mod pin;
+mod primaries;
 mod registry;
+mod retry_policy;
 mod runtime;
 mod sentinel;
 mod shared;
 mod single_flight;
-mod socket;
+mod staggered;
 mod status;
+mod stream;
 mod substitutes;
 mod supervisor;
 #[cfg(test)]
-mod test_observers;
+mod tests;
+mod text;
+mod timeout_error;
 mod tls;
 mod tracking;
+mod vote;
 
-pub use self::client::{Executor, Port, Said};
 #[cfg(any(test, fuzzing))]
 pub use self::cluster::slot_map_fuzz;
 pub(crate) use self::commands::{Access, Commands, Expect};
-pub use self::handle::Connection;
+pub use self::handle::{Connection, Credentials};
 pub(crate) use self::job::{Reply, ReplyHandler};
-pub use self::mailbox::Credentials;
 pub(crate) use self::pin::LinkPin;
+pub(crate) use self::primaries::Primaries;
 pub use self::registry::Lease;
 pub use self::runtime::Runtime;
 pub(crate) use self::single_flight::{Leader, SentFlag};
 pub use self::status::{Event, Watch};
 pub use self::tls::Client as TlsClient;
-
-use self::job::Job;
-use self::mailbox::{Message, PrimariesSender};
-use self::shared::Shared;

@@ -1,24 +1,37 @@
 //! The registry of open connections: stores with equal options share one.
 
-use super::Connection;
-use super::runtime::Runtime;
+use super::handle::Connection;
+use super::network::System;
+use super::open::open;
 use crate::options::ConnectionOptions;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::runtime::Handle;
 
-/// A connection, and the number of its leases.
+/// The open connections of one runtime, each with the number of its leases.
 #[derive(Debug)]
-struct SharedConnection {
-    connection: Connection,
-    leases: usize,
+pub(super) struct Registry {
+    tasks: Handle,
+    connections: Mutex<HashMap<ConnectionOptions, (Connection, usize)>>,
 }
 
-/// The open connections of one runtime.
-#[derive(Debug, Default)]
-pub(super) struct Registry {
-    connections: Mutex<HashMap<ConnectionOptions, SharedConnection>>,
+impl Registry {
+    /// Creates a registry of connections that run as `tasks`.
+    pub(super) fn new(tasks: Handle) -> Self {
+        Self {
+            tasks,
+            connections: Mutex::default(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ConnectionOptions, (Connection, usize)>> {
+        // A poisoned lock still holds a consistent map: each change is one step.
+        self.connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A store's share in a connection. The connection ends when its last lease is released or dropped.
@@ -32,21 +45,15 @@ pub struct Lease {
 
 impl Lease {
     /// Takes a share in the connection with these options, and opens it if there is none.
-    pub fn take(runtime: &Runtime, options: ConnectionOptions) -> Self {
-        let registry = Arc::clone(runtime.registry());
-        let connection = match registry.lock().entry(options.clone()) {
-            Entry::Occupied(mut entry) => {
-                entry.get_mut().leases += 1;
-                entry.get().connection.clone()
-            }
-            Entry::Vacant(entry) => {
-                let connection = Connection::open(&runtime.spawner(), options.clone());
-                entry.insert(SharedConnection {
-                    connection: connection.clone(),
-                    leases: 1,
-                });
-                connection
-            }
+    pub(super) fn take(registry: Arc<Registry>, options: ConnectionOptions) -> Self {
+        let connection = {
+            let mut connections = registry.lock();
+            let shared = connections.entry(options.clone()).or_insert_with(|| {
+                let network = Arc::new(System);
+                (open(&registry.tasks, network, options.clone()), 0)
+            });
+            shared.1 += 1;
+            shared.0.clone()
         };
         Self {
             options,
@@ -61,8 +68,8 @@ impl Lease {
     }
 
     /// Takes another share in the same connection, or in a new one if that connection has ended.
-    pub(crate) fn renew(&self, runtime: &Runtime) -> Self {
-        Self::take(runtime, self.options.clone())
+    pub(crate) fn renew(&self) -> Self {
+        Self::take(Arc::clone(&self.registry), self.options.clone())
     }
 
     /// Releases the share. If it was the last, ends the connection after the commands sent so far have completed, and
@@ -82,8 +89,8 @@ impl Lease {
         let Entry::Occupied(mut entry) = connections.entry(self.options.clone()) else {
             return None;
         };
-        entry.get_mut().leases -= 1;
-        (entry.get().leases == 0).then(|| entry.remove().connection)
+        entry.get_mut().1 -= 1;
+        (entry.get().1 == 0).then(|| entry.remove().0)
     }
 }
 
@@ -91,14 +98,5 @@ impl Drop for Lease {
     fn drop(&mut self) {
         // The connection ends with its last handle, which is this one if it was the last share.
         drop(self.release());
-    }
-}
-
-impl Registry {
-    fn lock(&self) -> MutexGuard<'_, HashMap<ConnectionOptions, SharedConnection>> {
-        // A poisoned lock still holds a consistent map: each change is one step.
-        self.connections
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 }

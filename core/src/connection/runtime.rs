@@ -4,7 +4,8 @@
 //! Node drops them on their JavaScript thread, at the latest when the env is torn down: so the thread is joined there,
 //! before the addon can be unloaded, and never joins itself.
 
-use super::registry::Registry;
+use super::registry::{Lease, Registry};
+use crate::options::ConnectionOptions;
 use std::future::Future;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -52,7 +53,7 @@ impl Runtime {
                 runtime.shutdown_background();
             })?;
         Ok(Self {
-            registry: Arc::default(),
+            registry: Arc::new(Registry::new(handle.clone())),
             handle,
             stop: Some(stop),
             thread: Some(thread),
@@ -64,8 +65,9 @@ impl Runtime {
         self.handle.clone()
     }
 
-    pub(super) fn registry(&self) -> &Arc<Registry> {
-        &self.registry
+    /// Takes a share in the connection with these options, and opens it if there is none.
+    pub fn lease(&self, options: ConnectionOptions) -> Lease {
+        Lease::take(Arc::clone(&self.registry), options)
     }
 
     /// Spawns a task.

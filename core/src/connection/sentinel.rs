@@ -5,22 +5,20 @@
 use super::commands::{Access, Expect};
 use super::failure::Failure;
 use super::handshake::User;
-use super::link::Link;
-use super::tls;
+use super::link::Dialer;
+use super::text::text;
+use super::vote::{Vote, Voter, collect, largest_groups};
 use crate::error::Error;
 use crate::options::{Address, Node, Sentinel};
-use futures_util::stream::{FuturesUnordered, StreamExt};
 use redis::Value;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{sleep, timeout};
 
 /// The interval at which the sentinels are asked for the primary while connected.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// The timeout of one sentinel.
 const SENTINEL_TIMEOUT: Duration = Duration::from_secs(2);
-/// The additional time that the other sentinels have once the first has replied.
-const GRACE: Duration = Duration::from_millis(50);
 
 /// The known sentinels of a primary: those of the options, and those that they report.
 #[derive(Clone, Debug)]
@@ -28,38 +26,22 @@ pub(super) struct Sentinels {
     options: Sentinel,
     /// Shared by all clones: the next attempt to connect uses the sentinels found while watching the connection.
     known: Arc<Mutex<Vec<Node>>>,
-    tls: Option<tls::Client>,
+    dialer: Dialer,
 }
 
-/// A sentinel's address and ID. The ID identifies it under any address; `None` if the sentinel does not report it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Peer {
-    node: Node,
-    id: Option<String>,
-}
-
-impl Peer {
-    /// Returns true if both are the same sentinel.
-    fn is(&self, other: &Self) -> bool {
-        self.node == other.node || (self.id.is_some() && self.id == other.id)
-    }
-}
-
-/// The reply of one sentinel.
+/// The reply of a sentinel.
 struct SentinelReply {
     primary: Node,
-    /// The sentinel that replied.
-    from: Peer,
     /// The other sentinels that it reports.
-    others: Vec<Peer>,
+    others: Vec<Voter>,
 }
 
 impl Sentinels {
-    pub(super) fn new(options: Sentinel, tls: Option<tls::Client>) -> Self {
+    pub(super) fn new(options: Sentinel, dialer: Dialer) -> Self {
         Self {
             known: Arc::new(Mutex::new(options.nodes.clone())),
             options,
-            tls,
+            dialer,
         }
     }
 
@@ -71,54 +53,33 @@ impl Sentinels {
     /// Returns the primary. Asks all sentinels in parallel, and the majority decides: a partitioned sentinel may still
     /// report a former primary.
     pub(super) async fn primary(&self) -> Result<Node, Failure> {
-        let mut replies: Vec<SentinelReply> = Vec::new();
-        let mut failure = Failure::lost("there is no sentinel to ask");
-        {
-            let start = Instant::now();
-            let mut deadline = start + SENTINEL_TIMEOUT;
-            let known = self.known().clone();
-            let mut asked: FuturesUnordered<_> = known.iter().map(|node| self.ask(node)).collect();
-            while let Ok(Some(result)) = timeout_at(deadline, asked.next()).await {
-                match result {
-                    Ok(reply) => {
-                        if replies.is_empty() {
-                            deadline = deadline.min(Instant::now() + start.elapsed() + GRACE);
-                        }
-                        // A sentinel with two addresses has one vote.
-                        if !replies.iter().any(|other| other.from.is(&reply.from)) {
-                            replies.push(reply);
-                        }
-                    }
-                    Err(reason) => failure = reason,
-                }
-            }
-        }
-        let votes = |node: &Node| replies.iter().filter(|r| r.primary == *node).count();
-        let Some(primary) = replies
-            .iter()
-            .map(|reply| &reply.primary)
-            .max_by_key(|node| votes(node))
-            .cloned()
-        else {
-            return Err(failure);
-        };
-        let known = self.merge_known(replies);
+        let known = self.known().clone();
+        let queries = known.iter().map(|node| self.query(node));
+        let mut votes = collect(queries, Failure::lost("no Sentinel is known")).await?;
+        let known = self.merge_known(&mut votes);
         *self.known() = known;
+        let agree = |one: &SentinelReply, other: &SentinelReply| one.primary == other.primary;
+        let winner = largest_groups(votes, agree)
+            .pop()
+            .and_then(|mut group| group.pop());
+        let primary = winner.map(|vote| vote.choice.primary);
+        let primary = primary.ok_or_else(|| Failure::lost("no Sentinel replied"))?;
         Ok(primary.reached(&self.options.nat_map))
     }
 
     /// Returns the sentinels of the options, and all others that replied or were reported, each with one address.
-    fn merge_known(&self, replies: Vec<SentinelReply>) -> Vec<Node> {
+    fn merge_known(&self, votes: &mut [Vote<SentinelReply>]) -> Vec<Node> {
         let configured = self.options.nodes.iter().map(|node| {
-            let reply = replies.iter().find(|reply| reply.from.node == *node);
-            Peer {
+            let vote = votes.iter().find(|vote| vote.voter.node == *node);
+            Voter {
                 node: node.clone(),
-                id: reply.and_then(|reply| reply.from.id.clone()),
+                id: vote.and_then(|vote| vote.voter.id.clone()),
             }
         });
         let mut peers: Vec<_> = configured.collect();
-        for reply in replies {
-            for peer in [reply.from].into_iter().chain(reply.others) {
+        for vote in votes {
+            let others = vote.choice.others.drain(..);
+            for peer in [vote.voter.clone()].into_iter().chain(others) {
                 if !peers.iter().any(|other| other.is(&peer)) {
                     peers.push(peer);
                 }
@@ -134,33 +95,31 @@ impl Sentinels {
             if let Ok(now) = self.primary().await
                 && now != primary
             {
-                return Failure::lost(format!("the sentinels have made {now} the primary"));
+                return Failure::lost(format!("the Sentinels report {now} as the primary"));
             }
         }
     }
 
     /// Asks one sentinel, with a timeout.
-    async fn ask(&self, node: &Node) -> Result<SentinelReply, Failure> {
+    async fn query(&self, node: &Node) -> Result<Vote<SentinelReply>, Failure> {
         timeout(SENTINEL_TIMEOUT, self.exchange(node))
             .await
             .unwrap_or_else(|_| {
                 Err(Failure::timed_out(format!(
-                    "the sentinel {node} did not answer within {} ms",
+                    "the Sentinel {node} did not reply within {} ms",
                     SENTINEL_TIMEOUT.as_millis()
                 )))
             })
     }
 
     /// Asks one sentinel for the primary, the other sentinels and its own ID.
-    async fn exchange(&self, node: &Node) -> Result<SentinelReply, Failure> {
-        let with_name = |failure: Failure| failure.of(&format!("the sentinel {node}"));
+    async fn exchange(&self, node: &Node) -> Result<Vote<SentinelReply>, Failure> {
+        let with_name = |failure: Failure| failure.of(&format!("the Sentinel {node}"));
         let address = Address::Tcp {
             host: node.host.clone(),
             port: node.port,
         };
-        let mut link = Link::open(&address, self.tls.as_ref())
-            .await
-            .map_err(with_name)?;
+        let mut link = self.dialer.open(&address).await.map_err(with_name)?;
         let user = User::of(
             self.options.username.as_deref(),
             self.options.password.as_ref(),
@@ -180,7 +139,7 @@ impl Sentinels {
         let replies = link.exchange(&commands).await.map_err(with_name)?;
         for reply in replies.iter().take(authentications + 1) {
             if let Value::ServerError(error) = reply {
-                let server = format!("the sentinel {node}");
+                let server = format!("the Sentinel {node}");
                 let refusal = Error::from_reply(&server, error.code(), error.details());
                 return Err(Failure::refused(refusal));
             }
@@ -189,7 +148,7 @@ impl Sentinels {
         let primary = replies.next().and_then(|reply| parse_address(&reply));
         let Some(primary) = primary else {
             return Err(Failure::lost(format!(
-                "the sentinel {node} knows no primary called \"{}\"",
+                "the Sentinel {node} knows no primary named \"{}\"",
                 self.options.name
             )));
         };
@@ -200,23 +159,12 @@ impl Sentinels {
         for other in &mut others {
             other.node = other.node.clone().reached(&self.options.nat_map);
         }
-        let from = Peer {
+        let voter = Voter {
             node: node.clone(),
             id: replies.next().as_ref().and_then(text).map(str::to_owned),
         };
-        Ok(SentinelReply {
-            primary,
-            from,
-            others,
-        })
-    }
-}
-
-/// Returns the text of a bulk string.
-fn text(value: &Value) -> Option<&str> {
-    match value {
-        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
-        _ => None,
+        let choice = SentinelReply { primary, others };
+        Ok(Vote { voter, choice })
     }
 }
 
@@ -235,7 +183,7 @@ fn parse_address(reply: &Value) -> Option<Node> {
 }
 
 /// Parses `[field, value, field, value, …]` with `ip`, `port` and `runid`.
-fn parse_peer(reply: &Value) -> Option<Peer> {
+fn parse_peer(reply: &Value) -> Option<Voter> {
     let Value::Array(parts) = reply else {
         return None;
     };
@@ -250,7 +198,7 @@ fn parse_peer(reply: &Value) -> Option<Peer> {
     };
     // The field is empty while the ID is unknown.
     let id = field("runid").filter(|id| !id.is_empty());
-    Some(Peer {
+    Some(Voter {
         node,
         id: id.map(str::to_owned),
     })
@@ -259,6 +207,7 @@ fn parse_peer(reply: &Value) -> Option<Peer> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connection::network::System;
 
     fn reply(text: &str) -> Value {
         redis::parse_redis_value(text.replace(' ', "\r\n").as_bytes()).expect("a reply")
@@ -281,13 +230,13 @@ mod tests {
         assert_eq!(parse_peer(&reply("*1 $4 name ")), None);
     }
 
-    fn peer(host: &str, id: Option<&str>) -> Peer {
+    fn peer(host: &str, id: Option<&str>) -> Voter {
         let node = Node {
             host: host.into(),
             port: 26379,
         };
         let id = id.map(str::to_owned);
-        Peer { node, id }
+        Voter { node, id }
     }
 
     #[test]
@@ -301,12 +250,15 @@ mod tests {
                 tls: None,
                 nat_map: Vec::new(),
             };
-            Sentinels::new(options, None)
+            let network = Arc::new(System);
+            Sentinels::new(options, Dialer { network, tls: None })
         };
-        let reply = |from, others| SentinelReply {
-            primary: peer("p", None).node,
-            from,
-            others,
+        let reply = |voter, others| Vote {
+            voter,
+            choice: SentinelReply {
+                primary: peer("p", None).node,
+                others,
+            },
         };
         let hosts = |known: Vec<Node>| known.into_iter().map(|node| node.host).collect::<Vec<_>>();
         let replies = || {
@@ -316,10 +268,10 @@ mod tests {
                 reply(peer("::3", None), vec![peer("::4", None)]),
             ]
         };
-        let known = sentinels(&["a.example"]).merge_known(replies());
+        let known = sentinels(&["a.example"]).merge_known(&mut replies());
         assert_eq!(hosts(known), ["a.example", "::2", "::3", "::4"]);
         // A sentinel that does not reply under its configured address is known by its reported one.
-        let known = sentinels(&["a.example", "b.example"]).merge_known(replies());
+        let known = sentinels(&["a.example", "b.example"]).merge_known(&mut replies());
         assert_eq!(
             hosts(known),
             ["a.example", "b.example", "::2", "::3", "::4"]

@@ -14,8 +14,6 @@ pub(super) struct Shared {
     pub(super) server: Arc<str>,
     /// True if the keys are spread over several nodes.
     pub(super) is_cluster: bool,
-    /// True if a router decides which commands wait for a node while others are served.
-    pub(super) is_routed: bool,
     /// True if a command may have several keys.
     pub(super) takes_many_keys: bool,
     /// The time within which an operation completes or fails, including the time that it waits for a connection.
@@ -29,7 +27,7 @@ pub(super) struct Shared {
     pub(super) health: Health,
     /// The near-cache, if the connection has one.
     pub(super) cache: Option<Arc<Cache>>,
-    pub(super) flights: Arc<SingleFlight>,
+    pub(super) single_flight: Arc<SingleFlight>,
 }
 
 impl Shared {
@@ -37,9 +35,8 @@ impl Shared {
         Self {
             server: options.server().into(),
             is_cluster: options.is_cluster(),
-            is_routed: matches!(options.address, Address::Cluster(_)),
             takes_many_keys: match options.address {
-                Address::Cluster(_) | Address::Client(_) => false,
+                Address::Cluster(_) => false,
                 _ => options.membership == Membership::None,
             },
             command_timeout: options.command_timeout,
@@ -47,7 +44,7 @@ impl Shared {
             fails_offline: options.fails_offline,
             queued: AtomicUsize::new(0),
             health: Health::default(),
-            flights: Arc::new(SingleFlight::new(cache.clone())),
+            single_flight: Arc::new(SingleFlight::new(cache.clone())),
             cache,
         }
     }

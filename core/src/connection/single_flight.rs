@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How long others may join a read. They share its deadline, which must not be much earlier than their own.
+/// The time for which others may join a read. They share its deadline, which must not be much earlier than their own.
 const JOINABLE: Duration = Duration::from_millis(10);
 
 /// Takes the replies to the commands of a read.
@@ -23,7 +23,7 @@ type Waiter = Box<dyn FnOnce(&Reply, &Reply) + Send>;
 /// only where a cache allows values of its age.
 ///
 /// The runtime's thread reports reads and writes in the order in which they are sent, and replies in the order in
-/// which they arrive: nobody joins a read that has been answered, or one that was queued before a write to its key.
+/// which they arrive: no one joins a read that has been answered, or one that was queued before a write to its key.
 #[derive(Default)]
 pub(crate) struct SingleFlight {
     /// Allows reads in flight to be shared.
@@ -39,19 +39,19 @@ pub(crate) struct SentFlag(Arc<AtomicBool>);
 #[derive(Default)]
 struct Reads {
     /// The latest read of each key, unless the key was written since.
-    open: HashMap<Arc<[u8]>, Flight, RandomState>,
+    open: HashMap<Arc<[u8]>, Read, RandomState>,
     /// The waiters of reads that cannot be joined any more, by the number of the read.
     closed: HashMap<u64, Vec<Waiter>>,
     last: u64,
     /// The waiters of all reads, open and closed.
-    followers: usize,
+    waiters: usize,
 }
 
-struct Flight {
+struct Read {
     number: u64,
     since: Moment,
     sent: SentFlag,
-    followers: Vec<Waiter>,
+    waiters: Vec<Waiter>,
 }
 
 impl fmt::Debug for SingleFlight {
@@ -62,7 +62,7 @@ impl fmt::Debug for SingleFlight {
 
 /// Held by the sender of the commands. Dropping it without replies drops the waiters as well.
 pub(crate) struct Leader {
-    flights: Arc<SingleFlight>,
+    single_flight: Arc<SingleFlight>,
     key: Arc<[u8]>,
     number: u64,
     is_over: bool,
@@ -94,30 +94,30 @@ impl SingleFlight {
 
     /// Joins a read of the key, if there is one that may be shared. The waiter that is made receives the replies, or is
     /// dropped if none arrive.
-    pub(crate) fn join<F>(&self, key: &[u8], now: Moment, follower: impl FnOnce() -> F) -> bool
+    pub(crate) fn join<F>(&self, key: &[u8], now: Moment, waiter: impl FnOnce() -> F) -> bool
     where
         F: FnOnce(&Reply, &Reply) + Send + 'static,
     {
         let mut reads = self.lock();
         match reads.open.get_mut(key) {
-            Some(flight) if self.is_shareable(flight, now) => {
-                flight.followers.push(Box::new(follower()));
-                reads.followers += 1;
+            Some(read) if self.is_shareable(read, now) => {
+                read.waiters.push(Box::new(waiter()));
+                reads.waiters += 1;
                 true
             }
             _ => false,
         }
     }
 
-    fn is_shareable(&self, flight: &Flight, now: Moment) -> bool {
-        let age = flight.since.before(now);
+    fn is_shareable(&self, read: &Read, now: Moment) -> bool {
+        let age = read.since.before(now);
         let may_be_old = || self.cache.as_ref().is_some_and(|cache| cache.allows(age));
-        age < JOINABLE && (!flight.sent.is_set() || may_be_old())
+        age < JOINABLE && (!read.sent.is_set() || may_be_old())
     }
 
-    /// Returns how many operations wait for reads of others, without commands of their own.
-    pub(super) fn followers(&self) -> usize {
-        self.lock().followers
+    /// Returns the number of operations that wait for reads of others, without commands of their own.
+    pub(super) fn waiters(&self) -> usize {
+        self.lock().waiters
     }
 
     /// Begins a read that others may join. `sent` is the flag of its pipeline.
@@ -126,18 +126,18 @@ impl SingleFlight {
         let mut reads = self.lock();
         reads.last += 1;
         let number = reads.last;
-        let flight = Flight {
+        let read = Read {
             number,
             since: now,
             sent,
-            followers: Vec::new(),
+            waiters: Vec::new(),
         };
-        if let Some(earlier) = reads.open.insert(Arc::clone(&key), flight) {
+        if let Some(earlier) = reads.open.insert(Arc::clone(&key), read) {
             reads.close(earlier);
         }
         drop(reads);
         Leader {
-            flights: Arc::clone(self),
+            single_flight: Arc::clone(self),
             key,
             number,
             is_over: false,
@@ -147,41 +147,41 @@ impl SingleFlight {
     /// Keeps reads that follow a write to the key from joining one that precedes it.
     pub(crate) fn close(&self, key: &[u8]) {
         let mut reads = self.lock();
-        if let Some(flight) = reads.open.remove(key) {
-            reads.close(flight);
+        if let Some(read) = reads.open.remove(key) {
+            reads.close(read);
         }
     }
 
-    /// The same for all keys.
+    /// Does the same for all keys.
     pub(crate) fn close_all(&self) {
         let mut reads = self.lock();
-        for (_, flight) in mem::take(&mut reads.open) {
-            reads.close(flight);
+        for (_, read) in mem::take(&mut reads.open) {
+            reads.close(read);
         }
     }
 }
 
 impl Reads {
-    fn close(&mut self, flight: Flight) {
-        if !flight.followers.is_empty() {
-            self.closed.insert(flight.number, flight.followers);
+    fn close(&mut self, read: Read) {
+        if !read.waiters.is_empty() {
+            self.closed.insert(read.number, read.waiters);
         }
     }
 
     /// Ends a read and returns its waiters.
     fn end(&mut self, key: &Arc<[u8]>, number: u64) -> Vec<Waiter> {
-        let followers = self.take(key, number);
-        self.followers -= followers.len();
-        followers
+        let waiters = self.take(key, number);
+        self.waiters -= waiters.len();
+        waiters
     }
 
     fn take(&mut self, key: &Arc<[u8]>, number: u64) -> Vec<Waiter> {
         // Removing it first is cheaper in the usual case than looking it up.
-        if let Some(flight) = self.open.remove(key) {
-            if flight.number == number {
-                return flight.followers;
+        if let Some(read) = self.open.remove(key) {
+            if read.number == number {
+                return read.waiters;
             }
-            self.open.insert(Arc::clone(key), flight);
+            self.open.insert(Arc::clone(key), read);
         }
         if self.closed.is_empty() {
             return Vec::new();
@@ -196,15 +196,15 @@ impl Leader {
     }
 
     /// Passes the replies to the waiters.
-    pub(crate) fn land(mut self, first: &Reply, second: &Reply) {
+    pub(crate) fn share(mut self, first: &Reply, second: &Reply) {
         self.is_over = true;
-        for follower in self.end() {
-            follower(first, second);
+        for waiter in self.end() {
+            waiter(first, second);
         }
     }
 
     fn end(&self) -> Vec<Waiter> {
-        self.flights.lock().end(&self.key, self.number)
+        self.single_flight.lock().end(&self.key, self.number)
     }
 }
 
@@ -224,9 +224,9 @@ mod tests {
     use redis::Value;
     use std::sync::atomic::AtomicUsize;
 
-    fn join(flights: &SingleFlight, key: &[u8], count: &Arc<AtomicUsize>) -> bool {
+    fn join(reads: &SingleFlight, key: &[u8], count: &Arc<AtomicUsize>) -> bool {
         let count = Arc::clone(count);
-        flights.join(key, Moment::now(), || {
+        reads.join(key, Moment::now(), || {
             move |first: &Reply, _: &Reply| {
                 assert!(matches!(first, Ok(Value::Int(1))));
                 count.fetch_add(1, Ordering::Relaxed);
@@ -234,12 +234,12 @@ mod tests {
         })
     }
 
-    fn begin(flights: &Arc<SingleFlight>) -> Leader {
-        flights.begin(b"k", Moment::now(), SentFlag::default())
+    fn begin(reads: &Arc<SingleFlight>) -> Leader {
+        reads.begin(b"k", Moment::now(), SentFlag::default())
     }
 
-    fn joins_at(flights: &SingleFlight, now: Moment) -> bool {
-        flights.join(b"k", now, || |_: &Reply, _: &Reply| {})
+    fn joins_at(reads: &SingleFlight, now: Moment) -> bool {
+        reads.join(b"k", now, || |_: &Reply, _: &Reply| {})
     }
 
     fn cache(max_staleness: Duration) -> Arc<Cache> {
@@ -252,79 +252,79 @@ mod tests {
 
     #[test]
     fn a_queued_read_is_joined_until_it_is_answered_or_its_key_is_written() {
-        let flights = Arc::new(SingleFlight::default());
+        let reads = Arc::new(SingleFlight::default());
         let count = Arc::default();
-        assert!(!join(&flights, b"k", &count));
-        let flying = begin(&flights);
-        assert!(join(&flights, b"k", &count));
-        assert!(!join(&flights, b"other", &count));
-        flights.close(b"k");
-        assert!(!join(&flights, b"k", &count));
-        let second = begin(&flights);
-        flying.land(&Ok(Value::Int(1)), &Ok(Value::Nil));
+        assert!(!join(&reads, b"k", &count));
+        let first = begin(&reads);
+        assert!(join(&reads, b"k", &count));
+        assert!(!join(&reads, b"other", &count));
+        reads.close(b"k");
+        assert!(!join(&reads, b"k", &count));
+        let second = begin(&reads);
+        first.share(&Ok(Value::Int(1)), &Ok(Value::Nil));
         assert_eq!(count.load(Ordering::Relaxed), 1, "it had joined before");
-        assert!(join(&flights, b"k", &count), "the second is queued");
-        second.land(&Ok(Value::Int(1)), &Ok(Value::Nil));
+        assert!(join(&reads, b"k", &count), "the second is queued");
+        second.share(&Ok(Value::Int(1)), &Ok(Value::Nil));
         assert_eq!(count.load(Ordering::Relaxed), 2);
-        assert!(!join(&flights, b"k", &count));
-        let third = begin(&flights);
-        assert!(join(&flights, b"k", &count));
-        assert_eq!(flights.followers(), 1);
+        assert!(!join(&reads, b"k", &count));
+        let third = begin(&reads);
+        assert!(join(&reads, b"k", &count));
+        assert_eq!(reads.waiters(), 1);
         drop(third);
-        assert_eq!(flights.followers(), 0);
-        let reads = flights.lock();
-        assert!(reads.open.is_empty(), "left without an answer");
-        assert!(reads.closed.is_empty());
+        assert_eq!(reads.waiters(), 0);
+        let state = reads.lock();
+        assert!(state.open.is_empty(), "left without an answer");
+        assert!(state.closed.is_empty());
     }
 
     #[test]
     fn a_read_that_has_been_sent_is_not_joined_and_keeps_its_waiters() {
-        let flights = Arc::new(SingleFlight::default());
+        let reads = Arc::new(SingleFlight::default());
         let count = Arc::default();
         let sent = SentFlag::default();
-        let leader = flights.begin(b"k", Moment::now(), sent.clone());
-        assert!(join(&flights, b"k", &count));
+        let leader = reads.begin(b"k", Moment::now(), sent.clone());
+        assert!(join(&reads, b"k", &count));
         sent.set();
-        assert!(!join(&flights, b"k", &count));
-        let next = begin(&flights);
-        assert!(join(&flights, b"k", &count), "the next one is queued");
-        leader.land(&Ok(Value::Int(1)), &Ok(Value::Nil));
+        assert!(!join(&reads, b"k", &count));
+        let next = begin(&reads);
+        assert!(join(&reads, b"k", &count), "the next one is queued");
+        leader.share(&Ok(Value::Int(1)), &Ok(Value::Nil));
         assert_eq!(count.load(Ordering::Relaxed), 1);
-        next.land(&Ok(Value::Int(1)), &Ok(Value::Nil));
+        next.share(&Ok(Value::Int(1)), &Ok(Value::Nil));
         assert_eq!(count.load(Ordering::Relaxed), 2);
     }
 
     #[test]
     fn a_read_that_has_been_sent_is_joined_where_the_cache_allows_its_age() {
         let cache = cache(Duration::from_millis(5));
-        let flights = Arc::new(SingleFlight::new(Some(Arc::clone(&cache))));
+        let reads = Arc::new(SingleFlight::new(Some(Arc::clone(&cache))));
         let sent = SentFlag::default();
         sent.set();
         let now = Moment::now();
         let fresh = now.minus(Duration::from_millis(4));
         let old = now.minus(Duration::from_millis(6));
-        let _leader = flights.begin(b"k", fresh, sent.clone());
-        assert!(!joins_at(&flights, now), "no connection is tracked");
-        let line = cache.begin(true);
-        assert!(joins_at(&flights, now));
-        let _leader = flights.begin(b"k", old, sent);
-        assert!(!joins_at(&flights, now));
-        let _leader = flights.begin(b"k", old, SentFlag::default());
-        assert!(joins_at(&flights, now), "it is queued");
-        drop(line);
+        let _leader = reads.begin(b"k", fresh, sent.clone());
+        assert!(!joins_at(&reads, now), "no connection is tracked");
+        let tracked = cache.begin(true);
+        assert!(joins_at(&reads, now));
+        let _leader = reads.begin(b"k", old, sent);
+        assert!(!joins_at(&reads, now));
+        let _leader = reads.begin(b"k", old, SentFlag::default());
+        assert!(joins_at(&reads, now), "it is queued");
+        drop(tracked);
     }
 
     #[test]
     fn a_queued_read_is_joined_only_while_its_deadline_is_near_that_of_the_waiter() {
-        let flights = Arc::new(SingleFlight::default());
+        let reads = Arc::new(SingleFlight::default());
         let now = Moment::now();
         let ago = |time| now.minus(time);
         for (since, is_joined) in [
             (ago(JOINABLE - Duration::from_millis(1)), true),
             (ago(JOINABLE), false),
         ] {
-            let _leader = flights.begin(b"k", since, SentFlag::default());
-            assert_eq!(joins_at(&flights, now), is_joined);
+            let _leader = reads.begin(b"k", since, SentFlag::default());
+            assert_eq!(joins_at(&reads, now), is_joined);
         }
     }
 }

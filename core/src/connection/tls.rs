@@ -1,7 +1,8 @@
 //! TLS with the settings that Node's `tls.connect` takes.
 
 use super::certificate_verifier::{Roots, Verifier, webpki_error};
-use super::socket::{Socket, Stream};
+use super::failure::with_code;
+use super::stream::{Socket, Stream};
 use crate::error::Error;
 use crate::options::TlsOptions;
 use std::fmt;
@@ -11,7 +12,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use tokio_rustls::rustls::{self, ClientConfig, InvalidMessage, RootCertStore};
+use tokio_rustls::rustls::{self, CertificateError, ClientConfig, InvalidMessage, RootCertStore};
 
 /// Returns the error of an option whose value cannot be used.
 fn unusable(field: &'static str, expected: impl Into<String>) -> Error {
@@ -29,7 +30,7 @@ fn certificates(field: &'static str, pem: &[u8]) -> Result<Vec<CertificateDer<'s
     if certificates.is_empty() {
         return Err(unusable(
             field,
-            "certificates in PEM, as a string or Buffer with their text (not a file's name)",
+            "certificates in PEM, as a string or Buffer with their text (not a file name)",
         ));
     }
     Ok(certificates)
@@ -114,8 +115,8 @@ impl Client {
                     })?
             }
             (None, None) => builder.with_no_client_auth(),
-            (Some(_), None) => return Err(unusable("tls.key", "given beside \"tls.cert\"")),
-            (None, Some(_)) => return Err(unusable("tls.cert", "given beside \"tls.key\"")),
+            (Some(_), None) => return Err(unusable("tls.key", "set together with \"tls.cert\"")),
+            (None, Some(_)) => return Err(unusable("tls.cert", "set together with \"tls.key\"")),
         };
         let servername = options
             .servername
@@ -140,7 +141,7 @@ impl Client {
             None => ServerName::try_from(host.to_owned()).map_err(|reason| {
                 io::Error::new(
                     io::ErrorKind::InvalidInput,
-                    format!("the host is no name that TLS can check: {reason}"),
+                    format!("the host is not a name that TLS can verify: {reason}"),
                 )
             })?,
         };
@@ -167,10 +168,19 @@ pub(super) fn explain(error: &io::Error) -> String {
             format!("the server does not speak TLS on this port ({error})")
         }
         Some(certificate)
+            if webpki_error(certificate) == Some(&webpki::Error::CaUsedAsEndEntity) =>
+        {
+            "the server's certificate was not accepted: it is self-signed, or that of an authority, and not in \"tls.ca\""
+                .into()
+        }
+        Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+            "the server's certificate was not accepted: its issuer is not in \"tls.ca\", or not known to this system"
+                .into()
+        }
+        Some(certificate)
             if webpki_error(certificate) == Some(&webpki::Error::UnsupportedCertVersion) =>
         {
-            "the server's certificate was not accepted: it is of another version of X.509 than 3"
-                .into()
+            "the server's certificate was not accepted: its X.509 version is not 3".into()
         }
         Some(rustls::Error::InvalidCertificate(_)) => {
             format!("the server's certificate was not accepted: {error}")
@@ -179,6 +189,6 @@ pub(super) fn explain(error: &io::Error) -> String {
             format!("the server ended the TLS handshake: {error}")
         }
         Some(_) => format!("the TLS handshake failed: {error}"),
-        None => error.to_string(),
+        None => with_code(&error.to_string()),
     }
 }

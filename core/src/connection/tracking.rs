@@ -8,7 +8,7 @@
 
 use super::commands::{Access, Commands, Expect};
 use super::link::Link;
-use crate::cache::{Cache, Invalidation, Line, Moment, Proof};
+use crate::cache::{Cache, Confirmation, Invalidation, Moment, TrackedLink};
 use crate::error::Error;
 use redis::{PushKind, Value};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -21,7 +21,7 @@ pub(super) enum TrackingEvent {
     /// Keys have changed.
     Changed(Invalidation),
     /// A reply confirmed that all earlier invalidations have arrived.
-    Answered(Proof),
+    Answered(Confirmation),
 }
 
 impl TrackingEvent {
@@ -29,7 +29,7 @@ impl TrackingEvent {
     pub(super) fn apply(self, cache: &Cache) {
         match self {
             Self::Changed(invalidation) => cache.invalidate(&invalidation),
-            Self::Answered(proof) => proof.count(),
+            Self::Answered(confirmation) => confirmation.record(),
         }
     }
 }
@@ -44,7 +44,7 @@ pub(super) struct Tracking {
     /// order with them.
     relay: Option<Relay>,
     /// Set while a link is open.
-    line: Option<Line>,
+    link: Option<TrackedLink>,
     /// A key that a command was sent for since the node last refused to serve one.
     probe_key: Option<Vec<u8>>,
     slots: SlotCheck,
@@ -69,7 +69,7 @@ impl Tracking {
         Self {
             cache,
             relay,
-            line: None,
+            link: None,
             probe_key: None,
             slots: SlotCheck::default(),
         }
@@ -78,7 +78,7 @@ impl Tracking {
     /// Starts tracking on a new link. Fails if the server did not enable client tracking.
     pub(super) fn begin(&mut self, link: &Link, server: &str) -> Result<(), Error> {
         let cause = link.tracking_failure();
-        self.line = Some(self.cache.begin(cause.is_none()));
+        self.link = Some(self.cache.begin(cause.is_none()));
         self.probe_key = None;
         self.slots = SlotCheck::default();
         match cause {
@@ -92,12 +92,12 @@ impl Tracking {
 
     /// Ends tracking: the link is lost, or is about to be closed.
     pub(super) fn end(&mut self) {
-        self.line = None;
+        self.link = None;
     }
 
     /// Handles a push message. Earlier replies must have been handled before.
     pub(super) fn take(&self, kind: &PushKind, data: Vec<Value>) {
-        if *kind != PushKind::Invalidate || self.line.is_none() {
+        if *kind != PushKind::Invalidate || self.link.is_none() {
             return;
         }
         self.forward(TrackingEvent::Changed(parse_invalidation(data)));
@@ -112,7 +112,7 @@ impl Tracking {
     }
 
     /// Records that commands are sent; `key` is that of the first one, if it has a key. Returns the time if a reply
-    /// will confirm that all earlier invalidations have arrived. In a cluster, only [`Self::ask_for_slots`] gets such a
+    /// will confirm that all earlier invalidations have arrived. In a cluster, only [`Self::query_slots`] gets such a
     /// reply.
     pub(super) fn note_sent(&mut self, key: Option<&[u8]>) -> Option<Moment> {
         if self.relay.is_none() {
@@ -131,10 +131,10 @@ impl Tracking {
     pub(super) fn slots_at(&self) -> Option<Instant> {
         self.relay.as_ref()?;
         match self.slots.last_query {
-            None => self.line.as_ref().map(|_| Instant::now()),
+            None => self.link.as_ref().map(|_| Instant::now()),
             Some((_, true)) => None,
             Some((sent, false)) => {
-                let due: Instant = self.line.as_ref()?.probe_at()?.into();
+                let due: Instant = self.link.as_ref()?.probe_at()?.into();
                 Some(due.max(sent + MIN_SLOTS_INTERVAL))
             }
         }
@@ -142,7 +142,7 @@ impl Tracking {
 
     /// Returns the query that confirms the keys read from a node: `CLUSTER SLOTS`, and a read of one key. A partitioned
     /// node replies to the first, but refuses the second.
-    pub(super) fn ask_for_slots(&mut self) -> (Commands, Moment) {
+    pub(super) fn query_slots(&mut self) -> (Commands, Moment) {
         let mut query = Commands::default();
         query.add(Access::Read, Expect::Any, None, &[b"CLUSTER", b"SLOTS"]);
         if let Some(key) = &self.probe_key {
@@ -186,8 +186,8 @@ impl Tracking {
 
     /// Handles the reply to commands that were sent at this moment.
     pub(super) fn answered(&self, sent: Option<Moment>) {
-        if let (Some(line), Some(sent)) = (&self.line, sent) {
-            self.forward(TrackingEvent::Answered(line.proof(sent)));
+        if let (Some(link), Some(sent)) = (&self.link, sent) {
+            self.forward(TrackingEvent::Answered(link.confirmation(sent)));
         }
     }
 
@@ -205,7 +205,7 @@ impl Tracking {
         if self.relay.is_some() {
             return None;
         }
-        self.line.as_ref()?.probe_at().map(Into::into)
+        self.link.as_ref()?.probe_at().map(Into::into)
     }
 }
 
@@ -282,7 +282,7 @@ mod tests {
         let (sender, relayed) = mpsc::channel();
         let relay = Box::new(move |event| sender.send(event).expect("a receiver"));
         let mut tracking = Tracking::new(Arc::clone(&cache), Some(relay));
-        tracking.line = Some(cache.begin(true));
+        tracking.link = Some(cache.begin(true));
         let entry = Entry {
             text: b"{}"[..].into(),
             ends: None,
@@ -290,7 +290,7 @@ mod tests {
             in_force: None,
             clock: Default::default(),
         };
-        cache.keep(cache.ticket(), b"k", entry);
+        cache.fill(cache.ticket(), b"k", entry);
         (tracking, cache, relayed)
     }
 
@@ -298,7 +298,7 @@ mod tests {
     fn tracking_of_a_cluster_node_changes_the_cache_only_through_the_relay() {
         let (mut tracking, cache, relayed) = node();
         std::thread::sleep(Duration::from_millis(60));
-        let (_, sent) = tracking.ask_for_slots();
+        let (_, sent) = tracking.query_slots();
         tracking.take(&PushKind::Invalidate, vec![reply(b"*1\r\n$5\r\nother\r\n")]);
         tracking.take_slots(&slots("a"));
         tracking.slots_answered(Some(sent));
@@ -320,13 +320,13 @@ mod tests {
     fn note_reply_clears_the_cache_when_a_node_refuses_to_serve_a_key() {
         let (mut tracking, cache, _relayed) = node();
         assert_eq!(
-            tracking.ask_for_slots().0.len(),
+            tracking.query_slots().0.len(),
             1,
             "no key was read from the node"
         );
         assert!(tracking.note_sent(Some(b"k")).is_none());
         assert_eq!(tracking.probe_key(), Some(&b"k"[..]));
-        assert_eq!(tracking.ask_for_slots().0.len(), 2);
+        assert_eq!(tracking.query_slots().0.len(), 2);
         for harmless in [&b"$2\r\n{}\r\n"[..], b"-ASK 1 h:1\r\n", b"-OOM no\r\n"] {
             tracking.note_reply(&reply(harmless));
             assert!(cache.look_up(b"k").is_some());
@@ -347,7 +347,7 @@ mod tests {
         let mut confirm = |reply: &Value| {
             std::thread::sleep(Duration::from_millis(60));
             assert!(tracking.slots_at().is_some_and(|at| at <= Instant::now()));
-            let (_, sent) = tracking.ask_for_slots();
+            let (_, sent) = tracking.query_slots();
             assert!(tracking.slots_at().is_none(), "one query at a time");
             tracking.take_slots(reply);
             tracking.slots_answered(Some(sent));
@@ -360,7 +360,7 @@ mod tests {
         assert_eq!(cache.stats().entries, 0);
         let (mut tracking, cache, _relayed) = node();
         std::thread::sleep(Duration::from_millis(60));
-        let (_, sent) = tracking.ask_for_slots();
+        let (_, sent) = tracking.query_slots();
         tracking.take_slots(&reply(b"-NOPERM no\r\n"));
         tracking.slots_answered(Some(sent));
         assert!(

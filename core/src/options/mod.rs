@@ -12,12 +12,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The default timeout of one attempt to connect, including TLS and authentication.
-pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The default timeout of an operation, including the wait for a connection.
-pub(crate) const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
-/// The default limit of operations that wait for a connection.
-pub(crate) const MAX_QUEUE: usize = 20_000;
 /// Redis's own default port.
 pub const DEFAULT_PORT: u16 = 6379;
 /// The default port of a Sentinel.
@@ -59,8 +53,6 @@ pub enum Address {
     Sentinel(Sentinel),
     /// The cluster of these seed nodes.
     Cluster(Cluster),
-    /// The server that the app's own client is connected to.
-    Client(Client),
 }
 
 /// The address of a server.
@@ -113,17 +105,6 @@ pub struct Cluster {
     pub reads_from_replicas: bool,
 }
 
-/// A client of the app that runs the commands itself.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Client {
-    /// Unique in the process.
-    pub id: u64,
-    /// The name of the client in errors.
-    pub name: String,
-    /// True if its keys are spread over several nodes.
-    pub is_cluster: bool,
-}
-
 /// The role of a connection in a cluster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Membership {
@@ -169,6 +150,8 @@ impl Default for TlsOptions {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ConnectionOptions {
     pub address: Address,
+    /// The app has set no address, which errors mention: it may have meant another one.
+    pub is_default_address: bool,
     pub database: i64,
     pub username: Option<String>,
     pub password: Option<Secret>,
@@ -199,14 +182,16 @@ impl Default for ConnectionOptions {
                 host: "127.0.0.1".into(),
                 port: DEFAULT_PORT,
             },
+            is_default_address: false,
             database: 0,
             username: None,
             password: None,
             tls: None,
             credentials: None,
-            connect_timeout: CONNECT_TIMEOUT,
-            command_timeout: COMMAND_TIMEOUT,
-            max_queue: MAX_QUEUE,
+            // The addon replaces these by the defaults of `lib/options.js`.
+            connect_timeout: Duration::from_secs(5),
+            command_timeout: Duration::from_secs(5),
+            max_queue: 20_000,
             fails_offline: false,
             max_retries: None,
             membership: Membership::None,
@@ -227,7 +212,11 @@ impl ConnectionOptions {
             Address::Unix { path } => format!("redis+unix://{path}"),
             Address::Tcp { host, port } => {
                 let (host, port) = (host.clone(), *port);
-                format!("redis{secure}://{}{database}", Node { host, port })
+                let note = match self.is_default_address {
+                    true => " (the default address: no url was given)",
+                    false => "",
+                };
+                format!("redis{secure}://{}{database}{note}", Node { host, port })
             }
             Address::Sentinel(Sentinel { name, nodes, .. }) => {
                 format!("redis{secure}+sentinel://{}/{name}{database}", list(nodes))
@@ -235,7 +224,6 @@ impl ConnectionOptions {
             Address::Cluster(Cluster { nodes, .. }) => {
                 format!("redis{secure}+cluster://{}{database}", list(nodes))
             }
-            Address::Client(Client { name, .. }) => format!("Redis through {name}"),
         }
     }
 
@@ -247,11 +235,7 @@ impl ConnectionOptions {
 
     /// Returns true if keys are spread over several nodes.
     pub fn is_cluster(&self) -> bool {
-        match &self.address {
-            Address::Cluster(_) => true,
-            Address::Client(client) => client.is_cluster,
-            _ => false,
-        }
+        matches!(self.address, Address::Cluster(_))
     }
 }
 
@@ -283,5 +267,11 @@ mod tests {
             path: "/run/redis.sock".into(),
         };
         assert_eq!(options.server(), "redis+unix:///run/redis.sock");
+        let options = ConnectionOptions {
+            is_default_address: true,
+            ..ConnectionOptions::default()
+        };
+        let server = "redis://127.0.0.1:6379 (the default address: no url was given)";
+        assert_eq!(options.server(), server);
     }
 }

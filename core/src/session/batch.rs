@@ -1,11 +1,12 @@
-//! A batch of requests, taken in its order: what is sent together, and what runs on as a task of its own.
+//! Processes the requests of a batch in order: fills pipelines, and starts tasks for operations on all sessions.
 
 use super::cached::CacheIntent;
 use super::eager::begun;
 use super::expiry::{Clock, TellEnd};
 use super::in_flight_batch::{InFlightBatch, read};
-use super::pipeline::{Pipeline, Stored};
+use super::pipeline::Pipeline;
 use super::reply_guard::ReplyGuard;
+use super::stored::Stored;
 use super::{
     Bulk, Completion, CompletionSink, Lane, Operation, Request, RequestId, ScanId, SessionRequest,
     Sessions, UnderWay,
@@ -16,34 +17,34 @@ use std::future::Future;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 
-/// Requests that are sent as one: the first of ten thousand need not wait for the last.
-const MOST_REQUESTS: usize = 128;
+/// The maximum number of requests in a pipeline: the first of ten thousand need not wait for the last.
+const MAX_REQUESTS: usize = 128;
 
 impl Sessions {
-    /// Sends the requests of one batch in order; walks and the end run on as tasks of their own. `marks`
-    /// were made when the batch was issued, and `clock` is that of JavaScript at that time.
+    /// Sends the requests of a batch in order; operations on all sessions and `close` continue in their own tasks.
+    /// `intents` are those of [`Self::issue`], and `clock` is JavaScript's, both from when the batch was issued.
     pub fn run<A: CompletionSink>(
         &self,
         requests: &[Request],
         bytes: &[u8],
-        marks: Vec<CacheIntent>,
+        intents: Vec<CacheIntent>,
         clock: Clock,
         answers: &Arc<A>,
         tasks: &Handle,
     ) {
-        let room = requests.len().min(MOST_REQUESTS);
+        let capacity = requests.len().min(MAX_REQUESTS);
         let mut batch = Batch {
             sessions: self,
             bytes,
             clock,
             answers,
             tasks,
-            piece: Pipeline::with_room(Moment::now(), room, bytes.len()),
+            pipeline: Pipeline::with_capacity(Moment::now(), capacity, bytes.len()),
             key: Vec::new(),
         };
-        let mut marks = marks.into_iter();
+        let mut intents = intents.into_iter();
         for request in requests {
-            batch.add(request, marks.next().unwrap_or_default());
+            batch.add(request, intents.next().unwrap_or_default());
         }
         batch.send();
     }
@@ -51,117 +52,129 @@ impl Sessions {
 
 struct Batch<'a, A: CompletionSink> {
     sessions: &'a Sessions,
-    /// The ids, values and bases of its requests.
+    /// The IDs, values and bases of the requests.
     bytes: &'a [u8],
     clock: Clock,
     answers: &'a Arc<A>,
     tasks: &'a Handle,
     /// The pipeline that is sent next.
-    piece: Pipeline,
-    /// Room for a key.
+    pipeline: Pipeline,
+    /// A buffer for a key.
     key: Vec<u8>,
 }
 
 impl<A: CompletionSink> Batch<'_, A> {
-    fn add(&mut self, request: &Request, mark: CacheIntent) {
+    fn add(&mut self, request: &Request, intent: CacheIntent) {
         match request {
-            Request::Session(one) => self.one(one, mark),
-            Request::Bulk(request, bulk) => self.walk(*request, *bulk),
-            Request::Page(request, walk) => self.page(*request, *walk),
+            Request::Session(request) => self.session(request, intent),
+            Request::Bulk(request, bulk) => self.bulk(*request, *bulk),
+            Request::Page(request, scan) => self.page(*request, *scan),
             Request::Close(request) => self.close(*request),
         }
     }
 
-    fn one(&mut self, one: &SessionRequest, mark: CacheIntent) {
+    fn session(&mut self, request: &SessionRequest, intent: CacheIntent) {
         let bytes = self.bytes;
         self.sessions
             .keys
-            .key_into(&bytes[one.id.clone()], &mut self.key);
-        if let Operation::Get(tell_end) = one.operation
-            && self.join(one.request, tell_end)
+            .key_into(&bytes[request.id.clone()], &mut self.key);
+        if let Operation::Get(tell_end) = request.operation
+            && self.join(request.request, tell_end)
         {
             return;
         }
         let stored = Stored {
             key: &self.key,
-            value: &bytes[one.value.clone()],
-            base: &bytes[one.base.clone()],
-            ttl: one.ttl,
+            value: &bytes[request.value.clone()],
+            base: &bytes[request.base.clone()],
+            ttl: request.ttl,
         };
-        self.piece
-            .add(self.sessions, one.request, one.operation, &stored, mark);
-        if self.piece.len() == MOST_REQUESTS {
+        self.pipeline.add(
+            self.sessions,
+            request.request,
+            request.operation,
+            &stored,
+            intent,
+        );
+        if self.pipeline.len() == MAX_REQUESTS {
             self.send();
         }
     }
 
-    /// Joins a read of the same key, if there is one that may be shared.
+    /// Joins a single-flight read of the same key, if there is one that may be shared.
     fn join(&self, request: RequestId, tell_end: TellEnd) -> bool {
         let connection = self.sessions.connection();
-        if !connection.may_follow(self.piece.len()) {
+        if !connection.may_join_read(self.pipeline.len()) {
             return false;
         }
-        connection.flights().join(&self.key, self.piece.now, || {
-            let named = (request, "get", Lane::of_key(&self.key));
-            let unanswered = ReplyGuard::new(self.answers, vec![Some(named)]);
-            let under_way = self.sessions.begin();
-            let server = connection.server().to_owned();
-            let clock = self.clock;
-            move |text: &Reply, left: &Reply| {
-                let now = clock.now();
-                unanswered.finish(read(tell_end, &server, now, text.clone(), left.clone()));
-                drop(under_way);
-            }
-        })
+        connection
+            .single_flight()
+            .join(&self.key, self.pipeline.now, || {
+                let named = (request, "get", Lane::of_key(&self.key));
+                let guard = ReplyGuard::new(self.answers, vec![Some(named)]);
+                let under_way = self.sessions.begin();
+                let server = connection.server().to_owned();
+                let clock = self.clock;
+                move |text: &Reply, left: &Reply| {
+                    let now = clock.now();
+                    guard.finish(read(tell_end, &server, now, text.clone(), left.clone()));
+                    drop(under_way);
+                }
+            })
     }
 
-    fn walk(&mut self, request: RequestId, bulk: Bulk) {
+    fn bulk(&mut self, request: RequestId, bulk: Bulk) {
         self.send();
-        let unanswered = ReplyGuard::one(self.answers, request, bulk.name());
-        let walk = self.sessions.clone().walk(bulk, unanswered);
-        self.begin(walk, self.sessions.begin());
+        let guard = ReplyGuard::one(self.answers, request, bulk.name());
+        let task = self.sessions.clone().run_bulk(bulk, guard);
+        self.begin(task, self.sessions.begin());
     }
 
-    fn page(&mut self, request: RequestId, walk: ScanId) {
+    fn page(&mut self, request: RequestId, scan: ScanId) {
         self.send();
         let answers = Arc::clone(self.answers);
-        // It holds what closing waits for by itself.
+        // The scan itself makes `close` wait.
         let page = self
             .sessions
             .clone()
-            .page(walk, request, self.clock, answers);
+            .page(scan, request, self.clock, answers);
         self.begin(page, None);
     }
 
     fn close(&mut self, request: RequestId) {
         self.send();
-        let unanswered = ReplyGuard::one(self.answers, request, "close");
+        let guard = ReplyGuard::one(self.answers, request, "close");
         let sessions = self.sessions.clone();
         self.tasks.spawn(async move {
-            // Others may share the connection: what is ours must be over first.
+            // Other stores may share the connection: this store's operations must end first.
             drop(sessions.under_way.write().await);
             sessions.lease.end().await;
-            unanswered.finish(Completion::Done);
+            guard.finish(Completion::Done);
         });
     }
 
-    /// Begins a walk in its place among what is sent.
-    fn begin(&self, walk: impl Future<Output = ()> + Send + 'static, under_way: UnderWay) {
-        if let Some(walk) = begun(walk) {
+    /// Starts a task whose first commands are sent in order with the pipelines.
+    fn begin(&self, task: impl Future<Output = ()> + Send + 'static, under_way: UnderWay) {
+        if let Some(task) = begun(task) {
             self.tasks.spawn(async move {
-                walk.await;
+                task.await;
                 drop(under_way);
             });
         }
     }
 
     fn send(&mut self) {
-        let piece = self.piece.take();
-        if piece.len() == 0 {
+        let pipeline = self.pipeline.take();
+        if pipeline.len() == 0 {
             return;
         }
-        let (commands, sent) =
-            InFlightBatch::of(piece, self.sessions, self.clock, self.answers, self.tasks);
-        self.sessions.connection().send(commands, Box::new(sent));
+        let (commands, batch) = InFlightBatch::of(
+            pipeline,
+            self.sessions,
+            self.clock,
+            self.answers,
+            self.tasks,
+        );
+        self.sessions.connection().send(commands, Box::new(batch));
     }
 }

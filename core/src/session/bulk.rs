@@ -14,7 +14,7 @@ const KEYS_IN_FLIGHT: usize = 4096;
 
 impl Sessions {
     /// Runs a bulk operation and completes its request.
-    pub(super) async fn walk<A: CompletionSink>(self, bulk: Bulk, guard: ReplyGuard<A>) {
+    pub(super) async fn run_bulk<A: CompletionSink>(self, bulk: Bulk, guard: ReplyGuard<A>) {
         let mut scan = self.scan(b"*", self.scan_count);
         let result = match bulk {
             Bulk::Length => count(&mut scan).await,

@@ -1,7 +1,7 @@
 //! Session operations and the cache: lookups, fills, and the invalidation by own writes.
 
 use super::expiry::{Clock, NEVER, Remaining, in_force, machine_now};
-use super::in_flight_batch::remaining_of;
+use super::replies::remaining_of;
 use super::{Bulk, Operation, Request, SessionRequest, Sessions};
 use crate::cache::{Entry, PendingWrite, Stats, Ticket};
 use crate::connection::Reply;
@@ -70,7 +70,7 @@ impl Sessions {
 
     /// Drops all cached sessions and in-flight reads after a `clear`.
     pub(super) fn note_clear(&self) {
-        self.connection().flights().close_all();
+        self.connection().single_flight().close_all();
         if let Some(cache) = self.connection().cache() {
             cache.clear();
         }
@@ -91,7 +91,7 @@ impl Sessions {
     }
 
     /// Caches the result of a read whose commands were sent at `since`.
-    pub(super) fn keep(
+    pub(super) fn fill_cache(
         &self,
         ticket: Ticket,
         key: &[u8],
@@ -125,7 +125,7 @@ impl Sessions {
             in_force: in_force(text, remaining, clock.of(now)),
             clock,
         };
-        cache.keep(ticket, key, entry);
+        cache.fill(ticket, key, entry);
     }
 
     pub fn cache_stats(&self) -> Option<Stats> {
@@ -133,7 +133,7 @@ impl Sessions {
     }
 }
 
-/// Returns the expiry to put in place of the one in the text. `now` is by the machine's clock, as are the entry's times.
+/// Returns the expiry that replaces the one in the text. `now` is by the machine's clock, as are the entry's times.
 fn expiry_in_force(entry: &Entry, now: u64, clock: Clock) -> Option<u64> {
     let remaining = match entry.ends {
         Some(ends) if ends.saturating_sub(now) > NEAR_END_MS && clock.agrees_with(entry.clock) => {

@@ -3,7 +3,7 @@
 //! The command is sent in its place among the others. If the server does not support it, a task of its own sends the one
 //! that replaces it. What follows a conflict is decided by `lib/session/conditional-save.js`.
 
-use super::pipeline::Stored;
+use super::stored::Stored;
 use super::{Completion, Sessions, unexpected};
 use crate::cache::PendingWrite;
 use crate::connection::{Access, Commands, Connection, Expect, Reply, clock};
@@ -186,7 +186,7 @@ impl CompareAndSet {
             Completion::Failed("set", Error::Timeout { server, waited })
         });
         // Reads sent after the first command may have returned the session as it was before the last one.
-        connection.flights().close(&self.key);
+        connection.single_flight().close(&self.key);
         drop(self.pending_write);
         completion
     }

@@ -1,9 +1,9 @@
 //! Compare-and-set saves against a server that understands some of their commands.
 
 use super::compare_and_set::CompareAndSet;
-use super::pipeline::Stored;
+use super::stored::Stored;
 use super::{Completion, Sessions};
-use crate::connection::{Commands, Lease, Reply, Runtime};
+use crate::connection::{Commands, Reply, Runtime};
 use crate::error::Error;
 use crate::options::{Address, ConnectionOptions};
 use redis::Value;
@@ -16,7 +16,7 @@ static SESSIONS: LazyLock<Option<Sessions>> = LazyLock::new(|| {
         address: Address::Unix { path },
         ..ConnectionOptions::default()
     };
-    let lease = Lease::take(&*Runtime::shared().ok()?, options);
+    let lease = Runtime::shared().ok()?.lease(options);
     Some(Sessions::new(lease, "", 1))
 });
 

@@ -16,12 +16,12 @@ pub(super) const NEVER: Timestamp = (1 << 53) - 1;
 /// The latest time that JavaScript's `Date` represents.
 const LATEST: Timestamp = 8_640_000_000_000_000;
 
-/// The tolerated difference between the expiry in the text and the end of the key, in milliseconds. A key ends later than
-/// its text says by the time that the save takes from JavaScript to Redis and the `PTTL` takes back; it never ends
-/// earlier. Measured with Redis on the same machine: at most 4 ms with one request in flight, 6 ms with 128 and 12 ms with
-/// 1,024; 7 ms with 128 and Redis 1 ms away. The rest is a reserve for busy machines. If the difference is larger, the
-/// expiry in force replaces the one in the text, which is still correct and costs an additional record. A touch 100 ms
-/// after a save, as in express-session's own tests, is always detected.
+/// The tolerated difference between the expiry in the text and the end of the key, in milliseconds. A key ends later
+/// than its text says by the time that the save takes from JavaScript to Redis and the `PTTL` takes back; it never ends
+/// earlier. Measured with Redis on the same machine: at most 4 ms with one request in flight, 6 ms with 128 and 12 ms
+/// with 1,024; 7 ms with 128 and Redis 1 ms away. The rest is a reserve for busy machines. If the difference is larger,
+/// the expiry in force replaces the one in the text, which is still correct and costs an additional record. A touch 100
+/// ms after a save, as in express-session's own tests, is always detected.
 const TOLERANCE: u64 = 90;
 
 /// The largest measured difference, in milliseconds, between JavaScript's clock and the machine's if they are the same

@@ -1,8 +1,9 @@
 //! Turns the replies to the commands of a batch into completions.
 
 use super::compare_and_set::CompareAndSet;
-use super::expiry::{Clock, Remaining, TellEnd};
+use super::expiry::{Clock, TellEnd};
 use super::pipeline::{Pending, Pipeline, Read};
+use super::replies::remaining_of;
 use super::reply_guard::ReplyGuard;
 use super::{Completion, CompletionSink, Sessions, UnderWay, Unread, Write, unexpected};
 use crate::connection::{Commands, Reply, ReplyHandler, SentFlag};
@@ -82,9 +83,7 @@ impl<A: CompletionSink> InFlightBatch<A> {
     /// is not cached: an invalidation in between would find no entry to remove.
     fn end_delivery(&mut self, index: Option<usize>) {
         let pending = index.and_then(|index| self.pending.get_mut(index));
-        if let Some(Pending::Read(read)) = pending
-            && cfg!(not(feature = "unsound-cache"))
-        {
+        if let Some(Pending::Read(read)) = pending {
             read.ticket = None;
         }
     }
@@ -111,9 +110,9 @@ impl<A: CompletionSink> InFlightBatch<A> {
                 if let Some(leader) = pending.leader.take() {
                     if let Some(ticket) = pending.ticket {
                         let (sessions, key, sent_at) = (&self.sessions, leader.key(), self.sent_at);
-                        sessions.keep(ticket, key, &text, &left, sent_at, self.clock);
+                        sessions.fill_cache(ticket, key, &text, &left, sent_at, self.clock);
                     }
-                    leader.land(&text, &left);
+                    leader.share(&text, &left);
                 }
                 Some(read(pending.tell_end, server, now, text, left))
             }
@@ -203,14 +202,6 @@ pub(super) fn read(
         return Completion::Unread(Unread(Box::new(read)));
     }
     read()
-}
-
-/// Reads the reply to a `PTTL`. If the command was refused or failed, the expiry in the text has to do.
-pub(super) fn remaining_of(reply: Reply) -> Remaining {
-    match reply {
-        Ok(Value::Int(left)) => Remaining::from_pttl(left),
-        _ => Remaining::Unknown,
-    }
 }
 
 #[cfg(test)]

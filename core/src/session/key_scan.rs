@@ -1,14 +1,14 @@
 //! Iterates over all keys under a prefix by `SCAN`, one node after the other.
 //!
 //! A cursor is valid only for the server process that returned it. Therefore the commands that scan a node are
-//! [pinned](LinkPin) to one link, and the run ID of the process, if the server reports it, is compared before and after:
-//! a proxy, or the app's client, may reconnect unnoticed. If the process changed, the scan of that node starts over. A
-//! scan that cannot be completed fails.
+//! [pinned](LinkPin) to one link, and the run ID of the process, if the server reports it, is compared before and
+//! after: a proxy, or the app's client, may reconnect unnoticed. If the process changed, the scan of that node starts
+//! over. A scan that cannot be completed fails.
 
 use super::eager::begun;
 use super::seen_keys::SeenKeys;
 use super::{Keys, Sessions, unexpected};
-use crate::connection::{Access, Commands, Connection, Expect, LinkPin, Reply, clock};
+use crate::connection::{Access, Commands, Connection, Expect, LinkPin, Primaries, Reply, clock};
 use crate::error::Error;
 use redis::Value;
 use std::collections::VecDeque;
@@ -41,9 +41,9 @@ pub(super) struct KeyScan {
     failing: Option<Instant>,
 }
 
-/// The progress through the nodes, in passes over all of them. A key that moves from node to node in the meantime, such as
-/// when a node is added to a cluster, may be missed on both: then another pass follows, which finds every key that moved
-/// at most once.
+/// The progress through the nodes, in passes over all of them. A key that moves from node to node in the meantime, such
+/// as when a node is added to a cluster, may be missed on both: then another pass follows, which finds every key that
+/// moved at most once.
 #[derive(Debug)]
 enum Progress {
     /// The next pass begins, unless no key has moved during the last one.
@@ -88,7 +88,7 @@ impl KeyScan {
                 }
                 Progress::Begun(..) => VecDeque::new(),
                 Progress::Due(_) | Progress::Interrupted(_) => {
-                    let primaries = self.connection.primaries().await?;
+                    let primaries = Primaries::of(&self.connection).await?;
                     if let Progress::Due(last) = &mut self.progress {
                         let last = last.take();
                         let is_over = last.as_ref().is_some_and(|last| {

@@ -13,8 +13,10 @@
 //! | … after a set or touch, if sessions are cached: [`cached`] | `GET`, `PTTL` |
 //! | clear | `SCAN`, and `UNLINK` of many keys at once; of one key each in a cluster |
 //!
-//! - [`batch`]: processes requests in order; [`pipeline`]: encodes their commands; [`in_flight_batch`]: turns replies into
-//!   completions; [`reply_guard`]: completes each request exactly once.
+//! - [`batch`]: processes requests in order; [`pipeline`]: encodes their commands; [`stored`]: what they store;
+//!   [`in_flight_batch`]: turns replies into
+//!   completions; [`reply_guard`]: completes each request exactly once; [`replies`]: reads
+//!   replies that several operations share.
 //! - [`compare_and_set`]: saves that store only if the expected text is stored.
 //! - [`scan_pages`]: scans page by page; [`bulk`]: `length` and `clear`; [`key_scan`]: iterates over keys for both;
 //!   [`seen_keys`]: removes duplicates.
@@ -38,9 +40,11 @@ mod in_flight_batch;
 mod key_scan;
 mod keys;
 mod pipeline;
+mod replies;
 mod reply_guard;
 mod scan_pages;
 mod seen_keys;
+mod stored;
 mod strings;
 
 pub use self::expiry::{Clock, TellEnd};
@@ -50,7 +54,6 @@ use self::compare_and_set::CasSupport;
 use self::expiry::Timestamp;
 use self::keys::Keys;
 use self::strings::Strings;
-use crate::connection::Runtime;
 use crate::connection::{Connection, Lease};
 use crate::error::Error;
 use crate::worker::LONG;
@@ -158,8 +161,6 @@ pub enum Completion {
     /// A connection event. A watcher has a request number for as long as its store lives, which does not count as a
     /// request in flight.
     Event(&'static str, Option<Error>),
-    /// Commands for the app's client, which has a request number in the same way as a watcher.
-    Commands(Vec<u8>),
     /// The last completion of a watcher.
     Ended,
     /// A session whose long text is still to be processed.
@@ -183,8 +184,7 @@ impl Completion {
             Self::Session(text, _)
             | Self::Id(text)
             | Self::Item(text, _)
-            | Self::Conflict(text)
-            | Self::Commands(text) => text.len() > LONG,
+            | Self::Conflict(text) => text.len() > LONG,
             _ => false,
         }
     }
@@ -201,12 +201,7 @@ impl Completion {
     pub fn is_last(&self) -> bool {
         !matches!(
             self,
-            Self::Item(..)
-                | Self::Id(_)
-                | Self::Ids(_)
-                | Self::Event(..)
-                | Self::Commands(_)
-                | Self::Ended
+            Self::Item(..) | Self::Id(_) | Self::Ids(_) | Self::Event(..) | Self::Ended
         )
     }
 }
@@ -260,8 +255,8 @@ impl Sessions {
     }
 
     /// Takes another lease on the same connection.
-    pub fn renewed_lease(&self, runtime: &Runtime) -> Lease {
-        self.lease.renew(runtime)
+    pub fn renewed_lease(&self) -> Lease {
+        self.lease.renew()
     }
 
     /// Returns the same sessions on another lease.

@@ -4,23 +4,15 @@ use super::cached::CacheIntent;
 use super::compare_and_set::CompareAndSet;
 use super::expiry::TellEnd;
 use super::reply_guard::NamedRequest;
+use super::stored::Stored;
 use super::{Lane, Operation, RequestId, Sessions, Write};
 use crate::cache::{Moment, PendingWrite, Ticket};
 use crate::connection::{Access, Commands, Expect, Leader, Reply, SentFlag};
 use std::mem;
 
-/// The usual number of commands per request, and of bytes in addition to ID and value. They determine the initial capacity.
+/// The usual number of commands per request, and of bytes in addition to ID and value: the initial capacity.
 const USUAL_COMMANDS: usize = 2;
 const USUAL_BYTES: usize = 128;
-
-/// The session of a request: its key, the text to store, and its lifetime.
-pub(super) struct Stored<'a> {
-    pub(super) key: &'a [u8],
-    pub(super) value: &'a [u8],
-    /// For `SetIfEqual`: the text that must be stored. Empty if it is unknown: no stored session is empty.
-    pub(super) base: &'a [u8],
-    pub(super) ttl: Option<u64>,
-}
 
 /// The part of a batch whose commands are sent together.
 pub(super) struct Pipeline {
@@ -63,7 +55,7 @@ pub(super) struct Read {
 
 impl Pipeline {
     /// Creates a pipeline with capacity for `requests` requests with `bytes` bytes in total.
-    pub(super) fn with_room(now: Moment, requests: usize, bytes: usize) -> Self {
+    pub(super) fn with_capacity(now: Moment, requests: usize, bytes: usize) -> Self {
         Self {
             now,
             commands: Commands::with_capacity(
@@ -83,7 +75,7 @@ impl Pipeline {
 
     /// Returns the pipeline filled so far, and leaves an empty one.
     pub(super) fn take(&mut self) -> Self {
-        let next = Self::with_room(self.now, 0, 0);
+        let next = Self::with_capacity(self.now, 0, 0);
         mem::replace(self, next)
     }
 
@@ -139,7 +131,7 @@ impl Pipeline {
         stored: &Stored<'_>,
         pending_write: Option<PendingWrite>,
     ) {
-        sessions.connection().flights().close(stored.key);
+        sessions.connection().single_flight().close(stored.key);
         let before = self.commands.len();
         match write {
             Write::Set => self.add_set(stored, None),
@@ -190,12 +182,12 @@ impl Pipeline {
         self.commands
             .add_companion(Access::Read, Expect::Integer, Some(1), &words);
         let sent = self.sent.get_or_insert_default().clone();
-        let flights = sessions.connection().flights();
+        let single_flight = sessions.connection().single_flight();
         let pending = Pending::Read(Read {
             tell_end,
             text: None,
             left: None,
-            leader: Some(flights.begin(key, self.now, sent)),
+            leader: Some(single_flight.begin(key, self.now, sent)),
             ticket,
         });
         self.push(before, pending, request);
@@ -239,7 +231,7 @@ mod tests {
     use super::*;
 
     fn packed(condition: Option<&[u8]>, ttl: Option<u64>) -> String {
-        let mut pipeline = Pipeline::with_room(Moment::now(), 1, 0);
+        let mut pipeline = Pipeline::with_capacity(Moment::now(), 1, 0);
         let stored = Stored {
             key: b"k",
             value: b"v",

@@ -4,8 +4,8 @@
 //! one chunk of keys. Each page is requested, which applies backpressure: a slow reader does not accumulate pages.
 
 use super::expiry::{Clock, TellEnd, Timestamp};
-use super::in_flight_batch::remaining_of;
 use super::key_scan::KeyScan;
+use super::replies::remaining_of;
 use super::reply_guard::ReplyGuard;
 use super::strings::Strings;
 use super::{Completion, CompletionSink, Keys, RequestId, Sessions, UnderWay};

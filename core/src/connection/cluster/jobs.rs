@@ -2,8 +2,7 @@
 
 use super::slot_map::slot;
 use crate::connection::commands::{Access, Commands};
-pub(super) use crate::connection::job::Place;
-use crate::connection::{Job, Reply, ReplyHandler};
+use crate::connection::job::{Job, Place, Reply};
 use crate::error::Error;
 use std::collections::BTreeMap;
 use tokio::time::Instant;
@@ -13,13 +12,11 @@ pub(super) type Routed = (Place, u16);
 
 /// A job with its pending commands.
 pub(super) struct PendingJob {
-    pub(super) commands: Commands,
+    job: Job,
     /// One entry per command; `None` once it is answered.
     pending: Vec<Option<PendingCommand>>,
     /// The number of unanswered commands.
     unanswered: usize,
-    deadline: Instant,
-    handler: Box<dyn ReplyHandler>,
     /// The error of the last failed attempt.
     pub(super) last_error: Option<Error>,
 }
@@ -30,7 +27,7 @@ pub(super) struct PendingCommand {
     pub(super) slot: u16,
     /// The number of times it was sent.
     pub(super) attempts: u32,
-    /// The number of times a node hung up while it was in flight alone.
+    /// The number of times a node hung up on it.
     pub(super) hang_ups: u32,
 }
 
@@ -48,13 +45,15 @@ impl PendingJob {
             }
         }
         Self {
-            commands: job.commands,
             unanswered: job.pending.len(),
             pending,
-            deadline: job.deadline,
-            handler: job.handler,
+            job,
             last_error: None,
         }
+    }
+
+    pub(super) fn commands(&self) -> &Commands {
+        &self.job.commands
     }
 
     /// Returns a command, unless it is answered.
@@ -67,7 +66,7 @@ impl PendingJob {
         if let Some(command) = self.command_mut(at) {
             command.attempts = command.attempts.saturating_add(1);
         }
-        self.handler.on_sent();
+        self.job.handler.on_sent();
     }
 
     /// Returns the unanswered commands, each with its index.
@@ -84,7 +83,7 @@ impl PendingJob {
             }
         }
         self.unanswered = self.unanswered.saturating_sub(replies.len());
-        self.handler.on_replies(replies);
+        self.job.handler.on_replies(replies);
     }
 
     /// Completes all unanswered commands with an error.
@@ -130,13 +129,13 @@ impl Jobs {
     /// Returns the access of a command; a read if its job is completed.
     pub(super) fn access(&self, place: Place) -> Access {
         let job = self.jobs.get(&place.job);
-        job.map_or(Access::Read, |job| job.commands.access(place.at))
+        job.map_or(Access::Read, |job| job.commands().access(place.at))
     }
 
     /// Returns true if the command is the first of an operation.
     pub(super) fn is_operation(&self, place: Place) -> bool {
         let job = self.jobs.get(&place.job);
-        job.is_some_and(|job| job.commands.is_operation(place.at))
+        job.is_some_and(|job| job.commands().is_operation(place.at))
     }
 
     /// Passes replies to a job, and removes it once all its commands are answered.
@@ -152,12 +151,12 @@ impl Jobs {
 
     /// Returns the earliest deadline.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.jobs.values().next().map(|job| job.deadline)
+        self.jobs.values().next().map(|job| job.job.deadline)
     }
 
     /// Removes and returns a job whose deadline has passed, with its number.
     pub(super) fn pop_expired(&mut self, now: Instant) -> Option<(u64, PendingJob)> {
         let first = self.jobs.first_entry()?;
-        (first.get().deadline <= now).then(|| first.remove_entry())
+        (first.get().job.deadline <= now).then(|| first.remove_entry())
     }
 }

@@ -1,9 +1,10 @@
 //! Commands that are sent to a node together, and the reply handler that returns the replies to the router.
 
-use super::RouterEvent;
-use super::jobs::{Place, Routed};
+use super::events::RouterEvent;
+use super::jobs::Routed;
 use crate::connection::commands::{Access, Commands, Expect};
-use crate::connection::{Connection, Reply, ReplyHandler};
+use crate::connection::handle::Connection;
+use crate::connection::job::{Place, Reply, ReplyHandler};
 use crate::error::Error;
 use crate::options::Node;
 use std::mem;
@@ -84,7 +85,7 @@ impl Drop for NodeReplies {
         let places = mem::take(&mut self.places);
         let lost = Error::Unreachable {
             server: format!("redis://{}", self.node),
-            cause: "the node is not part of the cluster any more".into(),
+            cause: "the node is no longer part of the cluster".into(),
         };
         let replies = places.into_iter().flatten();
         self.report(replies.map(|place| (place, Err(lost.clone()))).collect());

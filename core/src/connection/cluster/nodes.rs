@@ -1,10 +1,12 @@
 //! The nodes of a cluster: a connection to each, and its state.
 
-use super::RouterEvent;
+use super::events::RouterEvent;
 use crate::cache::Cache;
+use crate::connection::handle::{Connection, Credentials};
+use crate::connection::network::Network;
 use crate::connection::status::{Event, Watch};
+use crate::connection::supervisor;
 use crate::connection::tracking::Tracking;
-use crate::connection::{Connection, Credentials};
 use crate::error::Error;
 use crate::options::{Address, ConnectionOptions, Membership, Node};
 use std::collections::{HashMap, HashSet};
@@ -21,7 +23,7 @@ const REPLICA_AVOIDANCE: Duration = Duration::from_secs(1);
 
 /// The connections to the nodes of a cluster.
 pub(super) struct ClusterNodes {
-    runtime: Handle,
+    network: Arc<dyn Network>,
     /// The options of each connection, except the address.
     options: ConnectionOptions,
     cache: Option<Arc<Cache>>,
@@ -67,14 +69,14 @@ impl Watch for NodeEvents {
 impl ClusterNodes {
     /// Creates an empty set of nodes. `options` are those of the cluster.
     pub(super) fn new(
-        runtime: Handle,
+        network: Arc<dyn Network>,
         options: ConnectionOptions,
         membership: Membership,
         cache: Option<Arc<Cache>>,
         events: mpsc::UnboundedSender<RouterEvent>,
     ) -> Self {
         Self {
-            runtime,
+            network,
             options: ConnectionOptions {
                 membership,
                 // The router bounds the queue.
@@ -108,7 +110,13 @@ impl ClusterNodes {
             };
             Tracking::new(cache, Some(Box::new(relay)))
         });
-        let (connection, task) = Connection::open_with(&self.runtime, options, None, tracking);
+        let (connection, task) = supervisor::spawn(
+            &Handle::current(),
+            Arc::clone(&self.network),
+            options,
+            None,
+            tracking,
+        );
         let watch = Arc::new(NodeEvents {
             node: node.clone(),
             events: self.events.clone(),

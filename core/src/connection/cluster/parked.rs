@@ -2,17 +2,13 @@
 //!
 //! While a cluster is unreachable, all commands wait here. So no work of the router's loop may grow with their number.
 
-use super::jobs::Place;
+use crate::connection::backoff::Backoff;
+use crate::connection::job::Place;
 use crate::error::Error;
 use crate::options::Node;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::mem;
-use std::time::Duration;
 use tokio::time::Instant;
-
-/// The backoff of a slot after transient errors doubles from the minimum to the maximum.
-const MIN_BACKOFF: Duration = Duration::from_millis(50);
-const MAX_BACKOFF: Duration = Duration::from_millis(500);
 
 /// The parked commands of all slots.
 #[derive(Default)]
@@ -37,7 +33,7 @@ type SlotQueue = BTreeMap<Place, ParkedCommand>;
 /// The backoff of a slot after a transient error.
 struct SlotBackoff {
     until: Instant,
-    duration: Duration,
+    backoff: Backoff,
     error: Error,
 }
 
@@ -90,16 +86,17 @@ impl Parked {
 
     /// Backs off after a transient error in the slot: after the pause, a single command is sent.
     pub(super) fn back_off(&mut self, slot: u16, error: Error, now: Instant) {
-        let duration = match self.backoffs.get(&slot) {
+        let mut backoff = match self.backoffs.get(&slot) {
             // It failed together with other commands.
-            Some(backoff) if backoff.until > now => return,
-            Some(backoff) => (2 * backoff.duration).clamp(MIN_BACKOFF, MAX_BACKOFF),
-            None => MIN_BACKOFF,
+            Some(last) if last.until > now => return,
+            Some(last) => last.backoff,
+            None => Backoff::default(),
         };
-        let until = now + duration;
+        backoff.grow();
+        let until = now + backoff.pause();
         let backoff = SlotBackoff {
             until,
-            duration,
+            backoff,
             error,
         };
         self.backoffs.insert(slot, backoff);
@@ -130,7 +127,7 @@ impl Parked {
     pub(super) fn mark_all_due(&mut self, now: Instant) {
         for backoff in self.backoffs.values_mut() {
             backoff.until = now;
-            backoff.duration = Duration::ZERO;
+            backoff.backoff.reset();
         }
         let mut slots: Vec<_> = self.slots.iter().collect();
         slots.sort_unstable_by_key(|(_, queue)| queue.keys().next());
@@ -198,6 +195,7 @@ impl Parked {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     fn place(job: u64) -> Place {
         Place { job, at: 0 }
@@ -259,7 +257,7 @@ mod tests {
         parked.mark_all_due(now);
         assert_eq!(parked.take_due(now), [3], "after a change of the cluster");
         parked.back_off(3, Error::Closed, now);
-        assert_eq!(parked.next_retry(), Some(now + MIN_BACKOFF));
+        assert_eq!(parked.next_retry(), Some(now + Duration::from_millis(50)));
         parked.note_served(3);
         assert!(parked.transient_error(3).is_none());
     }

@@ -3,7 +3,7 @@
 //! One refresh runs at a time. During a failure, the pause between refreshes is a fraction of the failure's age: a
 //! recovery is noticed with a delay of at most that fraction, and a node that never returns costs the others little.
 
-use crate::connection::supervisor::jittered;
+use crate::connection::backoff::jittered;
 use std::time::Duration;
 use tokio::time::Instant;
 

@@ -1,11 +1,11 @@
 //! Replies of nodes: each completes its command, or the command is retried.
 
-use super::Router;
-use super::jobs::{Place, Routed};
+use super::jobs::Routed;
+use super::router::Router;
 use super::slot_map::Redirect;
-use crate::connection::Reply;
 use crate::connection::commands::Access;
-use crate::connection::supervisor::slow_start::MAX_HANG_UPS;
+use crate::connection::job::{Place, Reply};
+use crate::connection::retry_policy::{MAX_HANG_UPS, RetryPolicy};
 use crate::error::Error;
 use crate::options::Node;
 use tokio::time::Instant;
@@ -76,7 +76,7 @@ impl Router {
     fn retry(&mut self, node: &Node, place: Place, slot: u16, mut error: Error) -> Option<Error> {
         let job = self.jobs.get_mut(place)?;
         let redirect = Redirect::parse(&error, node, &self.cluster.nat_map, &self.slot_map);
-        let mut is_final = redirect.is_none() && !error.is_transient() && !error.is_loss();
+        let mut is_final = redirect.is_none() && !RetryPolicy::LostLinks.retries(&error);
         let command = job.command_mut(place.at);
         let is_redirect_loop = command
             .as_ref()

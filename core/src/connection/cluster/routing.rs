@@ -1,11 +1,10 @@
 //! Routing: sends each command to the node that serves its slot, or parks it.
 
-use super::Router;
-use super::jobs::Place;
 use super::node_batch::NodeBatch;
 use super::parked::ParkedCommand;
-use crate::connection::Job;
+use super::router::Router;
 use crate::connection::commands::{Access, Commands};
+use crate::connection::job::{Job, Place};
 use crate::options::Node;
 use std::collections::HashMap;
 use tokio::time::Instant;
@@ -132,7 +131,7 @@ impl Router {
         let job = self.jobs.get_mut(place)?;
         job.note_sent(place.at);
         self.in_flight[usize::from(slot)] += 1;
-        Some(&job.commands)
+        Some(job.commands())
     }
 
     fn send(&self, batches: NodeBatches) {
@@ -144,6 +143,6 @@ impl Router {
 
     /// Returns true if another operation may wait. The waiters of single-flight reads count as well.
     fn has_capacity(&self) -> bool {
-        self.parked.operations() + self.shared.flights.followers() < self.shared.queue_limit()
+        self.parked.operations() + self.shared.single_flight.waiters() < self.shared.queue_limit()
     }
 }

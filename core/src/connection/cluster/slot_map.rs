@@ -134,25 +134,6 @@ impl SlotMap {
         Some(slots)
     }
 
-    /// Groups views that agree on the primaries. The view with the most replicas represents its group, since nodes
-    /// learn of replicas gradually.
-    pub(super) fn grouped<V>(views: Vec<(Self, V)>) -> Vec<(Self, Vec<V>)> {
-        let mut groups: Vec<(Self, Vec<V>)> = Vec::new();
-        for (view, voter) in views {
-            let same = |(other, _): &&mut (Self, Vec<V>)| other.has_same_primaries(&view);
-            match groups.iter_mut().find(same) {
-                Some((best, voters)) => {
-                    voters.push(voter);
-                    if view.replica_count() > best.replica_count() {
-                        *best = view;
-                    }
-                }
-                None => groups.push((view, vec![voter])),
-            }
-        }
-        groups
-    }
-
     /// Returns the node that listens on `port`, if exactly one known node does.
     fn only_node_at(&self, port: u16) -> Option<&Node> {
         let mut nodes = self.shards.iter().flat_map(Shard::nodes);
@@ -172,7 +153,7 @@ impl SlotMap {
         self.shards.iter().map(|shard| &shard.primary)
     }
 
-    fn replica_count(&self) -> usize {
+    pub(super) fn replica_count(&self) -> usize {
         self.shards.iter().map(|shard| shard.replicas.len()).sum()
     }
 
@@ -345,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn views_with_the_same_content_are_equal_and_grouped() {
+    fn views_with_the_same_content_are_equal() {
         let one = "*2 *5 :0 :8191 *2 $1 a :1 *2 $1 b :2 *2 $1 c :3 *3 :8192 :16383 *2 $1 d :4 ";
         let other = "*2 *3 :8192 :16383 *2 $1 d :4 *5 :0 :8191 *2 $1 a :1 *2 $1 c :3 *2 $1 b :2 ";
         let view = |text| SlotMap::parse(&reply(text), &at(1), &Vec::new()).expect("slots");
@@ -354,10 +335,6 @@ mod tests {
         assert!(fewer != view(one) && fewer.has_same_primaries(&view(one)));
         let stale = view("*1 *3 :0 :16383 *2 $1 a :1 ");
         assert!(!stale.has_same_primaries(&fewer));
-        let views = [stale.clone(), fewer, view(one), stale.clone(), view(other)];
-        let views = views.into_iter().zip(1..).collect();
-        let groups = SlotMap::grouped(views);
-        assert!(groups == [(stale, vec![1, 4]), (view(one), vec![2, 3, 5])]);
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Timeouts: fails jobs whose deadline has passed, and builds their errors.
 
-use super::Router;
-use super::jobs::{PendingJob, Place};
+use super::jobs::PendingJob;
+use super::router::Router;
 use crate::connection::clock;
+use crate::connection::job::Place;
+use crate::connection::timeout_error::ExpiredJob;
 use crate::error::Error;
 use std::mem;
 
@@ -22,44 +24,24 @@ impl Router {
 
     /// Builds the timeout error for a job.
     fn timeout_error(&self, job: &PendingJob) -> Error {
-        let server = self.shared.server.to_string();
-        let waited = self.shared.command_timeout;
-        let commands = job.pending().map(|(_, command)| command);
-        let sent = commands
-            .clone()
-            .map(|command| command.attempts)
-            .max()
-            .unwrap_or(0);
-        let last_error = if sent > 0 {
-            job.last_error.as_ref()
-        } else {
-            commands
+        let mut commands = job.pending().map(|(_, command)| command);
+        let sent = commands.clone().map(|command| command.attempts).max();
+        let sent = sent.unwrap_or(0);
+        let last_error = match sent {
+            0 => commands
                 .clone()
-                .find_map(|command| self.parked.transient_error(command.slot))
+                .find_map(|command| self.parked.transient_error(command.slot)),
+            _ => job.last_error.as_ref(),
         };
-        if let Some(last_error) = last_error {
-            return Error::Unserved {
-                server,
-                waited,
-                sent,
-                cause: last_error.to_string(),
-            };
-        }
-        match commands
-            .map(|command| self.unavailable_cause(command.slot))
-            .next()
-            .flatten()
-        {
-            _ if sent > 0 => Error::Timeout { server, waited },
-            Some(cause) => Error::Unavailable {
-                server,
-                waited,
-                attempts: self.shared.health.down().attempts,
-                cause,
-            },
-            None if self.shared.health.is_ready() => Error::Timeout { server, waited },
-            None => self.shared.unavailable(waited),
-        }
+        let expired = ExpiredJob {
+            sent,
+            awaits_reply: sent > 0,
+            last_error: last_error.map(Error::to_string),
+            unsendable: commands
+                .next()
+                .and_then(|command| self.unavailable_cause(command.slot)),
+        };
+        expired.error(&self.shared)
     }
 
     /// Returns the reason why the parked commands of a slot cannot be sent, if it is known.

@@ -1,8 +1,10 @@
 //! Topology refreshes: asks the nodes for their slot maps, and applies the result.
 
+use super::agreement;
+use super::events::RouterEvent;
+use super::router::Router;
 use super::slot_map::{SLOT_COUNT, SlotMap};
-use super::{Router, RouterEvent, vote};
-use crate::connection::Connection;
+use crate::connection::handle::Connection;
 use crate::connection::status::Event;
 use crate::error::Error;
 use crate::options::Node;
@@ -21,7 +23,7 @@ impl Router {
         let nodes = self.nodes.connections();
         let nodes = nodes.map(|(node, connection)| (node.clone(), connection.clone()));
         let server = self.shared.server.to_string();
-        let slot_map = vote::slot_map(nodes.collect(), self.cluster.nat_map.clone(), server);
+        let slot_map = agreement::slot_map(nodes.collect(), self.cluster.nat_map.clone(), server);
         let events = self.sender.clone();
         tokio::spawn(async move {
             // The router ends only when no caller is left.

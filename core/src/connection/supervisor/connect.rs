@@ -1,8 +1,7 @@
 //! Connecting: attempts with backoff, while jobs are queued and expire.
 
-use super::Supervisor;
-use super::jittered;
-use crate::connection::attempt::Connector;
+use super::task::Supervisor;
+use crate::connection::backoff::jittered;
 use crate::connection::clock;
 use crate::connection::failure::{Failure, FailureKind};
 use crate::connection::link::Link;
@@ -12,29 +11,24 @@ use crate::options::{Address, Membership};
 use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
-use tokio::time::{Instant, sleep, sleep_until};
-
-/// The backoff between attempts to connect doubles from the minimum to the maximum. The maximum bounds the time until
-/// a recovered server is noticed.
-const MIN_BACKOFF: Duration = Duration::from_millis(50);
-const MAX_BACKOFF: Duration = Duration::from_millis(500);
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 impl Supervisor {
     /// Tries to connect until an attempt succeeds. Returns `None` if the connection is closed first.
     pub(super) async fn connect(&mut self) -> Option<(Link, Address)> {
         let mut attempts = 0;
         loop {
-            if !self.backoff.is_zero() {
-                let pause = sleep(jittered(self.backoff));
-                self.wait(pause).await?;
+            let pause = self.backoff.pause();
+            if !pause.is_zero() {
+                self.wait(sleep(jittered(pause))).await?;
             }
-            self.backoff = (self.backoff * 2).clamp(MIN_BACKOFF, MAX_BACKOFF);
+            self.backoff.grow();
             attempts += 1;
             self.shared.health.attempted(attempts);
             let failure = match self.attempt().await? {
                 Ok(link) => {
                     // Jobs that expired while no link was open must fail with that cause.
-                    self.expire();
+                    self.queue.expire(clock::now());
                     let tracking = self.begin_tracking(&link.0);
                     self.shared.health.set_ready(true);
                     self.watches.notify(&Event::Ready);
@@ -58,7 +52,7 @@ impl Supervisor {
                 }
             };
             if is_final || self.options.gives_up_after(attempts) {
-                self.fail_waiting(&error);
+                self.queue.fail_waiting(&error);
             }
             self.watches.notify(&Event::Failed(error));
         }
@@ -84,47 +78,57 @@ impl Supervisor {
         let limit = self.options.connect_timeout;
         let begin = Instant::now();
         if self.options.credentials.is_some()
-            && let Err(failure) = self.obtain_credentials(limit).await?
+            && let Err(refusal) = self.obtain_credentials(limit).await?
         {
-            return Some(Err(failure));
+            return Some(Err(Failure::refused(refusal)));
         }
-        let connector = Connector {
-            options: self.options.clone(),
-            tls: self.tls.take(),
-            sentinels: self.sentinels.take(),
-            credentials: self.credentials.take(),
-            greeting: self.greeting,
-        };
-        let limit = limit.saturating_sub(begin.elapsed());
-        let attempt = connector.connect(limit);
-        let (connector, link) = self.wait(attempt).await?;
-        self.tls = connector.tls;
-        self.sentinels = connector.sentinels;
-        self.greeting = connector.greeting;
-        match self.credentials.take() {
-            None => self.credentials = connector.credentials,
-            // They arrived while the handshake used the previous credentials.
-            Some(renewed) if link.is_ok() => self.authenticate(renewed),
-            Some(renewed) => self.credentials = Some(renewed),
+        let credentials = self.credentials.take();
+        let mut connector = self.connector.clone();
+        let attempt =
+            connector.connect(credentials.as_ref(), limit.saturating_sub(begin.elapsed()));
+        let link = self.wait(attempt).await?;
+        self.connector = connector;
+        // They may have been renewed while the handshake used the previous credentials.
+        if let Some(renewed) = self.credentials.put_back(credentials)
+            && link.is_ok()
+        {
+            self.authenticate(&renewed);
         }
         Some(link)
     }
 
+    /// Requests credentials from the app's function and waits for them. Returns `None` if the connection is closed
+    /// meanwhile.
+    async fn obtain_credentials(&mut self, limit: Duration) -> Option<Result<(), Error>> {
+        let receiver = self.credentials.begin_wait();
+        self.watches.ask_for_credentials();
+        let provided = self.wait(timeout(limit, receiver)).await?;
+        self.credentials.end_wait();
+        let provided = match provided {
+            Ok(Ok(provided)) => provided,
+            _ => Err(format!(
+                "it returned nothing within {} ms",
+                limit.as_millis()
+            )),
+        };
+        Some(self.credentials.accept(provided))
+    }
+
     /// Runs one step of connecting while messages arrive and jobs expire.
     /// Returns `None` if the connection is closing and no job is left.
-    pub(super) async fn wait<T>(&mut self, step: impl Future<Output = T>) -> Option<T> {
+    async fn wait<T>(&mut self, step: impl Future<Output = T>) -> Option<T> {
         let mut step = pin!(step);
         loop {
             if self.is_done() {
                 return None;
             }
-            let wake = self.waiting.front().map(|job| clock::wake(job.deadline));
+            let wake = self.queue.waiting_deadline().map(clock::wake);
             tokio::select! {
                 biased;
                 result = &mut step => return Some(result),
                 wake = at(wake) => {
                     clock::note_wake(wake);
-                    self.expire();
+                    self.queue.expire(clock::now());
                 }
                 message = self.mailbox.next() => {
                     if let Some(message) = message {

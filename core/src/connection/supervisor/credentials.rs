@@ -1,17 +1,14 @@
 //! Credentials from the app's function: requested for each attempt to connect, and renewed before they expire.
 
-use super::Supervisor;
-use crate::connection::failure::Failure;
-use crate::connection::handshake::User;
+use crate::connection::handle::Credentials;
+use crate::connection::job::{Reply, ReplyHandler};
 use crate::connection::status::{Event, Watches};
-use crate::connection::{Credentials, Job, Reply, ReplyHandler, clock};
 use crate::error::Error;
 use crate::redaction::redact;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 /// Credentials are renewed when this fraction of their lifetime is left.
 const RENEWAL_DIVISOR: u32 = 10;
@@ -20,86 +17,96 @@ const RENEWAL_RETRY_DELAY: Duration = Duration::from_secs(5);
 /// The shortest delay before a renewal, however short the credentials' lifetime is.
 const MIN_RENEWAL_DELAY: Duration = Duration::from_millis(250);
 
-impl Supervisor {
-    /// Requests credentials from the app's function and waits for them. Returns `None` if the connection is closed
-    /// meanwhile.
-    pub(super) async fn obtain_credentials(
-        &mut self,
-        limit: Duration,
-    ) -> Option<Result<(), Failure>> {
+/// The result of the app's function.
+type Provided = Result<Credentials, String>;
+
+/// The credentials of a connection, and their renewal.
+pub(super) struct CredentialRenewal {
+    server: Arc<str>,
+    current: Option<Credentials>,
+    /// Set while an attempt to connect waits for credentials.
+    awaiting: Option<oneshot::Sender<Provided>>,
+    /// The system time at which to request new credentials.
+    renewal_at: Option<Instant>,
+}
+
+impl CredentialRenewal {
+    pub(super) fn new(server: Arc<str>) -> Self {
+        Self {
+            server,
+            current: None,
+            awaiting: None,
+            renewal_at: None,
+        }
+    }
+
+    /// Makes an attempt to connect wait for credentials.
+    pub(super) fn begin_wait(&mut self) -> oneshot::Receiver<Provided> {
         let (sender, receiver) = oneshot::channel();
-        self.awaiting_credentials = Some(sender);
-        self.watches.ask_for_credentials();
-        let answer = self.wait(timeout(limit, receiver)).await?;
-        self.awaiting_credentials = None;
-        let refusal = match answer {
-            Ok(Ok(Ok(credentials))) => {
-                self.schedule_renewal(&credentials);
-                self.credentials = Some(credentials);
-                return Some(Ok(()));
-            }
-            Ok(Ok(Err(cause))) => cause,
-            _ => format!("it gave nothing within {} ms", limit.as_millis()),
-        };
-        Some(Err(Failure::refused(self.credentials_error(refusal))))
+        self.awaiting = Some(sender);
+        receiver
     }
 
-    /// Passes credentials to the attempt that waits for them; without one, uses them as a renewal.
-    pub(super) fn receive_credentials(&mut self, credentials: Result<Credentials, String>) {
-        if let Some(attempt) = self.awaiting_credentials.take() {
+    pub(super) fn end_wait(&mut self) {
+        self.awaiting = None;
+    }
+
+    pub(super) fn is_awaited(&self) -> bool {
+        self.awaiting.is_some()
+    }
+
+    /// Passes credentials to the attempt that waits for them. Without one, returns renewed credentials, which replace
+    /// the current ones.
+    pub(super) fn receive(&mut self, provided: Provided) -> Result<Option<Credentials>, Error> {
+        if let Some(attempt) = self.awaiting.take() {
             // The attempt that requested them may have ended.
-            let _ = attempt.send(credentials);
-            return;
+            let _ = attempt.send(provided);
+            return Ok(None);
         }
-        match credentials {
-            Ok(credentials) => {
-                self.schedule_renewal(&credentials);
-                if self.shared.health.is_ready() {
-                    self.authenticate(credentials);
-                } else {
-                    self.credentials = Some(credentials);
-                }
-            }
-            Err(cause) => {
-                self.renewal_at = Some(Instant::now() + RENEWAL_RETRY_DELAY);
-                let error = self.credentials_error(cause);
-                self.watches.notify(&Event::Failed(error));
-            }
+        let renewed = self.accept(provided);
+        if renewed.is_err() {
+            self.renewal_at = Some(Instant::now() + RENEWAL_RETRY_DELAY);
         }
+        renewed.map(|()| self.current.clone())
     }
 
-    /// Authenticates an open link with a job of its own, in order with the others.
-    pub(super) fn authenticate(&mut self, credentials: Credentials) {
-        let user = User::new(&self.options, Some(&credentials));
-        let authentication = user.authentication();
-        self.credentials = Some(credentials);
-        // The credentials may name neither a user nor a password.
-        if authentication.is_empty() {
-            return;
-        }
-        let watches = self.watches.clone();
-        let server = Arc::clone(&self.shared.server);
-        let count = authentication.len();
-        let deadline = clock::now() + self.options.command_timeout;
-        let handler = Box::new(RenewalHandler { watches, server });
-        self.waiting
-            .push_back(Job::new(authentication, count, deadline, handler));
-        self.shared.queued.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn credentials_error(&self, cause: String) -> Error {
-        Error::Credentials {
-            server: self.shared.server.to_string(),
+    /// Sets the current credentials and schedules their renewal.
+    pub(super) fn accept(&mut self, provided: Provided) -> Result<(), Error> {
+        let credentials = provided.map_err(|cause| Error::Credentials {
+            server: self.server.to_string(),
             // The cause may be a message of the app's own.
             cause: redact(&cause),
-        }
-    }
-
-    fn schedule_renewal(&mut self, credentials: &Credentials) {
+        })?;
         // Credentials that expire later than an `Instant` can represent are never renewed.
         self.renewal_at = credentials
             .expires_in
             .and_then(|left| Instant::now().checked_add(renewal_after(left)));
+        self.current = Some(credentials);
+        Ok(())
+    }
+
+    /// Takes the credentials, for an attempt to connect.
+    pub(super) fn take(&mut self) -> Option<Credentials> {
+        self.current.take()
+    }
+
+    /// Puts back the credentials of an attempt. Returns those that replaced them in the meantime.
+    pub(super) fn put_back(&mut self, used: Option<Credentials>) -> Option<Credentials> {
+        if self.current.is_none() {
+            self.current = used;
+            return None;
+        }
+        self.current.clone()
+    }
+
+    /// Returns the system time at which to request new credentials.
+    pub(super) fn renewal_at(&self) -> Option<Instant> {
+        self.renewal_at
+    }
+
+    /// Notes that new credentials are requested.
+    pub(super) fn begin_renewal(&mut self) {
+        self.renewal_at = None;
     }
 }
 
@@ -112,9 +119,9 @@ fn renewal_after(left: Duration) -> Duration {
 }
 
 /// Handles the reply to the authentication of a renewal.
-struct RenewalHandler {
-    watches: Watches,
-    server: Arc<str>,
+pub(super) struct RenewalHandler {
+    pub(super) watches: Watches,
+    pub(super) server: Arc<str>,
 }
 
 impl ReplyHandler for RenewalHandler {

@@ -1,9 +1,10 @@
 //! In-flight commands, in the order in which the server will reply to them.
 
 use crate::cache::Moment;
+use crate::connection::clock;
+use crate::connection::job::Job;
 use crate::connection::link::Link;
 use crate::connection::substitutes::Denied;
-use crate::connection::{Job, clock};
 use redis::Value;
 use std::collections::VecDeque;
 use std::mem;
@@ -216,7 +217,7 @@ impl InFlight {
 mod tests {
     use super::*;
     use crate::connection::commands::{Access, Commands, Expect};
-    use crate::connection::{Reply, ReplyHandler};
+    use crate::connection::job::{Reply, ReplyHandler};
     use std::time::Duration;
 
     struct IgnoreReplies;

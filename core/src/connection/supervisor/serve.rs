@@ -1,25 +1,22 @@
 //! The loop that serves an open link: it sends jobs, handles replies and messages, and runs due work, one at a time.
 
-use super::Supervisor;
-use super::heartbeat::HEARTBEAT_INTERVAL;
-use super::held::Held;
+use super::heartbeat::{Check, HEARTBEAT_INTERVAL};
 use super::in_flight::Purpose;
-use super::requeue::HangUp;
+use super::task::Supervisor;
 use crate::cache::{Cache, Moment};
-use crate::connection::attempt::moved;
+use crate::connection::clock;
+use crate::connection::commands::{Access, Commands, Expect};
 use crate::connection::failure::{Failure, FailureKind};
-use crate::connection::handshake::Greeting;
+use crate::connection::handle::Message;
 use crate::connection::link::Link;
 use crate::connection::status::{Down, Event};
-use crate::connection::substitutes::Denied;
-use crate::connection::{Job, Message, clock};
+use crate::connection::tracking::Tracking;
 use crate::error::Error;
 use crate::options::Address;
 use redis::Value;
 use std::future::{Future, pending};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
@@ -36,46 +33,25 @@ const UPSTREAM_BACKOFF: Duration = Duration::from_millis(100);
 /// A link that lasted this long resets the list of commands on which the server hangs up: they are tried again.
 const HANG_UP_MEMORY: Duration = Duration::from_secs(60);
 
-/// The outcome of serving a link.
-#[derive(PartialEq)]
-pub(super) enum Served {
-    Lost,
-    Closed,
-}
+/// The link was lost.
+pub(super) struct Lost;
 
 impl Supervisor {
-    /// Serves a link until it is lost or the connection is closed.
-    pub(super) async fn serve(&mut self, mut link: Link, address: Address) -> Served {
+    /// Serves a link until it is lost; or until the connection is closed, and returns `None`.
+    pub(super) async fn serve(&mut self, mut link: Link, address: Address) -> Option<Lost> {
         self.has_served = false;
         self.link_count += 1;
-        self.in_flight.denied = self.hung_up_on;
-        self.held = Held::default();
+        self.in_flight.denied = self.queue.begin_link();
+        self.heartbeat.begin_link();
         let begin = clock::now();
-        self.slow_start.begin_link();
-        self.last_reply_at = clock::now();
-        let sentinels = self.sentinels.clone();
-        let failover = moved(sentinels.as_ref(), &address);
+        let failover = self.connector.primary_changed(&address);
         let failure = self.exchange(&mut link, failover).await;
         self.end_tracking();
         if begin + HANG_UP_MEMORY < clock::now() {
-            self.hung_up_on = Denied::default();
-            self.greeting = Greeting::default();
+            self.queue.forget_hang_ups();
+            self.connector.forget_greeting();
         }
-        let failure = match failure {
-            None => return Served::Closed,
-            Some(failure) => failure,
-        };
-        let hang_up = match failure.kind {
-            FailureKind::Lost if self.transient_error.is_none() => Some(HangUp {
-                cause: failure.cause.clone(),
-                is_unreadable: false,
-            }),
-            FailureKind::Unreadable => Some(HangUp {
-                cause: failure.cause.clone(),
-                is_unreadable: true,
-            }),
-            _ => None,
-        };
+        let failure = failure?;
         // All received replies have been handled, so the commands still in flight are sent again. They must not also
         // reach the server over this link.
         link.abort();
@@ -85,22 +61,31 @@ impl Supervisor {
             cause: failure.cause.clone(),
             timed_out: matches!(failure.kind, FailureKind::TimedOut),
         });
+        let may_be_caused_by_job =
+            matches!(failure.kind, FailureKind::Lost | FailureKind::Unreadable)
+                && self.queue.transient_error().is_none()
+                && self
+                    .in_flight
+                    .first()
+                    .is_some_and(|first| first.purpose.job().is_some());
         let error = Error::Unreachable {
             server: self.shared.server.to_string(),
-            cause: failure.cause,
+            cause: failure.cause.clone(),
         };
-        self.requeue_in_flight(&error, hang_up);
+        let hang_up = may_be_caused_by_job.then_some(failure);
+        let in_flight = self.in_flight.take();
+        self.queue.requeue_in_flight(in_flight, &error, hang_up);
         // Keep the backoff if the server accepted the link and then closed it, or returned a transient error.
-        match self.transient_error.take() {
-            None if self.has_served => self.backoff = Duration::ZERO,
+        match self.queue.take_transient_error() {
+            None if self.has_served => self.backoff.reset(),
             // A proxy may have lost only one of its servers: commands for the others wait for the next link.
             Some(error) if matches!(error.kind, FailureKind::Upstream) => {
-                self.backoff = UPSTREAM_BACKOFF;
+                self.backoff.set(UPSTREAM_BACKOFF);
             }
             _ => {}
         }
         self.watches.notify(&Event::Reconnecting(error));
-        Served::Lost
+        Some(Lost)
     }
 
     /// Serves until the link is lost, and returns the cause; or until the connection is closed and no job is left, and
@@ -120,20 +105,19 @@ impl Supervisor {
         // The slots must be known before any key is read.
         self.check_slots(link);
         loop {
-            if self.substitution_pending
-                && self.transient_error.is_none()
-                && !self.in_flight.has_jobs()
-            {
-                self.requeue_denied(link);
+            if self.queue.awaits_substitution() && !self.in_flight.has_jobs() {
+                self.queue.requeue();
+                // An error was already reported when the link was opened.
+                let _ = self.begin_tracking(link);
             }
-            if self.transient_error.is_none() && !self.substitution_pending {
+            if !self.queue.is_retrying() {
                 self.send_waiting(link);
             }
             if !self.in_flight.has_jobs() {
                 if self.is_done() {
                     return None;
                 }
-                if let Some(error) = &self.transient_error {
+                if let Some(error) = self.queue.transient_error() {
                     return Some(Failure::lost(&error.cause));
                 }
             }
@@ -162,7 +146,7 @@ impl Supervisor {
             if is_due {
                 if clock::note_wake(alarm.deadline()) {
                     link.note_stop();
-                    self.last_reply_at = self.last_reply_at.min(clock::now());
+                    self.heartbeat.note_stop();
                 }
                 if self.is_overdue(link)
                     && let Err(failure) = self.drain_pending_replies(link).await
@@ -200,10 +184,36 @@ impl Supervisor {
         Ok(())
     }
 
+    /// Handles a message and those after it.
+    fn handle_messages(&mut self, mut next: Option<Message>) {
+        while let Some(message) = next {
+            self.handle_message(message);
+            next = self.mailbox.try_next();
+        }
+    }
+
+    // ---- Due work ----
+
+    /// Returns the running time of the next deadline, heartbeat or renewal.
+    fn next_due(&self, link: &Link) -> Instant {
+        let tracking = self.tracking.as_ref();
+        let heartbeat = self.heartbeat.next_due(link, &self.in_flight, tracking);
+        [
+            self.queue.deadline(),
+            self.in_flight.deadline(),
+            // Credentials expire while the process is stopped as well.
+            self.credentials.renewal_at().map(clock::running),
+            tracking.and_then(Tracking::slots_at).map(clock::running),
+        ]
+        .into_iter()
+        .flatten()
+        .fold(heartbeat, Instant::min)
+    }
+
     /// Returns the system time at which work may be due.
     fn wake(&self, link: &Link) -> Instant {
         let due = self.next_due(link);
-        if self.in_flight.has_jobs() || !self.waiting.is_empty() {
+        if self.in_flight.has_jobs() || self.queue.has_waiting() {
             clock::wake(due)
         } else {
             clock::system(due).max(Instant::now())
@@ -239,50 +249,43 @@ impl Supervisor {
 
     /// Runs the work that is due. Returns a failure if the link must be given up.
     fn run_due_work(&mut self, link: &mut Link) -> Option<Failure> {
-        if self.expire() {
+        let now = clock::now();
+        self.queue.expire(now);
+        let expired = self.in_flight.expire(now);
+        if !expired.is_empty() {
+            self.queue.expire_in_flight(expired);
             // Later commands must not receive the missing replies.
             self.send_ping(link);
         }
-        self.check_heartbeat(link)
-    }
-
-    /// Handles a message and those after it.
-    fn handle_messages(&mut self, mut next: Option<Message>) {
-        while let Some(message) = next {
-            self.handle_message(message);
-            next = self.mailbox.try_next();
+        let renewal_at = self.credentials.renewal_at();
+        if renewal_at.is_some_and(|time| clock::running(time) <= now) {
+            self.credentials.begin_renewal();
+            self.watches.ask_for_credentials();
         }
+        self.check_slots(link);
+        let tracking = self.tracking.as_ref();
+        match self.heartbeat.check(link, &self.in_flight, tracking) {
+            Check::Alive => {}
+            Check::Nudge => self.send_ping(link),
+            Check::Probe => self.send_heartbeat(link),
+            Check::Dead(failure) => return Some(failure),
+        }
+        None
     }
 
-    /// Queues the denied commands again, in front of the waiting jobs, to be sent as their substitutes.
-    fn requeue_denied(&mut self, link: &Link) {
-        self.substitution_pending = false;
-        self.held = Held::default();
-        let count = self.retry_queue.iter().map(Job::operations).sum();
-        self.shared.queued.fetch_add(count, Ordering::Relaxed);
-        self.retry_queue.append(&mut self.waiting);
-        self.waiting = std::mem::take(&mut self.retry_queue);
-        // An error was already reported when the link was opened.
-        let _ = self.begin_tracking(link);
-    }
+    // ---- Sending ----
 
-    /// Sends waiting jobs, as far as slow start and the backlog of the socket allow.
+    /// Sends waiting jobs, as far as the backlog of the socket and lost links before allow.
     fn send_waiting(&mut self, link: &mut Link) {
-        if !self.slow_start.is_over() && !self.waiting.is_empty() {
-            if !self.in_flight.is_empty() {
-                return;
-            }
-            if !self.slow_start.has_replied() {
-                self.send_heartbeat(link);
-                return;
-            }
-        }
-        let mut capacity = self.slow_start.limit();
+        let denied = self.in_flight.denied;
+        let mut capacity = match self.queue.sends_singly() {
+            true => usize::from(!self.in_flight.has_jobs()),
+            false => usize::MAX,
+        };
         while capacity > 0
             && link.backlog() < MAX_BACKLOG
-            && let Some(mut job) = self.waiting.pop_front()
+            && let Some(mut job) = self.queue.pop()
         {
-            self.note_dequeued(&job);
             if !job.commands.may_use(self.link_count) {
                 let server = self.shared.server.to_string();
                 job.fail(&Error::LinkReplaced { server });
@@ -292,7 +295,6 @@ impl Supervisor {
             let due = job.pending.len().min(capacity);
             capacity -= due;
             let mut end = 0;
-            let denied = self.in_flight.denied;
             if due == job.commands.len() && denied.is_empty() {
                 end = link.send(job.commands.all_bytes());
             } else {
@@ -311,8 +313,49 @@ impl Supervisor {
 
     /// Notes that commands are sent, the first of which has this key. Returns the time if the reply confirms the
     /// freshness of the cache.
-    pub(super) fn note_sent(&mut self, key: Option<&[u8]>) -> Option<Moment> {
+    fn note_sent(&mut self, key: Option<&[u8]>) -> Option<Moment> {
         self.tracking.as_mut()?.note_sent(key)
+    }
+
+    /// Asks a node of a cluster for its slots, if the cache needs them.
+    fn check_slots(&mut self, link: &mut Link) {
+        let Some(tracking) = &mut self.tracking else {
+            return;
+        };
+        if tracking.slots_at().is_none_or(|at| at > Instant::now()) {
+            return;
+        }
+        let (commands, moment) = tracking.query_slots();
+        let end = link.send(commands.all_bytes());
+        let due = commands.len();
+        self.in_flight
+            .push(Purpose::SlotCheck, due, end, Some(moment));
+    }
+
+    /// Sends a heartbeat: a `PING`, or to a cluster node a read of a key, which also shows that the node serves it.
+    fn send_heartbeat(&mut self, link: &mut Link) {
+        match self.tracking.as_ref().and_then(Tracking::probe_key) {
+            Some(key) => {
+                let words: [&[u8]; 2] = [b"PTTL", key];
+                let command = Commands::of(Access::Read, Expect::Integer, Some(1), &words);
+                self.send_probe(link, Purpose::KeyProbe, &command);
+            }
+            None => self.send_ping(link),
+        }
+    }
+
+    /// Sends a `PING`.
+    fn send_ping(&mut self, link: &mut Link) {
+        self.heartbeat.note_ping();
+        let command = Commands::of(Access::Read, Expect::Any, None, &[b"PING"]);
+        self.send_probe(link, Purpose::Ping, &command);
+    }
+
+    /// Sends a command of the supervisor's own.
+    fn send_probe(&mut self, link: &mut Link, purpose: Purpose, command: &Commands) {
+        let end = link.send(command.bytes(0));
+        let moment = self.note_sent(command.key(0));
+        self.in_flight.push(purpose, 1, end, moment);
     }
 }
 

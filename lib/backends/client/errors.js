@@ -1,0 +1,217 @@
+'use strict';
+
+const { redact } = require('../../boundary/native.js');
+const { fromNative } = require('../../common/errors.js');
+
+/** @import { ErrorCode } from '../../../index.js' */
+/** @import { Words } from '../../types.d.ts' */
+
+/**
+ * What the executor and scans do about a failure: `isLost` for a lost connection, with its `cause`; `isTransient`;
+ * `isDenied` for a denied or unknown command; `interruptsScan` for one after which a scan may start over, and
+ * `isReplaced` if it may at once; `details`, the server's message.
+ *
+ * @typedef {{ isLost?: boolean, cause?: string, isTransient?: boolean, isDenied?: boolean, interruptsScan?: boolean,
+ *   isReplaced?: boolean, details?: string }} Traits
+ */
+
+/** The error of a command or an event, without the name of an operation. core/src/error.rs has the same messages. */
+class Failure {
+  /**
+   * @param {ErrorCode} code
+   * @param {string} message
+   * @param {string} reply the first word of the server's error reply; empty for other errors
+   * @param {Traits} traits
+   */
+  constructor(code, message, reply = '', traits = {}) {
+    this.code = code;
+    this.message = message;
+    this.reply = reply;
+    this.traits = traits;
+  }
+
+  /** Returns the text of a completion, in the addon's form. @param {string} operation */
+  textFor(operation) {
+    return `${this.code}\n${this.reply}\n${operation} failed: ${this.message}`;
+  }
+
+  toError() {
+    return fromNative(`${this.code}\n${this.reply}\n${this.message}`);
+  }
+}
+
+const UNAVAILABLE = 'ERR_REDIS_UNAVAILABLE';
+const INTERRUPTING = { interruptsScan: true };
+
+const attemptsOf = (/** @type {number} */ count) => `${count} attempt${count === 1 ? '' : 's'}`;
+
+/** @typedef {(server: string, waited: number, attempts: number, cause: string) => Failure} ConnectionFailure */
+
+const failures = {
+  /** @type {ConnectionFailure} */
+  unavailable: (server, waited, attempts, cause) =>
+    new Failure(
+      UNAVAILABLE,
+      `no connection within ${waited} ms (${server}; ${attemptsOf(attempts)}; last error: ${cause})`,
+    ),
+  /** @type {(server: string, waited: number) => Failure} */
+  timeout: (server, waited) => new Failure('ERR_REDIS_TIMEOUT', `no reply within ${waited} ms (${server})`),
+  /** @type {ConnectionFailure} */
+  silent: (server, waited, attempts, cause) =>
+    new Failure(
+      'ERR_REDIS_TIMEOUT',
+      `no reply within ${waited} ms (${server}; ${attemptsOf(attempts)} to connect; last error: ${cause})`,
+    ),
+  /** @type {ConnectionFailure} */
+  queueFull: (server, most, attempts, cause) =>
+    new Failure(
+      'ERR_REDIS_QUEUE_FULL',
+      `no connection, and ${most} operations ("maxQueue") wait for one ` +
+        `(${server}; ${attemptsOf(attempts)}; last error: ${cause})`,
+    ),
+  linkReplaced: (/** @type {string} */ server) =>
+    new Failure(UNAVAILABLE, `the connection was replaced (${server})`, '', {
+      ...INTERRUPTING,
+      isReplaced: true,
+    }),
+  /** @type {(server: string, restarts: number, cause: string) => Failure} */
+  scanInterrupted: (server, restarts, cause) =>
+    new Failure(
+      UNAVAILABLE,
+      `the scan was interrupted before all keys were read (${server}; ${restarts} restarts; last error: ${cause})`,
+    ),
+  /** @type {(server: string, cause: string) => Failure} */
+  unreachable: (server, cause) =>
+    new Failure(UNAVAILABLE, `no connection (${server}; last error: ${cause})`, '', INTERRUPTING),
+  /** @type {(server: string, value: unknown) => Failure} */
+  unexpectedReply: (server, value) =>
+    new Failure(
+      'ERR_REDIS_REPLY',
+      `the reply is ${typeOfReply(value)}, which does not fit the command (${server})`,
+    ),
+  /** @type {(server: string, cause: string, isLost: boolean) => Failure} */
+  client: (server, cause, isLost) =>
+    new Failure(UNAVAILABLE, `the client failed (${server}; last error: ${cause})`, '', { isLost, cause }),
+  internal: (/** @type {any} */ { name }) =>
+    new Failure('ERR_INTERNAL', `the operation was abandoned because of a ${name}; please report this`),
+  closed: () => new Failure('ERR_STORE_CLOSED', 'the store is closed'),
+};
+
+/** Returns the type of a reply. Its value may be a session, which an error must not contain. @param {unknown} value */
+function typeOfReply(value) {
+  if (value === null) return 'nil';
+  if (Array.isArray(value)) return 'an array';
+  if (typeof value === 'number') return 'an integer';
+  return typeof value === 'string' ? 'a bulk string' : 'a RESP3 value';
+}
+
+const TRANSIENT = /^(LOADING|BUSY|TRYAGAIN|CLUSTERDOWN|MASTERDOWN|READONLY)$/;
+/** The messages of a proxy that has lost its server, and of a server with too many clients. */
+const TRANSIENT_MESSAGE =
+  /^(max number of clients|(Connection (refused|reset by peer|timed out)|Broken pipe|Host is down|No route to host|Network is unreachable)$)/;
+const DENIED_MESSAGE = /unknown command|nsupported command|command.*(not support|not allowed|disabled)/;
+/** The error that ended a script, which servers before 7.0 quote. */
+const IN_SCRIPT = /^Error running script.*@user_script[: \d]*-?([A-Z]{2,}) (.*)$/s;
+
+/**
+ * Creates the failure for the server's error reply to a command.
+ *
+ * @param {string} server
+ * @param {string} text the reply: a word in capitals, and a message
+ * @param {Words} args
+ */
+function replyFailure(server, text, args) {
+  const [, word = '', details = ''] = /^(\S+) ?(.*)$/s.exec(text) ?? [];
+  const [, reply = '', message = ''] = IN_SCRIPT.exec(details) ?? ['', word, details || 'no details'];
+  const isTransient = TRANSIENT.test(reply) || TRANSIENT_MESSAGE.test(message);
+  const isDenied =
+    (reply === 'NOPERM' && message.includes('command')) || (reply === 'ERR' && DENIED_MESSAGE.test(message));
+  const shown = withoutArguments(message, args);
+  return new Failure('ERR_REDIS_REPLY', `the server replied ${reply}: ${shown} (${server})`, reply, {
+    isTransient,
+    isDenied,
+    interruptsScan: isTransient,
+    details: message,
+  });
+}
+
+const LONGEST_MESSAGE = 200;
+/** Arguments of at least this length may be secrets. Servers shorten long ones, so that their beginning identifies them. */
+const SHORTEST_SECRET = 8;
+
+/**
+ * Replaces an error message that quotes the arguments of its command, and limits its length.
+ *
+ * @param {string} message
+ * @param {Words} args
+ */
+function withoutArguments(message, args) {
+  const end = message.search(/,? with arg|,? args:|,? args beginning/);
+  const shown = end === -1 ? message : message.slice(0, end);
+  const isQuoted = (/** @type {string} */ word) =>
+    word.length >= SHORTEST_SECRET && shown.includes(word.slice(0, SHORTEST_SECRET));
+  const words = args.slice(1).map(String);
+  if (words.some((word) => isQuoted(word) || isQuoted(word.slice(word.lastIndexOf(':') + 1))))
+    return 'its message quotes the command';
+  return redact(shown).slice(0, LONGEST_MESSAGE);
+}
+
+/** Returns message and kind of a client's error. @param {unknown} error */
+function readError(error) {
+  try {
+    const message = messageOf(error);
+    return { message, isReply: isReply(error, message), isPermanent: isPermanent(error) };
+  } catch {
+    return { message: 'its error cannot be read', isReply: false, isPermanent: true };
+  }
+}
+
+/** @param {any} error */
+function messageOf(error) {
+  const text = error instanceof Error || typeof error?.message === 'string' ? error.message : '';
+  // One of the errors of redis 6 has no message.
+  const message = text || error?.code || error?.name || 'no reason is known';
+  return restoreServerError(error, String(message))
+    .replace(/\s+/g, ' ')
+    .replace(/\/\/[^@/\s]*@/g, '//');
+}
+
+/** The server's error codes by valkey-glide's names for them. @type {Record<string, string>} */
+const GLIDE_WORDS = {
+  ResponseError: 'ERR',
+  NoScriptError: 'NOSCRIPT',
+  BusyLoadingError: 'LOADING',
+  TryAgain: 'TRYAGAIN',
+  ClusterDown: 'CLUSTERDOWN',
+  MasterDown: 'MASTERDOWN',
+  ReadOnly: 'READONLY',
+};
+
+/** Restores a server's error message that valkey-glide has rewritten. @param {any} error @param {string} message */
+function restoreServerError(error, message) {
+  if (error?.constructor?.name !== 'RequestError') return message;
+  return message
+    .replace(
+      /^An error was signalled by the server: - (\w+): /,
+      (_all, word) => `${GLIDE_WORDS[word] ?? 'ERR'} `,
+    )
+    .replace(/^([A-Z]+): /, '$1 ');
+}
+
+/**
+ * Returns true for an error that the server replied with: its message begins with a word in capitals, as does that of a
+ * system error, or the code of an error without a message.
+ *
+ * @param {any} error
+ * @param {string} message
+ */
+function isReply(error, message) {
+  return Boolean(error?.message) && error.syscall === undefined && /^[A-Z][A-Z0-9_]+( |$)/.test(message);
+}
+
+/** Returns true for an error that a retry would not fix. @param {unknown} error */
+function isPermanent(error) {
+  return error instanceof TypeError || error instanceof RangeError || error instanceof ReferenceError;
+}
+
+module.exports = { Failure, failures, readError, replyFailure, withoutArguments };

@@ -1,0 +1,175 @@
+'use strict';
+
+const { Operation } = require('../../boundary/outbox.js');
+const { Kind } = require('../../boundary/request.js');
+const { elapsed } = require('../../common/timers.js');
+const { NEVER } = require('../../session/expiry.js');
+const { Command, isInteger, readCommands } = require('./commands.js');
+const { Failure, failures } = require('./errors.js');
+
+/** @import { AsyncResource } from 'node:async_hooks' */
+/**
+ * @import { Command as ClientCommand, Completion, Executor, Failure as Failed, Text, Words } from '../../types.d.ts'
+ */
+
+/**
+ * Compare-and-set for servers without `SET … IFEQ`: the script of core/src/session/compare_and_set.rs, which explains
+ * it, and the name under which a server caches it.
+ */
+const SCRIPT = `local stored = redis.call('GET', KEYS[1])
+if stored ~= (ARGV[3] or false) then return stored end
+if ARGV[2] == '0' then redis.call('SET', KEYS[1], ARGV[1])
+else redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
+return {}`;
+const SCRIPT_SHA1 = '995f2c552b430d9883a34c6acc8877fa929bf6bd';
+
+const UNKNOWN_SYNTAX = /syntax|argument|unknown|unsupported|not support/i;
+/** Stands in a decoded text for bytes that are not UTF-8. */
+const REPLACEMENT = '\uFFFD';
+
+/**
+ * An operation on one key. `complete` receives its completion.
+ *
+ * @typedef {{ scope: AsyncResource, key: string, value: Text, ttl: number, base?: Text, since?: number }} KeyOperation
+ * @typedef {(...completion: Completion) => void} Complete
+ */
+
+const lifetimeWords = (/** @type {number} */ ttl) => (ttl > 0 ? ['PX', String(ttl)] : []);
+
+/**
+ * The operations that have one command: its name in errors, the command, and the reply that means success.
+ *
+ * @type {Record<number, { name: string, command: (key: string, value: Text, ttl: number) => ClientCommand,
+ *   isDone: (reply: unknown) => boolean, mayBeMissing?: boolean }>}
+ */
+const writes = {
+  [Operation.SET]: {
+    name: 'set',
+    command: (key, value, ttl) => new Command(['SET', key, value, ...lifetimeWords(ttl)]),
+    isDone: (reply) => reply === 'OK',
+  },
+  [Operation.SET_EXISTING]: {
+    name: 'set',
+    command: (key, value, ttl) => new Command(['SET', key, value, 'XX', ...lifetimeWords(ttl)]),
+    isDone: (reply) => reply === 'OK',
+    mayBeMissing: true,
+  },
+  [Operation.TOUCH]: {
+    name: 'touch',
+    command: (key, _value, ttl) => new Command(['PEXPIRE', key, String(ttl)]),
+    isDone: isInteger,
+  },
+  [Operation.DESTROY]: {
+    name: 'destroy',
+    command: (key) => new Command(['DEL', key]),
+    isDone: isInteger,
+  },
+};
+
+/**
+ * Runs a write that has one command.
+ *
+ * @type {(executor: Executor, operation: number, write: KeyOperation, complete: Complete) => void}
+ */
+function write(executor, operation, { scope, key, value, ttl, since }, complete) {
+  const { name, command, isDone, mayBeMissing } = writes[operation];
+  const done = (/** @type {any[]} */ [reply]) => {
+    if (reply instanceof Failure) complete(Kind.FAILED, reply.textFor(name));
+    else if (isDone(reply)) complete(Kind.DONE, '');
+    else if (reply === null && mayBeMissing) complete(Kind.MISSING, '');
+    else complete(Kind.FAILED, failures.unexpectedReply(executor.server, reply).textFor(name));
+  };
+  executor.submit({ scope, commands: [command(key, value, ttl)], done }, since);
+}
+
+/**
+ * Reads a session, with the expiry of its key.
+ *
+ * @type {(executor: Executor, read: Pick<KeyOperation, 'scope' | 'key' | 'since'>, complete: Complete) => void}
+ */
+function read(executor, { scope, key, since }, complete) {
+  const done = (/** @type {any[]} */ [text, left]) => {
+    if (text instanceof Failure) complete(Kind.FAILED, text.textFor('get'));
+    else if (text === null) complete(Kind.MISSING, '');
+    else if (typeof text === 'string') complete(Kind.SESSION, text, expiryOf(left));
+    else complete(Kind.FAILED, failures.unexpectedReply(executor.server, text).textFor('get'));
+  };
+  executor.submit({ scope, commands: readCommands(key), done }, since);
+}
+
+/** Returns when a key ends, in ms since 1970, by the reply to its `PTTL`; 0 if that is unknown. @param {any} left */
+function expiryOf(left) {
+  const ms = isInteger(left) ? Number(left) : -2;
+  if (ms === -1) return NEVER;
+  return ms >= 0 ? Math.min(Date.now() + ms, NEVER) : 0;
+}
+
+/**
+ * The ways to compare and set, each tried if the server does not support the one before.
+ *
+ * @type {{ words: (key: string, value: Text, ttl: number, base: Text | undefined) => Words, keyAt: number,
+ *   isStored: (reply: unknown, base: Text | undefined) => boolean, isUnsupported: (failure: Failed) => boolean }[]}
+ */
+const casMethods = [
+  {
+    words: (key, value, ttl, base) => [
+      'SET',
+      ...[key, value, ...(base === undefined ? ['NX'] : ['IFEQ', base]), 'GET'],
+      ...lifetimeWords(ttl),
+    ],
+    keyAt: 1,
+    // `GET` returns the stored text, whether the command stores or not.
+    isStored: (reply, base) => reply === (base === undefined ? null : String(base)),
+    isUnsupported: ({ reply, traits }) => reply === 'ERR' && UNKNOWN_SYNTAX.test(traits.details ?? ''),
+  },
+  {
+    words: (key, value, ttl, base) => [
+      'EVALSHA',
+      ...[SCRIPT_SHA1, '1', key, value, String(ttl)],
+      ...(base === undefined ? [] : [base]),
+    ],
+    keyAt: 3,
+    isStored: Array.isArray,
+    isUnsupported: ({ reply, traits }) => reply === 'NOSCRIPT' || traits.isDenied === true,
+  },
+  {
+    words: (key, value, ttl, base) => [
+      'EVAL',
+      ...[SCRIPT, '1', key, value, String(ttl)],
+      ...(base === undefined ? [] : [base]),
+    ],
+    keyAt: 3,
+    isStored: Array.isArray,
+    isUnsupported: () => false,
+  },
+];
+const SET_COMMAND = 0;
+const CACHED_SCRIPT = 1;
+
+/**
+ * Stores a value if the stored text equals `base`; without a base, if nothing is stored.
+ *
+ * @type {(executor: Executor, operation: KeyOperation, complete: Complete) => void}
+ */
+function compareAndSet(executor, { scope, key, value, ttl, base, since = elapsed() }, complete) {
+  const attempt = (/** @type {number} */ index) => {
+    const method = casMethods[index];
+    const done = (/** @type {any[]} */ [reply]) => {
+      if (reply instanceof Failure && method.isUnsupported(reply)) {
+        if (index === SET_COMMAND) executor.needsScript = true;
+        attempt(index + 1);
+      } else if (reply instanceof Failure) complete(Kind.FAILED, reply.textFor('set'));
+      else if (method.isStored(reply, base)) complete(Kind.DONE, '');
+      else if (typeof reply === 'string') complete(Kind.CONFLICT, reply);
+      else if (reply === null && base !== undefined) complete(Kind.MISSING, '');
+      else complete(Kind.FAILED, failures.unexpectedReply(executor.server, reply).textFor('set'));
+    };
+    const command = new Command(method.words(key, value, ttl, base), { keyAt: method.keyAt });
+    executor.submit({ scope, commands: [command], done }, since);
+  };
+  // The text of another reply may look like the base; that of the script's does not.
+  const isAmbiguous = base !== undefined && String(base).includes(REPLACEMENT);
+  attempt(executor.needsScript || isAmbiguous ? CACHED_SCRIPT : SET_COMMAND);
+}
+
+module.exports = { SCRIPT, SCRIPT_SHA1, compareAndSet, expiryOf, read, write };

@@ -1,0 +1,305 @@
+// Shapes that several files of this folder share, and the types of its classes, which CommonJS modules export as values
+// only. Checked by `npx tsc -p lib`; not part of the API.
+
+// biome-ignore-all lint/suspicious/noExplicitAny: sessions, clients and results of callbacks are the app's
+
+import type { AsyncResource } from 'node:async_hooks';
+import type { RedisClient, ResolveConflict, Serializer, TlsOptions } from '../index.js';
+import type { CacheSettings, NatEntry, NodeAddress, StoreOptions } from './binding.js';
+
+export type { NodeAddress, RedisClient, TlsOptions };
+
+export type BulkOperations = InstanceType<typeof import('./session/bulk.js').BulkOperations>;
+export type CacheReads = InstanceType<typeof import('./session/cache-reads.js').CacheReads>;
+export type Command = InstanceType<typeof import('./backends/client/commands.js').Command>;
+export type CompletionQueue = InstanceType<typeof import('./boundary/completions.js').CompletionQueue>;
+export type Executor = InstanceType<typeof import('./backends/client/executor.js').Executor>;
+export type Failure = InstanceType<typeof import('./backends/client/errors.js').Failure>;
+export type KeyedQueue = InstanceType<typeof import('./session/keyed-queue.js').KeyedQueue>;
+export type Keys = InstanceType<typeof import('./backends/client/keys.js').Keys>;
+export type Native = InstanceType<typeof import('./boundary/native.js').RedisStore>;
+export type Request = InstanceType<typeof import('./boundary/request.js').Request>;
+export type SessionRegistry = InstanceType<typeof import('./session/session-registry.js').SessionRegistry>;
+export type Sessions = InstanceType<typeof import('./session/sessions.js').Sessions>;
+export type Settings = InstanceType<typeof import('./settings.js').Settings>;
+export type StoreState = InstanceType<typeof import('./store-state.js').StoreState>;
+
+export type Timer = { unref(): unknown };
+
+/** Runs the operations of a store: `Outbox`, which submits them to the addon, or `ClientBackend`. */
+export interface Backend {
+  /** The name of the server in errors. */
+  readonly server: string;
+  /**
+   * Adds a request. `argument` is the lifetime in ms, 0 for none, or what identifies a scan; `base` the text that must
+   * be stored, for SET_IF_EQUAL; `since` the time of the call, by `elapsed`, if it is not now.
+   */
+  add(
+    operation: number,
+    request: Receiver,
+    id?: string,
+    value?: Text,
+    argument?: any,
+    base?: Text,
+    since?: number,
+  ): void;
+  flush(): void;
+  openScan(kind: number, match: string, scanCount?: number): Cursor;
+  setPrefix(prefix: string): void;
+  withPrefix<Result>(prefix: string, run: () => Result): Result;
+  setScanCount(count: number): void;
+  reopen(): void;
+  watch(watcher: Watcher): void;
+  unwatch(): void;
+}
+
+/** An open scan. `number` identifies it in the requests for its pages. */
+export interface Cursor {
+  readonly number: unknown;
+  close(): void;
+}
+
+/** Receives the events of a connection: from the addon as completions, from a client by `notify`. */
+export interface Watcher extends Receiver {
+  notify(event: string, error?: Error): void;
+}
+
+/** The arguments of a request's `complete`. */
+export type Completion = Parameters<Receiver['complete']>;
+
+/** Commands that a client runs for one request. `done` receives a reply, or a Failure, for each of them, once. */
+export interface Job {
+  /** The async context in which the commands are sent. */
+  scope: AsyncResource;
+  commands: Command[];
+  done: (replies: any[]) => void;
+}
+
+/** A job in the executor. */
+export interface PendingJob extends Job {
+  replies: any[];
+  /** The number of commands without a reply. */
+  left: number;
+  attempts: number;
+  /** The cause of the last failed attempt. */
+  trouble: string | undefined;
+  deadline: number;
+}
+
+/** The name of a command, and its arguments. */
+export type Words = [name: string, ...args: Text[]];
+
+/** A command in flight; `number` counts the attempts of an executor. */
+export interface Attempt {
+  number: number;
+  command: Command;
+  substitute: Substitute | undefined;
+}
+
+/** A command in place of one that the server denies. By default, it has the same arguments and reply. */
+export interface Substitute {
+  name: string;
+  words?: (args: Text[]) => Text[];
+  restore?: (reply: any) => unknown;
+}
+
+/** Ties commands to the connection that runs the first of them. */
+export interface Pin {
+  link?: number;
+}
+
+/** Receives the error, or null and the result, of an operation. */
+export type Callback<Result = any> = (error: unknown, result: Result) => any;
+
+/**
+ * Handles the completions of a request. `text` is a session, an ID or an error. `number` is the time at which the
+ * session expires, in ms since 1970, if it was requested; with COUNT, the count.
+ */
+export interface Receiver {
+  complete(kind: number, text: string, number?: number): void;
+}
+export type Complete = (kind: number, text: string, number: number) => void;
+
+/** A session of any framework, a plain one of the app, or the parsed text of one. */
+export interface SessionObject {
+  cookie?: SessionCookie;
+  /** The request of a session of express-session. */
+  req?: HttpRequest;
+  [key: PropertyKey]: any;
+}
+
+export interface SessionCookie {
+  expires?: Date | string | number | null;
+  originalMaxAge?: number | null;
+  /** The expiry that @fastify/session has loaded. */
+  originalExpires?: unknown;
+}
+
+/** A request of Node, with the properties that express-session adds. */
+export interface HttpRequest {
+  headers?: { cookie?: string };
+  sessionID?: string;
+  sessionStore?: unknown;
+  session?: SessionObject;
+}
+
+/** The options of a store, checked and converted by lib/options.js, with its defaults. */
+export interface CheckedOptions {
+  client?: RedisClient;
+  url?: string | URL;
+  sentinel?: Account & {
+    name: string;
+    addresses: NodeAddress[];
+    tls?: TlsOptions | false;
+    natMap?: NatEntry[];
+  };
+  cluster?: { addresses: NodeAddress[]; natMap?: NatEntry[] };
+  username?: string;
+  password?: string;
+  database: number;
+  tls?: TlsOptions | false;
+  credentials?: () => unknown;
+  transport?: 'native' | 'client';
+  readFrom: 'primary' | 'replica-preferred';
+  connectTimeout: number;
+  commandTimeout: number;
+  maxQueue: number;
+  onUnavailable: 'error' | 'sessionless';
+  cache?: CacheSettings | false;
+  prefix: string;
+  ttl: number | ((session: SessionObject) => number);
+  scanCount: number;
+  serializer: Serializer;
+  disableTTL: boolean;
+  disableTouch: boolean;
+  touchAfter: number;
+  saveDestroyed: boolean;
+  onConflict: 'overwrite' | 'reject' | 'merge' | ResolveConflict;
+}
+
+export type CheckedScanOptions = { match: string; count?: number; signal?: AbortSignal };
+
+/** The options that a store fixes in its constructor. */
+export type FixedOptions = Pick<CheckedOptions, 'onConflict' | 'touchAfter' | 'saveDestroyed'>;
+
+/** The options that a store has as fields, which the app may set at any time. */
+export type Fields = Pick<
+  CheckedOptions,
+  'prefix' | 'ttl' | 'scanCount' | 'serializer' | 'disableTTL' | 'disableTouch'
+>;
+
+/** The components of a store; see lib/store.js. */
+export interface Parts {
+  store: object;
+  /** The descriptors of the accessors of the fields. */
+  accessors: Record<string, PropertyDescriptor>;
+  fixed: FixedOptions;
+  settings: Settings;
+  outbox: Backend;
+  sessions: Sessions;
+  bulk: BulkOperations;
+  /** The fields that the last operation has read, with the object that they belong to. */
+  snapshot: Partial<ReturnType<typeof import('./fields.js').readFields>>;
+}
+
+/** Returns true if two values of sessions are the same. */
+export type Compare = (one: any, other: any) => boolean;
+
+/** The text of a session, or the bytes that an app's serializer returned. */
+export type Text = string | Buffer;
+
+/** What the session registry knows of a session object. */
+export interface SessionRecord {
+  id: string;
+  prefix: string;
+  /** The text that was loaded or last saved, if conflicts are detected; may be `UNKNOWN_BASE`. */
+  base: Text | undefined;
+  /** The texts that failed saves may have stored, and the bases that they then have. */
+  unconfirmed: { stored: Text; known: Text }[] | undefined;
+  /** The error of the first save, if it failed. */
+  failure: string | undefined;
+  /** The expiry of the stored session, in ms since 1970; 0 if it is not known. */
+  ends: number;
+  /** A time at which the session was alive, in ms since 1970 (0: not known); undefined if it may not be stored. */
+  since: number | undefined;
+  /** `regenerate` has replaced this session by another one. */
+  isReplaced: boolean;
+  /** The record of the same object under another id. */
+  other: SessionRecord | undefined;
+}
+
+/** The settings of a connection: the addon's options without those of a store, or those of the client backend. */
+export interface Target extends Omit<StoreOptions, 'prefix' | 'scanCount'> {
+  /** The client that runs the commands; see `ClientTarget`. */
+  client?: RedisClient;
+  /** Why the client runs them, if the app has not chosen that. */
+  reason?: string | undefined;
+  /** The target after a failed TLS handshake. */
+  fallback?: ClientTarget | undefined;
+  /** The function behind the number `credentials`. */
+  askForCredentials?: (() => unknown) | undefined;
+  renewals?: StreamingProvider | undefined;
+}
+
+/** The settings of the client backend. */
+export interface ClientTarget extends Target {
+  /** The name of the client in errors. */
+  name: string;
+  command: CommandForm;
+}
+
+/** A live client and its connection to Redis, as `describeClient` returns it. */
+export type Description = { command: CommandForm } & OfflineLimits &
+  (({ transport: 'native'; reason?: undefined } & ClientSettings) | { transport: 'client'; reason: string });
+
+/** The call by which a client runs any command; else it has a method for each command. */
+export type CommandForm =
+  | 'call(command, ...args)'
+  | 'sendCommand(args)'
+  | 'v4.sendCommand(args)'
+  | 'sendCommand(isReadonly, args)'
+  | 'sendCommand(key, isReadonly, args)'
+  | 'customCommand(args)'
+  | 'command(...args)';
+
+/** A client's limits on commands that wait while it is not connected. */
+export interface OfflineLimits {
+  /** All fail immediately. */
+  failsOffline?: boolean;
+  /** They fail after this many failed attempts to connect, plus one. */
+  maxRetries?: number;
+  /** The number of commands that may wait. */
+  maxQueue?: number;
+}
+
+/** Settings of a client that a native connection can have. Those that the client does not specify are undefined. */
+export interface ClientSettings {
+  topology: 'standalone' | 'sentinel' | 'cluster';
+  /** The server, or some nodes of a cluster. */
+  nodes?: Node[];
+  sentinel?: Account & { name: string; nodes: NodeAddress[]; tls?: TlsOptions };
+  /** Maps each announced `host:port` to the address at which the client reaches it. */
+  natMap?: Record<string, NodeAddress>;
+  database?: number;
+  username?: string;
+  password?: string;
+  credentials?: () => unknown;
+  /** The provider that pushes new credentials. */
+  renewals?: StreamingProvider;
+  tls?: TlsOptions;
+  keyPrefix?: string;
+  /** Milliseconds, as the next one. */
+  connectTimeout?: number;
+  commandTimeout?: number;
+}
+
+export type Account = { username?: string; password?: string };
+export type Node = Partial<NodeAddress> & { path?: string };
+
+/** A provider of node-redis that pushes new credentials to its subscribers. */
+export interface StreamingProvider {
+  subscribe(listener: {
+    onNext(credentials: unknown): void;
+    onError(error: unknown): void;
+  }): Promise<[current: unknown, subscription: { dispose?: () => unknown }]>;
+}
