@@ -6,7 +6,7 @@ use napi_derive::napi;
 ///
 /// V8's own message quotes the text, which is a session; this function returns only the position.
 #[napi(catch_unwind)]
-pub fn json_error_position(text: String) -> Option<u32> {
+pub(crate) fn json_error_position(text: String) -> Option<u32> {
     let error = serde_json::from_str::<serde::de::IgnoredAny>(&text).err()?;
     let end = if error.is_eof() {
         text.len()

@@ -151,7 +151,7 @@ fn time_left(ms: f64) -> Option<Duration> {
 
 /// Returns the error in these TLS settings, or nothing.
 #[napi(catch_unwind)]
-pub fn check_tls_settings(tls: Tls) -> Option<String> {
+pub(crate) fn check_tls_settings(tls: Tls) -> Option<String> {
     TlsClient::check(&tls.into())
         .err()
         .map(|error| error.to_string())

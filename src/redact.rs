@@ -4,7 +4,7 @@ use napi_derive::napi;
 
 /// Returns a text without the passwords in use, for the errors of the app's client.
 #[napi(catch_unwind)]
-pub fn redact(text: String) -> String {
+pub(crate) fn redact(text: String) -> String {
     connect_redis_core::redact(&text)
 }
 

@@ -8,6 +8,7 @@
 //! - [`connection`]: supervised connections with reconnection and deadlines; Cluster, Sentinel.
 //! - [`cache`]: the near-cache, coherent with the server.
 //! - [`worker`]: a background thread for long computations.
+//! - `fuzz`, `bench`: the fuzz targets and benchmarks, not compiled into the addon.
 //! - [`options`], [`error`], [`redaction`]: connection options, errors, and the removal of secrets from texts.
 
 #![forbid(unsafe_code)]
@@ -16,9 +17,13 @@
     reason = "the map above is for those who work on the crate"
 )]
 
+#[cfg(feature = "bench")]
+pub mod bench;
 mod cache;
 mod connection;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod options;
 mod redaction;
 mod session;

@@ -19,6 +19,8 @@
 mod clock;
 mod entries;
 mod freshness;
+#[cfg(test)]
+mod model;
 mod pending_writes;
 
 pub(crate) use self::clock::Moment;

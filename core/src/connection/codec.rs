@@ -136,7 +136,13 @@ impl Decoder for Codec {
                     return Ok(None);
                 }
                 Parsed::NeedsLine => return Ok(None),
-                Parsed::Damaged => return Err((ErrorKind::Parse, "a line without an end").into()),
+                Parsed::Damaged => {
+                    return Err((
+                        ErrorKind::Parse,
+                        "an unknown type, or a line without an end",
+                    )
+                        .into());
+                }
                 Parsed::Other if bytes.first() == Some(&b'-') => return error_reply(bytes),
                 Parsed::Other => {}
             }
@@ -246,8 +252,13 @@ fn parse_element(bytes: &[u8]) -> Parsed<Element<'_>> {
     let Some(&kind) = bytes.first() else {
         return Parsed::NeedsLine;
     };
-    if !matches!(kind, b'$' | b':' | b'+' | b'_' | b'*') {
-        return Parsed::Other;
+    match kind {
+        b'$' | b':' | b'+' | b'_' | b'*' => {}
+        b'-' | b'%' | b'>' | b'~' | b'|' | b',' | b'#' | b'(' | b'!' | b'=' => {
+            return Parsed::Other;
+        }
+        // The redis crate skips an unknown type if nothing has arrived behind it.
+        _ => return Parsed::Damaged,
     }
     if kind == b'_' && bytes.get(1).is_some_and(|&byte| byte != b'\r') {
         return Parsed::Damaged;
@@ -417,6 +428,7 @@ mod tests {
             b":1x\r\n",
             b"$99999999999999999999999999\r\n",
             b"?what\r\n",
+            b"?",
             b"*2\r\n:1\r\n$x\r\n",
             b"*x\r\n",
             b":1\rX\r\n",

@@ -22,11 +22,15 @@
 
 mod attempt;
 mod backoff;
+#[cfg(feature = "bench")]
+pub(crate) mod bench;
 mod blocking;
 mod certificate_verifier;
 pub(crate) mod clock;
 mod cluster;
 mod codec;
+#[cfg(any(test, fuzzing))]
+pub mod codec_fuzz;
 mod commands;
 mod dns;
 mod failure;
@@ -58,6 +62,8 @@ mod tls;
 mod tracking;
 mod vote;
 
+#[cfg(any(test, fuzzing))]
+pub use self::cluster::slot_map_fuzz;
 pub(crate) use self::commands::{Access, Commands, Expect};
 pub use self::handle::{Connection, Credentials};
 pub(crate) use self::job::{Reply, ReplyHandler};

@@ -1,6 +1,8 @@
 //! Connection options: the address of Redis, credentials, TLS, timeouts and limits.
 
 mod url;
+#[cfg(any(test, fuzzing))]
+pub mod url_fuzz;
 
 pub use self::url::parse_url;
 

@@ -25,11 +25,17 @@
 //!   start at once.
 
 mod batch;
+#[cfg(feature = "bench")]
+pub(crate) mod bench;
 mod bulk;
 mod cached;
 mod compare_and_set;
+#[cfg(any(test, fuzzing))]
+pub mod compare_and_set_fuzz;
 mod eager;
 mod expiry;
+#[cfg(any(test, fuzzing))]
+pub mod expiry_fuzz;
 mod in_flight_batch;
 mod key_scan;
 mod keys;

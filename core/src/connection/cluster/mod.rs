@@ -17,17 +17,23 @@
 //!   [`agreement`]: the slot map on which most nodes agree; [`topology`]: applies a new slot map.
 
 mod agreement;
+#[cfg(feature = "bench")]
+pub(crate) mod bench;
 mod events;
 mod health;
 mod jobs;
 mod node_batch;
 mod nodes;
 mod parked;
+#[cfg(test)]
+mod parked_model;
 mod refresh;
 mod replies;
 mod router;
 mod routing;
 mod slot_map;
+#[cfg(any(test, fuzzing))]
+pub mod slot_map_fuzz;
 mod timeouts;
 mod topology;
 

@@ -19,6 +19,8 @@ mod heartbeat;
 mod held_keys;
 mod in_flight;
 mod queue;
+#[cfg(test)]
+mod queue_model;
 mod replies;
 mod serve;
 mod task;

@@ -1,0 +1,44 @@
+//! The hot paths, for `cargo bench` (`core/benches/hot_paths.rs`).
+
+pub use crate::connection::bench::{decode, encode, slot};
+pub use crate::session::bench::in_force;
+
+use crate::cache::{Cache, CacheOptions, Entry, TrackedLink};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A cache on a connection.
+#[derive(Debug)]
+pub struct BenchCache {
+    cache: Arc<Cache>,
+    _line: TrackedLink,
+}
+
+impl Default for BenchCache {
+    fn default() -> Self {
+        let cache = Arc::new(Cache::new(CacheOptions {
+            max_bytes: 64 << 20,
+            max_entries: 10_000,
+            max_staleness: Duration::from_secs(3600),
+        }));
+        let _line = cache.begin(true);
+        Self { cache, _line }
+    }
+}
+
+impl BenchCache {
+    pub fn fill(&self, key: &[u8], text: &[u8]) {
+        let entry = Entry {
+            text: text.into(),
+            ends: None,
+            until: None,
+            in_force: None,
+            clock: Default::default(),
+        };
+        self.cache.fill(self.cache.ticket(), key, entry);
+    }
+
+    pub fn look_up(&self, key: &[u8]) -> bool {
+        self.cache.look_up(key).is_some()
+    }
+}
