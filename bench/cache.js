@@ -10,7 +10,7 @@ const { startRedis } = require('../scripts/redis.js');
 const { startChild } = require('./children.js');
 const { rotated, summarise } = require('./rounds.js');
 
-/** What is measured, and of which stores. */
+/** The measured operations, each with its stores. */
 const PEERS = ['connect-redis10', 'connect-redis8'];
 const READS = [
   { operation: 'get', inFlight: 128, names: ['near', 'memory', 'native', 'native, unattached', ...PEERS] },

@@ -25,7 +25,7 @@ const issue = {
   touch(store, sid, session, callback) {
     store.touch(sid, session, callback);
   },
-  // What express-session asks of a store when a request begins …
+  // The operations that express-session asks of a store when a request begins …
   load(store, sid, _session, callback) {
     store.get(sid, (error, loaded) => {
       if (!error) store.createSession({ sessionID: sid, sessionStore: store }, loaded);

@@ -8,7 +8,7 @@ const { endedWith, runNode } = require('../support/run.js');
 const { closeAll, keepStore, openClient } = require('../support/stores.js');
 const { until } = require('../support/until.js');
 
-// How commands on the app's client are queued, sent again and timed.
+// The queue, the retries and the deadlines of commands on the app's client.
 
 let server;
 let raw;

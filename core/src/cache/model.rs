@@ -50,7 +50,7 @@ enum Command {
     Write(Key, PendingWrite),
 }
 
-/// What the server sends.
+/// A message of the server.
 enum Sent {
     Value(Key, Ticket, Version),
     Written(Key, PendingWrite, Version),

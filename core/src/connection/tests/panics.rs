@@ -1,4 +1,4 @@
-//! What does a panic do to a connection?
+//! Panics: the connection restarts, and reports them.
 
 use super::failover::{Cluster, slots};
 use super::fixtures::{ENOUGH, Panicking, Server, errors, options, reply, send, text};
