@@ -77,7 +77,7 @@ describe('a server without client tracking', () => {
   const nextError = (store) => new Promise((resolve) => store.once('error', resolve));
 
   test.each([
-    ['it has no HELLO', ['--rename-command', 'HELLO', ''], /no RESP3/],
+    ['it has no HELLO', ['--rename-command', 'HELLO', ''], /does not support RESP3/],
     [
       'CLIENT TRACKING is forbidden',
       // Redis 6.2 cannot revoke a subcommand.
