@@ -29,7 +29,7 @@ const STYLE = `
     .soft { fill: #59636e; font-size: 12px }
     .group { font-weight: 600 }
     .page { fill: #ffffff; stroke: #d1d9e0 }
-    .native { fill: #2f6f9f }
+    .native { fill: #0b6b7b }
     .peer { fill: #a9b2bc }
     .other { fill: #d3d9df }
     .range { stroke: #1f2328; stroke-width: 1.5; fill: none }
@@ -37,7 +37,7 @@ const STYLE = `
       text { fill: #e6edf3 }
       .soft { fill: #9aa5b1 }
       .page { fill: #0d1117; stroke: #3d444d }
-      .native { fill: #4f97c9 }
+      .native { fill: #3fa7b5 }
       .peer { fill: #6a737d }
       .other { fill: #444c56 }
       .range { stroke: #e6edf3 }
