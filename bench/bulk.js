@@ -6,6 +6,7 @@
 const { startProxy } = require('../__test__/support/proxy.js');
 const { connectRaw } = require('../__test__/support/redis.js');
 const { startRedis } = require('../scripts/redis.js');
+const { machine, stalls, writeChart } = require('./charts.js');
 const { startChild } = require('./children.js');
 const { contentOf, newSession } = require('./sessions.js');
 const { stores } = require('./stores.js');
@@ -66,7 +67,7 @@ async function slowest(redis) {
   return times.sort(([one], [other]) => other - one)[0] ?? [0, 'none'];
 }
 
-async function measureBulk({ node, quick, stores: keys, server: name, program }) {
+async function measureBulk({ node, quick, out, stores: keys, server: name, program }) {
   const plan = quick ? QUICK : FULL;
   const server = await startRedis({ program });
   const redis = await connectRaw(server.port);
@@ -110,11 +111,30 @@ async function measureBulk({ node, quick, stores: keys, server: name, program })
     await measure('floor', 'floor', 'empty', server.url);
     console.log(`${name}. ${report(measured, keys, plan)}`);
     console.log(reportFar(measured, keys));
+    if (out) {
+      const results = {
+        about: await machine(node, redis),
+        sessions: plan.sessions,
+        operations: worstStalls(measured),
+      };
+      writeChart(out, 'bulk', results, 'stalls', stalls);
+    }
   } finally {
     await proxy.close();
     await redis.close();
     await server.stop();
   }
+}
+
+/** Returns the longest stall of each operation of a store, in ms, and the range over the rounds. */
+function worstStalls(measured) {
+  return [...measured].flatMap(([name, results]) => {
+    const [operation, store, far] = name.split(' ');
+    if (stores[store] === undefined || far !== undefined) return [];
+    const times = results.map(({ stall }) => stall);
+    const most = Math.max(...times);
+    return [{ operation, store, stall: most, spread: { stall: [Math.min(...times), most] } }];
+  });
 }
 
 /** Returns the worst of the rounds for each figure, but the best for the time. */

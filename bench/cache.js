@@ -7,6 +7,7 @@ const { performance } = require('node:perf_hooks');
 const { startProxy } = require('../__test__/support/proxy.js');
 const { connectRaw } = require('../__test__/support/redis.js');
 const { startRedis } = require('../scripts/redis.js');
+const { machine, page, writeChart } = require('./charts.js');
 const { startChild } = require('./children.js');
 const { rotated, summarise } = require('./rounds.js');
 
@@ -18,7 +19,7 @@ const READS = [
   { operation: 'load', inFlight: 16, names: ['near, touchAfter', 'memory'] },
   { operation: 'request', inFlight: 16, names: ['near, touchAfter', 'memory'] },
 ];
-const APPS = ['near, touchAfter', 'memory', 'connect-redis10'];
+const APPS = ['near, touchAfter', 'native', ...PEERS, 'memory'];
 /** The latency to the server, in ms; Node's timers support no less. */
 const DELAY_MS = 1;
 const VISITORS = 200;
@@ -32,12 +33,13 @@ const QUICK = { rounds: 2, ms: 300, sessions: 100_000 };
 const microseconds = (value) => `${value.toFixed(1)} µs`;
 const megabytes = (bytes) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 
-async function measureCache({ node, quick }) {
+async function measureCache({ node, quick, out }) {
   const plan = quick ? QUICK : FULL;
   const redis = await startRedis();
   try {
     await measureReads(plan, redis.url, node);
-    await measureRequests(plan, redis, node);
+    const results = await measureRequests(plan, redis, node);
+    if (out) writeChart(out, 'page', results, 'page', page);
     await measureMemory(plan, redis.url, node);
   } finally {
     await redis.stop();
@@ -83,7 +85,8 @@ async function measureRequests({ rounds, ms }, redis, node) {
     Number(/total_commands_processed:(\d+)/.exec(await raw.command('INFO', 'stats'))[1]);
   try {
     proxy.delay({ request: DELAY_MS });
-    console.log(`Express, Redis ${(await roundTrip(proxy.port)).toFixed(2)} ms away:`);
+    const distance = await roundTrip(proxy.port);
+    console.log(`Express, Redis ${distance.toFixed(2)} ms away:`);
     for (const name of APPS) {
       const child = startChild(require.resolve('./express-server.js'), [name, proxy.url], { node });
       apps.set(name, { child, results: [], commands: 0, requests: 0 });
@@ -105,14 +108,17 @@ async function measureRequests({ rounds, ms }, redis, node) {
         app.commands += sent;
         app.requests += result.requests;
       }
+    const requests = [];
     for (const [name, app] of apps) {
-      const { p50, p99, perSecond } = summarise(app.results);
+      const { p50, p99, perSecond, spread } = summarise(app.results);
+      requests.push({ store: name, p50, p99, spread, commands: app.commands / app.requests });
       console.log(
         `${name}: p50 ${microseconds(p50)}, p99 ${microseconds(p99)}, ${Math.round(perSecond)} requests per second, ` +
           `${(app.commands / app.requests).toFixed(3)} Redis commands per request`,
       );
       await app.child.call('close');
     }
+    return { about: await machine(node, raw), distance, requests };
   } finally {
     for (const { child } of apps.values()) await child.stop();
     await visitors.stop();

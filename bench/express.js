@@ -5,9 +5,9 @@
 
 const { startChild } = require('./children.js');
 const { rotated, summarise } = require('./rounds.js');
+const { NO_STORE } = require('./stores.js');
 
 const VISITORS = 500;
-const NO_STORE = 'none';
 
 /** Per store, and for the app without sessions: requests per second, latency, server time per request. */
 async function measureExpress({ rounds, ms, warmUpMs, connections }, stores, redisUrl, node) {
@@ -53,4 +53,4 @@ async function measureExpress({ rounds, ms, warmUpMs, connections }, stores, red
   }
 }
 
-module.exports = { measureExpress, NO_STORE };
+module.exports = { measureExpress };

@@ -161,6 +161,7 @@ function write(out, results, text) {
     'event-loop.svg': charts.eventLoop(results),
     'throughput.svg': charts.throughput(results),
     'latency.svg': charts.latency(results),
+    'express.svg': charts.express(results),
   };
   for (const [file, content] of Object.entries(files)) writeFileSync(path.join(out, file), content);
   console.log(`Written to ${path.relative(process.cwd(), out)}: ${Object.keys(files).join(', ')}`);

@@ -2,8 +2,7 @@
 
 // The results as Markdown that is readable in a terminal, too.
 
-const { stores } = require('./stores.js');
-const { NO_STORE } = require('./express.js');
+const { labelOf, stores } = require('./stores.js');
 
 const SMALL = '0.4 KB';
 
@@ -46,12 +45,6 @@ const COMPARED = [
 ];
 
 const FIGURE_NAMES = { thread: 'event-loop time', perSecond: 'operations per second', p50: 'latency p50' };
-
-function labelOf(store) {
-  if (store === 'empty') return 'empty store (the cost of measuring)';
-  if (store === NO_STORE) return 'no sessions at all';
-  return stores[store].label;
-}
 
 function tables(results) {
   const small = results.stores.filter(({ kind }) => kind === SMALL);

@@ -63,10 +63,6 @@ async function main() {
     require('../bench/startup.js').measureStartup(options);
     return;
   }
-  if (values.cache) {
-    await require('../bench/cache.js').measureCache(options);
-    return;
-  }
   if (values.chaos || values.coherence) {
     const seed = values.seed === undefined ? Math.floor(Math.random() * 2 ** 32) : Number(values.seed);
     if (!Number.isInteger(seed)) throw new Error(`The seed must be a whole number.\n${USAGE}`);
@@ -77,6 +73,10 @@ async function main() {
     return;
   }
   const out = values.out ?? (values.quick ? undefined : path.join(__dirname, '..', 'bench', 'results'));
+  if (values.cache) {
+    await require('../bench/cache.js').measureCache({ ...options, out });
+    return;
+  }
   if (values.memory) {
     await require('../bench/memory.js').measureMemory({ ...options, out });
     return;
@@ -91,6 +91,7 @@ async function main() {
   if (values.bulk) {
     await require('../bench/bulk.js').measureBulk({
       ...options,
+      out,
       ...serverNamed(values.server),
       stores: keys.filter((key) => key !== 'memory'),
     });

@@ -11,7 +11,7 @@ const { liveSession } = require('../support/sessions.js');
 const { closeAll, keepStore } = require('../support/stores.js');
 const { HANG_MS, until } = require('../support/until.js');
 
-// The rights that docs/guide.md lists are sufficient, and nothing else is requested.
+// The rights that docs/recipes.md lists are sufficient, and nothing else is requested.
 
 const LIMIT_MS = 120_000;
 const ACCOUNT = { username: 'app', password: 'of-the-app' };
@@ -21,13 +21,13 @@ const ACCOUNT = { username: 'app', password: 'of-the-app' };
  */
 const DISPENSABLE = ['client|setinfo', 'client', 'info'];
 
-const GUIDE = fs.readFileSync(path.join(__dirname, '..', '..', 'docs', 'guide.md'), 'utf8');
+const RECIPES = fs.readFileSync(path.join(__dirname, '..', '..', 'docs', 'recipes.md'), 'utf8');
 /** Returns the rights in the text between `start` and `end` there. */
 const rights = (start, end) => {
-  const from = GUIDE.indexOf(start);
-  return GUIDE.slice(from, GUIDE.indexOf(end, from)).match(/(?<=[ `])\+[a-z|-]+/g);
+  const from = RECIPES.indexOf(start);
+  return RECIPES.slice(from, RECIPES.indexOf(end, from)).match(/(?<=[ `])\+[a-z|-]+/g);
 };
-const COMMANDS = rights('ACL SETUSER app on >password ~sess:*', 'and besides');
+const COMMANDS = rights('ACL SETUSER app on >password ~sess:*', 'In addition:');
 const OF_CONFLICTS = rights('- with `onConflict`', '- with `cache`');
 const OF_CACHE = rights('- with `cache`', '- in a cluster');
 const OF_CLUSTERS = rights('- in a cluster', '- with sentinels');

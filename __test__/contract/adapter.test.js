@@ -21,7 +21,7 @@ afterEach(async () => {
 /** Runs the adapter of docs/migrating.md around `client`. */
 function adapt(client) {
   const text = fs.readFileSync(path.join(__dirname, '..', '..', 'docs', 'migrating.md'), 'utf8');
-  const [, code] = /```js\n(const \{ promisify \}.*?)```/s.exec(text);
+  const [, code] = /```js fragment\n(const \{ promisify \}.*?)```/s.exec(text);
   const make = new Function('require', 'redis', 'RedisStore', `${code}; return store;`);
   return keepStore(make(require, client, RedisStore));
 }

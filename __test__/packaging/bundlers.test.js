@@ -43,9 +43,9 @@ function bundleAndRun(options) {
   return spawnSync(process.execPath, ['out/app.js'], { cwd: app, encoding: 'utf8' }).stdout;
 }
 
-test('the esbuild options of docs/guide.md bundle a working app', () => {
-  const guide = fs.readFileSync(path.join(ROOT, 'docs', 'guide.md'), 'utf8');
-  const [, options] = /esbuild app\.js --bundle --platform=node (--external.*)/.exec(guide);
+test('the esbuild options of docs/recipes.md bundle a working app', () => {
+  const recipes = fs.readFileSync(path.join(ROOT, 'docs', 'recipes.md'), 'utf8');
+  const [, options] = /esbuild app\.js --bundle --platform=node (--external.*)/.exec(recipes);
   const external = options.split(' ').map((option) => option.replace('--external:', ''));
 
   expect(external).toContain('connect-redis-native');

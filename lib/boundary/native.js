@@ -38,7 +38,7 @@ function whyNot(error) {
 /** @param {string} message */
 function hint(message) {
   if (/bundler/.test(message))
-    return '. Leave the package out of the bundle, such as by esbuild --external:connect-redis-native (docs/guide.md)';
+    return '. Leave the package out of the bundle, such as by esbuild --external:connect-redis-native (docs/recipes.md)';
   return /addons is disabled/.test(message)
     ? ' It needs Node without --no-addons, and with --allow-addons beside --permission.'
     : '';
