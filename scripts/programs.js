@@ -1,7 +1,7 @@
 'use strict';
 
 // Finds programs of the operating system on PATH and installs missing ones. Uses nothing from npm, since it runs before
-// npm has installed anything.
+// npm has installed anything, and never `sudo`.
 
 const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
@@ -55,7 +55,9 @@ function installProgram(what, packages, find) {
   }
 
   if (!manager.asUser && process.getuid() !== 0) {
-    throw new Error(`${what} is missing; installing it with ${manager.name} needs root. ${byHand}`);
+    throw new Error(
+      `${what} is missing; ${manager.name} installs it only as root, and no script here uses sudo. ${byHand}`,
+    );
   }
 
   if (manager.refresh) run([manager.name, ...manager.refresh]);
