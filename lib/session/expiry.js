@@ -1,6 +1,6 @@
 'use strict';
 
-const { Cookie } = require('express-session');
+const { Cookie } = require('../common/express-session.js');
 
 /** The expiry of a key without one; core/src/session/expiry.rs has the same number. */
 const NEVER = Number.MAX_SAFE_INTEGER;
