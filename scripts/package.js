@@ -90,7 +90,7 @@ function stagePlatform(work, name, file) {
   fs.copyFileSync(path.join(ROOT, 'LICENSE'), path.join(folder, 'LICENSE'));
   fs.writeFileSync(
     path.join(folder, 'README.md'),
-    `The binary of [connect-redis-native](https://www.npmjs.com/package/connect-redis-native) for ${name}.\n`,
+    `The binary of [connect-redis-native](https://github.com/connect-redis-native/connect-redis-native) for ${name}.\n`,
   );
   return folder;
 }

