@@ -15,23 +15,21 @@ const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'];
 /**
  * Builds the addon, puts it where the package loads it, and loads it.
  *
- * @param {object} [options]
- * @param {string} [options.targetDir] keeps cargo's files there; by default, they are removed
- * @param {string} [options.profile] cargo's profile
  * @returns the path of the binary
  */
-async function build({ targetDir, profile = 'release' } = {}) {
+async function build() {
   checkTools();
-  const target = targetDir ?? fs.mkdtempSync(path.join(os.tmpdir(), 'connect-redis-native-'));
+  const target = fs.mkdtempSync(path.join(os.tmpdir(), 'connect-redis-native-'));
   try {
-    install(await cargoBuild(path.resolve(target), profile));
+    install(await cargoBuild(target));
   } finally {
-    if (targetDir === undefined) fs.rmSync(target, { recursive: true, force: true });
+    fs.rmSync(target, { recursive: true, force: true });
   }
   load();
   return builtFile();
 }
 
+/** Throws an error that says what to install if Rust or a C compiler is missing. */
 function checkTools() {
   const version = versionOf('cargo');
   if (version === null)
@@ -55,8 +53,8 @@ function versionOf(program) {
 }
 
 /** @returns the path of the library */
-async function cargoBuild(target, profile) {
-  const options = ['--profile', profile, '--locked', '--lib', '--target-dir', target];
+async function cargoBuild(target) {
+  const options = ['--release', '--locked', '--lib', '--target-dir', target];
   // The path of the library depends on the user's settings for cargo, so cargo reports it.
   const args = ['build', ...options, '--message-format=json-render-diagnostics'];
   const cargo = spawn('cargo', args, {
@@ -99,12 +97,11 @@ function rustFlags() {
 function install(library) {
   const incomplete = `${builtFile()}.${process.pid}`;
   try {
-    // Not a copy with the time of the library, which may be older than this build.
-    fs.writeFileSync(incomplete, fs.readFileSync(library));
+    fs.copyFileSync(library, incomplete);
     fs.renameSync(incomplete, builtFile());
   } finally {
     fs.rmSync(incomplete, { force: true });
   }
 }
 
-module.exports = { build };
+module.exports = { build, checkTools };

@@ -6,26 +6,19 @@
 const { parseArgs } = require('node:util');
 const { build } = require('./build.js');
 
-const USAGE = `Usage: connect-redis-native build [options]
+const USAGE = `Usage: connect-redis-native build
 
-Builds the addon for this machine from the source in the package. Needs Rust and a C compiler, and takes some minutes.
-  --target-dir <folder>  keep the files of the build there; by default, they are in a temporary folder, and removed
-  --profile <name>       the profile of cargo: release, the default, or dev`;
+Builds the addon for this machine from the source in the package, in a temporary folder. Needs Rust and a C compiler,
+and takes some minutes.`;
 
 async function main() {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: {
-      'target-dir': { type: 'string' },
-      profile: { type: 'string' },
-      help: { type: 'boolean' },
-    },
+    options: { help: { type: 'boolean' } },
   });
   if (values.help) console.log(USAGE);
-  else if (positionals.join() === 'build') {
-    const file = await build({ targetDir: values['target-dir'], profile: values.profile });
-    console.log(`Built ${file}`);
-  } else throw new Error(USAGE);
+  else if (positionals.join() === 'build') console.log(`Built ${await build()}`);
+  else throw new Error(USAGE);
 }
 
 main().catch((error) => {

@@ -44,7 +44,9 @@ function makeTarballs(out, binaries = builtBinaries()) {
     folders.push(stagePackage(work));
     fs.mkdirSync(out, { recursive: true });
     return folders.map((folder) => {
-      const [{ filename }] = JSON.parse(npm('pack', folder, '--json', '--pack-destination', out));
+      const [{ filename }] = JSON.parse(
+        npm('pack', folder, '--json', '--silent', '--ignore-scripts', '--pack-destination', out),
+      );
       return path.join(out, filename);
     });
   } finally {
@@ -55,7 +57,7 @@ function makeTarballs(out, binaries = builtBinaries()) {
 /** Copies the package's files. Its manifest gets the platforms' packages, and loses what only a clone needs. */
 function stagePackage(work) {
   const folder = path.join(work, 'package');
-  const [{ files }] = JSON.parse(npm('pack', ROOT, '--dry-run', '--json'));
+  const [{ files }] = JSON.parse(npm('pack', ROOT, '--json', '--silent', '--ignore-scripts', '--dry-run'));
   for (const { path: file } of files) {
     fs.mkdirSync(path.dirname(path.join(folder, file)), { recursive: true });
     fs.copyFileSync(path.join(ROOT, file), path.join(folder, file));
@@ -99,16 +101,22 @@ function writeManifest(folder, fields) {
   fs.writeFileSync(path.join(folder, 'package.json'), `${JSON.stringify(fields, null, 2)}\n`);
 }
 
+/** Runs npm, and returns what it printed for programs. */
 function npm(...args) {
-  const options = { encoding: 'utf8', shell: process.platform === 'win32', maxBuffer: 2 ** 26 };
-  const { status, stdout, stderr, error } = spawnSync('npm', [...args, '--ignore-scripts'], options);
-  if (status !== 0) throw error ?? new Error(`npm ${args[0]} failed:\n${stderr}`);
+  const { status, stdout, error } = spawnSync('npm', args, {
+    cwd: ROOT,
+    stdio: ['ignore', 'pipe', 'inherit'],
+    encoding: 'utf8',
+    shell: process.platform === 'win32',
+    maxBuffer: 2 ** 26,
+  });
+  if (status !== 0) throw error ?? new Error(`\`npm ${args.join(' ')}\` failed.`);
   return stdout;
 }
 
-async function main() {
+function main() {
   const { values } = parseArgs({ options: { prebuilt: { type: 'boolean' } } });
-  if (!values.prebuilt) await require('../bin/build.js').build({ targetDir: path.join(ROOT, 'target') });
+  if (!values.prebuilt) npm('run', 'build:addon');
   const out = path.join(ROOT, 'dist');
   fs.rmSync(out, { recursive: true, force: true });
   for (const file of makeTarballs(out))
@@ -118,8 +126,10 @@ async function main() {
 module.exports = { binaryName, builtBinaries, makeTarballs, platforms };
 
 if (require.main === module) {
-  main().catch((error) => {
+  try {
+    main();
+  } catch (error) {
     console.error(error.message);
     process.exitCode = 1;
-  });
+  }
 }

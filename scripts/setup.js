@@ -6,7 +6,7 @@
 const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
-const { build } = require('../bin/build.js');
+const { checkTools } = require('../bin/build.js');
 const { builtFile } = require('../lib/boundary/binary.js');
 const servers = require('./servers.js');
 
@@ -41,11 +41,19 @@ function installPackages() {
     run('npm', ['install', '--no-save', '--include=dev']);
 }
 
-async function buildAddon() {
+function buildAddon() {
+  // What `npm run build:addon` makes: the addon, and the types of its exports.
+  const built = [builtFile(), path.join(ROOT, 'lib', 'binding.d.ts')].map((file) =>
+    path.relative(ROOT, file),
+  );
   const sources = ['src', 'core', 'build.rs', 'Cargo.toml', 'Cargo.lock'].map(changed);
-  if (changed(path.relative(ROOT, builtFile())) >= Math.max(...sources)) return;
+  if (Math.min(...built.map(changed)) >= Math.max(...sources)) return;
+  checkTools();
   console.log('Building the addon with cargo. The first build takes some minutes.');
-  await build({ targetDir: path.join(ROOT, 'target') });
+  run('npm', ['run', 'build:addon']);
+  // The build does not touch files that are up to date; their time must still show it.
+  const now = new Date();
+  for (const file of built) fs.utimesSync(path.join(ROOT, file), now, now);
 }
 
 /**
@@ -59,7 +67,7 @@ async function setUp({ redis = true, everyServer = false } = {}) {
   if (major < OLDEST_NODE)
     throw new Error(`Node ${OLDEST_NODE} or later is needed; this is ${process.versions.node}.`);
   installPackages();
-  await buildAddon();
+  buildAddon();
   if (everyServer) {
     if (servers.findSystemServer() === null) servers.installSystemServer();
     servers.installServers();

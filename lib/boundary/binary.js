@@ -30,7 +30,11 @@ function builtFile() {
   return path.join(ROOT, 'lib', `connect-redis-native.${platformNames()[0]}.node`);
 }
 
-/** Loads the addon. */
+/**
+ * Loads the addon.
+ *
+ * @returns {typeof import('../binding.js')}
+ */
 function load() {
   const names = platformNames();
   let failure;
