@@ -7,7 +7,8 @@ const { once } = require('node:events');
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
-const { builtFile, load, usesMusl } = require('../lib/boundary/binary.js');
+const { load } = require('../lib/boundary/binary.js');
+const { builtFile, usesMusl } = require('../lib/boundary/platforms.js');
 
 const ROOT = path.join(__dirname, '..');
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'];

@@ -8,7 +8,7 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 const { parseArgs } = require('node:util');
-const { builtFile } = require('../lib/boundary/binary.js');
+const { builtFile } = require('../lib/boundary/platforms.js');
 const manifest = require('../package.json');
 
 const ROOT = path.join(__dirname, '..');
@@ -17,7 +17,7 @@ const LIBC = { gnu: 'glibc', musl: 'musl' };
 
 /** Returns the names of the published platforms: those that the loader knows. */
 function platforms() {
-  const loader = fs.readFileSync(path.join(ROOT, 'lib', 'boundary', 'binary.js'), 'utf8');
+  const loader = fs.readFileSync(path.join(ROOT, 'lib', 'boundary', 'platforms.js'), 'utf8');
   return [...loader.matchAll(/require\('@connect-redis-native\/binding-([\w-]+)'\)/g)].map(
     ([, name]) => name,
   );

@@ -7,7 +7,7 @@ const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
 const { checkTools } = require('../bin/build.js');
-const { builtFile } = require('../lib/boundary/binary.js');
+const { builtFile } = require('../lib/boundary/platforms.js');
 const servers = require('./servers.js');
 
 const ROOT = path.join(__dirname, '..');

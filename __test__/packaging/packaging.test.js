@@ -44,7 +44,7 @@ test('the package contains what is needed to use and to build it, and nothing el
     ].sort(),
   );
   expect(files).toContain('bin/connect-redis-native.js');
-  expect(files).toContain('lib/boundary/binary.js');
+  expect(files).toContain('lib/boundary/platforms.js');
   expect(files).toContain('src/lib.rs');
   expect(files).toContain('core/Cargo.toml');
   expect(files).toContain('core/src/lib.rs');
@@ -53,7 +53,7 @@ test('the package contains what is needed to use and to build it, and nothing el
   // No binary, which is in the platform's package; only what is run, typed or built from.
   for (const file of files.filter((name) => folders.includes(name.split('/')[0])))
     expect(file).toMatch(
-      /^(bin|lib)\/([\w-]+\/)*[\w-]+\.js$|^(core\/)?src\/([\w-]+\/)*[\w-]+\.rs$|^core\/Cargo\.toml$|^docs\/\w+\.md$/,
+      /^(bin|lib)\/([\w-]+\/)*[\w-]+\.js$|^src\/([\w-]+\/)*[\w-]+\.rs$|^core\/(src|benches)\/([\w-]+\/)*[\w-]+\.rs$|^core\/Cargo\.toml$|^docs\/\w+\.md$/,
     );
 });
 

@@ -1,34 +1,12 @@
 'use strict';
 
-// Finds and loads the addon's binary: one that was built in this package, or else the platform's package.
+// Loads the addon's binary, or throws an error that says what to do.
 
-const fs = require('node:fs');
 const path = require('node:path');
 const { coded } = require('../common/errors.js');
+const { platformNames, requireBinary } = require('./platforms.js');
 
 const ROOT = path.join(__dirname, '..', '..');
-
-/** Returns the names of the binaries that may run here, such as `linux-x64-gnu`, the likeliest first. */
-function platformNames() {
-  const machine = `${process.platform}-${process.arch}`;
-  if (process.platform === 'win32') return [`${machine}-msvc`];
-  if (process.platform !== 'linux') return [machine];
-  const names = [`${machine}-gnu`, `${machine}-musl`];
-  return usesMusl() ? names.reverse() : names;
-}
-
-function usesMusl() {
-  try {
-    return fs.readFileSync('/usr/bin/ldd', 'latin1').includes('musl');
-  } catch {
-    return false;
-  }
-}
-
-/** Returns the file of the binary that is built in this package. */
-function builtFile() {
-  return path.join(ROOT, 'lib', `connect-redis-native.${platformNames()[0]}.node`);
-}
 
 /**
  * Loads the addon.
@@ -54,57 +32,12 @@ function load() {
 }
 
 /**
- * Requires the binary of a platform, that built in this package or that of the platform's package, and returns undefined
- * where it is missing. Bundlers find the files by literal paths, and do not report those missing that are within `try`.
+ * Creates the error for a package without a binary: a message that says what to do, and where the app loads it.
+ *
+ * @param {string} name
  */
-function requireBinary(name, isBuilt) {
-  try {
-    switch (name) {
-      case 'linux-x64-gnu':
-        return isBuilt
-          ? require('../connect-redis-native.linux-x64-gnu.node')
-          : require('@connect-redis-native/binding-linux-x64-gnu');
-      case 'linux-x64-musl':
-        return isBuilt
-          ? require('../connect-redis-native.linux-x64-musl.node')
-          : require('@connect-redis-native/binding-linux-x64-musl');
-      case 'linux-arm64-gnu':
-        return isBuilt
-          ? require('../connect-redis-native.linux-arm64-gnu.node')
-          : require('@connect-redis-native/binding-linux-arm64-gnu');
-      case 'linux-arm64-musl':
-        return isBuilt
-          ? require('../connect-redis-native.linux-arm64-musl.node')
-          : require('@connect-redis-native/binding-linux-arm64-musl');
-      case 'darwin-x64':
-        return isBuilt
-          ? require('../connect-redis-native.darwin-x64.node')
-          : require('@connect-redis-native/binding-darwin-x64');
-      case 'darwin-arm64':
-        return isBuilt
-          ? require('../connect-redis-native.darwin-arm64.node')
-          : require('@connect-redis-native/binding-darwin-arm64');
-      case 'win32-x64-msvc':
-        return isBuilt
-          ? require('../connect-redis-native.win32-x64-msvc.node')
-          : require('@connect-redis-native/binding-win32-x64-msvc');
-      default:
-        return isBuilt ? require(builtFile()) : undefined;
-    }
-  } catch (error) {
-    if (!isMissing(error)) throw error;
-  }
-}
-
-function isMissing({ code, message }) {
-  // Bundlers' own functions throw errors without a code.
-  return (
-    /MODULE_NOT_FOUND$/.test(code) || /^(Cannot find module|Module not found|Could not dyn)/.test(message)
-  );
-}
-
-/** Creates the error for a package without a binary: a message that says what to do, and where the app loads it. */
 function missing(name) {
+  /** @type {Record<string, any>} */
   const { optionalDependencies = {} } = require('../../package.json');
   const optional = `@connect-redis-native/binding-${name}`;
   const run = process.versions.pnp === undefined ? 'npx' : 'yarn';
@@ -116,23 +49,34 @@ function missing(name) {
   return withCallerOnly(() => coded(Error, 'ERR_DLOPEN_FAILED', lines.join('\n')));
 }
 
-/** Returns the error with a stack of one frame: where the app loads this package. */
+/**
+ * Returns the error with a stack of one frame: where the app loads this package.
+ *
+ * @param {() => Error} createError
+ */
 function withCallerOnly(createError) {
   const { stackTraceLimit } = Error;
   Error.stackTraceLimit = 50;
   const error = createError();
   Error.stackTraceLimit = stackTraceLimit;
-  const frames = error.stack.split('\n').filter((line) => /^ +at /.test(line));
+  const frames = String(error.stack)
+    .split('\n')
+    .filter((line) => /^ +at /.test(line));
   const caller = frames.find((frame) => !frame.includes(ROOT + path.sep) && !/node:|native:/.test(frame));
   error.stack = [`Error: ${error.message}`, caller].filter(Boolean).join('\n');
   return error;
 }
 
+/**
+ * @param {string} name
+ * @param {any} cause
+ */
 function unloadable(name, cause) {
   const message = `connect-redis-native cannot load its binary for ${name}: ${cause.message}${hint(cause.message)}`;
   return Object.assign(coded(Error, 'ERR_DLOPEN_FAILED', message), { cause });
 }
 
+/** @param {string} message */
 function hint(message) {
   if (/bundler/.test(message))
     return '. Leave the package out of the bundle, such as by esbuild --external:connect-redis-native (docs/guide.md)';
@@ -141,4 +85,4 @@ function hint(message) {
     : '';
 }
 
-module.exports = { builtFile, load, usesMusl };
+module.exports = { load };
