@@ -8,4 +8,6 @@ module.exports = {
   // Only a hang takes this long, also on a machine that is busy.
   testTimeout: 120_000,
   maxWorkers: 2,
+  // Not in the system's folder for temporary files, where the default has a name that another user can take.
+  cacheDirectory: '<rootDir>/node_modules/.cache/jest',
 };

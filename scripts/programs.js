@@ -1,7 +1,7 @@
 'use strict';
 
 // Finds programs of the operating system on PATH and installs missing ones. Uses nothing from npm, since it runs before
-// npm has installed anything.
+// npm has installed anything, and never `sudo`.
 
 const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
@@ -45,18 +45,14 @@ const managers = [
  * each manager the names to try, in order, as the name of a package differs between releases.
  */
 function installProgram(what, packages, find) {
-  const byHand = `Install ${what} by hand (${Object.entries(packages)
+  const byHand = `Install ${what} (${Object.entries(packages)
     .map(([manager, [first]]) => `${manager}: ${first}`)
-    .join(', ')}) so that it is on PATH, then run this again.`;
+    .join(', ')}), so that it is on PATH, and run this again.`;
 
   const manager = managers.find(({ name }) => packages[name] && findProgram(name));
-  if (!manager) {
-    throw new Error(`${what} is missing, and so is a package manager this script knows. ${byHand}`);
-  }
-
-  if (!manager.asUser && process.getuid() !== 0) {
-    throw new Error(`${what} is missing; installing it with ${manager.name} needs root. ${byHand}`);
-  }
+  if (!manager) throw new Error(byHand);
+  if (!manager.asUser && process.getuid() !== 0)
+    throw new Error(`${byHand} As root, this script installs it with ${manager.name}.`);
 
   if (manager.refresh) run([manager.name, ...manager.refresh]);
   for (const name of packages[manager.name]) {
@@ -64,7 +60,7 @@ function installProgram(what, packages, find) {
     const found = find();
     if (found) return found;
   }
-  throw new Error(`${what} is missing, and ${manager.name} could not install it. ${byHand}`);
+  throw new Error(`${manager.name} could not install ${what}. ${byHand}`);
 }
 
 // A failure shows in what the command prints and in the program still missing afterwards: refreshing, for one, may fail

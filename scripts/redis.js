@@ -10,7 +10,7 @@ const net = require('node:net');
 const os = require('node:os');
 const path = require('node:path');
 const { setTimeout: delay } = require('node:timers/promises');
-const { findProgram, installProgram } = require('./programs.js');
+const { findServer } = require('./servers.js');
 
 const HOST = '127.0.0.1';
 const START_LIMIT_MS = 15_000;
@@ -22,31 +22,11 @@ const PORT_ATTEMPTS = 5;
 // A cluster node listens on its port + 10000 as well.
 const HIGHEST_PORT = 65_535 - 10_000;
 
-/** Returns the path of `redis-server` or `valkey-server`, or null. */
-function findServer() {
-  return findProgram('redis-server', 'valkey-server');
-}
-
-/** Installs a server with the system's package manager; throws if that is impossible. */
-function installServer() {
-  return installProgram(
-    'a Redis server (redis-server or valkey-server)',
-    {
-      'apt-get': ['redis-server', 'valkey-server'],
-      dnf: ['redis', 'valkey'],
-      apk: ['redis', 'valkey'],
-      pacman: ['valkey', 'redis'],
-      brew: ['redis', 'valkey'],
-    },
-    findServer,
-  );
-}
-
 /**
  * Starts a server on the loopback interface and waits until it answers.
  *
  * @param {object} [options]
- * @param {string} [options.program] the server's binary; by default the one on PATH
+ * @param {string} [options.program] the server's binary; by default the one on PATH, or else an installed one of servers.js
  * @param {number} [options.port] a free one by default
  * @param {string} [options.dir] where the server keeps its files; by default a temporary folder, removed by
  * `stop`
@@ -59,8 +39,7 @@ function installServer() {
  * @param {string} [options.tls.clients] client certificates: `yes`, `no` or `optional`
  */
 async function startRedis({ program = findServer(), port, dir, config, args = [], unixSocket, tls } = {}) {
-  if (!program)
-    throw new Error('There is no redis-server or valkey-server on PATH; run `node scripts/setup.js`.');
+  if (!program) throw new Error('No Redis or Valkey server is installed; run `node scripts/setup.js`.');
 
   const ownDir = dir === undefined;
   const folder = ownDir ? temporaryFolder() : path.resolve(dir);
@@ -255,4 +234,4 @@ async function freePort() {
   }
 }
 
-module.exports = { findServer, installServer, startRedis, ask, freePort, killWithParent, temporaryFolder };
+module.exports = { startRedis, ask, freePort, killWithParent, temporaryFolder };

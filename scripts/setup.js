@@ -6,9 +6,9 @@
 const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
-const { findProgram } = require('./programs.js');
-const { findServer, installServer } = require('./redis.js');
-const { installServers } = require('./servers.js');
+const { checkTools } = require('../bin/build.js');
+const { builtFile } = require('../lib/boundary/platforms.js');
+const servers = require('./servers.js');
 
 const ROOT = path.join(__dirname, '..');
 const OLDEST_NODE = 20;
@@ -41,36 +41,26 @@ function installPackages() {
     run('npm', ['install', '--no-save', '--include=dev']);
 }
 
-/** The files that `npm run build` makes: the addon of this platform, and the module that loads it. */
-function built() {
-  const lib = path.join(ROOT, 'lib');
-  return fs.readdirSync(lib).filter((file) => file.endsWith('.node') || file === 'binding.js');
-}
-
 function buildAddon() {
-  const results = built().map((file) => changed(path.join('lib', file)));
+  // What `npm run build:addon` makes: the addon, and the types of its exports.
+  const built = [builtFile(), path.join(ROOT, 'lib', 'binding.d.ts')].map((file) =>
+    path.relative(ROOT, file),
+  );
   const sources = ['src', 'core', 'build.rs', 'Cargo.toml', 'Cargo.lock'].map(changed);
-  if (results.length >= 2 && Math.min(...results) >= Math.max(...sources)) return;
-
-  if (findProgram('cargo') === null)
-    throw new Error(
-      'The addon is built with Rust, and there is no `cargo` on PATH. Install it from https://rustup.rs.',
-    );
-  if (process.platform !== 'win32' && findProgram('cc') === null)
-    throw new Error(
-      'Rust links the addon with a C compiler, and there is no `cc` on PATH. Install gcc or clang ' +
-        '(apt-get: build-essential, dnf: gcc, apk: build-base, pacman: base-devel, macOS: xcode-select --install).',
-    );
-  run('npm', ['run', 'build']);
+  if (Math.min(...built.map(changed)) >= Math.max(...sources)) return;
+  checkTools();
+  console.log('Building the addon with cargo. The first build takes some minutes.');
+  run('npm', ['run', 'build:addon']);
   // The build does not touch files that are up to date; their time must still show it.
   const now = new Date();
-  for (const file of built()) fs.utimesSync(path.join(ROOT, 'lib', file), now, now);
+  for (const file of built) fs.utimesSync(path.join(ROOT, file), now, now);
 }
 
 /**
  * @param {object} [needs]
  * @param {boolean} [needs.redis] false where a server is provided by other means
- * @param {boolean} [needs.everyServer] true for the tests, which run on other versions and on Valkey as well
+ * @param {boolean} [needs.everyServer] true for the tests, which run on other versions and on Valkey as well, and need the
+ * system's server for TLS
  */
 async function setUp({ redis = true, everyServer = false } = {}) {
   const [major] = process.versions.node.split('.').map(Number);
@@ -78,8 +68,10 @@ async function setUp({ redis = true, everyServer = false } = {}) {
     throw new Error(`Node ${OLDEST_NODE} or later is needed; this is ${process.versions.node}.`);
   installPackages();
   buildAddon();
-  if (redis && findServer() === null) installServer();
-  if (everyServer) installServers();
+  if (everyServer) {
+    if (servers.findSystemServer() === null) servers.installSystemServer();
+    servers.installServers();
+  } else if (redis && servers.findServer() === null) servers.installServer();
 }
 
 module.exports = { setUp };

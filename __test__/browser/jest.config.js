@@ -4,4 +4,6 @@ module.exports = {
   testEnvironment: 'node',
   testMatch: ['<rootDir>/*.test.js'],
   testTimeout: 60_000,
+  // As in the configuration of the other tests.
+  cacheDirectory: '<rootDir>/../../node_modules/.cache/jest',
 };

@@ -1,124 +1,133 @@
 'use strict';
 
-const { execFileSync, spawnSync } = require('node:child_process');
 const fs = require('node:fs');
-const os = require('node:os');
 const path = require('node:path');
 const { useRedis } = require('../support/redis.js');
+const { npmBinary } = require('../../scripts/npm-binary.js');
+const { platforms } = require('../../scripts/package.js');
+const { Installations, PLATFORM, ROOT } = require('./installations.js');
 
-const ROOT = path.join(__dirname, '..', '..');
-/** npm installs twice. */
-const INSTALL_LIMIT_MS = 300_000;
+/** Several package managers install, on a machine that may be busy. */
+const INSTALL_LIMIT_MS = 600_000;
+const PACKAGES = ['connect-redis-native', 'express-session'];
+const BUILD = 'npx connect-redis-native build';
 const redis = useRedis();
+const installations = new Installations();
 
-let work;
 let tarball;
+/** An app into which npm has installed the package. */
 let app;
-/** The app without the platform's package. */
-let bareApp;
 
-const npm = (cwd, ...args) =>
-  execFileSync('npm', [...args, '--loglevel=error'], {
-    cwd,
-    encoding: 'utf8',
-    shell: process.platform === 'win32',
-  });
-
-/** Packs the package in `folder` and returns the path of the tarball and those of the files in it. */
-function pack(folder) {
-  const [{ filename, files }] = JSON.parse(
-    npm(folder, 'pack', '--json', '--ignore-scripts', '--pack-destination', work),
-  );
-  return { file: path.join(work, filename), files: files.map((entry) => entry.path).sort() };
-}
-
-/**
- * Packs the platform's package, created by napi's own command, with the binary of this build. Returns the tarball's
- * path.
- */
-function packPlatform() {
-  // The command writes below the folder of the manifest, so it gets a copy of that.
-  const source = path.join(work, 'source');
-  fs.mkdirSync(source);
-  for (const manifest of ['package.json', 'README.md', 'LICENSE'])
-    fs.copyFileSync(path.join(ROOT, manifest), path.join(source, manifest));
-  // Started by its path, which the package does not export.
-  const napi = path.join(ROOT, 'node_modules', '@napi-rs', 'cli', 'dist', 'cli.js');
-  execFileSync(process.execPath, [napi, 'create-npm-dirs'], { cwd: source, stdio: 'pipe' });
-  const npmDir = path.join(source, 'npm');
-  const binary = fs.readdirSync(path.join(ROOT, 'lib')).find((file) => file.endsWith('.node'));
-  const platform = binary.split('.')[1];
-  fs.copyFileSync(path.join(ROOT, 'lib', binary), path.join(npmDir, platform, binary));
-  return pack(path.join(npmDir, platform)).file;
-}
-
-function makeApp(name, ...tarballs) {
-  const folder = path.join(work, name);
-  fs.mkdirSync(folder);
-  fs.writeFileSync(path.join(folder, 'package.json'), JSON.stringify({ name, private: true }));
-  npm(folder, 'install', '--prefer-offline', '--no-audit', '--no-fund', 'express-session@1.19', ...tarballs);
-  return folder;
-}
-
-const run = (folder, ...args) => spawnSync(process.execPath, args, { cwd: folder, encoding: 'utf8' });
-
-beforeAll(() => {
-  work = fs.mkdtempSync(path.join(os.tmpdir(), 'packaging-'));
-  tarball = pack(ROOT);
-  app = makeApp('app', tarball.file, packPlatform());
-  bareApp = makeApp('bare-app', tarball.file);
+beforeAll(async () => {
+  await installations.start();
+  tarball = installations.tarballs.at(-1);
+  app = await installations.npmInstall('app', PACKAGES);
 }, INSTALL_LIMIT_MS);
-afterAll(() => fs.rmSync(work, { recursive: true, force: true }));
+afterAll(() => installations.stop());
 
-test('the package contains what is needed to use and to build it, and nothing else', () => {
-  const folders = ['lib', 'src', 'core', 'docs'];
-  const beside = tarball.files.filter((file) => !folders.includes(file.split('/')[0]));
-  expect(beside).toEqual(
+const node = (folder, ...args) => installations.run(folder, [process.execPath, ...args]);
+const serve = (folder) => node(folder, 'app.js', redis.server.url);
+const served = { status: 0, stdout: 'views: 2\n', stderr: '' };
+
+test('the package contains what is needed to use and to build it, and nothing else', async () => {
+  const { stdout } = await installations.run(ROOT, ['tar', '-tzf', tarball]);
+  const files = stdout
+    .trim()
+    .split('\n')
+    .map((file) => file.replace('package/', ''));
+  const folders = ['bin', 'lib', 'src', 'core', 'docs'];
+  const beside = files.filter((file) => !folders.includes(file.split('/')[0]));
+  expect(beside.sort()).toEqual(
     [
       ...['CHANGELOG.md', 'Cargo.lock', 'Cargo.toml', 'LICENSE', 'README.md', 'build.rs', 'package.json'],
       ...['index.d.mts', 'index.d.ts', 'index.js', 'index.mjs'],
     ].sort(),
   );
-  expect(tarball.files).toContain('lib/binding.js');
-  expect(tarball.files).toContain('src/lib.rs');
-  expect(tarball.files).toContain('core/Cargo.toml');
-  expect(tarball.files).toContain('core/src/lib.rs');
+  expect(files).toContain('bin/connect-redis-native.js');
+  expect(files).toContain('lib/boundary/platforms.js');
+  expect(files).toContain('src/lib.rs');
+  expect(files).toContain('core/Cargo.toml');
+  expect(files).toContain('core/src/lib.rs');
   // The types refer to them.
-  expect(tarball.files).toContain('docs/sessions.md');
+  expect(files).toContain('docs/sessions.md');
   // No binary, which is in the platform's package; only what is run, typed or built from.
-  for (const file of tarball.files.filter((name) => folders.includes(name.split('/')[0])))
+  for (const file of files.filter((name) => folders.includes(name.split('/')[0])))
     expect(file).toMatch(
-      /^lib\/([\w-]+\/)*[\w-]+\.(js|d\.ts)$|^(core\/)?src\/([\w-]+\/)*[\w-]+\.rs$|^core\/Cargo\.toml$|^docs\/\w+\.md$/,
+      /^(bin|lib)\/([\w-]+\/)*[\w-]+\.js$|^src\/([\w-]+\/)*[\w-]+\.rs$|^core\/(src|benches)\/([\w-]+\/)*[\w-]+\.rs$|^core\/Cargo\.toml$|^docs\/\w+\.md$/,
     );
 });
 
-const use = `
-  (async () => {
-    const store = new RedisStore({ url: process.argv[1] });
-    await store.set('abc', { n: 1 });
-    console.log((await store.get('abc')).n, RedisStore === byDefault);
-    await store.close();
-  })();`;
-
-test('an installed package can be required', () => {
-  const { stdout, stderr } = run(
-    app,
-    ...[
-      '-e',
-      `const { RedisStore, default: byDefault } = require('connect-redis-native'); ${use}`,
-      redis.server.url,
-    ],
-  );
-  expect({ stdout, stderr }).toEqual({ stdout: '1 true\n', stderr: '' });
+test('a release has a package for each platform that the release workflow builds', () => {
+  const workflow = fs.readFileSync(path.join(ROOT, '.github', 'workflows', 'release.yml'), 'utf8');
+  const targets = [...workflow.matchAll(/target: ([\w-]+),/g)].map(([, target]) => target);
+  const [systems, cpus] = [
+    { linux: 'linux', apple: 'darwin', pc: 'win32', unknown: undefined },
+    { x86_64: 'x64', aarch64: 'arm64' },
+  ];
+  const names = targets.map((target) => {
+    const [cpu, vendor, system, abi] = target.split('-');
+    return [systems[vendor] ?? system, cpus[cpu], abi].filter(Boolean).join('-');
+  });
+  expect(platforms().sort()).toEqual(names.sort());
+  expect(installations.tarballs).toHaveLength(names.length + 1);
 });
 
-test('an installed package can be imported', () => {
-  const { stdout, stderr } = run(
+describe('package managers install the tarballs of a release, and the app serves a session', () => {
+  const yarn = (...args) => [
+    process.execPath,
+    npmBinary('@yarnpkg/cli-dist', '4.18.1', path.join('bin', 'yarn.js')),
+    ...args,
+  ];
+  const pnpm = (...args) => [
+    process.execPath,
+    npmBinary('pnpm', '10.34.9', path.join('bin', 'pnpm.cjs')),
+    ...args,
+  ];
+  const start = [process.execPath, 'app.js'];
+
+  test('npm', async () => {
+    expect(fs.readdirSync(path.join(app, 'node_modules', '@connect-redis-native'))).toEqual([
+      `binding-${PLATFORM}`,
+    ]);
+    expect(await serve(app)).toEqual(served);
+  });
+
+  test('npm, by the paths of the tarballs of the package and of this platform', async () => {
+    const platform = installations.tarballs.find((file) => file.includes(PLATFORM));
+    const registry = await installations.startRegistryWithoutPackage();
+    const packages = [tarball, platform, 'express-session'];
+    expect(await serve(await installations.npmInstall('from-tarballs', packages, { registry }))).toEqual(
+      served,
+    );
+  });
+
+  test.each([
+    ['pnpm', pnpm, {}, start],
+    ['yarn with Plug’n’Play', yarn, { YARN_NODE_LINKER: 'pnp' }, ['node', 'app.js']],
+    ['yarn with node_modules', yarn, { YARN_NODE_LINKER: 'node-modules' }, start],
+  ])(
+    '%s',
+    async (name, manager, env, command) => {
+      const folder = installations.makeApp(name.replaceAll(/\W+/g, '-'));
+      // Without it, yarn regards a project in a folder above as the app's.
+      if (manager === yarn) fs.writeFileSync(path.join(folder, 'yarn.lock'), '');
+      const added = await installations.run(folder, manager('add', ...PACKAGES), { env });
+      expect(`${added.stdout}${added.status}`).toMatch(/0$/);
+
+      const run = command === start ? start : manager(...command);
+      expect(await installations.run(folder, [...run, redis.server.url], { env })).toEqual(served);
+    },
+    INSTALL_LIMIT_MS,
+  );
+});
+
+test('an installed package can be imported', async () => {
+  const { stdout, stderr } = await node(
     app,
     ...['--input-type=module', '-e'],
-    ...[`import byDefault, { RedisStore } from 'connect-redis-native'; ${use}`, redis.server.url],
+    `import byDefault, { RedisStore } from 'connect-redis-native'; console.log(RedisStore === byDefault);`,
   );
-  expect({ stdout, stderr }).toEqual({ stdout: '1 true\n', stderr: '' });
+  expect({ stdout, stderr }).toEqual({ stdout: 'true\n', stderr: '' });
 });
 
 test('the package installs without a client package', () => {
@@ -126,40 +135,58 @@ test('the package installs without a client package', () => {
     expect(fs.existsSync(path.join(app, 'node_modules', client))).toBe(false);
 });
 
-test('an app can have clients that no store can use', () => {
-  const former = Object.entries({ redis: '3.1.2', ioredis: '3.2.2' }).map(([name, version]) => {
-    const folder = path.join(work, `${name}-${version}`);
+test('an app can have clients that no store can use', async () => {
+  const folders = Object.entries({ redis: '3.1.2', ioredis: '3.2.2' }).map(([name, version]) => {
+    const folder = installations.path(`${name}-${version}`);
     fs.mkdirSync(folder);
     fs.writeFileSync(path.join(folder, 'package.json'), JSON.stringify({ name, version }));
-    return pack(folder).file;
+    return folder;
   });
-  const older = makeApp('older-app', ...former, tarball.file);
-  expect(fs.existsSync(path.join(older, 'node_modules', 'connect-redis-native'))).toBe(true);
+  const former = await installations.pack(...folders);
+  expect(await serve(await installations.npmInstall('older-app', [...former, ...PACKAGES]))).toEqual(served);
 });
 
-test('the error names the platform and how to build a binary when there is none', () => {
-  const { status, stderr } = run(bareApp, '-e', "require('connect-redis-native')");
-  expect(status).toBe(1);
-  expect(stderr).toContain(`connect-redis-native has no binary for ${process.platform}-${process.arch}`);
-  const [, command] = /To build it, with a Rust toolchain \(.*?\): (cd .*)$/m.exec(stderr);
-  // All but the build: npx finds the program, and the program knows the options.
-  const { stdout } = spawnSync(`${command} --help`, { cwd: bareApp, encoding: 'utf8', shell: true });
-  expect(stdout).toMatch(/napi build.*--output-dir/s);
+describe('when there is no binary', () => {
+  const load =
+    "try { require('connect-redis-native') } catch (error) { console.log(error.code, error.stack) }";
+
+  test('the error is five lines at most, and names the platform, the command and the caller', async () => {
+    const bareApp = await installations.npmInstall('bare-app', ['--omit=optional', ...PACKAGES]);
+    fs.writeFileSync(path.join(bareApp, 'load.js'), load);
+    const lines = (await node(bareApp, 'load.js')).stdout.trim().split('\n');
+
+    expect(lines[0]).toBe(`ERR_DLOPEN_FAILED Error: connect-redis-native has no binary for ${PLATFORM}.`);
+    expect(lines[1]).toContain(`@connect-redis-native/binding-${PLATFORM} is an optional dependency`);
+    expect(lines[3].trim()).toBe(BUILD);
+    expect(lines[4]).toMatch(/^ {4}at .*load\.js:1:7\)$/);
+    expect(lines).toHaveLength(5);
+  });
+
+  test('the error of an installation from source does not speak of an optional dependency', async () => {
+    const [plain] = await installations.pack(ROOT);
+    const folder = await installations.npmInstall('plain-app', [plain, 'express-session']);
+    const { stdout } = await node(folder, '-e', load);
+    expect(stdout).toContain(BUILD);
+    expect(stdout).not.toContain('optional');
+  });
 });
 
-test('the error has the reason and ERR_DLOPEN_FAILED when the binary cannot be loaded', () => {
+test('the error has the reason and ERR_DLOPEN_FAILED when the binary cannot be loaded', async () => {
   const load =
     "try { require('connect-redis-native') } catch (error) { console.log(error.code, error.message) }";
-  const cannot = `ERR_DLOPEN_FAILED connect-redis-native cannot load its binary for ${process.platform}-${process.arch}: `;
+  const cannot = `ERR_DLOPEN_FAILED connect-redis-native cannot load its binary for ${PLATFORM}: `;
 
-  const { stdout } = run(app, '--no-addons', '-e', load);
+  const { stdout } = await node(app, '--no-addons', '-e', load);
   expect(stdout).toContain(cannot);
   expect(stdout).toContain('loading addons is disabled. It needs Node without --no-addons');
 
-  const broken = path.join(bareApp, 'node_modules', 'connect-redis-native', 'lib');
-  const [binary] = fs.readdirSync(path.join(ROOT, 'lib')).filter((file) => file.endsWith('.node'));
-  fs.writeFileSync(path.join(broken, binary), 'no binary');
-  const refused = run(bareApp, '-e', load).stdout;
+  const broken = await installations.npmInstall('broken-app', PACKAGES);
+  const file = `connect-redis-native.${PLATFORM}.node`;
+  fs.writeFileSync(
+    path.join(broken, 'node_modules', '@connect-redis-native', `binding-${PLATFORM}`, file),
+    'no binary',
+  );
+  const refused = (await node(broken, '-e', load)).stdout;
   expect(refused).toContain(cannot);
-  expect(refused).toContain(binary);
+  expect(refused).toContain(file);
 });

@@ -1,5 +1,6 @@
 'use strict';
 
+const { findServer, findServers } = require('../../scripts/servers.js');
 const { askOnce, startRedis } = require('./redis.js');
 const { describeServers } = require('./servers.js');
 
@@ -19,4 +20,15 @@ describeServers('%s', (name, program) => {
       : ['Redis', version('redis_version')];
     expect(`${product} ${number}`).toMatch(new RegExp(`^${name}\\.`));
   });
+});
+
+test('findServer finds a server of this project when PATH has none', () => {
+  const [, ...others] = findServers().map(({ program }) => program);
+  const { PATH } = process.env;
+  process.env.PATH = '';
+  try {
+    expect(findServer()).toBe(others.findLast((program) => program !== null) ?? null);
+  } finally {
+    process.env.PATH = PATH;
+  }
 });

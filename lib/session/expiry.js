@@ -1,6 +1,6 @@
 'use strict';
 
-const { Cookie } = require('express-session');
+const { Cookie } = require('../common/express-session.js');
 
 /** @import { SessionCookie, SessionObject, Settings } from '../types.d.ts' */
 

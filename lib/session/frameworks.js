@@ -1,7 +1,7 @@
 'use strict';
 
 const { createHash } = require('node:crypto');
-const { Session } = require('express-session');
+const { Session } = require('../common/express-session.js');
 
 // Detects the session objects of frameworks. A save of such an object under its own id may be discarded.
 
