@@ -3,5 +3,5 @@
 module.exports = {
   testEnvironment: 'node',
   testMatch: ['<rootDir>/*.test.js'],
-  testTimeout: 60_000,
+  testTimeout: 120_000,
 };
