@@ -60,7 +60,7 @@ const figure = async (page, name) =>
   (await page.locator(`[data-figure=${name}] td`).allTextContents()).map((text) => text.trim());
 
 describe.each([
-  { device: 'a desktop in light mode', viewport: { width: 1280, height: 900 }, colorScheme: 'light' },
+  { device: 'a desktop in light mode', viewport: { width: 1080, height: 900 }, colorScheme: 'light' },
   { device: 'a phone in dark mode', viewport: { width: 375, height: 812 }, colorScheme: 'dark' },
 ])('on $device', ({ viewport, colorScheme }) => {
   let page;
@@ -102,13 +102,13 @@ describe.each([
     const native = part(page, 'logout', 'native');
     const peer = part(page, 'logout', 'connect-redis');
     expect(await verdict(native)).toEqual({ outcome: 'good', text: 'Still logged out' });
-    expect((await verdict(peer)).text).toBe('Signed in as Ada again: the session came back');
-    expect(await native.getByText('its save was discarded').count()).toBe(1);
+    expect((await verdict(peer)).text).toBe('Ada is signed in again: the session came back');
+    expect(await native.getByText('saves the session: discarded').count()).toBe(1);
     await page.locator('#events').getByText('discarded').waitFor();
   });
 
   test('panel 3: a request waits while Redis restarts, and succeeds', async () => {
-    await press(page, 'Restart Redis during a request');
+    await press(page, 'Restart during a request');
     await page.locator('#redis-state', { hasText: 'stopped' }).waitFor();
     await page.locator('#requests progress').waitFor();
     const { outcome, text } = await endOfRequest(page);
@@ -119,7 +119,7 @@ describe.each([
   });
 
   test('panel 3: a request fails at its deadline with a message while Redis is paused', async () => {
-    await press(page, 'Pause Redis past the deadline');
+    await press(page, 'Pause past the deadline');
     await page.locator('#redis-state', { hasText: 'paused' }).waitFor();
     await page.locator('#requests li[data-outcome=bad]').waitFor();
     const { text } = await endOfRequest(page);
@@ -215,7 +215,7 @@ test('the code that the page shows is the code that runs', async () => {
 describe('the process', () => {
   test.each(['SIGTERM', 'SIGKILL'])('ends its Redis when it receives %s', async (signal) => {
     const other = await startDemo();
-    const [, port] = other.output.match(/started Redis on port (\d+)/);
+    const [, port, folder] = other.output.match(/started Redis on port (\d+), in (\S+)\./);
     expect(await ask(Number(port), 'PING')).toBe('+PONG');
     expect(await other.stop(signal)).toBe(signal === 'SIGTERM' ? 0 : null);
     await until(() =>
@@ -224,6 +224,9 @@ describe('the process', () => {
         () => true,
       ),
     );
+    // Only a process that ends cleanly can remove the folder.
+    expect(fs.existsSync(folder)).toBe(signal === 'SIGKILL');
+    fs.rmSync(folder, { recursive: true, force: true });
   });
 
   test('with REDIS_URL, the demo cuts the connections to that Redis and leaves it running', async () => {
@@ -232,10 +235,10 @@ describe('the process', () => {
     try {
       const { page, problems } = await openPage(other.url);
       expect(await page.locator('#place').textContent()).toMatch(/^Redis runs elsewhere/);
-      await press(page, 'Restart Redis during a request');
+      await press(page, 'Restart during a request');
       expect((await endOfRequest(page)).outcome).toBe('good');
       await page.locator('#expire:enabled').waitFor();
-      await press(page, 'Pause Redis past the deadline');
+      await press(page, 'Pause past the deadline');
       await page.locator('#requests li[data-outcome=bad]').waitFor();
       await page.locator('#add:enabled').waitFor();
       await press(page, 'Add 20 at once');

@@ -22,13 +22,9 @@ function createApp({ redis, stores, place }) {
     app.use(`/measured/${name}`, createShop(store, `/measured/${name}`));
 
   const outage = createOutage({ redis, store: stores.native, place });
-  const meters = createMeters(stores);
   app.use('/redis', outage.router);
-  app.use('/meters', meters.router);
-  app.locals.close = async () => {
-    outage.close();
-    await meters.close();
-  };
+  app.use('/meters', createMeters(stores));
+  app.locals.endStreams = outage.endStreams;
 
   app.use((_req, res) => {
     res.status(404).json({ message: 'There is no such page.' });
@@ -39,8 +35,8 @@ function createApp({ redis, stores, place }) {
 
 // Express recognises an error handler by its four parameters.
 function showError(error, _req, res, _next) {
-  // express-session touches a session after the response was sent.
-  if (res.headersSent) {
+  // express-session touches a session after the response was sent; and the demo may have ended before it.
+  if (res.headersSent || res.destroyed) {
     res.end();
     return;
   }

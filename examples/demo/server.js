@@ -30,7 +30,7 @@ async function serve() {
       await listen(server, HOST, port);
       console.log(`Open http://${HOST}:${server.address().port}/ (Ctrl-C ends the demo).`);
       if (!signal.aborted) await once(signal, 'abort');
-      await app.locals.close();
+      app.locals.endStreams();
       await close(server);
     } finally {
       await stores.close();

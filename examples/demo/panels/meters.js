@@ -16,6 +16,7 @@ function createMeters({ client, peer, measured }) {
   const router = express.Router();
   // On its own thread, so that the event-loop time is that of the app alone.
   const visitors = new Worker(path.join(__dirname, 'visitors.js'));
+  visitors.unref();
   let lastRound = Promise.resolve();
   let peerFirst = false;
 
@@ -61,7 +62,7 @@ function createMeters({ client, peer, measured }) {
     return latencies;
   }
 
-  return { router, close: () => visitors.terminate() };
+  return router;
 }
 
 /** Returns the number of commands that Redis has run. */

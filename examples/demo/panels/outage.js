@@ -55,7 +55,7 @@ function createOutage({ redis, store, place }) {
 
   return {
     router,
-    close() {
+    endStreams() {
       for (const stream of streams) stream.end();
     },
   };

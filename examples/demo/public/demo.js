@@ -4,7 +4,6 @@ const ITEMS = 20;
 const STORES = ['connect-redis', 'native'];
 const DEADLINE_MS = 3000;
 const RESTART_AFTER_MS = 1500;
-const LOG_LENGTH = 3;
 const ROUNDS = 5;
 
 const find = (selector, parent = document) => parent.querySelector(selector);
@@ -73,19 +72,19 @@ async function fillCart(store) {
   const panel = find(`[data-store="${store}"]`, cart);
   const verdict = find('.verdict', panel);
   const tiles = findAll('.items li', panel);
-  for (const [index, tile] of tiles.entries()) mark(tile, index + 1);
+  for (const [index, tile] of tiles.entries()) markTile(tile, index + 1);
   say(verdict, 'Sending 20 requests …');
   try {
     await send('POST', `/${store}/sign-in`);
     await Promise.all(
       tiles.map(async (tile, index) => {
         await send('POST', `/${store}/cart/item-${index + 1}`);
-        mark(tile, index + 1, 'answered');
+        markTile(tile, index + 1, 'answered');
       }),
     );
     const { items } = await send('GET', `/${store}/session`);
     for (const [index, tile] of tiles.entries())
-      mark(tile, index + 1, items.includes(`item-${index + 1}`) ? 'kept' : 'lost');
+      markTile(tile, index + 1, items.includes(`item-${index + 1}`) ? 'kept' : 'lost');
     const lost = ITEMS - items.length;
     const count = `${items.length} of ${ITEMS} kept`;
     say(verdict, lost ? `${count}, ${lost} lost` : count, lost ? 'bad' : 'good');
@@ -94,7 +93,7 @@ async function fillCart(store) {
   }
 }
 
-function mark(tile, item, state = '') {
+function markTile(tile, item, state = '') {
   tile.dataset.state = state;
   tile.replaceChildren(String(item), element('span', { class: 'visually-hidden' }, ` ${state}`));
 }
@@ -108,30 +107,36 @@ onClick(find('#add'), async () => {
 
 const logout = find('#logout');
 
+const STEPS = [
+  'Sign in as Ada',
+  'Slow request loads the session',
+  'Log out: destroys the session',
+  'Slow request saves the session',
+];
+for (const list of findAll('.steps', logout)) list.append(...STEPS.map((step) => element('li', {}, step)));
+
 async function logOut(store) {
   const panel = find(`[data-store="${store}"]`, logout);
   const verdict = find('.verdict', panel);
-  const steps = find('.steps', panel);
-  steps.replaceChildren();
+  const steps = findAll('.steps li', panel);
+  const mark = (step, state, note = '') => {
+    steps[step].dataset.state = state;
+    steps[step].textContent = STEPS[step] + note;
+  };
+  for (const step of steps.keys()) mark(step, 'pending');
   say(verdict, 'Running …');
   try {
     await send('POST', `/${store}/sign-in`);
-    steps.append(element('li', {}, 'Signed in as Ada'));
-
+    mark(0, 'done');
     const slow = await fetch(`/${store}/slow`, { method: 'POST' }); // resolves when the session is loaded
-    const slowStep = element('li', { 'data-running': '' }, 'Slow request loaded the session');
-    steps.append(slowStep);
-
+    mark(1, 'done');
     await send('POST', `/${store}/sign-out`);
-    steps.append(element('li', {}, 'Logged out: session destroyed'));
-
+    mark(2, 'done');
     const { discarded } = await slow.json();
-    delete slowStep.dataset.running;
-    const end = discarded ? 'its save was discarded' : 'the session was saved again';
-    steps.append(element('li', {}, `Slow request ended: ${end}`));
+    mark(3, 'done', discarded ? ': discarded' : ': saved');
 
     const { name } = await send('GET', `/${store}/session`);
-    if (name) say(verdict, `Signed in as ${name} again: the session came back`, 'bad');
+    if (name) say(verdict, `${name} is signed in again: the session came back`, 'bad');
     else say(verdict, 'Still logged out', 'good');
   } catch (error) {
     say(verdict, error.message, 'bad');
@@ -145,10 +150,10 @@ onClick(find('#log-out'), () => Promise.all(STORES.map(logOut)));
 const requests = find('#requests');
 const events = find('#events');
 
-function prepend(list, entry) {
+function prepend(list, entry, length) {
   find('.empty', list)?.remove();
   list.prepend(entry);
-  while (list.children.length > LOG_LENGTH) list.lastElementChild.remove();
+  while (list.children.length > length) list.lastElementChild.remove();
 }
 
 /** Sends a request that reads the session, and shows how it waits and ends. */
@@ -156,7 +161,7 @@ async function sendRequest() {
   const text = element('span', {}, 'Waiting for Redis …');
   const bar = element('progress', { max: DEADLINE_MS, value: 0, 'aria-label': 'Time until the deadline' });
   const entry = element('li', {}, text, bar);
-  prepend(requests, entry);
+  prepend(requests, entry, 3);
 
   const start = performance.now();
   const timer = setInterval(() => {
@@ -210,7 +215,7 @@ function showEvent({ name, detail = '' }) {
   const times = element('span');
   lastEvent = { name, detail, count: 1, times };
   const time = new Date().toLocaleTimeString('en-GB');
-  prepend(events, element('li', {}, `${time} `, element('b', {}, name), times, detail && ` ${detail}`));
+  prepend(events, element('li', {}, `${time} `, element('b', {}, name), times, detail && ` ${detail}`), 6);
 }
 
 const stream = new EventSource('/redis/events');
