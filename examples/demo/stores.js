@@ -4,7 +4,7 @@ const { RedisStore } = require('connect-redis-native');
 const { RedisStore: ConnectRedis } = require('connect-redis10');
 const { createClient } = require('redis');
 
-const DEADLINE_MS = 3_000;
+const DEADLINE_MS = 4_000;
 const TOUCH_AFTER_SECONDS = 60;
 
 /** Opens the stores that the demo compares, all on one Redis. */

@@ -2,8 +2,8 @@
 
 const ITEMS = 20;
 const STORES = ['connect-redis', 'native'];
-const DEADLINE_MS = 3000;
-const RESTART_AFTER_MS = 1500;
+const DEADLINE_MS = 4000;
+const RESTART_AFTER_MS = 1000;
 const ROUNDS = 5;
 
 const find = (selector, parent = document) => parent.querySelector(selector);
