@@ -27,12 +27,10 @@ function createMeters({ client, peer, measured }) {
     const { localPort } = req.socket;
     const round = lastRound.then(async () => {
       peerFirst = !peerFirst; // what drifts during a round affects both
+      const shops = { peer: [peer, '/connect-redis'], native: [store, `/measured/${name}`] };
       const results = {};
       for (const which of peerFirst ? ['peer', 'native'] : ['native', 'peer'])
-        results[which] =
-          which === 'peer'
-            ? await measure(peer, localPort, '/connect-redis')
-            : await measure(store, localPort, `/measured/${name}`);
+        results[which] = await measure(...shops[which], localPort);
       return results;
     });
     lastRound = round.catch(() => {});
@@ -40,7 +38,7 @@ function createMeters({ client, peer, measured }) {
   });
 
   /** Lets the visitors request a page, and returns what it cost for each request. */
-  async function measure(store, port, shop) {
+  async function measure(store, shop, port) {
     await visit({ port, shop, requests: WARM_UP_REQUESTS, signsIn: true });
     const commands = await countCommands(client);
     const hits = store.cacheStats?.()?.hits;

@@ -174,7 +174,7 @@ async function sendRequest() {
     outcome = 'good';
   } catch (error) {
     outcome = 'bad';
-    detail = `${error.code}: ${error.message}`;
+    detail = error.code ? `${error.code}: ${error.message}` : error.message;
   }
   clearInterval(timer);
   const seconds = ((performance.now() - start) / 1000).toFixed(1);
