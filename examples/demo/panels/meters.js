@@ -42,11 +42,11 @@ function createMeters({ client, peer, measured }) {
     await visit({ port, shop, requests: WARM_UP_REQUESTS, signsIn: true });
     const commands = await countCommands(client);
     const hits = store.cacheStats?.()?.hits;
-    const eventLoop = performance.eventLoopUtilization();
+    const before = busyTime();
     const latencies = await visit({ port, shop, requests: REQUESTS });
-    const { active } = performance.eventLoopUtilization(eventLoop);
+    const busy = busyTime() - before;
     return {
-      eventLoop: (active * 1000) / REQUESTS,
+      eventLoop: (busy * 1000) / REQUESTS,
       commands: ((await countCommands(client)) - commands) / REQUESTS,
       hits: hits === undefined ? null : (store.cacheStats().hits - hits) / REQUESTS,
       latencies,
@@ -61,6 +61,14 @@ function createMeters({ client, peer, measured }) {
   }
 
   return router;
+}
+
+/** Returns for how many milliseconds the event loop has been busy. */
+function busyTime() {
+  // From Node 23.9 on, the CPU time of the thread, to which waiting for a busy machine does not count.
+  if (!process.threadCpuUsage) return performance.eventLoopUtilization().active;
+  const { user, system } = process.threadCpuUsage();
+  return (user + system) / 1000;
 }
 
 /** Returns the number of commands that Redis has run. */
