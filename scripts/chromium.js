@@ -4,6 +4,17 @@
 
 const { findProgram, installProgram } = require('./programs.js');
 
+const ARGS = [
+  '--headless',
+  '--no-sandbox', // Chromium refuses its sandbox to root, the user of containers
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+];
+
 /** Returns the path of a Chromium or Chrome, or null. */
 function findChromium() {
   return findProgram('chromium', 'google-chrome', 'google-chrome-stable', 'chromium-browser');
@@ -23,4 +34,10 @@ function installChromium() {
   );
 }
 
-module.exports = { findChromium, installChromium };
+/** Starts Chromium without a window. Loads playwright-core, which a fresh clone does not have before the set-up. */
+function launchChromium(executablePath) {
+  const { chromium } = require('playwright-core');
+  return chromium.launch({ executablePath, args: ARGS });
+}
+
+module.exports = { findChromium, installChromium, launchChromium };

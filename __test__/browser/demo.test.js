@@ -1,272 +1,256 @@
 'use strict';
 
-const { chromium } = require('playwright-core');
-const { freePort, startRedis } = require('../../scripts/redis.js');
-const { connectRaw } = require('../support/redis.js');
+const fs = require('node:fs');
+const path = require('node:path');
+const { launchChromium } = require('../../scripts/chromium.js');
+const { startDemo } = require('../../scripts/demo-process.js');
+const { ask, startRedis } = require('../../scripts/redis.js');
 const { until } = require('../support/until.js');
-const { startDemo } = require('./demo-process.js');
 
-const CHROMIUM_ARGS = [
-  '--headless',
-  '--no-sandbox', // Chromium refuses its sandbox to root, the user of containers
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-];
+const ROOT = path.join(__dirname, '..', '..');
 
 let browser;
-let redis;
 let demo;
 
 beforeAll(async () => {
-  browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: CHROMIUM_ARGS });
-  redis = await startRedis({ args: ['--appendonly', 'yes'] });
-  demo = await startDemo({ redisUrl: redis.url, port: await freePort() });
+  browser = await launchChromium(process.env.CHROMIUM);
+  demo = await startDemo();
 });
 
 afterAll(async () => {
-  const code = await demo?.stop('SIGTERM');
-  await redis?.stop();
+  await demo?.stop();
   await browser?.close();
-  expect(code).toBe(0);
 });
 
-/** Restarts the app at the address that the browser knows. */
-async function restartDemo(signal) {
-  const { url } = demo;
-  const code = await demo.stop(signal);
-  demo = await startDemo({ redisUrl: redis.url, port: Number(new URL(url).port) });
-  expect(demo.url).toBe(url);
-  return code;
-}
-
-/** Returns a browser context with its own cookies; closed after the test. */
-async function newPerson(options) {
+/** Opens the demo's page and waits until it is live. `problems` collects the errors that the browser reports. */
+async function openPage(url, options) {
   const context = await browser.newContext(options);
-  people.push(context);
-  return context;
-}
-
-const people = [];
-afterEach(async () => {
-  for (const context of people.splice(0)) await context.close();
-});
-
-async function signIn(context, name) {
   const page = await context.newPage();
-  await page.goto(demo.url);
-  await page.getByLabel('Your name').fill(name);
-  await page.getByRole('button', { name: 'Sign in' }).click();
-  await page.locator('#user').waitFor();
-  return page;
+  const problems = [];
+  page.on('pageerror', (error) => problems.push(String(error)));
+  page.on('console', (message) => {
+    // Requests that fail at their deadline are part of the demo.
+    if (message.type() === 'error' && !message.text().includes('503')) problems.push(message.text());
+  });
+  await page.goto(url);
+  await page.locator('#redis[data-state=running]').waitFor();
+  return { page, problems };
 }
 
-const user = (page) => page.locator('#user').textContent();
-const heading = (page) => page.getByRole('heading', { level: 1 }).textContent();
-const views = async (page) => Number(await page.locator('#views').textContent());
-const cart = (page) =>
-  page.locator('#cart li').evaluateAll((items) => items.map((item) => item.firstChild.data.trim()));
+const press = (page, name) => page.getByRole('button', { name, exact: true }).click();
+const part = (page, panel, store) => page.locator(`#${panel} [data-store=${store}]`);
 
-/** Presses a button and waits for the page that follows. */
-async function press(page, name) {
-  const [, response] = await Promise.all([
-    page.getByRole('button', { name, exact: true }).click(),
-    page.waitForEvent(
-      'response',
-      (answer) => answer.request().isNavigationRequest() && answer.status() !== 303,
-    ),
-  ]);
-  await page.waitForLoadState();
-  return response.status();
+/** Waits for the verdict of a panel, and returns it. */
+async function verdict(scope) {
+  const decided = scope.locator('.verdict[data-outcome]');
+  await decided.waitFor();
+  return { outcome: await decided.getAttribute('data-outcome'), text: await decided.textContent() };
 }
 
-describe('sign-in', () => {
-  test('a signed-in visitor sees their name, also after a reload', async () => {
-    const page = await signIn(await newPerson(), 'Ada');
-    expect(await user(page)).toBe('Ada');
+/** Waits for the newest request to end, and returns its outcome and text. */
+async function endOfRequest(page) {
+  const newest = page.locator('#requests li[data-outcome]:first-child');
+  await newest.waitFor();
+  return { outcome: await newest.getAttribute('data-outcome'), text: await newest.textContent() };
+}
+
+const status = (page, wanted) =>
+  page.locator('#store-status', { hasText: new RegExp(`^${wanted}$`) }).waitFor();
+const figure = async (page, name) =>
+  (await page.locator(`[data-figure=${name}] td`).allTextContents()).map((text) => text.trim());
+
+describe.each([
+  { device: 'a desktop in light mode', viewport: { width: 1080, height: 900 }, colorScheme: 'light' },
+  { device: 'a phone in dark mode', viewport: { width: 375, height: 812 }, colorScheme: 'dark' },
+])('on $device', ({ viewport, colorScheme }) => {
+  let page;
+  let problems;
+
+  beforeAll(async () => {
+    ({ page, problems } = await openPage(demo.url, { viewport, colorScheme }));
+  });
+
+  afterAll(() => page?.context().close());
+
+  afterEach(async () => {
+    const overflowing = await page.evaluate(() =>
+      [document.documentElement, ...document.querySelectorAll('section, section :not(pre, pre *)')]
+        .filter((each) => each.scrollWidth > each.clientWidth && each.clientWidth > 1)
+        .map((each) => each.outerHTML.slice(0, 100)),
+    );
+    expect(overflowing).toEqual([]);
+    expect(problems).toEqual([]);
+  });
+
+  test('panel 1: connect-redis loses items that are added at once, and this store keeps all 20', async () => {
+    await press(page, 'Add 20 at once');
+    const native = part(page, 'cart', 'native');
+    expect(await verdict(native)).toEqual({ outcome: 'good', text: '20 of 20 kept' });
+    expect(await native.locator('li[data-state=kept]').count()).toBe(20);
+
+    const peer = part(page, 'cart', 'connect-redis');
+    const { outcome, text } = await verdict(peer);
+    const [, kept, lost] = text.match(/^(\d+) of 20 kept, (\d+) lost$/).map(Number);
+    expect(outcome).toBe('bad');
+    expect(lost).toBeGreaterThan(0);
+    expect(kept + lost).toBe(20);
+    expect(await peer.locator('li[data-state=lost]').count()).toBe(lost);
+  });
+
+  test('panel 2: a logged-out session comes back with connect-redis, and stays out with this store', async () => {
+    await press(page, 'Log out during a slow request');
+    const native = part(page, 'logout', 'native');
+    const peer = part(page, 'logout', 'connect-redis');
+    expect(await verdict(native)).toEqual({ outcome: 'good', text: 'Still logged out' });
+    expect((await verdict(peer)).text).toBe('Ada is signed in again: the session came back');
+    expect(await native.getByText('saves the session: discarded').count()).toBe(1);
+    await page.locator('#events').getByText('discarded').waitFor();
+  });
+
+  test('panel 3: a request waits while Redis restarts, and succeeds', async () => {
+    await press(page, 'Restart during a request');
+    await page.locator('#redis-state', { hasText: 'stopped' }).waitFor();
+    await page.locator('#requests progress').waitFor();
+    const { outcome, text } = await endOfRequest(page);
+    expect(outcome).toBe('good');
+    const [, seconds] = text.match(/^Succeeded after (\d\.\d) s$/).map(Number);
+    expect(seconds).toBeGreaterThanOrEqual(1);
+    await status(page, 'ready');
+    await page.locator('#events').getByText('ready', { exact: true }).first().waitFor();
+  });
+
+  test('panel 3: a request fails at its deadline with a message while Redis is paused', async () => {
+    await press(page, 'Pause past the deadline');
+    await page.locator('#redis-state', { hasText: 'paused' }).waitFor();
+    await page.locator('#requests li[data-outcome=bad]').waitFor();
+    const { text } = await endOfRequest(page);
+    expect(text).toMatch(/^Failed after \d+\.\d s ERR_REDIS_TIMEOUT: get.*4000 ms/);
+    await page.locator('#redis-state', { hasText: 'running' }).waitFor();
+    await status(page, 'ready');
+  });
+
+  test('panel 3: the controls pause, resume, kill and restart Redis, which keeps the session', async () => {
+    const fetchJson = (method, path) =>
+      page.evaluate(async (request) => (await fetch(request.path, request)).json(), { method, path });
+    await fetchJson('POST', '/native/sign-in');
+    await press(page, 'Pause');
+    await page.locator('#redis-state', { hasText: 'paused' }).waitFor();
+    expect(await page.getByRole('button', { name: 'Add 20 at once' }).isDisabled()).toBe(true);
+    await press(page, 'Resume');
+    await page.locator('#redis-state', { hasText: 'running' }).waitFor();
+
+    await press(page, 'Kill');
+    await page.locator('#redis-state', { hasText: 'stopped' }).waitFor();
+    await status(page, 'reconnecting');
+    await press(page, 'Send a request');
+    await press(page, 'Restart');
+    await status(page, 'ready');
+    await endOfRequest(page);
+    const session = await fetchJson('GET', '/native/session');
+    expect(session.name).toBe('Ada');
+  });
+
+  test('panel 4: the meters show what `cache` and `touchAfter` save', async () => {
+    await press(page, 'Measure');
+    await page.locator('#progress', { hasText: 'Medians' }).waitFor();
+    const [peerCommands, nativeCommands] = (await figure(page, 'commands')).map(Number);
+    expect(peerCommands).toBe(2);
+    expect(nativeCommands).toBeLessThan(0.5);
+    const [peerHits, nativeHits] = await figure(page, 'hits');
+    expect(peerHits).toBe('no cache');
+    expect(Number.parseInt(nativeHits, 10)).toBeGreaterThan(90);
+    expect(await figure(page, 'eventLoop')).toEqual([
+      expect.stringMatching(/^\d+ µs$/),
+      expect.stringMatching(/^\d+ µs$/),
+    ]);
+
+    const lines = page.locator('#chart polyline');
+    expect(await lines.count()).toBe(2);
+    for (const line of await lines.all())
+      expect((await line.getAttribute('points')).split(' ')).toHaveLength(96);
+    expect(await page.locator('#chart svg').getAttribute('aria-label')).toMatch(
+      /^connect-redis: median .* ms/,
+    );
+
+    await page.getByLabel('cache: true').uncheck();
+    await page.getByLabel('touchAfter: 60').uncheck();
+    await press(page, 'Measure');
+    await page.locator('#progress', { hasText: 'Round' }).waitFor();
+    await page.locator('#progress', { hasText: 'Medians' }).waitFor();
+    expect(await figure(page, 'commands')).toEqual(['2.0', '3.0']);
+    expect(await figure(page, 'hits')).toEqual(['no cache', 'no cache']);
+  });
+
+  test('primary buttons differ from secondary ones, and the page follows the color scheme', async () => {
+    const background = (selector) =>
+      page.locator(selector).evaluate((each) => getComputedStyle(each).backgroundColor);
+    expect(await background('#add')).not.toBe(await background('#send'));
+    const [red] = (await background('body')).match(/\d+/g).map(Number);
+    expect(red > 128).toBe(colorScheme === 'light');
+  });
+
+  test('the keyboard reaches every button, and the focus is visible', async () => {
     await page.reload();
-    expect(await user(page)).toBe('Ada');
-  });
-
-  test('sign-in changes the id of the session, so that a planted id is worthless', async () => {
-    const mallory = await newPerson();
-    const hers = await signIn(mallory, 'Mallory');
-    const ada = await newPerson();
-    await ada.addCookies(await mallory.cookies());
-
-    // The form is gone, since the planted session is signed in; its request can still be sent.
-    await ada.request.post(new URL('/sign-in', demo.url).href, { form: { name: 'Ada' } });
-    const page = await ada.newPage();
-    await page.goto(demo.url);
-    expect(await user(page)).toBe('Ada');
-    await hers.reload();
-    expect(await heading(hers)).toBe('Sign in');
-  });
-
-  test('sign-in rejects a name of spaces with a message at the field', async () => {
-    const page = await (await newPerson()).newPage();
-    await page.goto(demo.url);
-    await page.getByLabel('Your name').fill('   ');
-    expect(await press(page, 'Sign in')).toBe(422);
-    expect(await page.getByRole('alert').textContent()).toBe('Please enter a name.');
-    expect(await page.getByLabel('Your name').getAttribute('aria-describedby')).toBe('problem');
-  });
-
-  test('a name with HTML is shown as text', async () => {
-    const name = `<img src=x onerror='alert(1)'>"&amp;`;
-    const page = await signIn(await newPerson(), name);
-    expect(await user(page)).toBe(name);
-    expect(await page.locator('img').count()).toBe(0);
+    await page.locator('#add:enabled').waitFor();
+    await page.locator('body').press('Tab');
+    expect(await page.evaluate(() => document.activeElement.id)).toBe('add');
+    expect(await page.locator('#add').evaluate((each) => getComputedStyle(each).outlineStyle)).toBe('solid');
+    await page.keyboard.press('Enter');
+    await verdict(part(page, 'cart', 'native'));
+    await page.locator('#add:enabled').waitFor();
+    expect(await page.evaluate(() => document.activeElement.id)).toBe('add');
   });
 });
 
-describe('session', () => {
-  test('the page counts its views', async () => {
-    const page = await signIn(await newPerson(), 'Ada');
-    expect(await views(page)).toBe(1);
-    await page.reload();
-    await page.reload();
-    expect(await views(page)).toBe(3);
-  });
-
-  test('the cart keeps its goods', async () => {
-    const page = await signIn(await newPerson(), 'Ada');
-    await press(page, 'Add Cheese');
-    await press(page, 'Add Apples');
-    await press(page, 'Add Cheese');
-    expect(await cart(page)).toEqual(['1 × Apples', '2 × Cheese']);
-    await press(page, 'Remove Cheese');
-    await press(page, 'Remove Apples');
-    expect(await cart(page)).toEqual(['1 × Cheese']);
-    await page.reload();
-    expect(await cart(page)).toEqual(['1 × Cheese']);
-  });
-
-  test("the page counts down the cookie's lifetime, which every page renews", async () => {
-    const context = await newPerson();
-    const page = await signIn(context, 'Ada');
-    const timer = page.getByRole('timer');
-    expect(await timer.getAttribute('data-seconds')).toBe('1800');
-    await page.waitForFunction(() => document.getElementById('lifetime').textContent.startsWith('29:5'));
-
-    const [before] = await context.cookies();
-    await page.reload();
-    expect(await timer.getAttribute('data-seconds')).toBe('1800');
-    const [after] = await context.cookies();
-    expect(after.value).toBe(before.value);
-    expect(after.expires).toBeGreaterThan(before.expires);
-  });
-
-  test('the pages work without scripts', async () => {
-    const page = await signIn(await newPerson({ javaScriptEnabled: false }), 'Ada');
-    await press(page, 'Add Bread');
-    expect(await cart(page)).toEqual(['1 × Bread']);
-    expect(await page.getByRole('timer').textContent()).toBe('30:00');
-  });
-
-  test('a session belongs to one browser', async () => {
-    const ada = await signIn(await newPerson(), 'Ada');
-    const grace = await signIn(await newPerson(), 'Grace');
-    await press(ada, 'Add Coffee');
-    await grace.reload();
-    expect(await user(grace)).toBe('Grace');
-    expect(await cart(grace)).toEqual([]);
-    await ada.reload();
-    expect(await user(ada)).toBe('Ada');
-    expect(await cart(ada)).toEqual(['1 × Coffee']);
-  });
+test('the code that the page shows is the code that runs', async () => {
+  const { page } = await openPage(demo.url);
+  const source = ['shop.js', 'stores.js']
+    .map((file) => fs.readFileSync(path.join(ROOT, 'examples', 'demo', file), 'utf8'))
+    .join('\n')
+    .replace(/ *\/\/.*/g, '');
+  const shown = (await page.locator('pre').allTextContents()).flatMap((text) => text.split('\n'));
+  expect(shown.length).toBeGreaterThan(3);
+  for (const line of shown) expect(source).toContain(line);
+  await page.context().close();
 });
 
-describe('sign-out', () => {
-  test('signing out ends the session in every window, and the old cookie with it', async () => {
-    const context = await newPerson();
-    const one = await signIn(context, 'Ada');
-    const other = await context.newPage();
-    await other.goto(demo.url);
-    expect(await user(other)).toBe('Ada');
-    const cookies = await context.cookies();
-
-    await press(one, 'Sign out');
-    expect(await heading(one)).toBe('Sign in');
-    await press(other, 'Add Bread');
-    expect(await heading(other)).toBe('Sign in');
-
-    await context.addCookies(cookies);
-    await other.reload();
-    expect(await heading(other)).toBe('Sign in');
-  });
-});
-
-describe('survival of the session', () => {
-  test('a session survives a restart of the app', async () => {
-    const page = await signIn(await newPerson(), 'Ada');
-    await press(page, 'Add Bread');
-    expect(await restartDemo('SIGTERM')).toBe(0);
-    await page.reload();
-    expect(await user(page)).toBe('Ada');
-    expect(await cart(page)).toEqual(['1 × Bread']);
+describe('the process', () => {
+  test.each(['SIGTERM', 'SIGKILL'])('ends its Redis when it receives %s', async (signal) => {
+    const other = await startDemo();
+    const [, port, folder] = other.output.match(/started Redis on port (\d+), in (\S+)\./);
+    expect(await ask(Number(port), 'PING')).toBe('+PONG');
+    expect(await other.stop(signal)).toBe(signal === 'SIGTERM' ? 0 : null);
+    await until(() =>
+      ask(Number(port), 'PING').then(
+        () => false,
+        () => true,
+      ),
+    );
+    // Only a process that ends cleanly can remove the folder.
+    expect(fs.existsSync(folder)).toBe(signal === 'SIGKILL');
+    fs.rmSync(folder, { recursive: true, force: true });
   });
 
-  test('a session survives a crash of the app', async () => {
-    const page = await signIn(await newPerson(), 'Ada');
-    await press(page, 'Add Bread');
-    expect(await restartDemo('SIGKILL')).toBe(null);
-    await page.reload();
-    expect(await cart(page)).toEqual(['1 × Bread']);
-  });
-
-  test('a session survives a restart of Redis', async () => {
-    const page = await signIn(await newPerson(), 'Ada');
-    await press(page, 'Add Bread');
-    await redis.restart();
-    expect(await press(page, 'Add Bread')).toBe(200);
-    expect(await cart(page)).toEqual(['2 × Bread']);
-  });
-
-  test('a page reports that Redis does not answer, and the session survives', async () => {
-    const page = await signIn(await newPerson(), 'Ada');
-    redis.pause();
+  test('with REDIS_URL, the demo cuts the connections to that Redis and leaves it running', async () => {
+    const redis = await startRedis();
+    const other = await startDemo({ REDIS_URL: redis.url });
     try {
-      const response = await page.reload();
-      expect(response.status()).toBe(503);
-      expect(await heading(page)).toBe('Back in a moment');
+      const { page, problems } = await openPage(other.url);
+      expect(await page.locator('#place').textContent()).toMatch(/^Redis runs elsewhere/);
+      await press(page, 'Restart during a request');
+      expect((await endOfRequest(page)).outcome).toBe('good');
+      await page.locator('#expire:enabled').waitFor();
+      await press(page, 'Pause past the deadline');
+      await page.locator('#requests li[data-outcome=bad]').waitFor();
+      await page.locator('#add:enabled').waitFor();
+      await press(page, 'Add 20 at once');
+      expect((await verdict(part(page, 'cart', 'native'))).text).toBe('20 of 20 kept');
+      expect(problems).toEqual([]);
+      await page.context().close();
     } finally {
-      redis.resume();
+      expect(await other.stop()).toBe(0);
+      expect(await ask(redis.port, 'PING')).toBe('+PONG');
+      await redis.stop();
     }
-    await page.getByRole('link', { name: 'Try again' }).click();
-    await page.locator('#user').waitFor();
-    expect(await user(page)).toBe('Ada');
-  });
-
-  test('a session survives the loss of the connection while a request waits for Redis', async () => {
-    const page = await signIn(await newPerson(), 'Ada');
-    const admin = await connectRaw(redis.port);
-    try {
-      // Reads are answered, writes wait: the request gets as far as storing the session.
-      expect(await admin.command('CLIENT', 'PAUSE', 60_000, 'WRITE')).toBe('OK');
-      const pressed = press(page, 'Add Bread');
-      await until(async () => / flags=b .* cmd=set /.test(await admin.command('CLIENT', 'LIST')));
-      expect(await admin.command('CLIENT', 'KILL', 'TYPE', 'normal')).toBeGreaterThan(0);
-      expect(await admin.command('CLIENT', 'UNPAUSE')).toBe('OK');
-      expect(await pressed).toBe(200);
-    } finally {
-      await admin.close();
-    }
-    expect(await cart(page)).toEqual(['1 × Bread']);
-  });
-
-  test('a session survives the loss of an idle connection', async () => {
-    const page = await signIn(await newPerson(), 'Ada');
-    const admin = await connectRaw(redis.port);
-    try {
-      expect(await admin.command('CLIENT', 'KILL', 'TYPE', 'normal')).toBeGreaterThan(0);
-    } finally {
-      await admin.close();
-    }
-    expect((await page.reload()).status()).toBe(200);
-    expect(await user(page)).toBe('Ada');
   });
 });

@@ -2,122 +2,51 @@
 
 const path = require('node:path');
 const express = require('express');
-const session = require('express-session');
-const goods = require('./goods.js');
-const { LONGEST_NAME, messagePage, shopPage, signInPage } = require('./pages.js');
+const { createMeters } = require('./panels/meters.js');
+const { createOutage } = require('./panels/outage.js');
+const { createShop } = require('./shop.js');
 
-const SESSION_LIFETIME_MS = 30 * 60 * 1000;
-/** The browser sends a host's cookies to all of its ports, so the name must not be that of another app. */
-const COOKIE = 'connect-redis-native-demo';
-
-/** Returns the demo as an Express app: a shop that remembers its visitors and their carts. */
-function createApp({ store, secret }) {
+/** Returns the demo as an Express app: the page, the same shop on several stores, and what the panels need. */
+function createApp({ redis, stores, place }) {
   const app = express();
   app.disable('x-powered-by');
-  app.use(express.static(path.join(__dirname, 'public')));
   app.use((_req, res, next) => {
-    res.set({
-      'Cache-Control': 'no-store', // going back after signing out must not show the shop
-      'Content-Security-Policy': "default-src 'self'; form-action 'self'; frame-ancestors 'none'",
-    });
+    res.set('Content-Security-Policy', "default-src 'self'; form-action 'self'; frame-ancestors 'none'");
     next();
   });
-  app.use(
-    session({
-      store,
-      secret,
-      name: COOKIE,
-      resave: false,
-      saveUninitialized: false,
-      rolling: true,
-      cookie: { maxAge: SESSION_LIFETIME_MS, sameSite: 'lax', secure: 'auto' },
-    }),
-  );
-  app.use(express.urlencoded({ extended: false }));
+  app.use(express.static(path.join(__dirname, 'public')));
 
-  app.get('/', (req, res) => {
-    if (!req.session.name) {
-      res.send(signInPage());
-      return;
-    }
-    req.session.views += 1;
-    res.send(shopPage(req.session));
-  });
+  app.use('/connect-redis', createShop(stores.peer, '/connect-redis'));
+  app.use('/native', createShop(stores.native, '/native'));
+  for (const [name, store] of stores.measured)
+    app.use(`/measured/${name}`, createShop(store, `/measured/${name}`));
 
-  app.post('/sign-in', (req, res, next) => {
-    const name = typeof req.body?.name === 'string' ? req.body.name.trim().slice(0, LONGEST_NAME) : '';
-    if (name === '') {
-      res.status(422).send(signInPage({ problem: 'Please enter a name.' }));
-      return;
-    }
-    // A session id that was planted in the browser before must not become that of a signed-in user.
-    req.session.regenerate((error) => {
-      if (error) {
-        next(error);
-        return;
-      }
-      Object.assign(req.session, { name, views: 0, cart: {} });
-      saveAndGoHome(req, res, next);
-    });
-  });
-
-  app.post('/sign-out', (req, res, next) => {
-    req.session.destroy((error) => {
-      if (error) {
-        next(error);
-        return;
-      }
-      res.clearCookie(COOKIE);
-      res.redirect(303, '/');
-    });
-  });
-
-  app.post('/cart/:action', (req, res, next) => {
-    const { cart } = req.session;
-    const item = req.body?.item;
-    if (!cart) {
-      res.redirect(303, '/');
-      return;
-    }
-    if (!goods.has(item) || !['add', 'remove'].includes(req.params.action)) {
-      next();
-      return;
-    }
-    if (req.params.action === 'add') cart[item] = (cart[item] ?? 0) + 1;
-    else if (cart[item] > 1) cart[item] -= 1;
-    else delete cart[item];
-    saveAndGoHome(req, res, next);
-  });
+  const outage = createOutage({ redis, store: stores.native, place });
+  app.use('/redis', outage.router);
+  app.use('/meters', createMeters(stores));
+  app.locals.endStreams = outage.endStreams;
 
   app.use((_req, res) => {
-    res.status(404).send(messagePage('Not found', 'There is no such page.'));
+    res.status(404).json({ message: 'There is no such page.' });
   });
   app.use(showError);
   return app;
 }
 
-/** Saved before the response, so that it never reports something that Redis did not store. */
-function saveAndGoHome(req, res, next) {
-  req.session.save((error) => {
-    if (error) next(error);
-    else res.redirect(303, '/');
-  });
-}
-
 // Express recognises an error handler by its four parameters.
 function showError(error, _req, res, _next) {
-  console.error(error.code?.startsWith('ERR_') ? `${error.code}: ${error.message}` : error);
-  // express-session saves after the handlers; by then the response has already been sent.
-  if (res.headersSent) return;
-  if (error.code?.startsWith('ERR_REDIS_') || error.code === 'ERR_STORE_CLOSED') {
-    const text =
-      'The shop cannot reach its session store. Your session is safe; please try again in a moment.';
-    res.status(503).set('Retry-After', '5').send(messagePage('Back in a moment', text));
-  } else if (error.status >= 400 && error.status < 500) {
-    res.status(error.status).send(messagePage('That did not work', 'The request could not be read.'));
-  } else {
-    res.status(500).send(messagePage('Something went wrong', 'The error is in the log of the demo.'));
+  // express-session touches a session after the response was sent; and the demo may have ended before it.
+  if (res.headersSent || res.destroyed) {
+    res.end();
+    return;
   }
+  const { code, message } = error;
+  if (code?.startsWith('ERR_REDIS_')) {
+    res.status(503).set('Retry-After', '5').json({ code, message });
+    return;
+  }
+  console.error(error);
+  res.status(error.status ?? 500).json({ message: 'The error is in the log of the demo.' });
 }
 
 module.exports = { createApp };
