@@ -2,10 +2,10 @@
 //! node-redis and redis-rs; and for several servers `redis+sentinel://host,host/name` and `redis+cluster://host,host`,
 //! both also with `rediss`.
 
-use super::{
-    Address, Cluster, ConnectionOptions, DEFAULT_PORT, Node, SENTINEL_PORT, Secret, Sentinel,
-    TlsOptions,
-};
+use super::address::{Address, Cluster, DEFAULT_PORT, Node, SENTINEL_PORT, Sentinel};
+use super::connection::ConnectionOptions;
+use super::secret::Secret;
+use super::tls::TlsOptions;
 use crate::error::Error;
 use ::url::{Host, Url};
 

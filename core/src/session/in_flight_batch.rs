@@ -1,11 +1,14 @@
 //! Turns the replies to the commands of a batch into completions.
 
 use super::compare_and_set::CompareAndSet;
+use super::completion::{Completion, CompletionSink, Unread};
 use super::expiry::{Clock, TellEnd};
+use super::in_flight::InFlightGuard;
 use super::pipeline::{Pending, Pipeline, Read};
-use super::replies::remaining_of;
+use super::replies::{remaining_of, unexpected};
 use super::reply_guard::ReplyGuard;
-use super::{Completion, CompletionSink, InFlightGuard, Sessions, Unread, Write, unexpected};
+use super::request::Write;
+use super::sessions::Sessions;
 use crate::connection::{Commands, Reply, ReplyHandler, SentFlag};
 use crate::worker::LONG;
 use redis::Value;
@@ -44,7 +47,7 @@ impl<A: CompletionSink> InFlightBatch<A> {
             sessions: sessions.clone(),
             clock,
             tasks: tasks.clone(),
-            in_flight: sessions.begin(),
+            in_flight: sessions.in_flight.begin(),
             sent: pipeline.sent,
         };
         (pipeline.commands, sent)
