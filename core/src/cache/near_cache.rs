@@ -54,7 +54,7 @@ pub struct Stats {
     pub entries: u64,
     pub bytes: u64,
     pub evictions: u64,
-    /// Cached entries that were not used, since the server was not heard from for `max_staleness`.
+    /// Cached entries that were not used, since the server had not confirmed them for `max_staleness`.
     pub stale_misses: u64,
 }
 
@@ -151,7 +151,7 @@ impl Cache {
 
     /// Returns true if a value that was read `age` ago may be returned.
     pub(crate) fn allows(&self, age: Duration) -> bool {
-        age <= self.options.max_staleness && self.hears()
+        age <= self.options.max_staleness && self.is_tracking()
     }
 
     /// Returns the ticket of a read that is sent afterwards.
@@ -213,7 +213,7 @@ impl Cache {
     // ---- The connection ----
 
     /// Returns true if client tracking is enabled on every connection.
-    pub(crate) fn hears(&self) -> bool {
+    pub(crate) fn is_tracking(&self) -> bool {
         self.lock().connections.are_tracked()
     }
 

@@ -13,7 +13,7 @@ pub enum Event {
     Reconnecting(Error),
     /// An attempt to connect failed, and another one follows; or the connection serves with a problem.
     Failed(Error),
-    /// An attempt to connect waits for [`super::Connection::give_credentials`].
+    /// An attempt to connect waits for [`super::Connection::provide_credentials`].
     CredentialsWanted,
 }
 

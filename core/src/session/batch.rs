@@ -3,7 +3,7 @@
 use super::cached::CacheIntent;
 use super::completion::{Completion, CompletionSink};
 use super::eager::begun;
-use super::expiry::{Clock, TellEnd};
+use super::expiry::{Clock, ReportEnd};
 use super::in_flight::InFlightGuard;
 use super::in_flight_batch::{InFlightBatch, read};
 use super::pipeline::Pipeline;
@@ -78,8 +78,8 @@ impl<A: CompletionSink> Batch<'_, A> {
         self.sessions
             .keys
             .key_into(&bytes[request.id.clone()], &mut self.key);
-        if let Operation::Get(tell_end) = request.operation
-            && self.join(request.request, tell_end)
+        if let Operation::Get(report_end) = request.operation
+            && self.join(request.request, report_end)
         {
             return;
         }
@@ -102,7 +102,7 @@ impl<A: CompletionSink> Batch<'_, A> {
     }
 
     /// Joins a single-flight read of the same key, if there is one that may be shared.
-    fn join(&self, request: RequestId, tell_end: TellEnd) -> bool {
+    fn join(&self, request: RequestId, report_end: ReportEnd) -> bool {
         let connection = self.sessions.connection();
         if !connection.may_join_read(self.pipeline.len()) {
             return false;
@@ -117,7 +117,7 @@ impl<A: CompletionSink> Batch<'_, A> {
                 let clock = self.clock;
                 move |text: &Reply, left: &Reply| {
                     let now = clock.now();
-                    guard.finish(read(tell_end, &server, now, text.clone(), left.clone()));
+                    guard.finish(read(report_end, &server, now, text.clone(), left.clone()));
                     drop(in_flight);
                 }
             })

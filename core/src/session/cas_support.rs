@@ -3,8 +3,8 @@
 use crate::connection::Connection;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Remembers that a server does not support `SET … IFEQ`. The first attempt over each link finds out: after a reconnect,
-/// it may be another server.
+/// Remembers that a server does not support `SET … IFEQ`. The first attempt over each link finds out: after a
+/// reconnect, it may be another server.
 #[derive(Debug)]
 pub(super) struct CasSupport {
     /// The number of the link whose server needs the script.

@@ -1,7 +1,7 @@
 //! Compare-and-set: stores a text if the expected one is stored, or nothing, and returns the stored text otherwise.
 //!
-//! The command is sent in its place among the others. If the server does not support it, a task of its own sends the one
-//! that replaces it. What follows a conflict is decided by `lib/session/conditional-save.js`.
+//! The command is sent in its place among the others. If the server does not support it, a task of its own sends the
+//! one that replaces it. What follows a conflict is decided by `lib/session/conditional-save.js`.
 
 use super::completion::Completion;
 use super::replies::unexpected;

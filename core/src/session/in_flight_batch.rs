@@ -2,7 +2,7 @@
 
 use super::compare_and_set::CompareAndSet;
 use super::completion::{Completion, CompletionSink, Unread};
-use super::expiry::{Clock, TellEnd};
+use super::expiry::{Clock, ReportEnd};
 use super::in_flight::InFlightGuard;
 use super::pipeline::{Pending, Pipeline, Read};
 use super::replies::{remaining_of, unexpected};
@@ -117,7 +117,7 @@ impl<A: CompletionSink> InFlightBatch<A> {
                     }
                     leader.share(&text, &left);
                 }
-                Some(read(pending.tell_end, server, now, text, left))
+                Some(read(pending.report_end, server, now, text, left))
             }
             Pending::CompareAndSet(pending) => {
                 let save = pending.take()?;
@@ -183,7 +183,7 @@ fn write_completion(write: Write, server: &str, reply: Reply) -> Completion {
 }
 
 pub(super) fn read(
-    tell_end: TellEnd,
+    report_end: ReportEnd,
     server: &str,
     now: u64,
     text: Reply,
@@ -198,7 +198,7 @@ pub(super) fn read(
     let is_long = text.len() > LONG;
     let left = remaining_of(remaining);
     let read = move || {
-        let ends = tell_end.of(&text, left, now);
+        let ends = report_end.of(&text, left, now);
         Completion::Session(text, ends)
     };
     if is_long {
@@ -239,25 +239,25 @@ mod tests {
     #[test]
     fn get_succeeds_with_and_without_a_time_to_live() {
         let text = || Ok(Value::BulkString(b"{}".to_vec()));
-        let get = |tell_end, text, left| read(tell_end, "redis://h", 1000, text, left);
+        let get = |report_end, text, left| read(report_end, "redis://h", 1000, text, left);
         assert!(matches!(
-            get(TellEnd::Always, text(), Ok(Value::Int(500))),
+            get(ReportEnd::Always, text(), Ok(Value::Int(500))),
             Completion::Session(_, Some(1500))
         ));
         assert!(matches!(
-            get(TellEnd::Always, text(), Err(Error::Abandoned)),
+            get(ReportEnd::Always, text(), Err(Error::Abandoned)),
             Completion::Session(_, None)
         ));
         assert!(matches!(
-            get(TellEnd::IfChanged, text(), Ok(Value::Int(500))),
+            get(ReportEnd::IfChanged, text(), Ok(Value::Int(500))),
             Completion::Session(_, None)
         ));
         assert!(matches!(
-            get(TellEnd::IfChanged, Ok(Value::Nil), Ok(Value::Int(-2))),
+            get(ReportEnd::IfChanged, Ok(Value::Nil), Ok(Value::Int(-2))),
             Completion::Missing
         ));
         assert!(matches!(
-            get(TellEnd::IfChanged, Err(Error::Closed), Err(Error::Closed)),
+            get(ReportEnd::IfChanged, Err(Error::Closed), Err(Error::Closed)),
             Completion::Failed("get", Error::Closed)
         ));
     }

@@ -13,7 +13,7 @@
 //! | … after a set or touch, if sessions are cached: [`cached`] | `GET`, `PTTL` |
 //! | clear | `SCAN`, and `UNLINK` of many keys at once; of one key each in a cluster |
 //!
-//! - [`sessions`]: the sessions under one prefix; [`request`] and [`completion`]: what is asked of them, and the results;
+//! - [`sessions`]: the sessions under one prefix; [`request`]: their requests; [`completion`]: the results;
 //!   [`in_flight`]: the operations that `close` waits for.
 //! - [`batch`]: processes requests in order; [`pipeline`]: encodes their commands; [`stored`]: what they store;
 //!   [`in_flight_batch`]: turns replies into completions; [`reply_guard`]: completes each request exactly once;
@@ -22,8 +22,8 @@
 //! - [`scans`]: the open scans; [`scan_pages`]: scans page by page; [`bulk`]: `length` and `clear`; [`key_scan`]:
 //!   iterates over keys for both; [`seen_keys`]: removes duplicates.
 //! - [`cached`]: lookups and fills of the cache.
-//! - [`keys`]: IDs and keys; [`expiry`]: the expiry in force; [`strings`]: lists of short texts; [`eager`]: futures that
-//!   start at once.
+//! - [`keys`]: IDs and keys; [`expiry`]: the expiry in force; [`strings`]: lists of short texts; [`eager`]: futures
+//!   that start at once.
 
 mod batch;
 mod bulk;
@@ -49,7 +49,7 @@ mod stored;
 mod strings;
 
 pub use self::completion::{Completion, CompletionSink};
-pub use self::expiry::{Clock, TellEnd};
+pub use self::expiry::{Clock, ReportEnd};
 pub use self::request::{Bulk, Lane, Operation, Request, RequestId, ScanId, SessionRequest, Write};
 pub use self::scans::{ScanKind, Scans};
 pub use self::sessions::Sessions;

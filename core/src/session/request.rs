@@ -1,6 +1,6 @@
 //! The requests of a batch.
 
-use super::expiry::TellEnd;
+use super::expiry::ReportEnd;
 use std::ops::Range;
 
 /// Identifies a request in flight; allocated and released by the caller.
@@ -9,8 +9,8 @@ pub type RequestId = u32;
 /// Identifies an open scan.
 pub type ScanId = u32;
 
-/// Completions in one lane are delivered in order, even if one of them takes long to convert. A lane belongs to a session
-/// or a request.
+/// The order of completions: those in one lane are delivered in order, even if one of them takes long to convert. A
+/// lane belongs to a session or a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Lane(u64);
 
@@ -31,7 +31,7 @@ impl Lane {
 /// The operations on one session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
-    Get(TellEnd),
+    Get(ReportEnd),
     Write(Write),
 }
 

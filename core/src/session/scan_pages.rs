@@ -4,7 +4,7 @@
 //! one chunk of keys. Each page is requested, which applies backpressure: a slow reader does not accumulate pages.
 
 use super::completion::{Completion, CompletionSink};
-use super::expiry::{Clock, TellEnd, Timestamp};
+use super::expiry::{Clock, ReportEnd, Timestamp};
 use super::key_scan::KeyScan;
 use super::keys::Keys;
 use super::replies::remaining_of;
@@ -111,11 +111,12 @@ impl Sessions {
             Found::Ids(ids) => vec![Completion::Ids(mem::take(ids))],
             Found::Keys(keys) => {
                 let found = keys.drain(..CHUNK_KEYS.min(keys.len())).collect();
-                let tell_end = match kind {
-                    ScanKind::Scan => TellEnd::Always,
-                    ScanKind::Ids | ScanKind::All => TellEnd::IfChanged,
+                let report_end = match kind {
+                    ScanKind::Scan => ReportEnd::Always,
+                    ScanKind::Ids | ScanKind::All => ReportEnd::IfChanged,
                 };
-                self.read(&state.scan.keys, found, tell_end, clock).await?
+                self.read(&state.scan.keys, found, report_end, clock)
+                    .await?
             }
         };
         let is_last = state.found.len() == 0 && state.scan.is_at_end();
@@ -132,7 +133,7 @@ impl Sessions {
         &self,
         keys: &Arc<Keys>,
         found: Vec<Vec<u8>>,
-        tell_end: TellEnd,
+        report_end: ReportEnd,
         clock: Clock,
     ) -> Result<Vec<Completion>, Error> {
         let mut commands = Commands::default();
@@ -148,7 +149,7 @@ impl Sessions {
         let is_long = replies.iter().map(bytes).sum::<usize>() > LONG;
         let keys = Arc::clone(keys);
         let now = clock.now();
-        let items = move || items(&keys, found, replies, tell_end, now);
+        let items = move || items(&keys, found, replies, report_end, now);
         if is_long {
             return worker::compute(items)
                 .await
@@ -163,7 +164,7 @@ fn items(
     keys: &Keys,
     found: Vec<Vec<u8>>,
     replies: Vec<Reply>,
-    tell_end: TellEnd,
+    report_end: ReportEnd,
     now: Timestamp,
 ) -> Result<Vec<Completion>, Error> {
     let mut replies = replies.into_iter();
@@ -180,7 +181,7 @@ fn items(
             None => return Err(Error::Abandoned),
         };
         let left = remaining_of(left.unwrap_or(Err(Error::Abandoned)));
-        let ends = tell_end.of(&text, left, now);
+        let ends = report_end.of(&text, left, now);
         items.push(Completion::Id(keys.strip(key)));
         items.push(Completion::Item(text, ends));
     }

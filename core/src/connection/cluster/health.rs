@@ -10,7 +10,7 @@ use tokio::time::Instant;
 impl Router {
     pub(super) fn add_watch(&mut self, watch: Weak<dyn Watch>) {
         let cache = self.shared.cache.as_ref();
-        if cache.is_some_and(|cache| cache.hears()) {
+        if cache.is_some_and(|cache| cache.is_tracking()) {
             self.watches.set_warning(None);
         }
         if self.nodes.is_awaiting_credentials()

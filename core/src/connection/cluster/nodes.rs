@@ -205,7 +205,7 @@ impl ClusterNodes {
     pub(super) fn deliver_credentials(&mut self, result: &Result<Credentials, String>) {
         for node in mem::take(&mut self.awaiting_credentials) {
             if let Some(connection) = self.connection(&node) {
-                connection.give_credentials(result.clone());
+                connection.provide_credentials(result.clone());
             }
         }
     }

@@ -1,4 +1,4 @@
-//! When is the next attempt to connect made?
+//! The pauses between attempts to connect.
 
 use super::fixtures::{Server, ms_since, options, reply, send, text};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What does a panic do to a connection?
+//! Panics in the task of a connection.
 
 use super::failover::{Cluster, slots};
 use super::fixtures::{ENOUGH, Panicking, Server, errors, options, reply, send, text};

@@ -1,4 +1,4 @@
-//! Which commands are sent again, and in which order?
+//! The commands that are sent again, and their order.
 
 use super::fixtures::{Peer, Server, options, received, reply, send, text};
 use crate::error::Error;
