@@ -7,12 +7,28 @@ use std::sync::Arc;
 #[derive(Default)]
 pub(super) struct Connections {
     /// For each connection with client tracking: the time at which the command was sent whose reply arrived last.
-    pub(super) confirmed: Vec<Arc<AtomicMoment>>,
+    confirmed: Vec<Arc<AtomicMoment>>,
     /// The number of connections without client tracking.
-    pub(super) untracked: usize,
+    untracked: usize,
 }
 
 impl Connections {
+    /// Adds a connection; `None` for one without client tracking.
+    pub(super) fn add(&mut self, tracked: Option<&Arc<AtomicMoment>>) {
+        match tracked {
+            Some(confirmed_at) => self.confirmed.push(Arc::clone(confirmed_at)),
+            None => self.untracked += 1,
+        }
+    }
+
+    /// Removes a connection that was added with the same argument.
+    pub(super) fn remove(&mut self, tracked: Option<&Arc<AtomicMoment>>) {
+        match tracked {
+            Some(lost) => self.confirmed.retain(|other| !Arc::ptr_eq(other, lost)),
+            None => self.untracked -= 1,
+        }
+    }
+
     pub(super) fn are_tracked(&self) -> bool {
         self.untracked == 0 && !self.confirmed.is_empty()
     }

@@ -113,15 +113,19 @@ impl Cache {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Runs `change` under the lock. The caller drops the result, such as large removed entries, after the lock is
+    /// released.
+    pub(super) fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        change(&mut self.lock())
+    }
+
     // ---- Reading ----
 
     /// Returns the cached session under a key, if it is fresh, and the time that this
     /// was decided by.
     pub(crate) fn look_up(&self, key: &[u8]) -> Option<(Arc<Entry>, Moment)> {
-        let state = self.lock();
-        let found = state.entries.get(key);
-        let confirmed_at = state.connections.confirmed_at();
-        drop(state);
+        let (found, confirmed_at) =
+            self.with(|state| (state.entries.get(key), state.connections.confirmed_at()));
         // Read last: a process that was stopped in between must not consider the entry fresh.
         let now = Moment::now();
         let idle = self.last_lookup.get().before(now);
@@ -166,15 +170,13 @@ impl Cache {
     /// Caches the result of a read. Calls of this and [`Self::invalidate`] must be in the order in which the server
     /// sent the replies and the invalidations.
     pub(crate) fn fill(&self, ticket: Ticket, key: &[u8], entry: Entry) {
-        let mut removed = Vec::new();
-        let mut state = self.lock();
-        let is_current_epoch = ticket.epoch == self.epoch.load(Ordering::Relaxed);
-        let may_predate_write = state.writes.any_after(key, ticket.serial);
-        if is_current_epoch && !may_predate_write && state.connections.are_tracked() {
-            removed = state.entries.insert(key, entry);
-        }
-        drop(state);
-        drop(removed);
+        drop(self.with(|state| {
+            let is_current_epoch = ticket.epoch == self.epoch.load(Ordering::Relaxed);
+            let may_predate_write = state.writes.any_after(key, ticket.serial);
+            let may_insert =
+                is_current_epoch && !may_predate_write && state.connections.are_tracked();
+            may_insert.then(|| state.entries.insert(key, entry))
+        }));
     }
 
     // ---- Writes and invalidations ----
@@ -185,11 +187,10 @@ impl Cache {
 
     /// Empties the cache, and prevents the results of reads in flight from being cached.
     pub(crate) fn clear(&self) {
-        let mut state = self.lock();
-        self.epoch.fetch_add(1, Ordering::AcqRel);
-        let removed = state.entries.clear();
-        drop(state);
-        drop(removed);
+        drop(self.with(|state| {
+            self.epoch.fetch_add(1, Ordering::AcqRel);
+            state.entries.clear()
+        }));
     }
 
     /// Removes the entries that the server reports as changed.
@@ -197,16 +198,13 @@ impl Cache {
         self.invalidations.fetch_add(1, Ordering::Relaxed);
         match invalidation {
             Invalidation::Keys(keys) => {
-                let mut state = self.lock();
-                let removed = keys.iter().filter_map(|key| state.entries.remove(key));
-                let removed: Vec<_> = removed.collect();
-                drop(state);
-                drop(removed);
+                let remove = |state: &mut State| -> Vec<_> {
+                    let removed = keys.iter().filter_map(|key| state.entries.remove(key));
+                    removed.collect()
+                };
+                drop(self.with(remove));
             }
-            Invalidation::All => {
-                let removed = self.lock().entries.clear();
-                drop(removed);
-            }
+            Invalidation::All => drop(self.with(|state| state.entries.clear())),
         }
     }
 

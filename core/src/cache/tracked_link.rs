@@ -19,13 +19,8 @@ impl Cache {
     /// connection is open, nothing is cached.
     pub(crate) fn begin(self: &Arc<Self>, is_tracked: bool) -> TrackedLink {
         let confirmed_at = Arc::new(AtomicMoment::new(Moment::now()));
-        let mut state = self.lock();
-        if is_tracked {
-            state.connections.confirmed.push(Arc::clone(&confirmed_at));
-        } else {
-            state.connections.untracked += 1;
-        }
-        drop(state);
+        let tracked = is_tracked.then_some(&confirmed_at);
+        self.with(|state| state.connections.add(tracked));
         TrackedLink {
             cache: Arc::clone(self),
             confirmed_at,
@@ -57,16 +52,8 @@ impl TrackedLink {
 
 impl Drop for TrackedLink {
     fn drop(&mut self) {
-        let mut state = self.cache.lock();
-        if self.is_tracked {
-            state
-                .connections
-                .confirmed
-                .retain(|confirmed_at| !Arc::ptr_eq(confirmed_at, &self.confirmed_at));
-        } else {
-            state.connections.untracked -= 1;
-        }
-        drop(state);
+        let tracked = self.is_tracked.then_some(&self.confirmed_at);
+        self.cache.with(|state| state.connections.remove(tracked));
         self.cache.clear();
     }
 }

@@ -15,11 +15,10 @@ impl Cache {
     /// Records that a write is issued: removes the entry under the key, and prevents the results of earlier reads from
     /// being cached.
     pub(crate) fn write(self: &Arc<Self>, key: &[u8]) -> PendingWrite {
-        let mut state = self.lock();
-        state.writes.begin(key);
-        let removed = state.entries.remove(key);
-        drop(state);
-        drop(removed);
+        drop(self.with(|state| {
+            state.writes.begin(key);
+            state.entries.remove(key)
+        }));
         PendingWrite {
             cache: Arc::clone(self),
             key: key.into(),
@@ -31,9 +30,8 @@ impl Cache {
 impl PendingWrite {
     /// Records that the write is sent, in its place among the reads. Returns the ticket of a read sent right after it.
     pub(crate) fn send(&mut self) -> Ticket {
-        let mut state = self.cache.lock();
-        state.writes.send(&self.key, self.cache.next_serial());
-        drop(state);
+        self.cache
+            .with(|state| state.writes.send(&self.key, self.cache.next_serial()));
         self.is_sent = true;
         self.cache.ticket()
     }
@@ -41,12 +39,11 @@ impl PendingWrite {
 
 impl Drop for PendingWrite {
     fn drop(&mut self) {
-        let mut state = self.cache.lock();
-        state.writes.end(&self.key, self.is_sent);
-        // The entry may have been read after the write was sent, but before it was executed: after a transient error,
-        // the write was sent again later.
-        let removed = state.entries.remove(&self.key);
-        drop(state);
-        drop(removed);
+        drop(self.cache.with(|state| {
+            state.writes.end(&self.key, self.is_sent);
+            // The entry may have been read after the write was sent, but before it was executed: after a transient
+            // error, the write was sent again later.
+            state.entries.remove(&self.key)
+        }));
     }
 }

@@ -151,24 +151,19 @@ impl<A: CompletionSink> InFlightBatch<A> {
 impl Read {
     /// Returns the replies to the `GET` and the `PTTL`, once both have arrived.
     fn take(&mut self, is_second: bool, reply: Reply) -> Option<(Reply, Reply)> {
-        if is_second && self.text.is_none() {
-            // The time to live was read before the text, and may belong to an earlier session.
-            self.ticket = None;
+        if is_second {
+            if self.text.is_none() {
+                // The time to live was read before the text, and may belong to an earlier session.
+                self.ticket = None;
+            }
+            self.left = Some(reply);
+        } else {
+            self.text = Some(reply);
         }
-        let (own, other) = if is_second {
-            (&mut self.left, &mut self.text)
-        } else {
-            (&mut self.text, &mut self.left)
-        };
-        let Some(other) = other.take() else {
-            *own = Some(reply);
+        if self.text.is_none() || self.left.is_none() {
             return None;
-        };
-        Some(if is_second {
-            (other, reply)
-        } else {
-            (reply, other)
-        })
+        }
+        self.text.take().zip(self.left.take())
     }
 }
 

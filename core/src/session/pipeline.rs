@@ -89,38 +89,28 @@ impl Pipeline {
         intent: CacheIntent,
     ) {
         let request = Some((request, operation.name(), Lane::of_key(stored.key)));
-        match (operation, intent) {
-            (Operation::Get(report_end), CacheIntent::Read(ticket)) => {
-                self.add_read(sessions, request, report_end, stored.key, Some(ticket));
+        match operation {
+            Operation::Get(report_end) => {
+                let ticket = match intent {
+                    CacheIntent::Read(ticket) => Some(ticket),
+                    _ => None,
+                };
+                self.add_read(sessions, request, report_end, stored.key, ticket);
             }
-            (Operation::Get(report_end), _) => {
-                self.add_read(sessions, request, report_end, stored.key, None);
+            Operation::Write(write) => {
+                let mut pending_write = match intent {
+                    CacheIntent::Write(pending_write) => Some(pending_write),
+                    _ => None,
+                };
+                let after = pending_write.as_mut().map(PendingWrite::send);
+                self.add_write(sessions, request, write, stored, pending_write);
+                // With a cache, the session is read again right after the write: the read makes the server report the
+                // next change of the key, and the cache stores what the server has, even if another client wrote it
+                // in between.
+                if after.is_some() && write != Write::Destroy {
+                    self.add_read(sessions, None, ReportEnd::IfChanged, stored.key, after);
+                }
             }
-            (Operation::Write(write), CacheIntent::Write(pending_write)) => {
-                self.add_cached_write(sessions, request, write, stored, pending_write);
-            }
-            (Operation::Write(write), _) => {
-                self.add_write(sessions, request, write, stored, None);
-            }
-        }
-    }
-
-    /// Adds a write that the cache has recorded.
-    fn add_cached_write(
-        &mut self,
-        sessions: &Sessions,
-        request: Option<NamedRequest>,
-        write: Write,
-        stored: &Stored<'_>,
-        mut pending_write: PendingWrite,
-    ) {
-        let after = pending_write.send();
-        self.add_write(sessions, request, write, stored, Some(pending_write));
-        // The session is read again right after the write: the read makes the server report the next change of the
-        // key, and the cache stores what the server has, even if another client wrote it in between.
-        if write != Write::Destroy {
-            let report_end = ReportEnd::IfChanged;
-            self.add_read(sessions, None, report_end, stored.key, Some(after));
         }
     }
 

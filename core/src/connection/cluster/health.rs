@@ -13,13 +13,9 @@ impl Router {
         if cache.is_some_and(|cache| cache.is_tracking()) {
             self.watches.set_warning(None);
         }
-        if self.nodes.is_awaiting_credentials()
-            && let Some(watch) = watch.upgrade()
-        {
-            // No store may have been watching when the credentials were requested.
-            watch.event(&Event::CredentialsWanted);
-        }
-        self.watches.add(watch, self.shared.health.is_ready());
+        let is_ready = self.shared.health.is_ready();
+        self.watches
+            .add(watch, is_ready, self.nodes.is_awaiting_credentials());
     }
 
     pub(super) fn handle_node_event(&mut self, node: Node, event: Event) {
