@@ -224,10 +224,10 @@ impl From<Settings> for ConnectionOptions {
         Self {
             address: match settings.path {
                 Some(path) => Address::Unix { path },
-                None => Address::Tcp {
+                None => Address::Tcp(Node {
                     host: settings.host.unwrap_or_else(|| "127.0.0.1".into()),
                     port: settings.port.unwrap_or(DEFAULT_PORT),
-                },
+                }),
             },
             database: settings.database.unwrap_or(0).into(),
             username: settings.username,

@@ -12,10 +12,7 @@ pub(super) const SENTINEL_PORT: u16 = 26379;
 /// The address of Redis.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Address {
-    Tcp {
-        host: String,
-        port: u16,
-    },
+    Tcp(Node),
     Unix {
         path: String,
     },

@@ -50,10 +50,10 @@ pub(crate) type CredentialsId = u64;
 impl Default for ConnectionOptions {
     fn default() -> Self {
         Self {
-            address: Address::Tcp {
+            address: Address::Tcp(Node {
                 host: "127.0.0.1".into(),
                 port: DEFAULT_PORT,
-            },
+            }),
             is_default_address: false,
             database: 0,
             username: None,
@@ -82,13 +82,12 @@ impl ConnectionOptions {
         let secure = if self.tls.is_some() { "s" } else { "" };
         match &self.address {
             Address::Unix { path } => format!("redis+unix://{path}"),
-            Address::Tcp { host, port } => {
-                let (host, port) = (host.clone(), *port);
+            Address::Tcp(node) => {
                 let note = match self.is_default_address {
-                    true => " (the default address: no url was given)",
+                    true => " (the default address: no url is set)",
                     false => "",
                 };
-                format!("redis{secure}://{}{database}{note}", Node { host, port })
+                format!("redis{secure}://{node}{database}{note}")
             }
             Address::Sentinel(Sentinel { name, nodes, .. }) => {
                 format!("redis{secure}+sentinel://{}/{name}{database}", list(nodes))
@@ -123,10 +122,10 @@ mod tests {
     #[test]
     fn server_contains_no_secrets() {
         let mut options = ConnectionOptions {
-            address: Address::Tcp {
+            address: Address::Tcp(Node {
                 host: "::1".into(),
                 port: 7000,
-            },
+            }),
             database: 2,
             username: Some("ann".into()),
             password: Some(Secret::new("hunter2".into())),
@@ -143,7 +142,7 @@ mod tests {
             is_default_address: true,
             ..ConnectionOptions::default()
         };
-        let server = "redis://127.0.0.1:6379 (the default address: no url was given)";
+        let server = "redis://127.0.0.1:6379 (the default address: no url is set)";
         assert_eq!(options.server(), server);
     }
 }

@@ -96,10 +96,7 @@ impl ClusterNodes {
             return;
         }
         let options = ConnectionOptions {
-            address: Address::Tcp {
-                host: node.host.clone(),
-                port: node.port,
-            },
+            address: Address::Tcp(node.clone()),
             ..self.options.clone()
         };
         let tracking = self.cache.clone().map(|cache| {
