@@ -156,7 +156,7 @@ impl RedisStore {
         self.queue.expect(&env, count)?;
         let intents = self.sessions.issue(&requests, &bytes[..used]);
         let sessions = self.sessions.clone();
-        let clock = Clock::saying(date);
+        let clock = Clock::showing(date);
         let bytes = bytes[..used].to_vec();
         let queue = Arc::clone(&self.queue);
         // Tasks start in the order in which they were spawned: the runtime has one thread, and one first-in, first-out

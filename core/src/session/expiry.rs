@@ -43,7 +43,7 @@ pub struct Clock {
 
 impl Clock {
     /// Creates the clock that shows `now` at present.
-    pub fn saying(now: f64) -> Self {
+    pub fn showing(now: f64) -> Self {
         Self::at(machine_now(), now)
     }
 
