@@ -127,19 +127,19 @@ impl fmt::Debug for Redacted {
 /// The credentials that a function of the app returned.
 #[napi(object, object_to_js = false)]
 #[derive(Debug)]
-pub struct GivenCredentials {
+pub struct ProvidedCredentials {
     pub username: Option<String>,
     pub password: Option<Redacted>,
     /// Milliseconds.
     pub expires_in: Option<f64>,
 }
 
-impl From<GivenCredentials> for Credentials {
-    fn from(given: GivenCredentials) -> Self {
+impl From<ProvidedCredentials> for Credentials {
+    fn from(provided: ProvidedCredentials) -> Self {
         Self {
-            username: given.username,
-            password: given.password.map(|password| Secret::new(password.text)),
-            expires_in: given.expires_in.and_then(time_left),
+            username: provided.username,
+            password: provided.password.map(|password| Secret::new(password.text)),
+            expires_in: provided.expires_in.and_then(time_left),
         }
     }
 }
@@ -224,10 +224,10 @@ impl From<Settings> for ConnectionOptions {
         Self {
             address: match settings.path {
                 Some(path) => Address::Unix { path },
-                None => Address::Tcp {
+                None => Address::Tcp(Node {
                     host: settings.host.unwrap_or_else(|| "127.0.0.1".into()),
                     port: settings.port.unwrap_or(DEFAULT_PORT),
-                },
+                }),
             },
             database: settings.database.unwrap_or(0).into(),
             username: settings.username,

@@ -1,7 +1,7 @@
 //! The layout of a batch of requests, written by `lib/boundary/outbox.js`.
 
 use connect_redis_core::{
-    Bulk, Operation, Request, RequestId, ScanId, SessionRequest, TellEnd, Write,
+    Bulk, Operation, ReportEnd, Request, RequestId, ScanId, SessionRequest, Write,
 };
 
 /// The numbers per request: operation, request, length of the ID, of the value and of the base in bytes, lifetime.
@@ -45,11 +45,11 @@ pub(crate) fn decode(heads: &[f64], available: usize, count: u32) -> Option<(Vec
         };
         let (id, value, base) = (take(id_bytes)?, take(value_bytes)?, take(base_bytes)?);
         let operation = match operation as u32 {
-            operation::GET => Operation::Get(TellEnd::IfChanged),
+            operation::GET => Operation::Get(ReportEnd::IfChanged),
             operation::SET => Operation::Write(Write::Set),
             operation::TOUCH => Operation::Write(Write::Touch),
             operation::DESTROY => Operation::Write(Write::Destroy),
-            operation::GET_TIMED => Operation::Get(TellEnd::Always),
+            operation::GET_TIMED => Operation::Get(ReportEnd::Always),
             operation::SET_EXISTING => Operation::Write(Write::SetExisting),
             operation::SET_NEW => Operation::Write(Write::SetNew),
             operation::SET_IF_EQUAL => Operation::Write(Write::SetIfEqual),

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 /// The numbers per record: request, kind, length of the text in UTF-16 units (or the count).
 pub(crate) const FIELDS: usize = 3;
-/// The number of records after which a slice is full. It is limited so that the event loop can do other work in between.
+/// The number of records after which a slice is full: between slices, the event loop does other work.
 const SLICE_RECORDS: usize = 512;
 /// The maximum number of records of a slice. It exceeds the limit by at most the second of the two records of the
 /// completion that filled it.
@@ -20,11 +20,11 @@ pub(crate) const MOST_RECORDS: usize = SLICE_RECORDS + 1;
 const JOINED_TEXT: usize = 96 * 1024;
 /// The size in bytes from which a text is large.
 const LARGE_TEXT: usize = 16 * 1024;
-/// The size in bytes of all texts after which a slice is full: less than a millisecond of `JSON.parse`, and enough to share
-/// a wake-up of the event loop.
+/// The size in bytes of all texts after which a slice is full: less than a millisecond of `JSON.parse`, and enough to
+/// share a wake-up of the event loop.
 const SLICE_TEXT: usize = 256 * 1024;
-/// The maximum length of a text. V8's limit for strings is 2^29 - 24 units, and other texts may precede an ID in its slice.
-/// Smaller in tests.
+/// The maximum length of a text. V8's limit for strings is 2^29 - 24 units, and other texts may precede an ID in its
+/// slice. Smaller in tests.
 const LONGEST_TEXT: usize = if cfg!(test) {
     128 * 1024
 } else {

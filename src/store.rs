@@ -4,7 +4,7 @@
 use crate::cache_lookup::Lookup;
 use crate::completions::{Completions, Queue};
 use crate::connection_events::Watcher;
-use crate::options::{GivenCredentials, StoreOptions};
+use crate::options::{ProvidedCredentials, StoreOptions};
 use crate::{cache_lookup, requests};
 use connect_redis_core::Runtime;
 use connect_redis_core::Watch;
@@ -92,19 +92,25 @@ impl RedisStore {
         self.sessions = self.sessions.on(lease);
     }
 
-    /// Passes the result of the app's `credentials` function to the connection; `refusal` is the reason for a missing one.
+    /// Passes the result of the app's `credentials` function to the connection, or the reason why it failed.
     #[napi(catch_unwind)]
-    pub fn give_credentials(&self, given: Option<GivenCredentials>, refusal: Option<String>) {
-        let credentials = given
+    pub fn provide_credentials(
+        &self,
+        provided: Option<ProvidedCredentials>,
+        failure: Option<String>,
+    ) {
+        let credentials = provided
             .map(Into::into)
-            .ok_or_else(|| refusal.unwrap_or_else(|| "it gave nothing".to_owned()));
-        self.sessions.connection().give_credentials(credentials);
+            .ok_or_else(|| failure.unwrap_or_else(|| "it returned no credentials".to_owned()));
+        self.sessions.connection().provide_credentials(credentials);
     }
 
     /// Passes credentials that the connection did not request, such as new ones before the present ones expire.
     #[napi(catch_unwind)]
-    pub fn renew_credentials(&self, given: GivenCredentials) {
-        self.sessions.connection().renew_credentials(given.into());
+    pub fn renew_credentials(&self, provided: ProvidedCredentials) {
+        self.sessions
+            .connection()
+            .renew_credentials(provided.into());
     }
 
     /// Sets the prefix of later requests.
@@ -121,7 +127,7 @@ impl RedisStore {
 
     /// Opens a scan of the sessions whose IDs match a glob. Its pages are requested by its number.
     #[napi(catch_unwind)]
-    pub fn list(&self, kind: u32, ids: String, count: Option<u32>) -> Result<Scan> {
+    pub fn open_scan(&self, kind: u32, ids: String, count: Option<u32>) -> Result<Scan> {
         let kind = match kind {
             scan_kind::IDS => ScanKind::Ids,
             scan_kind::SESSIONS => ScanKind::All,
@@ -134,8 +140,8 @@ impl RedisStore {
         })
     }
 
-    /// Submits a batch of `count` requests: their numbers as [`requests`] describes, and the bytes of their IDs and values.
-    /// Both may be reused afterwards. `date` is the time by JavaScript's clock.
+    /// Submits a batch of `count` requests: their numbers as [`requests`] describes, and the bytes of their IDs and
+    /// values. Both may be reused afterwards. `date` is the time by JavaScript's clock.
     #[napi(catch_unwind)]
     pub fn submit(
         &self,
@@ -150,7 +156,7 @@ impl RedisStore {
         self.queue.expect(&env, count)?;
         let intents = self.sessions.issue(&requests, &bytes[..used]);
         let sessions = self.sessions.clone();
-        let clock = Clock::saying(date);
+        let clock = Clock::showing(date);
         let bytes = bytes[..used].to_vec();
         let queue = Arc::clone(&self.queue);
         // Tasks start in the order in which they were spawned: the runtime has one thread, and one first-in, first-out
@@ -200,7 +206,7 @@ impl RedisStore {
             entries: stats.entries as f64,
             bytes: stats.bytes as f64,
             evictions: stats.evictions as f64,
-            distrusted: stats.stale_misses as f64,
+            stale_misses: stats.stale_misses as f64,
         })
     }
 }
@@ -215,7 +221,8 @@ pub struct CacheStats {
     pub entries: f64,
     pub bytes: f64,
     pub evictions: f64,
-    pub distrusted: f64,
+    #[napi(js_name = "distrusted")]
+    pub stale_misses: f64,
 }
 
 /// An open scan. It is closed when JavaScript releases the object.

@@ -142,9 +142,9 @@ describe('a credentials function', () => {
       () => Promise.reject(Object.defineProperty(new Error(), 'message', { get: thrower })),
       /an error that cannot be read/,
     ],
-    ['that returns undefined', () => undefined, /object with a "password".*undefined/],
-    ['that resolves to null', async () => null, /object with a "password".*null/],
-    ['that returns a string', () => SECRET, /object with a "password".*a string/],
+    ['that returns undefined', () => undefined, /must return an object with a "password".*undefined/],
+    ['that resolves to null', async () => null, /must return an object with a "password".*null/],
+    ['that returns a string', () => SECRET, /must return an object with a "password".*a string/],
     ['that returns no password', () => ({ username: 'ann' }), /"password" must be a string/],
     ['whose password is a number', () => ({ password: 17 }), /"password" must be a string/],
     ['whose password is empty', () => ({ password: '' }), /"password" must be a string/],
@@ -188,7 +188,7 @@ describe('a credentials function', () => {
     });
     const error = await failure(store);
     expect(error).toMatchObject({ code: 'ERR_CREDENTIALS' });
-    expect(error.message).toMatch(/nothing within 300 ms/);
+    expect(error.message).toMatch(/it returned no credentials within 300 ms/);
 
     provide = () => ({ password: SECRET });
     await served(store);

@@ -38,6 +38,6 @@ pub use self::options::{
 };
 pub use self::redaction::redact;
 pub use self::session::{
-    Bulk, Clock, Completion, CompletionSink, Lane, Operation, Request, RequestId, ScanId, ScanKind,
-    Scans, SessionRequest, Sessions, TellEnd, Write,
+    Bulk, Clock, Completion, CompletionSink, Lane, Operation, ReportEnd, Request, RequestId,
+    ScanId, ScanKind, Scans, SessionRequest, Sessions, Write,
 };

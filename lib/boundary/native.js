@@ -57,9 +57,9 @@ const Scan = guard(binding.Scan);
 const guarded = (native, Class) => native && Object.setPrototypeOf(native, Class.prototype);
 
 class RedisStore extends guard(binding.RedisStore) {
-  /** @param {Parameters<InstanceType<typeof binding.RedisStore>['list']>} args */
-  list(...args) {
-    return guarded(super.list(...args), Scan);
+  /** @param {Parameters<InstanceType<typeof binding.RedisStore>['openScan']>} args */
+  openScan(...args) {
+    return guarded(super.openScan(...args), Scan);
   }
 
   /** @param {Float64Array} ends @returns {(id: string) => string | null} */

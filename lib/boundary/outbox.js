@@ -123,7 +123,7 @@ class Outbox {
    * @type {Backend['openScan']}
    */
   openScan(kind, match, scanCount) {
-    return this.#native.list(kind, match, scanCount);
+    return this.#native.openScan(kind, match, scanCount);
   }
 
   /** @param {number} count */

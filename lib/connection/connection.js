@@ -14,7 +14,7 @@ const { ConnectionEvents } = require('./events.js');
 
 /** @import { EventEmitter } from 'node:events' */
 /** @import { RedisStoreError } from '../../index.js' */
-/** @import { GivenCredentials, StoreOptions } from '../binding.js' */
+/** @import { ProvidedCredentials, StoreOptions } from '../binding.js' */
 /** @import { Backend, ClientTarget, CompletionQueue as Completions, RedisClient, Target } from '../types.d.ts' */
 
 /** The queue that all current stores of this module share, so that one wake-up serves all of them. */
@@ -253,14 +253,14 @@ class Connection {
     this.#fallback = undefined;
   }
 
-  /** @param {Connection} connection @param {GivenCredentials} credentials */
+  /** @param {Connection} connection @param {ProvidedCredentials} credentials */
   static #renew(connection, credentials) {
     connection.native?.renewCredentials(credentials);
   }
 
   async #provideCredentials() {
     const { credentials, failure } = await requestCredentials(this.#target.askForCredentials);
-    this.native?.giveCredentials(credentials, failure);
+    this.native?.provideCredentials(credentials, failure);
   }
 }
 

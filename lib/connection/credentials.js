@@ -3,7 +3,7 @@
 const { describe } = require('../common/errors.js');
 const { objectIds } = require('../common/object-ids.js');
 
-/** @import { GivenCredentials } from '../binding.js' */
+/** @import { ProvidedCredentials } from '../binding.js' */
 /** @import { StreamingProvider } from '../types.d.ts' */
 
 /** @typedef {{ dispose?: () => unknown }} Subscription */
@@ -42,7 +42,7 @@ class Passwordless {
  * Converts the result of a `credentials` function to the form that the addon takes.
  *
  * @param {any} given
- * @returns {GivenCredentials}
+ * @returns {ProvidedCredentials}
  * @throws {TypeError} if it is invalid
  */
 function checkedCredentials(given) {
@@ -51,7 +51,7 @@ function checkedCredentials(given) {
     return username === undefined ? {} : { username, password: { text: '' } };
   }
   if (given === null || typeof given !== 'object')
-    throw new TypeError(`it must give an object with a "password"; received ${describe(given)}`);
+    throw new TypeError(`it must return an object with a "password"; received ${describe(given)}`);
   const { username, password, expiresAt } = given;
   if (typeof password !== 'string' || password === '')
     throw new TypeError(`"password" must be a string that is not empty; received ${describe(password)}`);
@@ -110,7 +110,7 @@ const collected = new FinalizationRegistry((unfollow) => unfollow());
  * @template {object} Store
  * @param {StreamingProvider} provider
  * @param {Store} store
- * @param {(store: Store, credentials: GivenCredentials) => void} renew
+ * @param {(store: Store, credentials: ProvidedCredentials) => void} renew
  * @returns a function that ends the subscription
  */
 function followProvider(provider, store, renew) {

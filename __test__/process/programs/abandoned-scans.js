@@ -7,9 +7,9 @@ const { RedisStore: Native } = require('../../../lib/boundary/native.js');
 const { until } = require('../../support/until.js');
 
 const scans = [];
-const { list } = Native.prototype;
-Native.prototype.list = function (...args) {
-  const scan = list.apply(this, args);
+const { openScan } = Native.prototype;
+Native.prototype.openScan = function (...args) {
+  const scan = openScan.apply(this, args);
   scans.push(new WeakRef(scan));
   return scan;
 };

@@ -1,8 +1,6 @@
-//! This process's writes in flight, and the reads whose results may predate them.
+//! The writes of this process in flight, and the reads whose results may predate them.
 
-use super::{Cache, Ticket};
 use std::collections::HashMap;
-use std::sync::Arc;
 
 /// The writes without a reply, by key.
 #[derive(Default)]
@@ -28,7 +26,7 @@ impl PendingWrites {
     }
 
     /// Records that a write is sent under a serial number.
-    fn send(&mut self, key: &[u8], serial: u64) {
+    pub(super) fn send(&mut self, key: &[u8], serial: u64) {
         if let Some(writes) = self.0.get_mut(key) {
             writes.serial = serial;
             writes.unsent -= 1;
@@ -36,7 +34,7 @@ impl PendingWrites {
     }
 
     /// Records that a write is answered, or will never be sent.
-    fn end(&mut self, key: &[u8], is_sent: bool) {
+    pub(super) fn end(&mut self, key: &[u8], is_sent: bool) {
         if let Some(writes) = self.0.get_mut(key) {
             writes.count -= 1;
             writes.unsent -= usize::from(!is_sent);
@@ -55,44 +53,5 @@ impl PendingWrites {
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
-    }
-}
-
-/// A write of this process in flight. Dropped when it is answered: by then, the replies to earlier reads have arrived.
-#[derive(Debug)]
-pub struct PendingWrite {
-    cache: Arc<Cache>,
-    key: Box<[u8]>,
-    is_sent: bool,
-}
-
-impl PendingWrite {
-    pub(super) fn new(cache: Arc<Cache>, key: &[u8]) -> Self {
-        Self {
-            cache,
-            key: key.into(),
-            is_sent: false,
-        }
-    }
-
-    /// Records that the write is sent, in its place among the reads. Returns the ticket of a read sent right after it.
-    pub(crate) fn send(&mut self) -> Ticket {
-        let mut state = self.cache.lock();
-        state.writes.send(&self.key, self.cache.next_serial());
-        drop(state);
-        self.is_sent = true;
-        self.cache.ticket()
-    }
-}
-
-impl Drop for PendingWrite {
-    fn drop(&mut self) {
-        let mut state = self.cache.lock();
-        state.writes.end(&self.key, self.is_sent);
-        // The entry may have been read after the write was sent, but before it was executed: after a transient error,
-        // the write was sent again later.
-        let removed = state.entries.remove(&self.key);
-        drop(state);
-        drop(removed);
     }
 }

@@ -8,7 +8,7 @@ use super::network::Network;
 use super::sentinel::Sentinels;
 use super::staggered::first_success;
 use super::{blocking, dns, tls};
-use crate::options::{Address, ConnectionOptions, Node, TlsOptions};
+use crate::options::{Address, ConnectionOptions, TlsOptions};
 use std::future::{Future, pending};
 use std::sync::Arc;
 use std::time::Duration;
@@ -111,7 +111,7 @@ impl Connector {
 
     /// Returns true while the host name is being resolved: an additional attempt would only wait for the same lookup.
     fn awaits_dns(&self) -> bool {
-        matches!(&self.options.address, Address::Tcp { host, .. } if dns::is_resolving(host))
+        matches!(&self.options.address, Address::Tcp(node) if dns::is_resolving(&node.host))
     }
 
     async fn establish(&mut self, credentials: Option<&Credentials>) -> Outcome {
@@ -134,11 +134,10 @@ impl Connector {
     /// Adds the server's address to a failure, where the options do not contain it.
     fn with_address(&self, failure: Failure, address: &Address) -> Failure {
         match (&self.options.address, address) {
-            (Address::Sentinel(_), Address::Tcp { host, port }) => {
-                let (host, port) = (host.clone(), *port);
-                failure.of(&format!("the primary {}", Node { host, port }))
+            (Address::Sentinel(_), Address::Tcp(node)) => {
+                failure.of(&format!("the primary {node}"))
             }
-            (_, Address::Tcp { .. }) if self.options.tls.is_none() => failure.with_tls_hint(),
+            (_, Address::Tcp(_)) if self.options.tls.is_none() => failure.with_tls_hint(),
             _ => failure,
         }
     }
@@ -160,10 +159,7 @@ impl Connector {
             }
         };
         let primary = sentinels.primary().await?;
-        Ok(Address::Tcp {
-            host: primary.host,
-            port: primary.port,
-        })
+        Ok(Address::Tcp(primary))
     }
 
     /// Resolves when the sentinels name another primary than `address`; never without sentinels.
@@ -172,10 +168,7 @@ impl Connector {
         address: &Address,
     ) -> impl Future<Output = Failure> + use<> {
         let watched = match (&self.sentinels, address) {
-            (Some(sentinels), Address::Tcp { host, port }) => {
-                let (host, port) = (host.clone(), *port);
-                Some((sentinels.clone(), Node { host, port }))
-            }
+            (Some(sentinels), Address::Tcp(node)) => Some((sentinels.clone(), node.clone())),
             _ => None,
         };
         async {

@@ -212,20 +212,10 @@ impl Commands {
 
     /// Adds a line such as `$5`.
     fn add_length(&mut self, kind: u8, count: usize) {
-        // Formats by hand: `write!` takes longer than the rest of a short command.
-        let mut digits = [0; 20];
-        let mut at = digits.len();
-        let mut left = count;
-        loop {
-            at -= 1;
-            digits[at] = b'0' + (left % 10) as u8;
-            left /= 10;
-            if left == 0 {
-                break;
-            }
-        }
         self.bytes.push(kind);
-        self.bytes.extend_from_slice(&digits[at..]);
+        // `write!` takes longer than the rest of a short command.
+        self.bytes
+            .extend_from_slice(itoa::Buffer::new().format(count).as_bytes());
         self.bytes.extend_from_slice(b"\r\n");
     }
 

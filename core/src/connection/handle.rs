@@ -202,8 +202,8 @@ impl Connection {
         let _ = self.messages.send(Message::Watch(watch));
     }
 
-    /// Passes the credentials that the connection asked for, or the reason why the app's function failed.
-    pub fn give_credentials(&self, credentials: Result<Credentials, String>) {
+    /// Passes the credentials that the connection requested, or the reason why the app's function failed.
+    pub fn provide_credentials(&self, credentials: Result<Credentials, String>) {
         // A connection that has ended needs none.
         let _ = self.messages.send(Message::Credentials(credentials));
     }

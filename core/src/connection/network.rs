@@ -3,7 +3,7 @@
 use super::staggered::first_success;
 use super::stream::Socket;
 use super::{dns, tls};
-use crate::options::Address;
+use crate::options::{Address, Node};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use std::fmt;
@@ -56,7 +56,7 @@ impl Network for System {
 /// Opens a stream to a single server.
 async fn open(address: &Address, tls: Option<&tls::Client>) -> io::Result<Socket> {
     match address {
-        Address::Tcp { host, port } => {
+        Address::Tcp(Node { host, port }) => {
             let stream = connect(&dns::addresses(host, *port).await?).await?;
             // Requests are written in batches already: waiting for more would only delay them.
             stream.set_nodelay(true)?;

@@ -115,10 +115,7 @@ impl Sentinels {
     /// Asks one sentinel for the primary, the other sentinels and its own ID.
     async fn exchange(&self, node: &Node) -> Result<Vote<SentinelReply>, Failure> {
         let with_name = |failure: Failure| failure.of(&format!("the Sentinel {node}"));
-        let address = Address::Tcp {
-            host: node.host.clone(),
-            port: node.port,
-        };
+        let address = Address::Tcp(node.clone());
         let mut link = self.dialer.open(&address).await.map_err(with_name)?;
         let user = User::of(
             self.options.username.as_deref(),

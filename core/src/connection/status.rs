@@ -13,7 +13,7 @@ pub enum Event {
     Reconnecting(Error),
     /// An attempt to connect failed, and another one follows; or the connection serves with a problem.
     Failed(Error),
-    /// An attempt to connect waits for [`super::Connection::give_credentials`].
+    /// An attempt to connect waits for [`super::Connection::provide_credentials`].
     CredentialsWanted,
 }
 
@@ -31,14 +31,18 @@ pub(super) struct Watches {
 }
 
 impl Watches {
-    /// Adds an observer, and reports the current status to it.
-    pub(super) fn add(&mut self, watch: Weak<dyn Watch>, is_ready: bool) {
-        if let Some(watch) = watch.upgrade()
-            && is_ready
-        {
-            watch.event(&Event::Ready);
-            if let Some(warning) = &self.warning {
-                watch.event(&Event::Failed(warning.clone()));
+    /// Adds an observer, and reports the current status to it. `wants_credentials` is true while credentials are
+    /// awaited: no store may have been watching when they were requested.
+    pub(super) fn add(&mut self, watch: Weak<dyn Watch>, is_ready: bool, wants_credentials: bool) {
+        if let Some(watch) = watch.upgrade() {
+            if wants_credentials {
+                watch.event(&Event::CredentialsWanted);
+            }
+            if is_ready {
+                watch.event(&Event::Ready);
+                if let Some(warning) = &self.warning {
+                    watch.event(&Event::Failed(warning.clone()));
+                }
             }
         }
         self.list.push(watch);
@@ -142,6 +146,16 @@ impl Health {
     pub(super) fn set_down(&self, down: Down) {
         self.failed.store(true, Ordering::Relaxed);
         *self.lock() = down;
+    }
+
+    /// Records that the connection was lost.
+    pub(super) fn set_lost(&self, cause: String, timed_out: bool) {
+        self.set_ready(false);
+        self.set_down(Down {
+            attempts: 0,
+            cause,
+            timed_out,
+        });
     }
 
     /// Records the number of attempts, when another one starts.

@@ -2,10 +2,10 @@
 //! node-redis and redis-rs; and for several servers `redis+sentinel://host,host/name` and `redis+cluster://host,host`,
 //! both also with `rediss`.
 
-use super::{
-    Address, Cluster, ConnectionOptions, DEFAULT_PORT, Node, SENTINEL_PORT, Secret, Sentinel,
-    TlsOptions,
-};
+use super::address::{Address, Cluster, DEFAULT_PORT, Node, SENTINEL_PORT, Sentinel};
+use super::connection::ConnectionOptions;
+use super::secret::Secret;
+use super::tls::TlsOptions;
 use crate::error::Error;
 use ::url::{Host, Url};
 
@@ -147,9 +147,8 @@ fn parse_hosts<'a>(
             format!(":{default_port}")
         };
         options = parse_single(&format!("{scheme}://{user}@{host}{port}"))?;
-        if let Address::Tcp { host, port } = &options.address {
-            let (host, port) = (host.clone(), *port);
-            nodes.push(Node { host, port });
+        if let Address::Tcp(node) = &options.address {
+            nodes.push(node.clone());
         }
     }
     Ok((nodes, path.trim_end_matches('/'), options))
@@ -159,11 +158,10 @@ fn parse_single(text: &str) -> Result<ConnectionOptions, Error> {
     let url = Url::parse(text)
         .map_err(|reason| malformed(format!("a URL such as redis://127.0.0.1:6379 ({reason})")))?;
     let mut options = ConnectionOptions {
-        address: Address::Tcp {
+        address: Address::Tcp(Node {
             host: "127.0.0.1".into(),
             port: url.port().unwrap_or(DEFAULT_PORT),
-        },
-        database: 0,
+        }),
         username: non_empty(decode(url.username(), "user")?),
         password: url
             .password()
@@ -219,9 +217,8 @@ fn read_tcp(url: &Url, options: &mut ConnectionOptions) -> Result<(), Error> {
             Host::Ipv4(address) => address.to_string(),
             Host::Domain(name) => decode(name, "host")?,
         };
-        if let (false, Address::Tcp { host: target, .. }) = (host.is_empty(), &mut options.address)
-        {
-            *target = host;
+        if let (false, Address::Tcp(node)) = (host.is_empty(), &mut options.address) {
+            node.host = host;
         }
     }
     let path = url.path().trim_matches('/');
@@ -270,7 +267,7 @@ mod tests {
     fn tcp(text: &str) -> (String, u16, i64) {
         let options = parse_url(text).expect(text);
         match options.address {
-            Address::Tcp { host, port } => (host, port, options.database),
+            Address::Tcp(Node { host, port }) => (host, port, options.database),
             _ => panic!("{text} is not TCP"),
         }
     }

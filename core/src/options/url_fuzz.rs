@@ -39,7 +39,7 @@ fn compare(text: &str, options: &ConnectionOptions) {
     let password = options.password.as_ref().map(Secret::reveal);
     assert_eq!(filled(password), filled(redis.password()));
     match (&options.address, info.addr()) {
-        (Address::Tcp { host, port }, ConnectionAddr::Tcp(expected, expected_port)) => {
+        (Address::Tcp(Node { host, port }), ConnectionAddr::Tcp(expected, expected_port)) => {
             // The redis crate leaves host names encoded.
             assert!(host == expected || expected.contains('%'), "{host}");
             assert_eq!(port, expected_port);

@@ -1,16 +1,16 @@
 //! Processes the requests of a batch in order: fills pipelines, and starts tasks for operations on all sessions.
 
 use super::cached::CacheIntent;
+use super::completion::{Completion, CompletionSink};
 use super::eager::begun;
-use super::expiry::{Clock, TellEnd};
+use super::expiry::{Clock, ReportEnd};
+use super::in_flight::InFlightGuard;
 use super::in_flight_batch::{InFlightBatch, read};
 use super::pipeline::Pipeline;
 use super::reply_guard::ReplyGuard;
+use super::request::{Bulk, Lane, Operation, Request, RequestId, ScanId, SessionRequest};
+use super::sessions::Sessions;
 use super::stored::Stored;
-use super::{
-    Bulk, Completion, CompletionSink, InFlightGuard, Lane, Operation, Request, RequestId, ScanId,
-    SessionRequest, Sessions,
-};
 use crate::cache::Moment;
 use crate::connection::Reply;
 use std::future::Future;
@@ -78,8 +78,8 @@ impl<A: CompletionSink> Batch<'_, A> {
         self.sessions
             .keys
             .key_into(&bytes[request.id.clone()], &mut self.key);
-        if let Operation::Get(tell_end) = request.operation
-            && self.join(request.request, tell_end)
+        if let Operation::Get(report_end) = request.operation
+            && self.join(request.request, report_end)
         {
             return;
         }
@@ -102,7 +102,7 @@ impl<A: CompletionSink> Batch<'_, A> {
     }
 
     /// Joins a single-flight read of the same key, if there is one that may be shared.
-    fn join(&self, request: RequestId, tell_end: TellEnd) -> bool {
+    fn join(&self, request: RequestId, report_end: ReportEnd) -> bool {
         let connection = self.sessions.connection();
         if !connection.may_join_read(self.pipeline.len()) {
             return false;
@@ -112,12 +112,12 @@ impl<A: CompletionSink> Batch<'_, A> {
             .join(&self.key, self.pipeline.now, || {
                 let named = (request, "get", Lane::of_key(&self.key));
                 let guard = ReplyGuard::new(self.answers, vec![Some(named)]);
-                let in_flight = self.sessions.begin();
+                let in_flight = self.sessions.in_flight.begin();
                 let server = connection.server().to_owned();
                 let clock = self.clock;
                 move |text: &Reply, left: &Reply| {
                     let now = clock.now();
-                    guard.finish(read(tell_end, &server, now, text.clone(), left.clone()));
+                    guard.finish(read(report_end, &server, now, text.clone(), left.clone()));
                     drop(in_flight);
                 }
             })
@@ -127,7 +127,7 @@ impl<A: CompletionSink> Batch<'_, A> {
         self.send();
         let guard = ReplyGuard::one(self.answers, request, bulk.name());
         let task = self.sessions.clone().run_bulk(bulk, guard);
-        self.begin(task, self.sessions.begin());
+        self.begin(task, self.sessions.in_flight.begin());
     }
 
     fn page(&mut self, request: RequestId, scan: ScanId) {
@@ -147,7 +147,7 @@ impl<A: CompletionSink> Batch<'_, A> {
         let sessions = self.sessions.clone();
         self.tasks.spawn(async move {
             // Other stores may share the connection: this store's operations must end first.
-            drop(sessions.in_flight.write().await);
+            sessions.in_flight.ended().await;
             sessions.lease.end().await;
             guard.finish(Completion::Done);
         });

@@ -1,8 +1,10 @@
 //! `length` and `clear`: operations on all sessions that have one completion.
 
+use super::completion::{Completion, CompletionSink};
 use super::key_scan::KeyScan;
 use super::reply_guard::ReplyGuard;
-use super::{Bulk, Completion, CompletionSink, Sessions};
+use super::request::Bulk;
+use super::sessions::Sessions;
 use crate::connection::{Access, Commands, Expect};
 use crate::error::Error;
 use std::iter::once;
@@ -15,7 +17,7 @@ const KEYS_IN_FLIGHT: usize = 4096;
 impl Sessions {
     /// Runs a bulk operation and completes its request.
     pub(super) async fn run_bulk<A: CompletionSink>(self, bulk: Bulk, guard: ReplyGuard<A>) {
-        let mut scan = self.scan(b"*", self.scan_count);
+        let mut scan = KeyScan::new(self.connection(), &self.keys, b"*", self.scan_count);
         let result = match bulk {
             Bulk::Length => count(&mut scan).await,
             Bulk::Clear => {

@@ -2,7 +2,8 @@
 
 use super::expiry::{Clock, NEVER, Remaining, in_force, machine_now};
 use super::replies::remaining_of;
-use super::{Bulk, Operation, Request, SessionRequest, Sessions};
+use super::request::{Bulk, Operation, Request, SessionRequest};
+use super::sessions::Sessions;
 use crate::cache::{Entry, PendingWrite, Stats, Ticket};
 use crate::connection::Reply;
 use redis::Value;

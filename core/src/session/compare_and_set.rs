@@ -1,15 +1,16 @@
 //! Compare-and-set: stores a text if the expected one is stored, or nothing, and returns the stored text otherwise.
 //!
-//! The command is sent in its place among the others. If the server does not support it, a task of its own sends the one
-//! that replaces it. What follows a conflict is decided by `lib/session/conditional-save.js`.
+//! The command is sent in its place among the others. If the server does not support it, a task of its own sends the
+//! one that replaces it. What follows a conflict is decided by `lib/session/conditional-save.js`.
 
+use super::completion::Completion;
+use super::replies::unexpected;
+use super::sessions::Sessions;
 use super::stored::Stored;
-use super::{Completion, Sessions, unexpected};
 use crate::cache::PendingWrite;
-use crate::connection::{Access, Commands, Connection, Expect, Reply, clock};
+use crate::connection::{Access, Commands, Expect, Reply, clock};
 use crate::error::Error;
 use redis::Value;
-use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::time::Instant;
 
 /// Compare-and-set for servers without `SET … IFEQ`. Stores `ARGV[1]` for `ARGV[2]` ms (0: without an expiry) if
@@ -23,33 +24,6 @@ else redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
 return {}";
 /// The name under which a server caches the script once it has run it.
 const SCRIPT_SHA1: &str = "995f2c552b430d9883a34c6acc8877fa929bf6bd";
-
-/// Remembers whether the server supports `SET … IFEQ`. The first attempt over each link finds out: after a reconnect,
-/// it may be another server.
-#[derive(Debug)]
-pub(super) struct CasSupport {
-    /// The number of the link whose server needs the script.
-    scripted_link: AtomicU64,
-}
-
-impl Default for CasSupport {
-    fn default() -> Self {
-        Self {
-            scripted_link: AtomicU64::new(u64::MAX),
-        }
-    }
-}
-
-impl CasSupport {
-    fn needs_script(&self, connection: &Connection) -> bool {
-        self.scripted_link.load(Ordering::Relaxed) == connection.connections()
-    }
-
-    fn note_script(&self, connection: &Connection) {
-        self.scripted_link
-            .store(connection.connections(), Ordering::Relaxed);
-    }
-}
 
 /// The command, which decides how its reply is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

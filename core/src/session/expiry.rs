@@ -43,7 +43,7 @@ pub struct Clock {
 
 impl Clock {
     /// Creates the clock that shows `now` at present.
-    pub fn saying(now: f64) -> Self {
+    pub fn showing(now: f64) -> Self {
         Self::at(machine_now(), now)
     }
 
@@ -101,14 +101,14 @@ impl Remaining {
 
 /// Selects the sessions whose end is reported along with their text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TellEnd {
+pub enum ReportEnd {
     /// Sessions whose text, which is JSON, has another expiry.
     IfChanged,
     /// All sessions. Their text need not be JSON.
     Always,
 }
 
-impl TellEnd {
+impl ReportEnd {
     /// Returns the end to report for a session whose key has the time to live `left` at `now`.
     pub(super) fn of(self, text: &[u8], left: Remaining, now: Timestamp) -> Option<Timestamp> {
         match self {

@@ -1,11 +1,14 @@
 //! Turns the replies to the commands of a batch into completions.
 
 use super::compare_and_set::CompareAndSet;
-use super::expiry::{Clock, TellEnd};
+use super::completion::{Completion, CompletionSink, Unread};
+use super::expiry::{Clock, ReportEnd};
+use super::in_flight::InFlightGuard;
 use super::pipeline::{Pending, Pipeline, Read};
-use super::replies::remaining_of;
+use super::replies::{remaining_of, unexpected};
 use super::reply_guard::ReplyGuard;
-use super::{Completion, CompletionSink, InFlightGuard, Sessions, Unread, Write, unexpected};
+use super::request::Write;
+use super::sessions::Sessions;
 use crate::connection::{Commands, Reply, ReplyHandler, SentFlag};
 use crate::worker::LONG;
 use redis::Value;
@@ -44,7 +47,7 @@ impl<A: CompletionSink> InFlightBatch<A> {
             sessions: sessions.clone(),
             clock,
             tasks: tasks.clone(),
-            in_flight: sessions.begin(),
+            in_flight: sessions.in_flight.begin(),
             sent: pipeline.sent,
         };
         (pipeline.commands, sent)
@@ -114,7 +117,7 @@ impl<A: CompletionSink> InFlightBatch<A> {
                     }
                     leader.share(&text, &left);
                 }
-                Some(read(pending.tell_end, server, now, text, left))
+                Some(read(pending.report_end, server, now, text, left))
             }
             Pending::CompareAndSet(pending) => {
                 let save = pending.take()?;
@@ -148,24 +151,19 @@ impl<A: CompletionSink> InFlightBatch<A> {
 impl Read {
     /// Returns the replies to the `GET` and the `PTTL`, once both have arrived.
     fn take(&mut self, is_second: bool, reply: Reply) -> Option<(Reply, Reply)> {
-        if is_second && self.text.is_none() {
-            // The time to live was read before the text, and may belong to an earlier session.
-            self.ticket = None;
+        if is_second {
+            if self.text.is_none() {
+                // The time to live was read before the text, and may belong to an earlier session.
+                self.ticket = None;
+            }
+            self.left = Some(reply);
+        } else {
+            self.text = Some(reply);
         }
-        let (own, other) = if is_second {
-            (&mut self.left, &mut self.text)
-        } else {
-            (&mut self.text, &mut self.left)
-        };
-        let Some(other) = other.take() else {
-            *own = Some(reply);
+        if self.text.is_none() || self.left.is_none() {
             return None;
-        };
-        Some(if is_second {
-            (other, reply)
-        } else {
-            (reply, other)
-        })
+        }
+        self.text.take().zip(self.left.take())
     }
 }
 
@@ -180,7 +178,7 @@ fn write_completion(write: Write, server: &str, reply: Reply) -> Completion {
 }
 
 pub(super) fn read(
-    tell_end: TellEnd,
+    report_end: ReportEnd,
     server: &str,
     now: u64,
     text: Reply,
@@ -195,7 +193,7 @@ pub(super) fn read(
     let is_long = text.len() > LONG;
     let left = remaining_of(remaining);
     let read = move || {
-        let ends = tell_end.of(&text, left, now);
+        let ends = report_end.of(&text, left, now);
         Completion::Session(text, ends)
     };
     if is_long {
@@ -236,25 +234,25 @@ mod tests {
     #[test]
     fn get_succeeds_with_and_without_a_time_to_live() {
         let text = || Ok(Value::BulkString(b"{}".to_vec()));
-        let get = |tell_end, text, left| read(tell_end, "redis://h", 1000, text, left);
+        let get = |report_end, text, left| read(report_end, "redis://h", 1000, text, left);
         assert!(matches!(
-            get(TellEnd::Always, text(), Ok(Value::Int(500))),
+            get(ReportEnd::Always, text(), Ok(Value::Int(500))),
             Completion::Session(_, Some(1500))
         ));
         assert!(matches!(
-            get(TellEnd::Always, text(), Err(Error::Abandoned)),
+            get(ReportEnd::Always, text(), Err(Error::Abandoned)),
             Completion::Session(_, None)
         ));
         assert!(matches!(
-            get(TellEnd::IfChanged, text(), Ok(Value::Int(500))),
+            get(ReportEnd::IfChanged, text(), Ok(Value::Int(500))),
             Completion::Session(_, None)
         ));
         assert!(matches!(
-            get(TellEnd::IfChanged, Ok(Value::Nil), Ok(Value::Int(-2))),
+            get(ReportEnd::IfChanged, Ok(Value::Nil), Ok(Value::Int(-2))),
             Completion::Missing
         ));
         assert!(matches!(
-            get(TellEnd::IfChanged, Err(Error::Closed), Err(Error::Closed)),
+            get(ReportEnd::IfChanged, Err(Error::Closed), Err(Error::Closed)),
             Completion::Failed("get", Error::Closed)
         ));
     }

@@ -6,8 +6,9 @@
 //! over. A scan that cannot be completed fails.
 
 use super::eager::begun;
+use super::keys::Keys;
+use super::replies::unexpected;
 use super::seen_keys::SeenKeys;
-use super::{Keys, Sessions, unexpected};
 use crate::connection::{Access, Commands, Connection, Expect, LinkPin, Primaries, Reply, clock};
 use crate::error::Error;
 use redis::Value;
@@ -74,6 +75,24 @@ const MAX_RESTARTS: u32 = 10;
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
 
 impl KeyScan {
+    /// Creates a scan of the keys whose IDs match `ids`, a glob.
+    pub(super) fn new(connection: &Connection, keys: &Arc<Keys>, ids: &[u8], count: u32) -> Self {
+        Self {
+            pattern: keys.pattern(ids),
+            keys: Arc::clone(keys),
+            count,
+            connection: connection.clone(),
+            progress: Progress::Due(None),
+            cursor: START.to_vec(),
+            pin: LinkPin::default(),
+            run_id: None,
+            ahead: None,
+            seen: SeenKeys::default(),
+            restarts: 0,
+            failing: None,
+        }
+    }
+
     pub(super) fn is_at_end(&self) -> bool {
         matches!(self.progress, Progress::Ended)
     }
@@ -299,26 +318,6 @@ impl Ahead {
 impl fmt::Debug for Ahead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Ahead")
-    }
-}
-
-impl Sessions {
-    /// Creates a scan of the sessions whose IDs match `ids`, a glob.
-    pub(super) fn scan(&self, ids: &[u8], count: u32) -> KeyScan {
-        KeyScan {
-            pattern: self.keys.pattern(ids),
-            keys: Arc::clone(&self.keys),
-            count,
-            connection: self.connection().clone(),
-            progress: Progress::Due(None),
-            cursor: START.to_vec(),
-            pin: LinkPin::default(),
-            run_id: None,
-            ahead: None,
-            seen: SeenKeys::default(),
-            restarts: 0,
-            failing: None,
-        }
     }
 }
 

@@ -2,10 +2,11 @@
 
 use super::cached::CacheIntent;
 use super::compare_and_set::CompareAndSet;
-use super::expiry::TellEnd;
+use super::expiry::ReportEnd;
 use super::reply_guard::NamedRequest;
+use super::request::{Lane, Operation, RequestId, Write};
+use super::sessions::Sessions;
 use super::stored::Stored;
-use super::{Lane, Operation, RequestId, Sessions, Write};
 use crate::cache::{Moment, PendingWrite, Ticket};
 use crate::connection::{Access, Commands, Expect, Leader, Reply, SentFlag};
 use std::mem;
@@ -45,7 +46,7 @@ pub(super) enum Pending {
 /// `GET`, then `PTTL`. In this order, a save between the two cannot pair a new text with an old time to live. The
 /// replies may arrive in any order if one of the commands could not be sent.
 pub(super) struct Read {
-    pub(super) tell_end: TellEnd,
+    pub(super) report_end: ReportEnd,
     pub(super) text: Option<Reply>,
     pub(super) left: Option<Reply>,
     pub(super) leader: Option<Leader>,
@@ -88,38 +89,28 @@ impl Pipeline {
         intent: CacheIntent,
     ) {
         let request = Some((request, operation.name(), Lane::of_key(stored.key)));
-        match (operation, intent) {
-            (Operation::Get(tell_end), CacheIntent::Read(ticket)) => {
-                self.add_read(sessions, request, tell_end, stored.key, Some(ticket));
+        match operation {
+            Operation::Get(report_end) => {
+                let ticket = match intent {
+                    CacheIntent::Read(ticket) => Some(ticket),
+                    _ => None,
+                };
+                self.add_read(sessions, request, report_end, stored.key, ticket);
             }
-            (Operation::Get(tell_end), _) => {
-                self.add_read(sessions, request, tell_end, stored.key, None);
+            Operation::Write(write) => {
+                let mut pending_write = match intent {
+                    CacheIntent::Write(pending_write) => Some(pending_write),
+                    _ => None,
+                };
+                let after = pending_write.as_mut().map(PendingWrite::send);
+                self.add_write(sessions, request, write, stored, pending_write);
+                // With a cache, the session is read again right after the write: the read makes the server report the
+                // next change of the key, and the cache stores what the server has, even if another client wrote it
+                // in between.
+                if after.is_some() && write != Write::Destroy {
+                    self.add_read(sessions, None, ReportEnd::IfChanged, stored.key, after);
+                }
             }
-            (Operation::Write(write), CacheIntent::Write(pending_write)) => {
-                self.add_cached_write(sessions, request, write, stored, pending_write);
-            }
-            (Operation::Write(write), _) => {
-                self.add_write(sessions, request, write, stored, None);
-            }
-        }
-    }
-
-    /// Adds a write that the cache has recorded.
-    fn add_cached_write(
-        &mut self,
-        sessions: &Sessions,
-        request: Option<NamedRequest>,
-        write: Write,
-        stored: &Stored<'_>,
-        mut pending_write: PendingWrite,
-    ) {
-        let after = pending_write.send();
-        self.add_write(sessions, request, write, stored, Some(pending_write));
-        // The session is read again right after the write: the read makes the server report the next change of the
-        // key, and the cache stores what the server has, even if another client wrote it in between.
-        if write != Write::Destroy {
-            let tell_end = TellEnd::IfChanged;
-            self.add_read(sessions, None, tell_end, stored.key, Some(after));
         }
     }
 
@@ -166,7 +157,7 @@ impl Pipeline {
         &mut self,
         sessions: &Sessions,
         request: Option<NamedRequest>,
-        tell_end: TellEnd,
+        report_end: ReportEnd,
         key: &[u8],
         ticket: Option<Ticket>,
     ) {
@@ -184,7 +175,7 @@ impl Pipeline {
         let sent = self.sent.get_or_insert_default().clone();
         let single_flight = sessions.connection().single_flight();
         let pending = Pending::Read(Read {
-            tell_end,
+            report_end,
             text: None,
             left: None,
             leader: Some(single_flight.begin(key, self.now, sent)),

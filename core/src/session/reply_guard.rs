@@ -1,6 +1,7 @@
 //! A guard that completes its requests with an error if it is dropped before they were completed.
 
-use super::{Completion, CompletionSink, Lane, RequestId};
+use super::completion::{Completion, CompletionSink};
+use super::request::{Lane, RequestId};
 use crate::error::Error;
 use std::sync::Arc;
 

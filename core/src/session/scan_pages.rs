@@ -3,136 +3,37 @@
 //! The work for a page is bounded and does not depend on the number of sessions: a few `SCAN`s, and the commands for
 //! one chunk of keys. Each page is requested, which applies backpressure: a slow reader does not accumulate pages.
 
-use super::expiry::{Clock, TellEnd, Timestamp};
+use super::completion::{Completion, CompletionSink};
+use super::expiry::{Clock, ReportEnd, Timestamp};
 use super::key_scan::KeyScan;
+use super::keys::Keys;
 use super::replies::remaining_of;
 use super::reply_guard::ReplyGuard;
+use super::request::{RequestId, ScanId};
+use super::scans::{Found, OpenScan, Page, ScanKind, ScanState, Scans};
+use super::sessions::Sessions;
 use super::strings::Strings;
-use super::{Completion, CompletionSink, InFlightGuard, Keys, RequestId, Sessions};
 use crate::connection::{Access, Commands, Expect, Reply};
 use crate::error::Error;
 use crate::worker::{self, LONG};
 use redis::Value;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::mem;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 /// The number of sessions that are read at once.
 const CHUNK_KEYS: usize = 128;
-/// The maximum number of `SCAN`s for one page. If few of the keys are sessions, a page ends before it is full.
-const PAGE_SCANS: usize = 64;
-
-/// Identifies an open scan.
-pub type ScanId = u32;
-
-/// The content of a scan's pages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ScanKind {
-    /// Session IDs.
-    Ids,
-    /// Sessions, with their end if their text has another expiry.
-    All,
-    /// Sessions with their end.
-    Scan,
-}
-
-impl ScanKind {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Ids => "ids",
-            Self::All => "all",
-            Self::Scan => "scan",
-        }
-    }
-}
-
-/// The open scans of a store.
-#[derive(Debug, Default)]
-pub struct Scans {
-    last: AtomicU32,
-    open: Mutex<HashMap<ScanId, Arc<OpenScan>>>,
-}
-
-impl Scans {
-    fn lock(&self) -> MutexGuard<'_, HashMap<ScanId, Arc<OpenScan>>> {
-        // A poisoned lock still holds a usable map: each change is one step.
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn begin(&self, scan: OpenScan) -> ScanId {
-        let number = self.last.fetch_add(1, Ordering::Relaxed);
-        self.lock().insert(number, Arc::new(scan));
-        number
-    }
-
-    fn get(&self, scan: ScanId) -> Option<Arc<OpenScan>> {
-        self.lock().get(&scan).map(Arc::clone)
-    }
-
-    /// Removes a scan that is complete or abandoned.
-    pub fn close(&self, scan: ScanId) {
-        self.lock().remove(&scan);
-    }
-}
-
-#[derive(Debug)]
-struct OpenScan {
-    kind: ScanKind,
-    state: tokio::sync::Mutex<ScanState>,
-}
-
-/// The state of a scan between two pages.
-#[derive(Debug)]
-struct ScanState {
-    scan: KeyScan,
-    /// Found, but not returned yet.
-    found: Found,
-    /// The next page, prepared while JavaScript processes the last one.
-    ready: Option<Page>,
-    /// `close` waits for `ids` and `all`. A `scan` may be abandoned, so `close` does not wait for it.
-    _in_flight: InFlightGuard,
-}
-
-/// The sessions found: their IDs alone if only IDs are wanted, otherwise their keys.
-#[derive(Debug)]
-enum Found {
-    Ids(Strings),
-    Keys(VecDeque<Vec<u8>>),
-}
-
-impl Found {
-    fn len(&self) -> usize {
-        match self {
-            Self::Ids(ids) => ids.len(),
-            Self::Keys(keys) => keys.len(),
-        }
-    }
-
-    fn add(&mut self, keys: Vec<Vec<u8>>, prefix: &Keys) {
-        match self {
-            Self::Ids(ids) => {
-                for key in &keys {
-                    ids.push(prefix.id(key).unwrap_or(key));
-                }
-            }
-            Self::Keys(found) => found.extend(keys),
-        }
-    }
-}
-
-/// The completions of a page: its items, and the last one.
-#[derive(Debug)]
-struct Page {
-    items: Vec<Completion>,
-    last: Completion,
-}
 
 impl Sessions {
     /// Opens a scan of the sessions whose IDs match `ids`, a glob.
     pub fn open_scan(&self, kind: ScanKind, ids: &str, count: Option<u32>) -> ScanId {
         let state = ScanState {
-            scan: self.scan(ids.as_bytes(), count.unwrap_or(self.scan_count)),
+            scan: KeyScan::new(
+                self.connection(),
+                &self.keys,
+                ids.as_bytes(),
+                count.unwrap_or(self.scan_count),
+            ),
             found: match kind {
                 ScanKind::Ids => Found::Ids(Strings::default()),
                 ScanKind::All | ScanKind::Scan => Found::Keys(VecDeque::new()),
@@ -140,7 +41,7 @@ impl Sessions {
             ready: None,
             _in_flight: match kind {
                 ScanKind::Scan => None,
-                ScanKind::Ids | ScanKind::All => self.begin(),
+                ScanKind::Ids | ScanKind::All => self.in_flight.begin(),
             },
         };
         self.scans.begin(OpenScan {
@@ -210,11 +111,12 @@ impl Sessions {
             Found::Ids(ids) => vec![Completion::Ids(mem::take(ids))],
             Found::Keys(keys) => {
                 let found = keys.drain(..CHUNK_KEYS.min(keys.len())).collect();
-                let tell_end = match kind {
-                    ScanKind::Scan => TellEnd::Always,
-                    ScanKind::Ids | ScanKind::All => TellEnd::IfChanged,
+                let report_end = match kind {
+                    ScanKind::Scan => ReportEnd::Always,
+                    ScanKind::Ids | ScanKind::All => ReportEnd::IfChanged,
                 };
-                self.read(&state.scan.keys, found, tell_end, clock).await?
+                self.read(&state.scan.keys, found, report_end, clock)
+                    .await?
             }
         };
         let is_last = state.found.len() == 0 && state.scan.is_at_end();
@@ -231,7 +133,7 @@ impl Sessions {
         &self,
         keys: &Arc<Keys>,
         found: Vec<Vec<u8>>,
-        tell_end: TellEnd,
+        report_end: ReportEnd,
         clock: Clock,
     ) -> Result<Vec<Completion>, Error> {
         let mut commands = Commands::default();
@@ -247,7 +149,7 @@ impl Sessions {
         let is_long = replies.iter().map(bytes).sum::<usize>() > LONG;
         let keys = Arc::clone(keys);
         let now = clock.now();
-        let items = move || items(&keys, found, replies, tell_end, now);
+        let items = move || items(&keys, found, replies, report_end, now);
         if is_long {
             return worker::compute(items)
                 .await
@@ -262,7 +164,7 @@ fn items(
     keys: &Keys,
     found: Vec<Vec<u8>>,
     replies: Vec<Reply>,
-    tell_end: TellEnd,
+    report_end: ReportEnd,
     now: Timestamp,
 ) -> Result<Vec<Completion>, Error> {
     let mut replies = replies.into_iter();
@@ -279,23 +181,9 @@ fn items(
             None => return Err(Error::Abandoned),
         };
         let left = remaining_of(left.unwrap_or(Err(Error::Abandoned)));
-        let ends = tell_end.of(&text, left, now);
+        let ends = report_end.of(&text, left, now);
         items.push(Completion::Id(keys.strip(key)));
         items.push(Completion::Item(text, ends));
     }
     Ok(items)
-}
-
-impl ScanState {
-    /// Scans until `enough` sessions are found, the scan ends, or the page has taken its maximum number of `SCAN`s.
-    async fn find(&mut self, enough: usize) -> Result<(), Error> {
-        for _ in 0..PAGE_SCANS {
-            if self.found.len() >= enough || self.scan.is_at_end() {
-                break;
-            }
-            let keys = self.scan.next_new().await?;
-            self.found.add(keys, &self.scan.keys);
-        }
-        Ok(())
-    }
 }

@@ -1,7 +1,7 @@
 //! The keys that a scan has returned: `SCAN` may return a key several times.
 
-use std::collections::HashSet;
-use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+use nohash_hasher::IntSet;
+use std::hash::{BuildHasher, RandomState};
 
 const SHARDS: usize = 256;
 
@@ -12,14 +12,14 @@ const SHARDS: usize = 256;
 #[derive(Debug)]
 pub(super) struct SeenKeys {
     hashing: RandomState,
-    shards: Vec<HashSet<u64, BuildHasherDefault<Identity>>>,
+    shards: Vec<IntSet<u64>>,
 }
 
 impl Default for SeenKeys {
     fn default() -> Self {
         Self {
             hashing: RandomState::new(),
-            shards: vec![HashSet::default(); SHARDS],
+            shards: vec![IntSet::default(); SHARDS],
         }
     }
 }
@@ -42,27 +42,7 @@ impl SeenKeys {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.shards.iter().map(HashSet::len).sum()
-    }
-}
-
-/// A hasher that returns the hash it is passed.
-#[derive(Debug, Default)]
-struct Identity(u64);
-
-impl Hasher for Identity {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
+        self.shards.iter().map(IntSet::len).sum()
     }
 }
 

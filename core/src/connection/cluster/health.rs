@@ -10,16 +10,12 @@ use tokio::time::Instant;
 impl Router {
     pub(super) fn add_watch(&mut self, watch: Weak<dyn Watch>) {
         let cache = self.shared.cache.as_ref();
-        if cache.is_some_and(|cache| cache.hears()) {
+        if cache.is_some_and(|cache| cache.is_tracking()) {
             self.watches.set_warning(None);
         }
-        if self.nodes.is_awaiting_credentials()
-            && let Some(watch) = watch.upgrade()
-        {
-            // No store may have been watching when the credentials were requested.
-            watch.event(&Event::CredentialsWanted);
-        }
-        self.watches.add(watch, self.shared.health.is_ready());
+        let is_ready = self.shared.health.is_ready();
+        self.watches
+            .add(watch, is_ready, self.nodes.is_awaiting_credentials());
     }
 
     pub(super) fn handle_node_event(&mut self, node: Node, event: Event) {

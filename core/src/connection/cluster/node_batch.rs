@@ -19,18 +19,15 @@ pub(super) struct NodeBatch {
 }
 
 impl NodeBatch {
-    /// Adds the command at `place` for the node that serves its slot.
-    pub(super) fn add(&mut self, commands: &Commands, place: Place, slot: u16) {
+    /// Adds the command at `place`. `asks` is true for a node that imports its slot: `ASKING` precedes the command.
+    pub(super) fn add(&mut self, commands: &Commands, place: Place, slot: u16, asks: bool) {
+        if asks {
+            self.commands
+                .add(Access::Write, Expect::Okay, None, &[b"ASKING"]);
+            self.places.push(None);
+        }
         self.commands.copy(commands, place.at);
         self.places.push(Some((place, slot)));
-    }
-
-    /// Adds the command, preceded by `ASKING`, for a node that imports its slot.
-    pub(super) fn add_asking(&mut self, commands: &Commands, place: Place, slot: u16) {
-        self.commands
-            .add(Access::Write, Expect::Okay, None, &[b"ASKING"]);
-        self.places.push(None);
-        self.add(commands, place, slot);
     }
 
     /// Sends the commands. Without a connection, reports all of them as not executed.

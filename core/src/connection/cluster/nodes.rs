@@ -96,10 +96,7 @@ impl ClusterNodes {
             return;
         }
         let options = ConnectionOptions {
-            address: Address::Tcp {
-                host: node.host.clone(),
-                port: node.port,
-            },
+            address: Address::Tcp(node.clone()),
             ..self.options.clone()
         };
         let tracking = self.cache.clone().map(|cache| {
@@ -205,7 +202,7 @@ impl ClusterNodes {
     pub(super) fn deliver_credentials(&mut self, result: &Result<Credentials, String>) {
         for node in mem::take(&mut self.awaiting_credentials) {
             if let Some(connection) = self.connection(&node) {
-                connection.give_credentials(result.clone());
+                connection.provide_credentials(result.clone());
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::connection::handle::{Connection, Message, PrimariesSender};
 use crate::connection::mailbox::Mailbox;
 use crate::connection::network::Network;
 use crate::connection::shared::Shared;
-use crate::connection::status::{Down, Event, Watches};
+use crate::connection::status::{Event, Watches};
 use crate::error::Error;
 use crate::options::{Cluster, ConnectionOptions, Membership};
 use futures_util::FutureExt;
@@ -125,15 +125,8 @@ impl Router {
         let error = Error::Interrupted { server };
         self.nodes.abort();
         self.fail_waiting(&error);
-        self.shared.health.set_ready(false);
-        self.shared.health.set_down(Down {
-            attempts: 0,
-            cause: error.to_string(),
-            timed_out: false,
-        });
-        if let Some(cache) = &self.shared.cache {
-            cache.clear();
-        }
+        self.shared.health.set_lost(error.to_string(), false);
+        self.clear_cache();
         self.watches.notify(&Event::Failed(error));
         let mut router = Self::new(
             self.cluster,

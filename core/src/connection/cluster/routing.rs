@@ -1,9 +1,10 @@
 //! Routing: sends each command to the node that serves its slot, or parks it.
 
+use super::jobs::Routed;
 use super::node_batch::NodeBatch;
 use super::parked::ParkedCommand;
 use super::router::Router;
-use crate::connection::commands::{Access, Commands};
+use crate::connection::commands::Access;
 use crate::connection::job::{Job, Place};
 use crate::options::Node;
 use std::collections::HashMap;
@@ -20,7 +21,7 @@ impl Router {
         for (place, slot) in self.jobs.add(job) {
             match self.target_node(slot, self.jobs.access(place)) {
                 Some(node) if !self.parked.must_wait(slot) => {
-                    self.add(&mut batches, node, place, slot);
+                    self.add(&mut batches, node, (place, slot), false);
                 }
                 target => {
                     // All commands of an operation are refused, or none.
@@ -60,11 +61,7 @@ impl Router {
                     break;
                 };
                 self.parked.remove(slot, place);
-                if asks {
-                    self.add_asking(&mut batches, node, place, slot);
-                } else {
-                    self.add(&mut batches, node, place, slot);
-                }
+                self.add(&mut batches, node, (place, slot), asks);
                 // After a transient error, a single command checks whether the node has recovered.
                 if self.parked.transient_error(slot).is_some() {
                     self.parked.hold(slot);
@@ -113,25 +110,15 @@ impl Router {
         }
     }
 
-    fn add(&mut self, batches: &mut NodeBatches, node: Node, place: Place, slot: u16) {
-        if let Some(commands) = self.note_sent(place, slot) {
-            batches.entry(node).or_default().add(commands, place, slot);
-        }
-    }
-
-    fn add_asking(&mut self, batches: &mut NodeBatches, node: Node, place: Place, slot: u16) {
-        if let Some(commands) = self.note_sent(place, slot) {
+    /// Adds a command to the batch of a node, unless its job is completed.
+    fn add(&mut self, batches: &mut NodeBatches, node: Node, command: Routed, asks: bool) {
+        let (place, slot) = command;
+        if let Some(job) = self.jobs.get_mut(place) {
+            job.note_sent(place.at);
+            self.in_flight[usize::from(slot)] += 1;
             let batch = batches.entry(node).or_default();
-            batch.add_asking(commands, place, slot);
+            batch.add(job.commands(), place, slot, asks);
         }
-    }
-
-    /// Notes that a command is sent. Returns the commands of its job, unless the job is completed.
-    fn note_sent(&mut self, place: Place, slot: u16) -> Option<&Commands> {
-        let job = self.jobs.get_mut(place)?;
-        job.note_sent(place.at);
-        self.in_flight[usize::from(slot)] += 1;
-        Some(job.commands())
     }
 
     fn send(&self, batches: NodeBatches) {

@@ -107,7 +107,7 @@ impl Supervisor {
         let provided = match provided {
             Ok(Ok(provided)) => provided,
             _ => Err(format!(
-                "it returned nothing within {} ms",
+                "it returned no credentials within {} ms",
                 limit.as_millis()
             )),
         };

@@ -9,7 +9,7 @@ use crate::connection::commands::{Access, Commands, Expect};
 use crate::connection::failure::{Failure, FailureKind};
 use crate::connection::handle::Message;
 use crate::connection::link::Link;
-use crate::connection::status::{Down, Event};
+use crate::connection::status::Event;
 use crate::connection::tracking::Tracking;
 use crate::error::Error;
 use crate::options::Address;
@@ -55,12 +55,10 @@ impl Supervisor {
         // All received replies have been handled, so the commands still in flight are sent again. They must not also
         // reach the server over this link.
         link.abort();
-        self.shared.health.set_ready(false);
-        self.shared.health.set_down(Down {
-            attempts: 0,
-            cause: failure.cause.clone(),
-            timed_out: matches!(failure.kind, FailureKind::TimedOut),
-        });
+        let timed_out = matches!(failure.kind, FailureKind::TimedOut);
+        self.shared
+            .health
+            .set_lost(failure.cause.clone(), timed_out);
         let may_be_caused_by_job =
             matches!(failure.kind, FailureKind::Lost | FailureKind::Unreadable)
                 && self.queue.transient_error().is_none()

@@ -15,13 +15,13 @@ use crate::connection::mailbox::Mailbox;
 use crate::connection::network::Network;
 use crate::connection::retry_policy::RetryPolicy;
 use crate::connection::shared::Shared;
-use crate::connection::status::{Down, Event, Watch, Watches};
+use crate::connection::status::{Event, Watches};
 use crate::connection::tracking::Tracking;
 use crate::error::Error;
 use crate::options::{ConnectionOptions, Membership};
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
@@ -108,12 +108,7 @@ impl Supervisor {
         let server = self.shared.server.to_string();
         let error = Error::Interrupted { server };
         self.end_tracking();
-        self.shared.health.set_ready(false);
-        self.shared.health.set_down(Down {
-            attempts: 0,
-            cause: error.to_string(),
-            timed_out: false,
-        });
+        self.shared.health.set_lost(error.to_string(), false);
         let in_flight = self.in_flight.take();
         self.queue.requeue_in_flight(in_flight, &error, None);
         self.queue.take_transient_error();
@@ -144,19 +139,14 @@ impl Supervisor {
             Message::Job(job) => self.queue.push(job),
             // These are for clusters, or handled by the mailbox.
             Message::Primaries(_) | Message::Close(_) => {}
-            Message::Watch(watch) => self.add_watch(watch),
+            Message::Watch(watch) => {
+                let is_ready = self.shared.health.is_ready();
+                self.watches
+                    .add(watch, is_ready, self.credentials.is_awaited());
+            }
             Message::Credentials(provided) => self.receive_credentials(provided),
             Message::Renewal(credentials) => self.receive_credentials(Ok(credentials)),
         }
-    }
-
-    fn add_watch(&mut self, watch: Weak<dyn Watch>) {
-        if let Some(watch) = watch.upgrade()
-            && self.credentials.is_awaited()
-        {
-            watch.event(&Event::CredentialsWanted);
-        }
-        self.watches.add(watch, self.shared.health.is_ready());
     }
 
     fn receive_credentials(&mut self, provided: Result<Credentials, String>) {

@@ -1,4 +1,4 @@
-//! The time of the next attempt to connect.
+//! The pauses between attempts to connect.
 
 use super::fixtures::{Server, ms_since, options, reply, send, text};
 use std::time::Duration;

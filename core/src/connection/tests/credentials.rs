@@ -1,4 +1,4 @@
-//! With which credentials does a connection authenticate?
+//! The credentials with which a connection authenticates.
 
 use super::fixtures::{ENOUGH, Server, ms_since, options, reply, send, text};
 use crate::connection::handle::{Connection, Credentials};
@@ -62,10 +62,10 @@ fn password(text: &str, expires_in: Option<Duration>) -> Credentials {
 async fn each_attempt_to_connect_asks_for_credentials() {
     let (mut server, connection, mut app) = start();
     app.is_asked().await;
-    connection.give_credentials(Ok(password("one-password", None)));
+    connection.provide_credentials(Ok(password("one-password", None)));
     drop(server.dial().await);
     app.is_asked().await;
-    connection.give_credentials(Ok(password("other-password", None)));
+    connection.provide_credentials(Ok(password("other-password", None)));
     let mut peer = server.dial().await.accept();
     assert!(peer.commands().await[0].ends_with("other-password"));
 }
@@ -83,7 +83,7 @@ async fn credentials_that_never_come_fail_the_attempt_and_are_asked_for_again() 
         ms_since(begin)
     );
     let get = send(&connection, &["GET k"]);
-    connection.give_credentials(Err("no vault".into()));
+    connection.provide_credentials(Err("no vault".into()));
     let error = reply(get).await.expect_err("no credentials");
     assert_eq!(error.code(), "ERR_CREDENTIALS");
     assert!(error.to_string().contains("no vault"));
@@ -94,7 +94,7 @@ async fn credentials_are_renewed_before_they_expire_in_order_with_commands() {
     let (mut server, connection, mut app) = start();
     app.is_asked().await;
     let minute = Some(Duration::from_secs(60));
-    connection.give_credentials(Ok(password("first-password", minute)));
+    connection.provide_credentials(Ok(password("first-password", minute)));
     let mut peer = server.dial().await.accept();
     peer.let_in().await;
     let begin = Instant::now();
@@ -113,7 +113,7 @@ async fn credentials_are_renewed_before_they_expire_in_order_with_commands() {
         "{}",
         ms_since(begin)
     );
-    connection.give_credentials(Ok(password("second-password", None)));
+    connection.provide_credentials(Ok(password("second-password", None)));
     let get = send(&connection, &["GET k"]);
     let (mut peer, commands) = pings.await.expect("no panic");
     assert_eq!(commands, ["AUTH second-password", "GET k"]);
@@ -125,7 +125,7 @@ async fn credentials_are_renewed_before_they_expire_in_order_with_commands() {
 async fn credentials_renewed_during_the_handshake_are_sent_after_it() {
     let (mut server, connection, mut app) = start();
     app.is_asked().await;
-    connection.give_credentials(Ok(password("old-password", None)));
+    connection.provide_credentials(Ok(password("old-password", None)));
     let mut peer = server.dial().await.accept();
     connection.renew_credentials(password("new-password", None));
     tokio::time::sleep(Duration::from_millis(1)).await;

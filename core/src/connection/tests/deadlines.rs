@@ -1,4 +1,4 @@
-//! When does an operation fail?
+//! The deadlines of operations.
 
 use super::fixtures::{ENOUGH, Peer, Server, ms_since, options, reply, send, text};
 use crate::error::Error;

@@ -1,4 +1,4 @@
-//! To which server are commands sent, when the primary changes?
+//! The server that receives commands when the primary changes.
 
 use super::fixtures::{Server, handshake_reply, ms_since, received, reply, send, text};
 use crate::connection::handle::Connection;

@@ -8,7 +8,7 @@ use crate::connection::open::open;
 use crate::connection::status::{Event, Watch};
 use crate::connection::stream::{Socket, Stream};
 use crate::connection::tls;
-use crate::options::{Address, ConnectionOptions, parse_url};
+use crate::options::{Address, ConnectionOptions, Node, parse_url};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use redis::Value;
@@ -55,7 +55,7 @@ pub(super) struct Dial {
 impl Dial {
     pub(super) fn port(&self) -> u16 {
         match self.address {
-            Address::Tcp { port, .. } => port,
+            Address::Tcp(Node { port, .. }) => port,
             _ => 0,
         }
     }

@@ -1,4 +1,4 @@
-//! When is a server probed, and when is it given up?
+//! Heartbeats of idle links, and the read timeout.
 
 use super::fixtures::{Server, ms_since, options, reply, send, text};
 use std::time::Duration;

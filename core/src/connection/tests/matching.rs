@@ -1,4 +1,4 @@
-//! Does each reply reach its command?
+//! The assignment of replies to commands.
 
 use super::fixtures::{Server, options, reply, send, text};
 use crate::connection::job::{Reply, ReplyHandler};

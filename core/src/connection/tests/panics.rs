@@ -1,4 +1,4 @@
-//! Panics: the connection restarts, and reports them.
+//! Panics in the task of a connection.
 
 use super::failover::{Cluster, slots};
 use super::fixtures::{ENOUGH, Panicking, Server, errors, options, reply, send, text};

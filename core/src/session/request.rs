@@ -1,0 +1,112 @@
+//! The requests of a batch.
+
+use super::expiry::ReportEnd;
+use std::ops::Range;
+
+/// Identifies a request in flight; allocated and released by the caller.
+pub type RequestId = u32;
+
+/// Identifies an open scan.
+pub type ScanId = u32;
+
+/// The order of completions: those in one lane are delivered in order, even if one of them takes long to convert. A
+/// lane belongs to a session or a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Lane(u64);
+
+impl Lane {
+    /// Returns the lane of a key. Sessions whose IDs have the same end share a lane, which at most delays them.
+    pub(super) fn of_key(key: &[u8]) -> Self {
+        let mut end = [0; 8];
+        let tail = &key[key.len().saturating_sub(8)..];
+        end[..tail.len()].copy_from_slice(tail);
+        Self(u64::from_ne_bytes(end))
+    }
+
+    pub fn of_request(request: RequestId) -> Self {
+        Self(request.into())
+    }
+}
+
+/// The operations on one session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    Get(ReportEnd),
+    Write(Write),
+}
+
+/// The operations that write one session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Write {
+    Set,
+    /// Stores only if the session still exists, so that a destroyed session stays destroyed.
+    SetExisting,
+    /// Stores only if nothing is stored.
+    SetNew,
+    /// Stores only if the base is stored.
+    SetIfEqual,
+    Touch,
+    Destroy,
+}
+
+/// The operations on all sessions that have one completion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bulk {
+    Length,
+    Clear,
+}
+
+/// A request of a batch.
+#[derive(Clone, Debug)]
+pub enum Request {
+    Session(SessionRequest),
+    Bulk(RequestId, Bulk),
+    /// Requests the next page of a scan.
+    Page(RequestId, ScanId),
+    /// Ends the lease on the connection once everything before it has completed.
+    Close(RequestId),
+}
+
+/// A request for one session. Ranges are positions in the batch's bytes.
+#[derive(Clone, Debug)]
+pub struct SessionRequest {
+    pub request: RequestId,
+    pub operation: Operation,
+    /// The session's ID, UTF-8.
+    pub id: Range<usize>,
+    /// For a set: the text to store, UTF-8.
+    pub value: Range<usize>,
+    /// For `SetIfEqual`: the text that must be stored, UTF-8.
+    pub base: Range<usize>,
+    /// For a set or touch: the lifetime in milliseconds; `None` for no expiry.
+    pub ttl: Option<u64>,
+}
+
+impl Operation {
+    /// The name of the operation in errors.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Get(_) => "get",
+            Self::Write(write) => write.name(),
+        }
+    }
+}
+
+impl Write {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Set | Self::SetExisting | Self::SetNew | Self::SetIfEqual => "set",
+            Self::Touch => "touch",
+            Self::Destroy => "destroy",
+        }
+    }
+}
+
+impl Bulk {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Length => "length",
+            Self::Clear => "clear",
+        }
+    }
+}
