@@ -6,7 +6,7 @@
     reason = "a fuzz target reports by a panic"
 )]
 
-use crate::options::{Address, ConnectionOptions, Secret, parse_url};
+use crate::options::{Address, ConnectionOptions, Node, Secret, parse_url};
 use redis::{ConnectionAddr, IntoConnectionInfo};
 use std::fmt::Write;
 
