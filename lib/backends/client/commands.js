@@ -1,6 +1,6 @@
 'use strict';
 
-/** @import { Attempt, CommandForm, PendingJob, Pin, RedisClient, Substitute, Text, Words } from '../../types.d.ts' */
+/** @import { CommandForm, Job, Pin, RedisClient, Substitute, Text, Words } from '../../types.d.ts' */
 
 /**
  * Runs a command. `isReadonly` allows a replica; `key` is the command's key, if it has one.
@@ -31,24 +31,20 @@ const forms = {
  * its key, 0 if it has none. A `node` runs it there, and a `pin` over one connection only.
  */
 class Command {
-  /**
-   * @param {Words} words
-   * @param {{ keyAt?: number, isRead?: boolean, node?: number, pin?: Pin }} traits
-   */
+  /** @param {Words} words @param {{ keyAt?: number, isRead?: boolean, node?: number, pin?: Pin }} traits */
   constructor(words, { keyAt = 1, isRead = false, node = 0, pin = undefined } = {}) {
     this.words = words;
     this.keyAt = keyAt;
     this.isRead = isRead;
     this.node = node;
     this.pin = pin;
-    // Set by the executor: its job and its index there, its place in the order, and its attempt while in flight.
-    /** @type {PendingJob | undefined} */
-    this.job = undefined;
+    // Set by the executor: its job and its index there, its place in the order; and its last attempt.
+    this.job = /** @type {Job} */ (/** @type {any} */ (undefined));
     this.index = 0;
     this.order = 0;
-    this.isWaiting = false;
-    /** @type {Attempt | undefined} */
-    this.attempt = undefined;
+    this.attempt = 0;
+    /** @type {Substitute | undefined} */
+    this.substitute = undefined;
   }
 }
 
@@ -73,11 +69,7 @@ const substitutes = {
   DEL: { name: 'UNLINK' },
 };
 
-/**
- * Returns the words of a substitute for a command with these words.
- *
- * @type {(substitute: Substitute, words: Words) => Words}
- */
+/** Returns the words of a substitute for a command. @type {(substitute: Substitute, words: Words) => Words} */
 function substituted({ name, words }, [, ...args]) {
   return [name, ...(words?.(args) ?? args)];
 }
