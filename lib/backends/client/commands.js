@@ -3,12 +3,10 @@
 /** @import { CommandForm, Job, Pin, RedisClient, Substitute, Text, Words } from '../../types.d.ts' */
 
 /**
- * Runs a command. `isReadonly` allows a replica; `key` is the command's key, if it has one.
+ * The forms in which clients run any command. `isReadonly` allows a replica; `key` is the command's key, if it has one.
  *
- * @typedef {(client: RedisClient, words: any[], isReadonly: boolean, key: Text | undefined) => unknown} Run
+ * @type {Record<CommandForm, (client: RedisClient, words: any[], isReadonly: boolean, key?: Text) => unknown>}
  */
-
-/** The forms in which clients run any command. @type {Record<CommandForm, Run>} */
 const forms = {
   // ioredis 4 and iovalkey find the position of the key only by names in lower case.
   'call(command, ...args)': (client, [command, ...args]) => client.call(command.toLowerCase(), ...args),
@@ -69,11 +67,6 @@ const substitutes = {
   DEL: { name: 'UNLINK' },
 };
 
-/** Returns the words of a substitute for a command. @type {(substitute: Substitute, words: Words) => Words} */
-function substituted({ name, words }, [, ...args]) {
-  return [name, ...(words?.(args) ?? args)];
-}
-
 /** The deepest nesting of arrays in replies: `CLUSTER SLOTS` has four levels. */
 const DEEPEST_REPLY = 16;
 
@@ -105,4 +98,4 @@ function isInteger(reply) {
   return typeof reply === 'string' ? /^-?\d+$/.test(reply) : Number.isInteger(reply);
 }
 
-module.exports = { forms, Command, readCommands, substitutes, substituted, decode, isInteger };
+module.exports = { forms, Command, readCommands, substitutes, decode, isInteger };

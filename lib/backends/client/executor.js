@@ -4,7 +4,7 @@ const { ClientNodes } = require('../../clients/nodes.js');
 const { outside } = require('../../common/outside.js');
 const { clearTimeout, elapsed, setImmediate, setTimeout } = require('../../common/timers.js');
 const { ClientState } = require('./client-state.js');
-const { Command, decode, forms, substituted, substitutes } = require('./commands.js');
+const { Command, decode, forms, substitutes } = require('./commands.js');
 const { Failure, failures, readError, replyFailure, withoutArguments } = require('./errors.js');
 const { CommandQueue } = require('./queue.js');
 const { State, Status } = require('./status.js');
@@ -287,17 +287,18 @@ class Executor {
   /** @param {Sent} command */
   #sendCommand(command) {
     const { words, pin, job } = command;
+    const [name, ...args] = words;
     if (!this.#admits(pin)) {
       this.#answer(command, failures.linkReplaced(this.server));
       return;
     }
     if (this.#inFlight.size === 0) this.#lastReplyAt = this.#now();
-    const substitute = this.#denied.has(words[0]) ? substitutes[words[0]] : undefined;
+    const substitute = this.#denied.has(name) ? substitutes[name] : undefined;
     command.attempt = ++this.#lastAttempt;
     command.substitute = substitute;
     this.#inFlight.add(command);
-    const sent = substitute === undefined ? words : substituted(substitute, words);
-    job.scope.runInAsyncScope(this.#call, this, command, sent);
+    const substituted = substitute?.words?.(args) ?? args;
+    job.scope.runInAsyncScope(this.#call, this, command, [substitute?.name ?? name, ...substituted]);
   }
 
   /** @param {Sent} command @param {Words} words */
