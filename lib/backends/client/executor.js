@@ -466,7 +466,7 @@ class Executor {
     if (!isRetrying) this.#resumeAt = now;
     const isSilent = this.#inFlight.size > 0 && this.#lastReplyAt + this.#readTimeout <= now;
     if (this.status.isReady && isSilent)
-      this.#setDown(State.STALLED, `no answer for ${this.#readTimeout} ms`, true);
+      this.#setDown(State.STALLED, `no reply for ${this.#readTimeout} ms`, true);
   }
 
   /** Creates the failure for a deadline. @param {Pick<Job, 'lastError' | 'failedAttempts'>} job */
