@@ -17,6 +17,7 @@ export type Executor = InstanceType<typeof import('./backends/client/executor.js
 export type Failure = InstanceType<typeof import('./backends/client/errors.js').Failure>;
 export type KeyedQueue = InstanceType<typeof import('./session/keyed-queue.js').KeyedQueue>;
 export type Keys = InstanceType<typeof import('./backends/client/keys.js').Keys>;
+export type KeyScan = InstanceType<typeof import('./backends/client/key-scan.js').KeyScan>;
 export type Native = InstanceType<typeof import('./boundary/native.js').RedisStore>;
 export type Request = InstanceType<typeof import('./boundary/request.js').Request>;
 export type SessionRegistry = InstanceType<typeof import('./session/session-registry.js').SessionRegistry>;
@@ -43,11 +44,16 @@ export interface Backend {
     base?: Text,
     since?: number,
   ): void;
+  /** Runs the requests added so far. */
   flush(): void;
+  /** Opens a scan of the sessions whose ids match a glob; a `ScanKind` selects the content of its pages. */
   openScan(kind: number, match: string, scanCount?: number): Cursor;
+  /** Uses a prefix for the requests that follow. */
   setPrefix(prefix: string): void;
+  /** Calls `run` and returns its result. The requests that it adds use this prefix instead of the current one. */
   withPrefix<Result>(prefix: string, run: () => Result): Result;
   setScanCount(count: number): void;
+  /** Uses a new connection, or the present one if operations are in flight. `watch` has to be called again. */
   reopen(): void;
   watch(watcher: Watcher): void;
   unwatch(): void;
@@ -68,7 +74,7 @@ export interface Watcher extends Receiver {
 export type Completion = Parameters<Receiver['complete']>;
 
 /** Commands that a client runs for one request. `done` receives a reply, or a Failure, for each of them, once. */
-export interface Job {
+export interface NewJob {
   /** The async context in which the commands are sent. */
   scope: AsyncResource;
   commands: Command[];
@@ -76,25 +82,30 @@ export interface Job {
 }
 
 /** A job in the executor. */
-export interface PendingJob extends Job {
+export interface Job extends NewJob {
+  deadline: number;
   replies: any[];
   /** The number of commands without a reply. */
-  left: number;
-  attempts: number;
+  missing: number;
+  failedAttempts: number;
   /** The cause of the last failed attempt. */
-  trouble: string | undefined;
-  deadline: number;
+  lastError?: string | undefined;
+  isOver?: boolean;
+}
+
+export interface ExecutorSettings {
+  command: CommandForm;
+  readsFromReplicas?: boolean;
+  commandTimeout: number;
+  maxQueue: number;
+  maxRetries?: number;
+  failsOffline?: boolean;
+  /** The name of the client in errors. */
+  name: string;
 }
 
 /** The name of a command, and its arguments. */
 export type Words = [name: string, ...args: Text[]];
-
-/** A command in flight; `number` counts the attempts of an executor. */
-export interface Attempt {
-  number: number;
-  command: Command;
-  substitute: Substitute | undefined;
-}
 
 /** A command in place of one that the server denies. By default, it has the same arguments and reply. */
 export interface Substitute {

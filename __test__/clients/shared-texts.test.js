@@ -25,7 +25,6 @@ function nativeMessages() {
 const ours = {
   Unavailable: failures.unavailable('{}', '{}', 2, '{}'),
   Timeout: failures.timeout('{}', '{}'),
-  Silent: failures.silent('{}', '{}', 2, '{}'),
   QueueFull: failures.queueFull('{}', '{}', 2, '{}'),
   LinkReplaced: failures.linkReplaced('{}'),
   ScanInterrupted: failures.scanInterrupted('{}', '{}', '{}'),

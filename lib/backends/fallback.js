@@ -2,43 +2,9 @@
 
 const { Operation } = require('../boundary/outbox.js');
 const { elapsed } = require('../common/timers.js');
-const { Backend } = require('./backend.js');
+const { Backend } = require('../boundary/backend.js');
 
-/** @import { Backend as Runner, Receiver, Watcher } from '../types.d.ts' */
-/** @typedef {Parameters<Runner['add']>} Added */
-
-/** A request that another backend may run instead. */
-class HeldRequest {
-  #held;
-  #args;
-  #prefix;
-  #since = elapsed();
-  #isRecalled = false;
-
-  /** @param {Set<HeldRequest>} held @param {Added} args the arguments of `add` @param {string} prefix */
-  constructor(held, args, prefix) {
-    this.#held = held;
-    this.#args = args;
-    this.#prefix = prefix;
-    held.add(this);
-  }
-
-  /** @param {Parameters<Receiver['complete']>} completion */
-  complete(...completion) {
-    if (this.#isRecalled) return;
-    this.#held.delete(this);
-    this.#args[1].complete(...completion);
-  }
-
-  /** Runs the operation by another backend. Its deadline stays the same. @param {Runner} backend */
-  recall(backend) {
-    this.#isRecalled = true;
-    const [operation, request, id, value, ttl, base] = this.#args;
-    backend.withPrefix(this.#prefix, () =>
-      backend.add(operation, request, id, value, ttl, base, this.#since),
-    );
-  }
-}
+/** @import { Backend as Runner, Completion } from '../types.d.ts' */
 
 /**
  * Runs operations on one backend, and can replace it by another one as long as it has not served: the new one runs the
@@ -48,12 +14,8 @@ class FallbackBackend extends Backend {
   #backend;
   /** @type {number | undefined} */
   #scanCount;
-  /**
-   * The requests without a completion, until the backend has served or is replaced.
-   *
-   * @type {Set<HeldRequest> | undefined}
-   */
-  #held = new Set();
+  /** Run the requests without a completion again; undefined once the backend has served or is replaced. */
+  #pending = /** @type {Set<() => void> | undefined} */ (new Set());
 
   /** @param {Runner} backend @param {string} prefix */
   constructor(backend, prefix) {
@@ -64,13 +26,13 @@ class FallbackBackend extends Backend {
 
   /** Keeps the backend permanently. */
   keep() {
-    this.#held = undefined;
+    this.#pending = undefined;
   }
 
   /** @param {Runner} backend */
   replace(backend) {
     const former = this.#backend;
-    const held = this.#held ?? [];
+    const pending = this.#pending ?? [];
     this.#backend = backend;
     backend.setPrefix(this.prefix);
     if (this.#scanCount !== undefined) backend.setScanCount(this.#scanCount);
@@ -78,18 +40,32 @@ class FallbackBackend extends Backend {
     former.unwatch();
     former.add(Operation.CLOSE, { complete() {} });
     former.flush();
-    for (const request of held) request.recall(this);
+    for (const run of pending) run();
   }
 
   /** @type {Runner['add']} */
-  add(operation, request, id, value, ttl, base, since) {
-    const { PAGE, CLOSE } = Operation;
+  add(operation, request, id, value, argument, base, since) {
+    const pending = this.#pending;
+    let receiver = request;
     // A scan is bound to the backend that has opened it.
-    const held = operation === PAGE || operation === CLOSE ? undefined : this.#held;
-    /** @type {Added} */
-    const args = [operation, request, id, value, ttl, base];
-    const runner = held === undefined ? request : new HeldRequest(held, args, this.prefix);
-    this.#backend.add(operation, runner, id, value, ttl, base, since);
+    if (pending !== undefined && operation !== Operation.PAGE && operation !== Operation.CLOSE) {
+      const { prefix } = this;
+      const began = elapsed();
+      let isReplaced = false;
+      const runAgain = () => {
+        isReplaced = true;
+        // The deadline stays the same.
+        const run = () => this.#backend.add(operation, request, id, value, argument, base, began);
+        this.withPrefix(prefix, run);
+      };
+      const complete = (/** @type {Completion} */ ...completion) => {
+        pending.delete(runAgain);
+        if (!isReplaced) request.complete(...completion);
+      };
+      pending.add(runAgain);
+      receiver = { complete };
+    }
+    this.#backend.add(operation, receiver, id, value, argument, base, since);
   }
 
   /** @type {Runner['openScan']} */
@@ -97,7 +73,6 @@ class FallbackBackend extends Backend {
     return this.#backend.openScan(kind, match, scanCount);
   }
 
-  /** The name of the server in errors. */
   get server() {
     return this.#backend.server;
   }
@@ -108,7 +83,7 @@ class FallbackBackend extends Backend {
     this.#backend.setPrefix(prefix);
   }
 
-  /** @param {number} count */
+  /** @type {Runner['setScanCount']} */
   setScanCount(count) {
     this.#scanCount = count;
     this.#backend.setScanCount(count);
@@ -122,7 +97,7 @@ class FallbackBackend extends Backend {
     this.#backend.reopen();
   }
 
-  /** @param {Watcher} watcher */
+  /** @type {Runner['watch']} */
   watch(watcher) {
     this.#backend.watch(watcher);
   }

@@ -1,6 +1,8 @@
 'use strict';
 
-/** @import { Backend, CompletionQueue, Native, Receiver, Text } from '../types.d.ts' */
+const { Backend } = require('./backend.js');
+
+/** @import { Backend as Runner, CompletionQueue, Native, Receiver, Text } from '../types.d.ts' */
 
 /** The numbers of the operations, which src/requests.rs decodes. */
 const Operation = {
@@ -59,7 +61,7 @@ function flushWrites() {
  * Collects the requests of one store in a batch: writes them into buffers, and submits them to the addon in one call
  * when the tick ends.
  */
-class Outbox {
+class Outbox extends Backend {
   #native;
   #heads = new Float64Array(FIELDS * MAX_REQUESTS);
   #bytes = Buffer.allocUnsafeSlow(4096);
@@ -71,7 +73,6 @@ class Outbox {
   #tracksWrites;
   #connection;
   #clientPrefix;
-  #prefix;
   /** The client's prefix and the store's: the start of all keys. */
   #keyPrefix;
   /** The open batch contains writes, and the connection has a cache. */
@@ -88,27 +89,26 @@ class Outbox {
    * @param {string} prefix
    */
   constructor(native, completions, clientPrefix, prefix) {
+    super();
     this.#native = native;
     this.#completions = completions;
     this.#clientPrefix = clientPrefix;
-    this.#prefix = prefix;
+    this.prefix = prefix;
     this.#keyPrefix = clientPrefix + prefix;
     this.#connection = native.connection;
     this.#tracksWrites = native.hasCache;
   }
 
-  /** The name of the server in errors. */
   get server() {
     return this.#native.server;
   }
 
-  /** Uses a new connection, or the present one if operations are in flight. `watch` has to be called again. */
   reopen() {
     this.#native.reopen();
     this.#connection = this.#native.connection;
   }
 
-  /** @param {Receiver} watcher receives the events of the connection */
+  /** @param {Receiver} watcher */
   watch(watcher) {
     this.#native.watch(this.#completions.register(watcher));
   }
@@ -117,11 +117,7 @@ class Outbox {
     this.#native.unwatch();
   }
 
-  /**
-   * Opens a scan of the sessions whose ids match a glob; a `ScanKind` selects the content of its pages.
-   *
-   * @type {Backend['openScan']}
-   */
+  /** @type {Runner['openScan']} */
   openScan(kind, match, scanCount) {
     return this.#native.openScan(kind, match, scanCount);
   }
@@ -135,25 +131,9 @@ class Outbox {
   setPrefix(prefix) {
     // The requests of this tick were issued under the old prefix.
     this.flush();
+    super.setPrefix(prefix);
     this.#native.setPrefix(prefix);
-    this.#prefix = prefix;
     this.#keyPrefix = this.#clientPrefix + prefix;
-  }
-
-  /**
-   * Calls `run` and returns its result. The requests that it adds use this prefix instead of the current one.
-   *
-   * @template Result
-   * @param {string} prefix
-   * @param {() => Result} run
-   */
-  withPrefix(prefix, run) {
-    const current = this.#prefix;
-    if (prefix === current) return run();
-    this.setPrefix(prefix);
-    const result = run();
-    this.setPrefix(current);
-    return result;
   }
 
   /**

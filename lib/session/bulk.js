@@ -30,23 +30,25 @@ class BulkOperations {
 
   /** @param {Callback} callback */
   ids(callback) {
-    this.#runPaged(ScanKind.IDS, Ids, 'ids', callback);
+    this.#run('ids', callback, () => this.#readPages(ScanKind.IDS, Ids, callback));
   }
 
   /** @param {Callback} callback */
   all(callback) {
     const kind = this.#settings.isTimed ? ScanKind.SESSIONS_TIMED : ScanKind.SESSIONS;
-    this.#runPaged(kind, All, 'all', callback);
+    this.#run('all', callback, () => this.#readPages(kind, All, callback));
   }
 
   /** @param {Callback} callback */
   length(callback) {
-    this.#run(Operation.LENGTH, Length, 'length', callback);
+    const add = () => this.#outbox.add(Operation.LENGTH, new Length(this.#settings, callback));
+    this.#run('length', callback, add);
   }
 
   /** @param {Callback} callback */
   clear(callback) {
-    this.#run(Operation.CLEAR, Request, 'clear', callback);
+    const add = () => this.#outbox.add(Operation.CLEAR, new Request(this.#settings, callback));
+    this.#run('clear', callback, add);
   }
 
   /** @param {{ count?: number, match: string, signal?: AbortSignal }} options checked by `check.scan` */
@@ -63,36 +65,18 @@ class BulkOperations {
     });
   }
 
-  /**
-   * Runs an operation with a single completion.
-   *
-   * @param {number} operation
-   * @param {typeof Request} RequestClass
-   * @param {string} name
-   * @param {Callback} callback
-   */
-  #run(operation, RequestClass, name, callback) {
+  /** Begins an operation if the store is open. @type {(name: string, callback: Callback, begin: () => void) => void} */
+  #run(name, callback, begin) {
     const error = this.#state.openFor(name);
     if (error) nextTick(callback, error, null);
-    else this.#outbox.add(operation, new RequestClass(this.#settings, callback));
+    else begin();
   }
 
-  /**
-   * Runs an operation whose results come in pages.
-   *
-   * @param {number} kind
-   * @param {typeof Ids | typeof All} RequestClass
-   * @param {string} name
-   * @param {Callback} callback
-   */
-  #runPaged(kind, RequestClass, name, callback) {
-    const error = this.#state.openFor(name);
-    if (error) nextTick(callback, error, null);
-    else {
-      const cursor = this.#outbox.openScan(kind, '*');
-      const settings = this.#settings;
-      new RequestClass(settings, callback, this.#outbox, cursor, settings.isTimed, this.#timeout).begin();
-    }
+  /** @type {(kind: number, RequestClass: typeof Ids | typeof All, callback: Callback) => void} */
+  #readPages(kind, RequestClass, callback) {
+    const cursor = this.#outbox.openScan(kind, '*');
+    const settings = this.#settings;
+    new RequestClass(settings, callback, this.#outbox, cursor, settings.isTimed, this.#timeout).begin();
   }
 }
 

@@ -2,6 +2,7 @@
 
 const { Operation } = require('../boundary/outbox.js');
 const { Kind, Request } = require('../boundary/request.js');
+const { toPromise } = require('../callbacks.js');
 const { withTimeout, isThenable, asError } = require('../common/app-functions.js');
 const { storeClosed } = require('../common/errors.js');
 const { flatCopy } = require('./flat-copy.js');
@@ -31,10 +32,7 @@ class Page extends Request {
 
 /** @type {(store: Settings, outbox: Backend, cursor: Cursor) => Promise<{ records: PageRecord[], isLast: boolean }>} */
 function nextPage(store, outbox, cursor) {
-  return new Promise((resolve, reject) => {
-    const page = new Page(store, (error, result) => (error ? reject(error) : resolve(result)));
-    outbox.add(Operation.PAGE, page, '', '', cursor.number);
-  });
+  return toPromise((done) => outbox.add(Operation.PAGE, new Page(store, done), '', '', cursor.number));
 }
 
 /**

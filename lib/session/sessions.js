@@ -475,9 +475,7 @@ class Sessions {
     return this.#registry.add(session, sid, UNKNOWN_BASE, 0, 0);
   }
 
-  /**
-   * @type {(sid: string, session: SessionObject, state: FastifySession) => SessionRecord | undefined}
-   */
+  /** @type {(sid: string, session: SessionObject, state: FastifySession) => SessionRecord | undefined} */
   #findFastify(sid, session, { request, hasLoadedData }) {
     const load = this.#registry.loadOf(sid);
     if (load === undefined || !(hasLoadedData || this.#isLoadedBy(request, sid))) return undefined;

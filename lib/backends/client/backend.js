@@ -1,29 +1,26 @@
 'use strict';
 
+const { Backend } = require('../../boundary/backend.js');
 const { Operation, ScanKind } = require('../../boundary/outbox.js');
 const { Kind } = require('../../boundary/request.js');
-const { isIoredis, isMock } = require('../../clients/ioredis.js');
 const { nextTick } = require('../../common/timers.js');
-const { Backend } = require('../backend.js');
 const { Failure, failures } = require('./errors.js');
-const { Keys, keyPrefixOf } = require('./keys.js');
+const { KeyScan } = require('./key-scan.js');
+const { Keys } = require('./keys.js');
 const { Lease } = require('./lease.js');
 const { compareAndSet, read, write } = require('./operations.js');
 const { Scan, clear, count } = require('./scan.js');
 
-/** @import { ClientTarget, Completion, Executor } from '../../types.d.ts' */
-/** @import { Receiver, Request, Text, Watcher } from '../../types.d.ts' */
-/** @import { Complete, KeyOperation } from './operations.js' */
+/** @import { AsyncResource } from 'node:async_hooks' */
+/** @import { Backend as Runner, ClientTarget, Completion, Receiver, Request } from '../../types.d.ts' */
+/** @import { Text, Watcher } from '../../types.d.ts' */
+/** @import { Complete } from './operations.js' */
 
 /** Runs the operations of a store on the app's client. */
 class ClientBackend extends Backend {
   #client;
-  /** The settings of the executor. */
   #settings;
   #lease;
-  #clientPrefix;
-  /** The client adds its own prefix to keys. */
-  #addsPrefix;
   #keys;
   #scanCount;
 
@@ -35,22 +32,17 @@ class ClientBackend extends Backend {
     const { commandTimeout, maxQueue } = target;
     this.#client = client;
     this.#settings = { name, command, readsFromReplicas, commandTimeout, maxQueue, maxRetries, failsOffline };
-    this.#clientPrefix = keyPrefixOf(client);
-    const callsMethods = command === 'call(command, ...args)' || command === 'command(...args)';
-    this.#addsPrefix = callsMethods && (isIoredis(client) || isMock(client));
     this.#scanCount = scanCount;
     this.prefix = prefix;
-    this.#keys = this.#keysUnder(prefix);
+    this.#keys = new Keys(client, command, prefix);
     this.#lease = new Lease(this, client, this.#settings);
   }
 
-  /** Uses a new connection, or the present one if operations are in flight. `watch` has to be called again. */
   reopen() {
-    this.#lease?.unwatch();
+    this.#lease.unwatch();
     this.#lease = new Lease(this, this.#client, this.#settings);
   }
 
-  /** The name of the server in errors. */
   get server() {
     return this.#lease.executor.server;
   }
@@ -67,12 +59,7 @@ class ClientBackend extends Backend {
   /** @param {string} prefix */
   setPrefix(prefix) {
     super.setPrefix(prefix);
-    this.#keys = this.#keysUnder(prefix);
-  }
-
-  /** @param {string} prefix */
-  #keysUnder(prefix) {
-    return new Keys(this.#clientPrefix, prefix, this.#addsPrefix);
+    this.#keys = new Keys(this.#client, this.#settings.command, prefix);
   }
 
   /** @param {number} count */
@@ -83,80 +70,62 @@ class ClientBackend extends Backend {
   /** Does nothing: each request is run when it is added. */
   flush() {}
 
-  /**
-   * Opens a scan of the sessions whose ids match a glob; a `ScanKind` selects the content of its pages.
-   *
-   * @param {number} kind
-   * @param {string} match
-   */
+  /** @type {Runner['openScan']} */
   openScan(kind, match, scanCount = this.#scanCount) {
     const lease = this.#lease;
+    const scan = new KeyScan(lease.executor, this.#keys, match, scanCount);
     // An app may abandon this kind, so `close` does not wait for it.
-    const isWaitedFor = kind !== ScanKind.SESSIONS_TIMED;
-    if (isWaitedFor) lease.begin();
-    return new Scan(lease.executor, this.#keys, kind, match, scanCount, () => {
-      if (isWaitedFor) lease.end();
-    });
+    if (kind === ScanKind.SESSIONS_TIMED) return new Scan(scan, kind, () => {});
+    lease.begin();
+    return new Scan(scan, kind, () => lease.end());
   }
 
   /**
-   * Runs an operation.
+   * Runs an operation, in the async context of its request.
    *
-   * @param {number} operation
-   * @param {Request & { isTimed?: boolean }} request in whose async context the commands are sent
-   * @param {string} id
-   * @param {Text} value
-   * @param {any} ttl milliseconds, 0 for none; or the number of a scan
-   * @param {Text} base the text that must be stored, for SET_IF_EQUAL
-   * @param {number} [since] the time of the call, by `elapsed`, if it is not now
+   * @type {(operation: number, request: any, id?: string, value?: Text, ttl?: any, base?: Text, since?: number) => void}
    */
   add(operation, request, id = '', value = '', ttl = 0, base = '', since = undefined) {
+    const { GET, GET_TIMED, SET_NEW, SET_IF_EQUAL, LENGTH, CLEAR, PAGE, CLOSE } = Operation;
     const lease = this.#lease;
     // Only the addon compares the expiry of the key with the one in the text.
     if ('isTimed' in request) request.isTimed = true;
-    if (operation === Operation.CLOSE) lease.close(() => deliver(request, [[Kind.DONE, '']]));
-    else if (operation === Operation.PAGE) runPage(request, ttl);
+    if (operation === CLOSE) lease.close(() => deliver(request, [[Kind.DONE, '']]));
+    else if (operation === PAGE) runPage(request, ttl);
     else {
       lease.begin();
-      const complete = (/** @type {Completion} */ ...completion) => {
+      /** @type {Complete} */
+      const complete = (...completion) => {
         deliver(request, [completion]);
         lease.end();
       };
+      const { executor } = lease;
       const job = { scope: request, key: this.#keys.of(id), value, ttl, base, since };
-      this.#run(operation, lease.executor, job, complete);
+      if (operation === GET || operation === GET_TIMED) read(executor, job, complete);
+      else if (operation === SET_NEW) compareAndSet(executor, { ...job, base: undefined }, complete);
+      else if (operation === SET_IF_EQUAL) compareAndSet(executor, job, complete);
+      else if (operation === LENGTH || operation === CLEAR) this.#scanAll(operation, request, complete);
+      else write(executor, operation, job, complete);
     }
   }
 
-  /** @type {(operation: number, executor: Executor, job: KeyOperation, complete: Complete) => void} */
-  #run(operation, executor, job, complete) {
-    const { GET, GET_TIMED, SET_NEW, SET_IF_EQUAL, LENGTH, CLEAR } = Operation;
-    if (operation === GET || operation === GET_TIMED) read(executor, job, complete);
-    else if (operation === SET_NEW) compareAndSet(executor, { ...job, base: undefined }, complete);
-    else if (operation === SET_IF_EQUAL) compareAndSet(executor, job, complete);
-    else if (operation === LENGTH || operation === CLEAR) {
-      const [name, kind, walk] =
-        operation === LENGTH ? ['length', Kind.COUNT, count] : ['clear', Kind.DONE, clear];
-      const walked = job.scope.runInAsyncScope(
-        walk,
-        undefined,
-        executor,
-        this.#keys,
-        this.#scanCount,
-        job.scope,
-      );
-      walked.then(
-        (found) => complete(kind, '', found ?? 0),
-        (error) => complete(Kind.FAILED, failureText(error, name)),
-      );
-    } else write(executor, operation, job, complete);
+  /** @type {(operation: number, scope: AsyncResource, complete: Complete) => void} */
+  #scanAll(operation, scope, complete) {
+    const [name, kind, run] =
+      operation === Operation.LENGTH ? ['length', Kind.COUNT, count] : ['clear', Kind.DONE, clear];
+    const scan = new KeyScan(this.#lease.executor, this.#keys, '*', this.#scanCount);
+    scan.scope = scope;
+    scope.runInAsyncScope(run, undefined, scan).then(
+      (found) => complete(kind, '', found),
+      (error) => complete(Kind.FAILED, failureText(error, name)),
+    );
   }
 }
 
 /**
  * Completes a request in the next tick: its callback runs outside any promise, and may throw.
  *
- * @param {Receiver} request
- * @param {Completion[]} completions
+ * @type {(request: Receiver, completions: Completion[]) => void}
  */
 function deliver(request, completions) {
   nextTick(() => {
@@ -164,12 +133,7 @@ function deliver(request, completions) {
   });
 }
 
-/**
- * Completes a request with the next page of a scan.
- *
- * @param {Request} request
- * @param {InstanceType<typeof Scan>} scan
- */
+/** Completes a request with the next page. @type {(request: Request, scan: InstanceType<typeof Scan>) => void} */
 async function runPage(request, scan) {
   try {
     deliver(request, await request.runInAsyncScope(scan.nextPage, scan, request));

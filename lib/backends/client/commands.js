@@ -1,14 +1,12 @@
 'use strict';
 
-/** @import { Attempt, CommandForm, PendingJob, Pin, RedisClient, Substitute, Text, Words } from '../../types.d.ts' */
+/** @import { CommandForm, Job, Pin, RedisClient, Substitute, Text, Words } from '../../types.d.ts' */
 
 /**
- * Runs a command. `isReadonly` allows a replica; `key` is the command's key, if it has one.
+ * The forms in which clients run any command. `isReadonly` allows a replica; `key` is the command's key, if it has one.
  *
- * @typedef {(client: RedisClient, words: any[], isReadonly: boolean, key: Text | undefined) => unknown} Run
+ * @type {Record<CommandForm, (client: RedisClient, words: any[], isReadonly: boolean, key?: Text) => unknown>}
  */
-
-/** The forms in which clients run any command. @type {Record<CommandForm, Run>} */
 const forms = {
   // ioredis 4 and iovalkey find the position of the key only by names in lower case.
   'call(command, ...args)': (client, [command, ...args]) => client.call(command.toLowerCase(), ...args),
@@ -31,24 +29,20 @@ const forms = {
  * its key, 0 if it has none. A `node` runs it there, and a `pin` over one connection only.
  */
 class Command {
-  /**
-   * @param {Words} words
-   * @param {{ keyAt?: number, isRead?: boolean, node?: number, pin?: Pin }} traits
-   */
+  /** @param {Words} words @param {{ keyAt?: number, isRead?: boolean, node?: number, pin?: Pin }} traits */
   constructor(words, { keyAt = 1, isRead = false, node = 0, pin = undefined } = {}) {
     this.words = words;
     this.keyAt = keyAt;
     this.isRead = isRead;
     this.node = node;
     this.pin = pin;
-    // Set by the executor: its job and its index there, its place in the order, and its attempt while in flight.
-    /** @type {PendingJob | undefined} */
-    this.job = undefined;
+    // Set by the executor: its job and its index there, its place in the order; and its last attempt.
+    this.job = /** @type {Job} */ (/** @type {any} */ (undefined));
     this.index = 0;
     this.order = 0;
-    this.isWaiting = false;
-    /** @type {Attempt | undefined} */
-    this.attempt = undefined;
+    this.attempt = 0;
+    /** @type {Substitute | undefined} */
+    this.substitute = undefined;
   }
 }
 
@@ -72,15 +66,6 @@ const substitutes = {
   UNLINK: { name: 'DEL' },
   DEL: { name: 'UNLINK' },
 };
-
-/**
- * Returns the words of a substitute for a command with these words.
- *
- * @type {(substitute: Substitute, words: Words) => Words}
- */
-function substituted({ name, words }, [, ...args]) {
-  return [name, ...(words?.(args) ?? args)];
-}
 
 /** The deepest nesting of arrays in replies: `CLUSTER SLOTS` has four levels. */
 const DEEPEST_REPLY = 16;
@@ -113,4 +98,4 @@ function isInteger(reply) {
   return typeof reply === 'string' ? /^-?\d+$/.test(reply) : Number.isInteger(reply);
 }
 
-module.exports = { forms, Command, readCommands, substitutes, substituted, decode, isInteger };
+module.exports = { forms, Command, readCommands, substitutes, decode, isInteger };

@@ -41,58 +41,43 @@ class Failure {
 }
 
 const UNAVAILABLE = 'ERR_REDIS_UNAVAILABLE';
-const INTERRUPTING = { interruptsScan: true };
 
 const attemptsOf = (/** @type {number} */ count) => `${count} attempt${count === 1 ? '' : 's'}`;
 
-/** @typedef {(server: string, waited: number, attempts: number, cause: string) => Failure} ConnectionFailure */
-
+/** @satisfies {Record<string, (...values: any[]) => Failure>} */
 const failures = {
-  /** @type {ConnectionFailure} */
   unavailable: (server, waited, attempts, cause) =>
     new Failure(
       UNAVAILABLE,
       `no connection within ${waited} ms (${server}; ${attemptsOf(attempts)}; last error: ${cause})`,
     ),
-  /** @type {(server: string, waited: number) => Failure} */
   timeout: (server, waited) => new Failure('ERR_REDIS_TIMEOUT', `no reply within ${waited} ms (${server})`),
-  /** @type {ConnectionFailure} */
-  silent: (server, waited, attempts, cause) =>
-    new Failure(
-      'ERR_REDIS_TIMEOUT',
-      `no reply within ${waited} ms (${server}; ${attemptsOf(attempts)} to connect; last error: ${cause})`,
-    ),
-  /** @type {ConnectionFailure} */
   queueFull: (server, most, attempts, cause) =>
     new Failure(
       'ERR_REDIS_QUEUE_FULL',
       `no connection, and ${most} operations ("maxQueue") wait for one ` +
         `(${server}; ${attemptsOf(attempts)}; last error: ${cause})`,
     ),
-  linkReplaced: (/** @type {string} */ server) =>
+  linkReplaced: (server) =>
     new Failure(UNAVAILABLE, `the connection was replaced (${server})`, '', {
-      ...INTERRUPTING,
+      interruptsScan: true,
       isReplaced: true,
     }),
-  /** @type {(server: string, restarts: number, cause: string) => Failure} */
   scanInterrupted: (server, restarts, cause) =>
     new Failure(
       UNAVAILABLE,
       `the scan was interrupted before all keys were read (${server}; ${restarts} restarts; last error: ${cause})`,
     ),
-  /** @type {(server: string, cause: string) => Failure} */
   unreachable: (server, cause) =>
-    new Failure(UNAVAILABLE, `no connection (${server}; last error: ${cause})`, '', INTERRUPTING),
-  /** @type {(server: string, value: unknown) => Failure} */
+    new Failure(UNAVAILABLE, `no connection (${server}; last error: ${cause})`, '', { interruptsScan: true }),
   unexpectedReply: (server, value) =>
     new Failure(
       'ERR_REDIS_REPLY',
       `the reply is ${typeOfReply(value)}, which does not fit the command (${server})`,
     ),
-  /** @type {(server: string, cause: string, isLost: boolean) => Failure} */
   client: (server, cause, isLost) =>
     new Failure(UNAVAILABLE, `the client failed (${server}; last error: ${cause})`, '', { isLost, cause }),
-  internal: (/** @type {any} */ { name }) =>
+  internal: ({ name }) =>
     new Failure('ERR_INTERNAL', `the operation was abandoned because of a ${name}; please report this`),
   closed: () => new Failure('ERR_STORE_CLOSED', 'the store is closed'),
 };
@@ -114,19 +99,17 @@ const DENIED_MESSAGE = /unknown command|nsupported command|command.*(not support
 const IN_SCRIPT = /^Error running script.*@user_script[: \d]*-?([A-Z]{2,}) (.*)$/s;
 
 /**
- * Creates the failure for the server's error reply to a command.
+ * Creates the failure for the server's error reply to a command: a word in capitals, and a message.
  *
- * @param {string} server
- * @param {string} text the reply: a word in capitals, and a message
- * @param {Words} args
+ * @type {(server: string, text: string, words: Words) => Failure}
  */
-function replyFailure(server, text, args) {
+function replyFailure(server, text, words) {
   const [, word = '', details = ''] = /^(\S+) ?(.*)$/s.exec(text) ?? [];
   const [, reply = '', message = ''] = IN_SCRIPT.exec(details) ?? ['', word, details || 'no details'];
   const isTransient = TRANSIENT.test(reply) || TRANSIENT_MESSAGE.test(message);
   const isDenied =
     (reply === 'NOPERM' && message.includes('command')) || (reply === 'ERR' && DENIED_MESSAGE.test(message));
-  const shown = withoutArguments(message, args);
+  const shown = withoutArguments(message, words);
   return new Failure('ERR_REDIS_REPLY', `the server replied ${reply}: ${shown} (${server})`, reply, {
     isTransient,
     isDenied,
@@ -142,29 +125,37 @@ const SHORTEST_SECRET = 8;
 /**
  * Replaces an error message that quotes the arguments of its command, and limits its length.
  *
- * @param {string} message
- * @param {Words} args
+ * @type {(message: string, words: Words) => string}
  */
-function withoutArguments(message, args) {
+function withoutArguments(message, [, ...args]) {
   const end = message.search(/,? with arg|,? args:|,? args beginning/);
   const shown = end === -1 ? message : message.slice(0, end);
   const isQuoted = (/** @type {string} */ word) =>
     word.length >= SHORTEST_SECRET && shown.includes(word.slice(0, SHORTEST_SECRET));
-  const words = args.slice(1).map(String);
-  if (words.some((word) => isQuoted(word) || isQuoted(word.slice(word.lastIndexOf(':') + 1))))
+  if (args.map(String).some((word) => isQuoted(word) || isQuoted(word.slice(word.lastIndexOf(':') + 1))))
     return 'its message quotes the command';
   return redact(shown).slice(0, LONGEST_MESSAGE);
 }
 
-/** Returns message and kind of a client's error. @param {unknown} error */
+/**
+ * Returns message and kind of a client's error. The message of one that the server replied with begins with a word in
+ * capitals, as does that of a system error, or the code of an error without a message. A retry would not fix a
+ * permanent one.
+ *
+ * @param {any} error
+ */
 function readError(error) {
   try {
     const message = messageOf(error);
-    return { message, isReply: isReply(error, message), isPermanent: isPermanent(error) };
+    const isReply = Boolean(error?.message) && error.syscall === undefined && REPLY.test(message);
+    const isPermanent = [TypeError, RangeError, ReferenceError].some((Class) => error instanceof Class);
+    return { message, isReply, isPermanent };
   } catch {
     return { message: 'its error cannot be read', isReply: false, isPermanent: true };
   }
 }
+
+const REPLY = /^[A-Z][A-Z0-9_]+( |$)/;
 
 /** @param {any} error */
 function messageOf(error) {
@@ -196,22 +187,6 @@ function restoreServerError(error, message) {
       (_all, word) => `${GLIDE_WORDS[word] ?? 'ERR'} `,
     )
     .replace(/^([A-Z]+): /, '$1 ');
-}
-
-/**
- * Returns true for an error that the server replied with: its message begins with a word in capitals, as does that of a
- * system error, or the code of an error without a message.
- *
- * @param {any} error
- * @param {string} message
- */
-function isReply(error, message) {
-  return Boolean(error?.message) && error.syscall === undefined && /^[A-Z][A-Z0-9_]+( |$)/.test(message);
-}
-
-/** Returns true for an error that a retry would not fix. @param {unknown} error */
-function isPermanent(error) {
-  return error instanceof TypeError || error instanceof RangeError || error instanceof ReferenceError;
 }
 
 module.exports = { Failure, failures, readError, replyFailure, withoutArguments };

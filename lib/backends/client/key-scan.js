@@ -1,11 +1,11 @@
 'use strict';
 
+const { outside } = require('../../common/outside.js');
 const { elapsed, setTimeout } = require('../../common/timers.js');
 const { Command } = require('./commands.js');
 const { Failure, failures } = require('./errors.js');
 
-/** @import { AsyncResource } from 'node:async_hooks' */
-/** @import { Executor, Failure as Failed, Keys, Pin, Words } from '../../types.d.ts' */
+/** @import { Command as Sent, Executor, Failure as Failed, Keys, Pin, Words } from '../../types.d.ts' */
 
 const START = '0';
 /** The maximum number of passes. `n` passes find every key that moved at most `n - 1` times during the scan. */
@@ -46,7 +46,6 @@ class SeenKeys {
  */
 class KeyScan {
   #executor;
-  #keys;
   #match;
   #count;
   /**
@@ -67,26 +66,27 @@ class KeyScan {
   /** The time since which every step has failed. @type {number | undefined} */
   #failingSince;
   isAtEnd = false;
+  /** The async context of the commands. */
+  scope = outside;
 
   /** @param {Executor} executor @param {Keys} keys @param {string} match @param {number} count */
   constructor(executor, keys, match, count) {
     this.#executor = executor;
-    this.#keys = keys;
+    this.keys = keys;
     this.#match = keys.pattern(match);
     this.#count = String(count);
   }
 
-  /**
-   * Returns the keys of the next `SCAN`. They may include keys that were returned before.
-   *
-   * @param {AsyncResource} scope
-   * @returns {Promise<string[]>}
-   * @throws {Failure}
-   */
-  async next(scope) {
+  /** Runs commands. @param {Sent[]} commands */
+  query(commands) {
+    return this.#executor.query(this.scope, commands);
+  }
+
+  /** Returns the keys of the next `SCAN`, including those returned before. @throws {Failure} */
+  async next() {
     for (;;) {
       try {
-        const keys = await this.#step(scope);
+        const keys = await this.#step();
         this.#failingSince = undefined;
         return keys;
       } catch (failure) {
@@ -95,22 +95,12 @@ class KeyScan {
     }
   }
 
-  /**
-   * Returns the keys of the next `SCAN` that were not returned before.
-   *
-   * @param {AsyncResource} scope
-   * @throws {Failure}
-   */
-  async nextNew(scope) {
-    return (await this.next(scope)).filter((key) => this.#seen.add(key));
+  /** Returns the keys of the next `SCAN` that were not returned before. @throws {Failure} */
+  async nextNew() {
+    return (await this.next()).filter((key) => this.#seen.add(key));
   }
 
-  /**
-   * Starts the scan of the current node over.
-   *
-   * @param {Failed} failure
-   * @throws {Failure} if the scan cannot be completed
-   */
+  /** Starts the scan of the current node over. Throws if the scan cannot be completed. @param {Failed} failure */
   async #startOver(failure) {
     // It may be an error of another kind.
     if (!failure.traits?.interruptsScan) throw failure;
@@ -132,11 +122,11 @@ class KeyScan {
     this.#runId = undefined;
   }
 
-  /** Returns the node to scan next; undefined at the end. @param {AsyncResource} scope */
-  async #node(scope) {
+  /** Returns the node to scan next; undefined at the end. */
+  async #node() {
     while (!this.isAtEnd) {
       if (this.#nodes !== undefined && this.#nodes.length > 0) return this.#nodes[0];
-      const { nodes, version } = await this.#primaries(scope);
+      const { nodes, version } = await this.#primaries();
       if (this.#pass === undefined || this.#nodes !== undefined) {
         const number = (this.#pass?.number ?? 0) + 1;
         this.isAtEnd = this.#pass?.version === version || number > MAX_PASSES;
@@ -148,31 +138,24 @@ class KeyScan {
     return undefined;
   }
 
-  /**
-   * Returns the primaries, and a version of their slots: while it stays the same, no key moves between them.
-   *
-   * @param {AsyncResource} scope
-   */
-  async #primaries(scope) {
+  /** Returns the primaries, and a version of their slots: while it stays the same, no key moves between them. */
+  async #primaries() {
     if (!this.#executor.isCluster) return { nodes: [0], version: '' };
     const nodes = await this.#executor.findNodes();
     const commands = nodes.map((node) => new Command(['CLUSTER', 'NODES'], { keyAt: 0, isRead: true, node }));
-    const views = (await this.#executor.query(scope, commands)).map(stableSlots);
+    const views = (await this.query(commands)).map(stableSlots);
     // While a slot moves, or a primary does not answer, each version is unique.
     return { nodes, version: views.includes(undefined) ? Symbol('unstable') : views.sort().join('\n') };
   }
 
-  /** Runs one `SCAN`. @param {AsyncResource} scope */
-  async #step(scope) {
-    const node = await this.#node(scope);
+  /** Runs one `SCAN`. @returns {Promise<string[]>} */
+  async #step() {
+    const node = await this.#node();
     if (node === undefined) return [];
     const isFirst = this.#cursor === START;
     /** @type {Words} */
     const words = ['SCAN', this.#cursor, 'MATCH', this.#match, 'COUNT', this.#count];
-    const commands = isFirst
-      ? [this.#command(node, INFO), this.#command(node, words)]
-      : [this.#command(node, words)];
-    const replies = await this.#executor.query(scope, commands);
+    const replies = await this.#run(node, isFirst ? [INFO, words] : [words]);
     const reply = replies.pop();
     if (reply instanceof Failure) throw reply;
     if (isFirst) this.#runId = runIdOf(replies[0]);
@@ -181,53 +164,41 @@ class KeyScan {
       throw failures.unexpectedReply(this.#executor.server, reply);
     if (cursor === START) {
       // A scan with a single reply was answered by one process.
-      if (!isFirst) await this.#checkProcess(scope, node);
+      if (!isFirst) await this.#checkProcess(node);
       this.#beginNode();
       this.#nodes?.shift();
       this.#pass?.done.add(node);
       // Determines at once whether this was the last reply. The next step reports an error: here, it would lose keys.
-      await this.#node(scope).catch(() => {});
+      await this.#node().catch(() => {});
     } else this.#cursor = cursor;
-    return keys.filter((key) => typeof key === 'string' && this.#keys.has(key));
+    return keys.filter((key) => typeof key === 'string' && this.keys.has(key));
   }
 
-  /**
-   * Fails if the process is another one than at the start of the scan of this node.
-   *
-   * @param {AsyncResource} scope
-   * @param {number} node
-   */
-  async #checkProcess(scope, node) {
+  /** Fails if the process is another one than at the start of the scan of this node. @param {number} node */
+  async #checkProcess(node) {
     if (this.#runId === undefined) return;
-    const [reply] = await this.#executor.query(scope, [this.#command(node, INFO)]);
+    const [reply] = await this.#run(node, [INFO]);
     if (reply instanceof Failure && reply.traits.interruptsScan) throw reply;
     const runId = runIdOf(reply);
     if (runId !== undefined && runId !== this.#runId) throw failures.linkReplaced(this.#executor.server);
   }
 
-  /** @param {number} node @param {Words} words */
-  #command(node, words) {
-    return new Command(words, { keyAt: 0, isRead: true, node, pin: this.#pin });
+  /** Runs commands on a node, over the connection of this scan. @param {number} node @param {Words[]} commands */
+  #run(node, commands) {
+    const traits = { keyAt: 0, isRead: true, node, pin: this.#pin };
+    return this.query(commands.map((words) => new Command(words, traits)));
   }
 }
 
 /** @type {Words} */
 const INFO = ['INFO', 'server'];
 
-/**
- * Returns the run ID in a reply to `INFO server`; undefined if the command was refused, or the reply has none.
- *
- * @param {unknown} reply
- */
+/** Returns the run ID in a reply to `INFO server`, if it has one. @param {unknown} reply */
 function runIdOf(reply) {
   return typeof reply === 'string' ? /^run_id:(.*)$/m.exec(reply)?.[1].trim() : undefined;
 }
 
-/**
- * Returns ID, epoch and slots of the node that replied to `CLUSTER NODES`; undefined while one of its slots moves.
- *
- * @param {unknown} reply
- */
+/** Returns ID, epoch and slots of the node of a `CLUSTER NODES`, unless one of its slots moves. @param {unknown} reply */
 function stableSlots(reply) {
   if (typeof reply !== 'string') return undefined;
   const lines = reply.split('\n').map((line) => line.split(' '));

@@ -1,27 +1,21 @@
 'use strict';
 
-/** @import { RedisClient } from '../../types.d.ts' */
+const { isIoredis, isMock } = require('../../clients/ioredis.js');
 
-/** Returns the key prefix of a client's settings, which its generic call may not add. @param {RedisClient} client */
-function keyPrefixOf(client) {
-  const options = client.options ?? client._options ?? {};
-  const prefix = client._keyPrefix ?? options.keyPrefix ?? options.redisOptions?.keyPrefix;
-  return typeof prefix === 'string' ? prefix : '';
-}
+/** @import { CommandForm, RedisClient } from '../../types.d.ts' */
 
 /** The keys under one prefix: in Redis, they begin with the client's own prefix, which some clients add themselves. */
 class Keys {
   #stored;
   #sent;
 
-  /**
-   * @param {string} clientPrefix the client's own prefix
-   * @param {string} prefix
-   * @param {boolean} isAdded true if the client adds its prefix to the keys of commands
-   */
-  constructor(clientPrefix, prefix, isAdded) {
-    this.#stored = clientPrefix + prefix;
-    this.#sent = isAdded ? prefix : this.#stored;
+  /** @param {RedisClient} client @param {CommandForm} command @param {string} prefix */
+  constructor(client, command, prefix) {
+    const options = client.options ?? client._options ?? {};
+    const clientPrefix = client._keyPrefix ?? options.keyPrefix ?? options.redisOptions?.keyPrefix;
+    this.#stored = typeof clientPrefix === 'string' ? clientPrefix + prefix : prefix;
+    const callsMethods = command === 'call(command, ...args)' || command === 'command(...args)';
+    this.#sent = callsMethods && (isIoredis(client) || isMock(client)) ? prefix : this.#stored;
   }
 
   /** Returns the key of a session, for a command. @param {string} id */
@@ -50,4 +44,4 @@ class Keys {
   }
 }
 
-module.exports = { Keys, keyPrefixOf };
+module.exports = { Keys };

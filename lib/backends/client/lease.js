@@ -2,14 +2,9 @@
 
 const { Executor } = require('./executor.js');
 
-/** @import { Executor as Shared, RedisClient, Watcher } from '../../types.d.ts' */
-/** @import { ExecutorSettings } from './executor.js' */
+/** @import { Executor as Shared, ExecutorSettings, RedisClient, Watcher } from '../../types.d.ts' */
 
-/**
- * The executors of each client, by their settings.
- *
- * @type {WeakMap<object, Map<string, { executor: Shared, leases: number }>>}
- */
+/** The executors of each client, by their settings. @type {WeakMap<object, Map<string, Shared>>} */
 const executorsOf = new WeakMap();
 
 /** Releases the leases of stores that the app has dropped without closing them. */
@@ -24,13 +19,15 @@ class Lease {
   #key;
   /** @type {Watcher | undefined} */
   #watcher;
-  /** The number of operations that `close` waits for. */
-  #pending = 0;
-  /** @type {(() => void)[]} */
-  #onClosed = [];
+  /** The operations that `close` waits for, and one for the lease itself. */
+  #pending = 1;
+  #isClosing = false;
   #isReleased = false;
-  #isEnded = false;
-  executor;
+  /** @type {() => void} */
+  #end = () => {};
+  #ended = new Promise((resolve) => {
+    this.#end = () => resolve(undefined);
+  });
 
   /**
    * @param {object} owner held weakly; must not be referenced by the executor
@@ -41,10 +38,9 @@ class Lease {
     this.#key = JSON.stringify(settings);
     this.#executors = executorsOf.get(client) ?? new Map();
     executorsOf.set(client, this.#executors);
-    const shared = this.#executors.get(this.#key) ?? { executor: new Executor(client, settings), leases: 0 };
-    this.#executors.set(this.#key, shared);
-    shared.leases++;
-    this.executor = shared.executor;
+    this.executor = this.#executors.get(this.#key) ?? new Executor(client, settings);
+    this.#executors.set(this.#key, this.executor);
+    this.executor.leases++;
     collected.register(owner, this, this);
   }
 
@@ -63,19 +59,15 @@ class Lease {
   }
 
   end() {
-    this.#pending--;
-    this.#closeIfIdle();
+    if (--this.#pending === 0) this.release();
   }
 
   /** Releases the lease once its operations are over, and calls `onClosed` then. @param {() => void} onClosed */
   close(onClosed) {
-    this.#onClosed.push(onClosed);
-    if (this.#isEnded) this.#end();
-    else this.#closeIfIdle();
-  }
-
-  #closeIfIdle() {
-    if (this.#pending === 0 && this.#onClosed.length > 0) this.release();
+    this.#ended.then(onClosed);
+    if (this.#isClosing) return;
+    this.#isClosing = true;
+    this.end();
   }
 
   /** Closes the executor with its last lease. */
@@ -84,18 +76,11 @@ class Lease {
     this.#isReleased = true;
     collected.unregister(this);
     this.unwatch();
-    const shared = this.#executors.get(this.#key);
-    if (shared !== undefined && --shared.leases > 0) {
-      this.#end();
-      return;
+    if (--this.executor.leases > 0) this.#end();
+    else {
+      this.#executors.delete(this.#key);
+      this.executor.close(this.#end);
     }
-    this.#executors.delete(this.#key);
-    this.executor.close(() => this.#end());
-  }
-
-  #end() {
-    this.#isEnded = true;
-    for (const onClosed of this.#onClosed.splice(0)) onClosed();
   }
 }
 

@@ -8,9 +8,7 @@ const { Command, isInteger, readCommands } = require('./commands.js');
 const { Failure, failures } = require('./errors.js');
 
 /** @import { AsyncResource } from 'node:async_hooks' */
-/**
- * @import { Command as ClientCommand, Completion, Executor, Failure as Failed, Text, Words } from '../../types.d.ts'
- */
+/** @import { Completion, Executor, Failure as Failed, Text, Words } from '../../types.d.ts' */
 
 /**
  * Compare-and-set for servers without `SET … IFEQ`: the script of core/src/session/compare_and_set.rs, which explains
@@ -32,67 +30,54 @@ const REPLACEMENT = '\uFFFD';
  *
  * @typedef {{ scope: AsyncResource, key: string, value: Text, ttl: number, base?: Text, since?: number }} KeyOperation
  * @typedef {(...completion: Completion) => void} Complete
+ * @typedef {(executor: Executor, name: string, reply: unknown, complete: Complete) => void} Fail
  */
 
 const lifetimeWords = (/** @type {number} */ ttl) => (ttl > 0 ? ['PX', String(ttl)] : []);
 
-/**
- * The operations that have one command: its name in errors, the command, and the reply that means success.
- *
- * @type {Record<number, { name: string, command: (key: string, value: Text, ttl: number) => ClientCommand,
- *   isDone: (reply: unknown) => boolean, mayBeMissing?: boolean }>}
- */
-const writes = {
-  [Operation.SET]: {
-    name: 'set',
-    command: (key, value, ttl) => new Command(['SET', key, value, ...lifetimeWords(ttl)]),
-    isDone: (reply) => reply === 'OK',
-  },
-  [Operation.SET_EXISTING]: {
-    name: 'set',
-    command: (key, value, ttl) => new Command(['SET', key, value, 'XX', ...lifetimeWords(ttl)]),
-    isDone: (reply) => reply === 'OK',
-    mayBeMissing: true,
-  },
-  [Operation.TOUCH]: {
-    name: 'touch',
-    command: (key, _value, ttl) => new Command(['PEXPIRE', key, String(ttl)]),
-    isDone: isInteger,
-  },
-  [Operation.DESTROY]: {
-    name: 'destroy',
-    command: (key) => new Command(['DEL', key]),
-    isDone: isInteger,
-  },
-};
+/** The operations of the commands that write, in error messages. @type {Record<string, string>} */
+const NAMES = { SET: 'set', PEXPIRE: 'touch', DEL: 'destroy' };
+
+/** @type {(operation: number, write: KeyOperation) => Words} */
+function writeWords(operation, { key, value, ttl }) {
+  if (operation === Operation.TOUCH) return ['PEXPIRE', key, String(ttl)];
+  if (operation === Operation.DESTROY) return ['DEL', key];
+  const condition = operation === Operation.SET_EXISTING ? ['XX'] : [];
+  return ['SET', key, value, ...condition, ...lifetimeWords(ttl)];
+}
 
 /**
  * Runs a write that has one command.
  *
  * @type {(executor: Executor, operation: number, write: KeyOperation, complete: Complete) => void}
  */
-function write(executor, operation, { scope, key, value, ttl, since }, complete) {
-  const { name, command, isDone, mayBeMissing } = writes[operation];
+function write(executor, operation, job, complete) {
+  const words = writeWords(operation, job);
+  const name = NAMES[words[0]];
   const done = (/** @type {any[]} */ [reply]) => {
-    if (reply instanceof Failure) complete(Kind.FAILED, reply.textFor(name));
-    else if (isDone(reply)) complete(Kind.DONE, '');
-    else if (reply === null && mayBeMissing) complete(Kind.MISSING, '');
-    else complete(Kind.FAILED, failures.unexpectedReply(executor.server, reply).textFor(name));
+    if (name === 'set' ? reply === 'OK' : isInteger(reply)) complete(Kind.DONE, '');
+    else if (reply === null && operation === Operation.SET_EXISTING) complete(Kind.MISSING, '');
+    else fail(executor, name, reply, complete);
   };
-  executor.submit({ scope, commands: [command(key, value, ttl)], done }, since);
+  executor.submit({ scope: job.scope, commands: [new Command(words)], done }, job.since);
+}
+
+/** Completes an operation whose reply is a Failure, or does not fit the command. @type {Fail} */
+function fail({ server }, name, reply, complete) {
+  const failure = reply instanceof Failure ? reply : failures.unexpectedReply(server, reply);
+  complete(Kind.FAILED, failure.textFor(name));
 }
 
 /**
  * Reads a session, with the expiry of its key.
  *
- * @type {(executor: Executor, read: Pick<KeyOperation, 'scope' | 'key' | 'since'>, complete: Complete) => void}
+ * @type {(executor: Executor, read: KeyOperation, complete: Complete) => void}
  */
 function read(executor, { scope, key, since }, complete) {
   const done = (/** @type {any[]} */ [text, left]) => {
-    if (text instanceof Failure) complete(Kind.FAILED, text.textFor('get'));
-    else if (text === null) complete(Kind.MISSING, '');
+    if (text === null) complete(Kind.MISSING, '');
     else if (typeof text === 'string') complete(Kind.SESSION, text, expiryOf(left));
-    else complete(Kind.FAILED, failures.unexpectedReply(executor.server, text).textFor('get'));
+    else fail(executor, 'get', text, complete);
   };
   executor.submit({ scope, commands: readCommands(key), done }, since);
 }
@@ -105,43 +90,37 @@ function expiryOf(left) {
 }
 
 /**
- * The ways to compare and set, each tried if the server does not support the one before.
+ * A way to compare and set.
  *
- * @type {{ words: (key: string, value: Text, ttl: number, base: Text | undefined) => Words, keyAt: number,
- *   isStored: (reply: unknown, base: Text | undefined) => boolean, isUnsupported: (failure: Failed) => boolean }[]}
+ * @typedef {{ words: (operation: KeyOperation) => Words, keyAt: number,
+ *   isStored: (reply: unknown, base?: Text) => boolean, isUnsupported: (failure: Failed) => boolean }} Method
  */
+
+/** @type {(name: string, script: string, isUnsupported: Method['isUnsupported']) => Method} */
+const scriptMethod = (name, script, isUnsupported) => ({
+  words: ({ key, value, ttl, base }) => {
+    const args = [script, '1', key, value, String(ttl)];
+    return [name, ...args, ...(base === undefined ? [] : [base])];
+  },
+  keyAt: 3,
+  isStored: Array.isArray,
+  isUnsupported,
+});
+
+/** The ways to compare and set, each tried if the server does not support the one before. @type {Method[]} */
 const casMethods = [
   {
-    words: (key, value, ttl, base) => [
-      'SET',
-      ...[key, value, ...(base === undefined ? ['NX'] : ['IFEQ', base]), 'GET'],
-      ...lifetimeWords(ttl),
-    ],
+    words: ({ key, value, ttl, base }) => {
+      const condition = base === undefined ? ['NX'] : ['IFEQ', base];
+      return ['SET', key, value, ...condition, 'GET', ...lifetimeWords(ttl)];
+    },
     keyAt: 1,
     // `GET` returns the stored text, whether the command stores or not.
     isStored: (reply, base) => reply === (base === undefined ? null : String(base)),
     isUnsupported: ({ reply, traits }) => reply === 'ERR' && UNKNOWN_SYNTAX.test(traits.details ?? ''),
   },
-  {
-    words: (key, value, ttl, base) => [
-      'EVALSHA',
-      ...[SCRIPT_SHA1, '1', key, value, String(ttl)],
-      ...(base === undefined ? [] : [base]),
-    ],
-    keyAt: 3,
-    isStored: Array.isArray,
-    isUnsupported: ({ reply, traits }) => reply === 'NOSCRIPT' || traits.isDenied === true,
-  },
-  {
-    words: (key, value, ttl, base) => [
-      'EVAL',
-      ...[SCRIPT, '1', key, value, String(ttl)],
-      ...(base === undefined ? [] : [base]),
-    ],
-    keyAt: 3,
-    isStored: Array.isArray,
-    isUnsupported: () => false,
-  },
+  scriptMethod('EVALSHA', SCRIPT_SHA1, ({ reply, traits }) => reply === 'NOSCRIPT' || !!traits.isDenied),
+  scriptMethod('EVAL', SCRIPT, () => false),
 ];
 const SET_COMMAND = 0;
 const CACHED_SCRIPT = 1;
@@ -151,21 +130,20 @@ const CACHED_SCRIPT = 1;
  *
  * @type {(executor: Executor, operation: KeyOperation, complete: Complete) => void}
  */
-function compareAndSet(executor, { scope, key, value, ttl, base, since = elapsed() }, complete) {
+function compareAndSet(executor, job, complete) {
+  const { scope, base, since = elapsed() } = job;
   const attempt = (/** @type {number} */ index) => {
-    const method = casMethods[index];
+    const { words, keyAt, isStored, isUnsupported } = casMethods[index];
     const done = (/** @type {any[]} */ [reply]) => {
-      if (reply instanceof Failure && method.isUnsupported(reply)) {
+      if (reply instanceof Failure && isUnsupported(reply)) {
         if (index === SET_COMMAND) executor.needsScript = true;
         attempt(index + 1);
-      } else if (reply instanceof Failure) complete(Kind.FAILED, reply.textFor('set'));
-      else if (method.isStored(reply, base)) complete(Kind.DONE, '');
+      } else if (isStored(reply, base)) complete(Kind.DONE, '');
       else if (typeof reply === 'string') complete(Kind.CONFLICT, reply);
       else if (reply === null && base !== undefined) complete(Kind.MISSING, '');
-      else complete(Kind.FAILED, failures.unexpectedReply(executor.server, reply).textFor('set'));
+      else fail(executor, 'set', reply, complete);
     };
-    const command = new Command(method.words(key, value, ttl, base), { keyAt: method.keyAt });
-    executor.submit({ scope, commands: [command], done }, since);
+    executor.submit({ scope, commands: [new Command(words(job), { keyAt })], done }, since);
   };
   // The text of another reply may look like the base; that of the script's does not.
   const isAmbiguous = base !== undefined && String(base).includes(REPLACEMENT);

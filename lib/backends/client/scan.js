@@ -4,18 +4,13 @@ const { ScanKind } = require('../../boundary/outbox.js');
 const { Kind } = require('../../boundary/request.js');
 const { Command, readCommands } = require('./commands.js');
 const { Failure } = require('./errors.js');
-const { KeyScan } = require('./key-scan.js');
 const { expiryOf } = require('./operations.js');
 
 /** @import { AsyncResource } from 'node:async_hooks' */
-/** @import { Completion, Executor, Keys } from '../../types.d.ts' */
+/** @import { Completion, KeyScan } from '../../types.d.ts' */
 
 /** The operations of the kinds of scans, in error messages. @type {Record<number, string>} */
 const NAMES = { [ScanKind.IDS]: 'ids', [ScanKind.SESSIONS]: 'all', [ScanKind.SESSIONS_TIMED]: 'scan' };
-
-/**
- * @typedef {(executor: Executor, keys: Keys, scanCount: number, scope: AsyncResource) => Promise<number | void>} Walk
- */
 
 /** The number of sessions that are read at once. */
 const CHUNK_KEYS = 128;
@@ -26,30 +21,18 @@ const KEYS_IN_FLIGHT = 4096;
 
 /** An open scan of sessions, whose results are requested page by page. */
 class Scan {
-  #executor;
-  #keys;
   #kind;
   #scan;
+  #onEnd;
   /** The keys found, but not returned yet. @type {string[]} */
   #found = [];
   #isOver = false;
-  /** @type {(() => void) | undefined} */
-  #onOver;
 
-  /**
-   * @param {Executor} executor
-   * @param {Keys} keys
-   * @param {number} kind
-   * @param {string} match
-   * @param {number} count
-   * @param {() => void} onOver called when the scan is over
-   */
-  constructor(executor, keys, kind, match, count, onOver) {
-    this.#onOver = onOver;
-    this.#executor = executor;
-    this.#keys = keys;
+  /** @param {KeyScan} scan @param {number} kind @param {() => void} onEnd called after the last page */
+  constructor(scan, kind, onEnd) {
+    this.#scan = scan;
     this.#kind = kind;
-    this.#scan = new KeyScan(executor, keys, match, count);
+    this.#onEnd = onEnd;
   }
 
   /** Identifies the scan in the requests for its pages. */
@@ -68,22 +51,16 @@ class Scan {
   /** Reports that the last page was delivered, if it was. */
   release() {
     if (!this.#isOver) return;
-    this.#onOver?.();
-    this.#onOver = undefined;
+    this.#onEnd();
+    this.#onEnd = () => {};
   }
 
-  /**
-   * Reads the next page. Returns its completions.
-   *
-   * @param {AsyncResource} scope
-   * @returns {Promise<Completion[]>}
-   * @throws {Failure}
-   */
+  /** Reads the next page. @throws {Failure} @type {(scope: AsyncResource) => Promise<Completion[]>} */
   async nextPage(scope) {
     if (this.#isOver) return [[Kind.DONE, '']];
+    this.#scan.scope = scope;
     try {
-      const items =
-        this.#kind === ScanKind.IDS ? await this.#nextIds(scope) : await this.#nextSessions(scope);
+      const items = await (this.#kind === ScanKind.IDS ? this.#nextIds() : this.#nextSessions());
       this.#isOver ||= this.#found.length === 0 && this.#scan.isAtEnd;
       return [...items, [this.#isOver ? Kind.DONE : Kind.MORE, '']];
     } catch (error) {
@@ -92,34 +69,25 @@ class Scan {
     }
   }
 
-  /** @param {AsyncResource} scope @returns {Promise<Completion[]>} */
-  async #nextIds(scope) {
-    await this.#find(1, scope);
-    return this.#found.splice(0).map((key) => [Kind.ID, this.#keys.id(key)]);
+  /** @returns {Promise<Completion[]>} */
+  async #nextIds() {
+    await this.#find(1);
+    return this.#found.splice(0).map((key) => [Kind.ID, this.#scan.keys.id(key)]);
   }
 
-  /** @param {AsyncResource} scope @returns {Promise<Completion[]>} */
-  async #nextSessions(scope) {
-    await this.#find(CHUNK_KEYS, scope);
+  async #nextSessions() {
+    await this.#find(CHUNK_KEYS);
     const keys = this.#found.splice(0, CHUNK_KEYS);
-    if (keys.length === 0) return [];
-    const replies = await this.#executor.query(
-      scope,
-      keys.flatMap((key) => readCommands(this.#keys.sent(key))),
-    );
+    const commands = keys.flatMap((key) => readCommands(this.#scan.keys.sent(key)));
+    const replies = keys.length > 0 ? await this.#scan.query(commands) : [];
     return keys.flatMap((key, index) => this.#itemsOf(key, replies[2 * index], replies[2 * index + 1]));
   }
 
-  /**
-   * Scans until there are enough keys, the scan ends, or the page has taken its maximum number of `SCAN`s.
-   *
-   * @param {number} enough
-   * @param {AsyncResource} scope
-   */
-  async #find(enough, scope) {
+  /** Scans until there are enough keys, or the page has taken its maximum number of `SCAN`s. @param {number} enough */
+  async #find(enough) {
     for (let scans = 0; scans < PAGE_SCANS; scans++) {
       if (this.#found.length >= enough || this.#scan.isAtEnd) return;
-      for (const key of await this.#scan.nextNew(scope)) this.#found.push(key);
+      for (const key of await this.#scan.nextNew()) this.#found.push(key);
     }
   }
 
@@ -132,17 +100,16 @@ class Scan {
     if (text instanceof Failure && text.reply !== 'WRONGTYPE') throw text;
     if (typeof text !== 'string') return [];
     return [
-      [Kind.ID, this.#keys.id(key)],
+      [Kind.ID, this.#scan.keys.id(key)],
       [Kind.ITEM, text, expiryOf(left)],
     ];
   }
 }
 
-/** Counts the sessions. @throws {Failure} @type {Walk} */
-async function count(executor, keys, scanCount, scope) {
-  const scan = new KeyScan(executor, keys, '*', scanCount);
+/** Counts the sessions. @throws {Failure} @type {(scan: KeyScan) => Promise<number>} */
+async function count(scan) {
   let found = 0;
-  while (!scan.isAtEnd) found += (await scan.nextNew(scope)).length;
+  while (!scan.isAtEnd) found += (await scan.nextNew()).length;
   return found;
 }
 
@@ -150,18 +117,19 @@ async function count(executor, keys, scanCount, scope) {
  * Deletes all sessions. Each key has a command of its own: the client may be that of a cluster.
  *
  * @throws {Failure}
- * @type {Walk}
+ * @type {(scan: KeyScan) => Promise<number>}
  */
-async function clear(executor, keys, scanCount, scope) {
-  const scan = new KeyScan(executor, keys, '*', scanCount);
+async function clear(scan) {
   while (!scan.isAtEnd) {
-    const found = await scan.next(scope);
+    const found = await scan.next();
     while (found.length > 0) {
-      const commands = found.splice(0, KEYS_IN_FLIGHT).map((key) => new Command(['UNLINK', keys.sent(key)]));
-      const failure = (await executor.query(scope, commands)).find((reply) => reply instanceof Failure);
+      const keys = found.splice(0, KEYS_IN_FLIGHT);
+      const replies = await scan.query(keys.map((key) => new Command(['UNLINK', scan.keys.sent(key)])));
+      const failure = replies.find((reply) => reply instanceof Failure);
       if (failure !== undefined) throw failure;
     }
   }
+  return 0;
 }
 
 module.exports = { Scan, count, clear };

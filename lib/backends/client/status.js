@@ -8,29 +8,23 @@ const { failures } = require('./errors.js');
 
 const State = {
   CONNECTED: 'connected',
-  /** Not connected, but will be, as far as is known. */
-  AWAY: 'away',
-  /** Connected, but no reply arrives. */
-  SILENT: 'silent',
-  /** Connected, as far as the client reports, but all commands fail. */
-  FAILING: 'failing',
+  DISCONNECTED: 'disconnected',
+  /** Connected, as far as the client reports, but no reply arrives, or all commands fail. */
+  STALLED: 'stalled',
   /** Closed by the app. */
-  ENDED: 'ended',
+  CLOSED: 'closed',
 };
 
 /** The status of a client's connection: its state, the reason why it is down, and the events that report changes. */
 class Status {
-  /** The name of the server in error messages. */
   #server;
   /** @type {Set<Watcher>} */
   #watchers = new Set();
-  /** The failures since the client was connected. */
-  #failures = 0;
-  #down = { attempts: 0, cause: 'still connecting', isTimeout: false };
-  state = State.AWAY;
-  isReady = false;
-  /** An attempt to connect failed, or the connection was lost, since it was last ready. */
-  hasFailed = false;
+  #failedAttempts = 0;
+  #lastError = 'still connecting';
+  state = State.DISCONNECTED;
+  /** Stalled without a reply, rather than with failures. */
+  isSilent = false;
   /** Counts the client's connections, as far as its events and failures distinguish them. */
   link = 1;
 
@@ -39,10 +33,14 @@ class Status {
     this.#server = server;
   }
 
+  get isReady() {
+    return this.state === State.CONNECTED;
+  }
+
   /** Reports events to a watcher, starting with the current status. @param {Watcher} watcher */
   watch(watcher) {
     this.#watchers.add(watcher);
-    if (this.isReady) notify(watcher, 'ready');
+    if (this.isReady) this.#notify('ready', undefined, [watcher]);
   }
 
   /** @param {Watcher} watcher */
@@ -50,73 +48,60 @@ class Status {
     this.#watchers.delete(watcher);
   }
 
-  /** Returns true if the connection was not ready before: it may lead to another server. */
   setConnected() {
     this.state = State.CONNECTED;
-    this.#failures = 0;
-    if (this.isReady) return false;
-    this.isReady = true;
-    this.hasFailed = false;
+    this.isSilent = false;
+    this.#failedAttempts = 0;
     this.#notify('ready');
-    return true;
   }
 
   /** Returns true if that is new. @param {string} state @param {string} cause */
-  setDown(state, cause) {
-    const wasConnected = this.state === State.CONNECTED;
+  setDown(state, cause, isSilent = false) {
+    const { isReady } = this;
     // The first cause says more than that it is still so.
-    if (state === this.state && this.#failures > 0) return false;
+    if (state === this.state && this.#failedAttempts > 0) return false;
     // A silent client has not reconnected yet.
-    if (state !== State.SILENT) this.link++;
+    if (!isSilent) this.link++;
     this.state = state;
-    if (wasConnected) this.#failures++;
-    this.isReady = false;
-    this.note(this.#failures, cause);
-    if (wasConnected) this.#notify('reconnecting', this.unreachable(cause));
+    this.isSilent = isSilent;
+    this.#lastError = cause;
+    if (!isReady) return true;
+    this.#failedAttempts = 1;
+    this.#notify('reconnecting', this.unreachable());
     return true;
   }
 
   /** Records a further failed attempt to connect. @param {string} cause */
   failAgain(cause) {
-    this.isReady = false;
-    this.note(++this.#failures, cause);
-    this.#notify('error', this.unreachable(cause));
+    this.isSilent = false;
+    this.#lastError = cause;
+    this.#failedAttempts++;
+    this.#notify('error', this.unreachable());
   }
 
-  /** @param {number} attempts @param {string} cause */
-  note(attempts, cause) {
-    this.hasFailed = true;
-    this.#down = { attempts, cause, isTimeout: this.state === State.SILENT };
-  }
-
-  unreachable(cause = this.#down.cause) {
-    return failures.unreachable(this.#server, cause);
+  unreachable() {
+    return failures.unreachable(this.#server, this.#lastError);
   }
 
   /** Creates the failure of an operation that reached its deadline without a connection. @param {number} waited */
   unavailable(waited) {
-    const { attempts, cause, isTimeout } = this.#down;
-    return failures[isTimeout ? 'silent' : 'unavailable'](this.#server, waited, attempts, cause);
+    return failures.unavailable(this.#server, waited, this.#failedAttempts, this.#lastError);
   }
 
   /** @param {number} most */
   queueFull(most) {
-    return failures.queueFull(this.#server, most, this.#down.attempts, this.#down.cause);
+    return failures.queueFull(this.#server, most, this.#failedAttempts, this.#lastError);
   }
 
-  /** @param {string} event @param {Failure} [failure] */
-  #notify(event, failure) {
-    for (const watcher of this.#watchers) notify(watcher, event, failure);
+  /**
+   * Notifies watchers in the next tick, outside the operation that revealed the change.
+   *
+   * @type {(event: string, failure?: Failure, watchers?: Iterable<Watcher>) => void}
+   */
+  #notify(event, failure = undefined, watchers = this.#watchers) {
+    for (const watcher of watchers)
+      outside.runInAsyncScope(nextTick, undefined, () => watcher.notify(event, failure?.toError()));
   }
-}
-
-/**
- * Notifies a watcher in the next tick, outside the operation that revealed the change.
- *
- * @type {(watcher: Watcher, event: string, failure?: Failure) => void}
- */
-function notify(watcher, event, failure) {
-  outside.runInAsyncScope(nextTick, undefined, () => watcher.notify(event, failure?.toError()));
 }
 
 module.exports = { State, Status };
