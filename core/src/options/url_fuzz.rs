@@ -88,7 +88,8 @@ fn round_trip(username: &str, password: &str, path: &str) {
     let path = format!("/{path}");
     match parse_url(&format!("redis+unix:///{}", encoded(&path[1..]))) {
         Ok(options) => assert_eq!(options.address, Address::Unix { path }),
-        Err(_) => assert_eq!(path, "/"),
+        // Dot segments are removed, even if they are percent-encoded: the URL standard.
+        Err(_) => assert!(["/", "/.", "/.."].contains(&path.as_str()), "{path}"),
     }
 }
 
