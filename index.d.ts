@@ -19,7 +19,7 @@ export interface Serializer {
  * valkey-glide 2. The store copies the client's address, path, database, user, password (or
  * `credentialsProvider`), TLS settings, key prefix and timeouts, and opens its own connection. If these settings
  * cannot be copied (mocks, settings that are functions), the store runs its commands on the client itself; see
- * `transport`. So it does with any other object that has `sendCommand(args)`, `call(command, ...args)` or
+ * `transport`. It does the same with any other object that has `sendCommand(args)`, `call(command, ...args)` or
  * `customCommand(args)`.
  */
 // biome-ignore lint/suspicious/noExplicitAny: clients of many packages and versions, none of which this one depends on
@@ -162,8 +162,8 @@ export interface RedisStoreOptions {
   /** Converts sessions to strings and back. @default JSON */
   serializer?: Serializer | undefined;
   /**
-   * `COUNT` of the `SCAN` commands behind `ids`, `all`, `length`, `clear` and `scan`. If it is not set, the store
-   * uses 1000, although the field reads 100 as in connect-redis. @default 100
+   * `COUNT` of the `SCAN` commands behind `ids`, `all`, `length`, `clear` and `scan`. If it is not set, the field
+   * reads 100, as in connect-redis. @default 1000
    */
   scanCount?: number | undefined;
   /**
@@ -315,7 +315,7 @@ export type ErrorCode =
   | 'ERR_REDIS_QUEUE_FULL'
   /** The `credentials` function failed, or returned an invalid value. */
   | 'ERR_CREDENTIALS'
-  /** Redis replied with an error; `reply` is its first word, such as `WRONGTYPE`. */
+  /** Redis replied with an error, whose first word is `reply`, such as `WRONGTYPE`; or its reply cannot be read. */
   | 'ERR_REDIS_REPLY'
   /** A stored session is not valid JSON; `position` is the index of the error in the text. */
   | 'ERR_SESSION_CORRUPT'
@@ -373,7 +373,7 @@ export class RedisStore extends Store {
 
   /** The connection is ready, for the first time or again. */
   on(event: 'ready', listener: () => void): this;
-  /** The connection was lost, for the given reason; the store reconnects. */
+  /** The connection was lost; `reason` says why. The store reconnects. */
   on(event: 'reconnecting', listener: (reason: RedisStoreError) => void): this;
   /**
    * An attempt to connect failed; the store tries again. On a ready connection: the cache is off (`ERR_CACHE_OFF`), or
