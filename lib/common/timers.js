@@ -119,6 +119,7 @@ function tickTime() {
  * in real time, not when the test advances its clock.
  *
  * @type {{
+ *   STOPPED_MS: number,
  *   setTimeout: (callback: () => void, ms: number) => Timer,
  *   clearTimeout: (timer: any) => void,
  *   setImmediate: Schedule,
@@ -128,6 +129,8 @@ function tickTime() {
  * }}
  */
 module.exports = {
+  /** A timer that fires this many ms late fired after a stop of the process, or of its event loop. */
+  STOPPED_MS: 1000,
   setTimeout: areReal ? timers.setTimeout : (callback, ms) => new SocketTimer(callback, ms),
   clearTimeout: areReal ? timers.clearTimeout : (/** @type {any} */ timer) => timer?.clear(),
   setImmediate: areReal ? timers.setImmediate : nextTurn,

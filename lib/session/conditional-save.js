@@ -4,7 +4,14 @@ const { isDeepStrictEqual } = require('node:util');
 const { Operation } = require('../boundary/outbox.js');
 const { Kind, Request } = require('../boundary/request.js');
 const { coded, wrongType } = require('../common/errors.js');
-const { clearTimeout, elapsed, nextTick, setImmediate, setTimeout } = require('../common/timers.js');
+const {
+  STOPPED_MS,
+  clearTimeout,
+  elapsed,
+  nextTick,
+  setImmediate,
+  setTimeout,
+} = require('../common/timers.js');
 const { corrupt } = require('./corrupt.js');
 const { isSameContent, isSameJson, merge } = require('./merge.js');
 const { UNKNOWN_BASE } = require('./session-registry.js');
@@ -18,8 +25,6 @@ const { stringify } = require('./stringify.js');
 const MAX_UNCONFIRMED = 16;
 /** The length from which the event loop turns between the steps of a decision: parsing a session takes about 1 ms. */
 const LONG = 256 * 1024;
-/** A timer that fires later than this, in ms, fired after the process was stopped. */
-const LATE = 1000;
 
 /**
  * Saves a session unless it has changed in Redis since it was loaded; then `onConflict` decides. Each attempt is a
@@ -162,7 +167,7 @@ class ConditionalSave extends Request {
 
   #checkDeadline() {
     const now = elapsed();
-    if (now - this.#deadline < LATE) this.#abort(this.#timeoutError());
+    if (now - this.#deadline < STOPPED_MS) this.#abort(this.#timeoutError());
     else {
       // The time in which the process was stopped does not count. How much that was is not known.
       this.#deadline = now + this.timeout;

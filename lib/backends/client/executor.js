@@ -2,7 +2,7 @@
 
 const { ClientNodes } = require('../../clients/nodes.js');
 const { outside } = require('../../common/outside.js');
-const { clearTimeout, elapsed, setImmediate, setTimeout } = require('../../common/timers.js');
+const { STOPPED_MS, clearTimeout, elapsed, setImmediate, setTimeout } = require('../../common/timers.js');
 const { ClientState } = require('./client-state.js');
 const { Command, decode, forms, substitutes } = require('./commands.js');
 const { Failure, failures, readError, replyFailure, withoutArguments } = require('./errors.js');
@@ -27,8 +27,6 @@ const TURN_COMMANDS = 128;
 const TURN_UNITS = 256 * 1024;
 /** Deadlines and pauses are checked this often while a job is pending, in ms. */
 const TICK = 25;
-/** A timer that fires this late fired after a stop of the process, or of its event loop. */
-const LATE = 1000;
 const CLOSED = 'the app has closed it';
 
 /**
@@ -519,7 +517,7 @@ class Executor {
   #onTimer() {
     this.#timer = undefined;
     const late = this.#now() - this.#timerDue;
-    if (late >= LATE) {
+    if (late >= STOPPED_MS) {
       this.#stopped += late;
       // Meanwhile, no reply could be read.
       this.#lastReplyAt = this.#now();
