@@ -3,31 +3,21 @@
 const path = require('node:path');
 const redis6 = require('redis');
 const { RedisStore } = require('../..');
-const { connectRaw, startRedis } = require('../support/redis.js');
+const { connectRaw, startRedis, useRedis } = require('../support/redis.js');
 const { endedWith, runNode } = require('../support/run.js');
 const { closeAll, keepStore, openClient } = require('../support/stores.js');
 const { until } = require('../support/until.js');
 
 // The queue, the retries and the deadlines of commands on the app's client.
 
-let server;
-let raw;
-beforeAll(async () => {
-  server = await startRedis();
-  raw = await connectRaw(server.port);
-});
-beforeEach(() => raw.command('FLUSHALL'));
+const redis = useRedis();
 afterEach(closeAll);
-afterAll(async () => {
-  await raw?.close();
-  await server?.stop();
-});
 
 const open = (client, options) =>
   keepStore(new RedisStore({ client, transport: 'client', commandTimeout: 20_000, ...options }));
 
 test('operations that wait for a connection are sent in their order once it is there', async () => {
-  const client = redis6.createClient({ url: server.url });
+  const client = redis6.createClient({ url: redis.server.url });
   const store = open(client);
   const saves = Array.from({ length: 1000 }, (_, n) => store.set('abc', { n }));
   const read = store.get('abc');
@@ -61,7 +51,7 @@ test('a write that a replica refuses is sent again, with the writes after it, un
 });
 
 test('a write behind a lost one is repeated in its place, and a read behind it is not', async () => {
-  const client = await openClient('ioredis6', server.port);
+  const client = await openClient('ioredis6', redis.port);
   const sent = [];
   let losses = 1;
   const call = async (...words) => {
@@ -83,7 +73,7 @@ test('a write behind a lost one is repeated in its place, and a read behind it i
 });
 
 test('an operation succeeds when the event loop was blocked for longer than its timeout', async () => {
-  const store = open(await openClient('redis6', server.port), { commandTimeout: 500 });
+  const store = open(await openClient('redis6', redis.port), { commandTimeout: 500 });
   await store.set('abc', { n: 1 });
   const read = store.get('abc');
   await new Promise(setImmediate);
@@ -106,24 +96,24 @@ test('bytes that are not UTF-8 are stored as they are', async () => {
   const bytes = Buffer.from([0, 255, 128, 13, 10, 0xc3]);
   const serializer = { stringify: () => bytes, parse: (text) => ({ text }) };
   for (const kind of ['redis6', 'ioredis6']) {
-    const store = open(await openClient(kind, server.port), { serializer });
+    const store = open(await openClient(kind, redis.port), { serializer });
     await store.set('abc', {});
-    expect(await raw.command('GET', 'sess:abc')).toEqual(bytes);
+    expect(await redis.command('GET', 'sess:abc')).toEqual(bytes);
     expect(await store.get('abc')).toEqual({ text: bytes.toString() });
   }
 });
 
 test('a conditional save is not stored over bytes that only look like the loaded text', async () => {
-  const store = open(await openClient('redis6', server.port), { onConflict: 'reject' });
-  await raw.command('SET', 'sess:abc', Buffer.from('{"text":"\xff"}', 'latin1'));
+  const store = open(await openClient('redis6', redis.port), { onConflict: 'reject' });
+  await redis.command('SET', 'sess:abc', Buffer.from('{"text":"\xff"}', 'latin1'));
   const session = await store.get('abc');
   await expect(store.set('abc', Object.assign(session, { n: 1 }))).rejects.toMatchObject({
     code: 'ERR_SESSION_CONFLICT',
   });
-  expect(await raw.command('GET', 'sess:abc')).toEqual(Buffer.from('{"text":"\xff"}', 'latin1'));
+  expect(await redis.command('GET', 'sess:abc')).toEqual(Buffer.from('{"text":"\xff"}', 'latin1'));
 });
 
 test('a forgotten store leaves no listeners on its client', async () => {
   const program = path.join(__dirname, 'programs', 'forgotten.js');
-  expect(await runNode('--expose-gc', program, server.url)).toEqual(endedWith('no listeners'));
+  expect(await runNode('--expose-gc', program, redis.server.url)).toEqual(endedWith('no listeners'));
 });

@@ -6,25 +6,15 @@ const Mock = require('ioredis-mock');
 const redis6 = require('redis');
 const { createClient: createClient4 } = require('redis4');
 const { RedisStore } = require('../..');
-const { connectRaw, startRedis } = require('../support/redis.js');
+const { startRedis, useRedis } = require('../support/redis.js');
 const { closeAll, keepStore, openClient } = require('../support/stores.js');
 const { failuresOfGetsInTicks } = require('../support/ticks.js');
 const { NEVER_MS, until } = require('../support/until.js');
 
 const SHORT_MS = 600;
 
-let server;
-let raw;
-beforeAll(async () => {
-  server = await startRedis();
-  raw = await connectRaw(server.port);
-});
-beforeEach(() => raw.command('FLUSHALL'));
+const redis = useRedis();
 afterEach(closeAll);
-afterAll(async () => {
-  await raw?.close();
-  await server?.stop();
-});
 
 const open = (client, options) => keepStore(new RedisStore({ client, ...options }));
 
@@ -39,10 +29,10 @@ async function failure(promise) {
 
 describe('choice of the transport', () => {
   test('`transport` returns the transport of the store', async () => {
-    const client = await openClient('ioredis6', server.port);
+    const client = await openClient('ioredis6', redis.port);
     expect(open(client).transport).toBe('native');
     expect(open(client, { transport: 'client' }).transport).toBe('client');
-    expect(keepStore(new RedisStore({ url: server.url })).transport).toBe('native');
+    expect(keepStore(new RedisStore({ url: redis.server.url })).transport).toBe('native');
     expect(open(new Mock()).transport).toBe('client');
   });
 
@@ -99,7 +89,7 @@ describe('ioredis-mock', () => {
 });
 
 test('a store works on redis 4 in legacyMode, which answers commands by callbacks', async () => {
-  const client = createClient4({ url: server.url, legacyMode: true });
+  const client = createClient4({ url: redis.server.url, legacyMode: true });
   client.on('error', () => {});
   await client.connect();
   try {
@@ -122,7 +112,7 @@ describe('a wrapper written by the app', () => {
   };
 
   test.each(Object.keys(wrappers))('a store works on a wrapper with %s', async (name) => {
-    const store = open(wrappers[name](await openClient('ioredis6', server.port)));
+    const store = open(wrappers[name](await openClient('ioredis6', redis.port)));
     expect(store.transport).toBe('client');
     await store.set('abc', { n: 1 });
     expect(await store.get('abc')).toEqual({ n: 1 });
@@ -132,7 +122,7 @@ describe('a wrapper written by the app', () => {
   });
 
   test('a store works on a wrapper that returns Buffers, integers as strings, or no promise', async () => {
-    const client = await openClient('ioredis6', server.port);
+    const client = await openClient('ioredis6', redis.port);
     const asText = (reply) => (typeof reply === 'number' ? String(reply) : reply);
     const store = open({ call: (...words) => client.callBuffer(...words).then(asText) });
     await store.set('abc', { text: 'é😀' });
@@ -143,7 +133,7 @@ describe('a wrapper written by the app', () => {
   });
 
   test('a store works on a wrapper whose listeners cannot be removed', async () => {
-    const client = await openClient('ioredis6', server.port);
+    const client = await openClient('ioredis6', redis.port);
     const ends = [];
     const on = (event, listener) => event === 'end' && ends.push(listener);
     const wrapper = { call: (...words) => client.call(...words), on };
@@ -163,10 +153,10 @@ describe('errors', () => {
   const SECRET = 'hunter2-hunter2';
 
   test("an operation on a client rejects with the code of the server's error", async () => {
-    await raw.command('RPUSH', 'sess:list', 'x');
+    await redis.command('RPUSH', 'sess:list', 'x');
     for (const kind of ['redis6', 'ioredis6']) {
       const error = await failure(
-        open(await openClient(kind, server.port), { transport: 'client' }).get('list'),
+        open(await openClient(kind, redis.port), { transport: 'client' }).get('list'),
       );
       expect(error).toMatchObject({ code: 'ERR_REDIS_REPLY', reply: 'WRONGTYPE' });
       expect(error.message).toMatch(
@@ -244,7 +234,7 @@ describe('deadlines', () => {
   );
 
   test('an operation whose deadline passed before the client connected is never sent', async () => {
-    const client = redis6.createClient({ url: server.url });
+    const client = redis6.createClient({ url: redis.server.url });
     const store = open(client, { transport: 'client', commandTimeout: SHORT_MS, maxQueue: 1 });
     const [waited, refused] = await Promise.allSettled([store.set('abc', { n: 1 }), store.get('abc')]);
     expect(waited.reason).toMatchObject({
@@ -264,7 +254,7 @@ describe('deadlines', () => {
   });
 
   test('maxQueue bounds the operations that wait, however many commands they consist of', async () => {
-    const client = redis6.createClient({ url: server.url });
+    const client = redis6.createClient({ url: redis.server.url });
     const store = open(client, { transport: 'client', commandTimeout: SHORT_MS, maxQueue: 20 });
     expect(await failuresOfGetsInTicks(store)).toEqual({
       ERR_REDIS_QUEUE_FULL: 30,
@@ -275,7 +265,7 @@ describe('deadlines', () => {
 
 describe('connection losses', () => {
   test('commands that a connection loss interrupted are sent again, in order with later writes', async () => {
-    const client = await openClient('ioredis6', server.port);
+    const client = await openClient('ioredis6', redis.port);
     let losses = 1;
     const sent = [];
     const call = (...words) => {
@@ -291,7 +281,7 @@ describe('connection losses', () => {
   });
 
   test("a connection loss is recognised by the codes of Node's errors, some of which have no message", async () => {
-    const client = await openClient('ioredis6', server.port);
+    const client = await openClient('ioredis6', redis.port);
     // As Node reports it for a name with several addresses.
     const refused = Object.assign(new AggregateError([new Error('connect ECONNREFUSED ::1:1')]), {
       code: 'ECONNREFUSED',
@@ -371,7 +361,7 @@ describe('closing', () => {
   });
 
   test('a client that does not report its end is noticed with the next operation', async () => {
-    const pool = await redis6.createClientPool({ url: server.url }).connect();
+    const pool = await redis6.createClientPool({ url: redis.server.url }).connect();
     const store = open(pool);
     await store.set('abc', { n: 1 });
     await pool.close();
@@ -383,7 +373,7 @@ describe('closing', () => {
   });
 
   test('operations reject at once when the client was closed before the store was created, until it connects', async () => {
-    const client = await openClient('ioredis6', server.port);
+    const client = await openClient('ioredis6', redis.port);
     const ended = once(client, 'end');
     client.disconnect();
     await ended;
@@ -399,7 +389,7 @@ describe('closing', () => {
   });
 
   test('`close` waits for operations in flight and leaves the client open, with its former listeners', async () => {
-    const client = await openClient('ioredis6', server.port);
+    const client = await openClient('ioredis6', redis.port);
     const before = client.eventNames().map((event) => [event, client.listenerCount(event)]);
     const stores = Array.from({ length: 20 }, () => open(client, { transport: 'client' }));
     const answers = stores.map((store, n) => store.set(`id-${n}`, { n }));

@@ -25,13 +25,14 @@ describe('a callback that throws', () => {
     [50, 20],
     [50, 49],
     [3000, 1500],
-  ])('of %i operations called in one tick, number %i', (count, thrower) => {
+    [50, 20, 'client'],
+  ])('of %i operations called in one tick, number %i', (count, thrower, transport = 'native') => {
     test.each(methods)(
-      '%s: a callback that throws is called once, its error is uncaught, and the other callbacks are called',
+      `%s on the ${transport} transport: a callback that throws is called once, its error is uncaught, and the others are called`,
       async (method) => {
         await redis.command('SET', 'sess:abc', '{"user":"ann"}');
 
-        const { code, stdout, stderr } = await run('throwing-callback.js', method, count, thrower);
+        const { code, stdout, stderr } = await run('throwing-callback.js', method, count, thrower, transport);
 
         expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
         expect(JSON.parse(stdout)).toEqual({

@@ -1,15 +1,19 @@
 'use strict';
 
 // Calls a method of a store `count` times in one tick; the callback of call number `thrower` throws. Prints how many
-// were called exactly once, what was uncaught, and whether the store still works.
+// were called exactly once, what was uncaught, and whether the store still works. With the transport 'client', commands
+// run on a client of redis.
 
+const redis = require('redis');
 const { RedisStore } = require('../../..');
 
-const [url, method, count, thrower] = process.argv.slice(2);
+const [url, method, count, thrower, transport] = process.argv.slice(2);
 const session = { user: 'ann' };
 const args = { get: ['abc'], set: ['abc', session], touch: ['abc', session], destroy: ['abc'] }[method] ?? [];
 
-const store = new RedisStore({ url });
+const client = transport === 'client' ? redis.createClient({ url }) : undefined;
+client?.connect();
+const store = new RedisStore(client ? { client, transport } : { url });
 const calls = Array(Number(count)).fill(0);
 const uncaught = [];
 process.on('uncaughtException', (error) => {
@@ -39,4 +43,5 @@ async function end() {
   const calledOnce = calls.filter((times) => times === 1).length;
   console.log(JSON.stringify({ calledOnce, uncaught, worksAfterwards }));
   await store.close();
+  await client?.close();
 }
