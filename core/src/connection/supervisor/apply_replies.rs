@@ -135,6 +135,19 @@ mod tests {
         redis::parse_redis_value(format!("-{text}\r\n").as_bytes()).expect("an error reply")
     }
 
+    fn apply(job: Job, replies: Vec<Value>) -> Remainder {
+        let held_keys = &mut HeldKeys::default();
+        let policy = RetryPolicy::TransientErrors;
+        apply_replies(
+            job,
+            replies,
+            "redis://h",
+            policy,
+            Denied::default(),
+            held_keys,
+        )
+    }
+
     #[test]
     fn commands_without_a_reply_stay_pending() {
         let (job, record) = job(&[Access::Read, Access::Write, Access::Read]);
@@ -142,14 +155,7 @@ mod tests {
             job,
             transient_error,
             ..
-        } = apply_replies(
-            job,
-            vec![Value::Nil],
-            "redis://h",
-            RetryPolicy::TransientErrors,
-            Denied::default(),
-            &mut HeldKeys::default(),
-        );
+        } = apply(job, vec![Value::Nil]);
         assert_eq!(job.expect("a rest").pending, [1, 2]);
         assert!(transient_error.is_none());
         assert_eq!(*record.0.lock().expect("unpoisoned"), [(0, true)]);
@@ -168,14 +174,7 @@ mod tests {
             job,
             transient_error,
             ..
-        } = apply_replies(
-            job,
-            replies,
-            "redis://h",
-            RetryPolicy::TransientErrors,
-            Denied::default(),
-            &mut HeldKeys::default(),
-        );
+        } = apply(job, replies);
         assert_eq!(job.expect("a rest").pending, [2, 3]);
         assert!(
             transient_error
@@ -197,14 +196,7 @@ mod tests {
             job,
             transient_error,
             ..
-        } = apply_replies(
-            job,
-            replies,
-            "redis://h",
-            RetryPolicy::TransientErrors,
-            Denied::default(),
-            &mut HeldKeys::default(),
-        );
+        } = apply(job, replies);
         assert!(job.is_none() && transient_error.is_none());
         assert_eq!(*record.0.lock().expect("unpoisoned"), [(0, false)]);
     }
