@@ -1,5 +1,7 @@
 'use strict';
 
+const { setImmediate: nextTurn } = require('node:timers/promises');
+const v8 = require('node:v8');
 const vm = require('node:vm');
 const { RedisStore } = require('../..');
 const { useRedis } = require('../support/redis.js');
@@ -58,6 +60,23 @@ test('an error of another realm is passed on unchanged', async () => {
     throw error;
   };
   await expect(store.set('abc', {})).rejects.toBe(error);
+});
+
+test('a store works after the garbage collection of its module, which Jest has reset', async () => {
+  jest.resetModules();
+  const { RedisStore: Another } = require('../..');
+  const store = keepStore(new Another({ url: redis.server.url }));
+  jest.resetModules();
+  await store.set('abc', { user: 'ann' });
+
+  v8.setFlagsFromString('--expose-gc');
+  const collectGarbage = vm.runInNewContext('gc');
+  for (let n = 0; n < 5; n++) {
+    collectGarbage();
+    await nextTurn();
+  }
+
+  expect(await store.get('abc')).toEqual({ user: 'ann' });
 });
 
 test('the module works when it is loaded again for each of several realms', async () => {

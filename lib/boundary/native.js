@@ -5,12 +5,15 @@ const { load } = require('./binary.js');
 
 const binding = load();
 
-/** Exported, so that it lives as long as this module. */
 const environment = new binding.Environment();
-const tornDown = environment.tornDown();
+/**
+ * The flag, together with the object whose finalizer sets it, which lives as long as any function that reads the flag:
+ * Jest drops modules whose stores live on.
+ */
+const teardown = { environment, flag: environment.tornDown() };
 
 /** Returns true once the finalizers of native objects have run. Deno runs JavaScript after that; Node does not. */
-const isTornDown = () => tornDown[0] === 1;
+const isTornDown = () => teardown.flag[0] === 1;
 
 /**
  * Returns a subclass of a native class whose methods and getters do nothing once the native objects are freed. A
@@ -71,7 +74,6 @@ class RedisStore extends guard(binding.RedisStore) {
 
 module.exports = {
   ...binding,
-  environment,
   isTornDown,
   Completions: guard(binding.Completions),
   RedisStore,
