@@ -25,6 +25,45 @@ function isEmpty(object) {
   return Object.prototype.toString.call(object) === '[object Object]' && Object.keys(object).length === 0;
 }
 
+/** The listener of a signal, which its pending operations share: Node warns of a signal that has more than ten. */
+class AbortListener {
+  /** @type {WeakMap<AbortSignal, AbortListener>} */
+  static #listeners = new WeakMap();
+  #signal;
+  /** The functions that abort the operations. @type {Set<() => void>} */
+  #aborts = new Set();
+
+  /** @param {AbortSignal} signal */
+  constructor(signal) {
+    this.#signal = signal;
+    AbortListener.#listeners.set(signal, this);
+  }
+
+  /** Returns the listener of a signal. @param {AbortSignal} signal */
+  static of(signal) {
+    return AbortListener.#listeners.get(signal) ?? new AbortListener(signal);
+  }
+
+  /** @param {() => void} abort */
+  add(abort) {
+    if (this.#aborts.size === 0) this.#signal.addEventListener('abort', this);
+    this.#aborts.add(abort);
+  }
+
+  /** @param {() => void} abort */
+  delete(abort) {
+    this.#aborts.delete(abort);
+    if (this.#aborts.size === 0) this.#signal.removeEventListener('abort', this);
+  }
+
+  handleEvent() {
+    for (const abort of this.#aborts) {
+      this.delete(abort);
+      abort();
+    }
+  }
+}
+
 /**
  * Runs an operation until its signal is aborted. The callback then receives the signal's reason in the next tick, in the
  * async context of the call, and a later completion is ignored.
@@ -35,6 +74,7 @@ function isEmpty(object) {
  */
 function runAbortable(signal, run, callback) {
   const scope = new AsyncResource('RedisStore');
+  const listener = AbortListener.of(signal);
   let isOver = false;
   /** @type {Closable | undefined} */
   let operation;
@@ -52,11 +92,11 @@ function runAbortable(signal, run, callback) {
   operation = run((error, result) => {
     if (isOver) return;
     isOver = true;
-    signal.removeEventListener('abort', abort);
+    listener.delete(abort);
     callback(error, result);
   });
   // A cache hit completes at once.
-  if (!isOver) signal.addEventListener('abort', abort, { once: true });
+  if (!isOver) listener.add(abort);
 }
 
 module.exports = { runAbortable, signalOf };

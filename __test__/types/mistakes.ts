@@ -93,7 +93,7 @@ carts.touch('abc', session);
 carts.get('abc').then((found) => found?.cart.toFixed());
 // @ts-expect-error sessions of express-session have cookies
 export declare const plain: RedisStore<{ cart: string[] }>;
-// @ts-expect-error the session of an unreadable record is null
+// @ts-expect-error there is no such field
 carts.all().then(([first]) => first.missing);
 // @ts-expect-error a cart is no number
 new RedisStore<CartData>({ ttl: (stored) => stored.cart });
