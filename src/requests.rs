@@ -91,8 +91,9 @@ mod tests {
             [7.0, 9.0, 1.0, 2.0, 3.0, 0.0],
             [8.0, 10.0, 0.0, 0.0, 0.0, 0.0],
             [10.0, 11.0, 0.0, 0.0, 0.0, 5.0],
+            [12.0, 12.0, 0.0, 0.0, 0.0, 10.0],
         ];
-        let (requests, used) = decode(heads.as_flattened(), 15, 5).expect("a batch");
+        let (requests, used) = decode(heads.as_flattened(), 15, 6).expect("a batch");
         assert_eq!(used, 15);
         assert!(matches!(
             &requests[0],
@@ -118,6 +119,7 @@ mod tests {
         ));
         assert!(matches!(&requests[3], Request::Bulk(10, Bulk::Length)));
         assert!(matches!(&requests[4], Request::Page(11, 5)));
+        assert!(matches!(&requests[5], Request::Abort(12, 10)));
     }
 
     #[test]
