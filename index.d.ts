@@ -1,18 +1,24 @@
 import { type SessionData, Store } from 'express-session';
 
 /** Converts sessions to the strings that Redis stores, and back. */
-export interface Serializer {
+export interface Serializer<T extends SessionData = SessionData> {
   /**
    * Converts a stored string to a session; may be asynchronous. If it throws or rejects, the operation that
    * called it fails with that error.
    */
-  parse(text: string): SessionData | Promise<SessionData>;
+  parse(text: string): T | Promise<T>;
   /**
    * Converts a session to the value to store, a string or bytes; synchronous. Bytes are passed to `parse` as a string,
    * decoded from UTF-8.
    */
-  stringify(session: SessionData): string | Uint8Array;
+  stringify(session: T): string | Uint8Array;
 }
+
+// The function types below are those of methods, whose parameters TypeScript compares in both directions: a
+// `RedisStore<T>` is a `RedisStore`, too.
+
+/** Returns the lifetime of a session in seconds. */
+type Lifetime<T> = { of(session: T): number }['of'];
 
 /**
  * Your Redis client: node-redis 4 to 6 (`createClient`), ioredis 4 to 6 (`new Redis()`), iovalkey or
@@ -21,9 +27,18 @@ export interface Serializer {
  * cannot be copied (mocks, settings that are functions), the store runs its commands on the client itself; see
  * `transport`. It does the same with any other object that has `sendCommand(args)`, `call(command, ...args)` or
  * `customCommand(args)`.
+ *
+ * The type accepts an object with one of these methods. It rejects strings, functions that create a client, and promises
+ * of one (a missing `await`).
  */
-// biome-ignore lint/suspicious/noExplicitAny: clients of many packages and versions, none of which this one depends on
-export type RedisClient = any;
+export type RedisClient = (Commands | (Commands & { [member: string]: unknown })) & {
+  then?: never;
+  apply?: never;
+};
+type Commands =
+  | { sendCommand(...args: never): unknown }
+  | { call(...args: never): unknown }
+  | { customCommand(...args: never): unknown };
 
 /** Limits of the cache. All are integers above 0. */
 export interface CacheOptions {
@@ -59,7 +74,7 @@ export interface CacheStats {
  * Options that are `undefined` or `null` are treated as not set, as in `url: process.env.REDIS_URL`; only a `client`
  * needs a value, unless another option locates Redis.
  */
-export interface RedisStoreOptions {
+export interface RedisStoreOptions<T extends SessionData = SessionData> {
   /**
    * Your Redis client. The constructor reads its settings, so select the database in the client's options
    * rather than with a later `SELECT`. The store closes when the client does (`quit`, `close`, `destroy`) and opens
@@ -154,13 +169,13 @@ export interface RedisStoreOptions {
    * session. The option `0` selects the default.
    * @default 86400
    */
-  ttl?: number | ((session: SessionData) => number) | undefined;
+  ttl?: number | Lifetime<T> | undefined;
   /** Turns `touch` off: the lifetime starts at the last `set`. @default false */
   disableTouch?: boolean | undefined;
   /** Stores sessions without a lifetime; `touch` does nothing. @default false */
   disableTTL?: boolean | undefined;
   /** Converts sessions to strings and back. @default JSON */
-  serializer?: Serializer | undefined;
+  serializer?: Serializer<NoInfer<T>> | undefined;
   /**
    * `COUNT` of the `SCAN` commands behind `ids`, `all`, `length`, `clear` and `scan`. If it is not set, the field
    * reads 100, as in connect-redis. @default 1000
@@ -173,7 +188,7 @@ export interface RedisStoreOptions {
    * value; requires the default `serializer`. Or a function that returns the session to store. The cookie is
    * always that of this request. @default 'overwrite'
    */
-  onConflict?: 'overwrite' | 'reject' | 'merge' | ResolveConflict | undefined;
+  onConflict?: 'overwrite' | 'reject' | 'merge' | ResolveConflict<T> | undefined;
   /**
    * Minimum time, in seconds, between two touches of a session that are sent to Redis; those in between succeed
    * immediately. At most half of a session's lifetime takes effect. A session may expire earlier by this
@@ -192,11 +207,9 @@ export interface RedisStoreOptions {
  * one, `mine` the one to save. The store saves the session that you return, or calls the function again if the stored
  * session has changed in the meantime.
  */
-export type ResolveConflict = (
-  base: SessionData | null,
-  theirs: SessionData,
-  mine: SessionData,
-) => SessionData | Promise<SessionData>;
+export type ResolveConflict<T extends SessionData = SessionData> = {
+  resolve(base: T | null, theirs: T, mine: T): T | Promise<T>;
+}['resolve'];
 
 /**
  * An error that this package creates. Events always pass one. An operation can also fail with a value that your own
@@ -217,6 +230,16 @@ export interface SessionConflictError extends RedisStoreError {
   stored?: SessionData;
 }
 
+/** Options of `get`, `all`, `ids`, `length` and `clear`, in the place of the callback or before it. */
+export interface OperationOptions {
+  /**
+   * Aborts the operation: it fails at once with the signal's reason, or an `AbortError` instead of a falsy one. If the
+   * signal is aborted already, nothing is sent. An aborted `clear` deletes no more than the sessions whose deletion is
+   * in flight, usually one `scanCount`; those that it has deleted stay deleted.
+   */
+  signal?: AbortSignal | undefined;
+}
+
 export interface ScanOptions {
   /** `COUNT` of the `SCAN` commands; 0 selects the default. @default the store's `scanCount` */
   count?: number | undefined;
@@ -227,10 +250,10 @@ export interface ScanOptions {
 }
 
 /** An entry that `scan` yields. */
-export type ScanEntry =
+export type ScanEntry<T extends SessionData = SessionData> =
   | {
       id: string;
-      session: SessionData;
+      session: T;
       /** Remaining lifetime in seconds; null if the session does not expire. */
       ttl: number | null;
       error?: undefined;
@@ -333,7 +356,7 @@ export type ErrorCode =
   | 'ERR_INTERNAL';
 
 /** The result of `all`: the sessions, each with its `id`. */
-export interface Sessions extends Array<SessionData & { id: string }> {
+export interface Sessions<T extends SessionData = SessionData> extends Array<T & { id: string }> {
   /**
    * The number of records under the prefix that were skipped because they cannot be read as sessions
    * (not enumerable).
@@ -344,9 +367,13 @@ export interface Sessions extends Array<SessionData & { id: string }> {
 /** The callback of an operation. Receives an error, or `null` and the result. */
 export type Callback<Result> = (error?: unknown, result?: Result | null) => void;
 
+/** What a callback returns. */
+// biome-ignore lint/suspicious/noExplicitAny: it may return anything
+type Returned = any;
+
 /** `Result` for calls without a callback. As a type parameter of the methods, callers would decide it. */
 // biome-ignore lint/suspicious/noExplicitAny: for overrides; see the class
-type Unless<None, Result> = None extends undefined ? Result : any;
+type Unless<None, Result> = None extends OperationOptions | undefined ? Result : any;
 
 /** Returns the class, like `require('connect-redis')(session)` up to version 6. */
 export function RedisStore(session: (...args: never[]) => unknown): typeof RedisStore;
@@ -355,12 +382,12 @@ export function RedisStore(session: (...args: never[]) => unknown): typeof Redis
  * byte. Every method accepts a callback and returns a promise.
  */
 // biome-ignore lint/suspicious/noRedeclare: ambient functions and classes merge
-export class RedisStore extends Store {
+export class RedisStore<T extends SessionData = SessionData> extends Store {
   /**
    * Creates a store and connects in the background; operations wait for the connection.
    * @throws {TypeError | RangeError} with a `code`, if an option is invalid.
    */
-  constructor(options?: RedisStoreOptions);
+  constructor(options?: RedisStoreOptions<T>);
 
   /**
    * The state of the connection: `'connecting'` for the first time, `'ready'`, `'reconnecting'` after it was lost, or
@@ -390,19 +417,20 @@ export class RedisStore extends Store {
   on(event: string | symbol, listener: (...args: never[]) => void): this;
 
   /** The client passed as an option. */
-  readonly client: RedisClient | undefined;
+  // biome-ignore lint/suspicious/noExplicitAny: its methods are those of the app's client
+  readonly client: any;
   /**
    * The key prefix. The store reads this and the next five fields for each operation, as connect-redis does. You can
    * define them as class fields or accessors of a subclass, or as accessors on the store, for example to use one
    * prefix per tenant.
    */
   prefix: string;
-  ttl: number | ((session: SessionData) => number);
+  ttl: number | Lifetime<T>;
   scanCount: number;
-  serializer: Serializer;
+  serializer: Serializer<T>;
   disableTTL: boolean;
   disableTouch: boolean;
-  readonly onConflict: 'overwrite' | 'reject' | 'merge' | ResolveConflict;
+  readonly onConflict: 'overwrite' | 'reject' | 'merge' | ResolveConflict<T>;
   readonly touchAfter: number;
   readonly saveDestroyed: boolean;
 
@@ -410,22 +438,26 @@ export class RedisStore extends Store {
    * Returns the lifetime of a session in seconds, based on `ttl` and the cookie's expiry. Your subclass can override
    * it. `_getTTL`, its name in connect-redis up to version 8, works as well.
    */
-  protected getTTL(session: SessionData): number;
+  protected getTTL(session: T): number;
 
-  // With a callback, the promise fulfils with the callback's return value, as in connect-redis. The type parameter of
-  // the first overloads is never passed: TypeScript takes it for `any` when it compares an override, and the result
-  // with it, so a subclass written for connect-redis, where everything is `any`, compiles.
+  // With a callback, the promise fulfils with the callback's return value, as in connect-redis. The type parameters of
+  // the overloads are never passed: TypeScript takes them for `any` when it compares an override, and the result with
+  // them, so a subclass written for connect-redis, where everything is `any`, compiles.
 
   /**
    * Reads a session; the result is `null` if there is none. `cookie.expires` is the current expiry, including later
    * touches.
    */
-  get<None extends undefined = undefined>(
+  get<None extends OperationOptions | undefined = undefined>(
     sid: string,
     callback?: None,
-  ): Promise<Unless<None, SessionData | null>>;
-  // biome-ignore lint/suspicious/noExplicitAny: the callback may return anything
-  get(sid: string, callback?: Callback<SessionData>): Promise<any>;
+  ): Promise<Unless<None, T | null>>;
+  get<Options extends OperationOptions | undefined>(
+    sid: string,
+    options: Options,
+    callback: Callback<T>,
+  ): Promise<Returned>;
+  get(sid: string, callback?: Callback<T>): Promise<Returned>;
 
   /**
    * Saves a session with its lifetime; destroys it if the lifetime is 0 or less. If the session was loaded or saved
@@ -434,55 +466,70 @@ export class RedisStore extends Store {
    */
   set<None extends undefined = undefined>(
     sid: string,
-    session: SessionData,
+    session: T,
     callback?: None,
   ): Promise<Unless<None, null | 'discarded'>>;
-  // biome-ignore lint/suspicious/noExplicitAny: the callback may return anything
-  set(sid: string, session: SessionData, callback?: Callback<null | 'discarded'>): Promise<any>;
+  set(sid: string, session: T, callback?: Callback<null | 'discarded'>): Promise<Returned>;
 
   /** Renews the lifetime of a stored session without rewriting it. */
   touch<None extends undefined = undefined>(
     sid: string,
-    session: SessionData,
+    session: T,
     callback?: None,
-  ): Promise<Unless<None, null>>;
-  // biome-ignore lint/suspicious/noExplicitAny: the callback may return anything
-  touch(sid: string, session: SessionData, callback?: Callback<null>): Promise<any>;
+  ): Promise<Unless<None, void>>;
+  touch(sid: string, session: T, callback?: Callback<null>): Promise<Returned>;
 
   /** Deletes a session. Succeeds also if there is none. */
-  destroy<None extends undefined = undefined>(sid: string, callback?: None): Promise<Unless<None, null>>;
-  // biome-ignore lint/suspicious/noExplicitAny: the callback may return anything
-  destroy(sid: string, callback?: Callback<null>): Promise<any>;
+  destroy<None extends undefined = undefined>(sid: string, callback?: None): Promise<Unless<None, void>>;
+  destroy(sid: string, callback?: Callback<null>): Promise<Returned>;
 
   /**
    * Reads every session under the prefix. Skips records that cannot be read as sessions and counts them in the
    * result's `corrupt`.
    */
-  all<None extends undefined = undefined>(callback?: None): Promise<Unless<None, Sessions>>;
-  // biome-ignore lint/suspicious/noExplicitAny: the callback may return anything
-  all(callback?: Callback<Sessions>): Promise<any>;
+  all<None extends OperationOptions | undefined = undefined>(
+    callback?: None,
+  ): Promise<Unless<None, Sessions<T>>>;
+  all<Options extends OperationOptions | undefined>(
+    options: Options,
+    callback: Callback<Sessions<T>>,
+  ): Promise<Returned>;
+  all(callback?: Callback<Sessions<T>>): Promise<Returned>;
 
   /** Returns the ids of all sessions under the prefix. */
-  ids<None extends undefined = undefined>(callback?: None): Promise<Unless<None, string[]>>;
-  // biome-ignore lint/suspicious/noExplicitAny: the callback may return anything
-  ids(callback?: Callback<string[]>): Promise<any>;
+  ids<None extends OperationOptions | undefined = undefined>(
+    callback?: None,
+  ): Promise<Unless<None, string[]>>;
+  ids<Options extends OperationOptions | undefined>(
+    options: Options,
+    callback: Callback<string[]>,
+  ): Promise<Returned>;
+  ids(callback?: Callback<string[]>): Promise<Returned>;
 
   /** Counts the sessions under the prefix. */
-  length<None extends undefined = undefined>(callback?: None): Promise<Unless<None, number>>;
-  // biome-ignore lint/suspicious/noExplicitAny: the callback may return anything
-  length(callback?: Callback<number>): Promise<any>;
+  length<None extends OperationOptions | undefined = undefined>(
+    callback?: None,
+  ): Promise<Unless<None, number>>;
+  length<Options extends OperationOptions | undefined>(
+    options: Options,
+    callback: Callback<number>,
+  ): Promise<Returned>;
+  length(callback?: Callback<number>): Promise<Returned>;
 
   /** Deletes every session under the prefix, and nothing else. */
-  clear<None extends undefined = undefined>(callback?: None): Promise<Unless<None, null>>;
-  // biome-ignore lint/suspicious/noExplicitAny: the callback may return anything
-  clear(callback?: Callback<null>): Promise<any>;
+  clear<None extends OperationOptions | undefined = undefined>(callback?: None): Promise<Unless<None, void>>;
+  clear<Options extends OperationOptions | undefined>(
+    options: Options,
+    callback: Callback<null>,
+  ): Promise<Returned>;
+  clear(callback?: Callback<null>): Promise<Returned>;
 
   /**
    * Iterates over all sessions under the prefix, or those whose ids match, using constant memory: each page is read
    * when the previous one is used up. Yields every session that exists throughout the iteration exactly once. Leaving
    * the loop ends the iteration.
    */
-  scan(options?: ScanOptions): AsyncGenerator<ScanEntry, void, undefined>;
+  scan(options?: ScanOptions): AsyncGenerator<ScanEntry<T>, void, undefined>;
 
   /** Returns the cache statistics; `null` without the option `cache`. */
   cacheStats(): CacheStats | null;

@@ -2,8 +2,9 @@
 
 const { wrongType } = require('./common/errors.js');
 const { setImmediate } = require('./common/timers.js');
+const { runAbortable, signalOf } = require('./abort-signal.js');
 
-/** @import { Callback } from './types.d.ts' */
+/** @import { Callback, Closable } from './types.d.ts' */
 
 /** Returns a promise for an operation that reports to a callback. @param {(callback: Callback) => void} run */
 function toPromise(run) {
@@ -95,15 +96,21 @@ class LazyPromise {
 Object.setPrototypeOf(LazyPromise.prototype, Promise.prototype);
 
 /**
- * Runs an operation with the caller's callback, if there is one. Not for hot paths: `run` is a closure.
+ * Runs an operation for a caller that may have passed options, a callback, or both in this order. Not for hot paths:
+ * `run` is a closure.
  *
- * @type {(callback: Callback | undefined, run: (callback: Callback) => void) => PromiseLike<any>}
+ * @type {(first: unknown, second: Callback | undefined, run: (callback: Callback) => Closable | undefined) =>
+ *   PromiseLike<any>}
  */
-function withOptionalCallback(callback, run) {
-  if (callback == null) return toPromise(run);
+function withOptions(first, second, run) {
+  const callback = /** @type {Callback | undefined} */ (typeof first === 'function' ? first : second);
+  const signal = typeof first === 'function' ? undefined : signalOf(first);
+  /** @type {typeof run | ((callback: Callback) => void)} */
+  const begin = signal === undefined ? run : (done) => runAbortable(signal, run, done);
+  if (callback == null) return toPromise(begin);
   const promise = new LazyPromise();
-  run(promise.wrap(callback));
+  begin(promise.wrap(callback));
   return promise;
 }
 
-module.exports = { toPromise, toIgnorablePromise, withOptionalCallback, LazyPromise };
+module.exports = { toPromise, toIgnorablePromise, withOptions, LazyPromise };

@@ -379,6 +379,11 @@ function checkMerge({ onConflict, serializer }) {
     );
 }
 
+/** Checks the `signal` of an operation's options. @param {any} options @returns {AbortSignal | undefined} */
+function checkSignal({ signal }) {
+  return check('signal', signal, SCAN_OPTIONS.signal);
+}
+
 /** Checks the options of `scan`, and returns the values to use. @param {any} options @returns {CheckedScanOptions} */
 function checkScanOptions(options) {
   if (options === null || typeof options !== 'object')
@@ -386,4 +391,4 @@ function checkScanOptions(options) {
   return checkObject(options, { fields: SCAN_OPTIONS, isOpen: true });
 }
 
-module.exports = { OPTIONS, check, checkMerge, checkOptions, checkScanOptions };
+module.exports = { OPTIONS, check, checkMerge, checkOptions, checkScanOptions, checkSignal };

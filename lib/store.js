@@ -4,7 +4,7 @@ const { inspect } = require('node:util');
 const { Store } = require('./common/express-session.js');
 const { Operation } = require('./boundary/outbox.js');
 const { Request } = require('./boundary/request.js');
-const { toIgnorablePromise, LazyPromise, toPromise, withOptionalCallback } = require('./callbacks.js');
+const { toIgnorablePromise, LazyPromise, toPromise, withOptions } = require('./callbacks.js');
 const { wrongType, wrongValue } = require('./common/errors.js');
 const { address } = require('./connection/address.js');
 const { Connection } = require('./connection/connection.js');
@@ -17,7 +17,7 @@ const { Sessions } = require('./session/sessions.js');
 const { FIELDS, Settings, getTTL } = require('./settings.js');
 
 /** @import { InspectOptions } from 'node:util' */
-/** @import { RedisStoreOptions, ScanOptions } from '../index.js' */
+/** @import { OperationOptions, RedisStoreOptions, ScanOptions } from '../index.js' */
 /** @import { Callback, Fields, Parts as FieldParts, SessionObject } from './types.d.ts' */
 
 /** The default `COUNT` of `SCAN`: about a millisecond of Redis's time. */
@@ -278,13 +278,18 @@ class RedisStore extends Store {
     });
   }
 
-  /** @param {string} sid @param {Callback} [callback] */
-  get(sid, callback) {
+  /** @param {string} sid @param {Callback | OperationOptions} [options] @param {Callback} [callback] */
+  get(sid, options, callback) {
     const { sessions, cacheReads } = currentParts(this);
-    if (callback == null) return toPromise((done) => sessions.get(idOf(sid), cacheReads?.pace(done) ?? done));
-    const promise = new LazyPromise();
-    sessions.get(idOf(sid), promise.wrap(callback));
-    return promise;
+    if (typeof options === 'function') {
+      const promise = new LazyPromise();
+      sessions.get(idOf(sid), promise.wrap(options));
+      return promise;
+    }
+    const pace = callback == null ? cacheReads : undefined;
+    /** @param {Callback} done */
+    const read = (done) => sessions.get(idOf(sid), pace?.pace(done) ?? done);
+    return options == null && callback == null ? toPromise(read) : withOptions(options, callback, read);
   }
 
   /** @param {string} sid @param {SessionObject} session @param {Callback} [callback] */
@@ -319,28 +324,28 @@ class RedisStore extends Store {
     return promise;
   }
 
-  /** @param {Callback} [callback] */
-  all(callback) {
+  /** @param {Callback | OperationOptions} [options] @param {Callback} [callback] */
+  all(options, callback) {
     const { bulk } = currentParts(this);
-    return withOptionalCallback(callback, (done) => bulk.all(done));
+    return withOptions(options, callback, (done) => bulk.all(done));
   }
 
-  /** @param {Callback} [callback] */
-  ids(callback) {
+  /** @param {Callback | OperationOptions} [options] @param {Callback} [callback] */
+  ids(options, callback) {
     const { bulk } = currentParts(this);
-    return withOptionalCallback(callback, (done) => bulk.ids(done));
+    return withOptions(options, callback, (done) => bulk.ids(done));
   }
 
-  /** @param {Callback} [callback] */
-  length(callback) {
+  /** @param {Callback | OperationOptions} [options] @param {Callback} [callback] */
+  length(options, callback) {
     const { bulk } = currentParts(this);
-    return withOptionalCallback(callback, (done) => bulk.length(done));
+    return withOptions(options, callback, (done) => bulk.length(done));
   }
 
-  /** @param {Callback} [callback] */
-  clear(callback) {
+  /** @param {Callback | OperationOptions} [options] @param {Callback} [callback] */
+  clear(options, callback) {
     const { bulk } = currentParts(this);
-    return withOptionalCallback(callback, (done) => bulk.clear(done));
+    return withOptions(options, callback, (done) => bulk.clear(done));
   }
 
   /** @param {ScanOptions} options */

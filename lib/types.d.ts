@@ -4,11 +4,15 @@
 // biome-ignore-all lint/suspicious/noExplicitAny: sessions, clients and results of callbacks are the app's
 
 import type { AsyncResource } from 'node:async_hooks';
-import type { RedisClient, ResolveConflict, Serializer, TlsOptions } from '../index.js';
+import type { ResolveConflict, Serializer, TlsOptions } from '../index.js';
 import type { CacheSettings, NatEntry, NodeAddress, StoreOptions } from './binding.js';
 
-export type { NodeAddress, RedisClient, TlsOptions };
+export type { NodeAddress, TlsOptions };
 
+/** A client of any package and version; see lib/clients. */
+export type RedisClient = any;
+
+export type BulkRequest = InstanceType<typeof import('./session/all.js').BulkRequest>;
 export type BulkOperations = InstanceType<typeof import('./session/bulk.js').BulkOperations>;
 export type CacheReads = InstanceType<typeof import('./session/cache-reads.js').CacheReads>;
 export type Command = InstanceType<typeof import('./backends/client/commands.js').Command>;
@@ -32,8 +36,9 @@ export interface Backend {
   /** The name of the server in errors. */
   readonly server: string;
   /**
-   * Adds a request. `argument` is the lifetime in ms, 0 for none, or what identifies a scan; `base` the text that must
-   * be stored, for SET_IF_EQUAL; `since` the time of the call, by `elapsed`, if it is not now.
+   * Adds a request, and returns what identifies it. `argument` is the lifetime in ms, 0 for none, or what identifies a
+   * scan, or a request to abort; `base` the text that must be stored, for SET_IF_EQUAL; `since` the time of the call, by
+   * `elapsed`, if it is not now.
    */
   add(
     operation: number,
@@ -43,7 +48,7 @@ export interface Backend {
     argument?: any,
     base?: Text,
     since?: number,
-  ): void;
+  ): unknown;
   /** Runs the requests added so far. */
   flush(): void;
   /** Opens a scan of the sessions whose ids match a glob; a `ScanKind` selects the content of its pages. */
@@ -59,10 +64,14 @@ export interface Backend {
   unwatch(): void;
 }
 
-/** An open scan. `number` identifies it in the requests for its pages. */
-export interface Cursor {
-  readonly number: unknown;
+/** An operation, or a part of it, that can end before it is complete. */
+export interface Closable {
   close(): void;
+}
+
+/** An open scan. `number` identifies it in the requests for its pages. */
+export interface Cursor extends Closable {
+  readonly number: unknown;
 }
 
 /** Receives the events of a connection: from the addon as completions, from a client by `notify`. */

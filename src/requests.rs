@@ -21,11 +21,13 @@ mod operation {
     pub(super) const CLEAR: u32 = 9;
     pub(super) const PAGE: u32 = 10;
     pub(super) const CLOSE: u32 = 11;
+    pub(super) const ABORT: u32 = 12;
 }
 
 /// Decodes a batch. Returns the requests, and the number of the `available` bytes that they use. IDs, values and bases
 /// follow one another in the bytes, in the order of the requests. A lifetime is in milliseconds, 0 for none; a page has
-/// the number of its scan in its place. Returns `None` if the numbers are not a valid batch.
+/// the number of its scan in its place, and an abort the request to stop. Returns `None` if the numbers are not a
+/// valid batch.
 pub(crate) fn decode(heads: &[f64], available: usize, count: u32) -> Option<(Vec<Request>, usize)> {
     let count = count as usize;
     let heads = heads.get(..count.checked_mul(FIELDS)?)?;
@@ -59,6 +61,7 @@ pub(crate) fn decode(heads: &[f64], available: usize, count: u32) -> Option<(Vec
                     operation::CLEAR => Request::Bulk(request, Bulk::Clear),
                     operation::PAGE => Request::Page(request, ttl as ScanId),
                     operation::CLOSE => Request::Close(request),
+                    operation::ABORT => Request::Abort(request, ttl as RequestId),
                     _ => return None,
                 });
                 continue;
@@ -88,8 +91,9 @@ mod tests {
             [7.0, 9.0, 1.0, 2.0, 3.0, 0.0],
             [8.0, 10.0, 0.0, 0.0, 0.0, 0.0],
             [10.0, 11.0, 0.0, 0.0, 0.0, 5.0],
+            [12.0, 12.0, 0.0, 0.0, 0.0, 10.0],
         ];
-        let (requests, used) = decode(heads.as_flattened(), 15, 5).expect("a batch");
+        let (requests, used) = decode(heads.as_flattened(), 15, 6).expect("a batch");
         assert_eq!(used, 15);
         assert!(matches!(
             &requests[0],
@@ -115,6 +119,7 @@ mod tests {
         ));
         assert!(matches!(&requests[3], Request::Bulk(10, Bulk::Length)));
         assert!(matches!(&requests[4], Request::Page(11, 5)));
+        assert!(matches!(&requests[5], Request::Abort(12, 10)));
     }
 
     #[test]

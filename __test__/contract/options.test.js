@@ -405,7 +405,7 @@ test('the constructor accepts valid values of every option', () => {
 
 test('the types have the options of the table, with their defaults', () => {
   const types = fs.readFileSync(path.join(__dirname, '..', '..', 'index.d.ts'), 'utf8');
-  const [, body] = /\nexport interface RedisStoreOptions \{\n(.*?)\n\}/s.exec(types);
+  const [, body] = /\nexport interface RedisStoreOptions[^\n]* \{\n(.*?)\n\}/s.exec(types);
   const documented = {};
   let byDefault;
   for (const line of body.split('\n')) {

@@ -1,7 +1,15 @@
 // Mistakes that the types must reject: a directive without an error to expect is itself an error.
 
-import { type ErrorCode, RedisStore } from 'connect-redis-native';
+import { type ErrorCode, RedisStore, type Serializer } from 'connect-redis-native';
 import type { SessionData } from 'express-session';
+import { Redis } from 'ioredis';
+import { createClient } from 'redis';
+
+interface CartData extends SessionData {
+  cart: string[];
+}
+declare const carts: RedisStore<CartData>;
+declare const cartSerializer: Serializer<{ cart: string[] } & SessionData>;
 
 declare const store: RedisStore;
 declare const session: SessionData;
@@ -63,5 +71,50 @@ store.prefix = 17;
 store.all().then((sessions) => sessions.corrupt++);
 // @ts-expect-error there is no such code
 export const code: ErrorCode = 'ERR_REDIS_GONE';
+
+// @ts-expect-error a client, not a promise of one: `await` is missing
+new RedisStore({ client: createClient().connect() });
+// @ts-expect-error a client, not a function that creates one
+new RedisStore({ client: createClient });
+// @ts-expect-error an object of the class, not the class
+new RedisStore({ client: Redis });
+// @ts-expect-error a client, not an address
+new RedisStore({ client: 'redis://127.0.0.1:6379' });
+// @ts-expect-error a client runs commands
+new RedisStore({ client: {} });
+// @ts-expect-error a client is a value
+new RedisStore({ client: null });
+
+// @ts-expect-error the session has no cart
+carts.set('abc', session);
+// @ts-expect-error a touch has the session, too
+carts.touch('abc', session);
+// @ts-expect-error the cart is a list
+carts.get('abc').then((found) => found?.cart.toFixed());
+// @ts-expect-error sessions of express-session have cookies
+export declare const plain: RedisStore<{ cart: string[] }>;
+// @ts-expect-error there is no such field
+carts.all().then(([first]) => first.missing);
+// @ts-expect-error a cart is no number
+new RedisStore<CartData>({ ttl: (stored) => stored.cart });
+// @ts-expect-error a resolved session has a cart
+new RedisStore<CartData>({ onConflict: (_base, { cookie }) => ({ cookie }) });
+// @ts-expect-error a serializer of carts returns carts
+new RedisStore<CartData>({ serializer: { ...cartSerializer, parse: () => session } });
+
+// @ts-expect-error a signal is an AbortSignal
+store.get('abc', { signal: 'now' });
+// @ts-expect-error the option is "signal"
+store.all({ sginal: AbortSignal.timeout(100) });
+// @ts-expect-error a signal is in an object of options
+store.ids(AbortSignal.timeout(100));
+// @ts-expect-error a callback is a function
+store.length({}, 'done');
+// @ts-expect-error a save cannot be aborted
+store.set('abc', session, { signal: AbortSignal.timeout(100) });
+// @ts-expect-error a destroy cannot be aborted
+store.destroy('abc', { signal: AbortSignal.timeout(100) });
+// @ts-expect-error the session may be missing, with a signal, too
+store.get('abc', { signal: AbortSignal.timeout(100) }).then((found) => found.cookie);
 
 export default session;

@@ -20,12 +20,12 @@ declare const session: SessionData;
 
 expectType<Promise<SessionData | null>>()(store.get('abc'));
 expectType<Promise<null | 'discarded'>>()(store.set('abc', session));
-expectType<Promise<null>>()(store.touch('abc', session));
-expectType<Promise<null>>()(store.destroy('abc'));
+expectType<Promise<void>>()(store.touch('abc', session));
+expectType<Promise<void>>()(store.destroy('abc'));
 expectType<Promise<Sessions>>()(store.all());
 expectType<Promise<string[]>>()(store.ids());
 expectType<Promise<number>>()(store.length());
-expectType<Promise<null>>()(store.clear());
+expectType<Promise<void>>()(store.clear());
 expectType<Promise<void>>()(store.close());
 expectType<AsyncGenerator<ScanEntry, void, undefined>>()(store.scan());
 
@@ -80,6 +80,14 @@ store.clear(() => {}).finally(() => {});
 export async function withOptionalCallback(sid: string, callback?: Callback<SessionData>): Promise<void> {
   await store.get(sid, callback);
   await store.destroy(sid, undefined);
+}
+
+export function discards(sid: string): Promise<boolean> {
+  return store.set(sid, session).then((result) => result === 'discarded');
+}
+export async function remove(sid: string): Promise<void> {
+  await store.touch(sid, session);
+  return store.destroy(sid);
 }
 expectType<[sid: string, callback?: Callback<SessionData> | undefined]>()(
   {} as Parameters<RedisStore['get']>,

@@ -16,7 +16,20 @@ beforeAll(() => {
   const installed = path.join(app, 'node_modules');
   fs.mkdirSync(installed);
   fs.symlinkSync(root, path.join(installed, 'connect-redis-native'), 'junction');
-  for (const name of ['@fastify', '@types', 'fastify', 'ioredis', 'ioredis5', 'redis', 'redis5']) {
+  for (const name of [
+    '@fastify',
+    '@types',
+    '@valkey',
+    'connect-redis10',
+    'fastify',
+    'ioredis',
+    'ioredis-mock',
+    'ioredis5',
+    'iovalkey',
+    'redis',
+    'redis4',
+    'redis5',
+  ]) {
     fs.symlinkSync(path.join(root, 'node_modules', name), path.join(installed, name), 'junction');
   }
 });

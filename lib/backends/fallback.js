@@ -65,7 +65,7 @@ class FallbackBackend extends Backend {
       pending.add(runAgain);
       receiver = { complete };
     }
-    this.#backend.add(operation, receiver, id, value, argument, base, since);
+    return this.#backend.add(operation, receiver, id, value, argument, base, since);
   }
 
   /** @type {Runner['openScan']} */

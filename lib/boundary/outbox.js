@@ -18,6 +18,7 @@ const Operation = {
   CLEAR: 9,
   PAGE: 10,
   CLOSE: 11,
+  ABORT: 12,
 };
 
 /** The contents of a scan's pages: ids, sessions with their expiry if it differs, or always with their expiry. */
@@ -137,13 +138,13 @@ class Outbox extends Backend {
   }
 
   /**
-   * Adds a request to the batch.
+   * Adds a request to the batch. Returns its slot, which identifies it.
    *
    * @param {number} operation
    * @param {Receiver} request
    * @param {string} id
    * @param {Text} value
-   * @param {number} ttl milliseconds, 0 for none; or the number of a scan
+   * @param {number} ttl milliseconds, 0 for none; or the number of a scan, or of a request to abort
    * @param {Text} base the text that must be stored, for SET_IF_EQUAL
    */
   add(operation, request, id = '', value = '', ttl = 0, base = '') {
@@ -173,6 +174,7 @@ class Outbox extends Backend {
       // During a drain of completions, the drain flushes at its end: earlier than a microtask would.
       if (!this.#completions.flushAfterDrain(this.#flush)) resolved.then(this.#flush);
     }
+    return slot;
   }
 
   /** Writes a string or a Buffer, and returns the number of bytes written. @param {Text} value @param {number} at */

@@ -9,11 +9,38 @@ const { applyExpiry } = require('./expiry.js');
 
 /** @import { Backend, Callback, Complete, Cursor, Settings } from '../types.d.ts' */
 
+/** A request for all sessions that has one completion. */
+class BulkRequest extends Request {
+  isAborted = false;
+
+  /** @param {Settings} store @param {Callback} callback @param {Backend} outbox */
+  constructor(store, callback, outbox) {
+    super(store, callback);
+    this.outbox = outbox;
+  }
+
+  /** @param {number} operation */
+  begin(operation) {
+    this.number = this.outbox.add(operation, this);
+    return this;
+  }
+
+  /** Aborts the operation: it reads, and deletes, nothing more than what is in flight. */
+  close() {
+    this.isAborted = true;
+    this.outbox.add(Operation.ABORT, { complete() {} }, '', '', this.number);
+  }
+}
+
 /**
  * A request whose results come in pages. It requests the next page after the event loop has turned: Node calls the
  * drain again without a turn if the reply arrives early enough, page after page.
  */
 class PagedRequest extends Request {
+  isClosed = false;
+  /** @type {any[]} */
+  results = [];
+
   /** @param {Settings} store @param {Callback} callback @param {Backend} outbox @param {Cursor} cursor */
   constructor(store, callback, outbox, cursor) {
     super(store, callback);
@@ -23,6 +50,14 @@ class PagedRequest extends Request {
 
   begin() {
     this.outbox.add(Operation.PAGE, this, '', '', this.cursor.number);
+    return this;
+  }
+
+  /** Ends the scan, and drops its results. The next page is its last. */
+  close() {
+    this.isClosed = true;
+    this.results = [];
+    this.cursor.close();
   }
 
   /** @type {Complete} */
@@ -34,18 +69,16 @@ class PagedRequest extends Request {
 
 /** Collects ids. */
 class Ids extends PagedRequest {
-  /** @type {string[]} */
-  ids = [];
-
   /** @type {Complete} */
   complete(kind, text, ends) {
-    if (kind === Kind.ID) this.ids.push(text);
-    else if (kind === Kind.DONE) this.succeed(this.ids);
+    if (kind === Kind.ID) {
+      if (!this.isClosed) this.results.push(text);
+    } else if (kind === Kind.DONE) this.succeed(this.results);
     else super.complete(kind, text, ends);
   }
 }
 
-class Length extends Request {
+class Length extends BulkRequest {
   /** @type {Complete} */
   complete(kind, text, count) {
     if (kind === Kind.COUNT) this.succeed(count);
@@ -69,8 +102,6 @@ class All extends PagedRequest {
     this.timeout = timeout;
   }
 
-  /** @type {any[]} */
-  sessions = [];
   corrupt = 0;
   id = '';
   /** The number of sessions that an asynchronous `parse` has not returned yet. */
@@ -83,7 +114,7 @@ class All extends PagedRequest {
   complete(kind, text, ends) {
     if (kind === Kind.ID) this.id = flatCopy(text);
     else if (kind === Kind.ITEM) {
-      if (text === '') return;
+      if (text === '' || this.isClosed) return;
       if (this.isTimed && usesAppFunctions(this.store)) this.runInAsyncScope(this.#read, this, text, ends);
       else this.#read(text, ends);
     } else if (kind === Kind.TOO_LONG) this.corrupt++;
@@ -107,7 +138,7 @@ class All extends PagedRequest {
       return;
     }
     // Reserves its place, so that the order does not depend on which promise settles first.
-    const place = this.sessions.push(undefined) - 1;
+    const place = this.results.push(undefined) - 1;
     this.hasGaps = true;
     this.pending++;
     const done = (/** @type {any} */ value) => {
@@ -119,13 +150,13 @@ class All extends PagedRequest {
   }
 
   /** @param {string} id @param {unknown} session */
-  #add(id, session, place = this.sessions.length) {
+  #add(id, session, place = this.results.length) {
     // A primitive or a frozen object cannot take an id.
     if (session === null || typeof session !== 'object' || !Reflect.set(session, 'id', id)) {
       this.corrupt++;
       return;
     }
-    this.sessions[place] = session;
+    this.results[place] = session;
   }
 
   /** Ends after the last page. The promises of an app's `parse` that are still pending get the timeout of a page. */
@@ -145,9 +176,10 @@ class All extends PagedRequest {
 
   #succeed() {
     // Removes the reserved places that stayed empty. Without any, a million sessions are not copied to a second array.
-    const sessions = this.hasGaps ? this.sessions.filter((session) => session !== undefined) : this.sessions;
+    const { results } = this;
+    const sessions = this.hasGaps ? results.filter((session) => session !== undefined) : results;
     this.succeed(Object.defineProperty(sessions, 'corrupt', { value: this.corrupt }));
   }
 }
 
-module.exports = { Ids, Length, All };
+module.exports = { BulkRequest, Ids, Length, All };

@@ -1,14 +1,13 @@
 'use strict';
 
 const { Operation, ScanKind } = require('../boundary/outbox.js');
-const { Request } = require('../boundary/request.js');
 const { nextTick } = require('../common/timers.js');
-const { All, Ids, Length } = require('./all.js');
+const { All, BulkRequest, Ids, Length } = require('./all.js');
 const { scan } = require('./scan.js');
 
-/** @import { Backend, Callback, Settings, StoreState } from '../types.d.ts' */
+/** @import { Backend, Callback, Closable, Settings, StoreState } from '../types.d.ts' */
 
-/** The operations of a store on all of its sessions. */
+/** The operations of a store on all of its sessions. They return the request, which can be closed, if they begin. */
 class BulkOperations {
   #settings;
   #state;
@@ -30,25 +29,25 @@ class BulkOperations {
 
   /** @param {Callback} callback */
   ids(callback) {
-    this.#run('ids', callback, () => this.#readPages(ScanKind.IDS, Ids, callback));
+    return this.#run('ids', callback, () => this.#readPages(ScanKind.IDS, Ids, callback));
   }
 
   /** @param {Callback} callback */
   all(callback) {
     const kind = this.#settings.isTimed ? ScanKind.SESSIONS_TIMED : ScanKind.SESSIONS;
-    this.#run('all', callback, () => this.#readPages(kind, All, callback));
+    return this.#run('all', callback, () => this.#readPages(kind, All, callback));
   }
 
   /** @param {Callback} callback */
   length(callback) {
-    const add = () => this.#outbox.add(Operation.LENGTH, new Length(this.#settings, callback));
-    this.#run('length', callback, add);
+    const request = new Length(this.#settings, callback, this.#outbox);
+    return this.#run('length', callback, () => request.begin(Operation.LENGTH));
   }
 
   /** @param {Callback} callback */
   clear(callback) {
-    const add = () => this.#outbox.add(Operation.CLEAR, new Request(this.#settings, callback));
-    this.#run('clear', callback, add);
+    const request = new BulkRequest(this.#settings, callback, this.#outbox);
+    return this.#run('clear', callback, () => request.begin(Operation.CLEAR));
   }
 
   /** @param {{ count?: number, match: string, signal?: AbortSignal }} options checked by `check.scan` */
@@ -65,18 +64,30 @@ class BulkOperations {
     });
   }
 
-  /** Begins an operation if the store is open. @type {(name: string, callback: Callback, begin: () => void) => void} */
+  /**
+   * Begins an operation if the store is open.
+   *
+   * @type {(name: string, callback: Callback, begin: () => Closable) => Closable | undefined}
+   */
   #run(name, callback, begin) {
     const error = this.#state.openFor(name);
-    if (error) nextTick(callback, error, null);
-    else begin();
+    if (!error) return begin();
+    nextTick(callback, error, null);
+    return undefined;
   }
 
-  /** @type {(kind: number, RequestClass: typeof Ids | typeof All, callback: Callback) => void} */
+  /** @type {(kind: number, RequestClass: typeof Ids | typeof All, callback: Callback) => Closable} */
   #readPages(kind, RequestClass, callback) {
     const cursor = this.#outbox.openScan(kind, '*');
     const settings = this.#settings;
-    new RequestClass(settings, callback, this.#outbox, cursor, settings.isTimed, this.#timeout).begin();
+    return new RequestClass(
+      settings,
+      callback,
+      this.#outbox,
+      cursor,
+      settings.isTimed,
+      this.#timeout,
+    ).begin();
   }
 }
 

@@ -25,7 +25,13 @@ class QueuedOperation extends AsyncResource {
     this.#timer = setTimeout(() => this.#complete(coded(Error, 'ERR_REDIS_TIMEOUT', reason), null), limit);
   }
 
-  /** Begins the operation, unless it has timed out. */
+  /** Ends the operation without a completion: it does not begin, or its result is dropped. */
+  close() {
+    this.#isOver = true;
+    clearTimeout(this.#timer);
+  }
+
+  /** Begins the operation, unless it has timed out or was closed. */
   run() {
     if (this.#isOver) return;
     this.#isBeginning = true;
@@ -38,8 +44,7 @@ class QueuedOperation extends AsyncResource {
   /** @type {Callback} */
   #complete(error, result) {
     if (this.#isOver) return;
-    this.#isOver = true;
-    clearTimeout(this.#timer);
+    this.close();
     // A callback that is called synchronously and throws must not stop the operations behind it.
     if (this.#isBeginning) nextTick(this.#callback, error, result);
     else this.#callback(error, result);
@@ -104,7 +109,7 @@ class KeyedQueue {
   }
 
   /**
-   * Queues an operation until the key is unlocked.
+   * Queues an operation until the key is unlocked. Returns it, unless the queue is full.
    *
    * @param {string} key
    * @param {string} name
@@ -115,11 +120,13 @@ class KeyedQueue {
     if (this.#isFull(this.#count)) {
       const reason = `${name} failed: no connection, and ${this.#count} operations wait for earlier saves of their sessions ("maxQueue")`;
       nextTick(callback, coded(Error, 'ERR_REDIS_QUEUE_FULL', reason), null);
-      return;
+      return undefined;
     }
     const queue = /** @type {Queue} */ (this.#queues.get(key));
     this.#count++;
-    queue.push(new QueuedOperation(name, callback, begin, this.#limit));
+    const waiting = new QueuedOperation(name, callback, begin, this.#limit);
+    queue.push(waiting);
+    return waiting;
   }
 
   /** Runs the waiting operations, up to the next one that locks the key. @param {string} key */

@@ -16,7 +16,7 @@ const { stringify } = require('./stringify.js');
 const { KeyedQueue } = require('./keyed-queue.js');
 
 /** @import { HttpRequest, KeyedQueue as Queue, SessionObject, SessionRecord, Text } from '../types.d.ts' */
-/** @import { Backend, CacheReads, Callback, SessionRegistry as Registry, Settings, StoreState } from '../types.d.ts' */
+/** @import { Backend, CacheReads, Callback, Closable, SessionRegistry as Registry, Settings, StoreState } from '../types.d.ts' */
 
 /**
  * The second half of `set`. `isTracked`: the object is the session of this id, so that its save is discarded once that
@@ -158,11 +158,18 @@ class Sessions {
     };
   }
 
-  /** @param {string} sid @param {Callback} callback */
+  /**
+   * Returns the operation if it waits in the keyed queue.
+   *
+   * @param {string} sid
+   * @param {Callback} callback
+   * @returns {Closable | undefined}
+   */
   get(sid, callback) {
-    if (this.#rejects('get', sid, callback)) return;
-    if (this.#queue?.isLocked(this.#settings.prefix + sid)) this.#enqueueGet(sid, callback);
-    else this.#read(sid, callback);
+    if (this.#rejects('get', sid, callback)) return undefined;
+    if (this.#queue?.isLocked(this.#settings.prefix + sid)) return this.#enqueueGet(sid, callback);
+    this.#read(sid, callback);
+    return undefined;
   }
 
   /**
@@ -172,17 +179,17 @@ class Sessions {
    * @param {Callback} callback
    */
   #enqueueGet(sid, callback) {
-    this.#enqueue(sid, 'get', callback, (done) => this.#read(sid, done));
+    return this.#enqueue(sid, 'get', callback, (done) => this.#read(sid, done));
   }
 
   /**
    * Queues an operation on a locked session. It begins later, with the settings that it was issued with.
    *
-   * @type {(sid: string, name: string, callback: Callback, begin: (done: Callback) => void) => void}
+   * @type {(sid: string, name: string, callback: Callback, begin: (done: Callback) => void) => Closable | undefined}
    */
   #enqueue(sid, name, callback, begin) {
     const issuedWith = this.#settings;
-    this.#queue?.wait(issuedWith.prefix + sid, name, callback, (done) => {
+    return this.#queue?.wait(issuedWith.prefix + sid, name, callback, (done) => {
       const current = this.#settings;
       this.use(issuedWith);
       begin(done);

@@ -68,6 +68,7 @@ impl<A: CompletionSink> Batch<'_, A> {
         match request {
             Request::Session(request) => self.session(request, intent),
             Request::Bulk(request, bulk) => self.bulk(*request, *bulk),
+            Request::Abort(request, aborted) => self.abort(*request, *aborted),
             Request::Page(request, scan) => self.page(*request, *scan),
             Request::Close(request) => self.close(*request),
         }
@@ -126,8 +127,14 @@ impl<A: CompletionSink> Batch<'_, A> {
     fn bulk(&mut self, request: RequestId, bulk: Bulk) {
         self.send();
         let guard = ReplyGuard::one(self.answers, request, bulk.name());
-        let task = self.sessions.clone().run_bulk(bulk, guard);
+        self.sessions.running_bulk.begin(request);
+        let task = self.sessions.clone().run_bulk(bulk, request, guard);
         self.begin(task, self.sessions.in_flight.begin());
+    }
+
+    fn abort(&mut self, request: RequestId, aborted: RequestId) {
+        self.sessions.running_bulk.stop(aborted);
+        ReplyGuard::one(self.answers, request, "abort").finish(Completion::Done);
     }
 
     fn page(&mut self, request: RequestId, scan: ScanId) {

@@ -3,34 +3,71 @@
 use super::completion::{Completion, CompletionSink};
 use super::key_scan::KeyScan;
 use super::reply_guard::ReplyGuard;
-use super::request::Bulk;
+use super::request::{Bulk, RequestId};
 use super::sessions::Sessions;
 use crate::connection::{Access, Commands, Expect};
 use crate::error::Error;
+use std::collections::HashSet;
 use std::iter::once;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The number of keys in one `UNLINK`, where it may have several. Small, so that Redis soon serves other clients.
 const KEYS_PER_UNLINK: usize = 64;
 /// The number of keys whose `UNLINK` commands are in flight at once.
 const KEYS_IN_FLIGHT: usize = 4096;
 
+/// The requests of the bulk operations that run. One that is removed stops.
+#[derive(Clone, Debug, Default)]
+pub(super) struct RunningBulk(Arc<Mutex<HashSet<RequestId>>>);
+
+impl RunningBulk {
+    fn lock(&self) -> MutexGuard<'_, HashSet<RequestId>> {
+        // A poisoned lock still holds a usable set: each change is one step.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn begin(&self, request: RequestId) {
+        self.lock().insert(request);
+    }
+
+    /// Stops the operation, if it runs.
+    pub(super) fn stop(&self, request: RequestId) {
+        self.lock().remove(&request);
+    }
+
+    fn is_stopped(&self, request: RequestId) -> bool {
+        !self.lock().contains(&request)
+    }
+}
+
 impl Sessions {
-    /// Runs a bulk operation and completes its request.
-    pub(super) async fn run_bulk<A: CompletionSink>(self, bulk: Bulk, guard: ReplyGuard<A>) {
+    /// Runs a bulk operation and completes its request. Ends early, with a result that no one expects, if it is stopped.
+    pub(super) async fn run_bulk<A: CompletionSink>(
+        self,
+        bulk: Bulk,
+        request: RequestId,
+        guard: ReplyGuard<A>,
+    ) {
+        let is_stopped = || self.running_bulk.is_stopped(request);
         let mut scan = KeyScan::new(self.connection(), &self.keys, b"*", self.scan_count);
         let result = match bulk {
-            Bulk::Length => count(&mut scan).await,
+            Bulk::Length => count(&mut scan, is_stopped).await,
             Bulk::Clear => {
-                let result = self.unlink(&mut scan).await;
+                let result = self.unlink(&mut scan, is_stopped).await;
                 // The server's invalidations of the last keys may still be on their way.
                 self.note_clear();
                 result
             }
         };
+        self.running_bulk.stop(request);
         guard.finish(result.unwrap_or_else(|error| Completion::Failed(bulk.name(), error)));
     }
 
-    async fn unlink(&self, scan: &mut KeyScan) -> Result<Completion, Error> {
+    async fn unlink(
+        &self,
+        scan: &mut KeyScan,
+        is_stopped: impl Fn() -> bool,
+    ) -> Result<Completion, Error> {
         let mut keys_per_command = if self.connection().takes_many_keys() {
             KEYS_PER_UNLINK
         } else {
@@ -39,6 +76,9 @@ impl Sessions {
         while !scan.is_at_end() {
             let found = scan.next().await?;
             for keys in found.chunks(KEYS_IN_FLIGHT) {
+                if is_stopped() {
+                    return Ok(Completion::Done);
+                }
                 let result = self.unlink_each(keys, keys_per_command).await;
                 // A single cluster node checks slots, too, and a proxy may accept only one key per command.
                 if keys_per_command > 1 && matches!(result, Err(Error::Reply { .. })) {
@@ -65,8 +105,8 @@ impl Sessions {
     }
 }
 
-async fn count(scan: &mut KeyScan) -> Result<Completion, Error> {
-    while !scan.is_at_end() {
+async fn count(scan: &mut KeyScan, is_stopped: impl Fn() -> bool) -> Result<Completion, Error> {
+    while !scan.is_at_end() && !is_stopped() {
         scan.next_new().await?;
     }
     Ok(Completion::Count(scan.seen() as u64))

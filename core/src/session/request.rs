@@ -61,6 +61,8 @@ pub enum Bulk {
 pub enum Request {
     Session(SessionRequest),
     Bulk(RequestId, Bulk),
+    /// Stops an operation on all sessions, by its request.
+    Abort(RequestId, RequestId),
     /// Requests the next page of a scan.
     Page(RequestId, ScanId),
     /// Ends the lease on the connection once everything before it has completed.

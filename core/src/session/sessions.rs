@@ -1,5 +1,6 @@
 //! The sessions under one prefix on one connection.
 
+use super::bulk::RunningBulk;
 use super::cas_support::CasSupport;
 use super::in_flight::InFlight;
 use super::keys::Keys;
@@ -17,6 +18,7 @@ pub struct Sessions {
     pub(super) cas_support: Arc<CasSupport>,
     pub(super) scans: Arc<Scans>,
     pub(super) in_flight: InFlight,
+    pub(super) running_bulk: RunningBulk,
 }
 
 impl Sessions {
@@ -28,6 +30,7 @@ impl Sessions {
             cas_support: Arc::default(),
             scans: Arc::default(),
             in_flight: InFlight::default(),
+            running_bulk: RunningBulk::default(),
         }
     }
 

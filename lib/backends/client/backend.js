@@ -11,9 +11,8 @@ const { Lease } = require('./lease.js');
 const { compareAndSet, read, write } = require('./operations.js');
 const { Scan, clear, count } = require('./scan.js');
 
-/** @import { AsyncResource } from 'node:async_hooks' */
 /** @import { Backend as Runner, ClientTarget, Completion, Receiver, Request } from '../../types.d.ts' */
-/** @import { Text, Watcher } from '../../types.d.ts' */
+/** @import { BulkRequest, Text, Watcher } from '../../types.d.ts' */
 /** @import { Complete } from './operations.js' */
 
 /** Runs the operations of a store on the app's client. */
@@ -86,12 +85,14 @@ class ClientBackend extends Backend {
    * @type {(operation: number, request: any, id?: string, value?: Text, ttl?: any, base?: Text, since?: number) => void}
    */
   add(operation, request, id = '', value = '', ttl = 0, base = '', since = undefined) {
-    const { GET, GET_TIMED, SET_NEW, SET_IF_EQUAL, LENGTH, CLEAR, PAGE, CLOSE } = Operation;
+    const { GET, GET_TIMED, SET_NEW, SET_IF_EQUAL, LENGTH, CLEAR, PAGE, CLOSE, ABORT } = Operation;
     const lease = this.#lease;
     // Only the addon compares the expiry of the key with the one in the text.
     if ('isTimed' in request) request.isTimed = true;
     if (operation === CLOSE) lease.close(() => deliver(request, [[Kind.DONE, '']]));
     else if (operation === PAGE) runPage(request, ttl);
+    // The aborted request itself has a flag.
+    else if (operation === ABORT) deliver(request, [[Kind.DONE, '']]);
     else {
       lease.begin();
       /** @type {Complete} */
@@ -109,16 +110,18 @@ class ClientBackend extends Backend {
     }
   }
 
-  /** @type {(operation: number, scope: AsyncResource, complete: Complete) => void} */
-  #scanAll(operation, scope, complete) {
+  /** @type {(operation: number, request: BulkRequest, complete: Complete) => void} */
+  #scanAll(operation, request, complete) {
     const [name, kind, run] =
       operation === Operation.LENGTH ? ['length', Kind.COUNT, count] : ['clear', Kind.DONE, clear];
     const scan = new KeyScan(this.#lease.executor, this.#keys, '*', this.#scanCount);
-    scan.scope = scope;
-    scope.runInAsyncScope(run, undefined, scan).then(
-      (found) => complete(kind, '', found),
-      (error) => complete(Kind.FAILED, failureText(error, name)),
-    );
+    scan.scope = request;
+    request
+      .runInAsyncScope(run, undefined, scan, () => request.isAborted)
+      .then(
+        (found) => complete(kind, '', found),
+        (error) => complete(Kind.FAILED, failureText(error, name)),
+      );
   }
 }
 

@@ -106,10 +106,15 @@ class Scan {
   }
 }
 
-/** Counts the sessions. @throws {Failure} @type {(scan: KeyScan) => Promise<number>} */
-async function count(scan) {
+/**
+ * Counts the sessions.
+ *
+ * @throws {Failure}
+ * @type {(scan: KeyScan, isAborted: () => boolean) => Promise<number>}
+ */
+async function count(scan, isAborted) {
   let found = 0;
-  while (!scan.isAtEnd) found += (await scan.nextNew()).length;
+  while (!scan.isAtEnd && !isAborted()) found += (await scan.nextNew()).length;
   return found;
 }
 
@@ -117,12 +122,12 @@ async function count(scan) {
  * Deletes all sessions. Each key has a command of its own: the client may be that of a cluster.
  *
  * @throws {Failure}
- * @type {(scan: KeyScan) => Promise<number>}
+ * @type {(scan: KeyScan, isAborted: () => boolean) => Promise<number>}
  */
-async function clear(scan) {
-  while (!scan.isAtEnd) {
+async function clear(scan, isAborted) {
+  while (!scan.isAtEnd && !isAborted()) {
     const found = await scan.next();
-    while (found.length > 0) {
+    while (found.length > 0 && !isAborted()) {
       const keys = found.splice(0, KEYS_IN_FLIGHT);
       const replies = await scan.query(keys.map((key) => new Command(['UNLINK', scan.keys.sent(key)])));
       const failure = replies.find((reply) => reply instanceof Failure);
