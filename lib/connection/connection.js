@@ -120,6 +120,7 @@ class Connection {
     this.#target = target;
     this.#lifecycle = lifecycle;
     this.transport = target.client ? 'client' : 'native';
+    this.location = target.location;
     if (target.client) this.backend = new ClientBackend(/** @type {ClientTarget} */ (target), keys);
     else {
       const completions = completionQueue();
