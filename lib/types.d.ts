@@ -268,7 +268,8 @@ export interface SessionRecord {
 
 /** The settings of a connection: the addon's options without those of a store, or those of the client backend. */
 export interface Target extends Omit<StoreOptions, 'prefix' | 'scanCount'> {
-  location: Location;
+  /** Where Redis is, unless `url` shows it. */
+  location?: Location | undefined;
   /** The client that runs the commands; see `ClientTarget`. */
   client?: RedisClient;
   /** Why the client runs them, if the app has not chosen that. */

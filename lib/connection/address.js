@@ -6,7 +6,7 @@ const { checkTransport, describeClient, isKnownClient, nameOf } = require('../cl
 const { fromEnvironment } = require('../common/env-vars.js');
 const { cannotCombine, optionName: name, wrongValue } = require('../common/errors.js');
 const { numberOf } = require('./credentials.js');
-const { locationOfClient, locationOfUrl } = require('./location.js');
+const { locationOfClient } = require('./location.js');
 const { tlsSettings } = require('./tls.js');
 const { serversOf } = require('./servers.js');
 
@@ -36,7 +36,7 @@ function address(options, checked) {
     maxQueue: checked.maxQueue,
     cache: checked.cache || undefined,
     readsFromReplicas,
-    location: {},
+    location: undefined,
   };
   const target = checked.client === undefined ? withoutClient(checked) : withClient(options, checked, given);
   // A client that runs the commands decides which nodes it reads from.
@@ -64,7 +64,7 @@ function withoutClient({ url, tls, credentials, transport, ...servers }) {
   const several = serversOf(servers);
   return {
     ...(several ?? { url: text === undefined ? undefined : { text } }),
-    location: several ? { database: servers.database } : locationOfUrl(text),
+    location: several && { database: servers.database },
     tls: usedTls ? tlsSettings(usedTls) : undefined,
     credentials: credentials && numberOf(credentials),
     askForCredentials: credentials,

@@ -11,6 +11,7 @@ const { coded } = require('../common/errors.js');
 const { Availability } = require('./availability.js');
 const { requestCredentials, followProvider } = require('./credentials.js');
 const { ConnectionEvents } = require('./events.js');
+const { locationOfUrl } = require('./location.js');
 
 /** @import { EventEmitter } from 'node:events' */
 /** @import { RedisStoreError } from '../../index.js' */
@@ -120,7 +121,6 @@ class Connection {
     this.#target = target;
     this.#lifecycle = lifecycle;
     this.transport = target.client ? 'client' : 'native';
-    this.location = target.location;
     if (target.client) this.backend = new ClientBackend(/** @type {ClientTarget} */ (target), keys);
     else {
       const completions = completionQueue();
@@ -135,6 +135,8 @@ class Connection {
         this.backend = backend;
       }
     }
+    /** Where Redis is. The addon has checked the URL. */
+    this.location = target.location ?? locationOfUrl(target.url?.text);
     if (isOptional) {
       this.#availability = new Availability((event) => store.emit(event));
       this.#availability.lost();

@@ -7,13 +7,11 @@ const { REDIS_PORT } = require('./servers.js');
 /** A URL of a cluster or of sentinels, and its path: the database, after the primary's name with sentinels. */
 const SEVERAL = /^\s*\w+\+(cluster|sentinel):\/\/[^/]*(.*)$/i;
 
-/** Returns where a URL locates Redis, by default on this machine. @param {string} [text] @returns {Location} */
+/** Returns where a valid URL locates Redis, by default on this machine. @param {string} [text] @returns {Location} */
 function locationOfUrl(text = 'redis:') {
   const [, kind, path] = SEVERAL.exec(text) ?? [];
   if (kind !== undefined)
     return { database: Number(path.split('/')[kind.toLowerCase() === 'cluster' ? 1 : 2] ?? 0) };
-  // The addon reports what is wrong with it.
-  if (!URL.canParse(text)) return {};
   const { protocol, hostname, port, pathname, searchParams } = new URL(text);
   if (/unix:$/i.test(protocol))
     return { address: decodeURIComponent(pathname), database: Number(searchParams.get('db') ?? 0) };
