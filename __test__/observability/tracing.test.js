@@ -1,5 +1,6 @@
 'use strict';
 
+const fs = require('node:fs');
 const path = require('node:path');
 const { inspect } = require('node:util');
 const { RedisStore } = require('../..');
@@ -524,8 +525,21 @@ describe('in a process with subscribers', () => {
   });
 });
 
-test('the channels are those that docs/observability.md names', () => {
-  expect(CHANNELS.map((name) => channelOf(name).start.name)).toEqual(
-    CHANNELS.map((name) => `tracing:connect-redis-native:${name}:start`),
+test('docs/observability.md and index.d.ts describe the channels and the fields of their messages', async () => {
+  const [docs, types] = ['docs/observability.md', 'index.d.ts'].map((file) =>
+    fs.readFileSync(path.join(__dirname, '../..', file), 'utf8'),
   );
+  const store = await open.native();
+  const traces = record();
+  await store.get(ID);
+  const fields = traces.events.flatMap(({ message }) => Object.keys(message));
+  expect(fields).toContain('command');
+  for (const field of new Set([...fields, 'sessionHash', 'error'])) {
+    expect(docs).toContain(`\`${field}\``);
+    expect(types).toContain(`  readonly ${field}`);
+  }
+  for (const name of CHANNELS) {
+    expect(docs).toContain(`\`connect-redis-native:${name}\``);
+    expect(types).toContain(`:${name}\``);
+  }
 });
