@@ -355,6 +355,58 @@ export type ErrorCode =
   /** A bug in this package. */
   | 'ERR_INTERNAL';
 
+/**
+ * The message of all events of an operation on the channels `connect-redis-native:get`, `:set`, `:touch`, `:destroy`,
+ * `:scan` (`all`, `ids`, `length` and each page of `scan`) and `:clear`; see docs/observability.md. Subscribers may add
+ * properties.
+ *
+ * @example
+ * tracingChannel<unknown, OperationContext>('connect-redis-native:get').subscribe({ … });
+ */
+export interface OperationContext {
+  readonly operation: 'get' | 'set' | 'touch' | 'destroy' | 'all' | 'ids' | 'length' | 'scan' | 'clear';
+  /**
+   * Names the session without giving access to it; computed when it is read. `undefined` if the operation has no valid
+   * id.
+   */
+  readonly sessionHash: string | undefined;
+  /**
+   * The configured server, or the path of its socket; at `asyncEnd`, the one that served. `undefined` if it is not known.
+   */
+  readonly serverAddress: string | undefined;
+  readonly serverPort: number | undefined;
+  readonly database: number | undefined;
+  readonly transport: 'native' | 'client';
+  /** How `get` was served; `undefined` without the option `cache`, unless it shared the command of another read. */
+  readonly cache: 'hit' | 'miss' | 'shared' | undefined;
+  /** How often its command was sent: 1 without a retry, 0 if none was sent; summed over the steps of an operation. */
+  readonly attempts: number;
+  /** The error that the operation fails with, from the event `error` on. */
+  readonly error: unknown;
+}
+
+/** The message of the events on `connect-redis-native:command`: the first command of an operation. */
+export interface CommandContext {
+  readonly command: string;
+  /** The name of the command, and `'?'` for each argument. */
+  readonly args: readonly string[];
+  readonly database: number | undefined;
+  readonly serverAddress: string | undefined;
+  readonly serverPort: number | undefined;
+  readonly error?: unknown;
+}
+
+/** The message of the events on `connect-redis-native:connect`: an attempt to connect. */
+export interface ConnectContext {
+  readonly serverAddress: string | undefined;
+  readonly serverPort: number | undefined;
+  /** The number of the attempt, from 1. */
+  readonly attempt: number;
+  readonly transport: 'native' | 'client';
+  /** Why the attempt failed. */
+  readonly error?: RedisStoreError;
+}
+
 /** The result of `all`: the sessions, each with its `id`. */
 export interface Sessions<T extends SessionData = SessionData> extends Array<T & { id: string }> {
   /**

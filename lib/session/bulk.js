@@ -5,7 +5,7 @@ const { nextTick } = require('../common/timers.js');
 const { All, BulkRequest, Ids, Length } = require('./all.js');
 const { scan } = require('./scan.js');
 
-/** @import { Backend, Callback, Closable, Settings, StoreState } from '../types.d.ts' */
+/** @import { Backend, Callback, Closable, Settings, StoreState, Tracer } from '../types.d.ts' */
 
 /** The operations of a store on all of its sessions. They return the request, which can be closed, if they begin. */
 class BulkOperations {
@@ -13,13 +13,15 @@ class BulkOperations {
   #state;
   #outbox;
   #timeout;
+  #tracer;
 
-  /** @param {{ settings: Settings, state: StoreState, outbox: Backend, timeout: number }} parts */
-  constructor({ settings, state, outbox, timeout }) {
+  /** @param {{ settings: Settings, state: StoreState, outbox: Backend, timeout: number, tracer: Tracer }} parts */
+  constructor({ settings, state, outbox, timeout, tracer }) {
     this.#settings = settings;
     this.#state = state;
     this.#outbox = outbox;
     this.#timeout = timeout;
+    this.#tracer = tracer;
   }
 
   /** Applies settings to the operations that follow. @param {Settings} settings */
@@ -29,25 +31,27 @@ class BulkOperations {
 
   /** @param {Callback} callback */
   ids(callback) {
-    return this.#run('ids', callback, () => this.#readPages(ScanKind.IDS, Ids, callback));
+    return this.#run('ids', callback, (done) => this.#readPages(ScanKind.IDS, Ids, done));
   }
 
   /** @param {Callback} callback */
   all(callback) {
     const kind = this.#settings.isTimed ? ScanKind.SESSIONS_TIMED : ScanKind.SESSIONS;
-    return this.#run('all', callback, () => this.#readPages(kind, All, callback));
+    return this.#run('all', callback, (done) => this.#readPages(kind, All, done));
   }
 
   /** @param {Callback} callback */
   length(callback) {
-    const request = new Length(this.#settings, callback, this.#outbox);
-    return this.#run('length', callback, () => request.begin(Operation.LENGTH));
+    return this.#run('length', callback, (done) =>
+      new Length(this.#settings, done, this.#outbox).begin(Operation.LENGTH),
+    );
   }
 
   /** @param {Callback} callback */
   clear(callback) {
-    const request = new BulkRequest(this.#settings, callback, this.#outbox);
-    return this.#run('clear', callback, () => request.begin(Operation.CLEAR));
+    return this.#run('clear', callback, (done) =>
+      new BulkRequest(this.#settings, done, this.#outbox).begin(Operation.CLEAR),
+    );
   }
 
   /** @param {{ count?: number, match: string, signal?: AbortSignal }} options checked by `check.scan` */
@@ -61,19 +65,23 @@ class BulkOperations {
       isClosed: () => this.#state.isClosed,
       timeout: this.#timeout,
       signal,
+      tracer: this.#tracer,
     });
   }
 
   /**
    * Begins an operation if the store is open.
    *
-   * @type {(name: string, callback: Callback, begin: () => Closable) => Closable | undefined}
+   * @type {(name: 'all' | 'ids' | 'length' | 'clear', callback: Callback, begin: (done: Callback) => Closable) =>
+   *   Closable | undefined}
    */
   #run(name, callback, begin) {
-    const error = this.#state.openFor(name);
-    if (!error) return begin();
-    nextTick(callback, error, null);
-    return undefined;
+    return this.#tracer.run(name, undefined, callback, (done) => {
+      const error = this.#state.openFor(name);
+      if (!error) return begin(done);
+      nextTick(done, error, null);
+      return undefined;
+    });
   }
 
   /** @type {(kind: number, RequestClass: typeof Ids | typeof All, callback: Callback) => Closable} */
