@@ -157,6 +157,18 @@ test.each([['native'], ['client']])(
   },
 );
 
+test('a client that the app closes is reported as closed, without an error', async () => {
+  const server = await keep(startRedis());
+  const closed = messagesOf('connection:closed');
+  const client = await openClient('ioredis6', server.port);
+  const { store } = open({ client, transport: 'client' });
+  await store.set(ID, SESSION);
+  await client.quit();
+  await until(() => closed.length === 1);
+  expect(closed[0]).toMatchObject({ transport: 'client', reason: 'the app has closed it' });
+  expect(closed[0]).not.toHaveProperty('error');
+});
+
 test('a subscriber that comes after the store receives what follows the next operation', async () => {
   const server = await keep(startRedis());
   const { store } = open({ url: server.url, cache: true });

@@ -101,4 +101,4 @@ class ConnectionTrace {
   }
 }
 
-module.exports = { ConnectionTrace, observedKinds };
+module.exports = { ConnectionTrace, Kinds, observedKinds };

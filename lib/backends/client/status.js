@@ -70,7 +70,8 @@ class Status {
     this.#lastError = cause;
     if (!isReady) return true;
     this.#failedAttempts = 1;
-    this.#observeFailure('disconnected', cause);
+    if (state === State.CLOSED) this.observe(() => ({ event: 'disconnected', reason: cause }));
+    else this.#observeFailure('disconnected', cause);
     this.#notify('reconnecting', this.unreachable());
     return true;
   }

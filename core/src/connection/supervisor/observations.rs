@@ -4,7 +4,7 @@ use super::task::Supervisor;
 use crate::connection::link::Link;
 use crate::error::Error;
 use crate::observers::{Observation, Place, kind};
-use crate::options::Address;
+use crate::options::{Address, Membership};
 use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,11 +70,13 @@ impl Supervisor {
 
     /// Reports that the link was lost, with the cause; or that it was closed.
     pub(super) fn report_lost_link(&self, cause: Option<(&str, &Error)>) {
+        let closed = match self.options.membership {
+            Membership::None => "the store was closed",
+            Membership::Member | Membership::Reader => "the node is no longer needed",
+        };
         self.report(|| Observation::Disconnected {
             place: self.place.clone(),
-            reason: cause
-                .map_or("the store was closed", |(reason, _)| reason)
-                .to_owned(),
+            reason: cause.map_or(closed, |(reason, _)| reason).to_owned(),
             error: cause.map(|(_, error)| error.clone()),
         });
     }
