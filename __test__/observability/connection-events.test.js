@@ -65,7 +65,7 @@ function open(options) {
 const SUCCEEDED = ['start', 'end', 'asyncStart', 'asyncEnd'];
 const FAILED = ['start', 'end', 'error', 'asyncStart', 'asyncEnd'];
 
-test('each attempt to connect is traced, in the async context in which the store was created', async () => {
+test('each attempt to connect is traced, the first ones in the async context in which the store was created', async () => {
   const server = await keep(startRedis());
   await server.kill();
   const context = new AsyncLocalStorage();
@@ -94,6 +94,13 @@ test('each attempt to connect is traced, in the async context in which the store
     }
   }
   expect(new Set(events.map(({ recorded }) => recorded))).toEqual(new Set(['of the store']));
+
+  // The context of a request that has created the store ends some time.
+  events.length = 0;
+  await server.kill();
+  await server.start();
+  await context.run('of the request', () => store.set(ID, SESSION));
+  expect(events.at(-1)).toMatchObject({ event: 'asyncEnd', recorded: undefined });
 });
 
 test('an attempt that the server rejects is traced with its reply, without the password', async () => {

@@ -247,6 +247,7 @@ class Connection {
       connection.#keepNative();
       connection.#availability?.ready();
       connection.#errorLimit.reset();
+      connection.#trace.leaveContext();
     } else if (event === 'reconnecting') {
       connection.status = 'reconnecting';
       connection.#availability?.lost();

@@ -3,6 +3,7 @@
 const { AsyncResource } = require('node:async_hooks');
 const { channel, tracingChannel } = require('node:diagnostics_channel');
 const { fromNative } = require('../common/errors.js');
+const { outside } = require('../common/outside.js');
 const { isLogging, logObservation } = require('./debug-log.js');
 
 /** @import { ConnectTrace } from '../../index.js' */
@@ -36,10 +37,16 @@ function observedKinds() {
   return kinds;
 }
 
+/** Destroyed at once, as `outside` is: tools that detect open handles would report it. */
+const MANUAL = { requireManualDestroy: true };
+
 /** Publishes the observations of a connection, and passes them to the debug log. */
 class ConnectionTrace {
-  // Subscribers run in the async context in which the store was created. Destroyed at once, as `outside` is.
-  #scope = new AsyncResource('RedisStore', { requireManualDestroy: true }).emitDestroy();
+  /**
+   * Subscribers run in the async context in which the store was created, until it is connected: a later reconnection
+   * is not part of what created the store, and must not keep that context in memory.
+   */
+  #scope = observedKinds() === 0 ? outside : new AsyncResource('RedisStore', MANUAL).emitDestroy();
   #transport;
   #hash;
   /** The attempts in progress, by the server's name. @type {Map<string, ConnectTrace>} */
@@ -49,6 +56,11 @@ class ConnectionTrace {
   constructor(transport, hash = () => '') {
     this.#transport = transport;
     this.#hash = hash;
+  }
+
+  /** The connection is ready. */
+  leaveContext() {
+    this.#scope = outside;
   }
 
   /** Handles an observation; `server` is the connection's name in errors. @param {Observation} facts @param {string} server */

@@ -55,6 +55,7 @@ class Status {
     this.isSilent = false;
     this.#failedAttempts = 0;
     this.observe(() => ({ event: 'connected' }));
+    this.#trace.leaveContext();
     this.#notify('ready');
   }
 
