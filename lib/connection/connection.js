@@ -103,12 +103,14 @@ class Connection {
   #hasFailed = false;
   #lifecycle;
   #errorLimit = new ErrorLimit();
-  #trace = new ConnectionTrace('native', (id) => sessionHash(id));
+  #trace = new ConnectionTrace('native', (id) => sessionHash(id, this.sessionHashKey));
   /** Undefined unless requests run without sessions while Redis is unreachable. */
   #availability;
   #unfollowClient = () => {};
   #unfollowProvider = () => {};
   status = 'connecting';
+  /** The key of the hashes that name sessions; undefined for the default. @type {string | undefined} */
+  sessionHashKey;
 
   /**
    * @param {EventEmitter} store
