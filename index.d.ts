@@ -221,6 +221,43 @@ export interface RedisStoreError extends Error {
   reply?: string;
   /** The index at which the stored text ceases to be valid JSON; with `ERR_SESSION_CORRUPT`. */
   position?: number;
+  /** With an `error` event: the number of events with the same code that were left out since the last one. */
+  suppressed?: number;
+}
+
+/** The message of the events on `connect-redis-native:connect`: one attempt to connect. */
+export interface ConnectContext {
+  /** The host or the path of the socket; with Sentinel, known once the attempt has succeeded. */
+  serverAddress: string | undefined;
+  serverPort: number | undefined;
+  database: number | undefined;
+  /** 1 for the first attempt since the connection was lost. */
+  attempt: number;
+  transport: 'native' | 'client';
+  error?: RedisStoreError;
+}
+
+/** The message of the channel `connect-redis-native:connection:ready`. */
+export interface ConnectionReadyMessage {
+  /** The host or the path of the socket; undefined for the app's client, as are the port and the database. */
+  serverAddress: string | undefined;
+  serverPort: number | undefined;
+  database: number | undefined;
+  transport: 'native' | 'client';
+  /** The version of the server, if it reports one. */
+  version: string | undefined;
+}
+
+/** The message of the channel `connect-redis-native:connection:closed`. */
+export interface ConnectionClosedMessage extends Omit<ConnectionReadyMessage, 'version'> {
+  reason: string;
+  /** Set if the connection was lost rather than closed. */
+  error?: RedisStoreError;
+}
+
+/** The message of the channels `connect-redis-native:cache:invalidation` and `:eviction`. */
+export interface CacheMessage {
+  sessionHash: string;
 }
 
 /** The error of a save with `onConflict: 'reject'`, and with `'merge'` if the versions cannot be merged. */
@@ -396,17 +433,6 @@ export interface CommandContext {
   readonly error?: unknown;
 }
 
-/** The message of the events on `connect-redis-native:connect`: an attempt to connect. */
-export interface ConnectContext {
-  readonly serverAddress: string | undefined;
-  readonly serverPort: number | undefined;
-  /** The number of the attempt, from 1. */
-  readonly attempt: number;
-  readonly transport: 'native' | 'client';
-  /** Why the attempt failed. */
-  readonly error?: RedisStoreError;
-}
-
 /** The result of `all`: the sessions, each with its `id`. */
 export interface Sessions<T extends SessionData = SessionData> extends Array<T & { id: string }> {
   /**
@@ -456,7 +482,9 @@ export class RedisStore<T extends SessionData = SessionData> extends Store {
   on(event: 'reconnecting', listener: (reason: RedisStoreError) => void): this;
   /**
    * An attempt to connect failed; the store tries again. On a ready connection: the cache is off (`ERR_CACHE_OFF`), or
-   * the server rejected new credentials. Without a listener, the event is ignored rather than thrown.
+   * the server rejected new credentials. Without a listener, the event is ignored rather than thrown. Of events with
+   * the same `code`, the first is emitted, then one every 10 seconds, with the number left out as `suppressed`; a ready
+   * connection starts over.
    */
   on(event: 'error', listener: (error: RedisStoreError) => void): this;
   /**

@@ -82,6 +82,26 @@ export interface Watcher extends Receiver {
   notify(event: string, error?: Error): void;
 }
 
+/** What a connection reports to the debug log and the diagnostics channels; see core/src/observers.rs. */
+export interface Observation {
+  event: string;
+  /** The name of the server in errors. */
+  server?: string;
+  serverAddress?: string | null;
+  serverPort?: number | null;
+  database?: number;
+  attempt?: number;
+  /** The name and the version of the server. */
+  software?: [string, string] | null;
+  reason?: string;
+  /** The error, or its text in the addon's form. */
+  error?: any;
+  /** The id of a session, and its hash. */
+  key?: string;
+  sessionHash?: string;
+  [detail: string]: unknown;
+}
+
 /** The arguments of a request's `complete`. */
 export type Completion = Parameters<Receiver['complete']>;
 
@@ -276,7 +296,7 @@ export interface SessionRecord {
 }
 
 /** The settings of a connection: the addon's options without those of a store, or those of the client backend. */
-export interface Target extends Omit<StoreOptions, 'prefix' | 'scanCount'> {
+export interface Target extends Omit<StoreOptions, 'prefix' | 'scanCount' | 'observed'> {
   /** Where Redis is, unless `url` shows it. */
   location?: Location | undefined;
   /** The client that runs the commands; see `ClientTarget`. */

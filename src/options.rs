@@ -42,6 +42,8 @@ pub struct StoreOptions {
     pub key_prefix: Option<String>,
     pub prefix: String,
     pub scan_count: u32,
+    /// The kinds of observations to report; see `observe`.
+    pub observed: Option<u32>,
 }
 
 /// The options of the cache.

@@ -144,6 +144,9 @@ impl Slice {
                 };
                 self.add_text(request, EVENT, text.as_bytes());
             }
+            Completion::Observed(json) => {
+                self.add_text(request, EVENT, format!("observed\n{json}").as_bytes());
+            }
             Completion::Ended => self.records.extend([request, ENDED, 0]),
             unread @ Completion::Unread(_) => {
                 self.finished -= 1;

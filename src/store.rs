@@ -7,8 +7,8 @@ use crate::connection_events::Watcher;
 use crate::options::{ProvidedCredentials, StoreOptions};
 use crate::{cache_lookup, requests};
 use connect_redis_core::Runtime;
-use connect_redis_core::Watch;
 use connect_redis_core::{Clock, RequestId, ScanId, ScanKind, Scans, Sessions};
+use connect_redis_core::{Observe, Watch};
 use napi::bindgen_prelude::{Env, Float64Array};
 use napi::{Error, Result, Status};
 use napi_derive::napi;
@@ -23,6 +23,8 @@ pub struct RedisStore {
     /// The client's key prefix, which comes before every prefix that is set later.
     key_prefix: String,
     watcher: Option<Arc<Watcher>>,
+    /// The kinds of observations that the watcher receives.
+    observed: u32,
     // Declared last, so dropped last: the thread must end after the last connection was released.
     runtime: Arc<Runtime>,
 }
@@ -57,14 +59,16 @@ impl RedisStore {
         let key_prefix = options.key_prefix.clone().unwrap_or_default();
         let prefix = format!("{key_prefix}{}", options.prefix);
         let scan_count = options.scan_count;
+        let observed = options.observed.unwrap_or(0);
         let instance = completions.instance();
         let connection = options.connection(instance).map_err(option_error)?;
-        let lease = runtime.lease(connection);
+        let lease = runtime.lease(connection, observed);
         Ok(Self {
             sessions: Sessions::new(lease, &prefix, scan_count),
             queue: completions.queue(),
             key_prefix,
             watcher: None,
+            observed,
             runtime,
         })
     }
@@ -73,10 +77,25 @@ impl RedisStore {
     #[napi(catch_unwind)]
     pub fn watch(&mut self, request: RequestId) {
         let watcher = Arc::new(Watcher::new(Arc::clone(&self.queue), request));
+        watcher.set_prefix(self.sessions.prefix());
         let weak: Weak<Watcher> = Arc::downgrade(&watcher);
         let weak: Weak<dyn Watch> = weak;
-        self.sessions.connection().watch(weak);
         self.watcher = Some(watcher);
+        // First, as the events begin with those of the past.
+        self.observe(self.observed);
+        self.sessions.connection().watch(weak);
+    }
+
+    /// Sets the kinds of observations that are reported with the connection's events: a sum of numbers. Of the stores
+    /// that share a connection, one reports each observation.
+    #[napi(catch_unwind)]
+    pub fn observe(&mut self, kinds: u32) {
+        self.observed = kinds;
+        if let Some(watcher) = &self.watcher {
+            let weak: Weak<Watcher> = Arc::downgrade(watcher);
+            let weak: Weak<dyn Observe> = weak;
+            self.sessions.connection().observe(&weak, kinds);
+        }
     }
 
     /// Stops `watch`.
@@ -88,7 +107,7 @@ impl RedisStore {
     /// Opens the connection again after, or during, a request to close it. `watch` has to be called again.
     #[napi(catch_unwind)]
     pub fn reopen(&mut self) {
-        let lease = self.sessions.renewed_lease();
+        let lease = self.sessions.renewed_lease(self.observed);
         self.sessions = self.sessions.on(lease);
     }
 
@@ -118,6 +137,9 @@ impl RedisStore {
     pub fn set_prefix(&mut self, prefix: String) {
         self.sessions
             .set_prefix(&format!("{}{prefix}", self.key_prefix));
+        if let Some(watcher) = &self.watcher {
+            watcher.set_prefix(self.sessions.prefix());
+        }
     }
 
     #[napi(catch_unwind)]

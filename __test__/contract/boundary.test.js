@@ -4,6 +4,7 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { Operation, ScanKind } = require('../../lib/boundary/outbox.js');
 const { Kind } = require('../../lib/boundary/request.js');
+const { Kinds } = require('../../lib/observability/connection-trace.js');
 
 const root = path.join(__dirname, '..', '..');
 
@@ -20,6 +21,7 @@ const { MASK, ...kinds } = Kind;
 test.each([
   ['operations', Operation, constantsOf('src/requests.rs', { module: 'operation' })],
   ['kinds of scans', ScanKind, constantsOf('src/store.rs', { module: 'scan_kind' })],
+  ['kinds of observations', Kinds, constantsOf('core/src/observers.rs', { module: 'kind' })],
 ])('the %s of JavaScript are those of the addon', (_what, javascript, rust) => {
   expect(javascript).toEqual(rust);
 });

@@ -16,11 +16,14 @@ pub struct BenchCache {
 
 impl Default for BenchCache {
     fn default() -> Self {
-        let cache = Arc::new(Cache::new(CacheOptions {
-            max_bytes: 64 << 20,
-            max_entries: 10_000,
-            max_staleness: Duration::from_secs(3600),
-        }));
+        let cache = Arc::new(Cache::new(
+            CacheOptions {
+                max_bytes: 64 << 20,
+                max_entries: 10_000,
+                max_staleness: Duration::from_secs(3600),
+            },
+            Arc::default(),
+        ));
         let _line = cache.begin(true);
         Self { cache, _line }
     }

@@ -7,6 +7,7 @@
 //! - [`session`]: the commands and replies of session operations, expiry, conditional saves, scans.
 //! - [`connection`]: supervised connections with reconnection and deadlines; Cluster, Sentinel.
 //! - [`cache`]: the near-cache, coherent with the server.
+//! - [`observers`]: what the debug log and the diagnostics channels report.
 //! - [`worker`]: a background thread for long computations.
 //! - `fuzz`, `bench`: the fuzz targets and benchmarks, not compiled into the addon.
 //! - [`options`], [`error`], [`redaction`]: connection options, errors, and the removal of secrets from texts.
@@ -24,6 +25,7 @@ mod connection;
 mod error;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+mod observers;
 mod options;
 mod redaction;
 mod session;
@@ -32,6 +34,7 @@ pub mod worker;
 pub use self::cache::CacheOptions;
 pub use self::connection::{Connection, Credentials, Event, Lease, Runtime, TlsClient, Watch};
 pub use self::error::Error;
+pub use self::observers::{Observation, Observe};
 pub use self::options::{
     Address, Cluster, ConnectionOptions, DEFAULT_PORT, NatMap, Node, Secret, Sentinel, TlsOptions,
     parse_url,

@@ -1,6 +1,7 @@
 'use strict';
 
 const { tracing } = require('../observability/channels.js');
+const { observedKinds } = require('../observability/connection-trace.js');
 const { Backend } = require('./backend.js');
 
 /** @import { Backend as Runner, CompletionQueue, Native, Receiver, Text } from '../types.d.ts' */
@@ -78,6 +79,8 @@ class Outbox extends Backend {
   #tracksWrites;
   #connection;
   #clientPrefix;
+  /** The kinds of observations that the addon reports. */
+  #observed = observedKinds();
   /** The client's prefix and the store's: the start of all keys. */
   #keyPrefix;
   /** The open batch contains writes, and the connection has a cache. */
@@ -115,7 +118,16 @@ class Outbox extends Backend {
 
   /** @param {Receiver} watcher */
   watch(watcher) {
+    this.#observe();
     this.#native.watch(this.#completions.register(watcher));
+  }
+
+  /** Has the addon report what the debug log and the subscribers want at present, if that has changed. */
+  #observe() {
+    const kinds = observedKinds();
+    if (kinds === this.#observed) return;
+    this.#observed = kinds;
+    this.#native.observe(kinds);
   }
 
   unwatch() {
@@ -192,6 +204,7 @@ class Outbox extends Backend {
   /** Submits the batch. */
   flush() {
     if (this.#count === 0) return;
+    this.#observe();
     const count = this.#count;
     this.#count = 0;
     this.#used = 0;

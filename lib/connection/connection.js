@@ -8,6 +8,9 @@ const { Outbox } = require('../boundary/outbox.js');
 const { nameOf } = require('../clients/description.js');
 const { followClient, hasEnded, isClosed } = require('../clients/closing.js');
 const { coded } = require('../common/errors.js');
+const { ConnectionTrace, observedKinds } = require('../observability/connection-trace.js');
+const { ErrorLimit } = require('../observability/error-limit.js');
+const { sessionHash } = require('../observability/session-hash.js');
 const { Availability } = require('./availability.js');
 const { requestCredentials, followProvider } = require('./credentials.js');
 const { ConnectionEvents } = require('./events.js');
@@ -100,11 +103,15 @@ class Connection {
   #hasServed = false;
   #hasFailed = false;
   #lifecycle;
+  #errorLimit = new ErrorLimit();
+  #trace = new ConnectionTrace('native', (id) => sessionHash(id, this.sessionHashKey));
   /** Undefined unless requests run without sessions while Redis is unreachable. */
   #availability;
   #unfollowClient = () => {};
   #unfollowProvider = () => {};
   status = 'connecting';
+  /** The key of the hashes that name sessions; undefined for the default. @type {string | undefined} */
+  sessionHashKey;
 
   /**
    * @param {EventEmitter} store
@@ -125,7 +132,7 @@ class Connection {
     else {
       const completions = completionQueue();
       /** The addon's store; undefined for the client backend. */
-      this.native = connect({ ...target, ...keys }, completions);
+      this.native = connect({ ...target, ...keys, observed: observedKinds() }, completions);
       const outbox = new Outbox(this.native, completions, target.keyPrefix ?? '', keys.prefix);
       /** @type {Backend} */
       this.backend = outbox;
@@ -221,10 +228,15 @@ class Connection {
   /**
    * Handles an event. Static, so that it references no store.
    *
-   * @type {(connection: Connection, event: string, error?: Error) => void}
+   * @type {(connection: Connection, event: string, details?: any) => void}
    */
-  static #onEvent(connection, event, error) {
+  static #onEvent(connection, event, details) {
     const store = connection.#store;
+    if (event === 'observed') {
+      connection.#trace.observe(details, connection.backend.server);
+      return;
+    }
+    const error = details;
     // A closed store returns credentials as well: pending operations may wait for a connection.
     if (event === 'credentials') connection.#provideCredentials();
     if (connection.status === 'closed') return;
@@ -239,13 +251,17 @@ class Connection {
       connection.#hasServed = true;
       connection.#keepNative();
       connection.#availability?.ready();
+      connection.#errorLimit.reset();
+      connection.#trace.leaveContext();
     } else if (event === 'reconnecting') {
       connection.status = 'reconnecting';
       connection.#availability?.lost();
     }
     // EventEmitter throws an 'error' without a listener.
-    if (event !== 'error' || store.listenerCount('error') > 0) store.emit(event, error);
-    else if (connection.native && error && connection.#isUnattended)
+    if (event !== 'error') store.emit(event, error);
+    else if (store.listenerCount('error') > 0) {
+      if (connection.#errorLimit.admits(error)) store.emit(event, error);
+    } else if (connection.native && error && connection.#isUnattended)
       warnUnreachable(connection.native.connection, error);
     connection.#hasFailed ||= event === 'error';
   }

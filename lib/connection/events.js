@@ -3,7 +3,7 @@
 const { Kind } = require('../boundary/request.js');
 const { fromNative } = require('../common/errors.js');
 
-/** @import { Complete } from '../types.d.ts' */
+/** @import { Complete, Observation } from '../types.d.ts' */
 
 /**
  * Receives the events of a store's connection. Holds the connection weakly, so that it is garbage collected together
@@ -15,7 +15,7 @@ class ConnectionEvents {
   #connection;
   #onEvent;
 
-  /** @param {Connection} connection @param {(connection: Connection, event: string, error?: Error) => void} onEvent */
+  /** @param {Connection} connection @param {(connection: Connection, event: string, details?: any) => void} onEvent */
   constructor(connection, onEvent) {
     this.#connection = new WeakRef(connection);
     this.#onEvent = onEvent;
@@ -26,13 +26,17 @@ class ConnectionEvents {
     if (kind !== Kind.EVENT) return;
     const end = text.indexOf('\n');
     if (end === -1) this.notify(text);
-    else this.notify(text.slice(0, end), fromNative(text.slice(end + 1)));
+    else {
+      const event = text.slice(0, end);
+      const details = text.slice(end + 1);
+      this.notify(event, event === 'observed' ? JSON.parse(details) : fromNative(details));
+    }
   }
 
-  /** @param {string} event @param {Error} [error] */
-  notify(event, error) {
+  /** @param {string} event @param {Error | Observation} [details] */
+  notify(event, details) {
     const connection = this.#connection.deref();
-    if (connection !== undefined) this.#onEvent(connection, event, error);
+    if (connection !== undefined) this.#onEvent(connection, event, details);
   }
 }
 

@@ -75,11 +75,14 @@ struct Model {
 
 impl Model {
     fn new() -> Self {
-        let cache = Arc::new(Cache::new(CacheOptions {
-            max_bytes: 1 << 20,
-            max_entries: 100,
-            max_staleness: Duration::from_secs(3600),
-        }));
+        let cache = Arc::new(Cache::new(
+            CacheOptions {
+                max_bytes: 1 << 20,
+                max_entries: 100,
+                max_staleness: Duration::from_secs(3600),
+            },
+            Arc::default(),
+        ));
         Self {
             line: Some(cache.begin(true)),
             cache,

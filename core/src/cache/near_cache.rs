@@ -1,9 +1,10 @@
 //! The cache: lookups, fills and invalidations.
 
 use super::clock::{AtomicMoment, Moment};
-use super::entries::{Entries, Entry};
+use super::entries::{Entries, Entry, Map};
 use super::freshness::Connections;
 use super::pending_writes::PendingWrites;
+use crate::observers::{Observation, Observers, kind};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -61,6 +62,7 @@ pub struct Stats {
 #[derive(Debug)]
 pub(crate) struct Cache {
     options: CacheOptions,
+    observers: Arc<Observers>,
     state: Mutex<State>,
     /// Changed while `state` is locked; atomic, so that it can be read without the lock. So is `serial`.
     epoch: AtomicU64,
@@ -88,7 +90,7 @@ impl fmt::Debug for State {
 }
 
 impl Cache {
-    pub(crate) fn new(options: CacheOptions) -> Self {
+    pub(crate) fn new(options: CacheOptions, observers: Arc<Observers>) -> Self {
         Self {
             state: Mutex::new(State {
                 entries: Entries::new(options.max_bytes, options.max_entries),
@@ -96,6 +98,7 @@ impl Cache {
                 connections: Connections::default(),
             }),
             options,
+            observers,
             epoch: AtomicU64::new(0),
             serial: AtomicU64::new(0),
             last_lookup: AtomicMoment::new(Moment::now()),
@@ -170,13 +173,22 @@ impl Cache {
     /// Caches the result of a read. Calls of this and [`Self::invalidate`] must be in the order in which the server
     /// sent the replies and the invalidations.
     pub(crate) fn fill(&self, ticket: Ticket, key: &[u8], entry: Entry) {
-        drop(self.with(|state| {
+        let removed = self.with(|state| {
             let is_current_epoch = ticket.epoch == self.epoch.load(Ordering::Relaxed);
             let may_predate_write = state.writes.any_after(key, ticket.serial);
             let may_insert =
                 is_current_epoch && !may_predate_write && state.connections.are_tracked();
             may_insert.then(|| state.entries.insert(key, entry))
-        }));
+        });
+        for (other, _) in removed.iter().flatten() {
+            // An entry with the same key was replaced, not evicted.
+            if **other != *key {
+                self.observers
+                    .report(kind::EVICTIONS, || Observation::Evicted {
+                        key: other.to_vec(),
+                    });
+            }
+        }
     }
 
     // ---- Writes and invalidations ----
@@ -186,11 +198,20 @@ impl Cache {
     }
 
     /// Empties the cache, and prevents the results of reads in flight from being cached.
-    pub(crate) fn clear(&self) {
-        drop(self.with(|state| {
+    pub(crate) fn clear(&self, reason: &'static str) {
+        let removed = self.with(|state| {
             self.epoch.fetch_add(1, Ordering::AcqRel);
             state.entries.clear()
-        }));
+        });
+        self.report_flush(removed, reason);
+    }
+
+    /// Reports that the cache was emptied, unless it was empty.
+    fn report_flush(&self, removed: Map, reason: &'static str) {
+        if !removed.is_empty() {
+            self.observers
+                .report(kind::CHANGES, || Observation::CacheFlushed { reason });
+        }
     }
 
     /// Removes the entries that the server reports as changed.
@@ -202,9 +223,17 @@ impl Cache {
                     let removed = keys.iter().filter_map(|key| state.entries.remove(key));
                     removed.collect()
                 };
-                drop(self.with(remove));
+                for (key, _) in self.with(remove) {
+                    self.observers
+                        .report(kind::INVALIDATIONS, || Observation::Invalidated {
+                            key: key.into_vec(),
+                        });
+                }
             }
-            Invalidation::All => drop(self.with(|state| state.entries.clear())),
+            Invalidation::All => {
+                let removed = self.with(|state| state.entries.clear());
+                self.report_flush(removed, "the server reports that all keys have changed");
+            }
         }
     }
 
@@ -252,11 +281,14 @@ mod tests {
     use std::time::Instant;
 
     fn cache(max_bytes: u64, max_entries: u64, max_staleness: Duration) -> Arc<Cache> {
-        Arc::new(Cache::new(CacheOptions {
-            max_bytes,
-            max_entries,
-            max_staleness,
-        }))
+        Arc::new(Cache::new(
+            CacheOptions {
+                max_bytes,
+                max_entries,
+                max_staleness,
+            },
+            Arc::default(),
+        ))
     }
 
     fn default_cache() -> Arc<Cache> {

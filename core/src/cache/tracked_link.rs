@@ -54,6 +54,6 @@ impl Drop for TrackedLink {
     fn drop(&mut self) {
         let tracked = self.is_tracked.then_some(&self.confirmed_at);
         self.cache.with(|state| state.connections.remove(tracked));
-        self.cache.clear();
+        self.cache.clear("connection lost");
     }
 }

@@ -8,6 +8,7 @@ use super::single_flight::SingleFlight;
 use super::status::Watch;
 use crate::cache::Cache;
 use crate::error::Error;
+use crate::observers::Observe;
 use crate::options::Secret;
 use std::fmt;
 use std::sync::atomic::Ordering;
@@ -200,6 +201,11 @@ impl Connection {
     pub fn watch(&self, watch: Weak<dyn Watch>) {
         // A connection that has ended has no events.
         let _ = self.messages.send(Message::Watch(watch));
+    }
+
+    /// Sets the kinds of observations that `observer` receives, in addition to the events.
+    pub fn observe(&self, observer: &Weak<dyn Observe>, kinds: u32) {
+        self.shared.observers.set(observer, kinds);
     }
 
     /// Passes the credentials that the connection requested, or the reason why the app's function failed.

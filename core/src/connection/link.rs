@@ -76,6 +76,8 @@ pub(super) struct Link {
     last_write: Instant,
     /// The reason why client tracking is off although it was requested.
     tracking_failure: Option<String>,
+    /// The name and the version of the server, if it has reported them.
+    software: Option<(String, String)>,
 }
 
 /// Opens links.
@@ -118,6 +120,7 @@ impl Link {
             written: 0,
             last_write: now,
             tracking_failure: None,
+            software: None,
         }
     }
 
@@ -138,6 +141,15 @@ impl Link {
     /// Records that client tracking is off. The first cause counts.
     pub(super) fn set_tracking_failure(&mut self, cause: impl FnOnce() -> String) {
         self.tracking_failure.get_or_insert_with(cause);
+    }
+
+    /// Returns the name and the version of the server, if it has reported them.
+    pub(super) fn software(&self) -> Option<&(String, String)> {
+        self.software.as_ref()
+    }
+
+    pub(super) fn set_software(&mut self, software: Option<(String, String)>) {
+        self.software = software;
     }
 
     /// Queues bytes, which `next` writes. Returns the position of their end, to be compared with `written`.

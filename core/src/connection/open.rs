@@ -5,6 +5,7 @@ use super::network::Network;
 use super::tracking::Tracking;
 use super::{cluster, supervisor};
 use crate::cache::Cache;
+use crate::observers::Observers;
 use crate::options::{Address, ConnectionOptions};
 use std::sync::Arc;
 use tokio::runtime::Handle;
@@ -14,16 +15,19 @@ pub(super) fn open(
     tasks: &Handle,
     network: Arc<dyn Network>,
     options: ConnectionOptions,
+    observers: Arc<Observers>,
 ) -> Connection {
     let cache = options
         .cache
         .clone()
-        .map(|cache| Arc::new(Cache::new(cache)));
+        .map(|cache| Arc::new(Cache::new(cache, Arc::clone(&observers))));
     match options.address.clone() {
-        Address::Cluster(cluster) => cluster::spawn(tasks, network, cluster, options, cache),
+        Address::Cluster(cluster) => {
+            cluster::spawn(tasks, network, cluster, options, cache, observers)
+        }
         _ => {
             let tracking = cache.clone().map(|cache| Tracking::new(cache, None));
-            supervisor::spawn(tasks, network, options, cache, tracking).0
+            supervisor::spawn(tasks, network, options, cache, tracking, observers).0
         }
     }
 }

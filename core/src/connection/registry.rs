@@ -3,6 +3,7 @@
 use super::handle::Connection;
 use super::network::System;
 use super::open::open;
+use crate::observers::Observers;
 use crate::options::ConnectionOptions;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -44,13 +45,16 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// Takes a share in the connection with these options, and opens it if there is none.
-    pub(super) fn take(registry: Arc<Registry>, options: ConnectionOptions) -> Self {
+    /// Takes a share in the connection with these options, and opens it if there is none. `observed` are the kinds of
+    /// observations that the caller will [observe](Connection::observe).
+    pub(super) fn take(registry: Arc<Registry>, options: ConnectionOptions, observed: u32) -> Self {
         let connection = {
             let mut connections = registry.lock();
             let shared = connections.entry(options.clone()).or_insert_with(|| {
                 let network = Arc::new(System);
-                (open(&registry.tasks, network, options.clone()), 0)
+                let observers = Arc::new(Observers::expecting(observed));
+                let connection = open(&registry.tasks, network, options.clone(), observers);
+                (connection, 0)
             });
             shared.1 += 1;
             shared.0.clone()
@@ -68,8 +72,8 @@ impl Lease {
     }
 
     /// Takes another share in the same connection, or in a new one if that connection has ended.
-    pub(crate) fn renew(&self) -> Self {
-        Self::take(Arc::clone(&self.registry), self.options.clone())
+    pub(crate) fn renew(&self, observed: u32) -> Self {
+        Self::take(Arc::clone(&self.registry), self.options.clone(), observed)
     }
 
     /// Releases the share. If it was the last, ends the connection after the commands sent so far have completed, and

@@ -65,9 +65,10 @@ impl Runtime {
         self.handle.clone()
     }
 
-    /// Takes a share in the connection with these options, and opens it if there is none.
-    pub fn lease(&self, options: ConnectionOptions) -> Lease {
-        Lease::take(Arc::clone(&self.registry), options)
+    /// Takes a share in the connection with these options, and opens it if there is none. `observed` are the kinds of
+    /// observations that the caller will [observe](super::Connection::observe).
+    pub fn lease(&self, options: ConnectionOptions, observed: u32) -> Lease {
+        Lease::take(Arc::clone(&self.registry), options, observed)
     }
 
     /// Spawns a task.

@@ -4,6 +4,7 @@ use super::single_flight::SingleFlight;
 use super::status::{Down, Health};
 use crate::cache::Cache;
 use crate::error::Error;
+use crate::observers::{Observation, Observers, kind};
 use crate::options::{Address, ConnectionOptions, Membership};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -25,13 +26,19 @@ pub(super) struct Shared {
     /// The number of operations that a handle sent and that are not written to a socket yet.
     pub(super) queued: AtomicUsize,
     pub(super) health: Health,
+    /// The observers of this connection; for a node of a cluster, those of the cluster.
+    pub(super) observers: Arc<Observers>,
     /// The near-cache, if the connection has one.
     pub(super) cache: Option<Arc<Cache>>,
     pub(super) single_flight: Arc<SingleFlight>,
 }
 
 impl Shared {
-    pub(super) fn new(options: &ConnectionOptions, cache: Option<Arc<Cache>>) -> Self {
+    pub(super) fn new(
+        options: &ConnectionOptions,
+        cache: Option<Arc<Cache>>,
+        observers: Arc<Observers>,
+    ) -> Self {
         Self {
             server: options.server().into(),
             is_cluster: options.is_cluster(),
@@ -44,8 +51,20 @@ impl Shared {
             fails_offline: options.fails_offline,
             queued: AtomicUsize::new(0),
             health: Health::default(),
+            observers,
             single_flight: Arc::new(SingleFlight::new(cache.clone())),
             cache,
+        }
+    }
+
+    /// Reports that this number of commands are to be sent again.
+    pub(super) fn report_retries(&self, commands: usize) {
+        if commands > 0 {
+            self.observers
+                .report(kind::CHANGES, || Observation::Retrying {
+                    server: Arc::clone(&self.server),
+                    commands,
+                });
         }
     }
 

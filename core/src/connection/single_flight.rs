@@ -243,11 +243,14 @@ mod tests {
     }
 
     fn cache(max_staleness: Duration) -> Arc<Cache> {
-        Arc::new(Cache::new(CacheOptions {
-            max_bytes: 1024,
-            max_entries: 1,
-            max_staleness,
-        }))
+        Arc::new(Cache::new(
+            CacheOptions {
+                max_bytes: 1024,
+                max_entries: 1,
+                max_staleness,
+            },
+            Arc::default(),
+        ))
     }
 
     #[test]

@@ -157,7 +157,7 @@ impl Tracking {
     pub(super) fn take_slots(&mut self, reply: &Value) {
         let map = fingerprint(reply);
         if self.slots.map.is_some() && self.slots.map != map {
-            self.cache.clear();
+            self.cache.clear("the slots of a node have changed");
         }
         self.slots.map = map;
         self.slots.is_confirmed = map.is_some();
@@ -180,7 +180,7 @@ impl Tracking {
             )
             && self.probe_key.take().is_some()
         {
-            self.cache.clear();
+            self.cache.clear("a node refused to serve a key");
         }
     }
 
@@ -274,11 +274,14 @@ mod tests {
 
     /// Returns the tracking of a cluster node, its cache with one entry, and the relayed messages.
     fn node() -> (Tracking, Arc<Cache>, mpsc::Receiver<TrackingEvent>) {
-        let cache = Arc::new(Cache::new(CacheOptions {
-            max_bytes: 1 << 20,
-            max_entries: 10,
-            max_staleness: Duration::from_millis(50),
-        }));
+        let cache = Arc::new(Cache::new(
+            CacheOptions {
+                max_bytes: 1 << 20,
+                max_entries: 10,
+                max_staleness: Duration::from_millis(50),
+            },
+            Arc::default(),
+        ));
         let (sender, relayed) = mpsc::channel();
         let relay = Box::new(move |event| sender.send(event).expect("a receiver"));
         let mut tracking = Tracking::new(Arc::clone(&cache), Some(relay));

@@ -61,7 +61,7 @@ impl Sessions {
                 }
             },
             Request::Bulk(_, Bulk::Clear) => {
-                cache.clear();
+                cache.clear("clear was called");
                 CacheIntent::None
             }
             _ => CacheIntent::None,
@@ -73,7 +73,7 @@ impl Sessions {
     pub(super) fn note_clear(&self) {
         self.connection().single_flight().close_all();
         if let Some(cache) = self.connection().cache() {
-            cache.clear();
+            cache.clear("clear was called");
         }
     }
 

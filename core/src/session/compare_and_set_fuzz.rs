@@ -16,7 +16,7 @@ static SESSIONS: LazyLock<Option<Sessions>> = LazyLock::new(|| {
         address: Address::Unix { path },
         ..ConnectionOptions::default()
     };
-    let lease = Runtime::shared().ok()?.lease(options);
+    let lease = Runtime::shared().ok()?.lease(options, 0);
     Some(Sessions::new(lease, "", 1))
 });
 

@@ -30,6 +30,8 @@ pub enum Completion {
     /// A connection event. A watcher has a request number for as long as its store lives, which does not count as a
     /// request in flight.
     Event(&'static str, Option<Error>),
+    /// An observation for the same receiver, as JSON.
+    Observed(String),
     /// The last completion of a watcher.
     Ended,
     /// A session whose long text is still to be processed.
@@ -70,7 +72,12 @@ impl Completion {
     pub fn is_last(&self) -> bool {
         !matches!(
             self,
-            Self::Item(..) | Self::Id(_) | Self::Ids(_) | Self::Event(..) | Self::Ended
+            Self::Item(..)
+                | Self::Id(_)
+                | Self::Ids(_)
+                | Self::Event(..)
+                | Self::Observed(_)
+                | Self::Ended
         )
     }
 }

@@ -24,6 +24,10 @@ impl Keys {
         }
     }
 
+    pub(super) fn prefix(&self) -> &[u8] {
+        &self.prefix
+    }
+
     pub(super) fn key(&self, id: &[u8]) -> Vec<u8> {
         [&self.prefix, id].concat()
     }

@@ -39,13 +39,18 @@ impl Sessions {
         self.keys = Arc::new(Keys::new(prefix));
     }
 
+    /// Returns the prefix of the keys.
+    pub fn prefix(&self) -> &[u8] {
+        self.keys.prefix()
+    }
+
     pub fn connection(&self) -> &Connection {
         self.lease.connection()
     }
 
     /// Takes another lease on the same connection.
-    pub fn renewed_lease(&self) -> Lease {
-        self.lease.renew()
+    pub fn renewed_lease(&self, observed: u32) -> Lease {
+        self.lease.renew(observed)
     }
 
     /// Returns the same sessions on another lease.

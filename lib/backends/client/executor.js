@@ -239,6 +239,7 @@ class Executor {
   #end() {
     clearTimeout(this.#timer);
     this.#clientState.unlisten();
+    this.status.end();
     const onEnd = this.#onEnd;
     this.#onEnd = () => {};
     onEnd?.();
@@ -435,6 +436,8 @@ class Executor {
   #endRetries() {
     if (this.#inFlight.size > 0 || !this.#isRepeating) return;
     this.#firstFailed = Number.POSITIVE_INFINITY;
+    if (!this.#queue.isEmpty)
+      this.status.observe(() => ({ event: 'retrying', commands: this.#queue.length }));
     const { since, cause } = this.#losses;
     // In a cluster, one of the nodes may be down.
     if (this.status.isReady && !this.isCluster && since + LONGEST_LOSSES <= this.#now())

@@ -30,6 +30,11 @@ class CommandQueue {
     return this.#commands.length === 0;
   }
 
+  /** The number of commands, at most: the jobs of some may be over. */
+  get length() {
+    return this.#commands.length - this.#first;
+  }
+
   #removeTaken() {
     this.#commands.splice(0, this.#first);
     this.#first = 0;

@@ -2,9 +2,10 @@
 
 const { outside } = require('../../common/outside.js');
 const { nextTick } = require('../../common/timers.js');
+const { ConnectionTrace, observedKinds } = require('../../observability/connection-trace.js');
 const { failures } = require('./errors.js');
 
-/** @import { Failure, Watcher } from '../../types.d.ts' */
+/** @import { Failure, Observation, Watcher } from '../../types.d.ts' */
 
 const State = {
   CONNECTED: 'connected',
@@ -22,6 +23,7 @@ class Status {
   #watchers = new Set();
   #failedAttempts = 0;
   #lastError = 'still connecting';
+  #trace = new ConnectionTrace('client');
   state = State.DISCONNECTED;
   /** Stalled without a reply, rather than with failures. */
   isSilent = false;
@@ -52,6 +54,8 @@ class Status {
     this.state = State.CONNECTED;
     this.isSilent = false;
     this.#failedAttempts = 0;
+    this.observe(() => ({ event: 'connected' }));
+    this.#trace.leaveContext();
     this.#notify('ready');
   }
 
@@ -67,6 +71,8 @@ class Status {
     this.#lastError = cause;
     if (!isReady) return true;
     this.#failedAttempts = 1;
+    if (state === State.CLOSED) this.observe(() => ({ event: 'disconnected', reason: cause }));
+    else this.#observeFailure('disconnected', cause);
     this.#notify('reconnecting', this.unreachable());
     return true;
   }
@@ -76,7 +82,23 @@ class Status {
     this.isSilent = false;
     this.#lastError = cause;
     this.#failedAttempts++;
+    this.#observeFailure('connectFailed', cause);
     this.#notify('error', this.unreachable());
+  }
+
+  /** Reports to the debug log and the subscribers, if there are any. @param {() => Observation} make */
+  observe(make) {
+    if (observedKinds() !== 0) this.#trace.observe(make(), this.#server);
+  }
+
+  /** @param {string} event @param {string} reason */
+  #observeFailure(event, reason) {
+    this.observe(() => ({ event, reason, error: this.unreachable().toError() }));
+  }
+
+  /** The last store that used the client is closed. */
+  end() {
+    if (this.isReady) this.observe(() => ({ event: 'disconnected', reason: 'the store was closed' }));
   }
 
   unreachable() {

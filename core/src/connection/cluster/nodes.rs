@@ -8,6 +8,7 @@ use crate::connection::status::{Event, Watch};
 use crate::connection::supervisor;
 use crate::connection::tracking::Tracking;
 use crate::error::Error;
+use crate::observers::{Observation, Observers, Place, kind};
 use crate::options::{Address, ConnectionOptions, Membership, Node};
 use std::collections::{HashMap, HashSet};
 use std::mem;
@@ -27,6 +28,7 @@ pub(super) struct ClusterNodes {
     /// The options of each connection, except the address.
     options: ConnectionOptions,
     cache: Option<Arc<Cache>>,
+    observers: Arc<Observers>,
     events: mpsc::UnboundedSender<RouterEvent>,
     nodes: HashMap<Node, Member>,
     /// Nodes that wait for requested credentials.
@@ -73,6 +75,7 @@ impl ClusterNodes {
         options: ConnectionOptions,
         membership: Membership,
         cache: Option<Arc<Cache>>,
+        observers: Arc<Observers>,
         events: mpsc::UnboundedSender<RouterEvent>,
     ) -> Self {
         Self {
@@ -84,6 +87,7 @@ impl ClusterNodes {
                 ..options
             },
             cache,
+            observers,
             events,
             nodes: HashMap::new(),
             awaiting_credentials: HashSet::new(),
@@ -113,6 +117,7 @@ impl ClusterNodes {
             options,
             None,
             tracking,
+            Arc::clone(&self.observers),
         );
         let watch = Arc::new(NodeEvents {
             node: node.clone(),
@@ -146,7 +151,20 @@ impl ClusterNodes {
 
     /// Aborts all connections at once, even with commands in flight.
     pub(super) fn abort(&self) {
-        for member in self.nodes.values() {
+        for (node, member) in &self.nodes {
+            if member.is_ready() {
+                let server = &member.connection.shared.server;
+                self.observers
+                    .report(kind::LINKS, || Observation::Disconnected {
+                        place: Place::new(
+                            server,
+                            &Address::Tcp(node.clone()),
+                            self.options.database,
+                        ),
+                        reason: "the store was closed".to_owned(),
+                        error: None,
+                    });
+            }
             member.task.abort();
         }
     }

@@ -7,7 +7,9 @@ use crate::connection::commands::Access;
 use crate::connection::job::{Place, Reply};
 use crate::connection::retry_policy::{MAX_HANG_UPS, RetryPolicy};
 use crate::error::Error;
+use crate::observers::{Observation, kind};
 use crate::options::Node;
+use std::sync::Arc;
 use tokio::time::Instant;
 
 /// The number of attempts after which another redirect counts as a loop between nodes that disagree.
@@ -30,6 +32,7 @@ impl Router {
     /// Handles the replies of a node: completes commands, or parks them for a retry.
     pub(super) fn handle_replies(&mut self, node: &Node, replies: Vec<(Routed, Reply)>) {
         let mut answers = ReplyCollector::default();
+        let mut retries = 0;
         for ((place, slot), reply) in replies {
             self.note_returned(slot);
             // It may have expired in the meantime.
@@ -39,18 +42,23 @@ impl Router {
             // An earlier command is parked, and its retry would overwrite this write.
             if self.jobs.access(place) == Access::Write && self.follows_parked(slot, place) {
                 self.park(slot, place, None);
+                retries += 1;
                 continue;
             }
             let reply = match reply {
                 Ok(value) => Ok(value),
                 Err(error) => match self.retry(node, place, slot, error) {
                     Some(error) => Err(error),
-                    None => continue,
+                    None => {
+                        retries += 1;
+                        continue;
+                    }
                 },
             };
             self.parked.note_served(slot);
             answers.add(place, reply);
         }
+        self.shared.report_retries(retries);
         for (job, replies) in answers.0 {
             self.jobs.complete(job, replies);
         }
@@ -92,6 +100,9 @@ impl Router {
             return Some(error);
         }
         job.last_error = Some(error.clone());
+        if let Some(redirect) = &redirect {
+            self.report_redirect(slot, node, redirect);
+        }
         let (ask, needs_backoff) = match redirect {
             Some(Redirect::Moved(Some(owner))) => {
                 self.note_moved(slot, owner);
@@ -99,7 +110,7 @@ impl Router {
             }
             // The topology refresh finds the new owner.
             Some(Redirect::Moved(None)) => {
-                self.clear_cache();
+                self.clear_cache("a slot has moved");
                 self.refresh_soon();
                 (None, true)
             }
@@ -124,6 +135,26 @@ impl Router {
             self.parked.note_served(slot);
         }
         None
+    }
+
+    /// Reports a redirect; `MOVED` once for all commands that were in flight in the slot.
+    fn report_redirect(&self, slot: u16, from: &Node, redirect: &Redirect) {
+        let (redirect, to) = match redirect {
+            Redirect::Moved(to) if to.is_some() && self.slot_map.primary(slot) == to.as_ref() => {
+                return;
+            }
+            Redirect::Moved(to) => ("MOVED", to),
+            Redirect::Ask(to) => ("ASK", to),
+        };
+        self.shared
+            .observers
+            .report(kind::CHANGES, || Observation::Redirected {
+                server: Arc::clone(&self.shared.server),
+                redirect,
+                slot,
+                from: from.to_string(),
+                to: to.as_ref().map(Node::to_string),
+            });
     }
 
     /// Avoids a replica that returned a transient error. Returns false if the node is not a replica of the slot.

@@ -14,6 +14,7 @@ use crate::connection::network::Network;
 use crate::connection::shared::Shared;
 use crate::connection::status::{Event, Watches};
 use crate::error::Error;
+use crate::observers::Observers;
 use crate::options::{Cluster, ConnectionOptions, Membership};
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
@@ -34,8 +35,9 @@ pub(in crate::connection) fn spawn(
     cluster: Cluster,
     options: ConnectionOptions,
     cache: Option<Arc<Cache>>,
+    observers: Arc<Observers>,
 ) -> Connection {
-    let (connection, messages) = Connection::new(Shared::new(&options, cache));
+    let (connection, messages) = Connection::new(Shared::new(&options, cache, observers));
     let shared = Arc::clone(&connection.shared);
     tasks.spawn(async move {
         let mut router = Router::new(cluster, network, options, shared, Mailbox::new(messages));
@@ -95,6 +97,7 @@ impl Router {
             options.clone(),
             membership,
             shared.cache.clone(),
+            Arc::clone(&shared.observers),
             sender.clone(),
         );
         Self {
@@ -126,7 +129,7 @@ impl Router {
         self.nodes.abort();
         self.fail_waiting(&error);
         self.shared.health.set_lost(error.to_string(), false);
-        self.clear_cache();
+        self.clear_cache("the connection task was restarted");
         self.watches.notify(&Event::Failed(error));
         let mut router = Self::new(
             self.cluster,

@@ -7,9 +7,11 @@ use super::slot_map::{SLOT_COUNT, SlotMap};
 use crate::connection::handle::Connection;
 use crate::connection::status::Event;
 use crate::error::Error;
+use crate::observers::{Observation, kind};
 use crate::options::Node;
 use std::collections::HashSet;
 use std::mem;
+use std::sync::Arc;
 use tokio::time::Instant;
 
 impl Router {
@@ -42,8 +44,9 @@ impl Router {
         if self.slot_map != slot_map {
             self.refresh.reset_backoff(Instant::now());
             let former = mem::replace(&mut self.slot_map, slot_map);
+            self.report_failovers(&former);
             if !former.has_same_primaries(&self.slot_map) {
-                self.clear_cache();
+                self.clear_cache("the slot map has changed");
                 for slot in 0..SLOT_COUNT {
                     if former.primary(slot) != self.slot_map.primary(slot) {
                         self.hold(slot);
@@ -58,6 +61,28 @@ impl Router {
         for waiter in mem::take(&mut self.current_waiters) {
             // The receiver may have stopped waiting.
             let _ = waiter.send(Ok(self.primaries()));
+        }
+    }
+
+    /// Reports the replicas that have become primaries.
+    fn report_failovers(&self, former: &SlotMap) {
+        if !self.shared.observers.want(kind::CHANGES) {
+            return;
+        }
+        let mut reported = HashSet::new();
+        for slot in 0..SLOT_COUNT {
+            if let (Some(former), Some(to)) = (former.shard(slot), self.slot_map.primary(slot))
+                && former.replicas.contains(to)
+                && reported.insert((&former.primary, to))
+            {
+                self.shared
+                    .observers
+                    .report(kind::CHANGES, || Observation::FailedOver {
+                        server: Arc::clone(&self.shared.server),
+                        from: former.primary.to_string(),
+                        to: to.to_string(),
+                    });
+            }
         }
     }
 
@@ -78,14 +103,14 @@ impl Router {
         self.nodes.open(&owner);
         self.slot_map.move_slot(slot, owner);
         self.hold(slot);
-        self.clear_cache();
+        self.clear_cache("a slot has moved");
         self.refresh_soon();
     }
 
     /// Clears the cache, since keys may be at other nodes than those that send their invalidations.
-    pub(super) fn clear_cache(&self) {
+    pub(super) fn clear_cache(&self, reason: &'static str) {
         if let Some(cache) = &self.shared.cache {
-            cache.clear();
+            cache.clear(reason);
         }
     }
 

@@ -25,8 +25,15 @@ impl Supervisor {
             self.backoff.grow();
             attempts += 1;
             self.shared.health.attempted(attempts);
-            let failure = match self.attempt().await? {
+            let begin = Instant::now();
+            self.report_attempt(attempts);
+            let Some(outcome) = self.attempt().await else {
+                self.report_failed_attempt(attempts, "the store was closed", &Error::Closed);
+                return None;
+            };
+            let failure = match outcome {
                 Ok(link) => {
+                    self.report_link(attempts, begin.elapsed(), &link);
                     // Jobs that expired while no link was open must fail with that cause.
                     self.queue.expire(clock::now());
                     let tracking = self.begin_tracking(&link.0);
@@ -42,6 +49,7 @@ impl Supervisor {
                 cause: failure.cause.clone(),
                 timed_out: matches!(failure.kind, FailureKind::TimedOut),
             });
+            let reason = failure.cause.clone();
             let (error, is_final) = match failure.kind {
                 FailureKind::Refused(refusal) => (refusal, true),
                 _ => {
@@ -51,6 +59,7 @@ impl Supervisor {
                     (error, self.options.membership != Membership::None)
                 }
             };
+            self.report_failed_attempt(attempts, &reason, &error);
             if is_final || self.options.gives_up_after(attempts) {
                 self.queue.fail_waiting(&error);
             }

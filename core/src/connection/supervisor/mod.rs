@@ -9,6 +9,7 @@
 //! - [`connect`]: attempts to connect, with backoff; [`credentials`]: credentials from the app, and their renewal.
 //! - [`serve`]: the loop that serves an open link; [`in_flight`]: commands that are sent and not answered yet;
 //!   [`replies`]: matches replies to commands; [`heartbeat`]: heartbeat and read timeout.
+//! - [`observations`]: reports the attempts and the links.
 //! - [`queue`]: jobs that wait to be sent, and the retry queue; [`apply_replies`]: keeps the commands to retry;
 //!   [`held_keys`]: keys whose writes must keep their order.
 
@@ -18,6 +19,7 @@ mod credentials;
 mod heartbeat;
 mod held_keys;
 mod in_flight;
+mod observations;
 mod queue;
 #[cfg(test)]
 mod queue_model;

@@ -228,6 +228,11 @@ impl JobQueue {
         for job in &mut self.retries {
             job.failed_attempts = job.failed_attempts.saturating_add(1);
         }
+        // In a cluster, the router retries them.
+        if self.policy != RetryPolicy::Never {
+            let commands = self.retries.iter().map(|job| job.pending.len()).sum();
+            self.shared.report_retries(commands);
+        }
         self.requeue();
         if self.policy == RetryPolicy::Never {
             self.fail_waiting(error);

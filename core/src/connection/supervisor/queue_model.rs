@@ -82,7 +82,11 @@ struct Model {
 
 impl Model {
     fn new() -> Self {
-        let shared = Arc::new(Shared::new(&ConnectionOptions::default(), None));
+        let shared = Arc::new(Shared::new(
+            &ConnectionOptions::default(),
+            None,
+            Arc::default(),
+        ));
         Self {
             queue: JobQueue::new(Arc::clone(&shared), RetryPolicy::TransientErrors),
             shared,

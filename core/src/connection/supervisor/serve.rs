@@ -51,7 +51,10 @@ impl Supervisor {
             self.queue.forget_hang_ups();
             self.connector.forget_greeting();
         }
-        let failure = failure?;
+        let Some(failure) = failure else {
+            self.report_lost_link(None);
+            return None;
+        };
         // All received replies have been handled, so the commands still in flight are sent again. They must not also
         // reach the server over this link.
         link.abort();
@@ -70,6 +73,7 @@ impl Supervisor {
             server: self.shared.server.to_string(),
             cause: failure.cause.clone(),
         };
+        self.report_lost_link(Some((&failure.cause, &error)));
         let hang_up = may_be_caused_by_job.then_some(failure);
         let in_flight = self.in_flight.take();
         self.queue.requeue_in_flight(in_flight, &error, hang_up);

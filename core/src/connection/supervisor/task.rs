@@ -18,6 +18,7 @@ use crate::connection::shared::Shared;
 use crate::connection::status::{Event, Watches};
 use crate::connection::tracking::Tracking;
 use crate::error::Error;
+use crate::observers::{Observers, Place};
 use crate::options::{ConnectionOptions, Membership};
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
@@ -33,8 +34,9 @@ pub(in crate::connection) fn spawn(
     options: ConnectionOptions,
     cache: Option<Arc<Cache>>,
     tracking: Option<Tracking>,
+    observers: Arc<Observers>,
 ) -> (Connection, AbortHandle) {
-    let (connection, messages) = Connection::new(Shared::new(&options, cache));
+    let (connection, messages) = Connection::new(Shared::new(&options, cache, observers));
     let shared = Arc::clone(&connection.shared);
     let policy = match options.membership {
         Membership::None => RetryPolicy::TransientErrors,
@@ -49,6 +51,7 @@ pub(in crate::connection) fn spawn(
         in_flight: InFlight::default(),
         heartbeat: Heartbeat::new(options.command_timeout),
         tracking,
+        place: Place::new(&shared.server, &options.address, options.database),
         link_count: 0,
         has_served: false,
         watches: Watches::default(),
@@ -87,6 +90,8 @@ pub(super) struct Supervisor {
     pub(super) heartbeat: Heartbeat,
     /// Client tracking, if the connection has a cache.
     pub(super) tracking: Option<Tracking>,
+    /// The server, as observations name it.
+    pub(super) place: Place,
     /// The number of links that have served, including the current one.
     pub(super) link_count: u64,
     /// True once the current link has replied.
@@ -108,6 +113,9 @@ impl Supervisor {
         let server = self.shared.server.to_string();
         let error = Error::Interrupted { server };
         self.end_tracking();
+        if self.shared.health.is_ready() {
+            self.report_lost_link(Some((&error.to_string(), &error)));
+        }
         self.shared.health.set_lost(error.to_string(), false);
         let in_flight = self.in_flight.take();
         self.queue.requeue_in_flight(in_flight, &error, None);

@@ -82,7 +82,7 @@ impl Server {
     pub(super) fn start(options: ConnectionOptions) -> (Self, Connection) {
         let (dials, accepted) = mpsc::unbounded_channel();
         let network = Arc::new(Memory(dials));
-        let connection = open(&Handle::current(), network, options);
+        let connection = open(&Handle::current(), network, options, Arc::default());
         (Self(accepted), connection)
     }
 
