@@ -47,6 +47,7 @@ class BulkOperations {
 
   /** @param {Callback} callback */
   clear(callback) {
+    this.#settings.knownEnds.forgetAll();
     const add = () => this.#outbox.add(Operation.CLEAR, new Request(this.#settings, callback));
     this.#run('clear', callback, add);
   }
