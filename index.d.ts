@@ -200,6 +200,11 @@ export interface RedisStoreOptions<T extends SessionData = SessionData> {
    * store discards such a save and emits `discarded`. @default false
    */
   saveDestroyed?: boolean | undefined;
+  /**
+   * The key of the hashes by which events, traces and logs name sessions. By default, it is a constant, so that hashes
+   * agree between processes and restarts. With a secret, only those who know it can compute the hash of an id.
+   */
+  sessionHashKey?: string | undefined;
 }
 
 /**
@@ -433,6 +438,62 @@ export interface CommandContext {
   readonly error?: unknown;
 }
 
+/** What happened to a session. The session's id is a non-enumerable property, which loggers skip. */
+export interface SessionEvent<Operation extends string = string> {
+  /** The operation that noticed or caused it. */
+  readonly operation: Operation;
+  /** The name of the session in logs and traces; see `sessionHashKey`. */
+  readonly sessionHash: string;
+  /** The id of the session: a secret, which gives access to it (not enumerable). */
+  readonly id: string;
+}
+
+/** A session ended since it was not used. */
+export interface SessionExpiredEvent extends SessionEvent<'get' | 'set' | 'touch'> {
+  readonly reason: 'idle';
+}
+
+/** Another request had changed the session that was to be saved. */
+export interface SessionConflictEvent extends SessionEvent<'set'> {
+  /** The save failed; or it stored both versions merged, or the result of the `onConflict` function. */
+  readonly resolution: 'rejected' | 'merged' | 'function';
+}
+
+/** The arguments of the listeners of a store, by event. */
+export interface RedisStoreEvents {
+  /** The connection is ready, for the first time or again. */
+  ready: [];
+  /** The connection was lost; `reason` says why. The store reconnects. */
+  reconnecting: [reason: RedisStoreError];
+  /**
+   * An attempt to connect failed; the store tries again. On a ready connection: the cache is off (`ERR_CACHE_OFF`), or
+   * the server rejected new credentials. Without a listener, the event is ignored rather than thrown. Of events with
+   * the same `code`, the first is emitted, then one every 10 seconds, with the number left out as `suppressed`; a ready
+   * connection starts over.
+   */
+  error: [error: RedisStoreError];
+  /** With `onUnavailable: 'sessionless'`: Redis has been unreachable for one second. */
+  disconnect: [];
+  /** With `onUnavailable: 'sessionless'`: Redis is back. */
+  connect: [];
+  /** A new session was stored for the first time. */
+  created: [event: SessionEvent<'set'>];
+  /** A session was destroyed. */
+  destroyed: [event: SessionEvent<'destroy'>];
+  /** A session that this store has read or written was found gone after its end. */
+  expired: [event: SessionExpiredEvent];
+  /** A save was discarded: the session was destroyed after it was loaded or last saved. */
+  discarded: [event: SessionEvent<'set'>];
+  /** A session to be saved had been changed by another request (`onConflict`). */
+  conflict: [event: SessionConflictEvent];
+}
+
+/** The listener of an event of a store, or of an event of the app. */
+export type RedisStoreListener<Name> = (
+  // biome-ignore lint/suspicious/noExplicitAny: the arguments of the app's events
+  ...args: Name extends keyof RedisStoreEvents ? RedisStoreEvents[Name] : any[]
+) => void;
+
 /** The result of `all`: the sessions, each with its `id`. */
 export interface Sessions<T extends SessionData = SessionData> extends Array<T & { id: string }> {
   /**
@@ -476,25 +537,15 @@ export class RedisStore<T extends SessionData = SessionData> extends Store {
   /** The transport that runs the commands; see the option. May change to `'client'` at the first TLS handshake. */
   readonly transport: 'native' | 'client';
 
-  /** The connection is ready, for the first time or again. */
-  on(event: 'ready', listener: () => void): this;
-  /** The connection was lost; `reason` says why. The store reconnects. */
-  on(event: 'reconnecting', listener: (reason: RedisStoreError) => void): this;
-  /**
-   * An attempt to connect failed; the store tries again. On a ready connection: the cache is off (`ERR_CACHE_OFF`), or
-   * the server rejected new credentials. Without a listener, the event is ignored rather than thrown. Of events with
-   * the same `code`, the first is emitted, then one every 10 seconds, with the number left out as `suppressed`; a ready
-   * connection starts over.
-   */
-  on(event: 'error', listener: (error: RedisStoreError) => void): this;
-  /**
-   * With `onUnavailable: 'sessionless'`: Redis has been unreachable for one second (`disconnect`), or is back
-   * (`connect`).
-   */
-  on(event: 'disconnect' | 'connect', listener: () => void): this;
-  /** A save was discarded: the session was destroyed after it was loaded or last saved. */
-  on(event: 'discarded', listener: (event: { operation: 'set'; id: string }) => void): this;
-  on(event: string | symbol, listener: (...args: never[]) => void): this;
+  // The events that a store emits, and those of the app, whose arguments are its own.
+  on<Name extends string | symbol>(event: Name, listener: RedisStoreListener<Name>): this;
+  once<Name extends string | symbol>(event: Name, listener: RedisStoreListener<Name>): this;
+  off<Name extends string | symbol>(event: Name, listener: RedisStoreListener<Name>): this;
+  addListener<Name extends string | symbol>(event: Name, listener: RedisStoreListener<Name>): this;
+  removeListener<Name extends string | symbol>(event: Name, listener: RedisStoreListener<Name>): this;
+  prependListener<Name extends string | symbol>(event: Name, listener: RedisStoreListener<Name>): this;
+  prependOnceListener<Name extends string | symbol>(event: Name, listener: RedisStoreListener<Name>): this;
+  emit<Name extends string | symbol>(event: Name, ...args: Parameters<RedisStoreListener<Name>>): boolean;
 
   /** The client passed as an option. */
   // biome-ignore lint/suspicious/noExplicitAny: its methods are those of the app's client

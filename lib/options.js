@@ -238,6 +238,7 @@ const OPTIONS = {
     isValid: (value) => isFunction(value) || ['overwrite', 'reject', 'merge'].includes(value),
     default: 'overwrite',
   },
+  sessionHashKey: secret,
 };
 
 /** The options of `scan`. @type {Rules} */

@@ -1,10 +1,11 @@
 'use strict';
 
+const { EventEmitter } = require('node:events');
 const { usesAppFunctions } = require('./common/app-functions.js');
 const { sessionHash } = require('./observability/session-hash.js');
 const { check, checkMerge } = require('./options.js');
 
-/** @import { Fields, FixedOptions, SessionObject } from './types.d.ts' */
+/** @import { Fields, FixedParts, SessionObject } from './types.d.ts' */
 
 /** The fields that an app may set at any time. @type {(keyof Fields)[]} */
 const FIELDS = ['prefix', 'ttl', 'scanCount', 'serializer', 'disableTTL', 'disableTouch'];
@@ -13,7 +14,7 @@ const FIELDS = ['prefix', 'ttl', 'scanCount', 'serializer', 'disableTTL', 'disab
  * Checks the values of the fields that an app may have changed, and returns those to use.
  *
  * @param {Partial<Fields>} values
- * @param {FixedOptions} fixed
+ * @param {FixedParts} fixed
  * @returns {Fields}
  */
 function checkedFields(values, { onConflict }) {
@@ -52,14 +53,16 @@ function lifetimeRule(receiver, ttl) {
  */
 class Settings {
   #receiver;
+  #hashKey;
 
   /**
    * @param {any} receiver the object that the method was called on: the store, a copy, or a Proxy of it
    * @param {Fields} fields
-   * @param {FixedOptions} fixed
+   * @param {FixedParts} fixed
    */
   constructor(receiver, fields, fixed) {
     this.#receiver = receiver;
+    this.#hashKey = fixed.sessionHashKey;
     this.prefix = fields.prefix;
     this.ttl = lifetimeRule(receiver, fields.ttl);
     this.scanCount = fields.scanCount;
@@ -69,6 +72,7 @@ class Settings {
     this.onConflict = fixed.onConflict;
     this.touchAfter = fixed.touchAfter;
     this.saveDestroyed = fixed.saveDestroyed;
+    this.knownEnds = fixed.knownEnds;
     /** Saves detect conflicts. */
     this.isConditional = fixed.onConflict !== 'overwrite';
     /** Only JavaScript can decide whether a stored expiry is in force. */
@@ -86,14 +90,20 @@ class Settings {
     return this.#receiver.destroy(...args);
   }
 
-  /** Returns the name of a session in traces, events and logs. @param {string} id */
-  sessionHash(id) {
-    return sessionHash(id);
-  }
-
   /** @param {unknown[]} args */
   emit(...args) {
     return this.#receiver.emit(...args);
+  }
+
+  /** @param {string} event */
+  hasListener(event) {
+    // Not the receiver's own method: this is called before the callback of an operation, which must not depend on it.
+    return EventEmitter.prototype.listenerCount.call(this.#receiver, event) > 0;
+  }
+
+  /** Returns the name of a session in logs, traces and events. @param {string} id */
+  sessionHash(id) {
+    return sessionHash(id, this.#hashKey);
   }
 }
 

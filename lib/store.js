@@ -15,6 +15,7 @@ const { StoreState } = require('./store-state.js');
 const { check, checkMerge, checkOptions, checkScanOptions } = require('./options.js');
 const { CacheReads } = require('./session/cache-reads.js');
 const { BulkOperations } = require('./session/bulk.js');
+const { KnownEnds } = require('./session/known-ends.js');
 const { Sessions } = require('./session/sessions.js');
 const { FIELDS, Settings, getTTL } = require('./settings.js');
 
@@ -43,8 +44,8 @@ class Parts {
     this.store = store;
     this.client = checked.client;
     this.accessors = ACCESSORS;
-    const { onConflict, touchAfter, saveDestroyed } = checked;
-    this.fixed = { onConflict, touchAfter, saveDestroyed };
+    const { onConflict, touchAfter, saveDestroyed, sessionHashKey } = checked;
+    this.fixed = { onConflict, touchAfter, saveDestroyed, sessionHashKey, knownEnds: new KnownEnds() };
     /** The values of the store's fields, unless the app has redefined them. */
     this.fields = /** @type {Fields} */ (
       /** @type {unknown} */ (Object.fromEntries(FIELDS.map((field) => [field, checked[field]])))
@@ -54,6 +55,7 @@ class Parts {
     const keys = { prefix, scanCount: options.scanCount ? scanCount : SCAN_COUNT };
     const isOptional = checked.onUnavailable === 'sessionless';
     this.connection = new Connection(store, checked.client, target, keys, isOptional, LIFECYCLE);
+    this.connection.sessionHashKey = sessionHashKey;
     this.timeout = target.commandTimeout;
     this.outbox = this.connection.backend;
     const { native } = this.connection;
@@ -402,6 +404,17 @@ class RedisStore extends Store {
   toJSON() {
     return shownFields(this);
   }
+}
+
+// `once` and `prependOnceListener` call these. Sessions are remembered from the first listener on.
+for (const name of /** @type {const} */ (['on', 'addListener', 'prependListener'])) {
+  const inherited = Store.prototype[name];
+  /** @type {typeof inherited} @this {RedisStore} */
+  const value = function (event, listener) {
+    if (event === 'expired') partsOf(this).fixed.knownEnds.hasListener = true;
+    return Reflect.apply(inherited, this, [event, listener]);
+  };
+  Object.defineProperty(RedisStore.prototype, name, { value, writable: true, configurable: true });
 }
 
 for (const name of ['getTTL', '_getTTL'])

@@ -22,6 +22,7 @@ export type Executor = InstanceType<typeof import('./backends/client/executor.js
 export type Failure = InstanceType<typeof import('./backends/client/errors.js').Failure>;
 export type KeyedQueue = InstanceType<typeof import('./session/keyed-queue.js').KeyedQueue>;
 export type Keys = InstanceType<typeof import('./backends/client/keys.js').Keys>;
+export type KnownEnds = InstanceType<typeof import('./session/known-ends.js').KnownEnds>;
 export type KeyScan = InstanceType<typeof import('./backends/client/key-scan.js').KeyScan>;
 export type Native = InstanceType<typeof import('./boundary/native.js').RedisStore>;
 export type OperationTrace = InstanceType<typeof import('./observability/operation-trace.js').OperationTrace>;
@@ -242,12 +243,23 @@ export interface CheckedOptions {
   touchAfter: number;
   saveDestroyed: boolean;
   onConflict: 'overwrite' | 'reject' | 'merge' | ResolveConflict;
+  sessionHashKey?: string;
 }
 
 export type CheckedScanOptions = { match: string; count?: number; signal?: AbortSignal };
 
 /** The options that a store fixes in its constructor. */
-export type FixedOptions = Pick<CheckedOptions, 'onConflict' | 'touchAfter' | 'saveDestroyed'>;
+export type FixedOptions = Pick<
+  CheckedOptions,
+  'onConflict' | 'touchAfter' | 'saveDestroyed' | 'sessionHashKey'
+>;
+
+/** What all settings of a store have in common. */
+export interface FixedParts extends FixedOptions {
+  knownEnds: KnownEnds;
+}
+
+export type SessionEventName = 'created' | 'destroyed' | 'expired' | 'discarded' | 'conflict';
 
 /** The options that a store has as fields, which the app may set at any time. */
 export type Fields = Pick<
@@ -260,7 +272,7 @@ export interface Parts {
   store: object;
   /** The descriptors of the accessors of the fields. */
   accessors: Record<string, PropertyDescriptor>;
-  fixed: FixedOptions;
+  fixed: FixedParts;
   settings: Settings;
   outbox: Backend;
   sessions: Sessions;

@@ -4,7 +4,7 @@ const { RedisStore } = require('../..');
 const { closeAll, keepStore, openStore } = require('../support/stores.js');
 const { describeServers } = require('../support/servers.js');
 const { getSync } = require('../support/hits.js');
-const { liveSession } = require('../support/sessions.js');
+const { discardOf, liveSession } = require('../support/sessions.js');
 const { newVisitor, startApp, stopAll } = require('../sessions/processes.js');
 const { startProxy } = require('../support/proxy.js');
 const { HANG_MS, until } = require('../support/until.js');
@@ -42,7 +42,7 @@ describeServers('%s', (_name, program) => {
       expect((await slow.finish()).status).toBe(200);
 
       expect(await redis.keys()).toEqual([]);
-      expect(await one.body('/discarded')).toContainEqual({ operation: 'set', id: visitor.id });
+      expect(await one.body('/discarded')).toContainEqual(discardOf(visitor.id));
     },
   );
 
@@ -85,7 +85,7 @@ describeServers('%s', (_name, program) => {
     await other.get('/logout', { ...visitor });
     expect((await slow.finish()).status).toBe(200);
     expect(await redis.keys()).toEqual([]);
-    expect(await one.body('/discarded')).toContainEqual({ operation: 'set', id: visitor.id });
+    expect(await one.body('/discarded')).toContainEqual(discardOf(visitor.id));
     for (const reader of [one, other])
       await until(async () => (await reader.body('/look', { ...visitor })).user === undefined);
   });

@@ -4,7 +4,7 @@ const { Session } = require('express-session');
 const { RedisStore } = require('../..');
 const { keyOf, serve } = require('../support/app.js');
 const { useRedis } = require('../support/redis.js');
-const { liveSession } = require('../support/sessions.js');
+const { discardOf, liveSession } = require('../support/sessions.js');
 const { closeAll, keepStore, openStore, styles } = require('../support/stores.js');
 
 const redis = useRedis();
@@ -73,7 +73,7 @@ describe.each(['overwrite', 'merge', 'reject'])('createSession, onConflict: %s',
       expect(await save(session)).toBe('discarded');
 
       expect(await redis.keys()).toEqual([]);
-      expect(discarded.mock.calls).toEqual([[{ operation: 'set', id: 'abc' }]]);
+      expect(discarded.mock.calls).toEqual([[discardOf('abc')]]);
     },
   );
 
@@ -216,7 +216,7 @@ describe('explicit `set`', () => {
       );
       if (isStored) await visitor.get('/sign');
       expect((await visitor.get('/revive')).body).toBe('discarded');
-      expect(discarded.mock.calls).toEqual([[{ operation: 'set', id: 'same' }]]);
+      expect(discarded.mock.calls).toEqual([[discardOf('same')]]);
       expect(await redis.stored('sess:same')).toMatchObject({ user: 'bob' });
     },
   );

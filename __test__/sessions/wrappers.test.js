@@ -3,7 +3,7 @@
 const { Store } = require('express-session');
 const { keyOf, serve } = require('../support/app.js');
 const { useRedis } = require('../support/redis.js');
-const { liveSession } = require('../support/sessions.js');
+const { discardOf, liveSession } = require('../support/sessions.js');
 const { closeAll, openStore, styles } = require('../support/stores.js');
 
 const redis = useRedis();
@@ -115,7 +115,7 @@ describe.each(Object.entries({ ...copying, ...delegating }))('a wrapper %s', (_w
 
     expect(answer).toMatchObject({ status: 200, body: 'saved' });
     expect(await redis.keys()).toEqual([]);
-    expect(discarded.mock.calls).toEqual([[{ operation: 'set', id: visitor.id }]]);
+    expect(discarded.mock.calls).toEqual([[discardOf(visitor.id)]]);
     // A visitor with the old cookie gets a new session.
     await visitor.get('/keep?user=cy');
     expect((await visitor.get('/look')).body).toBe('cy');
@@ -160,7 +160,7 @@ describe.each(Object.entries(copying))('a wrapper %s', (_way, wrap) => {
       if (last === undefined) continue;
       await redis.command('DEL', `sess:${last.id}`);
       await new Promise((resolve) => last.save(resolve));
-      expect(discarded).toHaveBeenLastCalledWith({ operation: 'set', id: last.id });
+      expect(discarded).toHaveBeenLastCalledWith(discardOf(last.id));
     }
     expect(discarded).toHaveBeenCalledTimes(122);
   });

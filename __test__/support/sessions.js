@@ -1,6 +1,7 @@
 'use strict';
 
 const { Cookie, Session } = require('express-session');
+const { sessionHash } = require('../../lib/observability/session-hash.js');
 
 const HOUR = 60 * 60 * 1000;
 
@@ -14,6 +15,11 @@ const HOUR = 60 * 60 * 1000;
  */
 function liveSession(id, data = {}, cookie = { maxAge: HOUR }) {
   return new Session({ sessionID: id }, { cookie: new Cookie(cookie), ...data });
+}
+
+/** Returns the enumerable properties of the event of a discarded save, which JSON carries. */
+function discardOf(id) {
+  return { operation: 'set', sessionHash: sessionHash(id) };
 }
 
 /** Returns what a shop stores for a visitor who is signed in: about half a kilobyte of JSON. */
@@ -53,4 +59,4 @@ function asRead(session) {
   return { ...content, cookie: cookie?.expires ? { ...cookie, expires: soonAfter(cookie.expires) } : cookie };
 }
 
-module.exports = { HOUR, liveSession, shopVisitor, asStored, asRead, soonAfter };
+module.exports = { HOUR, discardOf, liveSession, shopVisitor, asStored, asRead, soonAfter };

@@ -56,6 +56,17 @@ store.get('abc', (_error, found: string) => found);
 // @ts-expect-error the callback gets a number
 store.length((_error, length?: string) => length);
 
+// @ts-expect-error a key is a string
+new RedisStore({ sessionHashKey: 17 });
+// @ts-expect-error the listener gets an event
+store.on('created', (id: string) => id);
+// @ts-expect-error the event has no such property
+store.once('expired', ({ resolution }) => resolution);
+// @ts-expect-error the listener gets no argument
+store.off('ready', (status: string) => status);
+// @ts-expect-error the event has an argument
+store.emit('error');
+
 // @ts-expect-error there is no such value
 new RedisStore({ onConflict: 'ignore' });
 // @ts-expect-error seconds are a number

@@ -46,10 +46,6 @@ export const resolving = new RedisStore({
     return { ...theirs, ...mine };
   },
 });
-resolving.on('discarded', ({ operation, id }) => {
-  expectType<'set'>()(operation);
-  expectType<string>()(id);
-});
 resolving.on('error', ({ code }) => expectType<ErrorCode>()(code));
 resolving.on('reconnecting', (reason: Error) => reason.message);
 

@@ -24,7 +24,7 @@ const ALL = Object.values(Kinds).reduce((sum, kind) => sum + kind, 0);
 function observedKinds() {
   if (isLogging) return ALL;
   let kinds = 0;
-  if (ready.hasSubscribers || closed.hasSubscribers || isConnectContextd()) kinds += Kinds.LINKS;
+  if (ready.hasSubscribers || closed.hasSubscribers || hasSubscribers(connect)) kinds += Kinds.LINKS;
   if (invalidation.hasSubscribers) kinds += Kinds.INVALIDATIONS;
   if (eviction.hasSubscribers) kinds += Kinds.EVICTIONS;
   return kinds;
@@ -88,7 +88,7 @@ class ConnectionTrace {
 
   /** @param {string} server @param {ConnectContext} context */
   #begin(server, context) {
-    if (!isConnectContextd()) return;
+    if (!hasSubscribers(connect)) return;
     this.#attempts.set(server, context);
     connect.start.publish(context);
     connect.end.publish(context);

@@ -49,6 +49,7 @@ class BulkOperations {
 
   /** @param {Callback} callback */
   clear(callback) {
+    this.#settings.knownEnds.forgetAll();
     return this.#run('clear', callback, (done) =>
       new BulkRequest(this.#settings, done, this.#outbox).begin(Operation.CLEAR),
     );

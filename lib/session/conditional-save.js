@@ -12,10 +12,11 @@ const {
   setImmediate,
   setTimeout,
 } = require('../common/timers.js');
+const { announceGone, announceOf } = require('../observability/session-events.js');
 const { corrupt } = require('./corrupt.js');
 const { isSameContent, isSameJson, merge } = require('./merge.js');
 const { UNKNOWN_BASE } = require('./session-registry.js');
-const { DISCARDED, emitDiscarded } = require('./save.js');
+const { DISCARDED } = require('./save.js');
 const { stringify } = require('./stringify.js');
 
 /** @import { Backend, Callback, Complete, KeyedQueue, SessionObject, SessionRecord } from '../types.d.ts' */
@@ -47,8 +48,16 @@ class ConditionalSave extends Request {
   /** The text that the pending attempt stores. @type {Text} */
   #sent = '';
   #isInFlight = false;
+  /** The time at which the session ends if the pending attempt stores it; 0 without a lifetime. */
+  #ends = 0;
   /** The pending attempt restores a destroyed session. */
   #isReviving = false;
+  /** The session has not been stored before, as far as its record shows. */
+  #isNew = false;
+  /** An earlier attempt or save stored the session, but its reply was lost. */
+  #wasStored = false;
+  /** How the last conflict was resolved. @type {'merged' | 'function' | undefined} */
+  #resolution;
 
   /**
    * @param {Settings} store
@@ -62,6 +71,7 @@ class ConditionalSave extends Request {
    * @param {Text} save.text
    * @param {number} save.ttl
    * @param {Settings['onConflict']} save.onConflict
+   * @param {boolean} save.isTracked the object is the session of this id
    * @param {boolean} save.restoresDestroyed
    * @param {number} save.since the time of the call, by `elapsed`
    * @param {number} save.timeout
@@ -69,7 +79,20 @@ class ConditionalSave extends Request {
   constructor(
     store,
     callback,
-    { outbox, queue, prefix, session, record, text, ttl, onConflict, restoresDestroyed, since, timeout },
+    {
+      outbox,
+      queue,
+      prefix,
+      session,
+      record,
+      text,
+      ttl,
+      onConflict,
+      isTracked,
+      restoresDestroyed,
+      since,
+      timeout,
+    },
   ) {
     super(store, callback);
     this.#deadline = since + timeout;
@@ -83,12 +106,14 @@ class ConditionalSave extends Request {
     this.text = text;
     this.ttl = ttl;
     this.onConflict = onConflict;
+    this.isTracked = isTracked;
     this.restoresDestroyed = restoresDestroyed;
   }
 
   begin() {
     this.queue.lock(this.key);
-    const { base, unconfirmed } = this.record;
+    const { base, since, unconfirmed } = this.record;
+    this.#isNew = base === undefined || since === undefined;
     // An unconfirmed save may have succeeded. This is resolved before a merge: keys that this request has changed back
     // since that save would count as unchanged.
     this.#send(base !== undefined && unconfirmed !== undefined ? UNKNOWN_BASE : base);
@@ -100,6 +125,7 @@ class ConditionalSave extends Request {
     this.#expected = expected;
     this.#sent = text;
     this.#isInFlight = true;
+    this.#ends = ttl > 0 ? Date.now() + ttl : 0;
     const operation = expected === undefined ? Operation.SET_NEW : Operation.SET_IF_EQUAL;
     outbox.withPrefix(prefix, () => outbox.add(operation, this, record.id, text, ttl, expected));
   }
@@ -108,6 +134,7 @@ class ConditionalSave extends Request {
   complete(kind, text) {
     if (this.#isOver) return;
     this.#isInFlight = kind === Kind.FAILED;
+    if (kind === Kind.MISSING) announceGone(this, 'set', this.record.id);
     if (kind === Kind.CONFLICT) this.#conflict(text);
     else if (kind === Kind.MISSING && this.#mayRevive) {
       this.#isReviving = true;
@@ -128,10 +155,11 @@ class ConditionalSave extends Request {
       record.base = this.text;
       record.unconfirmed = undefined;
       record.since ??= 0;
-      record.ends = this.ttl > 0 ? Date.now() + this.ttl : 0;
+      record.ends = this.#ends;
+      this.#announceStored();
     } else {
       record.ends = 0;
-      if (kind === Kind.MISSING) this.runInAsyncScope(emitDiscarded, undefined, this.store, record.id);
+      if (kind === Kind.MISSING) announceOf(this, 'discarded', 'set', record.id);
     }
     this.#close();
     queue.unlock(key);
@@ -139,9 +167,23 @@ class ConditionalSave extends Request {
     else super.complete(kind, text);
   }
 
-  /** @param {unknown} error */
+  #announceStored() {
+    const { store, record } = this;
+    store.knownEnds.note(store, record.id, record.ends);
+    if (this.#isNew && (this.#expected === undefined || this.#wasStored))
+      announceOf(this, 'created', 'set', record.id);
+    if (this.#resolution !== undefined) this.#announceConflict(this.#resolution);
+  }
+
+  /** @param {'merged' | 'function' | 'rejected'} resolution */
+  #announceConflict(resolution) {
+    announceOf(this, 'conflict', 'set', this.record.id, { resolution });
+  }
+
+  /** Fails, since a conflict was not resolved. @param {unknown} error */
   #abort(error) {
     if (this.#isOver) return;
+    this.#announceConflict('rejected');
     this.#close();
     this.queue.unlock(this.key);
     this.fail(error);
@@ -192,6 +234,7 @@ class ConditionalSave extends Request {
   #conflict(stored) {
     const expected = this.#expected;
     this.#isReviving = false;
+    this.#resolution = undefined;
     this.#setTimer();
     // Decoded to a JavaScript string, the stored bytes equal the expected text; sent back, they never would.
     if (expected !== undefined && stored === String(expected))
@@ -200,8 +243,10 @@ class ConditionalSave extends Request {
     else if (stored === '') this.#abort(conflict('what is stored is empty'));
     // Stored by an attempt whose reply was lost, or by another request that saved the same. It is stored again, so that
     // the session's lifetime starts now.
-    else if (stored === String(this.text)) this.#send(this.text);
-    else {
+    else if (stored === String(this.text)) {
+      this.#wasStored ||= this.isTracked;
+      this.#send(this.text);
+    } else {
       this.#noteConfirmed(stored);
       this.runInAsyncScope(() => this.#decide(stored)).then(
         (text) => nextTick(() => this.#isOver || this.#send(stored, text)),
@@ -222,6 +267,7 @@ class ConditionalSave extends Request {
     if (save === undefined) return;
     record.base = save.known;
     record.unconfirmed = undefined;
+    this.#wasStored = true;
   }
 
   /** Returns the text to store in place of `stored`. @param {string} stored */
@@ -235,12 +281,17 @@ class ConditionalSave extends Request {
     await turn(stored);
     if (isSameContent(mine, theirs, isSame)) return text;
     if (base !== null) {
-      if (onConflict === 'merge') return this.#merge(base, theirs, mine, isSame);
+      if (onConflict === 'merge') {
+        if (!isSameContent(base, mine, isSame) && !isSameContent(base, theirs, isSame))
+          this.#resolution = 'merged';
+        return this.#merge(base, theirs, mine, isSame);
+      }
       if (isSameContent(base, theirs, isSame)) return text;
       // This request has changed nothing: what others have stored stays, with the cookie of this request.
       if (isSameContent(base, mine, isSame)) return this.#merge(base, theirs, mine, isSame);
     }
     if (typeof onConflict !== 'function') throw conflict(reasonFor(record), theirs);
+    this.#resolution = 'function';
     const chosen = await onConflict(base, theirs, /** @type {any} */ (session));
     if (chosen === null || typeof chosen !== 'object')
       throw wrongType('What the "onConflict" function returns', 'a session', chosen);

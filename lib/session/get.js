@@ -3,10 +3,12 @@
 const { Kind, Request } = require('../boundary/request.js');
 const { withTimeout, isThenable, asError, usesAppFunctions } = require('../common/app-functions.js');
 const { elapsed, nextTick } = require('../common/timers.js');
+const { announceGone } = require('../observability/session-events.js');
 const { corrupt } = require('./corrupt.js');
 const { applyExpiry } = require('./expiry.js');
+const { time } = require('./lifetime.js');
 
-/** @import { Callback, Complete, SessionRegistry, Settings } from '../types.d.ts' */
+/** @import { Callback, Complete, SessionObject, SessionRegistry, Settings } from '../types.d.ts' */
 
 /** Reads one session. */
 class Get extends Request {
@@ -36,6 +38,7 @@ class Get extends Request {
     // As in connect-redis, an empty value is no session.
     if (kind !== Kind.SESSION || text === '') {
       if (kind !== Kind.FAILED) this.registry?.noteMissing(this.id);
+      if (kind === Kind.MISSING) announceGone(this, 'get', this.id);
       super.complete(kind, text);
     } else if (this.isTimed && usesAppFunctions(this.store))
       this.runInAsyncScope(read, undefined, this, text, ends);
@@ -130,12 +133,29 @@ function deliver(reader, session, text, ends) {
   const { store, id, registry, keepsId, isTimed, isNested } = reader;
   const expiry = isTimed ? ends : (reader.shown ?? ends);
   if (expiry > 0) applyExpiry(session, expiry, isTimed, store);
+  if (store.knownEnds.isActive) noteEnd(store, id, session, ends);
   if (registry === undefined) reader.succeed(session);
   else {
     const handover = registry.beginHandover(id, session, text, ends, keepsId, isNested);
     reader.succeed(session);
     registry.endHandover(handover);
   }
+}
+
+/**
+ * Notes when a session ends: its expiry was reported, or is that of its cookie.
+ *
+ * @type {(store: Settings, id: string, session: SessionObject, ends: number) => void}
+ */
+function noteEnd(store, id, session, ends) {
+  let end = ends;
+  try {
+    if (end === 0) end = time(/** @type {any} */ (session.cookie?.expires));
+  } catch {
+    // The session has no cookie with an expiry.
+    return;
+  }
+  store.knownEnds.note(store, id, end);
 }
 
 module.exports = { Get, Hit };

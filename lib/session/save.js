@@ -2,40 +2,36 @@
 
 const { Kind, Request } = require('../boundary/request.js');
 const { fromNative } = require('../common/errors.js');
-const { nextTick } = require('../common/timers.js');
+const { announceGone, announceOf } = require('../observability/session-events.js');
 
 /** @import { Callback, Complete, SessionObject, SessionRecord, SessionRegistry, Settings } from '../types.d.ts' */
 
 /** The result of a save that stored nothing, because the session was destroyed after it was loaded. */
 const DISCARDED = 'discarded';
 
-/**
- * Emits `discarded` in the next tick, after the callback of the save, so that an exception of a listener does not
- * affect the operation.
- *
- * @param {Settings} store
- * @param {string} id
- */
-function emitDiscarded(store, id) {
-  nextTick(() => store.emit('discarded', { operation: 'set', id }));
-}
-
 /** Saves a session, overwriting changes of others. */
 class Save extends Request {
   /**
    * @param {Settings} store
    * @param {Callback} callback
-   * @param {SessionObject} session
-   * @param {SessionRecord | undefined} record undefined for an object that the registry does not track
-   * @param {SessionRegistry} registry
-   * @param {boolean} isFirst
+   * @param {object} save
+   * @param {string} save.id
+   * @param {SessionObject} save.session
+   * @param {SessionRecord | undefined} save.record undefined for an object that the registry does not track
+   * @param {SessionRegistry} save.registry
+   * @param {boolean} save.isFirst
+   * @param {boolean} save.isCreation the save stores a new session, and the app receives `created`
+   * @param {number} save.ends the expiry that the save sets; 0 if that is not needed
    */
-  constructor(store, callback, session, record, registry, isFirst) {
+  constructor(store, callback, { id, session, record, registry, isFirst, isCreation, ends }) {
     super(store, callback);
+    this.id = id;
     this.session = session;
     this.record = record;
     this.registry = registry;
     this.isFirst = isFirst;
+    this.isCreation = isCreation;
+    this.ends = ends;
   }
 
   /** @type {Complete} */
@@ -43,6 +39,7 @@ class Save extends Request {
     if (kind === Kind.MISSING && this.record !== undefined) this.#missing(this.record);
     else {
       if (kind === Kind.FAILED) this.#failed(text);
+      else this.#stored();
       super.complete(kind, text);
     }
   }
@@ -55,8 +52,14 @@ class Save extends Request {
       return;
     }
     record.ends = 0;
-    this.runInAsyncScope(emitDiscarded, undefined, this.store, record.id);
+    announceGone(this, 'set', this.id);
+    announceOf(this, 'discarded', 'set', this.id);
     this.succeed(DISCARDED);
+  }
+
+  #stored() {
+    this.store.knownEnds.note(this.store, this.id, this.ends);
+    if (this.isCreation) announceOf(this, 'created', 'set', this.id);
   }
 
   /** @param {string} text */
@@ -71,20 +74,46 @@ class Save extends Request {
   }
 }
 
-/** Renews the lifetime of a session, and notes it in the record. */
+/** Renews the lifetime of a session, and notes it. */
 class Touch extends Request {
-  /** @param {Settings} store @param {Callback} callback @param {SessionRecord} record @param {number} ends */
-  constructor(store, callback, record, ends) {
+  /**
+   * @param {Settings} store
+   * @param {Callback} callback
+   * @param {string} id
+   * @param {SessionRecord | undefined} record
+   * @param {number} ends
+   */
+  constructor(store, callback, id, record, ends) {
     super(store, callback);
+    this.id = id;
     this.record = record;
     this.ends = ends;
   }
 
   /** @type {Complete} */
   complete(kind, text) {
-    this.record.ends = kind === Kind.DONE ? this.ends : 0;
+    const { store, id, record, ends } = this;
+    if (record !== undefined) record.ends = kind === Kind.DONE ? ends : 0;
+    if (kind === Kind.DONE) store.knownEnds.note(store, id, ends);
+    else if (kind === Kind.MISSING) announceGone(this, 'touch', id);
     super.complete(kind, text);
   }
 }
 
-module.exports = { DISCARDED, Save, Touch, emitDiscarded };
+class Destroy extends Request {
+  /** @param {Settings} store @param {Callback} callback @param {string} id */
+  constructor(store, callback, id) {
+    super(store, callback);
+    this.id = id;
+  }
+
+  /** @type {Complete} */
+  complete(kind, text) {
+    const { store, id } = this;
+    if (kind !== Kind.FAILED) store.knownEnds.forget(store, id);
+    if (kind === Kind.DONE) announceOf(this, 'destroyed', 'destroy', id);
+    super.complete(kind, text);
+  }
+}
+
+module.exports = { DISCARDED, Destroy, Save, Touch };

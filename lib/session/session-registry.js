@@ -3,6 +3,7 @@
 const { tickTime } = require('../common/timers.js');
 const { flatCopy } = require('./flat-copy.js');
 const { carriesId, openIdData } = require('./frameworks.js');
+const { RecentMap } = require('./recent-map.js');
 
 /** @import { HttpRequest, SessionCookie, SessionObject, SessionRecord, Text } from '../types.d.ts' */
 
@@ -14,42 +15,6 @@ const MIN_IDS = 8192;
 
 /** The base of a session whose loaded text is not known: a save conflicts with any stored text but its own. */
 const UNKNOWN_BASE = '';
-
-/** The ids for which `get` returned sessions most recently. Drops the older half when there are many. */
-class Loads {
-  /** @type {Map<string, Load>} */
-  #young = new Map();
-  /** @type {Map<string, Load>} */
-  #old = new Map();
-
-  /** @param {string} id @returns {Load} */
-  add(id) {
-    let load = this.#young.get(id);
-    if (load === undefined) {
-      load = { at: 0, isClaimed: false, isDestroyed: false };
-      this.#young.set(id, load);
-      if (this.#young.size >= MIN_IDS) {
-        this.#old = this.#young;
-        this.#young = new Map();
-      }
-    }
-    load.at = tickTime();
-    load.isClaimed = false;
-    load.isDestroyed = false;
-    return load;
-  }
-
-  /** @param {string} id */
-  get(id) {
-    return this.#young.get(id) ?? this.#old.get(id);
-  }
-
-  /** @param {string} id */
-  delete(id) {
-    this.#young.delete(id);
-    this.#old.delete(id);
-  }
-}
 
 /** The most recent ids. Adding one is cheap; a lookup searches all of them. */
 class RecentIds {
@@ -164,7 +129,8 @@ class SessionRegistry {
   /** @type {Handover | undefined} */
   #handover;
   #prefix;
-  #loads = new Loads();
+  /** The ids for which `get` returned sessions most recently. @type {InstanceType<typeof RecentMap<Load>>} */
+  #loads = new RecentMap(MIN_IDS);
   #destroyed = new RecentIds();
   #keepsBases;
 
@@ -186,7 +152,7 @@ class SessionRegistry {
    */
   beginHandover(id, session, text, ends, keepsId, isNested) {
     const outer = isNested ? this.#handover : undefined;
-    const load = keepsId && isObject(session) ? this.#loads.add(id) : undefined;
+    const load = keepsId && isObject(session) ? this.#noteLoad(id) : undefined;
     const base = this.#keepsBases ? text : undefined;
     const handover = new Handover(this, id, session, cookieOf(session), load, base, ends, outer);
     this.#handover = handover;
@@ -207,6 +173,13 @@ class SessionRegistry {
     // A wrapper's own `createSession` has given it a new cookie, which it shares with the live session.
     const cookie = cookieOf(session);
     if (cookie !== handover.cookie && isObject(cookie)) this.#stamp(cookie, handover);
+  }
+
+  /** @param {string} id */
+  #noteLoad(id) {
+    const load = { at: tickTime(), isClaimed: false, isDestroyed: false };
+    this.#loads.set(id, load);
+    return load;
   }
 
   /** Notes that `get` found nothing under an id. @param {string} id */

@@ -5,13 +5,14 @@ const { Request } = require('../boundary/request.js');
 const { asError } = require('../common/app-functions.js');
 const { wrongType } = require('../common/errors.js');
 const { elapsed, nextTick } = require('../common/timers.js');
+const { announce, isObserved } = require('../observability/session-events.js');
 const { carriesId, fastifySession, isExpressSession, openIdData } = require('./frameworks.js');
 const { Get } = require('./get.js');
 const { ConditionalSave } = require('./conditional-save.js');
 const { lifetime, time } = require('./lifetime.js');
 const { SessionRegistry, UNKNOWN_BASE } = require('./session-registry.js');
 const { PerPrefix } = require('./per-prefix.js');
-const { DISCARDED, Save, Touch, emitDiscarded } = require('./save.js');
+const { DISCARDED, Destroy, Save, Touch } = require('./save.js');
 const { stringify } = require('./stringify.js');
 const { KeyedQueue } = require('./keyed-queue.js');
 
@@ -236,7 +237,7 @@ class Sessions {
       record = this.#findRecord(sid, session);
       if (this.#isAbandoned(sid, session, record)) {
         nextTick(callback, null, DISCARDED);
-        emitDiscarded(this.#settings, sid);
+        announce(this.#settings, 'discarded', 'set', sid);
         return;
       }
       if (ttl <= 0) ttl = this.#renewedLifetime(sid, session, ttl, record);
@@ -255,8 +256,10 @@ class Sessions {
 
   /** @type {SaveMethod} */
   #save(sid, session, callback, record, isTracked, text, ttl) {
-    const ends = this.#settings.touchAfter > 0 ? Date.now() + ttl : 0;
+    const { touchAfter, knownEnds } = this.#settings;
+    const ends = touchAfter > 0 || knownEnds.isActive ? Date.now() + ttl : 0;
     const isFirst = record?.since === undefined;
+    const isCreation = isFirst && isObserved(this.#settings, 'created') && this.#isNew(sid, session, record);
     let kept = record;
     if (record !== undefined) {
       record.ends = ends;
@@ -264,8 +267,9 @@ class Sessions {
     } else if (isTracked) kept = this.#remember(session, sid, ends);
     const mayBeGone = isTracked && !isFirst && !this.#settings.saveDestroyed;
     const operation = mayBeGone ? Operation.SET_EXISTING : Operation.SET;
-    const save = new Save(this.#settings, callback, session, kept, this.#registry, isFirst);
-    this.#outbox.add(operation, save, sid, text, this.#settings.disableTTL ? 0 : ttl);
+    const save = { id: sid, session, record: kept, registry: this.#registry, isFirst, isCreation, ends };
+    const request = new Save(this.#settings, callback, save);
+    this.#outbox.add(operation, request, sid, text, this.#settings.disableTTL ? 0 : ttl);
   }
 
   /** @type {(session: SessionObject, sid: string, ends: number) => SessionRecord} */
@@ -284,6 +288,7 @@ class Sessions {
       text,
       ttl: this.#settings.disableTTL ? 0 : ttl,
       onConflict: this.#settings.onConflict,
+      isTracked,
       restoresDestroyed: this.#settings.saveDestroyed || !isTracked,
       since: elapsed(),
       timeout: this.#timeout,
@@ -324,13 +329,17 @@ class Sessions {
 
   /** @type {(sid: string, record: SessionRecord | undefined, callback: Callback, ttl: number) => void} */
   #touch(sid, record, callback, ttl) {
-    if (this.#settings.touchAfter === 0 || record === undefined)
-      this.#outbox.add(Operation.TOUCH, new Request(this.#settings, callback), sid, '', ttl);
-    else if (this.#isFresh(record, ttl)) callback(null, null);
-    else {
-      const touch = new Touch(this.#settings, callback, record, Date.now() + ttl);
-      this.#outbox.add(Operation.TOUCH, touch, sid, '', ttl);
+    const { touchAfter, knownEnds } = this.#settings;
+    const isLimited = touchAfter > 0 && record !== undefined;
+    if (isLimited && this.#isFresh(record, ttl)) {
+      callback(null, null);
+      return;
     }
+    const touch =
+      isLimited || knownEnds.isActive
+        ? new Touch(this.#settings, callback, sid, record, Date.now() + ttl)
+        : new Request(this.#settings, callback);
+    this.#outbox.add(Operation.TOUCH, touch, sid, '', ttl);
   }
 
   /**
@@ -367,13 +376,13 @@ class Sessions {
     if (this.#rejects('destroy', sid, callback)) return;
     this.#registry.markDestroyed(sid);
     if (this.#queue?.isLocked(this.#settings.prefix + sid)) this.#enqueueDestroy(sid, callback);
-    else this.#outbox.add(Operation.DESTROY, new Request(this.#settings, callback), sid);
+    else this.#outbox.add(Operation.DESTROY, new Destroy(this.#settings, callback, sid), sid);
   }
 
   /** @param {string} sid @param {Callback} callback */
   #enqueueDestroy(sid, callback) {
     this.#enqueue(sid, 'destroy', callback, (done) =>
-      this.#outbox.add(Operation.DESTROY, new Request(this.#settings, done), sid),
+      this.#outbox.add(Operation.DESTROY, new Destroy(this.#settings, done, sid), sid),
     );
   }
 
@@ -514,6 +523,23 @@ class Sessions {
       hasLostSession(session.req) &&
       this.#registry.wasDestroyed(sid)
     );
+  }
+
+  /**
+   * Returns true if a session whose first save this is was created by its request, for the event `created`. Its record,
+   * if it has one, is not that of a loaded session.
+   *
+   * @type {Predicate}
+   */
+  #isNew(sid, session, record) {
+    if (isExpressSession(session)) {
+      // Without a record, it was created by express-session, or loaded by a wrapper.
+      const isKnown = record === undefined && this.#settings.generate !== undefined;
+      return session.id === sid && (isKnown || !carriesId(session.req, sid));
+    }
+    const fastify = fastifySession(session);
+    if (fastify !== undefined) return fastify.id === sid && !fastify.hasLoadedData;
+    return record !== undefined || openIdData(session) !== undefined;
   }
 
   /** @param {SessionObject} session */

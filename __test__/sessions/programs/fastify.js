@@ -6,6 +6,7 @@ const cookie = require('@fastify/cookie');
 const session = require('@fastify/session');
 const fastify = require('fastify');
 const { RedisStore } = require('../../..');
+const { recordEvents } = require('../../support/session-events.js');
 
 /** Reads a session that it does not find from the previous store, and saves it in the new one. */
 const migrating = (store, former) => ({
@@ -22,6 +23,7 @@ async function main({ url, storeOptions, sessionOptions, idGenerator, wrapper })
   const gates = new Map();
   const discarded = [];
   store.on('discarded', (event) => discarded.push(event));
+  const events = recordEvents(store);
   const app = fastify();
   app.get('/waits/:gate', async ({ params }) => JSON.stringify(gates.has(params.gate)));
   app.get('/open/:gate', async ({ params }) => {
@@ -29,6 +31,7 @@ async function main({ url, storeOptions, sessionOptions, idGenerator, wrapper })
     return JSON.stringify('open');
   });
   app.get('/discarded', async () => discarded);
+  app.get('/events', async () => events);
   app.register(async (visitors) => {
     visitors.register(cookie);
     visitors.register(session, {

@@ -6,12 +6,13 @@ const express = require('express');
 const { auth } = require('express-openid-connect');
 const onLogoutToken = require('express-openid-connect/lib/hooks/backchannelLogout/onLogoutToken.js');
 const { RedisStore } = require('../../..');
+const { recordEvents } = require('../../support/session-events.js');
 
 const NAME = 'connect.sid';
 const gates = new Map();
 const discarded = [];
 
-function controls(app, store) {
+function controls(app, store, events) {
   app.get('/waits/:gate', ({ params }, response) => response.json(gates.has(params.gate)));
   app.get('/open/:gate', ({ params }, response) => {
     gates.get(params.gate)();
@@ -19,6 +20,7 @@ function controls(app, store) {
     response.json('open');
   });
   app.get('/discarded', (_request, response) => response.json(discarded));
+  app.get('/events', (_request, response) => response.json(events));
   app.get('/back-channel', async ({ query }, response) => {
     const session = { store, rolling: true, rollingDuration: 3600, absoluteDuration: 7200 };
     await onLogoutToken(query, { session });
@@ -30,7 +32,7 @@ function main({ url, storeOptions, id }) {
   const store = new RedisStore({ url, ...storeOptions });
   store.on('discarded', (event) => discarded.push(event));
   const app = express();
-  controls(app, store);
+  controls(app, store, recordEvents(store));
   app.use(
     auth({
       authRequired: false,

@@ -170,7 +170,8 @@ impl Read {
 fn write_completion(write: Write, server: &str, reply: Reply) -> Completion {
     match (write, reply) {
         (_, Err(error)) => Completion::Failed(write.name(), error),
-        (Write::SetExisting, Ok(Value::Nil)) => Completion::Missing,
+        (Write::SetExisting, Ok(Value::Nil))
+        | (Write::Touch | Write::Destroy, Ok(Value::Int(0))) => Completion::Missing,
         (Write::Set | Write::SetExisting, Ok(Value::Okay))
         | (Write::Touch | Write::Destroy, Ok(Value::Int(_))) => Completion::Done,
         (_, Ok(value)) => Completion::Failed(write.name(), unexpected(server, &value)),
@@ -219,8 +220,15 @@ mod tests {
     }
 
     #[test]
-    fn set_existing_of_a_destroyed_session_is_missing() {
+    fn a_write_of_a_destroyed_session_is_missing() {
         let completion = |write, value| write_completion(write, "redis://h", Ok(value));
+        for write in [Write::Touch, Write::Destroy] {
+            assert!(matches!(
+                completion(write, Value::Int(0)),
+                Completion::Missing
+            ));
+            assert!(matches!(completion(write, Value::Int(1)), Completion::Done));
+        }
         assert!(matches!(
             completion(Write::SetExisting, Value::Nil),
             Completion::Missing

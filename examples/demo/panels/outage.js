@@ -47,7 +47,8 @@ function createOutage({ redis, store, place }) {
     res.json({ state });
   });
 
-  for (const name of EVENTS) store.on(name, (about) => publish({ name, detail: about?.message }));
+  for (const name of EVENTS)
+    store.on(name, (about) => publish({ name, detail: about?.message ?? about?.sessionHash }));
 
   function publish(event) {
     for (const stream of streams) send(stream, { state, status: store.status, event });

@@ -55,8 +55,11 @@ function write(executor, operation, job, complete) {
   const words = writeWords(operation, job);
   const name = NAMES[words[0]];
   const done = (/** @type {any[]} */ [reply]) => {
-    if (name === 'set' ? reply === 'OK' : isInteger(reply)) complete(Kind.DONE, '');
-    else if (reply === null && operation === Operation.SET_EXISTING) complete(Kind.MISSING, '');
+    // `PEXPIRE` and `DEL` return the number of keys that existed.
+    const isCount = name !== 'set' && isInteger(reply);
+    if (isCount ? Number(reply) === 0 : reply === null && operation === Operation.SET_EXISTING)
+      complete(Kind.MISSING, '');
+    else if (isCount || (reply === 'OK' && name === 'set')) complete(Kind.DONE, '');
     else fail(executor, name, reply, complete);
   };
   executor.submit({ scope: job.scope, commands: [new Command(words)], done }, job.since);
