@@ -13,7 +13,7 @@ const { useRedis } = require('../support/redis.js');
 const { runNode } = require('../support/run.js');
 const { NAMES, recordEvents } = require('../support/session-events.js');
 const { HOUR, liveSession } = require('../support/sessions.js');
-const { closeAll, openStore, styles } = require('../support/stores.js');
+const { closeAll, openStore, served, styles } = require('../support/stores.js');
 const { until } = require('../support/until.js');
 
 const redis = useRedis();
@@ -199,6 +199,27 @@ describe.each(combinations)('transport %s, onConflict: %s', (transport, onConfli
     expect(events).toEqual([]);
     await store.set('abc', session);
     await turn();
+    expect(events).toEqual([eventOf('created', 'abc')]);
+  });
+
+  test('a first save that times out and may have been stored emits no event, and the next one `created`', async () => {
+    const { store, events } = await open({ commandTimeout: 500 });
+    await store.get('abc');
+    const session = liveSession('abc', { n: 1 });
+    redis.server.pause();
+    await expect(store.set('abc', session)).rejects.toMatchObject({ code: /^ERR_REDIS/ });
+    redis.server.resume();
+    await served(store);
+    expect(events).toEqual([]);
+    session.n = 2;
+    await until(() =>
+      store.set('abc', session).then(
+        () => true,
+        () => false,
+      ),
+    );
+    await turn();
+    expect(await redis.stored('sess:abc')).toMatchObject({ n: 2 });
     expect(events).toEqual([eventOf('created', 'abc')]);
   });
 

@@ -14,24 +14,17 @@ class Save extends Request {
   /**
    * @param {Settings} store
    * @param {Callback} callback
-   * @param {object} save
-   * @param {string} save.id
-   * @param {SessionObject} save.session
-   * @param {SessionRecord | undefined} save.record undefined for an object that the registry does not track
-   * @param {SessionRegistry} save.registry
-   * @param {boolean} save.isFirst
-   * @param {boolean} save.isCreation the save stores a new session, and the app receives `created`
-   * @param {number} save.ends the expiry that the save sets; 0 if that is not needed
+   * @param {SessionObject} session
+   * @param {SessionRecord | undefined} record undefined for an object that the registry does not track
+   * @param {SessionRegistry} registry
+   * @param {boolean} isFirst
    */
-  constructor(store, callback, { id, session, record, registry, isFirst, isCreation, ends }) {
+  constructor(store, callback, session, record, registry, isFirst) {
     super(store, callback);
-    this.id = id;
     this.session = session;
     this.record = record;
     this.registry = registry;
     this.isFirst = isFirst;
-    this.isCreation = isCreation;
-    this.ends = ends;
   }
 
   /** @type {Complete} */
@@ -39,7 +32,6 @@ class Save extends Request {
     if (kind === Kind.MISSING && this.record !== undefined) this.#missing(this.record);
     else {
       if (kind === Kind.FAILED) this.#failed(text);
-      else this.#stored();
       super.complete(kind, text);
     }
   }
@@ -52,14 +44,9 @@ class Save extends Request {
       return;
     }
     record.ends = 0;
-    announceGone(this, 'set', this.id);
-    announceOf(this, 'discarded', 'set', this.id);
+    announceGone(this, 'set', record.id);
+    announceOf(this, 'discarded', 'set', record.id);
     this.succeed(DISCARDED);
-  }
-
-  #stored() {
-    this.store.knownEnds.note(this.store, this.id, this.ends);
-    if (this.isCreation) announceOf(this, 'created', 'set', this.id);
   }
 
   /** @param {string} text */
@@ -71,6 +58,24 @@ class Save extends Request {
     // The session is not known to be stored, so the next save counts as the first.
     record.failure = text;
     registry.remove(session, record);
+  }
+}
+
+/** A save after which `created` may have to be emitted, or the session's end noted. */
+class ObservedSave extends Save {
+  id = '';
+  isCreation = false;
+  /** The expiry that the save sets. */
+  ends = 0;
+
+  /** @type {Complete} */
+  complete(kind, text, number) {
+    const { store, id, isCreation, ends } = this;
+    if (kind === Kind.DONE) {
+      store.knownEnds.note(store, id, ends);
+      if (isCreation) announceOf(this, 'created', 'set', id);
+    }
+    super.complete(kind, text, number);
   }
 }
 
@@ -116,4 +121,4 @@ class Destroy extends Request {
   }
 }
 
-module.exports = { DISCARDED, Destroy, Save, Touch };
+module.exports = { DISCARDED, Destroy, ObservedSave, Save, Touch };

@@ -12,7 +12,7 @@ const { ConditionalSave } = require('./conditional-save.js');
 const { lifetime, time } = require('./lifetime.js');
 const { SessionRegistry, UNKNOWN_BASE } = require('./session-registry.js');
 const { PerPrefix } = require('./per-prefix.js');
-const { DISCARDED, Destroy, Save, Touch } = require('./save.js');
+const { DISCARDED, Destroy, ObservedSave, Save, Touch } = require('./save.js');
 const { stringify } = require('./stringify.js');
 const { KeyedQueue } = require('./keyed-queue.js');
 
@@ -267,9 +267,17 @@ class Sessions {
     } else if (isTracked) kept = this.#remember(session, sid, ends);
     const mayBeGone = isTracked && !isFirst && !this.#settings.saveDestroyed;
     const operation = mayBeGone ? Operation.SET_EXISTING : Operation.SET;
-    const save = { id: sid, session, record: kept, registry: this.#registry, isFirst, isCreation, ends };
-    const request = new Save(this.#settings, callback, save);
-    this.#outbox.add(operation, request, sid, text, this.#settings.disableTTL ? 0 : ttl);
+    const isSeen = isCreation || knownEnds.isActive;
+    const save = new (isSeen ? ObservedSave : Save)(
+      this.#settings,
+      callback,
+      session,
+      kept,
+      this.#registry,
+      isFirst,
+    );
+    if (isSeen) Object.assign(save, { id: sid, isCreation, ends });
+    this.#outbox.add(operation, save, sid, text, this.#settings.disableTTL ? 0 : ttl);
   }
 
   /** @type {(session: SessionObject, sid: string, ends: number) => SessionRecord} */
