@@ -7,6 +7,7 @@
 //! - [`session`]: the commands and replies of session operations, expiry, conditional saves, scans.
 //! - [`connection`]: supervised connections with reconnection and deadlines; Cluster, Sentinel.
 //! - [`cache`]: the near-cache, coherent with the server.
+//! - [`stats`]: the statistics of operations.
 //! - [`worker`]: a background thread for long computations.
 //! - `fuzz`, `bench`: the fuzz targets and benchmarks, not compiled into the addon.
 //! - [`options`], [`error`], [`redaction`]: connection options, errors, and the removal of secrets from texts.
@@ -27,10 +28,14 @@ pub mod fuzz;
 mod options;
 mod redaction;
 mod session;
+mod stats;
 pub mod worker;
 
 pub use self::cache::CacheOptions;
-pub use self::connection::{Connection, Credentials, Event, Lease, Runtime, TlsClient, Watch};
+pub use self::connection::{
+    Connection, ConnectionFigures, Credentials, Event, Lease, Origin, Runtime, ServerAddress,
+    ServerId, TlsClient, Watch,
+};
 pub use self::error::Error;
 pub use self::options::{
     Address, Cluster, ConnectionOptions, DEFAULT_PORT, NatMap, Node, Secret, Sentinel, TlsOptions,
@@ -41,3 +46,4 @@ pub use self::session::{
     Bulk, Clock, Completion, CompletionSink, Lane, Operation, ReportEnd, Request, RequestId,
     ScanId, ScanKind, Scans, SessionRequest, Sessions, Write,
 };
+pub use self::stats::{BOUNDS_MICROS, OPERATIONS, OperationFigures};

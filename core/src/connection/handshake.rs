@@ -1,6 +1,7 @@
 //! The handshake: authenticates, selects the database and sets up the connection before it serves.
 
 use super::commands::{Access, Commands, Expect};
+use super::counters::PeerInfo;
 use super::failure::{Failure, FailureKind};
 use super::handle::Credentials;
 use super::link::{Dialer, Link};
@@ -90,6 +91,7 @@ async fn authenticate(
         let mut replies = link.exchange(&hello.concat(rest)).await?;
         let rest_replies = replies.split_off(hello.len());
         let Some(refusal) = replies.first().and_then(|reply| refusal(options, reply)) else {
+            link.set_peer(replies.first().map(PeerInfo::from_hello));
             return Ok(rest_replies);
         };
         if user.is_refused(&refusal) || refusal.is_transient() {

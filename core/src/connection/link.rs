@@ -3,6 +3,7 @@
 use super::clock;
 use super::codec::Codec;
 use super::commands::Commands;
+use super::counters::PeerInfo;
 use super::failure::{Failure, FailureKind};
 use super::network::Network;
 use super::stream::{Socket, Stream};
@@ -76,6 +77,8 @@ pub(super) struct Link {
     last_write: Instant,
     /// The reason why client tracking is off although it was requested.
     tracking_failure: Option<String>,
+    /// The server at the other end.
+    peer: PeerInfo,
 }
 
 /// Opens links.
@@ -118,6 +121,7 @@ impl Link {
             written: 0,
             last_write: now,
             tracking_failure: None,
+            peer: PeerInfo::default(),
         }
     }
 
@@ -138,6 +142,14 @@ impl Link {
     /// Records that client tracking is off. The first cause counts.
     pub(super) fn set_tracking_failure(&mut self, cause: impl FnOnce() -> String) {
         self.tracking_failure.get_or_insert_with(cause);
+    }
+
+    pub(super) fn peer(&self) -> &PeerInfo {
+        &self.peer
+    }
+
+    pub(super) fn set_peer(&mut self, peer: Option<PeerInfo>) {
+        self.peer = peer.unwrap_or_default();
     }
 
     /// Queues bytes, which `next` writes. Returns the position of their end, to be compared with `written`.

@@ -23,7 +23,7 @@ pub(super) fn open(
         Address::Cluster(cluster) => cluster::spawn(tasks, network, cluster, options, cache),
         _ => {
             let tracking = cache.clone().map(|cache| Tracking::new(cache, None));
-            supervisor::spawn(tasks, network, options, cache, tracking).0
+            supervisor::spawn(tasks, network, options, cache, tracking, None).0
         }
     }
 }

@@ -27,7 +27,9 @@ impl Sessions {
                 result
             }
         };
-        guard.finish(result.unwrap_or_else(|error| Completion::Failed(bulk.name(), error)));
+        let origin = scan.take_origin();
+        let failed = |error| Completion::Failed(bulk.name().as_str(), error);
+        guard.finish(result.unwrap_or_else(failed), origin);
     }
 
     async fn unlink(&self, scan: &mut KeyScan) -> Result<Completion, Error> {

@@ -3,6 +3,7 @@
 use super::expiry::Timestamp;
 use super::request::{Lane, RequestId};
 use super::strings::Strings;
+use crate::connection::Origin;
 use crate::error::Error;
 use crate::worker::LONG;
 use std::fmt;
@@ -30,6 +31,12 @@ pub enum Completion {
     /// A connection event. A watcher has a request number for as long as its store lives, which does not count as a
     /// request in flight.
     Event(&'static str, Option<Error>),
+    /// Precedes the last completion of a request that is traced: the server that replied.
+    Served {
+        origin: Origin,
+        /// The request shared the command of another one.
+        is_shared: bool,
+    },
     /// The last completion of a watcher.
     Ended,
     /// A session whose long text is still to be processed.
@@ -70,7 +77,12 @@ impl Completion {
     pub fn is_last(&self) -> bool {
         !matches!(
             self,
-            Self::Item(..) | Self::Id(_) | Self::Ids(_) | Self::Event(..) | Self::Ended
+            Self::Item(..)
+                | Self::Id(_)
+                | Self::Ids(_)
+                | Self::Served { .. }
+                | Self::Event(..)
+                | Self::Ended
         )
     }
 }

@@ -2,6 +2,7 @@
 
 use super::events::RouterEvent;
 use crate::cache::Cache;
+use crate::connection::counters::Counters;
 use crate::connection::handle::{Connection, Credentials};
 use crate::connection::network::Network;
 use crate::connection::status::{Event, Watch};
@@ -27,6 +28,8 @@ pub(super) struct ClusterNodes {
     /// The options of each connection, except the address.
     options: ConnectionOptions,
     cache: Option<Arc<Cache>>,
+    /// The counters of the cluster.
+    counters: Arc<Counters>,
     events: mpsc::UnboundedSender<RouterEvent>,
     nodes: HashMap<Node, Member>,
     /// Nodes that wait for requested credentials.
@@ -73,6 +76,7 @@ impl ClusterNodes {
         options: ConnectionOptions,
         membership: Membership,
         cache: Option<Arc<Cache>>,
+        counters: Arc<Counters>,
         events: mpsc::UnboundedSender<RouterEvent>,
     ) -> Self {
         Self {
@@ -84,6 +88,7 @@ impl ClusterNodes {
                 ..options
             },
             cache,
+            counters,
             events,
             nodes: HashMap::new(),
             awaiting_credentials: HashSet::new(),
@@ -113,6 +118,7 @@ impl ClusterNodes {
             options,
             None,
             tracking,
+            Some(Arc::clone(&self.counters)),
         );
         let watch = Arc::new(NodeEvents {
             node: node.clone(),

@@ -95,6 +95,7 @@ impl Router {
             options.clone(),
             membership,
             shared.cache.clone(),
+            Arc::clone(&shared.counters),
             sender.clone(),
         );
         Self {
@@ -225,7 +226,9 @@ impl Router {
 
     fn handle_event(&mut self, event: RouterEvent) {
         match event {
-            RouterEvent::Replies(node, replies) => self.handle_replies(&node, replies),
+            RouterEvent::Replies(node, replies, server) => {
+                self.handle_replies(&node, replies, server);
+            }
             RouterEvent::Tracking(event) => {
                 if let Some(cache) = &self.shared.cache {
                     event.apply(cache);

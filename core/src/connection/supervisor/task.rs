@@ -8,6 +8,7 @@ use crate::cache::Cache;
 use crate::connection::attempt::Connector;
 use crate::connection::backoff::Backoff;
 use crate::connection::clock;
+use crate::connection::counters::Counters;
 use crate::connection::handle::{Connection, Credentials, Message};
 use crate::connection::handshake::User;
 use crate::connection::job::Job;
@@ -26,15 +27,18 @@ use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
 /// Opens a connection to a single server, which connects in the background. Its task ends with the last handle; the
-/// abort handle ends it at once.
+/// abort handle ends it at once. `counters` are those of its cluster.
 pub(in crate::connection) fn spawn(
     tasks: &Handle,
     network: Arc<dyn Network>,
     options: ConnectionOptions,
     cache: Option<Arc<Cache>>,
     tracking: Option<Tracking>,
+    counters: Option<Arc<Counters>>,
 ) -> (Connection, AbortHandle) {
-    let (connection, messages) = Connection::new(Shared::new(&options, cache));
+    let mut shared = Shared::new(&options, cache);
+    shared.counters = counters.unwrap_or(shared.counters);
+    let (connection, messages) = Connection::new(shared);
     let shared = Arc::clone(&connection.shared);
     let policy = match options.membership {
         Membership::None => RetryPolicy::TransientErrors,
@@ -51,6 +55,7 @@ pub(in crate::connection) fn spawn(
         tracking,
         link_count: 0,
         has_served: false,
+        counted_bytes: (0, 0),
         watches: Watches::default(),
         mailbox: Mailbox::new(messages),
         shared,
@@ -91,6 +96,8 @@ pub(super) struct Supervisor {
     pub(super) link_count: u64,
     /// True once the current link has replied.
     pub(super) has_served: bool,
+    /// The numbers of bytes read and written over the current link that are counted.
+    pub(super) counted_bytes: (u64, u64),
 }
 
 impl Supervisor {
