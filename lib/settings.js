@@ -1,6 +1,7 @@
 'use strict';
 
 const { usesAppFunctions } = require('./common/app-functions.js');
+const { sessionHash } = require('./observability/session-hash.js');
 const { check, checkMerge } = require('./options.js');
 
 /** @import { Fields, FixedOptions, SessionObject } from './types.d.ts' */
@@ -83,6 +84,11 @@ class Settings {
   /** @param {unknown[]} args */
   destroy(...args) {
     return this.#receiver.destroy(...args);
+  }
+
+  /** Returns the name of a session in traces, events and logs. @param {string} id */
+  sessionHash(id) {
+    return sessionHash(id);
   }
 
   /** @param {unknown[]} args */

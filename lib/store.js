@@ -9,6 +9,8 @@ const { wrongType, wrongValue } = require('./common/errors.js');
 const { address } = require('./connection/address.js');
 const { Connection } = require('./connection/connection.js');
 const { applyFields, defineFields, hasFields, shownFields } = require('./fields.js');
+const { channels, isTraced } = require('./observability/channels.js');
+const { TracedSessions, Tracer } = require('./observability/operation-trace.js');
 const { StoreState } = require('./store-state.js');
 const { check, checkMerge, checkOptions, checkScanOptions } = require('./options.js');
 const { CacheReads } = require('./session/cache-reads.js');
@@ -16,6 +18,7 @@ const { BulkOperations } = require('./session/bulk.js');
 const { Sessions } = require('./session/sessions.js');
 const { FIELDS, Settings, getTTL } = require('./settings.js');
 
+/** @import { TracingChannel } from 'node:diagnostics_channel' */
 /** @import { InspectOptions } from 'node:util' */
 /** @import { RedisStoreOptions, ScanOptions } from '../index.js' */
 /** @import { Callback, Fields, Parts as FieldParts, SessionObject } from './types.d.ts' */
@@ -65,7 +68,10 @@ class Parts {
     this.isQueueFull = (/** @type {number} */ count) =>
       count >= target.maxQueue && this.connection.status !== 'ready';
     this.sessions = new Sessions(this);
+    this.tracer = new Tracer(this);
     this.bulk = new BulkOperations(this);
+    /** The parts for traced operations on one session. */
+    this.traced = { sessions: new TracedSessions(this.tracer, this.sessions), cacheReads: this.cacheReads };
   }
 
   get [Symbol.toStringTag]() {
@@ -110,6 +116,17 @@ function currentParts(receiver) {
     parts.state.reset();
   }
   return parts;
+}
+
+/**
+ * Returns the parts for an operation on one session that publishes on `channel`.
+ *
+ * @param {any} receiver
+ * @param {TracingChannel} channel
+ */
+function operationParts(receiver, channel) {
+  const parts = currentParts(receiver);
+  return isTraced(channel) ? parts.traced : parts;
 }
 
 /**
@@ -280,7 +297,7 @@ class RedisStore extends Store {
 
   /** @param {string} sid @param {Callback} [callback] */
   get(sid, callback) {
-    const { sessions, cacheReads } = currentParts(this);
+    const { sessions, cacheReads } = operationParts(this, channels.get);
     if (callback == null) return toPromise((done) => sessions.get(idOf(sid), cacheReads?.pace(done) ?? done));
     const promise = new LazyPromise();
     sessions.get(idOf(sid), promise.wrap(callback));
@@ -289,7 +306,7 @@ class RedisStore extends Store {
 
   /** @param {string} sid @param {SessionObject} session @param {Callback} [callback] */
   set(sid, session, callback) {
-    const { sessions } = currentParts(this);
+    const { sessions } = operationParts(this, channels.set);
     if (callback == null)
       return toIgnorablePromise(arguments.length > 2, (done) => sessions.set(idOf(sid), session, done, true));
     const promise = new LazyPromise();
@@ -299,7 +316,7 @@ class RedisStore extends Store {
 
   /** @param {string} sid @param {SessionObject} session @param {Callback} [callback] */
   touch(sid, session, callback) {
-    const { sessions } = currentParts(this);
+    const { sessions } = operationParts(this, channels.touch);
     if (callback == null)
       return toIgnorablePromise(arguments.length > 2, (done) =>
         sessions.touch(idOf(sid), session, done, true),
@@ -311,7 +328,7 @@ class RedisStore extends Store {
 
   /** @param {string} sid @param {Callback} [callback] */
   destroy(sid, callback) {
-    const { sessions } = currentParts(this);
+    const { sessions } = operationParts(this, channels.destroy);
     if (callback == null)
       return toIgnorablePromise(arguments.length > 1, (done) => sessions.destroy(idOf(sid), done));
     const promise = new LazyPromise();

@@ -13,17 +13,20 @@ export type BulkOperations = InstanceType<typeof import('./session/bulk.js').Bul
 export type CacheReads = InstanceType<typeof import('./session/cache-reads.js').CacheReads>;
 export type Command = InstanceType<typeof import('./backends/client/commands.js').Command>;
 export type CompletionQueue = InstanceType<typeof import('./boundary/completions.js').CompletionQueue>;
+export type Connection = InstanceType<typeof import('./connection/connection.js').Connection>;
 export type Executor = InstanceType<typeof import('./backends/client/executor.js').Executor>;
 export type Failure = InstanceType<typeof import('./backends/client/errors.js').Failure>;
 export type KeyedQueue = InstanceType<typeof import('./session/keyed-queue.js').KeyedQueue>;
 export type Keys = InstanceType<typeof import('./backends/client/keys.js').Keys>;
 export type KeyScan = InstanceType<typeof import('./backends/client/key-scan.js').KeyScan>;
 export type Native = InstanceType<typeof import('./boundary/native.js').RedisStore>;
+export type OperationTrace = InstanceType<typeof import('./observability/operation-trace.js').OperationTrace>;
 export type Request = InstanceType<typeof import('./boundary/request.js').Request>;
 export type SessionRegistry = InstanceType<typeof import('./session/session-registry.js').SessionRegistry>;
 export type Sessions = InstanceType<typeof import('./session/sessions.js').Sessions>;
 export type Settings = InstanceType<typeof import('./settings.js').Settings>;
 export type StoreState = InstanceType<typeof import('./store-state.js').StoreState>;
+export type Tracer = InstanceType<typeof import('./observability/operation-trace.js').Tracer>;
 
 export type Timer = { unref(): unknown };
 
@@ -76,7 +79,7 @@ export type Completion = Parameters<Receiver['complete']>;
 /** Commands that a client runs for one request. `done` receives a reply, or a Failure, for each of them, once. */
 export interface NewJob {
   /** The async context in which the commands are sent. */
-  scope: AsyncResource;
+  scope: AsyncResource & Traced;
   commands: Command[];
   done: (replies: any[]) => void;
 }
@@ -87,6 +90,8 @@ export interface Job extends NewJob {
   replies: any[];
   /** The number of commands without a reply. */
   missing: number;
+  /** How often the command was sent that was sent most often. */
+  attempts: number;
   failedAttempts: number;
   /** The cause of the last failed attempt. */
   lastError?: string | undefined;
@@ -120,13 +125,35 @@ export interface Pin {
 }
 
 /** Receives the error, or null and the result, of an operation. */
-export type Callback<Result = any> = (error: unknown, result: Result) => any;
+export type Callback<Result = any> = ((error: unknown, result: Result) => any) & Traced;
+
+/** May belong to an operation that is traced. */
+export interface Traced {
+  trace?: OperationTrace | undefined;
+}
+
+/** How a step of an operation was served; without an address, by the configured server. */
+export interface Served {
+  address?: string | undefined;
+  port?: number | undefined;
+  /** How often its command was sent. */
+  attempts: number;
+  /** The command was that of another read. */
+  isShared: boolean;
+}
+
+/** Where Redis is, as far as the options show it: the address or the path of its socket, and the database. */
+export interface Location {
+  address?: string | undefined;
+  port?: number | undefined;
+  database?: number | undefined;
+}
 
 /**
  * Handles the completions of a request. `text` is a session, an ID or an error. `number` is the time at which the
  * session expires, in ms since 1970, if it was requested; with COUNT, the count.
  */
-export interface Receiver {
+export interface Receiver extends Readonly<Traced> {
   complete(kind: number, text: string, number?: number): void;
 }
 export type Complete = (kind: number, text: string, number: number) => void;
@@ -241,6 +268,8 @@ export interface SessionRecord {
 
 /** The settings of a connection: the addon's options without those of a store, or those of the client backend. */
 export interface Target extends Omit<StoreOptions, 'prefix' | 'scanCount'> {
+  /** Where Redis is, unless `url` shows it. */
+  location?: Location | undefined;
   /** The client that runs the commands; see `ClientTarget`. */
   client?: RedisClient;
   /** Why the client runs them, if the app has not chosen that. */

@@ -1,5 +1,6 @@
 'use strict';
 
+const { tracing } = require('../observability/channels.js');
 const { Backend } = require('./backend.js');
 
 /** @import { Backend as Runner, CompletionQueue, Native, Receiver, Text } from '../types.d.ts' */
@@ -19,6 +20,9 @@ const Operation = {
   PAGE: 10,
   CLOSE: 11,
 };
+
+/** Added to the operation of a request whose trace is to be notified. */
+const TRACED = 0;
 
 /** The contents of a scan's pages: ids, sessions with their expiry if it differs, or always with their expiry. */
 const ScanKind = { IDS: 0, SESSIONS: 1, SESSIONS_TIMED: 2 };
@@ -147,6 +151,9 @@ class Outbox extends Backend {
    * @param {Text} base the text that must be stored, for SET_IF_EQUAL
    */
   add(operation, request, id = '', value = '', ttl = 0, base = '') {
+    const trace = tracing.isActive ? request.trace : undefined;
+    // Before anything changes: it runs subscribers.
+    trace?.submitted(operation);
     const mostBytes = (id.length + value.length + base.length) * BYTES_PER_UNIT;
     if (this.#used + mostBytes > this.#bytes.length) this.#ensureCapacity(id, value, base, mostBytes);
     if (this.#count === 0) this.#openBatch();
@@ -158,7 +165,7 @@ class Outbox extends Backend {
     this.#used += baseBytes;
     const at = this.#count++ * FIELDS;
     const heads = this.#heads;
-    heads[at] = operation;
+    heads[at] = trace === undefined ? operation : operation | TRACED;
     heads[at + 1] = slot;
     heads[at + 2] = idBytes;
     heads[at + 3] = valueBytes;

@@ -42,6 +42,11 @@ class Request extends AsyncResource {
     this.callback = callback;
   }
 
+  /** The trace of the operation, which its callback carries. */
+  get trace() {
+    return this.callback.trace;
+  }
+
   /** @type {Receiver['complete']} */
   complete(kind, text) {
     if (kind === Kind.FAILED) this.fail(fromNative(text));
@@ -50,22 +55,26 @@ class Request extends AsyncResource {
 
   /** @param {unknown} result */
   succeed(result) {
-    this.#callBack(null, result);
+    callIn(this, this.callback, null, result);
   }
 
   /** @param {unknown} reason an error, or the value that an app's function threw */
   fail(reason) {
-    this.#callBack(asError(reason), null);
-  }
-
-  /** Calls the callback outside any `try`, so that its exceptions reach the app. @type {Callback} */
-  #callBack(error, result) {
-    // In a domain of `node:domain`, the callback runs in a later tick: this scope would leave the domain before the
-    // domain catches the exception of the callback.
-    if (/** @type {any} */ (this).domain !== undefined)
-      this.runInAsyncScope(nextTick, undefined, this.callback, error, result);
-    else this.runInAsyncScope(this.callback, undefined, error, result);
+    callIn(this, this.callback, asError(reason), null);
   }
 }
 
-module.exports = { Kind, Request };
+/**
+ * Calls a callback in the async context of `scope`, outside any `try`, so that its exceptions reach the app.
+ *
+ * @type {(scope: AsyncResource, callback: Callback, error: unknown, result: unknown) => void}
+ */
+function callIn(scope, callback, error, result) {
+  // In a domain of `node:domain`, the callback runs in a later tick: this scope would leave the domain before the domain
+  // catches the exception of the callback.
+  if (/** @type {any} */ (scope).domain !== undefined)
+    scope.runInAsyncScope(nextTick, undefined, callback, error, result);
+  else scope.runInAsyncScope(callback, undefined, error, result);
+}
+
+module.exports = { Kind, Request, callIn };

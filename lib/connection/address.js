@@ -6,6 +6,7 @@ const { checkTransport, describeClient, isKnownClient, nameOf } = require('../cl
 const { fromEnvironment } = require('../common/env-vars.js');
 const { cannotCombine, optionName: name, wrongValue } = require('../common/errors.js');
 const { numberOf } = require('./credentials.js');
+const { locationOfClient } = require('./location.js');
 const { tlsSettings } = require('./tls.js');
 const { serversOf } = require('./servers.js');
 
@@ -35,6 +36,7 @@ function address(options, checked) {
     maxQueue: checked.maxQueue,
     cache: checked.cache || undefined,
     readsFromReplicas,
+    location: undefined,
   };
   const target = checked.client === undefined ? withoutClient(checked) : withClient(options, checked, given);
   // A client that runs the commands decides which nodes it reads from.
@@ -59,8 +61,10 @@ function withoutClient({ url, tls, credentials, transport, ...servers }) {
   if (tls === false && isSecure)
     throw wrongValue(name('tls'), 'true or TLS settings with a "rediss:" url', tls);
   const usedTls = tls ?? (isSecure ? {} : false);
+  const several = serversOf(servers);
   return {
-    ...(serversOf(servers) ?? { url: text === undefined ? undefined : { text } }),
+    ...(several ?? { url: text === undefined ? undefined : { text } }),
+    location: several && { database: servers.database },
     tls: usedTls ? tlsSettings(usedTls) : undefined,
     credentials: credentials && numberOf(credentials),
     askForCredentials: credentials,
@@ -76,6 +80,7 @@ function withoutClient({ url, tls, credentials, transport, ...servers }) {
 function withClient(options, { client, transport }, given) {
   const isSet = (/** @type {string} */ option) => fromEnvironment(options[option]) != null;
   const [description, native] = toNative(describeClient(client), transport);
+  given.location = locationOfClient(description);
   // The client's own limits apply unless the app sets them.
   if (!isSet('maxQueue')) {
     const { maxQueue = given.maxQueue, maxRetries, failsOffline } = description;

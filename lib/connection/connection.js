@@ -11,6 +11,7 @@ const { coded } = require('../common/errors.js');
 const { Availability } = require('./availability.js');
 const { requestCredentials, followProvider } = require('./credentials.js');
 const { ConnectionEvents } = require('./events.js');
+const { locationOfUrl } = require('./location.js');
 
 /** @import { EventEmitter } from 'node:events' */
 /** @import { RedisStoreError } from '../../index.js' */
@@ -134,6 +135,8 @@ class Connection {
         this.backend = backend;
       }
     }
+    /** Where Redis is. The addon has checked the URL. */
+    this.location = target.location ?? locationOfUrl(target.url?.text);
     if (isOptional) {
       this.#availability = new Availability((event) => store.emit(event));
       this.#availability.lost();

@@ -6,7 +6,7 @@ const { nextTick } = require('../common/timers.js');
 const { All, Ids, Length } = require('./all.js');
 const { scan } = require('./scan.js');
 
-/** @import { Backend, Callback, Settings, StoreState } from '../types.d.ts' */
+/** @import { Backend, Callback, Settings, StoreState, Tracer } from '../types.d.ts' */
 
 /** The operations of a store on all of its sessions. */
 class BulkOperations {
@@ -14,13 +14,15 @@ class BulkOperations {
   #state;
   #outbox;
   #timeout;
+  #tracer;
 
-  /** @param {{ settings: Settings, state: StoreState, outbox: Backend, timeout: number }} parts */
-  constructor({ settings, state, outbox, timeout }) {
+  /** @param {{ settings: Settings, state: StoreState, outbox: Backend, timeout: number, tracer: Tracer }} parts */
+  constructor({ settings, state, outbox, timeout, tracer }) {
     this.#settings = settings;
     this.#state = state;
     this.#outbox = outbox;
     this.#timeout = timeout;
+    this.#tracer = tracer;
   }
 
   /** Applies settings to the operations that follow. @param {Settings} settings */
@@ -30,25 +32,27 @@ class BulkOperations {
 
   /** @param {Callback} callback */
   ids(callback) {
-    this.#run('ids', callback, () => this.#readPages(ScanKind.IDS, Ids, callback));
+    this.#run('ids', callback, (done) => this.#readPages(ScanKind.IDS, Ids, done));
   }
 
   /** @param {Callback} callback */
   all(callback) {
     const kind = this.#settings.isTimed ? ScanKind.SESSIONS_TIMED : ScanKind.SESSIONS;
-    this.#run('all', callback, () => this.#readPages(kind, All, callback));
+    this.#run('all', callback, (done) => this.#readPages(kind, All, done));
   }
 
   /** @param {Callback} callback */
   length(callback) {
-    const add = () => this.#outbox.add(Operation.LENGTH, new Length(this.#settings, callback));
-    this.#run('length', callback, add);
+    this.#run('length', callback, (done) =>
+      this.#outbox.add(Operation.LENGTH, new Length(this.#settings, done)),
+    );
   }
 
   /** @param {Callback} callback */
   clear(callback) {
-    const add = () => this.#outbox.add(Operation.CLEAR, new Request(this.#settings, callback));
-    this.#run('clear', callback, add);
+    this.#run('clear', callback, (done) =>
+      this.#outbox.add(Operation.CLEAR, new Request(this.#settings, done)),
+    );
   }
 
   /** @param {{ count?: number, match: string, signal?: AbortSignal }} options checked by `check.scan` */
@@ -62,14 +66,21 @@ class BulkOperations {
       isClosed: () => this.#state.isClosed,
       timeout: this.#timeout,
       signal,
+      tracer: this.#tracer,
     });
   }
 
-  /** Begins an operation if the store is open. @type {(name: string, callback: Callback, begin: () => void) => void} */
+  /**
+   * Begins an operation if the store is open.
+   *
+   * @type {(name: 'all' | 'ids' | 'length' | 'clear', callback: Callback, begin: (done: Callback) => void) => void}
+   */
   #run(name, callback, begin) {
-    const error = this.#state.openFor(name);
-    if (error) nextTick(callback, error, null);
-    else begin();
+    this.#tracer.run(name, undefined, callback, (done) => {
+      const error = this.#state.openFor(name);
+      if (error) nextTick(done, error, null);
+      else begin(done);
+    });
   }
 
   /** @type {(kind: number, RequestClass: typeof Ids | typeof All, callback: Callback) => void} */

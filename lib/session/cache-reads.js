@@ -2,6 +2,7 @@
 
 const { flushWrites } = require('../boundary/outbox.js');
 const { setImmediate } = require('../common/timers.js');
+const { tracing } = require('../observability/channels.js');
 const { Hit } = require('./get.js');
 const { PerPrefix } = require('./per-prefix.js');
 
@@ -70,6 +71,7 @@ class CacheReads {
     flushWrites();
     this.#times[2] = Date.now();
     const text = this.#lookup?.(id) ?? null;
+    if (tracing.isActive && callback.trace) callback.trace.context.cache = text === null ? 'miss' : 'hit';
     if (text === null) return false;
     const shown = this.#times[0];
     const ends = this.#times[1];

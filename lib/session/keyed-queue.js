@@ -31,11 +31,13 @@ class QueuedOperation extends AsyncResource {
     this.#isBeginning = true;
     /** @type {Callback} */
     const done = (error, result) => this.#complete(error, result);
+    // The requests of the operation find its trace.
+    done.trace = this.#callback.trace;
     this.runInAsyncScope(this.#begin, undefined, done);
     this.#isBeginning = false;
   }
 
-  /** @type {Callback} */
+  /** @param {unknown} error @param {unknown} result */
   #complete(error, result) {
     if (this.#isOver) return;
     this.#isOver = true;

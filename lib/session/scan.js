@@ -10,7 +10,7 @@ const { corrupt, noSession, tooLong } = require('./corrupt.js');
 const { NEVER, applyExpiry } = require('./expiry.js');
 
 /** @import { ScanEntry } from '../../index.js' */
-/** @import { Backend, Complete, Cursor, Settings } from '../types.d.ts' */
+/** @import { Backend, Callback, Complete, Cursor, Settings, Tracer } from '../types.d.ts' */
 
 /** @typedef {{ id: string, text: string | undefined, ends: number }} PageRecord */
 
@@ -30,9 +30,15 @@ class Page extends Request {
   }
 }
 
-/** @type {(store: Settings, outbox: Backend, cursor: Cursor) => Promise<{ records: PageRecord[], isLast: boolean }>} */
-function nextPage(store, outbox, cursor) {
-  return toPromise((done) => outbox.add(Operation.PAGE, new Page(store, done), '', '', cursor.number));
+/**
+ * Reads the next page, in a trace of its own: one of the whole scan would measure the app's loop as well.
+ *
+ * @type {(store: Settings, outbox: Backend, cursor: Cursor, tracer: Tracer) => Promise<{ records: PageRecord[], isLast: boolean }>}
+ */
+function nextPage(store, outbox, { number }, tracer) {
+  const add = (/** @type {Callback} */ done) =>
+    outbox.add(Operation.PAGE, new Page(store, done), '', '', number);
+  return toPromise((done) => tracer.run('scan', undefined, done, add));
 }
 
 /**
@@ -93,8 +99,9 @@ async function entryOf(store, { id, text, ends }, timeout, signal) {
  * @param {() => boolean} options.isClosed
  * @param {number} options.timeout for each page, and for each session that an app's function reads, in ms
  * @param {AbortSignal} [options.signal]
+ * @param {Tracer} options.tracer
  */
-async function* scan(store, outbox, { open, isClosed, timeout, signal }) {
+async function* scan(store, outbox, { open, isClosed, timeout, signal, tracer }) {
   signal?.throwIfAborted();
   if (isClosed()) throw storeClosed('scan');
   const cursor = open();
@@ -102,7 +109,7 @@ async function* scan(store, outbox, { open, isClosed, timeout, signal }) {
     let isLast = false;
     while (!isLast) {
       if (isClosed()) throw storeClosed('scan');
-      const page = await abortable(nextPage(store, outbox, cursor), signal);
+      const page = await abortable(nextPage(store, outbox, cursor, tracer), signal);
       isLast = page.isLast;
       for (const record of page.records) {
         // An empty value is no session.

@@ -41,6 +41,8 @@ class Command {
     this.index = 0;
     this.order = 0;
     this.attempt = 0;
+    /** How often it was sent. */
+    this.attempts = 0;
     /** @type {Substitute | undefined} */
     this.substitute = undefined;
   }

@@ -3,6 +3,7 @@
 const { ClientNodes } = require('../../clients/nodes.js');
 const { outside } = require('../../common/outside.js');
 const { STOPPED_MS, clearTimeout, elapsed, setImmediate, setTimeout } = require('../../common/timers.js');
+const { tracing } = require('../../observability/channels.js');
 const { ClientState } = require('./client-state.js');
 const { Command, decode, forms, substitutes } = require('./commands.js');
 const { Failure, failures, readError, replyFailure, withoutArguments } = require('./errors.js');
@@ -115,6 +116,7 @@ class Executor {
       deadline,
       replies: new Array(length),
       missing: length,
+      attempts: 0,
       failedAttempts: 0,
     };
     this.#jobs.add(job);
@@ -294,6 +296,7 @@ class Executor {
     const substitute = this.#denied.has(name) ? substitutes[name] : undefined;
     command.attempt = ++this.#lastAttempt;
     command.substitute = substitute;
+    job.attempts = Math.max(job.attempts, ++command.attempts);
     this.#inFlight.add(command);
     const substituted = substitute?.words?.(args) ?? args;
     job.scope.runInAsyncScope(this.#call, this, command, [substitute?.name ?? name, ...substituted]);
@@ -424,6 +427,7 @@ class Executor {
   #complete(job) {
     job.isOver = true;
     this.#jobs.delete(job);
+    if (tracing.isActive) job.scope.trace?.served({ attempts: job.attempts, isShared: false });
     job.done(job.replies);
   }
 
