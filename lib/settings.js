@@ -4,7 +4,7 @@ const { usesAppFunctions } = require('./common/app-functions.js');
 const { sessionHash } = require('./observability/session-hash.js');
 const { check, checkMerge } = require('./options.js');
 
-/** @import { Fields, FixedOptions, SessionObject } from './types.d.ts' */
+/** @import { Fields, FixedOptions, SessionObject, Statistics } from './types.d.ts' */
 
 /** The fields that an app may set at any time. @type {(keyof Fields)[]} */
 const FIELDS = ['prefix', 'ttl', 'scanCount', 'serializer', 'disableTTL', 'disableTouch'];
@@ -57,9 +57,11 @@ class Settings {
    * @param {any} receiver the object that the method was called on: the store, a copy, or a Proxy of it
    * @param {Fields} fields
    * @param {FixedOptions} fixed
+   * @param {Statistics} stats of the store
    */
-  constructor(receiver, fields, fixed) {
+  constructor(receiver, fields, fixed, stats) {
     this.#receiver = receiver;
+    this.stats = stats;
     this.prefix = fields.prefix;
     this.ttl = lifetimeRule(receiver, fields.ttl);
     this.scanCount = fields.scanCount;

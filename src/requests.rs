@@ -7,6 +7,9 @@ use connect_redis_core::{
 /// The numbers per request: operation, request, length of the ID, of the value and of the base in bytes, lifetime.
 const FIELDS: usize = 6;
 
+/// Added to the operation of a request that is traced.
+const TRACED: u32 = 64;
+
 /// The operations. `__test__/contract/boundary.test.js` compares them with those of JavaScript.
 mod operation {
     pub(super) const GET: u32 = 0;
@@ -21,8 +24,6 @@ mod operation {
     pub(super) const CLEAR: u32 = 9;
     pub(super) const PAGE: u32 = 10;
     pub(super) const CLOSE: u32 = 11;
-    /// Added to an operation that is traced.
-    pub(super) const TRACED: u32 = 64;
 }
 
 /// Decodes a batch. Returns the requests, and the number of the `available` bytes that they use. IDs, values and bases
@@ -46,8 +47,8 @@ pub(crate) fn decode(heads: &[f64], available: usize, count: u32) -> Option<(Vec
             (end <= available).then_some(range)
         };
         let (id, value, base) = (take(id_bytes)?, take(value_bytes)?, take(base_bytes)?);
-        let is_traced = operation as u32 & operation::TRACED != 0;
-        let operation = match operation as u32 & !operation::TRACED {
+        let is_traced = operation as u32 & TRACED != 0;
+        let operation = match operation as u32 & !TRACED {
             operation::GET => Operation::Get(ReportEnd::IfChanged),
             operation::SET => Operation::Write(Write::Set),
             operation::TOUCH => Operation::Write(Write::Touch),

@@ -8,7 +8,6 @@ use napi_derive::napi;
 #[derive(Debug)]
 pub struct OperationStats {
     pub name: String,
-    pub failed: f64,
     /// The sum of all latencies in seconds.
     pub sum: f64,
     /// The number of operations up to each bound, and that of the others.
@@ -43,7 +42,6 @@ impl OperationStats {
     fn new(name: &str, figures: OperationFigures) -> Self {
         Self {
             name: name.to_owned(),
-            failed: figures.failed as f64,
             sum: figures.sum.as_secs_f64(),
             counts: figures.counts.map(|count| count as f64).into(),
         }

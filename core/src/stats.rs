@@ -21,7 +21,6 @@ const BUCKETS: usize = BOUNDS_MICROS.len() + 1;
 /// The statistics of one operation.
 #[derive(Debug, Default)]
 struct Cell {
-    failed: AtomicU64,
     nanos: AtomicU64,
     counts: [AtomicU64; BUCKETS],
 }
@@ -35,7 +34,6 @@ pub(crate) struct StoreStats {
 /// The statistics of one operation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OperationFigures {
-    pub failed: u64,
     /// The sum of all latencies.
     pub sum: Duration,
     /// The number of operations up to each bound, and that of the others. Not cumulative.
@@ -44,20 +42,13 @@ pub struct OperationFigures {
 
 /// Counts operations that complete together.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
-    counts: [u32; OPERATIONS.len()],
-    failed: [u32; OPERATIONS.len()],
-}
+pub(crate) struct Tally([u32; OPERATIONS.len()]);
 
 impl Tally {
     /// Counts an operation by its index in [`OPERATIONS`].
-    pub(crate) fn add(&mut self, operation: usize, has_failed: bool) {
-        if let (Some(count), Some(failed)) = (
-            self.counts.get_mut(operation),
-            self.failed.get_mut(operation),
-        ) {
+    pub(crate) fn add(&mut self, operation: usize) {
+        if let Some(count) = self.0.get_mut(operation) {
             *count += 1;
-            *failed += u32::from(has_failed);
         }
     }
 }
@@ -67,8 +58,7 @@ impl StoreStats {
     pub(crate) fn record(&self, tally: &Tally, latency: Duration) {
         let bucket = bucket(latency);
         let nanos = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
-        let counts = tally.counts.iter().zip(&tally.failed);
-        for (cell, (&count, &failed)) in self.cells.iter().zip(counts) {
+        for (cell, &count) in self.cells.iter().zip(&tally.0) {
             if count == 0 {
                 continue;
             }
@@ -77,9 +67,6 @@ impl StoreStats {
             }
             let sum = nanos.saturating_mul(count.into());
             cell.nanos.fetch_add(sum, Ordering::Relaxed);
-            if failed > 0 {
-                cell.failed.fetch_add(failed.into(), Ordering::Relaxed);
-            }
         }
     }
 
@@ -87,7 +74,6 @@ impl StoreStats {
     pub(crate) fn figures(&self) -> [OperationFigures; OPERATIONS.len()] {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         self.cells.each_ref().map(|cell| OperationFigures {
-            failed: load(&cell.failed),
             sum: Duration::from_nanos(load(&cell.nanos)),
             counts: cell.counts.each_ref().map(load),
         })
@@ -121,14 +107,13 @@ mod tests {
     fn record_adds_operations_that_complete_together() {
         let stats = StoreStats::default();
         let mut tally = Tally::default();
-        tally.add(0, false);
-        tally.add(0, true);
-        tally.add(8, false);
-        tally.add(99, true);
+        tally.add(0);
+        tally.add(0);
+        tally.add(8);
+        tally.add(99);
         stats.record(&tally, Duration::from_micros(60));
         stats.record(&tally, Duration::from_secs(20));
         let figures = stats.figures();
-        assert_eq!(figures[0].failed, 2);
         assert_eq!(figures[0].sum, Duration::from_nanos(40_000_120_000));
         assert_eq!((figures[0].counts[1], figures[0].counts[17]), (2, 2));
         assert_eq!(figures[8].counts.iter().sum::<u64>(), 2);

@@ -14,9 +14,15 @@ const { applyExpiry } = require('./expiry.js');
  * drain again without a turn if the reply arrives early enough, page after page.
  */
 class PagedRequest extends Request {
-  /** @param {Settings} store @param {Callback} callback @param {Backend} outbox @param {Cursor} cursor */
-  constructor(store, callback, outbox, cursor) {
-    super(store, callback);
+  /**
+   * @param {Settings} store
+   * @param {Callback} callback
+   * @param {Backend} outbox
+   * @param {Cursor} cursor
+   * @param {string} operation
+   */
+  constructor(store, callback, outbox, cursor, operation) {
+    super(store, callback, operation);
     this.outbox = outbox;
     this.cursor = cursor;
   }
@@ -34,6 +40,11 @@ class PagedRequest extends Request {
 
 /** Collects ids. */
 class Ids extends PagedRequest {
+  /** @param {Settings} store @param {Callback} callback @param {Backend} outbox @param {Cursor} cursor */
+  constructor(store, callback, outbox, cursor) {
+    super(store, callback, outbox, cursor, 'ids');
+  }
+
   /** @type {string[]} */
   ids = [];
 
@@ -64,7 +75,7 @@ class All extends PagedRequest {
    * @param {number} timeout
    */
   constructor(store, callback, outbox, cursor, isTimed, timeout) {
-    super(store, callback, outbox, cursor);
+    super(store, callback, outbox, cursor, 'all');
     this.isTimed = isTimed;
     this.timeout = timeout;
   }

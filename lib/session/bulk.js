@@ -44,14 +44,14 @@ class BulkOperations {
   /** @param {Callback} callback */
   length(callback) {
     this.#run('length', callback, (done) =>
-      this.#outbox.add(Operation.LENGTH, new Length(this.#settings, done)),
+      this.#outbox.add(Operation.LENGTH, new Length(this.#settings, done, 'length')),
     );
   }
 
   /** @param {Callback} callback */
   clear(callback) {
     this.#run('clear', callback, (done) =>
-      this.#outbox.add(Operation.CLEAR, new Request(this.#settings, done)),
+      this.#outbox.add(Operation.CLEAR, new Request(this.#settings, done, 'clear')),
     );
   }
 
@@ -78,8 +78,10 @@ class BulkOperations {
   #run(name, callback, begin) {
     this.#tracer.run(name, undefined, callback, (done) => {
       const error = this.#state.openFor(name);
-      if (error) nextTick(done, error, null);
-      else begin(done);
+      if (error) {
+        this.#settings.stats.reject(name, error);
+        nextTick(done, error, null);
+      } else begin(done);
     });
   }
 

@@ -71,7 +71,7 @@ class ConditionalSave extends Request {
     callback,
     { outbox, queue, prefix, session, record, text, ttl, onConflict, restoresDestroyed, since, timeout },
   ) {
-    super(store, callback);
+    super(store, callback, 'set');
     this.#deadline = since + timeout;
     this.timeout = timeout;
     this.outbox = outbox;
@@ -111,6 +111,8 @@ class ConditionalSave extends Request {
     if (kind === Kind.CONFLICT) this.#conflict(text);
     else if (kind === Kind.MISSING && this.#mayRevive) {
       this.#isReviving = true;
+      // The next attempt counts.
+      this.store.stats.unsent.set--;
       this.#setTimer();
       this.#send(undefined);
     } else this.#end(kind, text);
@@ -142,6 +144,8 @@ class ConditionalSave extends Request {
   /** @param {unknown} error */
   #abort(error) {
     if (this.#isOver) return;
+    // The addon counts an attempt unless it completed with a conflict.
+    if (!this.#isInFlight) this.store.stats.unsent.set++;
     this.#close();
     this.queue.unlock(this.key);
     this.fail(error);
@@ -234,6 +238,7 @@ class ConditionalSave extends Request {
     const base = record.base ? await this.#parse(record.base) : null;
     await turn(stored);
     if (isSameContent(mine, theirs, isSame)) return text;
+    if (base === null || !isSameContent(base, theirs, isSame)) store.stats.conflicts++;
     if (base !== null) {
       if (onConflict === 'merge') return this.#merge(base, theirs, mine, isSame);
       if (isSameContent(base, theirs, isSame)) return text;

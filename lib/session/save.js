@@ -10,13 +10,14 @@ const { nextTick } = require('../common/timers.js');
 const DISCARDED = 'discarded';
 
 /**
- * Emits `discarded` in the next tick, after the callback of the save, so that an exception of a listener does not
+ * Counts a discarded save, and emits `discarded` in the next tick, after the callback of the save, so that an exception of a listener does not
  * affect the operation.
  *
  * @param {Settings} store
  * @param {string} id
  */
 function emitDiscarded(store, id) {
+  store.stats.discarded++;
   nextTick(() => store.emit('discarded', { operation: 'set', id }));
 }
 
@@ -31,7 +32,7 @@ class Save extends Request {
    * @param {boolean} isFirst
    */
   constructor(store, callback, session, record, registry, isFirst) {
-    super(store, callback);
+    super(store, callback, 'set');
     this.session = session;
     this.record = record;
     this.registry = registry;
@@ -75,7 +76,7 @@ class Save extends Request {
 class Touch extends Request {
   /** @param {Settings} store @param {Callback} callback @param {SessionRecord} record @param {number} ends */
   constructor(store, callback, record, ends) {
-    super(store, callback);
+    super(store, callback, 'touch');
     this.record = record;
     this.ends = ends;
   }

@@ -99,7 +99,7 @@ class Sessions {
     this.#isGetOverridden = isGetOverridden;
     this.#registries = new PerPrefix((prefix) => new SessionRegistry(settings.isConditional, prefix));
     this.#registry = this.#registries.get(settings.prefix);
-    if (settings.isConditional) this.#queue = new KeyedQueue(timeout, isQueueFull);
+    if (settings.isConditional) this.#queue = new KeyedQueue(timeout, isQueueFull, settings.stats);
   }
 
   /**
@@ -229,6 +229,7 @@ class Sessions {
       record = this.#findRecord(sid, session);
       if (this.#isAbandoned(sid, session, record)) {
         nextTick(callback, null, DISCARDED);
+        this.#settings.stats.unsent.set++;
         emitDiscarded(this.#settings, sid);
         return;
       }
@@ -237,7 +238,7 @@ class Sessions {
     } catch (error) {
       failure = { error };
     }
-    if (failure) nextTick(callback, asError(failure.error), null);
+    if (failure) this.#reject('set', failure.error, callback);
     else if (ttl <= 0) this.#expire(sid, record, callback, isPromised);
     else {
       const isTracked = this.#isTracked(sid, session, record);
@@ -290,6 +291,7 @@ class Sessions {
   touch(sid, session, callback, isPromised) {
     if (this.#rejects('touch', sid, callback)) return;
     if (this.#settings.disableTouch || this.#settings.disableTTL) {
+      this.#settings.stats.unsent.touch++;
       callback(null, null);
       return;
     }
@@ -303,7 +305,7 @@ class Sessions {
     } catch (error) {
       failure = { error };
     }
-    if (failure) nextTick(callback, asError(failure.error), null);
+    if (failure) this.#reject('touch', failure.error, callback);
     else if (ttl <= 0) this.#expire(sid, record, callback, isPromised);
     else if (this.#queue?.isLocked(this.#settings.prefix + sid))
       this.#enqueueTouch(sid, record, callback, ttl);
@@ -318,9 +320,11 @@ class Sessions {
   /** @type {(sid: string, record: SessionRecord | undefined, callback: Callback, ttl: number) => void} */
   #touch(sid, record, callback, ttl) {
     if (this.#settings.touchAfter === 0 || record === undefined)
-      this.#outbox.add(Operation.TOUCH, new Request(this.#settings, callback), sid, '', ttl);
-    else if (this.#isFresh(record, ttl)) callback(null, null);
-    else {
+      this.#outbox.add(Operation.TOUCH, new Request(this.#settings, callback, 'touch'), sid, '', ttl);
+    else if (this.#isFresh(record, ttl)) {
+      this.#settings.stats.unsent.touch++;
+      callback(null, null);
+    } else {
       const touch = new Touch(this.#settings, callback, record, Date.now() + ttl);
       this.#outbox.add(Operation.TOUCH, touch, sid, '', ttl);
     }
@@ -360,13 +364,13 @@ class Sessions {
     if (this.#rejects('destroy', sid, callback)) return;
     this.#registry.markDestroyed(sid);
     if (this.#queue?.isLocked(this.#settings.prefix + sid)) this.#enqueueDestroy(sid, callback);
-    else this.#outbox.add(Operation.DESTROY, new Request(this.#settings, callback), sid);
+    else this.#outbox.add(Operation.DESTROY, new Request(this.#settings, callback, 'destroy'), sid);
   }
 
   /** @param {string} sid @param {Callback} callback */
   #enqueueDestroy(sid, callback) {
     this.#enqueue(sid, 'destroy', callback, (done) =>
-      this.#outbox.add(Operation.DESTROY, new Request(this.#settings, done), sid),
+      this.#outbox.add(Operation.DESTROY, new Request(this.#settings, done, 'destroy'), sid),
     );
   }
 
@@ -383,8 +387,15 @@ class Sessions {
     let error = this.#state.openFor(name);
     if (typeof sid !== 'string') error ??= wrongType(`${name}: the session id`, 'a string or a number', sid);
     if (error === undefined) return false;
-    nextTick(callback, error, null);
+    this.#reject(name, error, callback);
     return true;
+  }
+
+  /** Fails an operation before anything is sent. @param {string} name @param {unknown} reason @param {Callback} callback */
+  #reject(name, reason, callback) {
+    const error = asError(reason);
+    this.#settings.stats.reject(name, error);
+    nextTick(callback, error, null);
   }
 
   /** Returns the lifetime of a session in ms. @param {SessionObject} session */

@@ -39,7 +39,6 @@ pub(super) fn count(tally: &mut Tally, name: Name, completion: &Completion) {
         _ => false,
     };
     if !continues {
-        let has_failed = matches!(completion, Completion::Failed(..));
-        tally.add(name as usize, has_failed);
+        tally.add(name as usize);
     }
 }
