@@ -311,7 +311,12 @@ describe('the server that a trace names', () => {
   test('is the primary behind sentinels', async () => {
     const sentinel = await startSentinel();
     cleanUps.push(() => sentinel.stop());
-    const store = keepStore(new RedisStore({ url: sentinel.url, commandTimeout: HANG_MS }));
+    const store = keepStore(
+      new RedisStore({
+        sentinel: { name: sentinel.name, addresses: sentinel.addresses },
+        commandTimeout: HANG_MS,
+      }),
+    );
     const ended = record();
     await store.set('a', session);
     const { server } = store.stats();
@@ -323,7 +328,9 @@ describe('the server that a trace names', () => {
   test('is the node of a cluster; statistics are sums of the nodes', async () => {
     const cluster = await startCluster({ replicas: 0 });
     cleanUps.push(() => cluster.stop());
-    const store = keepStore(new RedisStore({ url: cluster.url, commandTimeout: HANG_MS }));
+    const store = keepStore(
+      new RedisStore({ cluster: { addresses: cluster.addresses }, commandTimeout: HANG_MS }),
+    );
     await served(store);
     const ended = record();
     const ids = Array.from({ length: 30 }, (_, n) => `id${n}`);
