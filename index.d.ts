@@ -70,6 +70,61 @@ export interface CacheStats {
   distrusted: number;
 }
 
+/** The statistics of one operation. */
+export interface OperationStats {
+  /** Operations that have completed, including cache hits and those that failed. Each page of a `scan` counts. */
+  count: number;
+  /** Operations that failed. */
+  failed: number;
+  /** The times from the call to the completion, in seconds, of operations that were sent to the connection. */
+  latency: {
+    /** The upper bounds of the first counts. */
+    bounds: number[];
+    /** The number of operations up to each bound and above the one before; the last one counts those above all. */
+    counts: number[];
+    sum: number;
+  };
+}
+
+/**
+ * The statistics of a store since it was created. `server`, `bytes`, `reconnects`, `queued` and `inFlight` are those of
+ * its connection, which stores with the same settings share; in a cluster, the sums of its nodes.
+ */
+export interface StoreStats {
+  status: Status;
+  transport: 'native' | 'client';
+  server: {
+    /** The host, or the path of the socket; with sentinels, that of the primary. Not known of a cluster. */
+    address?: string;
+    port?: number;
+    database: number;
+    /** The name that the server reports, such as `redis` or `valkey`. Not known with `transport: 'client'`. */
+    name?: string;
+    version?: string;
+    /** Features in use, such as `RESP3`, `client-tracking`, `set-ifeq`, `script` and `EXPIRE for PEXPIRE`. */
+    features: string[];
+  };
+  operations: Record<
+    'get' | 'set' | 'touch' | 'destroy' | 'all' | 'ids' | 'length' | 'clear' | 'scan',
+    OperationStats
+  >;
+  /** The number of failed operations by the `code` of their error; `OTHER` for errors of the app without one. */
+  errors: Record<string, number>;
+  /** Bytes read and written. Not known with `transport: 'client'`. */
+  bytes?: { read: number; written: number };
+  /** Links that have replaced a lost one. */
+  reconnects: number;
+  /** Operations that wait to be sent. */
+  queued: number;
+  /** Operations that were sent and are not answered. */
+  inFlight: number;
+  /** Saves that stored nothing, because the session was destroyed. */
+  discarded: number;
+  /** Saves that found another version than the one that was loaded. */
+  conflicts: number;
+  cache: CacheStats | null;
+}
+
 /**
  * Options that are `undefined` or `null` are treated as not set, as in `url: process.env.REDIS_URL`; only a `client`
  * needs a value, unless another option locates Redis.
@@ -662,7 +717,10 @@ export class RedisStore<T extends SessionData = SessionData> extends Store {
    */
   scan(options?: ScanOptions): AsyncGenerator<ScanEntry<T>, void, undefined>;
 
-  /** Returns the cache statistics; `null` without the option `cache`. */
+  /** Returns the statistics of the store. They stay available after it is closed. */
+  stats(): StoreStats;
+
+  /** Returns the cache statistics, which are part of `stats()`; `null` without the option `cache`. */
   cacheStats(): CacheStats | null;
 
   /**

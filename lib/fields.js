@@ -51,7 +51,7 @@ function applyFields(receiver, parts) {
   const snapshot = readFields(receiver);
   // An accessor without its context (a tenant, for example) returns nothing: the default prefix would be another's.
   if (snapshot.prefix == null) throw wrongType(optionName('prefix'), 'a string', snapshot.prefix);
-  const settings = new Settings(receiver, checkedFields(snapshot, parts.fixed), parts.fixed);
+  const settings = new Settings(receiver, checkedFields(snapshot, parts.fixed), parts.fixed, parts.stats);
   if (settings.scanCount !== parts.settings.scanCount) parts.outbox.setScanCount(settings.scanCount);
   parts.settings = settings;
   parts.sessions.use(settings);

@@ -5,7 +5,7 @@ const { usesAppFunctions } = require('./common/app-functions.js');
 const { sessionHash } = require('./observability/session-hash.js');
 const { check, checkMerge } = require('./options.js');
 
-/** @import { Fields, FixedParts, SessionObject } from './types.d.ts' */
+/** @import { Fields, FixedParts, SessionObject, Statistics } from './types.d.ts' */
 
 /** The fields that an app may set at any time. @type {(keyof Fields)[]} */
 const FIELDS = ['prefix', 'ttl', 'scanCount', 'serializer', 'disableTTL', 'disableTouch'];
@@ -59,10 +59,12 @@ class Settings {
    * @param {any} receiver the object that the method was called on: the store, a copy, or a Proxy of it
    * @param {Fields} fields
    * @param {FixedParts} fixed
+   * @param {Statistics} stats of the store
    */
-  constructor(receiver, fields, fixed) {
+  constructor(receiver, fields, fixed, stats) {
     this.#receiver = receiver;
     this.#hashKey = fixed.sessionHashKey;
+    this.stats = stats;
     this.prefix = fields.prefix;
     this.ttl = lifetimeRule(receiver, fields.ttl);
     this.scanCount = fields.scanCount;

@@ -11,6 +11,7 @@ const { Connection } = require('./connection/connection.js');
 const { applyFields, defineFields, hasFields, shownFields } = require('./fields.js');
 const { channels, isTraced } = require('./observability/channels.js');
 const { TracedSessions, Tracer } = require('./observability/operation-trace.js');
+const { Statistics } = require('./observability/stats.js');
 const { StoreState } = require('./store-state.js');
 const { check, checkMerge, checkOptions, checkScanOptions } = require('./options.js');
 const { CacheReads } = require('./session/cache-reads.js');
@@ -60,7 +61,8 @@ class Parts {
     this.outbox = this.connection.backend;
     const { native } = this.connection;
     this.cacheReads = native?.hasCache ? new CacheReads(native, prefix) : undefined;
-    this.settings = new Settings(store, this.fields, this.fixed);
+    this.stats = new Statistics();
+    this.settings = new Settings(store, this.fields, this.fixed, this.stats);
     /** @type {FieldParts['snapshot']} */
     this.snapshot = {};
     /** The object that the last operation was called on. @type {any} */
@@ -372,6 +374,11 @@ class RedisStore extends Store {
     return currentParts(this).bulk.scan(checkScanOptions(options));
   }
 
+  stats() {
+    const { connection, stats } = partsOf(this);
+    return stats.of(connection, this.cacheStats());
+  }
+
   cacheStats() {
     return partsOf(this).cacheReads?.stats() ?? null;
   }
@@ -398,7 +405,14 @@ class RedisStore extends Store {
   /** @param {number} depth @param {InspectOptions} options */
   [inspect.custom](depth, options, show = inspect) {
     const name = this.constructor?.name ?? 'RedisStore';
-    return depth < 0 ? `[${name}]` : `${name} ${show(shownFields(this), options)}`;
+    if (depth < 0) return `[${name}]`;
+    const connection = this[PARTS]?.connection;
+    const state = connection && {
+      status: connection.status,
+      server: connection.backend.server,
+      transport: connection.transport,
+    };
+    return `${name} ${show({ ...state, ...shownFields(this) }, options)}`;
   }
 
   toJSON() {
@@ -422,7 +436,7 @@ for (const name of ['getTTL', '_getTTL'])
 
 /** Closes the connection after all operations so far complete, and resolves then. @param {Parts} parts */
 function closeNative({ settings, outbox }) {
-  const ended = toPromise((done) => outbox.add(Operation.CLOSE, new Request(settings, done)));
+  const ended = toPromise((done) => outbox.add(Operation.CLOSE, new Request(settings, done, undefined)));
   outbox.flush();
   return ended;
 }

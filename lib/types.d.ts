@@ -30,6 +30,7 @@ export type Request = InstanceType<typeof import('./boundary/request.js').Reques
 export type SessionRegistry = InstanceType<typeof import('./session/session-registry.js').SessionRegistry>;
 export type Sessions = InstanceType<typeof import('./session/sessions.js').Sessions>;
 export type Settings = InstanceType<typeof import('./settings.js').Settings>;
+export type Statistics = InstanceType<typeof import('./observability/stats.js').Statistics>;
 export type StoreState = InstanceType<typeof import('./store-state.js').StoreState>;
 export type Tracer = InstanceType<typeof import('./observability/operation-trace.js').Tracer>;
 
@@ -66,7 +67,12 @@ export interface Backend {
   reopen(): void;
   watch(watcher: Watcher): void;
   unwatch(): void;
+  /** Returns the statistics of a client's connection; those of the addon are part of its own. */
+  stats?(): ConnectionStats;
 }
+
+/** The statistics of a connection that are known. */
+export type ConnectionStats = Partial<Omit<ReturnType<Native['stats']>, 'operations'>>;
 
 /** An operation, or a part of it, that can end before it is complete. */
 export interface Closable {
@@ -184,6 +190,8 @@ export interface Location {
  * session expires, in ms since 1970, if it was requested; with COUNT, the count.
  */
 export interface Receiver extends Readonly<Traced> {
+  /** The settings that a request was issued with. */
+  readonly store?: Settings | undefined;
   complete(kind: number, text: string, number?: number): void;
 }
 export type Complete = (kind: number, text: string, number: number) => void;
@@ -274,6 +282,7 @@ export interface Parts {
   accessors: Record<string, PropertyDescriptor>;
   fixed: FixedParts;
   settings: Settings;
+  stats: Statistics;
   outbox: Backend;
   sessions: Sessions;
   bulk: BulkOperations;

@@ -6,6 +6,7 @@
 //! - [`options`]: converts the options of a store.
 //! - [`connection_events`]: connection events.
 //! - [`environment`]: the lifetime of a JavaScript environment.
+//! - [`stats`]: the statistics of a store.
 //! - [`json`]: locates errors in JSON; [`redact`]: removes secrets from texts.
 
 #![allow(
@@ -22,5 +23,6 @@ mod options;
 mod redact;
 mod requests;
 mod slice;
+mod stats;
 mod store;
 mod wake;

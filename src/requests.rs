@@ -7,6 +7,9 @@ use connect_redis_core::{
 /// The numbers per request: operation, request, length of the ID, of the value and of the base in bytes, lifetime.
 const FIELDS: usize = 6;
 
+/// Added to the operation of a request that is traced.
+const TRACED: u32 = 64;
+
 /// The operations. `__test__/contract/boundary.test.js` compares them with those of JavaScript.
 mod operation {
     pub(super) const GET: u32 = 0;
@@ -46,7 +49,8 @@ pub(crate) fn decode(heads: &[f64], available: usize, count: u32) -> Option<(Vec
             (end <= available).then_some(range)
         };
         let (id, value, base) = (take(id_bytes)?, take(value_bytes)?, take(base_bytes)?);
-        let operation = match operation as u32 {
+        let is_traced = operation as u32 & TRACED != 0;
+        let operation = match operation as u32 & !TRACED {
             operation::GET => Operation::Get(ReportEnd::IfChanged),
             operation::SET => Operation::Write(Write::Set),
             operation::TOUCH => Operation::Write(Write::Touch),
@@ -57,9 +61,19 @@ pub(crate) fn decode(heads: &[f64], available: usize, count: u32) -> Option<(Vec
             operation::SET_IF_EQUAL => Operation::Write(Write::SetIfEqual),
             other => {
                 requests.push(match other {
-                    operation::LENGTH => Request::Bulk(request, Bulk::Length),
-                    operation::CLEAR => Request::Bulk(request, Bulk::Clear),
-                    operation::PAGE => Request::Page(request, ttl as ScanId),
+                    operation::LENGTH | operation::CLEAR => Request::Bulk {
+                        request,
+                        bulk: match other {
+                            operation::LENGTH => Bulk::Length,
+                            _ => Bulk::Clear,
+                        },
+                        is_traced,
+                    },
+                    operation::PAGE => Request::Page {
+                        request,
+                        scan: ttl as ScanId,
+                        is_traced,
+                    },
                     operation::CLOSE => Request::Close(request),
                     operation::ABORT => Request::Abort(request, ttl as RequestId),
                     _ => return None,
@@ -70,6 +84,7 @@ pub(crate) fn decode(heads: &[f64], available: usize, count: u32) -> Option<(Vec
         requests.push(Request::Session(SessionRequest {
             request,
             operation,
+            is_traced,
             id,
             value,
             base,
@@ -87,22 +102,22 @@ mod tests {
     fn decode_returns_the_requests_in_order() {
         let heads = [
             [0.0, 7.0, 3.0, 0.0, 0.0, 0.0],
-            [1.0, 8.0, 2.0, 4.0, 0.0, 150.0],
+            [65.0, 8.0, 2.0, 4.0, 0.0, 150.0],
             [7.0, 9.0, 1.0, 2.0, 3.0, 0.0],
             [8.0, 10.0, 0.0, 0.0, 0.0, 0.0],
-            [10.0, 11.0, 0.0, 0.0, 0.0, 5.0],
+            [74.0, 11.0, 0.0, 0.0, 0.0, 5.0],
             [12.0, 12.0, 0.0, 0.0, 0.0, 10.0],
         ];
         let (requests, used) = decode(heads.as_flattened(), 15, 6).expect("a batch");
         assert_eq!(used, 15);
         assert!(matches!(
             &requests[0],
-            Request::Session(SessionRequest { request: 7, operation: Operation::Get(_), id, ttl: None, .. })
+            Request::Session(SessionRequest { request: 7, operation: Operation::Get(_), is_traced: false, id, ttl: None, .. })
                 if *id == (0..3)
         ));
         assert!(matches!(
             &requests[1],
-            Request::Session(SessionRequest { request: 8, operation: Operation::Write(Write::Set), id, value, ttl: Some(150), .. })
+            Request::Session(SessionRequest { request: 8, operation: Operation::Write(Write::Set), is_traced: true, id, value, ttl: Some(150), .. })
                 if *id == (3..5) && *value == (5..9)
         ));
         assert!(matches!(
@@ -110,6 +125,7 @@ mod tests {
             Request::Session(SessionRequest {
                 request: 9,
                 operation: Operation::Write(Write::SetIfEqual),
+                is_traced: false,
                 id,
                 value,
                 base,
@@ -117,8 +133,22 @@ mod tests {
             })
                 if *id == (9..10) && *value == (10..12) && *base == (12..15)
         ));
-        assert!(matches!(&requests[3], Request::Bulk(10, Bulk::Length)));
-        assert!(matches!(&requests[4], Request::Page(11, 5)));
+        assert!(matches!(
+            &requests[3],
+            Request::Bulk {
+                request: 10,
+                bulk: Bulk::Length,
+                is_traced: false
+            }
+        ));
+        assert!(matches!(
+            &requests[4],
+            Request::Page {
+                request: 11,
+                scan: 5,
+                is_traced: true
+            }
+        ));
         assert!(matches!(&requests[5], Request::Abort(12, 10)));
     }
 

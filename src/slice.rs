@@ -45,6 +45,9 @@ const MORE: u32 = 9;
 const CONFLICT: u32 = 10;
 /// Replaces an item whose text is too long for a string.
 const TOO_LONG: u32 = 12;
+/// The server that served the request, of which more records follow: the number of attempts, 256 if the request shared
+/// the command of another one, and 512 times the number of the server.
+const SERVED: u32 = 13;
 /// Added to a kind whose text is in the two-byte string.
 const TWO_BYTE: u32 = 16;
 /// Added to a kind whose text is a string of its own.
@@ -147,6 +150,11 @@ impl Slice {
             Completion::Observed(json) => {
                 self.add_text(request, EVENT, format!("observed\n{json}").as_bytes());
             }
+            Completion::Served { origin, is_shared } => {
+                let attempts = origin.attempts.min(u8::MAX.into());
+                let served = attempts | u32::from(is_shared) << 8 | origin.server.number() << 9;
+                self.records.extend([request, SERVED, served]);
+            }
             Completion::Ended => self.records.extend([request, ENDED, 0]),
             unread @ Completion::Unread(_) => {
                 self.finished -= 1;
@@ -248,6 +256,7 @@ fn is_too_long(text: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use connect_redis_core::{Origin, ServerId};
 
     #[test]
     fn texts_are_joined_by_representation_and_measured_in_utf16_units() {
@@ -276,6 +285,20 @@ mod tests {
             ]
         );
         assert_eq!(slice.finished, 3);
+    }
+
+    #[test]
+    fn the_server_of_a_request_is_a_record_of_its_own() {
+        let mut slice = Slice::default();
+        for (server, attempts, is_shared) in [(3, 1, false), (0, 999, true)] {
+            let server = ServerId::from_number(server);
+            let origin = Origin { server, attempts };
+            slice.add(1, Completion::Served { origin, is_shared });
+        }
+        slice.add(1, Completion::Done);
+        let served = [1, SERVED, 3 << 9 | 1, 1, SERVED, 256 + 255];
+        assert_eq!(slice.records[..6], served);
+        assert_eq!(slice.finished, 1);
     }
 
     #[test]

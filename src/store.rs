@@ -5,6 +5,7 @@ use crate::cache_lookup::Lookup;
 use crate::completions::{Completions, Queue};
 use crate::connection_events::Watcher;
 use crate::options::{ProvidedCredentials, StoreOptions};
+use crate::stats::StoreStats;
 use crate::{cache_lookup, requests};
 use connect_redis_core::Runtime;
 use connect_redis_core::{Clock, RequestId, ScanId, ScanKind, Scans, Sessions};
@@ -176,7 +177,7 @@ impl RedisStore {
         let (requests, used) = requests::decode(heads, bytes.len(), count)
             .ok_or_else(|| Error::new(Status::InvalidArg, "a malformed batch of requests"))?;
         self.queue.expect(&env, count)?;
-        let intents = self.sessions.issue(&requests, &bytes[..used]);
+        let issued = self.sessions.issue(&requests, &bytes[..used]);
         let sessions = self.sessions.clone();
         let clock = Clock::showing(date);
         let bytes = bytes[..used].to_vec();
@@ -185,7 +186,7 @@ impl RedisStore {
         // queue for tasks from other threads.
         let tasks = self.runtime.spawner();
         self.runtime.spawn(async move {
-            sessions.run(&requests, &bytes, intents, clock, &queue, &tasks);
+            sessions.run(&requests, &bytes, issued, clock, &queue, &tasks);
         });
         Ok(())
     }
@@ -215,6 +216,12 @@ impl RedisStore {
     #[napi(catch_unwind, ts_return_type = "(id: string) => string | null")]
     pub fn lookup<'env>(&self, env: &'env Env, ends: Float64Array) -> Result<Lookup<'env>> {
         cache_lookup::lookup(env, self.sessions.clone(), ends, Arc::clone(&self.runtime))
+    }
+
+    /// Returns the statistics of the store and its connection. They stay available after it was closed.
+    #[napi(catch_unwind)]
+    pub fn stats(&self) -> StoreStats {
+        StoreStats::of(&self.sessions)
     }
 
     #[napi(catch_unwind)]

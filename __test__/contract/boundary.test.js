@@ -36,6 +36,7 @@ test('the kinds of completions are those of the addon, and the mask separates th
 
 test.each([
   ['FIELDS', 'lib/boundary/outbox.js', 'src/requests.rs'],
+  ['TRACED', 'lib/boundary/outbox.js', 'src/requests.rs'],
   ['FIELDS', 'lib/boundary/completions.js', 'src/slice.rs'],
   ['HEAD', 'lib/boundary/completions.js', 'src/completions.rs'],
 ])('%s in %s is that of %s', (name, javascript, rust) => {

@@ -8,6 +8,7 @@
 //! - [`connection`]: supervised connections with reconnection and deadlines; Cluster, Sentinel.
 //! - [`cache`]: the near-cache, coherent with the server.
 //! - [`observers`]: what the debug log and the diagnostics channels report.
+//! - [`stats`]: the statistics of operations.
 //! - [`worker`]: a background thread for long computations.
 //! - `fuzz`, `bench`: the fuzz targets and benchmarks, not compiled into the addon.
 //! - [`options`], [`error`], [`redaction`]: connection options, errors, and the removal of secrets from texts.
@@ -29,10 +30,14 @@ mod observers;
 mod options;
 mod redaction;
 mod session;
+mod stats;
 pub mod worker;
 
 pub use self::cache::CacheOptions;
-pub use self::connection::{Connection, Credentials, Event, Lease, Runtime, TlsClient, Watch};
+pub use self::connection::{
+    Connection, ConnectionFigures, Credentials, Event, Lease, Origin, Runtime, ServerAddress,
+    ServerId, TlsClient, Watch,
+};
 pub use self::error::Error;
 pub use self::observers::{Observation, Observe};
 pub use self::options::{
@@ -44,3 +49,4 @@ pub use self::session::{
     Bulk, Clock, Completion, CompletionSink, Lane, Operation, ReportEnd, Request, RequestId,
     ScanId, ScanKind, Scans, SessionRequest, Sessions, Write,
 };
+pub use self::stats::{BOUNDS_MICROS, OPERATIONS, OperationFigures};

@@ -63,7 +63,7 @@ class FallbackBackend extends Backend {
         if (!isReplaced) request.complete(...completion);
       };
       pending.add(runAgain);
-      receiver = { complete, trace: request.trace };
+      receiver = { complete, trace: request.trace, store: request.store };
     }
     return this.#backend.add(operation, receiver, id, value, argument, base, since);
   }

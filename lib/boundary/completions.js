@@ -2,6 +2,7 @@
 
 const { outside } = require('../common/outside.js');
 const { nextTick, setImmediate } = require('../common/timers.js');
+const { decodeServed } = require('../observability/stats.js');
 const { Completions, isTornDown } = require('./native.js');
 const { Kind } = require('./request.js');
 
@@ -12,6 +13,8 @@ const HEAD = 3;
 const FIELDS = 3;
 /** A bit for each kind of completion that is not the last one of its request. */
 const CONTINUED = (1 << Kind.ITEM) | (1 << Kind.ID) | (1 << Kind.EVENT) | (1 << Kind.TOO_LONG);
+/** A bit for each kind whose record has a number in place of a text. */
+const NUMBERS = (1 << Kind.COUNT) | (1 << Kind.SERVED);
 
 /**
  * Delivers the completions of all stores: collects slices from the addon and passes each completion to its request. The
@@ -134,9 +137,12 @@ class CompletionQueue {
     const flags = slice[at + 1];
     const kind = flags & Kind.MASK;
     const length = slice[at + 2];
-    if (kind === Kind.COUNT) {
-      this.#release(slot);
-      request.complete(kind, '', length);
+    if ((NUMBERS & (1 << kind)) !== 0) {
+      if (kind === Kind.SERVED) request.trace?.served(decodeServed(length));
+      else {
+        this.#release(slot);
+        request.complete(kind, '', length);
+      }
       return;
     }
     let text = '';

@@ -24,7 +24,7 @@ const Operation = {
 };
 
 /** Added to the operation of a request whose trace is to be notified. */
-const TRACED = 0;
+const TRACED = 64;
 
 /** The contents of a scan's pages: ids, sessions with their expiry if it differs, or always with their expiry. */
 const ScanKind = { IDS: 0, SESSIONS: 1, SESSIONS_TIMED: 2 };

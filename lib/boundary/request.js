@@ -24,6 +24,7 @@ const Kind = {
   MORE: 9,
   CONFLICT: 10,
   TOO_LONG: 12,
+  SERVED: 13,
   MASK: 15,
   TWO_BYTE: 16,
   TIMED: 32,
@@ -35,11 +36,16 @@ const Kind = {
  * regardless of which request woke the event loop.
  */
 class Request extends AsyncResource {
-  /** @param {Settings} store @param {Callback} callback */
-  constructor(store, callback) {
+  /**
+   * @param {Settings} store
+   * @param {Callback} callback
+   * @param {string | undefined} operation the name in statistics, if it has any
+   */
+  constructor(store, callback, operation) {
     super('RedisStore');
     this.store = store;
     this.callback = callback;
+    this.operation = operation;
   }
 
   /** The trace of the operation, which its callback carries. */
@@ -60,7 +66,9 @@ class Request extends AsyncResource {
 
   /** @param {unknown} reason an error, or the value that an app's function threw */
   fail(reason) {
-    callIn(this, this.callback, asError(reason), null);
+    const error = asError(reason);
+    this.store.stats.fail(this.operation, error);
+    callIn(this, this.callback, error, null);
   }
 }
 

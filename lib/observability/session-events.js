@@ -44,6 +44,7 @@ function isObserved(settings, name) {
  * @type {(settings: Settings, name: SessionEventName, operation: string, id: string, details?: object) => void}
  */
 function announce(settings, name, operation, id, details) {
+  if (name === 'discarded') settings.stats.discarded++;
   if (!isObserved(settings, name)) return;
   const event = new SessionEvent(settings, operation, id, details);
   // The tick after the next one: within a domain, the callback of the operation runs in the next.
@@ -62,7 +63,7 @@ function announce(settings, name, operation, id, details) {
  */
 function announceOf(request, name, operation, id, details) {
   const { store } = request;
-  if (isObserved(store, name))
+  if (name === 'discarded' || isObserved(store, name))
     request.runInAsyncScope(announce, undefined, store, name, operation, id, details);
 }
 

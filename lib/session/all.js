@@ -13,9 +13,9 @@ const { applyExpiry } = require('./expiry.js');
 class BulkRequest extends Request {
   isAborted = false;
 
-  /** @param {Settings} store @param {Callback} callback @param {Backend} outbox */
-  constructor(store, callback, outbox) {
-    super(store, callback);
+  /** @param {Settings} store @param {Callback} callback @param {Backend} outbox @param {string} operation */
+  constructor(store, callback, outbox, operation) {
+    super(store, callback, operation);
     this.outbox = outbox;
   }
 
@@ -41,9 +41,15 @@ class PagedRequest extends Request {
   /** @type {any[]} */
   results = [];
 
-  /** @param {Settings} store @param {Callback} callback @param {Backend} outbox @param {Cursor} cursor */
-  constructor(store, callback, outbox, cursor) {
-    super(store, callback);
+  /**
+   * @param {Settings} store
+   * @param {Callback} callback
+   * @param {Backend} outbox
+   * @param {Cursor} cursor
+   * @param {string} operation
+   */
+  constructor(store, callback, outbox, cursor, operation) {
+    super(store, callback, operation);
     this.outbox = outbox;
     this.cursor = cursor;
   }
@@ -69,6 +75,11 @@ class PagedRequest extends Request {
 
 /** Collects ids. */
 class Ids extends PagedRequest {
+  /** @param {Settings} store @param {Callback} callback @param {Backend} outbox @param {Cursor} cursor */
+  constructor(store, callback, outbox, cursor) {
+    super(store, callback, outbox, cursor, 'ids');
+  }
+
   /** @type {Complete} */
   complete(kind, text, ends) {
     if (kind === Kind.ID) {
@@ -97,7 +108,7 @@ class All extends PagedRequest {
    * @param {number} timeout
    */
   constructor(store, callback, outbox, cursor, isTimed, timeout) {
-    super(store, callback, outbox, cursor);
+    super(store, callback, outbox, cursor, 'all');
     this.isTimed = isTimed;
     this.timeout = timeout;
   }

@@ -43,7 +43,7 @@ class BulkOperations {
   /** @param {Callback} callback */
   length(callback) {
     return this.#run('length', callback, (done) =>
-      new Length(this.#settings, done, this.#outbox).begin(Operation.LENGTH),
+      new Length(this.#settings, done, this.#outbox, 'length').begin(Operation.LENGTH),
     );
   }
 
@@ -51,7 +51,7 @@ class BulkOperations {
   clear(callback) {
     this.#settings.knownEnds.forgetAll();
     return this.#run('clear', callback, (done) =>
-      new BulkRequest(this.#settings, done, this.#outbox).begin(Operation.CLEAR),
+      new BulkRequest(this.#settings, done, this.#outbox, 'clear').begin(Operation.CLEAR),
     );
   }
 
@@ -80,6 +80,7 @@ class BulkOperations {
     return this.#tracer.run(name, undefined, callback, (done) => {
       const error = this.#state.openFor(name);
       if (!error) return begin(done);
+      this.#settings.stats.reject(name, error);
       nextTick(done, error, null);
       return undefined;
     });

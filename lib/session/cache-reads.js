@@ -73,6 +73,7 @@ class CacheReads {
     const text = this.#lookup?.(id) ?? null;
     if (tracing.isActive && callback.trace) callback.trace.context.cache = text === null ? 'miss' : 'hit';
     if (text === null) return false;
+    store.stats.unsent.get++;
     const shown = this.#times[0];
     const ends = this.#times[1];
     const hit = new Hit(store, callback, id, registry, keepsId, decidesExpiry, timeout, shown);

@@ -94,7 +94,7 @@ class ConditionalSave extends Request {
       timeout,
     },
   ) {
-    super(store, callback);
+    super(store, callback, 'set');
     this.#deadline = since + timeout;
     this.timeout = timeout;
     this.outbox = outbox;
@@ -138,6 +138,8 @@ class ConditionalSave extends Request {
     if (kind === Kind.CONFLICT) this.#conflict(text);
     else if (kind === Kind.MISSING && this.#mayRevive) {
       this.#isReviving = true;
+      // The next attempt counts.
+      this.store.stats.unsent.set--;
       this.#setTimer();
       this.#send(undefined);
     } else this.#end(kind, text);
@@ -184,6 +186,8 @@ class ConditionalSave extends Request {
   #abort(error) {
     if (this.#isOver) return;
     this.#announceConflict('rejected');
+    // The addon counts an attempt unless it completed with a conflict.
+    if (!this.#isInFlight) this.store.stats.unsent.set++;
     this.#close();
     this.queue.unlock(this.key);
     this.fail(error);
@@ -280,6 +284,7 @@ class ConditionalSave extends Request {
     const base = record.base ? await this.#parse(record.base) : null;
     await turn(stored);
     if (isSameContent(mine, theirs, isSame)) return text;
+    if (base === null || !isSameContent(base, theirs, isSame)) store.stats.conflicts++;
     if (base !== null) {
       if (onConflict === 'merge') {
         if (!isSameContent(base, mine, isSame) && !isSameContent(base, theirs, isSame))

@@ -23,7 +23,7 @@ class Get extends Request {
    * @param {number} timeout of the operation, in ms
    */
   constructor(store, callback, id, registry, keepsId, isTimed, timeout) {
-    super(store, callback);
+    super(store, callback, 'get');
     this.id = id;
     this.registry = registry;
     this.keepsId = keepsId;
@@ -92,8 +92,10 @@ class Hit {
 
   /** @param {unknown} reason */
   fail(reason) {
-    const { callback } = this;
-    callback(asError(reason), null);
+    const { callback, store } = this;
+    const error = asError(reason);
+    store.stats.fail('get', error);
+    callback(error, null);
   }
 }
 

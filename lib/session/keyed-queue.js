@@ -4,7 +4,7 @@ const { AsyncResource } = require('node:async_hooks');
 const { coded } = require('../common/errors.js');
 const { clearTimeout, nextTick, setTimeout } = require('../common/timers.js');
 
-/** @import { Callback } from '../types.d.ts' */
+/** @import { Callback, Statistics } from '../types.d.ts' */
 
 /** An operation that waits for the lock of its session. Fails by the deadline of its call. */
 class QueuedOperation extends AsyncResource {
@@ -16,13 +16,23 @@ class QueuedOperation extends AsyncResource {
   /** The next operation in the queue. @type {QueuedOperation | undefined} */
   next;
 
-  /** @param {string} name @param {Callback} callback @param {(done: Callback) => void} begin @param {number} limit */
-  constructor(name, callback, begin, limit) {
+  /**
+   * @param {string} name
+   * @param {Callback} callback
+   * @param {(done: Callback) => void} begin
+   * @param {number} limit
+   * @param {Statistics} stats
+   */
+  constructor(name, callback, begin, limit, stats) {
     super('RedisStore');
     this.#begin = begin;
     this.#callback = callback;
     const reason = `${name} failed: no reply within ${limit} ms: an earlier save of the session is still in flight`;
-    this.#timer = setTimeout(() => this.#complete(coded(Error, 'ERR_REDIS_TIMEOUT', reason), null), limit);
+    this.#timer = setTimeout(() => {
+      const error = coded(Error, 'ERR_REDIS_TIMEOUT', reason);
+      stats.reject(name, error);
+      this.#complete(error, null);
+    }, limit);
   }
 
   /** Ends the operation without a completion: it does not begin, or its result is dropped. */
@@ -86,14 +96,17 @@ class KeyedQueue {
   #count = 0;
   #limit;
   #isFull;
+  #stats;
   /** @type {((value?: unknown) => void)[]} */
   #idle = [];
 
   /**
    * @param {number} limit the timeout of operations, in ms
    * @param {(count: number) => boolean} isFull returns true if no operation may wait in addition to this number
+   * @param {Statistics} stats of the store
    */
-  constructor(limit, isFull) {
+  constructor(limit, isFull, stats) {
+    this.#stats = stats;
     this.#limit = limit;
     this.#isFull = isFull;
   }
@@ -121,12 +134,14 @@ class KeyedQueue {
   wait(key, name, callback, begin) {
     if (this.#isFull(this.#count)) {
       const reason = `${name} failed: no connection, and ${this.#count} operations wait for earlier saves of their sessions ("maxQueue")`;
-      nextTick(callback, coded(Error, 'ERR_REDIS_QUEUE_FULL', reason), null);
+      const error = coded(Error, 'ERR_REDIS_QUEUE_FULL', reason);
+      this.#stats.reject(name, error);
+      nextTick(callback, error, null);
       return undefined;
     }
     const queue = /** @type {Queue} */ (this.#queues.get(key));
     this.#count++;
-    const waiting = new QueuedOperation(name, callback, begin, this.#limit);
+    const waiting = new QueuedOperation(name, callback, begin, this.#limit, this.#stats);
     queue.push(waiting);
     return waiting;
   }

@@ -20,7 +20,7 @@ class Save extends Request {
    * @param {boolean} isFirst
    */
   constructor(store, callback, session, record, registry, isFirst) {
-    super(store, callback);
+    super(store, callback, 'set');
     this.session = session;
     this.record = record;
     this.registry = registry;
@@ -89,7 +89,7 @@ class Touch extends Request {
    * @param {number} ends
    */
   constructor(store, callback, id, record, ends) {
-    super(store, callback);
+    super(store, callback, 'touch');
     this.id = id;
     this.record = record;
     this.ends = ends;
@@ -108,7 +108,7 @@ class Touch extends Request {
 class Destroy extends Request {
   /** @param {Settings} store @param {Callback} callback @param {string} id */
   constructor(store, callback, id) {
-    super(store, callback);
+    super(store, callback, 'destroy');
     this.id = id;
   }
 

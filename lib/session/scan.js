@@ -37,7 +37,7 @@ class Page extends Request {
  */
 function nextPage(store, outbox, { number }, tracer) {
   const add = (/** @type {Callback} */ done) =>
-    outbox.add(Operation.PAGE, new Page(store, done), '', '', number);
+    outbox.add(Operation.PAGE, new Page(store, done, 'scan'), '', '', number);
   return toPromise((done) => tracer.run('scan', undefined, done, add));
 }
 

@@ -100,7 +100,7 @@ class Sessions {
     this.#isGetOverridden = isGetOverridden;
     this.#registries = new PerPrefix((prefix) => new SessionRegistry(settings.isConditional, prefix));
     this.#registry = this.#registries.get(settings.prefix);
-    if (settings.isConditional) this.#queue = new KeyedQueue(timeout, isQueueFull);
+    if (settings.isConditional) this.#queue = new KeyedQueue(timeout, isQueueFull, settings.stats);
   }
 
   /**
@@ -237,6 +237,7 @@ class Sessions {
       record = this.#findRecord(sid, session);
       if (this.#isAbandoned(sid, session, record)) {
         nextTick(callback, null, DISCARDED);
+        this.#settings.stats.unsent.set++;
         announce(this.#settings, 'discarded', 'set', sid);
         return;
       }
@@ -245,7 +246,7 @@ class Sessions {
     } catch (error) {
       failure = { error };
     }
-    if (failure) nextTick(callback, asError(failure.error), null);
+    if (failure) this.#reject('set', failure.error, callback);
     else if (ttl <= 0) this.#expire(sid, record, callback, isPromised);
     else {
       const isTracked = this.#isTracked(sid, session, record);
@@ -310,6 +311,7 @@ class Sessions {
   touch(sid, session, callback, isPromised) {
     if (this.#rejects('touch', sid, callback)) return;
     if (this.#settings.disableTouch || this.#settings.disableTTL) {
+      this.#settings.stats.unsent.touch++;
       callback(null, null);
       return;
     }
@@ -323,7 +325,7 @@ class Sessions {
     } catch (error) {
       failure = { error };
     }
-    if (failure) nextTick(callback, asError(failure.error), null);
+    if (failure) this.#reject('touch', failure.error, callback);
     else if (ttl <= 0) this.#expire(sid, record, callback, isPromised);
     else if (this.#queue?.isLocked(this.#settings.prefix + sid))
       this.#enqueueTouch(sid, record, callback, ttl);
@@ -337,16 +339,17 @@ class Sessions {
 
   /** @type {(sid: string, record: SessionRecord | undefined, callback: Callback, ttl: number) => void} */
   #touch(sid, record, callback, ttl) {
-    const { touchAfter, knownEnds } = this.#settings;
+    const { touchAfter, knownEnds, stats } = this.#settings;
     const isLimited = touchAfter > 0 && record !== undefined;
     if (isLimited && this.#isFresh(record, ttl)) {
+      stats.unsent.touch++;
       callback(null, null);
       return;
     }
     const touch =
       isLimited || knownEnds.isActive
         ? new Touch(this.#settings, callback, sid, record, Date.now() + ttl)
-        : new Request(this.#settings, callback);
+        : new Request(this.#settings, callback, 'touch');
     this.#outbox.add(Operation.TOUCH, touch, sid, '', ttl);
   }
 
@@ -407,8 +410,15 @@ class Sessions {
     let error = this.#state.openFor(name);
     if (typeof sid !== 'string') error ??= wrongType(`${name}: the session id`, 'a string or a number', sid);
     if (error === undefined) return false;
-    nextTick(callback, error, null);
+    this.#reject(name, error, callback);
     return true;
+  }
+
+  /** Fails an operation before anything is sent. @param {string} name @param {unknown} reason @param {Callback} callback */
+  #reject(name, reason, callback) {
+    const error = asError(reason);
+    this.#settings.stats.reject(name, error);
+    nextTick(callback, error, null);
   }
 
   /** Returns the lifetime of a session in ms. @param {SessionObject} session */

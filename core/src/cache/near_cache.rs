@@ -24,7 +24,7 @@ pub struct CacheOptions {
 
 /// Taken when a read is issued; determines if its result may be cached.
 #[derive(Clone, Copy, Debug)]
-pub struct Ticket {
+pub(crate) struct Ticket {
     epoch: u64,
     serial: u64,
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 /// A write of this process in flight. Dropped when it is answered: by then, the replies to earlier reads have arrived.
 #[derive(Debug)]
-pub struct PendingWrite {
+pub(crate) struct PendingWrite {
     cache: Arc<Cache>,
     key: Box<[u8]>,
     is_sent: bool,

@@ -2,7 +2,9 @@
 
 use super::clock;
 use super::commands::{Access, Commands, Expect};
+use super::counters::{ConnectionFigures, Counters};
 use super::job::{Gather, Job, Reply, ReplyHandler};
+use super::origin::Origin;
 use super::shared::Shared;
 use super::single_flight::SingleFlight;
 use super::status::Watch;
@@ -130,6 +132,7 @@ impl Connection {
                 (accepted..commands.len())
                     .map(|at| (at, Err(error.clone())))
                     .collect(),
+                Origin::default(),
             );
             if accepted == 0 {
                 return;
@@ -152,9 +155,21 @@ impl Connection {
     /// Returns the number of further operations that may wait for a connection. Waiters of single-flight reads count as
     /// waiting.
     fn free_capacity(&self) -> usize {
-        let waiting =
-            self.shared.queued.load(Ordering::Relaxed) + self.shared.single_flight.waiters();
-        self.shared.queue_limit().saturating_sub(waiting)
+        self.shared.queue_limit().saturating_sub(self.queued())
+    }
+
+    /// Returns the number of operations that wait to be sent, including the waiters of single-flight reads.
+    fn queued(&self) -> usize {
+        self.shared.queued.load(Ordering::Relaxed) + self.shared.single_flight.waiters()
+    }
+
+    pub(crate) fn counters(&self) -> &Arc<Counters> {
+        &self.shared.counters
+    }
+
+    /// Returns the statistics of the connection.
+    pub fn figures(&self) -> ConnectionFigures {
+        self.shared.counters.figures(self.queued())
     }
 
     /// Returns true if another operation may wait for the reply to a single-flight read, in addition to `unsent`
@@ -165,15 +180,24 @@ impl Connection {
 
     /// Sends commands, and returns their replies in order.
     pub(crate) async fn query(&self, commands: Commands) -> Vec<Reply> {
+        self.query_with_origin(commands).await.0
+    }
+
+    /// Sends commands, and returns their replies in order, with their origin.
+    pub(crate) async fn query_with_origin(&self, commands: Commands) -> (Vec<Reply>, Origin) {
         let (sender, receiver) = oneshot::channel();
         let count = commands.len();
         self.send(commands, Box::new(Gather::new(count, sender)));
         match receiver.await {
-            Ok(mut replies) => {
+            Ok((mut replies, origin)) => {
                 replies.sort_unstable_by_key(|(at, _)| *at);
-                replies.into_iter().map(|(_, reply)| reply).collect()
+                let replies = replies.into_iter().map(|(_, reply)| reply);
+                (replies.collect(), origin)
             }
-            Err(_) => (0..count).map(|_| Err(Error::Abandoned)).collect(),
+            Err(_) => {
+                let replies = (0..count).map(|_| Err(Error::Abandoned));
+                (replies.collect(), Origin::default())
+            }
         }
     }
 

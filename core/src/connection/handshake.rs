@@ -1,6 +1,7 @@
 //! The handshake: authenticates, selects the database and sets up the connection before it serves.
 
 use super::commands::{Access, Commands, Expect};
+use super::counters::PeerInfo;
 use super::failure::{Failure, FailureKind};
 use super::handle::Credentials;
 use super::link::{Dialer, Link};
@@ -90,7 +91,7 @@ async fn authenticate(
         let mut replies = link.exchange(&hello.concat(rest)).await?;
         let rest_replies = replies.split_off(hello.len());
         let Some(refusal) = replies.first().and_then(|reply| refusal(options, reply)) else {
-            link.set_software(replies.first().and_then(software));
+            link.set_peer(replies.first().map(PeerInfo::from_hello));
             return Ok(rest_replies);
         };
         if user.is_refused(&refusal) || refusal.is_transient() {
@@ -110,24 +111,6 @@ async fn authenticate(
     let rest_replies = replies.split_off(authentication.len());
     check(options, &replies)?;
     Ok(rest_replies)
-}
-
-/// Returns the name and the version of the server in its reply to `HELLO`.
-fn software(hello: &Value) -> Option<(String, String)> {
-    let Value::Map(pairs) = hello else {
-        return None;
-    };
-    let field = |name: &[u8]| {
-        let value = pairs.iter().find_map(|(key, value)| match key {
-            Value::BulkString(key) if key == name => Some(value),
-            _ => None,
-        });
-        match value? {
-            Value::BulkString(bytes) => String::from_utf8(bytes.clone()).ok(),
-            _ => None,
-        }
-    };
-    Some((field(b"server")?, field(b"version")?))
 }
 
 /// The commands of the handshake after authentication.

@@ -1,6 +1,7 @@
 //! Jobs: commands with their reply handler, deadline and failed attempts.
 
 use super::commands::Commands;
+use super::origin::{Origin, ServerId};
 use crate::error::Error;
 use redis::Value;
 use tokio::sync::oneshot;
@@ -15,8 +16,8 @@ pub(crate) trait ReplyHandler: Send {
     /// Called before the first of the commands leaves the queue for a socket or the app's client, possibly repeatedly.
     fn on_sent(&mut self) {}
 
-    /// Receives replies, each with the index of its command.
-    fn on_replies(&mut self, replies: Vec<(usize, Reply)>);
+    /// Receives replies, each with the index of its command. `origin` is that of all of them.
+    fn on_replies(&mut self, replies: Vec<(usize, Reply)>, origin: Origin);
 }
 
 /// The number of a job, and the index of a command in it. Places are ordered as the app issued the commands.
@@ -41,6 +42,8 @@ pub(super) struct Job {
     pub(super) failed_attempts: u32,
     /// The number of times that the connection was lost while its first command without a reply was the first of all.
     pub(super) hang_ups: u32,
+    /// The number of times that the pending commands were sent, and the server that they were last sent to.
+    pub(super) origin: Origin,
 }
 
 impl Job {
@@ -58,6 +61,7 @@ impl Job {
             handler,
             failed_attempts: 0,
             hang_ups: 0,
+            origin: Origin::default(),
         }
     }
 
@@ -66,33 +70,43 @@ impl Job {
         self.commands.operations(self.pending.iter().copied())
     }
 
+    /// Notes that pending commands are about to be sent.
+    pub(super) fn note_sent(&mut self, server: ServerId) {
+        self.origin.server = server;
+        self.origin.attempts = self.origin.attempts.saturating_add(1);
+        self.handler.on_sent();
+    }
+
     /// Fails a pending command. Returns the rest of the job, if any.
     pub(super) fn fail_one(mut self, at: usize, error: Error) -> Option<Self> {
         self.pending.retain(|&other| other != at);
         self.hang_ups = 0;
-        self.handler.on_replies(vec![(at, Err(error))]);
+        self.handler.on_replies(vec![(at, Err(error))], self.origin);
         (!self.pending.is_empty()).then_some(self)
     }
 
     /// Fails all pending commands.
     pub(super) fn fail(mut self, error: &Error) {
         let replies = self.pending.drain(..).map(|at| (at, Err(error.clone())));
-        self.handler.on_replies(replies.collect());
+        self.handler.on_replies(replies.collect(), self.origin);
     }
 }
 
 /// A reply handler that collects all replies.
 pub(super) struct Gather {
-    replies: Vec<(usize, Reply)>,
+    gathered: Gathered,
     count: usize,
-    sender: Option<oneshot::Sender<Vec<(usize, Reply)>>>,
+    sender: Option<oneshot::Sender<Gathered>>,
 }
+
+/// Replies with the index of their commands, and their origin.
+pub(super) type Gathered = (Vec<(usize, Reply)>, Origin);
 
 impl Gather {
     /// Creates a handler that sends the replies, each with the index of its command, once there are `count`.
-    pub(super) fn new(count: usize, sender: oneshot::Sender<Vec<(usize, Reply)>>) -> Self {
+    pub(super) fn new(count: usize, sender: oneshot::Sender<Gathered>) -> Self {
         Self {
-            replies: Vec::with_capacity(count),
+            gathered: (Vec::with_capacity(count), Origin::default()),
             count,
             sender: Some(sender),
         }
@@ -100,13 +114,14 @@ impl Gather {
 }
 
 impl ReplyHandler for Gather {
-    fn on_replies(&mut self, mut replies: Vec<(usize, Reply)>) {
-        self.replies.append(&mut replies);
-        if self.replies.len() >= self.count
+    fn on_replies(&mut self, mut replies: Vec<(usize, Reply)>, origin: Origin) {
+        self.gathered.0.append(&mut replies);
+        self.gathered.1.join(origin);
+        if self.gathered.0.len() >= self.count
             && let Some(sender) = self.sender.take()
         {
             // The receiver is gone if the caller has stopped waiting.
-            let _ = sender.send(std::mem::take(&mut self.replies));
+            let _ = sender.send(std::mem::take(&mut self.gathered));
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::clock;
 use super::codec::Codec;
 use super::commands::Commands;
+use super::counters::PeerInfo;
 use super::failure::{Failure, FailureKind};
 use super::network::Network;
 use super::stream::{Socket, Stream};
@@ -76,8 +77,8 @@ pub(super) struct Link {
     last_write: Instant,
     /// The reason why client tracking is off although it was requested.
     tracking_failure: Option<String>,
-    /// The name and the version of the server, if it has reported them.
-    software: Option<(String, String)>,
+    /// The server at the other end.
+    peer: PeerInfo,
 }
 
 /// Opens links.
@@ -120,7 +121,7 @@ impl Link {
             written: 0,
             last_write: now,
             tracking_failure: None,
-            software: None,
+            peer: PeerInfo::default(),
         }
     }
 
@@ -143,13 +144,12 @@ impl Link {
         self.tracking_failure.get_or_insert_with(cause);
     }
 
-    /// Returns the name and the version of the server, if it has reported them.
-    pub(super) fn software(&self) -> Option<&(String, String)> {
-        self.software.as_ref()
+    pub(super) fn peer(&self) -> &PeerInfo {
+        &self.peer
     }
 
-    pub(super) fn set_software(&mut self, software: Option<(String, String)>) {
-        self.software = software;
+    pub(super) fn set_peer(&mut self, peer: Option<PeerInfo>) {
+        self.peer = peer.unwrap_or_default();
     }
 
     /// Queues bytes, which `next` writes. Returns the position of their end, to be compared with `written`.

@@ -18,6 +18,7 @@
 //! - [`retry_policy`]: the errors after which a command is sent again; [`backoff`]: the pause between attempts;
 //!   [`staggered`]: attempts side by side; [`timeout_error`]: the error at a deadline; [`clock`]: time without the
 //!   periods in which the process was stopped; [`blocking`]: work on threads.
+//! - [`counters`]: the statistics of a connection; [`origin`]: the server that replied, and the number of attempts.
 //! - [`tracking`]: client tracking for the cache; [`substitutes`]: replace commands that are denied.
 
 mod attempt;
@@ -32,6 +33,7 @@ mod codec;
 #[cfg(any(test, fuzzing))]
 pub mod codec_fuzz;
 mod commands;
+mod counters;
 mod dns;
 mod failure;
 mod handle;
@@ -41,6 +43,7 @@ mod link;
 mod mailbox;
 mod network;
 mod open;
+mod origin;
 mod pin;
 mod primaries;
 mod registry;
@@ -65,8 +68,12 @@ mod vote;
 #[cfg(any(test, fuzzing))]
 pub use self::cluster::slot_map_fuzz;
 pub(crate) use self::commands::{Access, Commands, Expect};
+pub use self::counters::ConnectionFigures;
+pub(crate) use self::counters::Counters;
 pub use self::handle::{Connection, Credentials};
 pub(crate) use self::job::{Reply, ReplyHandler};
+pub(crate) use self::origin::Delivery;
+pub use self::origin::{Origin, ServerAddress, ServerId};
 pub(crate) use self::pin::LinkPin;
 pub(crate) use self::primaries::Primaries;
 pub use self::registry::Lease;

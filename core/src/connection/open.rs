@@ -27,7 +27,7 @@ pub(super) fn open(
         }
         _ => {
             let tracking = cache.clone().map(|cache| Tracking::new(cache, None));
-            supervisor::spawn(tasks, network, options, cache, tracking, observers).0
+            supervisor::spawn(tasks, network, options, cache, tracking, observers, None).0
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The state that the handles of a connection share with the task behind it.
 
+use super::counters::Counters;
+use super::origin::ServerId;
 use super::single_flight::SingleFlight;
 use super::status::{Down, Health};
 use crate::cache::Cache;
@@ -31,6 +33,7 @@ pub(super) struct Shared {
     /// The near-cache, if the connection has one.
     pub(super) cache: Option<Arc<Cache>>,
     pub(super) single_flight: Arc<SingleFlight>,
+    pub(super) counters: Arc<Counters>,
 }
 
 impl Shared {
@@ -39,6 +42,8 @@ impl Shared {
         cache: Option<Arc<Cache>>,
         observers: Arc<Observers>,
     ) -> Self {
+        let counters = Arc::<Counters>::default();
+        counters.set_server(ServerId::of(&options.address));
         Self {
             server: options.server().into(),
             is_cluster: options.is_cluster(),
@@ -54,6 +59,7 @@ impl Shared {
             observers,
             single_flight: Arc::new(SingleFlight::new(cache.clone())),
             cache,
+            counters,
         }
     }
 

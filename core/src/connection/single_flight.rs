@@ -1,6 +1,7 @@
 //! Single-flight reads: a leader sends the commands of a read, and waiters of the same key share its replies.
 
 use super::Reply;
+use super::origin::Delivery;
 use crate::cache::{Cache, Moment};
 use std::collections::HashMap;
 use std::fmt;
@@ -14,7 +15,7 @@ use std::time::Duration;
 const JOINABLE: Duration = Duration::from_millis(10);
 
 /// Takes the replies to the commands of a read.
-type Waiter = Box<dyn FnOnce(&Reply, &Reply) + Send>;
+type Waiter = Box<dyn FnOnce(&Reply, &Reply, Delivery) + Send>;
 
 /// The single-flight reads of a connection, for all stores that share it.
 ///
@@ -96,7 +97,7 @@ impl SingleFlight {
     /// dropped if none arrive.
     pub(crate) fn join<F>(&self, key: &[u8], now: Moment, waiter: impl FnOnce() -> F) -> bool
     where
-        F: FnOnce(&Reply, &Reply) + Send + 'static,
+        F: FnOnce(&Reply, &Reply, Delivery) + Send + 'static,
     {
         let mut reads = self.lock();
         match reads.open.get_mut(key) {
@@ -196,10 +197,10 @@ impl Leader {
     }
 
     /// Passes the replies to the waiters.
-    pub(crate) fn share(mut self, first: &Reply, second: &Reply) {
+    pub(crate) fn share(mut self, first: &Reply, second: &Reply, delivery: Delivery) {
         self.is_over = true;
         for waiter in self.end() {
-            waiter(first, second);
+            waiter(first, second, delivery);
         }
     }
 
@@ -221,13 +222,14 @@ impl Drop for Leader {
 mod tests {
     use super::*;
     use crate::cache::CacheOptions;
+    use crate::connection::origin::Origin;
     use redis::Value;
     use std::sync::atomic::AtomicUsize;
 
     fn join(reads: &SingleFlight, key: &[u8], count: &Arc<AtomicUsize>) -> bool {
         let count = Arc::clone(count);
         reads.join(key, Moment::now(), || {
-            move |first: &Reply, _: &Reply| {
+            move |first: &Reply, _: &Reply, _: Delivery| {
                 assert!(matches!(first, Ok(Value::Int(1))));
                 count.fetch_add(1, Ordering::Relaxed);
             }
@@ -239,7 +241,7 @@ mod tests {
     }
 
     fn joins_at(reads: &SingleFlight, now: Moment) -> bool {
-        reads.join(b"k", now, || |_: &Reply, _: &Reply| {})
+        reads.join(b"k", now, || |_: &Reply, _: &Reply, _: Delivery| {})
     }
 
     fn cache(max_staleness: Duration) -> Arc<Cache> {
@@ -264,10 +266,18 @@ mod tests {
         reads.close(b"k");
         assert!(!join(&reads, b"k", &count));
         let second = begin(&reads);
-        first.share(&Ok(Value::Int(1)), &Ok(Value::Nil));
+        first.share(
+            &Ok(Value::Int(1)),
+            &Ok(Value::Nil),
+            Delivery::now(Origin::default()),
+        );
         assert_eq!(count.load(Ordering::Relaxed), 1, "it had joined before");
         assert!(join(&reads, b"k", &count), "the second is queued");
-        second.share(&Ok(Value::Int(1)), &Ok(Value::Nil));
+        second.share(
+            &Ok(Value::Int(1)),
+            &Ok(Value::Nil),
+            Delivery::now(Origin::default()),
+        );
         assert_eq!(count.load(Ordering::Relaxed), 2);
         assert!(!join(&reads, b"k", &count));
         let third = begin(&reads);
@@ -291,9 +301,17 @@ mod tests {
         assert!(!join(&reads, b"k", &count));
         let next = begin(&reads);
         assert!(join(&reads, b"k", &count), "the next one is queued");
-        leader.share(&Ok(Value::Int(1)), &Ok(Value::Nil));
+        leader.share(
+            &Ok(Value::Int(1)),
+            &Ok(Value::Nil),
+            Delivery::now(Origin::default()),
+        );
         assert_eq!(count.load(Ordering::Relaxed), 1);
-        next.share(&Ok(Value::Int(1)), &Ok(Value::Nil));
+        next.share(
+            &Ok(Value::Int(1)),
+            &Ok(Value::Nil),
+            Delivery::now(Origin::default()),
+        );
         assert_eq!(count.load(Ordering::Relaxed), 2);
     }
 

@@ -100,6 +100,22 @@ impl Denied {
         denied.any(|index| names.contains(&TABLE[index].denied))
     }
 
+    /// Returns the substitutes in use, such as `EXPIRE for PEXPIRE`.
+    pub(super) fn names(self) -> impl Iterator<Item = String> {
+        let text = |name| String::from_utf8_lossy(name);
+        let denied = TABLE
+            .iter()
+            .enumerate()
+            .filter(move |(index, _)| self.contains(*index));
+        denied.map(move |(_, substitute)| {
+            format!(
+                "{} for {}",
+                text(substitute.replacement),
+                text(substitute.denied)
+            )
+        })
+    }
+
     fn contains(self, index: usize) -> bool {
         self.0 & (1 << index) != 0
     }

@@ -1,18 +1,19 @@
 //! Processes the requests of a batch in order: fills pipelines, and starts tasks for operations on all sessions.
 
-use super::cached::CacheIntent;
+use super::cached::{CacheIntent, Issued};
 use super::completion::{Completion, CompletionSink};
 use super::eager::begun;
 use super::expiry::{Clock, ReportEnd};
 use super::in_flight::InFlightGuard;
 use super::in_flight_batch::{InFlightBatch, read};
+use super::meter::Meter;
 use super::pipeline::Pipeline;
-use super::reply_guard::ReplyGuard;
-use super::request::{Bulk, Lane, Operation, Request, RequestId, ScanId, SessionRequest};
+use super::reply_guard::{NamedRequest, ReplyGuard};
+use super::request::{Bulk, Lane, Name, Operation, Request, RequestId, ScanId, SessionRequest};
 use super::sessions::Sessions;
 use super::stored::Stored;
 use crate::cache::Moment;
-use crate::connection::Reply;
+use crate::connection::{Delivery, Origin, Reply};
 use std::future::Future;
 use std::sync::Arc;
 use tokio::runtime::Handle;
@@ -22,12 +23,12 @@ const MAX_REQUESTS: usize = 128;
 
 impl Sessions {
     /// Sends the requests of a batch in order; operations on all sessions and `close` continue in their own tasks.
-    /// `intents` are those of [`Self::issue`], and `clock` is JavaScript's, both from when the batch was issued.
+    /// `issued` is the result of [`Self::issue`], and `clock` is JavaScript's, both from when the batch was issued.
     pub fn run<A: CompletionSink>(
         &self,
         requests: &[Request],
         bytes: &[u8],
-        intents: Vec<CacheIntent>,
+        issued: Issued,
         clock: Clock,
         answers: &Arc<A>,
         tasks: &Handle,
@@ -35,6 +36,7 @@ impl Sessions {
         let capacity = requests.len().min(MAX_REQUESTS);
         let mut batch = Batch {
             sessions: self,
+            meter: self.meter(issued.at),
             bytes,
             clock,
             answers,
@@ -42,7 +44,7 @@ impl Sessions {
             pipeline: Pipeline::with_capacity(Moment::now(), capacity, bytes.len()),
             key: Vec::new(),
         };
-        let mut intents = intents.into_iter();
+        let mut intents = issued.intents.into_iter();
         for request in requests {
             batch.add(request, intents.next().unwrap_or_default());
         }
@@ -52,6 +54,7 @@ impl Sessions {
 
 struct Batch<'a, A: CompletionSink> {
     sessions: &'a Sessions,
+    meter: Meter,
     /// The IDs, values and bases of the requests.
     bytes: &'a [u8],
     clock: Clock,
@@ -67,9 +70,17 @@ impl<A: CompletionSink> Batch<'_, A> {
     fn add(&mut self, request: &Request, intent: CacheIntent) {
         match request {
             Request::Session(request) => self.session(request, intent),
-            Request::Bulk(request, bulk) => self.bulk(*request, *bulk),
+            Request::Bulk {
+                request,
+                bulk,
+                is_traced,
+            } => self.bulk(*request, *bulk, *is_traced),
             Request::Abort(request, aborted) => self.abort(*request, *aborted),
-            Request::Page(request, scan) => self.page(*request, *scan),
+            Request::Page {
+                request,
+                scan,
+                is_traced,
+            } => self.page(*request, *scan, *is_traced),
             Request::Close(request) => self.close(*request),
         }
     }
@@ -80,7 +91,7 @@ impl<A: CompletionSink> Batch<'_, A> {
             .keys
             .key_into(&bytes[request.id.clone()], &mut self.key);
         if let Operation::Get(report_end) = request.operation
-            && self.join(request.request, report_end)
+            && self.join(request, report_end)
         {
             return;
         }
@@ -90,20 +101,14 @@ impl<A: CompletionSink> Batch<'_, A> {
             base: &bytes[request.base.clone()],
             ttl: request.ttl,
         };
-        self.pipeline.add(
-            self.sessions,
-            request.request,
-            request.operation,
-            &stored,
-            intent,
-        );
+        self.pipeline.add(self.sessions, request, &stored, intent);
         if self.pipeline.len() == MAX_REQUESTS {
             self.send();
         }
     }
 
     /// Joins a single-flight read of the same key, if there is one that may be shared.
-    fn join(&self, request: RequestId, report_end: ReportEnd) -> bool {
+    fn join(&self, request: &SessionRequest, report_end: ReportEnd) -> bool {
         let connection = self.sessions.connection();
         if !connection.may_join_read(self.pipeline.len()) {
             return false;
@@ -111,52 +116,66 @@ impl<A: CompletionSink> Batch<'_, A> {
         connection
             .single_flight()
             .join(&self.key, self.pipeline.now, || {
-                let named = (request, "get", Lane::of_key(&self.key));
-                let guard = ReplyGuard::new(self.answers, vec![Some(named)]);
+                let named = NamedRequest::of(request, &self.key);
+                let guard = ReplyGuard::new(self.answers, vec![Some(named)], self.meter.clone());
                 let in_flight = self.sessions.in_flight.begin();
                 let server = connection.server().to_owned();
                 let clock = self.clock;
-                move |text: &Reply, left: &Reply| {
+                move |text: &Reply, left: &Reply, delivery: Delivery| {
                     let now = clock.now();
-                    guard.finish(read(report_end, &server, now, text.clone(), left.clone()));
+                    let completion = read(report_end, &server, now, text.clone(), left.clone());
+                    guard.finish_at(completion, &delivery.shared());
                     drop(in_flight);
                 }
             })
     }
 
-    fn bulk(&mut self, request: RequestId, bulk: Bulk) {
+    fn bulk(&mut self, request: RequestId, bulk: Bulk, is_traced: bool) {
         self.send();
-        let guard = ReplyGuard::one(self.answers, request, bulk.name());
+        let meter = self.meter.clone();
+        let guard = ReplyGuard::one(self.answers, request, bulk.name(), is_traced, meter);
         self.sessions.running_bulk.begin(request);
         let task = self.sessions.clone().run_bulk(bulk, request, guard);
         self.begin(task, self.sessions.in_flight.begin());
     }
 
+    /// Completes at once. Not an operation of its own, so it is not counted.
     fn abort(&mut self, request: RequestId, aborted: RequestId) {
         self.sessions.running_bulk.stop(aborted);
-        ReplyGuard::one(self.answers, request, "abort").finish(Completion::Done);
+        let lane = Lane::of_request(request);
+        self.answers
+            .complete(vec![(request, lane, Completion::Done)]);
     }
 
-    fn page(&mut self, request: RequestId, scan: ScanId) {
+    fn page(&mut self, request: RequestId, scan: ScanId, is_traced: bool) {
         self.send();
         let answers = Arc::clone(self.answers);
         // The scan itself makes `close` wait.
-        let page = self
-            .sessions
-            .clone()
-            .page(scan, request, self.clock, answers);
+        let page = self.sessions.clone().page(
+            scan,
+            (request, is_traced),
+            self.clock,
+            answers,
+            self.meter.clone(),
+        );
         self.begin(page, None);
     }
 
     fn close(&mut self, request: RequestId) {
         self.send();
-        let guard = ReplyGuard::one(self.answers, request, "close");
+        let guard = ReplyGuard::one(
+            self.answers,
+            request,
+            Name::Close,
+            false,
+            self.meter.clone(),
+        );
         let sessions = self.sessions.clone();
         self.tasks.spawn(async move {
             // Other stores may share the connection: this store's operations must end first.
             sessions.in_flight.ended().await;
             sessions.lease.end().await;
-            guard.finish(Completion::Done);
+            guard.finish(Completion::Done, Origin::default());
         });
     }
 
@@ -181,6 +200,7 @@ impl<A: CompletionSink> Batch<'_, A> {
             self.clock,
             self.answers,
             self.tasks,
+            self.meter.clone(),
         );
         self.sessions.connection().send(commands, Box::new(batch));
     }

@@ -60,7 +60,9 @@ impl Sessions {
             }
         };
         self.running_bulk.stop(request);
-        guard.finish(result.unwrap_or_else(|error| Completion::Failed(bulk.name(), error)));
+        let origin = scan.take_origin();
+        let failed = |error| Completion::Failed(bulk.name().as_str(), error);
+        guard.finish(result.unwrap_or_else(failed), origin);
     }
 
     async fn unlink(

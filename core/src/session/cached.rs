@@ -5,10 +5,11 @@ use super::replies::remaining_of;
 use super::request::{Bulk, Operation, Request, SessionRequest};
 use super::sessions::Sessions;
 use crate::cache::{Entry, PendingWrite, Stats, Ticket};
-use crate::connection::Reply;
+use crate::connection::{Reply, clock};
 use redis::Value;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::time;
 
 /// This close to its end, a session's expiry is computed at every read: the cookie's own expiry may pass
 /// slightly earlier.
@@ -19,11 +20,18 @@ const MAX_CACHED_BYTES: usize = 256 * 1024 * 1024;
 
 /// The effect of a request on the cache, recorded when the request is issued.
 #[derive(Debug, Default)]
-pub enum CacheIntent {
+pub(super) enum CacheIntent {
     #[default]
     None,
     Read(Ticket),
     Write(PendingWrite),
+}
+
+/// A batch of requests that was issued.
+#[derive(Debug)]
+pub struct Issued {
+    pub(super) intents: Vec<CacheIntent>,
+    pub(super) at: time::Instant,
 }
 
 /// A session found in the cache.
@@ -49,7 +57,14 @@ impl Sessions {
 
     /// Records requests in the cache when they are issued, in their order, so that no lookup returns a session
     /// that is about to be overwritten.
-    pub fn issue(&self, requests: &[Request], bytes: &[u8]) -> Vec<CacheIntent> {
+    pub fn issue(&self, requests: &[Request], bytes: &[u8]) -> Issued {
+        Issued {
+            intents: self.intents(requests, bytes),
+            at: clock::now(),
+        }
+    }
+
+    fn intents(&self, requests: &[Request], bytes: &[u8]) -> Vec<CacheIntent> {
         let Some(cache) = self.connection().cache() else {
             return Vec::new();
         };
@@ -60,7 +75,9 @@ impl Sessions {
                     CacheIntent::Write(cache.write(&self.keys.key(&bytes[id.clone()])))
                 }
             },
-            Request::Bulk(_, Bulk::Clear) => {
+            Request::Bulk {
+                bulk: Bulk::Clear, ..
+            } => {
                 cache.clear("clear was called");
                 CacheIntent::None
             }

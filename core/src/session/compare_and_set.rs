@@ -8,7 +8,7 @@ use super::replies::unexpected;
 use super::sessions::Sessions;
 use super::stored::Stored;
 use crate::cache::PendingWrite;
-use crate::connection::{Access, Commands, Expect, Reply, clock};
+use crate::connection::{Access, Commands, Expect, Origin, Reply, clock};
 use crate::error::Error;
 use redis::Value;
 use tokio::time::Instant;
@@ -47,6 +47,8 @@ pub(super) struct CompareAndSet {
     since: Instant,
     /// Held until the last reply.
     pending_write: Option<PendingWrite>,
+    /// The origin of the replies so far.
+    origin: Origin,
 }
 
 impl CompareAndSet {
@@ -69,6 +71,7 @@ impl CompareAndSet {
             },
             since: clock::now(),
             pending_write,
+            origin: Origin::default(),
         }
     }
 
@@ -106,7 +109,13 @@ impl CompareAndSet {
 
     /// Handles the reply. Returns the completion, or `None` if the server does not support the command: then
     /// [`Self::retry`] has to follow.
-    pub(super) fn on_reply(&mut self, sessions: &Sessions, reply: Reply) -> Option<Completion> {
+    pub(super) fn on_reply(
+        &mut self,
+        sessions: &Sessions,
+        reply: Reply,
+        origin: Origin,
+    ) -> Option<Completion> {
+        self.origin.then(origin);
         let connection = sessions.connection();
         let value = match reply {
             Ok(value) => value,
@@ -126,6 +135,9 @@ impl CompareAndSet {
                 return None;
             }
         };
+        if self.method == CasMethod::Native {
+            sessions.cas_support.note_native();
+        }
         Some(match (self.method, value, self.expected.as_deref()) {
             // `GET` returns the previous text, whether the command stores or not.
             (CasMethod::Native, Value::Nil, None) => Completion::Done,
@@ -139,17 +151,17 @@ impl CompareAndSet {
         })
     }
 
-    /// Sends the commands that replace one that the server does not support.
-    pub(super) async fn retry(mut self: Box<Self>, sessions: &Sessions) -> Completion {
+    /// Sends the commands that replace one that the server does not support. Returns the origin of all replies, too.
+    pub(super) async fn retry(mut self: Box<Self>, sessions: &Sessions) -> (Completion, Origin) {
         let connection = sessions.connection();
         let waited = connection.command_timeout();
         let completion = clock::timeout_at(self.since + waited, async {
             loop {
                 let mut commands = Commands::default();
                 self.add_to(&mut commands);
-                let reply = connection.query(commands).await.pop();
-                let reply = reply.unwrap_or(Err(Error::Abandoned));
-                if let Some(completion) = self.on_reply(sessions, reply) {
+                let (mut replies, origin) = connection.query_with_origin(commands).await;
+                let reply = replies.pop().unwrap_or(Err(Error::Abandoned));
+                if let Some(completion) = self.on_reply(sessions, reply, origin) {
                     return completion;
                 }
             }
@@ -162,7 +174,7 @@ impl CompareAndSet {
         // Reads sent after the first command may have returned the session as it was before the last one.
         connection.single_flight().close(&self.key);
         drop(self.pending_write);
-        completion
+        (completion, self.origin)
     }
 }
 
@@ -197,6 +209,7 @@ mod tests {
             method,
             since: Instant::now(),
             pending_write: None,
+            origin: Origin::default(),
         };
         let mut commands = Commands::default();
         save.add_to(&mut commands);

@@ -3,7 +3,7 @@
 use super::compare_and_set::CompareAndSet;
 use super::stored::Stored;
 use super::{Completion, Sessions};
-use crate::connection::{Commands, Reply, Runtime};
+use crate::connection::{Commands, Origin, Reply, Runtime};
 use crate::error::Error;
 use crate::options::{Address, ConnectionOptions};
 use redis::Value;
@@ -121,7 +121,7 @@ pub fn run(input: &[u8]) {
         attempt.add_to(&mut commands);
         let (reply, stores) = server.execute(&commands);
         has_stored |= stores;
-        completion = attempt.on_reply(sessions, reply);
+        completion = attempt.on_reply(sessions, reply, Origin::default());
         if completion.is_some() {
             break;
         }
@@ -140,7 +140,7 @@ pub fn run(input: &[u8]) {
     // Any reply leads to a completion or to the next command.
     if let Ok(value) = redis::parse_redis_value(reply) {
         let stores = matches!(value, Value::Nil | Value::BulkString(_) | Value::Array(_));
-        let completion = save().on_reply(sessions, Ok(value));
+        let completion = save().on_reply(sessions, Ok(value), Origin::default());
         assert!(stores || matches!(completion, Some(Completion::Failed(..))));
     }
 }

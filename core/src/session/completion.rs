@@ -3,6 +3,7 @@
 use super::expiry::Timestamp;
 use super::request::{Lane, RequestId};
 use super::strings::Strings;
+use crate::connection::Origin;
 use crate::error::Error;
 use crate::worker::LONG;
 use std::fmt;
@@ -32,6 +33,12 @@ pub enum Completion {
     Event(&'static str, Option<Error>),
     /// An observation for the same receiver, as JSON.
     Observed(String),
+    /// Precedes the last completion of a request that is traced: the server that replied.
+    Served {
+        origin: Origin,
+        /// The request shared the command of another one.
+        is_shared: bool,
+    },
     /// The last completion of a watcher.
     Ended,
     /// A session whose long text is still to be processed.
@@ -75,6 +82,7 @@ impl Completion {
             Self::Item(..)
                 | Self::Id(_)
                 | Self::Ids(_)
+                | Self::Served { .. }
                 | Self::Event(..)
                 | Self::Observed(_)
                 | Self::Ended

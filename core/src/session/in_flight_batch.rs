@@ -4,12 +4,13 @@ use super::compare_and_set::CompareAndSet;
 use super::completion::{Completion, CompletionSink, Unread};
 use super::expiry::{Clock, ReportEnd};
 use super::in_flight::InFlightGuard;
+use super::meter::Meter;
 use super::pipeline::{Pending, Pipeline, Read};
 use super::replies::{remaining_of, unexpected};
 use super::reply_guard::ReplyGuard;
 use super::request::Write;
 use super::sessions::Sessions;
-use crate::connection::{Commands, Reply, ReplyHandler, SentFlag};
+use crate::connection::{Commands, Delivery, Origin, Reply, ReplyHandler, SentFlag};
 use crate::worker::LONG;
 use redis::Value;
 use std::sync::Arc;
@@ -38,9 +39,10 @@ impl<A: CompletionSink> InFlightBatch<A> {
         clock: Clock,
         sink: &Arc<A>,
         tasks: &Handle,
+        meter: Meter,
     ) -> (Commands, Self) {
         let sent = Self {
-            guard: ReplyGuard::new(sink, pipeline.requests),
+            guard: ReplyGuard::new(sink, pipeline.requests, meter),
             sent_at: Instant::now(),
             owners: pipeline.owners,
             pending: pipeline.pending,
@@ -61,7 +63,8 @@ impl<A: CompletionSink> ReplyHandler for InFlightBatch<A> {
         }
     }
 
-    fn on_replies(&mut self, replies: Vec<(usize, Reply)>) {
+    fn on_replies(&mut self, replies: Vec<(usize, Reply)>, origin: Origin) {
+        let delivery = Delivery::now(origin);
         let mut completions = Vec::with_capacity(replies.len());
         let now = self.clock.now();
         let mut last = None;
@@ -70,14 +73,14 @@ impl<A: CompletionSink> ReplyHandler for InFlightBatch<A> {
                 continue;
             };
             let is_second = at > 0 && self.owners.get(at - 1) == Some(&index);
-            if let Some(completion) = self.take(index, is_second, now, reply) {
+            if let Some(completion) = self.take(index, is_second, now, reply, &delivery) {
                 completions.push((index, completion));
             }
             self.end_delivery(last.filter(|last| *last != index));
             last = Some(index);
         }
         self.end_delivery(last);
-        self.guard.complete(completions);
+        self.guard.complete(completions, &delivery);
     }
 }
 
@@ -98,6 +101,7 @@ impl<A: CompletionSink> InFlightBatch<A> {
         is_second: bool,
         now: u64,
         reply: Reply,
+        delivery: &Delivery,
     ) -> Option<Completion> {
         let server = self.sessions.connection().server();
         let pending = self.pending.get_mut(index)?;
@@ -115,13 +119,13 @@ impl<A: CompletionSink> InFlightBatch<A> {
                         let (sessions, key, sent_at) = (&self.sessions, leader.key(), self.sent_at);
                         sessions.fill_cache(ticket, key, &text, &left, sent_at, self.clock);
                     }
-                    leader.share(&text, &left);
+                    leader.share(&text, &left, *delivery);
                 }
                 Some(read(pending.report_end, server, now, text, left))
             }
             Pending::CompareAndSet(pending) => {
                 let save = pending.take()?;
-                self.on_compare_and_set(index, save, reply)
+                self.on_compare_and_set(index, save, reply, delivery.origin)
             }
         }
     }
@@ -132,8 +136,9 @@ impl<A: CompletionSink> InFlightBatch<A> {
         index: usize,
         mut save: Box<CompareAndSet>,
         reply: Reply,
+        origin: Origin,
     ) -> Option<Completion> {
-        let completion = save.on_reply(&self.sessions, reply);
+        let completion = save.on_reply(&self.sessions, reply, origin);
         if completion.is_some() {
             return completion;
         }
@@ -141,7 +146,8 @@ impl<A: CompletionSink> InFlightBatch<A> {
         let sessions = self.sessions.clone();
         let in_flight = self.in_flight.clone();
         self.tasks.spawn(async move {
-            guard.finish(save.retry(&sessions).await);
+            let (completion, origin) = save.retry(&sessions).await;
+            guard.finish(completion, origin);
             drop(in_flight);
         });
         None
@@ -169,12 +175,12 @@ impl Read {
 
 fn write_completion(write: Write, server: &str, reply: Reply) -> Completion {
     match (write, reply) {
-        (_, Err(error)) => Completion::Failed(write.name(), error),
+        (_, Err(error)) => Completion::Failed(write.name().as_str(), error),
         (Write::SetExisting, Ok(Value::Nil))
         | (Write::Touch | Write::Destroy, Ok(Value::Int(0))) => Completion::Missing,
         (Write::Set | Write::SetExisting, Ok(Value::Okay))
         | (Write::Touch | Write::Destroy, Ok(Value::Int(_))) => Completion::Done,
-        (_, Ok(value)) => Completion::Failed(write.name(), unexpected(server, &value)),
+        (_, Ok(value)) => Completion::Failed(write.name().as_str(), unexpected(server, &value)),
     }
 }
 

@@ -9,7 +9,9 @@ use super::eager::begun;
 use super::keys::Keys;
 use super::replies::unexpected;
 use super::seen_keys::SeenKeys;
-use crate::connection::{Access, Commands, Connection, Expect, LinkPin, Primaries, Reply, clock};
+use crate::connection::{
+    Access, Commands, Connection, Expect, LinkPin, Origin, Primaries, Reply, clock,
+};
 use crate::error::Error;
 use redis::Value;
 use std::collections::VecDeque;
@@ -35,6 +37,8 @@ pub(super) struct KeyScan {
     /// The run ID of the current node's process, if the server reports it.
     run_id: Option<String>,
     ahead: Option<Ahead>,
+    /// The origin of the replies since it was last taken.
+    origin: Origin,
     seen: SeenKeys,
     /// The number of times that the scan of a node was interrupted after its first step.
     restarts: u32,
@@ -87,6 +91,7 @@ impl KeyScan {
             pin: LinkPin::default(),
             run_id: None,
             ahead: None,
+            origin: Origin::default(),
             seen: SeenKeys::default(),
             restarts: 0,
             failing: None,
@@ -193,10 +198,11 @@ impl KeyScan {
             return Ok(Vec::new());
         };
         let is_first = self.cursor == START;
-        let mut replies = match self.ahead.take() {
+        let (mut replies, origin) = match self.ahead.take() {
             Some(Ahead(replies)) => replies.await,
             None => self.send(&connection).await,
         };
+        self.origin.join(origin);
         let reply = replies.pop().unwrap_or(Err(Error::Abandoned))?;
         if is_first {
             self.run_id = replies.pop().and_then(run_id);
@@ -257,7 +263,10 @@ impl KeyScan {
     }
 
     /// Sends the next `SCAN`, and an `INFO` before the first. Resolves with one reply per command.
-    fn send(&self, connection: &Connection) -> impl Future<Output = Vec<Reply>> + Send + use<> {
+    fn send(
+        &self,
+        connection: &Connection,
+    ) -> impl Future<Output = (Vec<Reply>, Origin)> + Send + use<> {
         let connection = connection.clone();
         let count = self.count.to_string();
         let mut commands = Commands::default();
@@ -274,7 +283,7 @@ impl KeyScan {
         ];
         commands.add(Access::Read, Expect::Array, None, &words);
         commands.pin_to(&self.pin);
-        async move { connection.query(commands).await }
+        async move { connection.query_with_origin(commands).await }
     }
 
     /// Returns the keys of the next `SCAN` that were not returned before.
@@ -282,6 +291,15 @@ impl KeyScan {
         let mut keys = self.next().await?;
         self.seen.retain_new(&mut keys);
         Ok(keys)
+    }
+
+    pub(super) fn origin_mut(&mut self) -> &mut Origin {
+        &mut self.origin
+    }
+
+    /// Takes the origin of the replies since the last call.
+    pub(super) fn take_origin(&mut self) -> Origin {
+        mem::take(&mut self.origin)
     }
 
     /// Returns the number of keys that `next_new` has returned.
@@ -306,11 +324,11 @@ fn run_id(reply: Reply) -> Option<String> {
 }
 
 /// A `SCAN` sent ahead: Redis runs it while the previous reply is processed.
-struct Ahead(Pin<Box<dyn Future<Output = Vec<Reply>> + Send>>);
+struct Ahead(Pin<Box<dyn Future<Output = (Vec<Reply>, Origin)> + Send>>);
 
 impl Ahead {
     /// Sends the command. Returns `None` if it failed at once; the next attempt then reports the error.
-    fn begin(replies: impl Future<Output = Vec<Reply>> + Send + 'static) -> Option<Self> {
+    fn begin(replies: impl Future<Output = (Vec<Reply>, Origin)> + Send + 'static) -> Option<Self> {
         begun(replies).map(|replies| Self(replies))
     }
 }

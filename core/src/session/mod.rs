@@ -17,7 +17,7 @@
 //!   [`in_flight`]: the operations that `close` waits for.
 //! - [`batch`]: processes requests in order; [`pipeline`]: encodes their commands; [`stored`]: what they store;
 //!   [`in_flight_batch`]: turns replies into completions; [`reply_guard`]: completes each request exactly once;
-//!   [`replies`]: reads replies that several operations share.
+//!   [`meter`]: records their statistics; [`replies`]: reads replies that several operations share.
 //! - [`compare_and_set`]: saves that store only if the expected text is stored; [`cas_support`]: the command for them.
 //! - [`scans`]: the open scans; [`scan_pages`]: scans page by page; [`bulk`]: `length` and `clear`; [`key_scan`]:
 //!   iterates over keys for both; [`seen_keys`]: removes duplicates.
@@ -43,6 +43,7 @@ mod in_flight;
 mod in_flight_batch;
 mod key_scan;
 mod keys;
+mod meter;
 mod pipeline;
 mod replies;
 mod reply_guard;

@@ -4,7 +4,7 @@ use super::cached::CacheIntent;
 use super::compare_and_set::CompareAndSet;
 use super::expiry::ReportEnd;
 use super::reply_guard::NamedRequest;
-use super::request::{Lane, Operation, RequestId, Write};
+use super::request::{Operation, SessionRequest, Write};
 use super::sessions::Sessions;
 use super::stored::Stored;
 use crate::cache::{Moment, PendingWrite, Ticket};
@@ -83,12 +83,12 @@ impl Pipeline {
     pub(super) fn add(
         &mut self,
         sessions: &Sessions,
-        request: RequestId,
-        operation: Operation,
+        request: &SessionRequest,
         stored: &Stored<'_>,
         intent: CacheIntent,
     ) {
-        let request = Some((request, operation.name(), Lane::of_key(stored.key)));
+        let operation = request.operation;
+        let request = Some(NamedRequest::of(request, stored.key));
         match operation {
             Operation::Get(report_end) => {
                 let ticket = match intent {

@@ -1,6 +1,7 @@
 //! The requests of a batch.
 
 use super::expiry::ReportEnd;
+use crate::stats::OPERATIONS;
 use std::ops::Range;
 
 /// Identifies a request in flight; allocated and released by the caller.
@@ -25,6 +26,28 @@ impl Lane {
 
     pub fn of_request(request: RequestId) -> Self {
         Self(request.into())
+    }
+}
+
+/// The methods of a store, in errors and statistics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Name {
+    Get,
+    Set,
+    Touch,
+    Destroy,
+    All,
+    Ids,
+    Length,
+    Clear,
+    Scan,
+    /// Has no statistics.
+    Close,
+}
+
+impl Name {
+    pub(super) fn as_str(self) -> &'static str {
+        OPERATIONS.get(self as usize).unwrap_or(&"close")
     }
 }
 
@@ -60,11 +83,19 @@ pub enum Bulk {
 #[derive(Clone, Debug)]
 pub enum Request {
     Session(SessionRequest),
-    Bulk(RequestId, Bulk),
+    Bulk {
+        request: RequestId,
+        bulk: Bulk,
+        is_traced: bool,
+    },
     /// Stops an operation on all sessions, by its request.
     Abort(RequestId, RequestId),
     /// Requests the next page of a scan.
-    Page(RequestId, ScanId),
+    Page {
+        request: RequestId,
+        scan: ScanId,
+        is_traced: bool,
+    },
     /// Ends the lease on the connection once everything before it has completed.
     Close(RequestId),
 }
@@ -74,6 +105,8 @@ pub enum Request {
 pub struct SessionRequest {
     pub request: RequestId,
     pub operation: Operation,
+    /// Its last completion is preceded by a `Served`.
+    pub is_traced: bool,
     /// The session's ID, UTF-8.
     pub id: Range<usize>,
     /// For a set: the text to store, UTF-8.
@@ -85,30 +118,29 @@ pub struct SessionRequest {
 }
 
 impl Operation {
-    /// The name of the operation in errors.
-    pub(super) fn name(self) -> &'static str {
+    pub(super) fn name(self) -> Name {
         match self {
-            Self::Get(_) => "get",
+            Self::Get(_) => Name::Get,
             Self::Write(write) => write.name(),
         }
     }
 }
 
 impl Write {
-    pub(super) fn name(self) -> &'static str {
+    pub(super) fn name(self) -> Name {
         match self {
-            Self::Set | Self::SetExisting | Self::SetNew | Self::SetIfEqual => "set",
-            Self::Touch => "touch",
-            Self::Destroy => "destroy",
+            Self::Set | Self::SetExisting | Self::SetNew | Self::SetIfEqual => Name::Set,
+            Self::Touch => Name::Touch,
+            Self::Destroy => Name::Destroy,
         }
     }
 }
 
 impl Bulk {
-    pub(super) fn name(self) -> &'static str {
+    pub(super) fn name(self) -> Name {
         match self {
-            Self::Length => "length",
-            Self::Clear => "clear",
+            Self::Length => Name::Length,
+            Self::Clear => Name::Clear,
         }
     }
 }

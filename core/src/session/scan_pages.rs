@@ -7,13 +7,14 @@ use super::completion::{Completion, CompletionSink};
 use super::expiry::{Clock, ReportEnd, Timestamp};
 use super::key_scan::KeyScan;
 use super::keys::Keys;
+use super::meter::Meter;
 use super::replies::remaining_of;
 use super::reply_guard::ReplyGuard;
-use super::request::{RequestId, ScanId};
+use super::request::{Name, RequestId, ScanId};
 use super::scans::{Found, OpenScan, Page, ScanKind, ScanState, Scans};
 use super::sessions::Sessions;
 use super::strings::Strings;
-use crate::connection::{Access, Commands, Expect, Reply};
+use crate::connection::{Access, Commands, Expect, Origin, Reply, clock};
 use crate::error::Error;
 use crate::worker::{self, LONG};
 use redis::Value;
@@ -46,6 +47,7 @@ impl Sessions {
         };
         self.scans.begin(OpenScan {
             kind,
+            since: clock::now(),
             state: tokio::sync::Mutex::new(state),
         })
     }
@@ -58,17 +60,22 @@ impl Sessions {
     pub(super) async fn page<A: CompletionSink>(
         self,
         scan: ScanId,
-        request: RequestId,
+        (request, is_traced): (RequestId, bool),
         clock: Clock,
         sink: Arc<A>,
+        mut meter: Meter,
     ) {
         let Some(open) = self.scans.get(scan) else {
             // The scan has ended already.
-            ReplyGuard::one(&sink, request, "scan").finish(Completion::Done);
+            let guard = ReplyGuard::one(&sink, request, Name::Scan, is_traced, meter);
+            guard.finish(Completion::Done, Origin::default());
             return;
         };
         let kind = open.kind;
-        let guard = ReplyGuard::one(&sink, request, kind.name());
+        if kind != ScanKind::Scan {
+            meter.since = open.since;
+        }
+        let guard = ReplyGuard::one(&sink, request, kind.name(), is_traced, meter);
         let mut state = open.state.lock().await;
         let page = match state.ready.take() {
             Some(page) => page,
@@ -80,7 +87,7 @@ impl Sessions {
         }
         let items = page.items.into_iter().map(|item| (request, item));
         guard.continue_with(items.collect());
-        guard.finish(page.last);
+        guard.finish(page.last, page.origin);
         // A `scan` may be abandoned: its next page is read only when it is requested.
         if has_more && kind != ScanKind::Scan {
             state.ready = Some(self.prepare(kind, clock, &mut state).await);
@@ -88,12 +95,17 @@ impl Sessions {
     }
 
     async fn prepare(&self, kind: ScanKind, clock: Clock, state: &mut ScanState) -> Page {
-        self.fill(kind, clock, state)
-            .await
-            .unwrap_or_else(|error| Page {
-                items: Vec::new(),
-                last: Completion::Failed(kind.name(), error),
-            })
+        let page = self.fill(kind, clock, state).await;
+        let (items, last) = page.unwrap_or_else(|error| {
+            let last = Completion::Failed(kind.name().as_str(), error);
+            (Vec::new(), last)
+        });
+        let origin = state.scan.take_origin();
+        Page {
+            items,
+            last,
+            origin,
+        }
     }
 
     async fn fill(
@@ -101,7 +113,7 @@ impl Sessions {
         kind: ScanKind,
         clock: Clock,
         state: &mut ScanState,
-    ) -> Result<Page, Error> {
+    ) -> Result<(Vec<Completion>, Completion), Error> {
         let enough = match kind {
             ScanKind::Ids => 1,
             ScanKind::All | ScanKind::Scan => CHUNK_KEYS,
@@ -115,8 +127,9 @@ impl Sessions {
                     ScanKind::Scan => ReportEnd::Always,
                     ScanKind::Ids | ScanKind::All => ReportEnd::IfChanged,
                 };
-                self.read(&state.scan.keys, found, report_end, clock)
-                    .await?
+                let keys = Arc::clone(&state.scan.keys);
+                let origin = state.scan.origin_mut();
+                self.read(&keys, found, report_end, clock, origin).await?
             }
         };
         let is_last = state.found.len() == 0 && state.scan.is_at_end();
@@ -125,7 +138,7 @@ impl Sessions {
         } else {
             Completion::More
         };
-        Ok(Page { items, last })
+        Ok((items, last))
     }
 
     /// Reads the sessions under the keys that were found. Sessions that no longer exist are omitted.
@@ -135,13 +148,15 @@ impl Sessions {
         found: Vec<Vec<u8>>,
         report_end: ReportEnd,
         clock: Clock,
+        origin: &mut Origin,
     ) -> Result<Vec<Completion>, Error> {
         let mut commands = Commands::default();
         for key in &found {
             commands.add(Access::Read, Expect::Text, Some(1), &[b"GET", key]);
             commands.add(Access::Read, Expect::Integer, Some(1), &[b"PTTL", key]);
         }
-        let replies = self.connection().query(commands).await;
+        let (replies, served) = self.connection().query_with_origin(commands).await;
+        origin.join(served);
         let bytes = |reply: &Reply| match reply {
             Ok(Value::BulkString(text)) => text.len(),
             _ => 0,

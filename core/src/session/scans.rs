@@ -4,12 +4,14 @@ use super::completion::Completion;
 use super::in_flight::InFlightGuard;
 use super::key_scan::KeyScan;
 use super::keys::Keys;
-use super::request::ScanId;
+use super::request::{Name, ScanId};
 use super::strings::Strings;
+use crate::connection::Origin;
 use crate::error::Error;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::time::Instant;
 
 /// The maximum number of `SCAN`s for one page. If few of the keys are sessions, a page ends before it is full.
 const PAGE_SCANS: usize = 64;
@@ -26,11 +28,11 @@ pub enum ScanKind {
 }
 
 impl ScanKind {
-    pub(super) fn name(self) -> &'static str {
+    pub(super) fn name(self) -> Name {
         match self {
-            Self::Ids => "ids",
-            Self::All => "all",
-            Self::Scan => "scan",
+            Self::Ids => Name::Ids,
+            Self::All => Name::All,
+            Self::Scan => Name::Scan,
         }
     }
 }
@@ -67,6 +69,7 @@ impl Scans {
 #[derive(Debug)]
 pub(super) struct OpenScan {
     pub(super) kind: ScanKind,
+    pub(super) since: Instant,
     pub(super) state: tokio::sync::Mutex<ScanState>,
 }
 
@@ -114,6 +117,7 @@ impl Found {
 pub(super) struct Page {
     pub(super) items: Vec<Completion>,
     pub(super) last: Completion,
+    pub(super) origin: Origin,
 }
 
 impl ScanState {

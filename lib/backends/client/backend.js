@@ -3,7 +3,7 @@
 const { Backend } = require('../../boundary/backend.js');
 const { Operation, ScanKind } = require('../../boundary/outbox.js');
 const { Kind } = require('../../boundary/request.js');
-const { nextTick } = require('../../common/timers.js');
+const { elapsed, nextTick } = require('../../common/timers.js');
 const { Failure, failures } = require('./errors.js');
 const { KeyScan } = require('./key-scan.js');
 const { Keys } = require('./keys.js');
@@ -14,6 +14,20 @@ const { Scan, clear, count } = require('./scan.js');
 /** @import { Backend as Runner, ClientTarget, Completion, Receiver, Request } from '../../types.d.ts' */
 /** @import { BulkRequest, Text, Watcher } from '../../types.d.ts' */
 /** @import { Complete } from './operations.js' */
+
+/** The operations in statistics. @type {Record<number, string>} */
+const NAMES = {
+  [Operation.GET]: 'get',
+  [Operation.SET]: 'set',
+  [Operation.TOUCH]: 'touch',
+  [Operation.DESTROY]: 'destroy',
+  [Operation.GET_TIMED]: 'get',
+  [Operation.SET_EXISTING]: 'set',
+  [Operation.SET_NEW]: 'set',
+  [Operation.SET_IF_EQUAL]: 'set',
+  [Operation.LENGTH]: 'length',
+  [Operation.CLEAR]: 'clear',
+};
 
 /** Runs the operations of a store on the app's client. */
 class ClientBackend extends Backend {
@@ -44,6 +58,10 @@ class ClientBackend extends Backend {
 
   get server() {
     return this.#lease.executor.server;
+  }
+
+  stats() {
+    return this.#lease.executor.stats();
   }
 
   /** @param {Watcher} watcher */
@@ -95,8 +113,10 @@ class ClientBackend extends Backend {
     else if (operation === ABORT) deliver(request, [[Kind.DONE, '']]);
     else {
       lease.begin();
+      const began = elapsed();
       /** @type {Complete} */
       const complete = (...completion) => {
+        if (completion[0] !== Kind.CONFLICT) request.store.stats.record(NAMES[operation], elapsed() - began);
         deliver(request, [completion]);
         lease.end();
       };
@@ -138,11 +158,18 @@ function deliver(request, completions) {
 
 /** Completes a request with the next page. @type {(request: Request, scan: InstanceType<typeof Scan>) => void} */
 async function runPage(request, scan) {
+  // The app's own time lies between the pages of a `scan`, so each counts; else, the first begins.
+  if (scan.name === 'scan' || scan.began === 0) scan.began = elapsed();
+  /** @type {Completion[]} */
+  let page;
   try {
-    deliver(request, await request.runInAsyncScope(scan.nextPage, scan, request));
+    page = await request.runInAsyncScope(scan.nextPage, scan, request);
   } catch (error) {
-    deliver(request, [[Kind.FAILED, failureText(error, scan.name)]]);
+    page = [[Kind.FAILED, failureText(error, scan.name)]];
   }
+  if (scan.name === 'scan' || page.at(-1)?.[0] !== Kind.MORE)
+    request.store.stats.record(scan.name, elapsed() - scan.began);
+  deliver(request, page);
   scan.release();
 }
 

@@ -162,6 +162,18 @@ class Executor {
     return found.finally(() => clearTimeout(timer));
   }
 
+  /** Returns the statistics of the client's connection, as far as they are known. */
+  stats() {
+    const inFlight = new Set(Array.from(this.#inFlight, ({ job }) => job)).size;
+    const denied = Array.from(this.#denied, (name) => `${substitutes[name].name} for ${name}`);
+    return {
+      reconnects: this.status.reconnects,
+      inFlight,
+      queued: this.#jobs.size - inFlight,
+      features: this.needsScript ? [...denied, 'script'] : denied,
+    };
+  }
+
   /** Refuses further jobs, and calls `onEnd` when the last one is over. @param {() => void} onEnd */
   close(onEnd) {
     this.#onEnd = onEnd;

@@ -27,6 +27,8 @@ class Scan {
   /** The keys found, but not returned yet. @type {string[]} */
   #found = [];
   #isOver = false;
+  /** When its first page was requested, or for `scan` its last one, by `elapsed`. */
+  began = 0;
 
   /** @param {KeyScan} scan @param {number} kind @param {() => void} onEnd called after the last page */
   constructor(scan, kind, onEnd) {

@@ -29,6 +29,9 @@ class Status {
   isSilent = false;
   /** Counts the client's connections, as far as its events and failures distinguish them. */
   link = 1;
+  #hasServed = false;
+  /** How often it was connected again. */
+  reconnects = 0;
 
   /** @param {string} server */
   constructor(server) {
@@ -51,6 +54,8 @@ class Status {
   }
 
   setConnected() {
+    if (this.#hasServed) this.reconnects++;
+    this.#hasServed = true;
     this.state = State.CONNECTED;
     this.isSilent = false;
     this.#failedAttempts = 0;

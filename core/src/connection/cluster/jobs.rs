@@ -3,6 +3,7 @@
 use super::slot_map::slot;
 use crate::connection::commands::{Access, Commands};
 use crate::connection::job::{Job, Place, Reply};
+use crate::connection::origin::{Origin, ServerId};
 use crate::error::Error;
 use std::collections::BTreeMap;
 use tokio::time::Instant;
@@ -75,22 +76,36 @@ impl PendingJob {
         commands.filter_map(|(at, command)| Some((at, (*command)?)))
     }
 
-    /// Passes replies to the reply handler.
-    fn answer(&mut self, replies: Vec<(usize, Reply)>) {
-        for (at, _) in &replies {
-            if let Some(command) = self.pending.get_mut(*at) {
-                *command = None;
-            }
-        }
+    /// Passes replies to the reply handler, in one call if their commands were sent equally often.
+    fn answer(&mut self, mut replies: Vec<(usize, Reply)>, server: ServerId) {
         self.unanswered = self.unanswered.saturating_sub(replies.len());
-        self.job.handler.on_replies(replies);
+        while let Some((first, _)) = replies.first() {
+            let attempts = self.attempts(*first);
+            let is_other = |(at, _): &(usize, Reply)| self.attempts(*at) != attempts;
+            let end = replies.iter().position(is_other).unwrap_or(replies.len());
+            let others = replies.split_off(end);
+            for (at, _) in &replies {
+                if let Some(command) = self.pending.get_mut(*at) {
+                    *command = None;
+                }
+            }
+            let origin = Origin { server, attempts };
+            self.job.handler.on_replies(replies, origin);
+            replies = others;
+        }
+    }
+
+    /// Returns the number of times that an unanswered command was sent.
+    fn attempts(&self, at: usize) -> u32 {
+        let command = self.pending.get(at).copied().flatten();
+        command.map_or(0, |command| command.attempts)
     }
 
     /// Completes all unanswered commands with an error.
     pub(super) fn fail(mut self, error: &Error) {
         let replies = self.pending().map(|(at, _)| (at, Err(error.clone())));
         let replies = replies.collect();
-        self.answer(replies);
+        self.answer(replies, ServerId::default());
     }
 }
 
@@ -139,11 +154,11 @@ impl Jobs {
     }
 
     /// Passes replies to a job, and removes it once all its commands are answered.
-    pub(super) fn complete(&mut self, job: u64, replies: Vec<(usize, Reply)>) {
+    pub(super) fn complete(&mut self, job: u64, replies: Vec<(usize, Reply)>, server: ServerId) {
         let Some(pending_job) = self.jobs.get_mut(&job) else {
             return;
         };
-        pending_job.answer(replies);
+        pending_job.answer(replies, server);
         if pending_job.unanswered == 0 {
             self.jobs.remove(&job);
         }

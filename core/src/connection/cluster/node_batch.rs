@@ -5,6 +5,7 @@ use super::jobs::Routed;
 use crate::connection::commands::{Access, Commands, Expect};
 use crate::connection::handle::Connection;
 use crate::connection::job::{Place, Reply, ReplyHandler};
+use crate::connection::origin::{Origin, ServerId};
 use crate::error::Error;
 use crate::options::Node;
 use std::mem;
@@ -57,22 +58,22 @@ struct NodeReplies {
 }
 
 impl ReplyHandler for NodeReplies {
-    fn on_replies(&mut self, replies: Vec<(usize, Reply)>) {
+    fn on_replies(&mut self, replies: Vec<(usize, Reply)>, origin: Origin) {
         let replies = replies
             .into_iter()
             .filter_map(|(at, reply)| Some((self.places.get_mut(at)?.take()?, reply)))
             .collect();
-        self.report(replies);
+        self.report(replies, origin.server);
     }
 }
 
 impl NodeReplies {
-    fn report(&self, replies: Vec<(Routed, Reply)>) {
+    fn report(&self, replies: Vec<(Routed, Reply)>, server: ServerId) {
         if !replies.is_empty() {
             // The router ends only when no caller is left.
             let _ = self
                 .events
-                .send(RouterEvent::Replies(self.node.clone(), replies));
+                .send(RouterEvent::Replies(self.node.clone(), replies, server));
         }
     }
 }
@@ -85,6 +86,7 @@ impl Drop for NodeReplies {
             cause: "the node is no longer part of the cluster".into(),
         };
         let replies = places.into_iter().flatten();
-        self.report(replies.map(|place| (place, Err(lost.clone()))).collect());
+        let replies = replies.map(|place| (place, Err(lost.clone())));
+        self.report(replies.collect(), ServerId::default());
     }
 }

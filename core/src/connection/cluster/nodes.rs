@@ -2,6 +2,7 @@
 
 use super::events::RouterEvent;
 use crate::cache::Cache;
+use crate::connection::counters::Counters;
 use crate::connection::handle::{Connection, Credentials};
 use crate::connection::network::Network;
 use crate::connection::status::{Event, Watch};
@@ -29,6 +30,8 @@ pub(super) struct ClusterNodes {
     options: ConnectionOptions,
     cache: Option<Arc<Cache>>,
     observers: Arc<Observers>,
+    /// The counters of the cluster.
+    counters: Arc<Counters>,
     events: mpsc::UnboundedSender<RouterEvent>,
     nodes: HashMap<Node, Member>,
     /// Nodes that wait for requested credentials.
@@ -76,6 +79,7 @@ impl ClusterNodes {
         membership: Membership,
         cache: Option<Arc<Cache>>,
         observers: Arc<Observers>,
+        counters: Arc<Counters>,
         events: mpsc::UnboundedSender<RouterEvent>,
     ) -> Self {
         Self {
@@ -88,6 +92,7 @@ impl ClusterNodes {
             },
             cache,
             observers,
+            counters,
             events,
             nodes: HashMap::new(),
             awaiting_credentials: HashSet::new(),
@@ -118,6 +123,7 @@ impl ClusterNodes {
             None,
             tracking,
             Arc::clone(&self.observers),
+            Some(Arc::clone(&self.counters)),
         );
         let watch = Arc::new(NodeEvents {
             node: node.clone(),

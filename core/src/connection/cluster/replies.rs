@@ -5,6 +5,7 @@ use super::router::Router;
 use super::slot_map::Redirect;
 use crate::connection::commands::Access;
 use crate::connection::job::{Place, Reply};
+use crate::connection::origin::ServerId;
 use crate::connection::retry_policy::{MAX_HANG_UPS, RetryPolicy};
 use crate::error::Error;
 use crate::observers::{Observation, kind};
@@ -30,7 +31,12 @@ impl ReplyCollector {
 
 impl Router {
     /// Handles the replies of a node: completes commands, or parks them for a retry.
-    pub(super) fn handle_replies(&mut self, node: &Node, replies: Vec<(Routed, Reply)>) {
+    pub(super) fn handle_replies(
+        &mut self,
+        node: &Node,
+        replies: Vec<(Routed, Reply)>,
+        server: ServerId,
+    ) {
         let mut answers = ReplyCollector::default();
         let mut retries = 0;
         for ((place, slot), reply) in replies {
@@ -60,7 +66,7 @@ impl Router {
         }
         self.shared.report_retries(retries);
         for (job, replies) in answers.0 {
-            self.jobs.complete(job, replies);
+            self.jobs.complete(job, replies, server);
         }
     }
 

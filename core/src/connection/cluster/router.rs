@@ -98,6 +98,7 @@ impl Router {
             membership,
             shared.cache.clone(),
             Arc::clone(&shared.observers),
+            Arc::clone(&shared.counters),
             sender.clone(),
         );
         Self {
@@ -228,7 +229,9 @@ impl Router {
 
     fn handle_event(&mut self, event: RouterEvent) {
         match event {
-            RouterEvent::Replies(node, replies) => self.handle_replies(&node, replies),
+            RouterEvent::Replies(node, replies, server) => {
+                self.handle_replies(&node, replies, server);
+            }
             RouterEvent::Tracking(event) => {
                 if let Some(cache) = &self.shared.cache {
                     event.apply(cache);

@@ -6,6 +6,7 @@ use super::parked::ParkedCommand;
 use super::router::Router;
 use crate::connection::commands::Access;
 use crate::connection::job::{Job, Place};
+use crate::connection::origin::ServerId;
 use crate::options::Node;
 use std::collections::HashMap;
 use tokio::time::Instant;
@@ -30,7 +31,9 @@ impl Router {
                     }
                     if is_refused {
                         let error = self.shared.full(self.unavailable_cause(slot));
-                        self.jobs.complete(place.job, vec![(place.at, Err(error))]);
+                        let server = ServerId::default();
+                        let replies = vec![(place.at, Err(error))];
+                        self.jobs.complete(place.job, replies, server);
                     } else {
                         self.park(slot, place, None);
                     }

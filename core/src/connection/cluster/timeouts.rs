@@ -4,6 +4,7 @@ use super::jobs::PendingJob;
 use super::router::Router;
 use crate::connection::clock;
 use crate::connection::job::Place;
+use crate::connection::origin::ServerId;
 use crate::connection::timeout_error::ExpiredJob;
 use crate::error::Error;
 use std::mem;
@@ -63,8 +64,8 @@ impl Router {
             let _ = waiter.send(Err(error.clone()));
         }
         for place in self.parked.take_all() {
-            self.jobs
-                .complete(place.job, vec![(place.at, Err(error.clone()))]);
+            let replies = vec![(place.at, Err(error.clone()))];
+            self.jobs.complete(place.job, replies, ServerId::default());
         }
     }
 }

@@ -67,7 +67,7 @@ pub(super) fn apply_replies(
     }
     if !answers.is_empty() {
         job.hang_ups = 0;
-        job.handler.on_replies(answers);
+        job.handler.on_replies(answers, job.origin);
     }
     job.pending = rest;
     Remainder {
@@ -107,6 +107,7 @@ mod tests {
     use super::*;
     use crate::connection::commands::Expect;
     use crate::connection::job::ReplyHandler;
+    use crate::connection::origin::Origin;
     use std::sync::{Arc, Mutex};
     use tokio::time::Instant;
 
@@ -114,7 +115,7 @@ mod tests {
     struct Record(Arc<Mutex<Vec<(usize, bool)>>>);
 
     impl ReplyHandler for Record {
-        fn on_replies(&mut self, replies: Vec<(usize, Reply)>) {
+        fn on_replies(&mut self, replies: Vec<(usize, Reply)>, _: Origin) {
             let mut record = self.0.lock().expect("unpoisoned");
             record.extend(replies.into_iter().map(|(at, reply)| (at, reply.is_ok())));
         }

@@ -2,6 +2,7 @@
 
 use crate::connection::handle::Credentials;
 use crate::connection::job::{Reply, ReplyHandler};
+use crate::connection::origin::Origin;
 use crate::connection::status::{Event, Watches};
 use crate::error::Error;
 use crate::redaction::redact;
@@ -125,7 +126,7 @@ pub(super) struct RenewalHandler {
 }
 
 impl ReplyHandler for RenewalHandler {
-    fn on_replies(&mut self, replies: Vec<(usize, Reply)>) {
+    fn on_replies(&mut self, replies: Vec<(usize, Reply)>, _: Origin) {
         for (_, reply) in replies {
             if let Err(error) = reply {
                 // The link stays authenticated as before. The next attempt to connect requests credentials again.

@@ -218,12 +218,13 @@ mod tests {
     use super::*;
     use crate::connection::commands::{Access, Commands, Expect};
     use crate::connection::job::{Reply, ReplyHandler};
+    use crate::connection::origin::Origin;
     use std::time::Duration;
 
     struct IgnoreReplies;
 
     impl ReplyHandler for IgnoreReplies {
-        fn on_replies(&mut self, _: Vec<(usize, Reply)>) {}
+        fn on_replies(&mut self, _: Vec<(usize, Reply)>, _: Origin) {}
     }
 
     fn job(deadline: Instant) -> Purpose {

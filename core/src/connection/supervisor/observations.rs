@@ -64,7 +64,7 @@ impl Supervisor {
             place: self.place.clone(),
             attempt,
             milliseconds: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
-            software: link.software().cloned(),
+            software: link.peer().software(),
         });
     }
 

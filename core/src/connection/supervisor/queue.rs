@@ -8,6 +8,7 @@ use super::held_keys::HeldKeys;
 
 use crate::connection::failure::{Failure, FailureKind};
 use crate::connection::job::Job;
+use crate::connection::origin::ServerId;
 use crate::connection::retry_policy::{MAX_HANG_UPS, RetryPolicy};
 use crate::connection::shared::Shared;
 use crate::connection::substitutes::Denied;
@@ -44,6 +45,8 @@ pub(super) struct JobQueue {
     sends_singly: bool,
     /// Commands on which a proxy hung up. For a while, each new link starts with their substitutes.
     hung_up_on: Denied,
+    /// The server of the current or last link.
+    server: ServerId,
 }
 
 impl JobQueue {
@@ -58,6 +61,7 @@ impl JobQueue {
             awaits_substitution: false,
             sends_singly: false,
             hung_up_on: Denied::default(),
+            server: ServerId::default(),
         }
     }
 
@@ -127,10 +131,16 @@ impl JobQueue {
 
     // ---- Retries ----
 
-    /// Begins a link. Returns the commands to send as their substitutes.
-    pub(super) fn begin_link(&mut self) -> Denied {
+    /// Begins a link to `server`. Returns the commands to send as their substitutes.
+    pub(super) fn begin_link(&mut self, server: ServerId) -> Denied {
+        self.server = server;
         self.held = HeldKeys::default();
         self.hung_up_on
+    }
+
+    /// Returns the server of the current link.
+    pub(super) fn server(&self) -> ServerId {
+        self.server
     }
 
     /// Tries the commands on which a proxy hung up again.
@@ -183,7 +193,8 @@ impl JobQueue {
         self.sends_singly = false;
         match job {
             // Only a part of it was sent.
-            Some(job) if !self.is_retrying() => {
+            Some(mut job) if !self.is_retrying() => {
+                job.origin.attempts = job.origin.attempts.saturating_sub(1);
                 self.note_queued([&job]);
                 self.waiting.push_front(job);
             }

@@ -4,6 +4,7 @@ use super::queue::JobQueue;
 use crate::connection::commands::{Access, Commands, Expect};
 use crate::connection::failure::Failure;
 use crate::connection::job::{Job, Reply, ReplyHandler};
+use crate::connection::origin::{Origin, ServerId};
 use crate::connection::retry_policy::{MAX_HANG_UPS, RetryPolicy};
 use crate::connection::shared::Shared;
 use crate::connection::substitutes::Denied;
@@ -60,7 +61,7 @@ type Completions = Arc<Mutex<HashMap<u32, (u32, u32)>>>;
 struct Record(Vec<u32>, Completions);
 
 impl ReplyHandler for Record {
-    fn on_replies(&mut self, replies: Vec<(usize, Reply)>) {
+    fn on_replies(&mut self, replies: Vec<(usize, Reply)>, _: Origin) {
         let mut completions = self.1.lock().expect("unpoisoned");
         for (at, reply) in replies {
             let (successes, failures) = completions.entry(self.0[at]).or_default();
@@ -194,7 +195,7 @@ impl Model {
         let in_flight = in_flight.map(|sent| (sent.job, sent.received, Denied::default()));
         self.queue.requeue_in_flight(in_flight, &error, hang_up);
         self.queue.take_transient_error();
-        self.queue.begin_link();
+        self.queue.begin_link(ServerId::default());
     }
 
     fn step(&mut self, step: Step) {

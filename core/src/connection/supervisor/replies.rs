@@ -79,7 +79,10 @@ impl Supervisor {
     fn complete_job(&mut self, job: SentJob) {
         let was_retrying = self.queue.is_retrying();
         let newly_denied = self.queue.complete(job);
-        self.in_flight.denied.add(newly_denied);
+        if !newly_denied.is_empty() {
+            self.in_flight.denied.add(newly_denied);
+            self.shared.counters.note_denied(newly_denied);
+        }
         if !was_retrying && self.queue.is_retrying() {
             // A later read may be older than an earlier write that is to be retried.
             self.end_tracking();
@@ -124,6 +127,6 @@ impl Supervisor {
         let server = &self.shared.server;
         let replies = places.into_iter().zip(replies);
         let replies = replies.map(|(at, value)| (at, to_reply(server, &job.commands, at, value)));
-        job.handler.on_replies(replies.collect());
+        job.handler.on_replies(replies.collect(), job.origin);
     }
 }

@@ -6,15 +6,18 @@ use super::task::Supervisor;
 use crate::cache::{Cache, Moment};
 use crate::connection::clock;
 use crate::connection::commands::{Access, Commands, Expect};
+use crate::connection::counters::PeerInfo;
 use crate::connection::failure::{Failure, FailureKind};
 use crate::connection::handle::Message;
 use crate::connection::link::Link;
+use crate::connection::origin::ServerId;
 use crate::connection::status::Event;
 use crate::connection::tracking::Tracking;
 use crate::error::Error;
-use crate::options::Address;
+use crate::options::{Address, Membership};
 use redis::Value;
 use std::future::{Future, pending};
+use std::mem;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,11 +44,12 @@ impl Supervisor {
     pub(super) async fn serve(&mut self, mut link: Link, address: Address) -> Option<Lost> {
         self.has_served = false;
         self.link_count += 1;
-        self.in_flight.denied = self.queue.begin_link();
+        self.begin_counting(&link, &address);
         self.heartbeat.begin_link();
         let begin = clock::now();
         let failover = self.connector.primary_changed(&address);
         let failure = self.exchange(&mut link, failover).await;
+        self.count_bytes(&link);
         self.end_tracking();
         if begin + HANG_UP_MEMORY < clock::now() {
             self.queue.forget_hang_ups();
@@ -162,7 +166,36 @@ impl Supervisor {
                 alarm.as_mut().reset(wake);
             }
             self.in_flight.note_written(link);
+            self.count_bytes(link);
         }
+    }
+
+    /// Begins the statistics of a link.
+    fn begin_counting(&mut self, link: &Link, address: &Address) {
+        let server = ServerId::of(address);
+        let denied = self.queue.begin_link(server);
+        self.in_flight.denied = denied;
+        self.counted_bytes = (0, 0);
+        let has_tracking = self.tracking.is_some() && link.tracking_failure().is_none();
+        let greeting = PeerInfo {
+            has_tracking,
+            ..link.peer().clone()
+        };
+        let is_member = self.options.membership != Membership::None;
+        let counters = &self.shared.counters;
+        counters.note_link(server, greeting, denied, is_member);
+        if self.link_count > 1 {
+            counters.note_reconnect();
+        }
+    }
+
+    /// Counts the bytes that the link has read and written since the last call.
+    fn count_bytes(&mut self, link: &Link) {
+        let (read, written) = (link.received(), link.written());
+        let (last_read, last_written) = mem::replace(&mut self.counted_bytes, (read, written));
+        self.shared
+            .counters
+            .note_bytes(read - last_read, written - last_written);
     }
 
     /// Handles a reply and those that have arrived after it.
@@ -293,7 +326,7 @@ impl Supervisor {
                 job.fail(&Error::LinkReplaced { server });
                 continue;
             }
-            job.handler.on_sent();
+            job.note_sent(self.queue.server());
             let due = job.pending.len().min(capacity);
             capacity -= due;
             let mut end = 0;

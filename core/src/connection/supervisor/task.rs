@@ -8,6 +8,7 @@ use crate::cache::Cache;
 use crate::connection::attempt::Connector;
 use crate::connection::backoff::Backoff;
 use crate::connection::clock;
+use crate::connection::counters::Counters;
 use crate::connection::handle::{Connection, Credentials, Message};
 use crate::connection::handshake::User;
 use crate::connection::job::Job;
@@ -27,7 +28,7 @@ use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
 /// Opens a connection to a single server, which connects in the background. Its task ends with the last handle; the
-/// abort handle ends it at once.
+/// abort handle ends it at once. `counters` are those of its cluster.
 pub(in crate::connection) fn spawn(
     tasks: &Handle,
     network: Arc<dyn Network>,
@@ -35,8 +36,11 @@ pub(in crate::connection) fn spawn(
     cache: Option<Arc<Cache>>,
     tracking: Option<Tracking>,
     observers: Arc<Observers>,
+    counters: Option<Arc<Counters>>,
 ) -> (Connection, AbortHandle) {
-    let (connection, messages) = Connection::new(Shared::new(&options, cache, observers));
+    let mut shared = Shared::new(&options, cache, observers);
+    shared.counters = counters.unwrap_or(shared.counters);
+    let (connection, messages) = Connection::new(shared);
     let shared = Arc::clone(&connection.shared);
     let policy = match options.membership {
         Membership::None => RetryPolicy::TransientErrors,
@@ -54,6 +58,7 @@ pub(in crate::connection) fn spawn(
         place: Place::new(&shared.server, &options.address, options.database),
         link_count: 0,
         has_served: false,
+        counted_bytes: (0, 0),
         watches: Watches::default(),
         mailbox: Mailbox::new(messages),
         shared,
@@ -96,6 +101,8 @@ pub(super) struct Supervisor {
     pub(super) link_count: u64,
     /// True once the current link has replied.
     pub(super) has_served: bool,
+    /// The numbers of bytes read and written over the current link that are counted.
+    pub(super) counted_bytes: (u64, u64),
 }
 
 impl Supervisor {

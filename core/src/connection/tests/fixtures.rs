@@ -2,9 +2,10 @@
 
 use crate::connection::commands::{Access, Commands, Expect};
 use crate::connection::handle::Connection;
-use crate::connection::job::{Gather, Reply, ReplyHandler};
+use crate::connection::job::{Gather, Gathered, Reply, ReplyHandler};
 use crate::connection::network::Network;
 use crate::connection::open::open;
+use crate::connection::origin::Origin;
 use crate::connection::status::{Event, Watch};
 use crate::connection::stream::{Socket, Stream};
 use crate::connection::tls;
@@ -239,7 +240,7 @@ pub(super) fn options() -> ConnectionOptions {
 }
 
 /// The replies to commands, which may still be outstanding.
-pub(super) type Replies = oneshot::Receiver<Vec<(usize, Reply)>>;
+pub(super) type Replies = oneshot::Receiver<Gathered>;
 
 /// Sends a pipeline of commands, one per line.
 pub(super) fn send(connection: &Connection, lines: &[&str]) -> Replies {
@@ -263,7 +264,7 @@ pub(super) fn send(connection: &Connection, lines: &[&str]) -> Replies {
 /// Waits for the replies, in the order of the commands.
 pub(super) async fn received(replies: Replies) -> Vec<Reply> {
     let replies = timeout(ENOUGH, replies).await;
-    let mut replies = replies.expect("replies in time").expect("a handler");
+    let (mut replies, _) = replies.expect("replies in time").expect("a handler");
     replies.sort_by_key(|(at, _)| *at);
     replies.into_iter().map(|(_, reply)| reply).collect()
 }
@@ -289,7 +290,7 @@ pub(super) fn ms_since(begin: Instant) -> u128 {
 pub(super) struct Panicking;
 
 impl ReplyHandler for Panicking {
-    fn on_replies(&mut self, _: Vec<(usize, Reply)>) {
+    fn on_replies(&mut self, _: Vec<(usize, Reply)>, _: Origin) {
         panic!("expected by this test");
     }
 }

@@ -2,6 +2,7 @@
 
 use super::fixtures::{Server, options, reply, send, text};
 use crate::connection::job::{Reply, ReplyHandler};
+use crate::connection::origin::Origin;
 use crate::connection::{Access, Commands, Expect};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -83,7 +84,7 @@ impl ReplyHandler for Sending {
         self.0.store(true, Ordering::Release);
     }
 
-    fn on_replies(&mut self, _: Vec<(usize, Reply)>) {}
+    fn on_replies(&mut self, _: Vec<(usize, Reply)>, _: Origin) {}
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 //!
 //! - [`deadlines`] of operations; [`heartbeat`]: idle and silent links; [`backoff`]: pauses between attempts to connect.
 //! - [`credentials`]; [`retry_order`]: the commands that are sent again; [`failover`]: the server that receives them.
-//! - [`matching`]: the assignment of replies to commands; [`panics`].
+//! - [`matching`]: the assignment of replies to commands; [`statistics`]; [`panics`].
 
 mod backoff;
 mod credentials;
@@ -13,3 +13,4 @@ mod heartbeat;
 mod matching;
 mod panics;
 mod retry_order;
+mod statistics;
