@@ -119,6 +119,14 @@ test.each([
   expect(isSameContent(second, first, isSameJson)).toBe(expected);
 });
 
+function canWrite(value) {
+  try {
+    return typeof JSON.stringify(value) === 'string';
+  } catch {
+    return false;
+  }
+}
+
 describe('a save with `onConflict: "merge"`', () => {
   const put = (text) => redis.command('SET', 'sess:abc', text);
   const stored = async () => String(await redis.command('GET', 'sess:abc'));
@@ -140,8 +148,15 @@ describe('a save with `onConflict: "merge"`', () => {
 
   test('rejects and stores nothing when others have stored what JSON.stringify cannot write', async () => {
     const theirs = `{"deep":${'['.repeat(100_000)}${']'.repeat(100_000)}}`;
-    await expect(saveOver('{}', theirs, { b: 1 })).rejects.toThrow(RangeError);
-    expect(await stored()).toBe(theirs);
+    const merged = { b: 1, ...JSON.parse(theirs) };
+
+    // The depth that JSON.stringify can write depends on the version of Node; some have no limit.
+    const isWritable = canWrite(merged);
+    const saved = await saveOver('{}', theirs, { b: 1 }).catch((error) => error);
+
+    if (isWritable) expect(saved).toBeNull();
+    else expect(saved).toBeInstanceOf(RangeError);
+    expect(await stored()).toBe(isWritable ? JSON.stringify(merged) : theirs);
   });
 
   test('with a new session succeeds if the stored one differs in the cookie alone', async () => {
