@@ -57,6 +57,10 @@ describe('an invalid option', () => {
     ['ttl', Number.NEGATIVE_INFINITY, outOfRange, 'number'],
     ['ttl', Number.MAX_VALUE, outOfRange, 'number'],
 
+    ['sessionHashKey', 17, wrongType, 'string'],
+    ['sessionHashKey', '', wrongType, 'string'],
+    ['sessionHashKey', Buffer.from('key'), wrongType, 'string'],
+
     ['scanCount', '1e2', wrongType, 'number'],
     ['scanCount', true, wrongType, 'number'],
     ['scanCount', 100n, wrongType, 'number'],
@@ -132,6 +136,7 @@ describe('secrets in options', () => {
     ['cluster.natMap', () => ({ cluster: { addresses: cluster, natMap: { 'h:1': withPassword } } })],
     ['database', () => ({ sentinel, database: SECRET })],
     ['password', () => ({ sentinel, password: [SECRET] })],
+    ['sessionHashKey', () => ({ sessionHashKey: [SECRET] })],
     ...['transport', 'readFrom', 'onUnavailable', 'onConflict'].flatMap((option) => [
       [option, () => ({ [option]: client() })],
       [option, () => ({ [option]: withPassword })],
