@@ -1,6 +1,7 @@
 'use strict';
 
 const { Kind } = require('../../lib/boundary/request.js');
+const { Tracer } = require('../../lib/observability/operation-trace.js');
 const { All } = require('../../lib/session/all.js');
 const { scan } = require('../../lib/session/scan.js');
 
@@ -33,9 +34,11 @@ test('`all` counts a value that is too long as corrupt and returns the others', 
 
 test('`scan` returns a value that is too long without a session, with the reason', async () => {
   const outbox = { add: (_operation, page) => completePage(page) };
+  const connection = { location: {}, transport: 'native' };
+  const tracer = new Tracer({ connection, settings: store });
+  const options = { open: () => cursor, isClosed: () => false, timeout: 1000, tracer };
   const entries = [];
-  for await (const entry of scan(store, outbox, { open: () => cursor, isClosed: () => false, timeout: 1000 }))
-    entries.push(entry);
+  for await (const entry of scan(store, outbox, options)) entries.push(entry);
   expect(entries.map(({ id, session }) => [id, session?.n])).toEqual([
     ['a', 1],
     ['long', undefined],
