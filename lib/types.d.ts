@@ -22,6 +22,7 @@ export type Executor = InstanceType<typeof import('./backends/client/executor.js
 export type Failure = InstanceType<typeof import('./backends/client/errors.js').Failure>;
 export type KeyedQueue = InstanceType<typeof import('./session/keyed-queue.js').KeyedQueue>;
 export type Keys = InstanceType<typeof import('./backends/client/keys.js').Keys>;
+export type Lifetimes = InstanceType<typeof import('./session/lifetimes.js').Lifetimes>;
 export type KnownEnds = InstanceType<typeof import('./session/known-ends.js').KnownEnds>;
 export type KeyScan = InstanceType<typeof import('./backends/client/key-scan.js').KeyScan>;
 export type Native = InstanceType<typeof import('./boundary/native.js').RedisStore>;
@@ -249,6 +250,9 @@ export interface CheckedOptions {
   disableTTL: boolean;
   disableTouch: boolean;
   touchAfter: number;
+  idleTimeout?: number | ((session: SessionObject) => number);
+  maxLifetime?: number | ((session: SessionObject) => number);
+  createdAtKey: string;
   saveDestroyed: boolean;
   onConflict: 'overwrite' | 'reject' | 'merge' | ResolveConflict;
   sessionHashKey?: string;
@@ -265,6 +269,8 @@ export type FixedOptions = Pick<
 /** What all settings of a store have in common. */
 export interface FixedParts extends FixedOptions {
   knownEnds: KnownEnds;
+  /** Undefined without the options `idleTimeout` and `maxLifetime`. */
+  lifetimes: Lifetimes | undefined;
 }
 
 export type SessionEventName = 'created' | 'destroyed' | 'expired' | 'discarded' | 'conflict';
