@@ -52,6 +52,8 @@ class Sequence {
   #session;
   /** The latest time of the deadline, by `performance.now`; undefined while it is not fixed. */
   #deadline;
+  /** How long the last write took, in ms: a command that reaches Redis late takes effect late. */
+  #delay = 0;
 
   constructor(seed, world, findings) {
     this.#random = seeded(seed);
@@ -97,10 +99,9 @@ class Sequence {
     const deadline = now() + this.#world.maxLifetime;
     const { session } = request;
     session.user = 'ann';
-    await promised((done) => store.set(session.id, session, done));
     this.#session = session;
     this.#deadline = isOld ? undefined : deadline;
-    if (!isOld) await this.#check();
+    await this.#write(store, (done) => store.set(session.id, session, done));
   }
 
   /** Loads the session of a request. */
@@ -139,13 +140,13 @@ class Sequence {
   }
 
   /**
-   * Checks the lifetime of the key after an operation of this store that took `ms`. A correction of another process's
-   * lifetime, or the deletion of a session that is over, may still be on its way; `again` repeats the operation.
+   * Checks the lifetime of the key after an operation of this store. A correction of another process's lifetime, or the
+   * deletion of a session that is over, may still be on its way; `again` repeats the operation.
    */
-  async #check(ms = 0, again = async () => {}) {
+  async #check(again = async () => {}) {
     if (this.#deadline === undefined) return;
     const key = `sess:${this.#id}`;
-    const deadline = this.#deadline + ms;
+    const deadline = this.#deadline + this.#delay;
     let beyond = Infinity;
     for (let attempt = 0; attempt < 20 && beyond > TOLERANCE; attempt++) {
       if (attempt > 0) await pause(10).then(again);
@@ -162,8 +163,8 @@ class Sequence {
     const result = await promised(write);
     if (store !== this.#world.legacy) {
       if (this.#deadline === undefined) this.#fix();
-      // A discarded save leaves a key that connect-redis has prolonged to the next read.
-      await this.#check(now() - begin, result === 'discarded' ? () => store.get(this.#id) : undefined);
+      this.#delay = now() - begin;
+      await this.#check();
     }
     return result;
   }
@@ -171,7 +172,7 @@ class Sequence {
   async read() {
     const store = await this.#load();
     // A cache hit may precede the invalidation.
-    if (this.#session !== undefined) await this.#check(0, () => store.get(this.#id));
+    if (this.#session !== undefined) await this.#check(() => store.get(this.#id));
   }
 
   async touch() {

@@ -290,6 +290,16 @@ class Sessions {
     stats.unsent.set++;
     lifetimes?.announceEnd(this.#settings, sid, 'set');
     announce(this.#settings, 'discarded', 'set', sid);
+    this.#deleteEnded(sid);
+  }
+
+  /** Deletes a session that is over, whose key another process may have prolonged: a read does. @param {string} sid */
+  #deleteEnded(sid) {
+    const read = new Get(this.#settings, () => {}, sid, undefined, false, true, this.#timeout);
+    read.operation = undefined;
+    // The addon counts it.
+    this.#settings.stats.unsent.get--;
+    this.#outbox.add(Operation.GET_TIMED, read, sid);
   }
 
   /** @type {SaveMethod} */
@@ -407,7 +417,9 @@ class Sessions {
     } else {
       this.#settings.stats.unsent.touch++;
       nextTick(callback, null, null);
-      if (limited < 1) lifetimes.announceEnd(this.#settings, sid, 'touch');
+      if (limited >= 1) return;
+      lifetimes.announceEnd(this.#settings, sid, 'touch');
+      this.#deleteEnded(sid);
     }
   }
 
