@@ -26,7 +26,7 @@ serve({
     const findings = await runSequences({
       stores,
       legacy: new ConnectRedis({ client }),
-      lifetime: (key) => raw.command('PTTL', key),
+      command: raw.command,
       clock: hasSteps ? clock : undefined,
       maxLifetime,
       count,

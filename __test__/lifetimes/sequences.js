@@ -85,7 +85,10 @@ class Sequence {
     return this.#session.id;
   }
 
-  #fix() {
+  /** Fixes the deadline of a session of connect-redis if the last operation has stored its creation time. */
+  async #fix() {
+    const key = `sess:${this.#id}`;
+    if (this.#deadline !== undefined || !(await this.#world.text(key))?.includes(KEY)) return;
     this.#deadline = now() + this.#world.maxLifetime;
   }
 
@@ -162,7 +165,7 @@ class Sequence {
     const begin = now();
     const result = await promised(write);
     if (store !== this.#world.legacy) {
-      if (this.#deadline === undefined) this.#fix();
+      await this.#fix();
       this.#delay = now() - begin;
       await this.#check();
     }
@@ -280,7 +283,7 @@ const STEPS_OF_A_REQUEST = [
  * @param {object} options
  * @param {any[]} options.stores of this package, on the same data
  * @param {any} options.legacy a store of connect-redis on the same data
- * @param {(key: string) => Promise<number>} options.lifetime returns the `PTTL` of a key
+ * @param {(...command: string[]) => Promise<unknown>} options.command runs a command of Redis
  * @param {{ step: (ms: number) => void } | undefined} options.clock steps at random if it is given
  * @param {number} options.maxLifetime in ms
  * @param {number} options.count
@@ -291,7 +294,7 @@ const STEPS_OF_A_REQUEST = [
 async function runSequences({
   stores,
   legacy,
-  lifetime,
+  command,
   clock,
   maxLifetime,
   count,
@@ -302,7 +305,9 @@ async function runSequences({
   for (const store of [...stores, legacy]) generateSessions(store);
   const steps = [...STEPS_OF_A_REQUEST, 'foreign', 'foreign', 'wait', 'wait', 'wait', 'wait'];
   if (clock !== undefined) steps.push('clock');
-  const world = { stores, legacy, lifetime, clock, maxLifetime, steps };
+  const lifetime = (key) => command('PTTL', key);
+  const text = async (key) => (await command('GET', key))?.toString();
+  const world = { stores, legacy, lifetime, text, clock, maxLifetime, steps };
   const findings = new Findings();
   let next = 0;
   const lane = async () => {

@@ -45,7 +45,7 @@ async function check(seed, openAll, steppedClock) {
   const { late, long, cookies, sequences, ended } = await runSequences({
     stores,
     legacy,
-    lifetime: redis.lifetime,
+    command: redis.command,
     clock: steppedClock,
     maxLifetime: SECONDS * 1000,
     count: COUNT,

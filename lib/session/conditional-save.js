@@ -327,7 +327,7 @@ class ConditionalSave extends Request {
     const base = record.base ? await this.#parse(record.base) : null;
     await turn(stored);
     const key = store.lifetimes?.createdAtKey;
-    if (this.#isEnded(theirs)) return this.#mayRevive ? this.text : undefined;
+    if (this.#isEnded(theirs)) return record.base === undefined || this.#mayRevive ? this.text : undefined;
     if (base !== null) this.#adoptCreation(theirs, mine);
     if (isSameContent(mine, theirs, isSame, key)) return this.text;
     if (base === null || !isSameContent(base, theirs, isSame, key)) store.stats.conflicts++;

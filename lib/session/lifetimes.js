@@ -1,5 +1,6 @@
 'use strict';
 
+const { createHash } = require('node:crypto');
 const { Operation } = require('../boundary/outbox.js');
 const { Kind, Request } = require('../boundary/request.js');
 const { outOfRange, wrongType } = require('../common/errors.js');
@@ -22,6 +23,7 @@ const { stringify } = require('./stringify.js');
  * @property {number} lifetime the result of `maxLifetime`, in ms
  * @property {boolean} isStored the stored session contains `createdAt`
  * @property {boolean} isEndAnnounced
+ * @property {string | undefined} ended the digest of the text that is over
  */
 /** @typedef {'idleTimeout' | 'maxLifetime'} Limit */
 
@@ -36,6 +38,9 @@ const END_TOLERANCE = 1000;
 
 /** @param {any} value */
 const isTime = (value) => Number.isFinite(value) && value > 0;
+
+/** @param {string} text */
+const digest = (text) => createHash('sha256').update(text).digest('base64url');
 
 /**
  * Returns a limit for a session, in ms; Infinity for none.
@@ -117,6 +122,7 @@ class Lifetimes {
       lifetime: Number.POSITIVE_INFINITY,
       isStored,
       isEndAnnounced: false,
+      ended: undefined,
     };
     this.#births.set(key, birth);
     return birth;
@@ -124,11 +130,11 @@ class Lifetimes {
 
   /**
    * Returns the birth of a stored session. The creation time of a session that has none, or one in the future, is when
-   * this process saw it first.
+   * this process saw it first. After the end of such a session, another text is a new session under its id.
    *
-   * @type {(settings: Settings, id: string, stored: SessionObject) => Birth}
+   * @type {(settings: Settings, id: string, stored: SessionObject, text: string) => Birth}
    */
-  #birthOfStored({ prefix }, id, stored) {
+  #birthOfStored({ prefix }, id, stored, text) {
     const key = prefix + id;
     const known = this.#births.get(key);
     const createdAt = stored?.[this.createdAtKey];
@@ -136,7 +142,8 @@ class Lifetimes {
     const isSame = known?.createdAt === createdAt;
     if (!isSame && isTime(createdAt) && createdAt <= now + CLOCK_TOLERANCE)
       return this.#add(key, createdAt, true);
-    if (known === undefined) return this.#add(key, now, false);
+    const isNew = known?.ended !== undefined && known.ended !== digest(text);
+    if (known === undefined || isNew) return this.#add(key, now, false);
     known.isStored = isSame;
     // Counts as recent again.
     this.#births.set(key, known);
@@ -213,9 +220,10 @@ class Lifetimes {
    */
   admit(store, id, session, text, ends, scope) {
     if (this.maxLifetime === undefined || session === null || typeof session !== 'object') return true;
-    const birth = this.#birthOfStored(store, id, session);
+    const birth = this.#birthOfStored(store, id, session, text);
     const remaining = this.#remaining(birth, session);
     if (remaining < 1) {
+      birth.ended ??= digest(text);
       this.end(store, id, text, 'get', scope);
       return false;
     }
@@ -346,7 +354,7 @@ class Lifetimes {
    */
   fix(settings, id, stored, text, ttl) {
     if (stored === null || typeof stored !== 'object' || Array.isArray(stored)) return undefined;
-    const birth = this.#birthOfStored(settings, id, stored);
+    const birth = this.#birthOfStored(settings, id, stored, text);
     const limited = Math.min(ttl, Math.floor(this.#remaining(birth, stored)));
     const confirm = () => {
       birth.isStored = true;
