@@ -5,6 +5,7 @@
 //! - [`cache_lookup`]: synchronous lookups in the session cache.
 //! - [`options`]: converts the options of a store.
 //! - [`connection_events`]: connection events.
+//! - [`error_json`]: errors as JSON.
 //! - [`environment`]: the lifetime of a JavaScript environment.
 //! - [`json`]: locates errors in JSON; [`redact`]: removes secrets from texts.
 
@@ -17,6 +18,7 @@ mod cache_lookup;
 mod completions;
 mod connection_events;
 mod environment;
+mod error_json;
 mod json;
 mod options;
 mod redact;

@@ -9,7 +9,8 @@
 //! - [`cache`]: the near-cache, coherent with the server.
 //! - [`worker`]: a background thread for long computations.
 //! - `fuzz`, `bench`: the fuzz targets and benchmarks, not compiled into the addon.
-//! - [`options`], [`error`], [`redaction`]: connection options, errors, and the removal of secrets from texts.
+//! - [`options`], [`redaction`]: connection options, and the removal of secrets from texts.
+//! - [`error`], [`cause`], [`server`]: errors, their causes, and the servers that they name.
 
 #![forbid(unsafe_code)]
 #![allow(
@@ -20,16 +21,19 @@
 #[cfg(feature = "bench")]
 pub mod bench;
 mod cache;
+mod cause;
 mod connection;
 mod error;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod options;
 mod redaction;
+mod server;
 mod session;
 pub mod worker;
 
 pub use self::cache::CacheOptions;
+pub use self::cause::Cause;
 pub use self::connection::{Connection, Credentials, Event, Lease, Runtime, TlsClient, Watch};
 pub use self::error::Error;
 pub use self::options::{
@@ -37,6 +41,7 @@ pub use self::options::{
     parse_url,
 };
 pub use self::redaction::redact;
+pub use self::server::Server;
 pub use self::session::{
     Bulk, Clock, Completion, CompletionSink, Lane, Operation, ReportEnd, Request, RequestId,
     ScanId, ScanKind, Scans, SessionRequest, Sessions, Write,

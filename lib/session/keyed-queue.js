@@ -1,7 +1,7 @@
 'use strict';
 
 const { AsyncResource } = require('node:async_hooks');
-const { coded } = require('../common/errors.js');
+const { RedisStoreError } = require('../common/store-error.js');
 const { clearTimeout, nextTick, setTimeout } = require('../common/timers.js');
 
 /** @import { Callback } from '../types.d.ts' */
@@ -22,7 +22,8 @@ class QueuedOperation extends AsyncResource {
     this.#begin = begin;
     this.#callback = callback;
     const reason = `${name} failed: no reply within ${limit} ms: an earlier save of the session is still in flight`;
-    this.#timer = setTimeout(() => this.#complete(coded(Error, 'ERR_REDIS_TIMEOUT', reason), null), limit);
+    const timedOut = () => new RedisStoreError(reason, { code: 'ERR_REDIS_TIMEOUT', operation: name });
+    this.#timer = setTimeout(() => this.#complete(timedOut(), null), limit);
   }
 
   /** Begins the operation, unless it has timed out. */
@@ -114,7 +115,8 @@ class KeyedQueue {
   wait(key, name, callback, begin) {
     if (this.#isFull(this.#count)) {
       const reason = `${name} failed: no connection, and ${this.#count} operations wait for earlier saves of their sessions ("maxQueue")`;
-      nextTick(callback, coded(Error, 'ERR_REDIS_QUEUE_FULL', reason), null);
+      const error = new RedisStoreError(reason, { code: 'ERR_REDIS_QUEUE_FULL', operation: name });
+      nextTick(callback, error, null);
       return;
     }
     const queue = /** @type {Queue} */ (this.#queues.get(key));

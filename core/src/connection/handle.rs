@@ -9,6 +9,7 @@ use super::status::Watch;
 use crate::cache::Cache;
 use crate::error::Error;
 use crate::options::Secret;
+use crate::server::Server;
 use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
@@ -91,8 +92,8 @@ impl Connection {
         self.shared.health.connections()
     }
 
-    /// Returns the name of the server in error messages.
-    pub fn server(&self) -> &str {
+    /// Returns the server, as errors name it.
+    pub fn server(&self) -> &Server {
         &self.shared.server
     }
 

@@ -3,15 +3,17 @@
 use super::single_flight::SingleFlight;
 use super::status::{Down, Health};
 use crate::cache::Cache;
+use crate::cause::Cause;
 use crate::error::Error;
 use crate::options::{Address, ConnectionOptions, Membership};
+use crate::server::Server;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 /// The state of a connection, seen from both sides.
 pub(super) struct Shared {
-    pub(super) server: Arc<str>,
+    pub(super) server: Server,
     /// True if the keys are spread over several nodes.
     pub(super) is_cluster: bool,
     /// True if a command may have several keys.
@@ -33,7 +35,7 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(options: &ConnectionOptions, cache: Option<Arc<Cache>>) -> Self {
         Self {
-            server: options.server().into(),
+            server: options.server(),
             is_cluster: options.is_cluster(),
             takes_many_keys: match options.address {
                 Address::Cluster(_) => false,
@@ -66,9 +68,9 @@ impl Shared {
 
     /// Builds the error of an operation that exceeds the queue limit. `cause` replaces the failure of the last attempt
     /// to connect, if a more specific cause is known.
-    pub(super) fn full(&self, cause: Option<String>) -> Error {
+    pub(super) fn full(&self, cause: Option<Cause>) -> Error {
         let down = self.health.down();
-        let server = self.server.to_string();
+        let server = self.server.clone();
         let cause = cause.unwrap_or(down.cause);
         if self.is_refusing() {
             return Error::Unreachable { server, cause };
@@ -88,7 +90,7 @@ impl Shared {
             cause,
             timed_out,
         } = self.health.down();
-        let server = self.server.to_string();
+        let server = self.server.clone();
         if timed_out {
             Error::Silent {
                 server,

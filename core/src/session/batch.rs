@@ -113,7 +113,7 @@ impl<A: CompletionSink> Batch<'_, A> {
                 let named = (request, "get", Lane::of_key(&self.key));
                 let guard = ReplyGuard::new(self.answers, vec![Some(named)]);
                 let in_flight = self.sessions.in_flight.begin();
-                let server = connection.server().to_owned();
+                let server = connection.server().clone();
                 let clock = self.clock;
                 move |text: &Reply, left: &Reply| {
                     let now = clock.now();

@@ -2,9 +2,9 @@
 
 const { outside } = require('../../common/outside.js');
 const { nextTick } = require('../../common/timers.js');
-const { failures } = require('./errors.js');
+const { Cause, failures } = require('./errors.js');
 
-/** @import { Failure, Watcher } from '../../types.d.ts' */
+/** @import { Cause as Reason, Failure, Watcher } from '../../types.d.ts' */
 
 const State = {
   CONNECTED: 'connected',
@@ -21,7 +21,7 @@ class Status {
   /** @type {Set<Watcher>} */
   #watchers = new Set();
   #failedAttempts = 0;
-  #lastError = 'still connecting';
+  #lastError = new Cause('still connecting');
   state = State.DISCONNECTED;
   /** Stalled without a reply, rather than with failures. */
   isSilent = false;
@@ -55,7 +55,7 @@ class Status {
     this.#notify('ready');
   }
 
-  /** Returns true if that is new. @param {string} state @param {string} cause */
+  /** Returns true if that is new. @param {string} state @param {Reason} cause */
   setDown(state, cause, isSilent = false) {
     const { isReady } = this;
     // The first cause says more than that it is still so.
@@ -71,7 +71,7 @@ class Status {
     return true;
   }
 
-  /** Records a further failed attempt to connect. @param {string} cause */
+  /** Records a further failed attempt to connect. @param {Reason} cause */
   failAgain(cause) {
     this.isSilent = false;
     this.#lastError = cause;

@@ -22,7 +22,7 @@ impl Router {
         }
         let nodes = self.nodes.connections();
         let nodes = nodes.map(|(node, connection)| (node.clone(), connection.clone()));
-        let server = self.shared.server.to_string();
+        let server = self.shared.server.clone();
         let slot_map = agreement::slot_map(nodes.collect(), self.cluster.nat_map.clone(), server);
         let events = self.sender.clone();
         tokio::spawn(async move {

@@ -45,7 +45,7 @@ impl Supervisor {
             let (error, is_final) = match failure.kind {
                 FailureKind::Refused(refusal) => (refusal, true),
                 _ => {
-                    let server = self.shared.server.to_string();
+                    let server = self.shared.server.clone();
                     let cause = failure.cause;
                     let error = Error::Unreachable { server, cause };
                     (error, self.options.membership != Membership::None)

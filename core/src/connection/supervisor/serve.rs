@@ -45,6 +45,7 @@ impl Supervisor {
         self.heartbeat.begin_link();
         let begin = clock::now();
         let failover = self.connector.primary_changed(&address);
+        self.shared.server.set_address(address);
         let failure = self.exchange(&mut link, failover).await;
         self.end_tracking();
         if begin + HANG_UP_MEMORY < clock::now() {
@@ -67,7 +68,7 @@ impl Supervisor {
                     .first()
                     .is_some_and(|first| first.purpose.job().is_some());
         let error = Error::Unreachable {
-            server: self.shared.server.to_string(),
+            server: self.shared.server.clone(),
             cause: failure.cause.clone(),
         };
         let hang_up = may_be_caused_by_job.then_some(failure);
@@ -116,7 +117,7 @@ impl Supervisor {
                     return None;
                 }
                 if let Some(error) = self.queue.transient_error() {
-                    return Some(Failure::lost(&error.cause));
+                    return Some(Failure::lost(error.cause.clone()));
                 }
             }
             // The alarm is set to the earliest time at which work may be due; it may fire early.
@@ -285,7 +286,7 @@ impl Supervisor {
             && let Some(mut job) = self.queue.pop()
         {
             if !job.commands.may_use(self.link_count) {
-                let server = self.shared.server.to_string();
+                let server = self.shared.server.clone();
                 job.fail(&Error::LinkReplaced { server });
                 continue;
             }
