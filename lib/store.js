@@ -6,6 +6,7 @@ const { Operation } = require('./boundary/outbox.js');
 const { Request } = require('./boundary/request.js');
 const { toIgnorablePromise, LazyPromise, toPromise, withOptions } = require('./callbacks.js');
 const { wrongType, wrongValue } = require('./common/errors.js');
+const { RedisStoreError } = require('./common/store-error.js');
 const { address } = require('./connection/address.js');
 const { Connection } = require('./connection/connection.js');
 const { applyFields, defineFields, hasFields, shownFields } = require('./fields.js');
@@ -467,4 +468,4 @@ const callable = new Proxy(RedisStore, {
 });
 RedisStore.prototype.constructor = callable;
 
-module.exports = { RedisStore: callable };
+module.exports = { RedisStore: callable, RedisStoreError };

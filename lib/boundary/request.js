@@ -2,7 +2,7 @@
 
 const { AsyncResource } = require('node:async_hooks');
 const { asError } = require('../common/app-functions.js');
-const { fromNative } = require('../common/errors.js');
+const { fromNative } = require('../common/store-error.js');
 const { nextTick } = require('../common/timers.js');
 
 /** @import { Callback, Receiver, Settings } from '../types.d.ts' */

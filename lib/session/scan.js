@@ -4,7 +4,7 @@ const { Operation } = require('../boundary/outbox.js');
 const { Kind, Request } = require('../boundary/request.js');
 const { toPromise } = require('../callbacks.js');
 const { withTimeout, isThenable, asError } = require('../common/app-functions.js');
-const { storeClosed } = require('../common/errors.js');
+const { storeClosed } = require('../common/store-error.js');
 const { flatCopy } = require('./flat-copy.js');
 const { corrupt, noSession, tooLong } = require('./corrupt.js');
 const { NEVER, applyExpiry } = require('./expiry.js');
@@ -72,7 +72,7 @@ async function entryOf(store, { id, text, ends }, timeout, signal) {
     session = serializer.parse(text);
     if (isThenable(session)) {
       const parsed = abortable(Promise.resolve(session), signal);
-      session = await withTimeout(parsed, timeout, 'scan failed: serializer.parse');
+      session = await withTimeout(parsed, timeout, 'scan');
     }
   } catch (error) {
     signal?.throwIfAborted();
