@@ -339,7 +339,7 @@ mod tests {
             place: Place::new(&server, &address, 0),
             attempt: 2,
             reason: "no".into(),
-            error,
+            error: error.clone(),
         };
         assert_eq!(
             serde_json::to_value(failed).expect("JSON"),
@@ -351,7 +351,7 @@ mod tests {
                 "database": 0,
                 "attempt": 2,
                 "reason": "no",
-                "error": "ERR_REDIS_REPLY\nWRONGPASS\nthe server replied WRONGPASS: no (redis://h:1)",
+                "error": error_json(&error, None),
             })
         );
     }
