@@ -1,4 +1,4 @@
-//! The JSON of errors, which `fromNative` in `lib/common/errors.js` turns into `RedisStoreError`s.
+//! The JSON of errors, which `fromNative` in `lib/common/store-error.js` turns into `RedisStoreError`s.
 
 use crate::cause::Cause;
 use crate::error::Error;
