@@ -125,6 +125,17 @@ export interface StoreStats {
   cache: CacheStats | null;
 }
 
+/** What `connect-redis-native/opentelemetry` and `/prometheus` use of a store. */
+export interface ObservedStore {
+  stats(): StoreStats;
+}
+
+/** A store, several, or an object with stores as values: its keys, else the positions, are the stores' names. */
+export type ObservedStores =
+  | ObservedStore
+  | readonly ObservedStore[]
+  | Readonly<Record<string, ObservedStore>>;
+
 /**
  * Options that are `undefined` or `null` are treated as not set, as in `url: process.env.REDIS_URL`; only a `client`
  * needs a value, unless another option locates Redis.

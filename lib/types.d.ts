@@ -418,3 +418,15 @@ export interface StreamingProvider {
     onError(error: unknown): void;
   }): Promise<[current: unknown, subscription: { dispose?: () => unknown }]>;
 }
+
+/** A metric that is read from the statistics of a store. A `sum` is one of all stores, a `gauge` is not. */
+export interface StoreMetric {
+  /** In the form of OpenTelemetry, without the package's name. */
+  name: string;
+  type: 'counter' | 'sum' | 'gauge';
+  /** In the form of UCUM: `By` for bytes, `{operation}` for a number of operations. */
+  unit: string;
+  help: string;
+  /** Returns the values with their labels; undefined for a figure that the store does not have. */
+  read(stats: StoreStats): Array<{ value: number | undefined } & Record<string, any>>;
+}
