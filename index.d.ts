@@ -776,6 +776,12 @@ export class RedisStore<T extends SessionData = SessionData> extends Store {
   /** Returns the statistics of the store. They stay available after it is closed. */
   stats(): StoreStats;
 
+  /**
+   * Returns the name of a session in the store's logs, traces and events, for those of your own. It identifies the
+   * session without giving access to it; see `sessionHashKey`.
+   */
+  sessionHash(sid: string): string;
+
   /** Returns the cache statistics, which are part of `stats()`; `null` without the option `cache`. */
   cacheStats(): CacheStats | null;
 

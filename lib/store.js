@@ -375,6 +375,13 @@ class RedisStore extends Store {
     return currentParts(this).bulk.scan(checkScanOptions(options));
   }
 
+  /** @param {string} sid */
+  sessionHash(sid) {
+    const id = idOf(sid);
+    if (typeof id !== 'string') throw wrongType('sessionHash: the session id', 'a string or a number', sid);
+    return partsOf(this).settings.sessionHash(id);
+  }
+
   stats() {
     const { connection, stats } = partsOf(this);
     return stats.of(connection, this.cacheStats());

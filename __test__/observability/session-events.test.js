@@ -406,6 +406,13 @@ describe('the event', () => {
     expect(new Set(hashes).size).toBe(3);
     for (const hash of hashes) expect(hash).toMatch(/^[\w-]{22}$/);
   });
+
+  test('`sessionHash()` returns the hash that events have', async () => {
+    const store = await openStore('url', redis.port, { sessionHashKey: 'a secret' });
+    expect(store.sessionHash('abc')).toBe(sessionHash('abc', 'a secret'));
+    expect(store.sessionHash(1)).toBe(store.sessionHash('1'));
+    expect(() => store.sessionHash({})).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARG_TYPE' }));
+  });
 });
 
 describe('diagnostics channels', () => {
