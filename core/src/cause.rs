@@ -1,6 +1,5 @@
 //! The reason for a failure, with the code that Node has for it.
 
-use crate::error::Error;
 use crate::options::Address;
 use std::fmt;
 use std::sync::Arc;
@@ -24,6 +23,21 @@ impl Cause {
             code: None,
             reply: None,
             address: None,
+        }))
+    }
+
+    /// Creates the cause of an error that follows from another one.
+    pub(crate) fn of_error(
+        message: String,
+        code: &'static str,
+        reply: Option<&str>,
+        address: Option<Address>,
+    ) -> Self {
+        Self(Arc::new(Reason {
+            message,
+            code: Some(code),
+            reply: reply.map(str::to_owned),
+            address,
         }))
     }
 
@@ -86,26 +100,5 @@ impl From<&str> for Cause {
 impl From<String> for Cause {
     fn from(message: String) -> Self {
         Self::new(message)
-    }
-}
-
-impl From<&Error> for Cause {
-    /// Creates the cause of an error that follows from another one.
-    fn from(error: &Error) -> Self {
-        let inner = error.cause();
-        let code = inner.and_then(Self::code);
-        let reply = inner.and_then(Self::reply).or(error.reply());
-        Self(Arc::new(Reason {
-            message: error.to_string(),
-            code: code.or(Some(error.code())),
-            reply: reply.map(str::to_owned),
-            address: error.address(),
-        }))
-    }
-}
-
-impl From<Error> for Cause {
-    fn from(error: Error) -> Self {
-        Self::from(&error)
     }
 }

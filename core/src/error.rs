@@ -330,6 +330,22 @@ impl Error {
     }
 }
 
+impl From<&Error> for Cause {
+    /// Creates the cause of an error that follows from another one.
+    fn from(error: &Error) -> Self {
+        let inner = error.cause();
+        let code = inner.and_then(Self::code).unwrap_or(error.code());
+        let reply = inner.and_then(Self::reply).or(error.reply());
+        Self::of_error(error.to_string(), code, reply, error.address())
+    }
+}
+
+impl From<Error> for Cause {
+    fn from(error: Error) -> Self {
+        Self::from(&error)
+    }
+}
+
 /// Error replies of a twemproxy that has lost its server: the operating system's messages.
 const UPSTREAM_ERRORS: [&str; 7] = [
     "Connection refused",
