@@ -512,9 +512,6 @@ export type ErrorCode =
  * The message of all events of an operation on the channels `connect-redis-native:get`, `:set`, `:touch`, `:destroy`,
  * `:scan` (`all`, `ids`, `length` and each page of `scan`) and `:clear`; see docs/observability.md. Subscribers may add
  * properties.
- *
- * @example
- * tracingChannel<unknown, OperationContext>('connect-redis-native:get').subscribe({ … });
  */
 export interface OperationContext {
   readonly operation: 'get' | 'set' | 'touch' | 'destroy' | 'all' | 'ids' | 'length' | 'scan' | 'clear';
@@ -524,7 +521,8 @@ export interface OperationContext {
    */
   readonly sessionHash: string | undefined;
   /**
-   * The configured server, or the path of its socket; at `asyncEnd`, the one that served. `undefined` if it is not known.
+   * The configured server, or the path of its socket; at `asyncEnd`, the one that served. `undefined` if it is not
+   * known.
    */
   readonly serverAddress: string | undefined;
   readonly serverPort: number | undefined;

@@ -78,8 +78,8 @@ class Request extends AsyncResource {
  * @type {(scope: AsyncResource, callback: Callback, error: unknown, result: unknown) => void}
  */
 function callIn(scope, callback, error, result) {
-  // In a domain of `node:domain`, the callback runs in a later tick: this scope would leave the domain before the domain
-  // catches the exception of the callback.
+  // In a domain of `node:domain`, the callback runs in a later tick: this scope would leave the domain before the
+  // domain catches the exception of the callback.
   if (/** @type {any} */ (scope).domain !== undefined)
     scope.runInAsyncScope(nextTick, undefined, callback, error, result);
   else scope.runInAsyncScope(callback, undefined, error, result);

@@ -33,7 +33,8 @@ class Page extends Request {
 /**
  * Reads the next page, in a trace of its own: one of the whole scan would measure the app's loop as well.
  *
- * @type {(store: Settings, outbox: Backend, cursor: Cursor, tracer: Tracer) => Promise<{ records: PageRecord[], isLast: boolean }>}
+ * @type {(store: Settings, outbox: Backend, cursor: Cursor, tracer: Tracer) =>
+ *   Promise<{ records: PageRecord[], isLast: boolean }>}
  */
 function nextPage(store, outbox, { number }, tracer) {
   const add = (/** @type {Callback} */ done) =>
