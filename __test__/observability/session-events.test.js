@@ -415,6 +415,20 @@ describe('the event', () => {
   });
 });
 
+test('an event of a traced operation is emitted in the async context of its call', async () => {
+  const context = new AsyncLocalStorage();
+  const { start } = diagnostics.tracingChannel('connect-redis-native:destroy');
+  start.bindStore(context, () => 'the span');
+  const store = await openStore('url', redis.port);
+  await store.set('abc', { cookie: {} });
+
+  const seen = new Promise((resolve) => store.once('destroyed', () => resolve(context.getStore())));
+  await context.run('the call', () => store.destroy('abc'));
+
+  expect(await seen).toBe('the call');
+  start.unbindStore(context);
+});
+
 describe('diagnostics channels', () => {
   const channelOf = (name) => `connect-redis-native:session:${name}`;
   const subscribed = [];
