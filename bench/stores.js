@@ -138,4 +138,4 @@ function openStore(key, redisUrl) {
   return (stores[key] ?? others[key]).open(redisUrl);
 }
 
-module.exports = { NO_STORE, labelOf, openStore, stores };
+module.exports = { NO_STORE, labelOf, openStore, others, stores };
