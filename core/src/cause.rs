@@ -1,6 +1,5 @@
 //! The reason for a failure, with the code that Node has for it.
 
-use crate::error::Error;
 use crate::options::Address;
 use std::fmt;
 use std::sync::Arc;
@@ -30,6 +29,12 @@ impl Cause {
     /// Sets Node's code for the failure.
     pub(crate) fn with_code(mut self, code: &'static str) -> Self {
         self.reason_mut().code = Some(code);
+        self
+    }
+
+    /// Sets the first word of the server's error reply.
+    pub(crate) fn with_reply(mut self, reply: &str) -> Self {
+        self.reason_mut().reply = Some(reply.to_owned());
         self
     }
 
@@ -86,26 +91,5 @@ impl From<&str> for Cause {
 impl From<String> for Cause {
     fn from(message: String) -> Self {
         Self::new(message)
-    }
-}
-
-impl From<&Error> for Cause {
-    /// Creates the cause of an error that follows from another one.
-    fn from(error: &Error) -> Self {
-        let inner = error.cause();
-        let code = inner.and_then(Self::code);
-        let reply = inner.and_then(Self::reply).or(error.reply());
-        Self(Arc::new(Reason {
-            message: error.to_string(),
-            code: code.or(Some(error.code())),
-            reply: reply.map(str::to_owned),
-            address: error.address(),
-        }))
-    }
-}
-
-impl From<Error> for Cause {
-    fn from(error: Error) -> Self {
-        Self::from(&error)
     }
 }

@@ -330,6 +330,28 @@ impl Error {
     }
 }
 
+impl From<&Error> for Cause {
+    /// Creates the cause of an error that follows from another one.
+    fn from(error: &Error) -> Self {
+        let inner = error.cause();
+        let code = inner.and_then(Self::code);
+        let mut cause = Self::new(error.to_string()).with_code(code.unwrap_or(error.code()));
+        if let Some(reply) = inner.and_then(Self::reply).or(error.reply()) {
+            cause = cause.with_reply(reply);
+        }
+        match error.address() {
+            Some(address) => cause.at(&address),
+            None => cause,
+        }
+    }
+}
+
+impl From<Error> for Cause {
+    fn from(error: Error) -> Self {
+        Self::from(&error)
+    }
+}
+
 /// Error replies of a twemproxy that has lost its server: the operating system's messages.
 const UPSTREAM_ERRORS: [&str; 7] = [
     "Connection refused",

@@ -4,7 +4,7 @@
 //! certificate as a server's certificate, even a self-signed one that the app passed as `ca`; and it matches host names
 //! against `subjectAltName` only, never against the common name.
 
-use super::io_cause::rejected;
+use super::io_cause::{rejected, webpki_error};
 use der::asn1::AnyRef;
 use der::{Reader, SliceReader, Tag, Tagged};
 use std::sync::Arc;
@@ -100,14 +100,6 @@ impl ServerCertVerifier for Verifier {
         self.provider
             .signature_verification_algorithms
             .supported_schemes()
-    }
-}
-
-/// Returns webpki's reason for rejecting a certificate, where rustls has no error of its own for it.
-pub(super) fn webpki_error(error: &CertificateError) -> Option<&webpki::Error> {
-    match error {
-        CertificateError::Other(other) => other.0.downcast_ref(),
-        _ => None,
     }
 }
 

@@ -1,6 +1,5 @@
 //! The causes of I/O errors: a message, and the code that Node has for the same failure.
 
-use super::certificate_verifier::webpki_error;
 use crate::cause::Cause;
 use std::io::{self, ErrorKind};
 use tokio_rustls::rustls::{self, AlertDescription, CertificateError, InvalidMessage};
@@ -194,6 +193,14 @@ fn certificate_cause(error: &CertificateError) -> Cause {
         _ => ("it cannot be verified".to_owned(), "CERT_REJECTED"),
     };
     rejected(&reason).with_code(code)
+}
+
+/// Returns webpki's reason for rejecting a certificate, where rustls has no error of its own for it.
+pub(super) fn webpki_error(error: &CertificateError) -> Option<&webpki::Error> {
+    match error {
+        CertificateError::Other(other) => other.0.downcast_ref(),
+        _ => None,
+    }
 }
 
 fn wrong_name(host: &str) -> String {
