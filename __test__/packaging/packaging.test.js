@@ -170,7 +170,9 @@ describe('when there is no binary', () => {
     fs.writeFileSync(path.join(bareApp, 'load.js'), load);
     const lines = (await node(bareApp, 'load.js')).stdout.trim().split('\n');
 
-    expect(lines[0]).toBe(`ERR_DLOPEN_FAILED RedisStoreError: connect-redis-native has no binary for ${PLATFORM}.`);
+    expect(lines[0]).toBe(
+      `ERR_DLOPEN_FAILED RedisStoreError: connect-redis-native has no binary for ${PLATFORM}.`,
+    );
     expect(lines[1]).toContain(`@connect-redis-native/binding-${PLATFORM} is an optional dependency`);
     expect(lines[3].trim()).toBe(BUILD);
     expect(lines[4]).toMatch(/^ {4}at .*load\.js:1:7\)$/);

@@ -26,24 +26,15 @@ impl Cause {
         }))
     }
 
-    /// Creates the cause of an error that follows from another one.
-    pub(crate) fn of_error(
-        message: String,
-        code: &'static str,
-        reply: Option<&str>,
-        address: Option<Address>,
-    ) -> Self {
-        Self(Arc::new(Reason {
-            message,
-            code: Some(code),
-            reply: reply.map(str::to_owned),
-            address,
-        }))
-    }
-
     /// Sets Node's code for the failure.
     pub(crate) fn with_code(mut self, code: &'static str) -> Self {
         self.reason_mut().code = Some(code);
+        self
+    }
+
+    /// Sets the first word of the server's error reply.
+    pub(crate) fn with_reply(mut self, reply: &str) -> Self {
+        self.reason_mut().reply = Some(reply.to_owned());
         self
     }
 

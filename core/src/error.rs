@@ -334,9 +334,15 @@ impl From<&Error> for Cause {
     /// Creates the cause of an error that follows from another one.
     fn from(error: &Error) -> Self {
         let inner = error.cause();
-        let code = inner.and_then(Self::code).unwrap_or(error.code());
-        let reply = inner.and_then(Self::reply).or(error.reply());
-        Self::of_error(error.to_string(), code, reply, error.address())
+        let code = inner.and_then(Self::code);
+        let mut cause = Self::new(error.to_string()).with_code(code.unwrap_or(error.code()));
+        if let Some(reply) = inner.and_then(Self::reply).or(error.reply()) {
+            cause = cause.with_reply(reply);
+        }
+        match error.address() {
+            Some(address) => cause.at(&address),
+            None => cause,
+        }
     }
 }
 
