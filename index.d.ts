@@ -125,6 +125,17 @@ export interface StoreStats {
   cache: CacheStats | null;
 }
 
+/** What `connect-redis-native/opentelemetry` and `/prometheus` use of a store. */
+export interface ObservedStore {
+  stats(): StoreStats;
+}
+
+/** A store, several, or an object with stores as values: its keys, else the positions, are the stores' names. */
+export type ObservedStores =
+  | ObservedStore
+  | readonly ObservedStore[]
+  | Readonly<Record<string, ObservedStore>>;
+
 /**
  * Options that are `undefined` or `null` are treated as not set, as in `url: process.env.REDIS_URL`; only a `client`
  * needs a value, unless another option locates Redis.
@@ -289,16 +300,61 @@ export type ResolveConflict<T extends SessionData = SessionData> = {
 
 /**
  * An error that this package creates. Events always pass one. An operation can also fail with a value that your own
- * function threw, so its error is `unknown`.
+ * function threw, and with an {@link OptionError} for a bad argument, so its error is `unknown`. It never contains a
+ * password, session data or a session id, nor does its `cause`.
  */
-export interface RedisStoreError extends Error {
+export class RedisStoreError extends Error {
+  /** For tests of error handlers. By default, `retryable` depends on the code. */
+  constructor(message: string, details: RedisStoreErrorDetails);
+  name: string;
   code: ErrorCode;
+  /** The operation that failed; absent in events. */
+  operation?: string;
+  /** The host, or the path of the socket, of the server that failed, if it is known. */
+  address?: string;
+  port?: number;
+  /** The number of failed attempts to connect, or to run the command. */
+  attempts?: number;
+  /** True if the same call may succeed later. */
+  retryable: boolean;
   /** The first word of the server's reply; with `ERR_REDIS_REPLY`. */
   reply?: string;
   /** The index at which the stored text ceases to be valid JSON; with `ERR_SESSION_CORRUPT`. */
   position?: number;
   /** With an `error` event: the number of events with the same code that were left out since the last one. */
   suppressed?: number;
+  cause?: ErrorCause;
+  /** Returns all properties but the stack. */
+  toJSON(): Record<string, unknown>;
+}
+
+/** The reason for the last failure. */
+export interface ErrorCause extends Error {
+  /** Node's code, such as `ECONNREFUSED`, `ENOTFOUND` or `CERT_HAS_EXPIRED`, or that of another error of this package. */
+  code?: string;
+  /** The first word of the server's error reply, such as `LOADING`. */
+  reply?: string;
+  address?: string;
+  port?: number;
+  syscall?: string;
+}
+
+/** The properties of a {@link RedisStoreError}. */
+export interface RedisStoreErrorDetails {
+  code: ErrorCode;
+  operation?: string | undefined;
+  address?: string | undefined;
+  port?: number | undefined;
+  attempts?: number | undefined;
+  retryable?: boolean | undefined;
+  reply?: string | undefined;
+  position?: number | undefined;
+  cause?: Error | undefined;
+}
+
+/** The error of a bad option or argument: a `TypeError` or a `RangeError`. */
+export interface OptionError extends Error {
+  code: 'ERR_INVALID_ARG_TYPE' | 'ERR_INVALID_ARG_VALUE' | 'ERR_OUT_OF_RANGE';
 }
 
 /** The message of the events on `connect-redis-native:connect`: one attempt to connect. */
@@ -472,9 +528,6 @@ export type ErrorCode =
  * The message of all events of an operation on the channels `connect-redis-native:get`, `:set`, `:touch`, `:destroy`,
  * `:scan` (`all`, `ids`, `length` and each page of `scan`) and `:clear`; see docs/observability.md. Subscribers may add
  * properties.
- *
- * @example
- * tracingChannel<unknown, OperationContext>('connect-redis-native:get').subscribe({ … });
  */
 export interface OperationContext {
   readonly operation: 'get' | 'set' | 'touch' | 'destroy' | 'all' | 'ids' | 'length' | 'scan' | 'clear';
@@ -484,7 +537,8 @@ export interface OperationContext {
    */
   readonly sessionHash: string | undefined;
   /**
-   * The configured server, or the path of its socket; at `asyncEnd`, the one that served. `undefined` if it is not known.
+   * The configured server, or the path of its socket; at `asyncEnd`, the one that served. `undefined` if it is not
+   * known.
    */
   readonly serverAddress: string | undefined;
   readonly serverPort: number | undefined;
@@ -739,6 +793,12 @@ export class RedisStore<T extends SessionData = SessionData> extends Store {
 
   /** Returns the statistics of the store. They stay available after it is closed. */
   stats(): StoreStats;
+
+  /**
+   * Returns the name of a session in the store's logs, traces and events, for those of your own. It identifies the
+   * session without giving access to it; see `sessionHashKey`.
+   */
+  sessionHash(sid: string): string;
 
   /** Returns the cache statistics, which are part of `stats()`; `null` without the option `cache`. */
   cacheStats(): CacheStats | null;

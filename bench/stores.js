@@ -3,6 +3,7 @@
 // The stores that are compared, each with its package's default settings and its own Redis database, so that they share
 // the server and the key prefix but no keys.
 
+const { tracingChannel } = require('node:diagnostics_channel');
 const session = require('express-session');
 
 /** The key of an app without sessions. */
@@ -12,6 +13,21 @@ async function openNative(redisUrl) {
   const { RedisStore } = require('connect-redis-native');
   const store = new RedisStore({ url: `${redisUrl}/1` });
   return { store, close: () => store.close() };
+}
+
+/** A subscriber of each operation, which measures it as a tracer does. */
+async function openTraced(redisUrl) {
+  const subscriber = {
+    start(message) {
+      message.began = performance.now();
+    },
+    asyncEnd(message) {
+      message.duration = performance.now() - message.began;
+    },
+  };
+  for (const operation of ['get', 'set', 'touch'])
+    tracingChannel(`connect-redis-native:${operation}`).subscribe(subscriber);
+  return openNative(redisUrl);
 }
 
 async function openNear(redisUrl, options) {
@@ -103,6 +119,7 @@ const empty = { label: 'empty store (the cost of measuring)', open: openEmpty };
 const others = {
   empty,
   'native, unattached': { label: 'connect-redis-native, without express-session', open: openNative },
+  traced: { label: 'connect-redis-native, one subscriber', open: openTraced },
   near: { label: 'connect-redis-native, cache', open: openNear },
   'near, touchAfter': {
     label: 'connect-redis-native, cache, touchAfter',
@@ -121,4 +138,4 @@ function openStore(key, redisUrl) {
   return (stores[key] ?? others[key]).open(redisUrl);
 }
 
-module.exports = { NO_STORE, labelOf, openStore, stores };
+module.exports = { NO_STORE, labelOf, openStore, others, stores };

@@ -1,6 +1,6 @@
 'use strict';
 
-const { clientClosed, storeClosed } = require('./common/errors.js');
+const { clientClosed, storeClosed } = require('./common/store-error.js');
 
 /**
  * The state of a store. It is open, and accepts operations, after the first one has prepared it and until it is closed,

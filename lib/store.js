@@ -6,6 +6,7 @@ const { Operation } = require('./boundary/outbox.js');
 const { Request } = require('./boundary/request.js');
 const { toIgnorablePromise, LazyPromise, toPromise, withOptions } = require('./callbacks.js');
 const { wrongType, wrongValue } = require('./common/errors.js');
+const { RedisStoreError } = require('./common/store-error.js');
 const { address } = require('./connection/address.js');
 const { Connection } = require('./connection/connection.js');
 const { applyFields, defineFields, hasFields, shownFields } = require('./fields.js');
@@ -414,6 +415,13 @@ class RedisStore extends Store {
     return currentParts(this).bulk.scan(checkScanOptions(options));
   }
 
+  /** @param {string} sid */
+  sessionHash(sid) {
+    const id = idOf(sid);
+    if (typeof id !== 'string') throw wrongType('sessionHash: the session id', 'a string or a number', sid);
+    return partsOf(this).settings.sessionHash(id);
+  }
+
   stats() {
     const { connection, stats } = partsOf(this);
     return stats.of(connection, this.cacheStats());
@@ -507,4 +515,4 @@ const callable = new Proxy(RedisStore, {
 });
 RedisStore.prototype.constructor = callable;
 
-module.exports = { RedisStore: callable };
+module.exports = { RedisStore: callable, RedisStoreError };

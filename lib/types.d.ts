@@ -4,7 +4,7 @@
 // biome-ignore-all lint/suspicious/noExplicitAny: sessions, clients and results of callbacks are the app's
 
 import type { AsyncResource } from 'node:async_hooks';
-import type { ResolveConflict, Serializer, TlsOptions } from '../index.js';
+import type { ErrorCode, ResolveConflict, Serializer, TlsOptions } from '../index.js';
 import type { CacheSettings, NatEntry, NodeAddress, StoreOptions } from './binding.js';
 
 export type { NodeAddress, TlsOptions };
@@ -20,6 +20,31 @@ export type CompletionQueue = InstanceType<typeof import('./boundary/completions
 export type Connection = InstanceType<typeof import('./connection/connection.js').Connection>;
 export type Executor = InstanceType<typeof import('./backends/client/executor.js').Executor>;
 export type Failure = InstanceType<typeof import('./backends/client/errors.js').Failure>;
+export type Cause = InstanceType<typeof import('./backends/client/errors.js').Cause>;
+
+/** The cause of an error: what Node's system errors have, and the server's reply. */
+export interface CauseDetails {
+  message: string;
+  code?: string | undefined;
+  reply?: string | undefined;
+  address?: string | undefined;
+  port?: number | undefined;
+  syscall?: string | undefined;
+}
+
+/** The properties of a `RedisStoreError`. */
+export interface ErrorDetails {
+  code: ErrorCode;
+  operation?: string | undefined;
+  address?: string | undefined;
+  port?: number | undefined;
+  attempts?: number | undefined;
+  /** By default, it depends on the code. */
+  retryable?: boolean | undefined;
+  reply?: string | undefined;
+  position?: number | undefined;
+  cause?: Error | CauseDetails | undefined;
+}
 export type KeyedQueue = InstanceType<typeof import('./session/keyed-queue.js').KeyedQueue>;
 export type Keys = InstanceType<typeof import('./backends/client/keys.js').Keys>;
 export type Lifetimes = InstanceType<typeof import('./session/lifetimes.js').Lifetimes>;
@@ -131,7 +156,7 @@ export interface Job extends NewJob {
   attempts: number;
   failedAttempts: number;
   /** The cause of the last failed attempt. */
-  lastError?: string | undefined;
+  lastError?: Cause | undefined;
   isOver?: boolean;
 }
 
@@ -398,4 +423,16 @@ export interface StreamingProvider {
     onNext(credentials: unknown): void;
     onError(error: unknown): void;
   }): Promise<[current: unknown, subscription: { dispose?: () => unknown }]>;
+}
+
+/** A metric that is read from the statistics of a store. A `sum` is one of all stores, a `gauge` is not. */
+export interface StoreMetric {
+  /** In the form of OpenTelemetry, without the package's name. */
+  name: string;
+  type: 'counter' | 'sum' | 'gauge';
+  /** In the form of UCUM: `By` for bytes, `{operation}` for a number of operations. */
+  unit: string;
+  help: string;
+  /** Returns the values with their labels; undefined for a figure that the store does not have. */
+  read(stats: StoreStats): Array<{ value: number | undefined } & Record<string, any>>;
 }

@@ -60,7 +60,7 @@ async function main() {
   // The measured processes inherit it.
   if (values.baseline !== undefined) process.env.BENCH_BASELINE = path.resolve(values.baseline);
   const { nodeBinary } = require('./node-binary.js');
-  const { stores } = require('../bench/stores.js');
+  const { others, stores } = require('../bench/stores.js');
   const options = { node: nodeBinary(values.node), quick: values.quick };
   if (values.startup) {
     require('../bench/startup.js').measureStartup(options);
@@ -91,7 +91,7 @@ async function main() {
     return;
   }
   const keys = values.stores?.split(',') ?? Object.keys(stores);
-  const unknown = keys.filter((key) => stores[key] === undefined);
+  const unknown = keys.filter((key) => (stores[key] ?? others[key]) === undefined);
   if (unknown.length > 0) throw new Error(`There is no store called ${unknown.join(', ')}.\n${USAGE}`);
   if (values.bulk) {
     await require('../bench/bulk.js').measureBulk({

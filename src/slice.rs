@@ -3,7 +3,8 @@
 //! The short texts of a slice are joined into one string (two if some are not ASCII), which JavaScript splits by the
 //! lengths in the records: creating one string is cheaper than one per completion. A large text is a string of its own.
 
-use connect_redis_core::{Completion, RequestId};
+use connect_redis_core::error_json;
+use connect_redis_core::{Completion, Error, RequestId};
 use std::borrow::Cow;
 use std::collections::VecDeque;
 
@@ -133,16 +134,12 @@ impl Slice {
             }
             Completion::Conflict(stored) => self.add_text(request, CONFLICT, stored),
             Completion::Failed(name, error) => {
-                let text = format!(
-                    "{}\n{}\n{name} failed: {error}",
-                    error.code(),
-                    error.reply()
-                );
+                let text = error_json(&error, Some(name));
                 self.add_text(request, FAILED, text.as_bytes());
             }
             Completion::Event(name, error) => {
                 let text = match error {
-                    Some(error) => format!("{name}\n{}\n{}\n{error}", error.code(), error.reply()),
+                    Some(error) => format!("{name}\n{}", error_json(&error, None)),
                     None => name.to_owned(),
                 };
                 self.add_text(request, EVENT, text.as_bytes());
@@ -171,10 +168,8 @@ impl Slice {
     }
 
     /// Fails a request whose text is too long for a string.
-    fn add_too_long(&mut self, request: RequestId, name: &str) {
-        let text = format!(
-            "ERR_SESSION_CORRUPT\n\n{name}: the stored value is longer than a JavaScript string"
-        );
+    fn add_too_long(&mut self, request: RequestId, name: &'static str) {
+        let text = error_json(&Error::TooLong, Some(name));
         self.add_text(request, FAILED, text.as_bytes());
     }
 

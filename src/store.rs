@@ -202,7 +202,7 @@ impl RedisStore {
     /// The name of the server in errors.
     #[napi(getter, catch_unwind)]
     pub fn server(&self) -> &str {
-        self.sessions.connection().server()
+        self.sessions.connection().server().name()
     }
 
     /// The number of the connection, which identifies it: stores may share one.

@@ -126,24 +126,24 @@ describe('a server with an invalid certificate', () => {
     untrusted(/its issuer is not in "tls.ca"/, true));
 
   test('an operation rejects when the certificate is for another host', () =>
-    untrusted(/not valid for name/i, { ca: pem('ca.crt') }, { host: '127.0.0.1' }));
+    untrusted(/not valid for the host/i, { ca: pem('ca.crt') }, { host: '127.0.0.1' }));
 
   test('an operation rejects when the certificate is for another name than servername', () =>
-    untrusted(/not valid for name/i, { ca: pem('ca.crt'), servername: 'other.example' }));
+    untrusted(/not valid for the host/i, { ca: pem('ca.crt'), servername: 'other.example' }));
 
   test('an operation rejects when the common name is not servername', async () => {
     await configure(serverCertificate('named'));
-    await untrusted(/not valid for name/i, { ca: pem('ca.crt'), servername: 'redis.example' });
+    await untrusted(/not valid for the host/i, { ca: pem('ca.crt'), servername: 'redis.example' });
   });
 
   test('an operation rejects when the url has an address and the certificate a common name', async () => {
     await configure(serverCertificate('named'));
-    await untrusted(/not valid for name/i, { ca: pem('ca.crt') }, { host: '127.0.0.1' });
+    await untrusted(/not valid for the host/i, { ca: pem('ca.crt') }, { host: '127.0.0.1' });
   });
 
   test('an operation rejects when the common name matches, but the alternative names do not', async () => {
     await configure(serverCertificate('named-otherwise'));
-    await untrusted(/not valid for name/i, { ca: pem('ca.crt') });
+    await untrusted(/not valid for the host/i, { ca: pem('ca.crt') });
   });
 
   test('an operation rejects when a self-signed certificate is not in `ca`', async () => {
@@ -153,7 +153,7 @@ describe('a server with an invalid certificate', () => {
 
   test('an operation rejects when a self-signed certificate in `ca` has another name', async () => {
     await configure(serverCertificate('itself'));
-    await untrusted(/not valid for name/i, { ca: pem('itself.crt'), servername: 'redis.example' });
+    await untrusted(/not valid for the host/i, { ca: pem('itself.crt'), servername: 'redis.example' });
   });
 
   test('an operation rejects when a self-signed certificate in `ca` has expired', async () => {

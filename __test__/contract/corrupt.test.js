@@ -35,7 +35,7 @@ describe.each(Object.entries(styles))('`get` of a corrupt record, called in %s s
 
       const error = await call(await openStore('url', redis.port), 'get', id).catch((reason) => reason);
 
-      expect(error).toMatchObject({ name: 'Error', code: 'ERR_SESSION_CORRUPT', position });
+      expect(error).toMatchObject({ name: 'RedisStoreError', code: 'ERR_SESSION_CORRUPT', position });
       expect(error.message).toContain('sess:');
       expect(error.message).toContain(String(position));
       expect(`${error.stack} ${JSON.stringify(error)} ${error.cause}`).not.toMatch(
@@ -193,7 +193,7 @@ describe.each(Object.entries(styles))("`get` with the app's parse, called in %s 
         // The second read is answered by the cache, if there is one.
         for (let reads = 0; reads < 2; reads++) {
           await expect(call(sessions, 'get', 'abc')).rejects.toMatchObject({
-            name: 'Error',
+            name: 'RedisStoreError',
             code: 'ERR_APP_FUNCTION',
           });
         }
@@ -213,7 +213,7 @@ describe.each(Object.entries(styles))("`get` with the app's parse, called in %s 
         const error = await call(sessions, 'get', 'abc').catch((reason) => reason);
         // A timer may fire a millisecond early.
         expect(performance.now() - began).toBeGreaterThan(SHORT_MS - 5);
-        expect(error).toMatchObject({ name: 'Error', code: 'ERR_APP_FUNCTION' });
+        expect(error).toMatchObject({ name: 'RedisStoreError', code: 'ERR_APP_FUNCTION' });
         expect(error.message).toMatch(/^get failed: serializer\.parse .*commandTimeout/);
       }
     },
@@ -227,7 +227,7 @@ describe.each(Object.entries(styles))("`get` with the app's parse, called in %s 
     const sessions = await openStore('url', redis.port, { serializer, commandTimeout: SHORT_MS });
 
     const error = await call(sessions, 'all').catch((reason) => reason);
-    expect(error).toMatchObject({ name: 'Error', code: 'ERR_APP_FUNCTION' });
+    expect(error).toMatchObject({ name: 'RedisStoreError', code: 'ERR_APP_FUNCTION' });
     expect(error.message).toMatch(/^all failed: serializer\.parse /);
   });
 

@@ -278,7 +278,7 @@ describe.each(Object.entries(styles))('a key that does not hold a string, in %s 
 
     const error = await call(store, 'get', 'id-of-ann').catch((reason) => reason);
 
-    expect(error).toMatchObject({ name: 'Error', code: 'ERR_REDIS_REPLY', reply: 'WRONGTYPE' });
+    expect(error).toMatchObject({ name: 'RedisStoreError', code: 'ERR_REDIS_REPLY', reply: 'WRONGTYPE' });
     expect(error.message).toMatch(/^get/);
     expect(error.message).toContain('WRONGTYPE');
     expect(`${error.stack} ${JSON.stringify(error)} ${error.cause}`).not.toContain('id-of-ann');

@@ -406,6 +406,27 @@ describe('the event', () => {
     expect(new Set(hashes).size).toBe(3);
     for (const hash of hashes) expect(hash).toMatch(/^[\w-]{22}$/);
   });
+
+  test('`sessionHash()` returns the hash that events have', async () => {
+    const store = await openStore('url', redis.port, { sessionHashKey: 'a secret' });
+    expect(store.sessionHash('abc')).toBe(sessionHash('abc', 'a secret'));
+    expect(store.sessionHash(1)).toBe(store.sessionHash('1'));
+    expect(() => store.sessionHash({})).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARG_TYPE' }));
+  });
+});
+
+test('an event of a traced operation is emitted in the async context of its call', async () => {
+  const context = new AsyncLocalStorage();
+  const { start } = diagnostics.tracingChannel('connect-redis-native:destroy');
+  start.bindStore(context, () => 'the span');
+  const store = await openStore('url', redis.port);
+  await store.set('abc', { cookie: {} });
+
+  const seen = new Promise((resolve) => store.once('destroyed', () => resolve(context.getStore())));
+  await context.run('the call', () => store.destroy('abc'));
+
+  expect(await seen).toBe('the call');
+  start.unbindStore(context);
 });
 
 describe('diagnostics channels', () => {

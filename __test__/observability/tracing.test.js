@@ -460,7 +460,7 @@ test.each([
   await store.close();
 });
 
-test('the `start` of an operation has the server and the database of a client, or none if it does not show them', async () => {
+test('the `start` of an operation has the server and database of a client, if it shows them', async () => {
   const client = await openClient('ioredis6', redis.port, { db: 3 });
   const wrapper = { call: (...words) => client.call(...words) };
   const traces = record(['get']);

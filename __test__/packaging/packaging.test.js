@@ -35,7 +35,7 @@ test('the package contains what is needed to use and to build it, and nothing el
     .trim()
     .split('\n')
     .map((file) => file.replace('package/', ''));
-  const folders = ['bin', 'lib', 'src', 'core', 'docs'];
+  const folders = ['bin', 'lib', 'opentelemetry', 'prometheus', 'src', 'core', 'docs'];
   const beside = files.filter((file) => !folders.includes(file.split('/')[0]));
   expect(beside.sort()).toEqual(
     [
@@ -53,7 +53,7 @@ test('the package contains what is needed to use and to build it, and nothing el
   // No binary, which is in the platform's package; only what is run, typed or built from.
   for (const file of files.filter((name) => folders.includes(name.split('/')[0])))
     expect(file).toMatch(
-      /^(bin|lib)\/([\w-]+\/)*[\w-]+\.js$|^src\/([\w-]+\/)*[\w-]+\.rs$|^core\/(src|benches)\/([\w-]+\/)*[\w-]+\.rs$|^core\/Cargo\.toml$|^docs\/\w+\.md$/,
+      /^(bin|lib|opentelemetry|prometheus)\/([\w-]+\/)*[\w-]+\.js$|^(opentelemetry|prometheus)\/index\.(mjs|d\.m?ts)$|^src\/([\w-]+\/)*[\w-]+\.rs$|^core\/(src|benches)\/([\w-]+\/)*[\w-]+\.rs$|^core\/Cargo\.toml$|^docs\/\w+\.md$/,
     );
 });
 
@@ -130,6 +130,21 @@ test('an installed package can be imported', async () => {
   expect({ stdout, stderr }).toEqual({ stdout: 'true\n', stderr: '' });
 });
 
+test.each([
+  ['opentelemetry', '@opentelemetry/api', 'instrument'],
+  ['prometheus', 'prom-client', 'collect'],
+])(
+  'connect-redis-native/%s without its peer dependency throws an error that names it',
+  async (subpath, peer, name) => {
+    const thrown = `MODULE_NOT_FOUND connect-redis-native/${subpath} needs the package ${peer}: npm install ${peer}\n`;
+    const use = (load) =>
+      `try { (${load}('connect-redis-native/${subpath}')).${name}({}) } catch ({ code, message }) { console.log(code, message) }`;
+    const required = await node(app, '-e', use('require'));
+    const imported = await node(app, '--input-type=module', '-e', use('await import'));
+    expect([required, imported].map(({ stdout, stderr }) => stdout + stderr)).toEqual([thrown, thrown]);
+  },
+);
+
 test('the package installs without a client package', () => {
   for (const client of ['redis', 'ioredis'])
     expect(fs.existsSync(path.join(app, 'node_modules', client))).toBe(false);
@@ -155,7 +170,9 @@ describe('when there is no binary', () => {
     fs.writeFileSync(path.join(bareApp, 'load.js'), load);
     const lines = (await node(bareApp, 'load.js')).stdout.trim().split('\n');
 
-    expect(lines[0]).toBe(`ERR_DLOPEN_FAILED Error: connect-redis-native has no binary for ${PLATFORM}.`);
+    expect(lines[0]).toBe(
+      `ERR_DLOPEN_FAILED RedisStoreError: connect-redis-native has no binary for ${PLATFORM}.`,
+    );
     expect(lines[1]).toContain(`@connect-redis-native/binding-${PLATFORM} is an optional dependency`);
     expect(lines[3].trim()).toBe(BUILD);
     expect(lines[4]).toMatch(/^ {4}at .*load\.js:1:7\)$/);

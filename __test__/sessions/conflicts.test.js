@@ -235,7 +235,7 @@ describeServers('on %s', (_server, program) => {
           message: expect.stringContaining('not loaded'),
           stored: { user: 'ann' },
         });
-        expect(Object.keys(error)).toEqual(['code']);
+        expect(Object.keys(error)).toEqual(['code', 'retryable', 'operation']);
         expect(await call(other, 'get', 'abc')).toEqual({ user: 'ann' });
       },
     );

@@ -113,7 +113,7 @@ describe('scan', () => {
       const entries = await collect(store.scan());
       const { session, error } = entries.find(({ id }) => id === 'odd');
       expect(session).toBeNull();
-      expect(error).toMatchObject({ name: 'Error', code: 'ERR_SESSION_CORRUPT' });
+      expect(error).toMatchObject({ name: 'RedisStoreError', code: 'ERR_SESSION_CORRUPT' });
       expect(error.message).toBe('scan failed: a session under the prefix "sess:" is no object');
       expect((await store.all()).corrupt).toBe(1);
     },
@@ -136,7 +136,7 @@ describe('scan', () => {
     const serializer = { parse, stringify: JSON.stringify };
     const reading = await openStore('url', redis.port, { serializer, commandTimeout: 2000 });
     expect(await collect(reading.scan())).toMatchObject([
-      { id: 's0', session: null, error: { name: 'Error', code } },
+      { id: 's0', session: null, error: { name: 'RedisStoreError', code } },
     ]);
   });
 

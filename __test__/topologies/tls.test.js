@@ -112,7 +112,7 @@ describe('a cluster', () => {
     const store = keepStore(new RedisStore({ ...known('other.example'), commandTimeout: 2000 }));
     await expect(store.get('abc')).rejects.toMatchObject({
       code: 'ERR_REDIS_UNAVAILABLE',
-      message: expect.stringMatching(/not valid for name/),
+      message: expect.stringMatching(/not valid for the host/),
     });
   });
 

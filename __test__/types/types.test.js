@@ -18,6 +18,7 @@ beforeAll(() => {
   fs.symlinkSync(root, path.join(installed, 'connect-redis-native'), 'junction');
   for (const name of [
     '@fastify',
+    '@opentelemetry',
     '@types',
     '@valkey',
     'connect-redis10',
@@ -26,6 +27,7 @@ beforeAll(() => {
     'ioredis-mock',
     'ioredis5',
     'iovalkey',
+    'prom-client',
     'redis',
     'redis4',
     'redis5',
@@ -95,9 +97,12 @@ test.each([
 );
 
 test('the declarations themselves compile without skipLibCheck', async () => {
+  const everything = ['', '/opentelemetry', '/prometheus']
+    .map((subpath) => `export * from 'connect-redis-native${subpath}';\n`)
+    .join('');
   const files = {
-    'app.mts': "export * from 'connect-redis-native';\n",
-    'app.cts': "export * from 'connect-redis-native';\n",
+    'app.mts': everything,
+    'app.cts': everything,
   };
 
   expect(await check('sound', files, { module: 'nodenext', skipLibCheck: false })).toEqual(clean);

@@ -2,7 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark reports its times")]
 
-use connect_redis_core::bench::{BenchCache, decode, encode, in_force, slot};
+use connect_redis_core::bench::{BenchCache, BenchStats, decode, encode, in_force, slot};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -51,6 +51,13 @@ fn main() {
         in_force(black_box(unusual.as_bytes()))
     });
     bench("slot", || slot(black_box(key)));
+    let stats = BenchStats::default();
+    bench("statistics of 1 operation", || {
+        black_box(&stats).record(black_box(1))
+    });
+    bench("statistics of 64", || {
+        black_box(&stats).record(black_box(64))
+    });
     let cache = BenchCache::default();
     bench("cache fill", || cache.fill(key, text.as_bytes()));
     bench("cache hit", || cache.look_up(key));

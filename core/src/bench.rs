@@ -4,6 +4,7 @@ pub use crate::connection::bench::{decode, encode, slot};
 pub use crate::session::bench::in_force;
 
 use crate::cache::{Cache, CacheOptions, Entry, TrackedLink};
+use crate::stats::{StoreStats, Tally};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,5 +44,20 @@ impl BenchCache {
 
     pub fn look_up(&self, key: &[u8]) -> bool {
         self.cache.look_up(key).is_some()
+    }
+}
+
+/// The statistics of a store.
+#[derive(Debug, Default)]
+pub struct BenchStats(StoreStats);
+
+impl BenchStats {
+    /// Records a batch of `count` operations that complete together.
+    pub fn record(&self, count: usize) {
+        let mut tally = Tally::default();
+        for _ in 0..count {
+            tally.add(2);
+        }
+        self.0.record(&tally, Duration::from_micros(70));
     }
 }

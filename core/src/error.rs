@@ -2,7 +2,10 @@
 //!
 //! Errors never contain passwords, session data or session IDs.
 
+use crate::cause::Cause;
+use crate::options::Address;
 use crate::redaction::{redact, redact_arguments};
+use crate::server::Server;
 use std::iter::empty;
 use std::time::Duration;
 
@@ -19,24 +22,24 @@ pub enum Error {
         .waited.as_millis(), count_attempts(*.attempts)
     )]
     Unavailable {
-        server: String,
+        server: Server,
         waited: Duration,
         attempts: u32,
-        cause: String,
+        cause: Cause,
     },
     /// The server did not reply in time, over a link that stayed open.
     #[error("no reply within {} ms ({server})", .waited.as_millis())]
-    Timeout { server: String, waited: Duration },
+    Timeout { server: Server, waited: Duration },
     /// The server was silent until the read timeout, and the attempts to reconnect failed.
     #[error(
         "no reply within {} ms ({server}; {} to connect; last error: {cause})",
         .waited.as_millis(), count_attempts(*.attempts)
     )]
     Silent {
-        server: String,
+        server: Server,
         waited: Duration,
         attempts: u32,
-        cause: String,
+        cause: Cause,
     },
     /// The command was sent, but each time the connection was lost or the server replied with a transient error.
     #[error(
@@ -44,10 +47,10 @@ pub enum Error {
         .waited.as_millis(), count_attempts(*.sent)
     )]
     Unserved {
-        server: String,
+        server: Server,
         waited: Duration,
         sent: u32,
-        cause: String,
+        cause: Cause,
     },
     /// The connection was lost repeatedly while the command was the first without a reply.
     #[error(
@@ -55,9 +58,9 @@ pub enum Error {
         count_attempts(*.count)
     )]
     HungUp {
-        server: String,
+        server: Server,
         count: u32,
-        cause: String,
+        cause: Cause,
     },
     /// The server's replies to the command could not be used.
     #[error(
@@ -65,9 +68,9 @@ pub enum Error {
         count_attempts(*.count)
     )]
     UnreadableReply {
-        server: String,
+        server: Server,
         count: u32,
-        cause: String,
+        cause: Cause,
     },
     #[error(
         "no connection, and {most} operations (\"maxQueue\") wait for one \
@@ -75,46 +78,52 @@ pub enum Error {
         count_attempts(*.attempts)
     )]
     QueueFull {
-        server: String,
+        server: Server,
         most: usize,
         attempts: u32,
-        cause: String,
+        cause: Cause,
     },
     /// A command was pinned to a link that was replaced.
     #[error("the connection was replaced ({server})")]
-    LinkReplaced { server: String },
+    LinkReplaced { server: Server },
     #[error(
         "the scan was interrupted before all keys were read ({server}; {restarts} restarts; last error: {cause})"
     )]
     ScanInterrupted {
-        server: String,
+        server: Server,
         restarts: u32,
-        cause: String,
+        cause: Cause,
     },
     /// An attempt to connect failed, or the connection was lost.
     #[error("no connection ({server}; last error: {cause})")]
-    Unreachable { server: String, cause: String },
+    Unreachable { server: Server, cause: Cause },
     #[error(
         "authentication with the \"credentials\" function failed ({server}; last error: {cause})"
     )]
-    Credentials { server: String, cause: String },
-    #[error("the server replied {reply}: {message} ({server})")]
+    Credentials { server: Server, cause: Cause },
+    #[error(
+        "the server replied {reply}: {message}{} ({server})",
+        hint(reply, server)
+    )]
     Reply {
-        server: String,
+        server: Server,
         /// The first word of the server's error, such as `WRONGTYPE`.
         reply: String,
         message: String,
     },
     #[error("the reply is {reply}, which does not fit the command ({server})")]
-    UnexpectedReply { server: String, reply: &'static str },
+    UnexpectedReply { server: Server, reply: &'static str },
     /// The connection works, but client tracking could not be enabled.
     #[error(
         "the cache is off, since the server does not report changed keys ({server}; last error: {cause})"
     )]
-    CacheOff { server: String, cause: String },
+    CacheOff { server: Server, cause: Cause },
     /// The connection task panicked.
     #[error("the connection task panicked and was restarted; please report this ({server})")]
-    Interrupted { server: String },
+    Interrupted { server: Server },
+    /// A JavaScript string cannot hold the stored value.
+    #[error("the stored value is longer than a JavaScript string")]
+    TooLong,
     #[error("the store is closed")]
     Closed,
     #[error("the operation was abandoned inside the addon; please report this")]
@@ -139,17 +148,84 @@ impl Error {
                 "ERR_REDIS_REPLY"
             }
             Self::CacheOff { .. } => "ERR_CACHE_OFF",
+            Self::TooLong => "ERR_SESSION_CORRUPT",
             Self::Closed => "ERR_STORE_CLOSED",
             Self::Interrupted { .. } | Self::Abandoned => "ERR_INTERNAL",
         }
     }
 
-    /// Returns the first word of the server's error reply; empty for other errors.
-    pub fn reply(&self) -> &str {
+    /// Returns the first word of the server's error reply; `None` for other errors.
+    pub fn reply(&self) -> Option<&str> {
         match self {
-            Self::Reply { reply, .. } => reply,
-            _ => "",
+            Self::Reply { reply, .. } => Some(reply),
+            _ => None,
         }
+    }
+
+    /// Returns the reason for the last failure, if the error follows from others.
+    pub fn cause(&self) -> Option<&Cause> {
+        match self {
+            Self::Unavailable { cause, .. }
+            | Self::Silent { cause, .. }
+            | Self::Unserved { cause, .. }
+            | Self::HungUp { cause, .. }
+            | Self::UnreadableReply { cause, .. }
+            | Self::QueueFull { cause, .. }
+            | Self::ScanInterrupted { cause, .. }
+            | Self::Unreachable { cause, .. }
+            | Self::Credentials { cause, .. }
+            | Self::CacheOff { cause, .. } => Some(cause),
+            _ => None,
+        }
+    }
+
+    /// Returns the address of the server that failed, if it is known.
+    pub fn address(&self) -> Option<Address> {
+        let failed = self.cause().and_then(Cause::address).cloned();
+        failed.or_else(|| self.server()?.address())
+    }
+
+    fn server(&self) -> Option<&Server> {
+        match self {
+            Self::Unavailable { server, .. }
+            | Self::Timeout { server, .. }
+            | Self::Silent { server, .. }
+            | Self::Unserved { server, .. }
+            | Self::HungUp { server, .. }
+            | Self::UnreadableReply { server, .. }
+            | Self::QueueFull { server, .. }
+            | Self::LinkReplaced { server }
+            | Self::ScanInterrupted { server, .. }
+            | Self::Unreachable { server, .. }
+            | Self::Credentials { server, .. }
+            | Self::Reply { server, .. }
+            | Self::UnexpectedReply { server, .. }
+            | Self::CacheOff { server, .. }
+            | Self::Interrupted { server } => Some(server),
+            Self::Option { .. } | Self::TooLong | Self::Closed | Self::Abandoned => None,
+        }
+    }
+
+    /// Returns the number of failed attempts that the message counts.
+    pub fn attempts(&self) -> Option<u32> {
+        match self {
+            Self::Unavailable { attempts, .. }
+            | Self::Silent { attempts, .. }
+            | Self::QueueFull { attempts, .. } => Some(*attempts),
+            Self::Unserved { sent, .. } => Some(*sent),
+            Self::HungUp { count, .. } | Self::UnreadableReply { count, .. } => Some(*count),
+            _ => None,
+        }
+    }
+
+    /// Returns true if the same call may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        let code = self.code();
+        code == "ERR_REDIS_UNAVAILABLE"
+            || code == "ERR_REDIS_TIMEOUT"
+            || code == "ERR_REDIS_QUEUE_FULL"
+            || code == "ERR_CREDENTIALS"
+            || self.is_transient()
     }
 
     /// Returns true for a transient error: the server loads its data, runs a script, has no primary, became a replica,
@@ -217,18 +293,22 @@ impl Error {
 
     /// Returns true if the server rejected the credentials.
     pub(crate) fn is_about_credentials(&self) -> bool {
-        matches!(self.reply(), "WRONGPASS" | "NOAUTH" | "NOPERM")
+        matches!(self.reply(), Some("WRONGPASS" | "NOAUTH" | "NOPERM"))
     }
 
     /// Creates an error from an error reply of the server.
-    pub(crate) fn from_reply(server: &str, reply: &str, details: Option<&str>) -> Self {
+    pub(crate) fn from_reply(
+        server: impl Into<Server>,
+        reply: &str,
+        details: Option<&str>,
+    ) -> Self {
         Self::from_reply_to(server, empty(), reply, details)
     }
 
     /// Creates an error from the error reply to a command with these `arguments`. Servers quote arguments, which may be
     /// passwords, IDs and session data; they are removed.
     pub(crate) fn from_reply_to<'a>(
-        server: &str,
+        server: impl Into<Server>,
         arguments: impl IntoIterator<Item = &'a [u8]>,
         reply: &str,
         details: Option<&str>,
@@ -240,13 +320,35 @@ impl Error {
             _ => redact_arguments(without_quoted(message), arguments),
         };
         Self::Reply {
-            server: server.to_owned(),
+            server: server.into(),
             reply: match reply.bytes().all(|byte| byte.is_ascii_uppercase()) {
                 true => reply.to_owned(),
                 false => redact(reply),
             },
             message,
         }
+    }
+}
+
+impl From<&Error> for Cause {
+    /// Creates the cause of an error that follows from another one.
+    fn from(error: &Error) -> Self {
+        let inner = error.cause();
+        let code = inner.and_then(Self::code);
+        let mut cause = Self::new(error.to_string()).with_code(code.unwrap_or(error.code()));
+        if let Some(reply) = inner.and_then(Self::reply).or(error.reply()) {
+            cause = cause.with_reply(reply);
+        }
+        match error.address() {
+            Some(address) => cause.at(&address),
+            None => cause,
+        }
+    }
+}
+
+impl From<Error> for Cause {
+    fn from(error: Error) -> Self {
+        Self::from(&error)
     }
 }
 
@@ -293,6 +395,17 @@ fn without_quoted(message: &str) -> &str {
     }
 }
 
+/// Returns what the error reply says about a likely mistake in the options.
+fn hint(reply: &str, server: &Server) -> &'static str {
+    match reply {
+        "NOAUTH" => " (set the password, as in redis://:password@host)",
+        "MOVED" | "ASK" | "CROSSSLOT" if !server.is_cluster_node() => {
+            " (the server belongs to a cluster: use the \"cluster\" option or redis+cluster://)"
+        }
+        _ => "",
+    }
+}
+
 fn count_attempts(attempts: u32) -> String {
     let plural = if attempts == 1 { "" } else { "s" };
     format!("{attempts} attempt{plural}")
@@ -313,7 +426,7 @@ mod tests {
             error.to_string(),
             "the server replied ERR: unknown command 'PEXPIRE' (redis://h:1)"
         );
-        assert_eq!(error.reply(), "ERR");
+        assert_eq!(error.reply(), Some("ERR"));
         assert_eq!(error.code(), "ERR_REDIS_REPLY");
         let error = Error::from_reply(
             "redis://h:1",
@@ -355,7 +468,7 @@ mod tests {
             let error = Error::from_reply("redis://h:1", "ERR", Some(&details));
             assert_eq!(
                 (error.reply(), error.is_transient()),
-                (code, is_transient),
+                (Some(code), is_transient),
                 "{details}"
             );
         }

@@ -11,7 +11,8 @@
 //! - [`stats`]: the statistics of operations.
 //! - [`worker`]: a background thread for long computations.
 //! - `fuzz`, `bench`: the fuzz targets and benchmarks, not compiled into the addon.
-//! - [`options`], [`error`], [`redaction`]: connection options, errors, and the removal of secrets from texts.
+//! - [`options`], [`redaction`]: connection options, and the removal of secrets from texts.
+//! - [`error`], [`cause`], [`server`]: errors, their causes, and the servers that they name; [`error_json`].
 
 #![forbid(unsafe_code)]
 #![allow(
@@ -22,29 +23,35 @@
 #[cfg(feature = "bench")]
 pub mod bench;
 mod cache;
+mod cause;
 mod connection;
 mod error;
+mod error_json;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod observers;
 mod options;
 mod redaction;
+mod server;
 mod session;
 mod stats;
 pub mod worker;
 
 pub use self::cache::CacheOptions;
+pub use self::cause::Cause;
 pub use self::connection::{
     Connection, ConnectionFigures, Credentials, Event, Lease, Origin, Runtime, ServerAddress,
     ServerId, TlsClient, Watch,
 };
 pub use self::error::Error;
+pub use self::error_json::error_json;
 pub use self::observers::{Observation, Observe};
 pub use self::options::{
     Address, Cluster, ConnectionOptions, DEFAULT_PORT, NatMap, Node, Secret, Sentinel, TlsOptions,
     parse_url,
 };
 pub use self::redaction::redact;
+pub use self::server::Server;
 pub use self::session::{
     Bulk, Clock, Completion, CompletionSink, Lane, Operation, ReportEnd, Request, RequestId,
     ScanId, ScanKind, Scans, SessionRequest, Sessions, Write,

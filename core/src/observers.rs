@@ -3,10 +3,12 @@
 //! Nothing is built or sent unless an observer wants it.
 
 use crate::error::Error;
+use crate::error_json::error_json;
 use crate::options::Address;
+use crate::server::Server;
 use serde::{Serialize, Serializer};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 
 /// The kinds of observations, which add up to the mask of an observer. `lib/observability/connection-trace.js` has the
 /// same.
@@ -27,7 +29,7 @@ const MAX_EARLY: usize = 16;
 #[serde(rename_all = "camelCase")]
 pub struct Place {
     /// The name of the server in errors.
-    server: Arc<str>,
+    server: Server,
     /// The host or the path of the socket; `None` until Sentinels have named the primary.
     server_address: Option<String>,
     server_port: Option<u16>,
@@ -35,14 +37,14 @@ pub struct Place {
 }
 
 impl Place {
-    pub(crate) fn new(server: &Arc<str>, address: &Address, database: i64) -> Self {
+    pub(crate) fn new(server: &Server, address: &Address, database: i64) -> Self {
         let (server_address, server_port) = match address {
             Address::Tcp(node) => (Some(node.host.clone()), Some(node.port)),
             Address::Unix { path } => (Some(path.clone()), None),
             Address::Sentinel(_) | Address::Cluster(_) => (None, None),
         };
         Self {
-            server: Arc::clone(server),
+            server: server.clone(),
             server_address,
             server_port,
             database,
@@ -103,10 +105,10 @@ pub enum Observation {
         error: Option<Error>,
     },
     /// Commands are to be sent again.
-    Retrying { server: Arc<str>, commands: usize },
+    Retrying { server: Server, commands: usize },
     /// A node named another one for a slot. `to` is `None` if it did not say which.
     Redirected {
-        server: Arc<str>,
+        server: Server,
         redirect: &'static str,
         slot: u16,
         from: String,
@@ -114,7 +116,7 @@ pub enum Observation {
     },
     /// Another server is the primary.
     FailedOver {
-        server: Arc<str>,
+        server: Server,
         from: String,
         to: String,
     },
@@ -134,11 +136,7 @@ pub enum Observation {
 
 /// Serializes an error in the form in which JavaScript receives the errors of events.
 fn error_text<S: Serializer>(error: &Error, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&format_args!(
-        "{}\n{}\n{error}",
-        error.code(),
-        error.reply()
-    ))
+    serializer.serialize_str(&error_json(error, None))
 }
 
 #[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
@@ -253,6 +251,7 @@ impl Observers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
 
     #[derive(Default)]
     struct Record {
@@ -330,7 +329,7 @@ mod tests {
 
     #[test]
     fn an_error_has_the_form_of_an_event() {
-        let server: Arc<str> = "redis://h:1".into();
+        let server: Server = "redis://h:1".into();
         let address = Address::Tcp(crate::options::Node {
             host: "h".into(),
             port: 1,
@@ -340,7 +339,7 @@ mod tests {
             place: Place::new(&server, &address, 0),
             attempt: 2,
             reason: "no".into(),
-            error,
+            error: error.clone(),
         };
         assert_eq!(
             serde_json::to_value(failed).expect("JSON"),
@@ -352,7 +351,7 @@ mod tests {
                 "database": 0,
                 "attempt": 2,
                 "reason": "no",
-                "error": "ERR_REDIS_REPLY\nWRONGPASS\nthe server replied WRONGPASS: no (redis://h:1)",
+                "error": error_json(&error, None),
             })
         );
     }

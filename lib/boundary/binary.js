@@ -3,7 +3,7 @@
 // Loads the addon's binary, or throws an error that says what to do.
 
 const path = require('node:path');
-const { coded } = require('../common/errors.js');
+const { RedisStoreError } = require('../common/store-error.js');
 const { platformNames, requireBinary } = require('./platforms.js');
 
 const ROOT = path.join(__dirname, '..', '..');
@@ -46,7 +46,7 @@ function missing(name) {
     lines.push(`Its package ${optional} is an optional dependency, which this installation left out.`);
   lines.push('To build it from source, with Rust and a C compiler, run this in the folder of the app:');
   lines.push(`    ${run} connect-redis-native build`);
-  return withCallerOnly(() => coded(Error, 'ERR_DLOPEN_FAILED', lines.join('\n')));
+  return withCallerOnly(() => new RedisStoreError(lines.join('\n'), { code: 'ERR_DLOPEN_FAILED' }));
 }
 
 /**
@@ -63,7 +63,7 @@ function withCallerOnly(createError) {
     .split('\n')
     .filter((line) => /^ +at /.test(line));
   const caller = frames.find((frame) => !frame.includes(ROOT + path.sep) && !/node:|native:/.test(frame));
-  error.stack = [`Error: ${error.message}`, caller].filter(Boolean).join('\n');
+  error.stack = [String(error), caller].filter(Boolean).join('\n');
   return error;
 }
 
@@ -73,7 +73,7 @@ function withCallerOnly(createError) {
  */
 function unloadable(name, cause) {
   const message = `connect-redis-native cannot load its binary for ${name}: ${cause.message}${hint(cause.message)}`;
-  return Object.assign(coded(Error, 'ERR_DLOPEN_FAILED', message), { cause });
+  return new RedisStoreError(message, { code: 'ERR_DLOPEN_FAILED', cause });
 }
 
 /** @param {string} message */

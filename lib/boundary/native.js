@@ -1,6 +1,6 @@
 'use strict';
 
-const { coded } = require('../common/errors.js');
+const { RedisStoreError } = require('../common/store-error.js');
 const { load } = require('./binary.js');
 
 const binding = load();
@@ -27,7 +27,9 @@ function guard(Native) {
     /** @param {any[]} args */
     constructor(...args) {
       if (isTornDown())
-        throw coded(Error, 'ERR_STORE_CLOSED', 'The JavaScript environment is shutting down.');
+        throw new RedisStoreError('The JavaScript environment is shutting down.', {
+          code: 'ERR_STORE_CLOSED',
+        });
       super(...args);
     }
   }

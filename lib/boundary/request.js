@@ -2,7 +2,7 @@
 
 const { AsyncResource } = require('node:async_hooks');
 const { asError } = require('../common/app-functions.js');
-const { fromNative } = require('../common/errors.js');
+const { fromNative } = require('../common/store-error.js');
 const { nextTick } = require('../common/timers.js');
 
 /** @import { Callback, Receiver, Settings } from '../types.d.ts' */
@@ -78,8 +78,8 @@ class Request extends AsyncResource {
  * @type {(scope: AsyncResource, callback: Callback, error: unknown, result: unknown) => void}
  */
 function callIn(scope, callback, error, result) {
-  // In a domain of `node:domain`, the callback runs in a later tick: this scope would leave the domain before the domain
-  // catches the exception of the callback.
+  // In a domain of `node:domain`, the callback runs in a later tick: this scope would leave the domain before the
+  // domain catches the exception of the callback.
   if (/** @type {any} */ (scope).domain !== undefined)
     scope.runInAsyncScope(nextTick, undefined, callback, error, result);
   else scope.runInAsyncScope(callback, undefined, error, result);

@@ -1,7 +1,8 @@
 'use strict';
 
-const { coded, describe } = require('./errors.js');
+const { describe } = require('./errors.js');
 const { LONGEST_DELAY_MS } = require('./limits.js');
+const { RedisStoreError } = require('./store-error.js');
 const { clearTimeout, setTimeout } = require('./timers.js');
 
 /** @import { Serializer } from '../../index.js' */
@@ -28,41 +29,42 @@ function isThenable(value) {
 function asError(value) {
   return (
     value ||
-    coded(
-      Error,
-      'ERR_APP_FUNCTION',
+    new RedisStoreError(
       `A function of the app, such as "ttl" or one of the serializer, failed with ${describe(value)} ` +
         'in the place of an error',
+      { code: 'ERR_APP_FUNCTION' },
     )
   );
 }
 
 /**
- * Creates the error of an operation that waited for the promise of an app's function. The function cannot be cancelled.
+ * Creates the error of an operation that waited for the promise of the serializer, which cannot be cancelled.
  *
- * @param {string} what the operation and the function
+ * @param {string} operation
  */
-function notSettled(what) {
-  return coded(
-    Error,
-    'ERR_APP_FUNCTION',
-    `${what} returned a promise that was not settled by the operation's deadline (commandTimeout)`,
+function notSettled(operation) {
+  return new RedisStoreError(
+    `${operation} failed: serializer.parse returned a promise that was not settled by the operation's deadline (commandTimeout)`,
+    { code: 'ERR_APP_FUNCTION', operation },
   );
 }
 
 /**
- * Returns the result of an app's promise, or rejects after `ms`. The timer keeps the process alive, because the
+ * Returns the result of a promise of the serializer, or rejects after `ms`. The timer keeps the process alive, because the
  * operation is pending.
  *
  * @template T
  * @param {PromiseLike<T>} promise
  * @param {number} ms the remaining time of the operation
- * @param {string} what the operation and the function
+ * @param {string} operation
  * @returns {Promise<T>}
  */
-function withTimeout(promise, ms, what) {
+function withTimeout(promise, ms, operation) {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(notSettled(what)), Math.min(Math.max(ms, 0), LONGEST_DELAY_MS));
+    const timer = setTimeout(
+      () => reject(notSettled(operation)),
+      Math.min(Math.max(ms, 0), LONGEST_DELAY_MS),
+    );
     const clearThen = (/** @type {(value: any) => void} */ done) => (/** @type {any} */ value) => {
       clearTimeout(timer);
       done(value);

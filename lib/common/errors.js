@@ -1,6 +1,6 @@
 'use strict';
 
-/** @import { ErrorCode, RedisStoreError } from '../../index.js' */
+/** @import { OptionError } from '../../index.js' */
 
 /** A plain word, as most options take one. Any other string may be or contain a secret, as a URL often does. */
 const WORD = /^[a-z-]{1,32}$/i;
@@ -21,24 +21,28 @@ function optionName(option) {
   return `The "${option}" option`;
 }
 
-/** @type {(ErrorClass: ErrorConstructor, code: ErrorCode, message: string) => RedisStoreError} */
-function coded(ErrorClass, code, message) {
+/** @type {(ErrorClass: TypeErrorConstructor | RangeErrorConstructor, code: OptionError['code'], message: string) => OptionError} */
+function optionError(ErrorClass, code, message) {
   return Object.assign(new ErrorClass(message), { code });
 }
 
 /**
  * Creates the error for an option, an argument or a function's return value of the wrong type.
  *
- * @type {(what: string, expected: string, value: unknown) => RedisStoreError}
+ * @type {(what: string, expected: string, value: unknown) => OptionError}
  */
 function wrongType(what, expected, value) {
-  return coded(TypeError, 'ERR_INVALID_ARG_TYPE', `${what} must be ${expected}; received ${describe(value)}`);
+  return optionError(
+    TypeError,
+    'ERR_INVALID_ARG_TYPE',
+    `${what} must be ${expected}; received ${describe(value)}`,
+  );
 }
 
 /**
  * Creates the error for an invalid value of the right type. Without `value`, the message shows none.
  *
- * @type {(what: string, expected: string, value?: unknown) => RedisStoreError}
+ * @type {(what: string, expected: string, value?: unknown) => OptionError}
  */
 function wrongValue(what, expected, value) {
   const isWord = typeof value === 'string' && WORD.test(value);
@@ -49,16 +53,20 @@ function wrongValue(what, expected, value) {
 /**
  * Creates the error for a number that is out of range.
  *
- * @type {(what: string, expected: string, value: number) => RedisStoreError}
+ * @type {(what: string, expected: string, value: number) => OptionError}
  */
 function outOfRange(what, expected, value) {
-  return coded(RangeError, 'ERR_OUT_OF_RANGE', `${what} must be ${expected}; received ${describe(value)}`);
+  return optionError(
+    RangeError,
+    'ERR_OUT_OF_RANGE',
+    `${what} must be ${expected}; received ${describe(value)}`,
+  );
 }
 
 /**
  * Creates the error for two options that exclude each other.
  *
- * @type {(option: string, other: string, reason: string) => RedisStoreError}
+ * @type {(option: string, other: string, reason: string) => OptionError}
  */
 function cannotCombine(option, other, reason) {
   return invalid(`The "${option}" and "${other}" options cannot be combined: ${reason}`);
@@ -67,7 +75,7 @@ function cannotCombine(option, other, reason) {
 /**
  * Creates the error for an option of another library, or of another place, that cannot be applied.
  *
- * @type {(option: string, reason: string) => RedisStoreError}
+ * @type {(option: string, reason: string) => OptionError}
  */
 function unsupported(option, reason) {
   return invalid(`${optionName(option)} is not supported: ${reason}`);
@@ -76,7 +84,7 @@ function unsupported(option, reason) {
 /**
  * Creates the error for an unknown option in place of which the app should use `meant`.
  *
- * @type {(option: string, meant: string) => RedisStoreError}
+ * @type {(option: string, meant: string) => OptionError}
  */
 function unknownOption(option, meant) {
   return invalid(`${optionName(option)} is unknown: did you mean ${meant}?`);
@@ -85,7 +93,7 @@ function unknownOption(option, meant) {
 /**
  * Creates the error for an unknown field of the object `option`.
  *
- * @type {(option: string, field: string, known: string[]) => RedisStoreError}
+ * @type {(option: string, field: string, known: string[]) => OptionError}
  */
 function unknownField(option, field, known) {
   // A text that is not a name may be an address with a password.
@@ -95,29 +103,7 @@ function unknownField(option, field, known) {
   return invalid(`${what}: "${option}" has the fields ${known.join(', ')}`);
 }
 
-const invalid = (/** @type {string} */ message) => coded(TypeError, 'ERR_INVALID_ARG_VALUE', message);
-
-/** @param {string} operation */
-function storeClosed(operation) {
-  return coded(Error, 'ERR_STORE_CLOSED', `${operation} failed: the store is closed`);
-}
-
-/** @param {string} operation @param {string} client the name of the client in error messages */
-function clientClosed(operation, client) {
-  return coded(
-    Error,
-    'ERR_STORE_CLOSED',
-    `${operation} failed: ${client} is closed, or has given up reconnecting; the store serves again when the client connects`,
-  );
-}
-
-/** Creates an error from the addon's text: code, first word of the server's reply, message. @param {string} text */
-function fromNative(text) {
-  const [code, reply] = /** @type {[ErrorCode, string]} */ (text.split('\n', 2));
-  const error = coded(Error, code, text.slice(code.length + reply.length + 2));
-  if (reply) error.reply = reply;
-  return error;
-}
+const invalid = (/** @type {string} */ message) => optionError(TypeError, 'ERR_INVALID_ARG_VALUE', message);
 
 module.exports = {
   describe,
@@ -129,8 +115,5 @@ module.exports = {
   unsupported,
   unknownField,
   unknownOption,
-  storeClosed,
-  clientClosed,
-  fromNative,
-  coded,
+  optionError,
 };

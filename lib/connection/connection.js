@@ -7,7 +7,7 @@ const { RedisStore: Native } = require('../boundary/native.js');
 const { Outbox } = require('../boundary/outbox.js');
 const { nameOf } = require('../clients/description.js');
 const { followClient, hasEnded, isClosed } = require('../clients/closing.js');
-const { coded } = require('../common/errors.js');
+const { optionError } = require('../common/errors.js');
 const { ConnectionTrace, observedKinds } = require('../observability/connection-trace.js');
 const { ErrorLimit } = require('../observability/error-limit.js');
 const { sessionHash } = require('../observability/session-hash.js');
@@ -17,7 +17,7 @@ const { ConnectionEvents } = require('./events.js');
 const { locationOfUrl } = require('./location.js');
 
 /** @import { EventEmitter } from 'node:events' */
-/** @import { RedisStoreError } from '../../index.js' */
+/** @import { OptionError } from '../../index.js' */
 /** @import { ProvidedCredentials, StoreOptions } from '../binding.js' */
 /** @import { Backend, ClientTarget, CompletionQueue as Completions, RedisClient, Target } from '../types.d.ts' */
 
@@ -39,8 +39,8 @@ function connect(options, completions) {
   try {
     return new Native(options, completions.native);
   } catch (error) {
-    const { code, message } = /** @type {RedisStoreError} */ (error);
-    throw coded(TypeError, code, message);
+    const { code, message } = /** @type {OptionError} */ (error);
+    throw optionError(TypeError, code, message);
   }
 }
 

@@ -1,7 +1,7 @@
 'use strict';
 
 const { Kind } = require('../boundary/request.js');
-const { fromNative } = require('../common/errors.js');
+const { fromNative } = require('../common/store-error.js');
 
 /** @import { Complete, Observation } from '../types.d.ts' */
 

@@ -20,7 +20,11 @@ const channels = {
 /** True once an operation was traced. Until then, requests are not asked for their traces. */
 const tracing = { isActive: false };
 
-/** Returns true if an event of a channel has subscribers. Node 20.13 has a getter for it. @param {TracingChannel} channel */
+/**
+ * Returns true if an event of a channel has subscribers. Before 20.13, Node has no getter for it.
+ *
+ * @param {TracingChannel} channel
+ */
 function hasSubscribers({ start, end, error, asyncStart, asyncEnd }) {
   return (
     start.hasSubscribers ||

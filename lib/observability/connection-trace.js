@@ -2,7 +2,7 @@
 
 const { AsyncResource } = require('node:async_hooks');
 const { channel, tracingChannel } = require('node:diagnostics_channel');
-const { fromNative } = require('../common/errors.js');
+const { fromNative } = require('../common/store-error.js');
 const { outside } = require('../common/outside.js');
 const { hasSubscribers } = require('./channels.js');
 const { isLogging, logObservation } = require('./debug-log.js');

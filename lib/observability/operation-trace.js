@@ -96,7 +96,12 @@ class OperationTrace extends AsyncResource {
   /** The message of the command's events, once a command was submitted. @type {any} */
   #command;
 
-  /** @param {TracingChannel} channel @param {OperationContext} context @param {Callback} callback @param {Connection} connection */
+  /**
+   * @param {TracingChannel} channel
+   * @param {OperationContext} context
+   * @param {Callback} callback of the operation
+   * @param {Connection} connection
+   */
   constructor(channel, context, callback, connection) {
     super('RedisStore');
     tracing.isActive = true;

@@ -57,14 +57,15 @@ function announce(settings, name, operation, id, details) {
 }
 
 /**
- * Announces an event of a request: after its callback, in the async context of its call.
+ * Announces an event of a request: after its callback, in the async context of its call. That of a traced request is in
+ * the context of the stores that are bound to its channel.
  *
  * @type {(request: Request, name: SessionEventName, operation: string, id: string, details?: object) => void}
  */
 function announceOf(request, name, operation, id, details) {
   const { store } = request;
   if (name === 'discarded' || isObserved(store, name))
-    request.runInAsyncScope(announce, undefined, store, name, operation, id, details);
+    (request.trace ?? request).runInAsyncScope(announce, undefined, store, name, operation, id, details);
 }
 
 /**

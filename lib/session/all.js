@@ -191,7 +191,7 @@ class All extends PagedRequest {
     const allParsed = new Promise((resolve) => {
       this.#resolveAll = resolve;
     });
-    withTimeout(allParsed, this.timeout, 'all failed: serializer.parse').then(
+    withTimeout(allParsed, this.timeout, 'all').then(
       () => nextTick(() => this.#succeed()),
       (error) => nextTick(() => this.fail(error)),
     );

@@ -3,7 +3,8 @@
 const { isDeepStrictEqual } = require('node:util');
 const { Operation } = require('../boundary/outbox.js');
 const { Kind, Request } = require('../boundary/request.js');
-const { coded, wrongType } = require('../common/errors.js');
+const { wrongType } = require('../common/errors.js');
+const { RedisStoreError } = require('../common/store-error.js');
 const {
   STOPPED_MS,
   clearTimeout,
@@ -423,7 +424,10 @@ function reasonFor({ base }) {
  * @param {unknown} [stored]
  */
 function conflict(reason, stored) {
-  const error = coded(Error, 'ERR_SESSION_CONFLICT', `set failed: the session was not saved: ${reason}`);
+  const error = new RedisStoreError(`set failed: the session was not saved: ${reason}`, {
+    code: 'ERR_SESSION_CONFLICT',
+    operation: 'set',
+  });
   return Object.defineProperty(error, 'stored', { value: stored, configurable: true, writable: true });
 }
 

@@ -1,26 +1,28 @@
 'use strict';
 
 const { jsonErrorPosition } = require('../boundary/native.js');
-const { coded } = require('../common/errors.js');
+const { RedisStoreError } = require('../common/store-error.js');
 
-/** @import { RedisStoreError } from '../../index.js' */
+/** @param {string} operation @param {string} prefix @param {string} what @param {number} [position] */
+function unreadable(operation, prefix, what, position) {
+  return new RedisStoreError(
+    `${operation} failed: a session under the prefix ${JSON.stringify(prefix)} is ${what}`,
+    { code: 'ERR_SESSION_CORRUPT', operation, position },
+  );
+}
 
 /**
  * Creates the error for a text that JSON.parse rejects. V8's own message quotes the text, which is a session: this one
  * has the position instead, and no cause.
  *
- * @type {(operation: string, prefix: string, text: string) => RedisStoreError}
+ * @param {string} operation
+ * @param {string} prefix
+ * @param {string} text
  */
 function corrupt(operation, prefix, text) {
   const position = jsonErrorPosition(text) ?? undefined;
-  const error = coded(
-    Error,
-    'ERR_SESSION_CORRUPT',
-    `${operation} failed: a session under the prefix ${JSON.stringify(prefix)} is not valid JSON` +
-      (position === undefined ? '' : ` (at position ${position} of ${text.length})`),
-  );
-  if (position !== undefined) error.position = position;
-  return error;
+  const place = position === undefined ? '' : ` (at position ${position} of ${text.length})`;
+  return unreadable(operation, prefix, `not valid JSON${place}`, position);
 }
 
 /**
@@ -30,11 +32,7 @@ function corrupt(operation, prefix, text) {
  * @param {string} prefix
  */
 function noSession(operation, prefix) {
-  return coded(
-    Error,
-    'ERR_SESSION_CORRUPT',
-    `${operation} failed: a session under the prefix ${JSON.stringify(prefix)} is no object`,
-  );
+  return unreadable(operation, prefix, 'no object');
 }
 
 /**
@@ -44,11 +42,7 @@ function noSession(operation, prefix) {
  * @param {string} prefix
  */
 function tooLong(operation, prefix) {
-  return coded(
-    Error,
-    'ERR_SESSION_CORRUPT',
-    `${operation} failed: a session under the prefix ${JSON.stringify(prefix)} is longer than a JavaScript string`,
-  );
+  return unreadable(operation, prefix, 'longer than a JavaScript string');
 }
 
 module.exports = { corrupt, noSession, tooLong };

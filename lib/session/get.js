@@ -113,7 +113,7 @@ function read(reader, text, ends) {
   }
   if (failure) reader.fail(failure.error);
   else if (isThenable(session))
-    withTimeout(session, timeLeft(reader), 'get failed: serializer.parse').then(
+    withTimeout(session, timeLeft(reader), 'get').then(
       // Outside the promise chain, where an exception of the callback would become a rejection.
       (parsed) => nextTick(deliver, reader, parsed, text, ends),
       (error) => nextTick(() => reader.fail(error)),

@@ -1,7 +1,7 @@
 'use strict';
 
 const { AsyncResource } = require('node:async_hooks');
-const { coded } = require('../common/errors.js');
+const { RedisStoreError } = require('../common/store-error.js');
 const { clearTimeout, nextTick, setTimeout } = require('../common/timers.js');
 
 /** @import { Callback, Statistics } from '../types.d.ts' */
@@ -29,7 +29,7 @@ class QueuedOperation extends AsyncResource {
     this.#callback = callback;
     const reason = `${name} failed: no reply within ${limit} ms: an earlier save of the session is still in flight`;
     this.#timer = setTimeout(() => {
-      const error = coded(Error, 'ERR_REDIS_TIMEOUT', reason);
+      const error = new RedisStoreError(reason, { code: 'ERR_REDIS_TIMEOUT', operation: name });
       stats.reject(name, error);
       this.#complete(error, null);
     }, limit);
@@ -134,7 +134,7 @@ class KeyedQueue {
   wait(key, name, callback, begin) {
     if (this.#isFull(this.#count)) {
       const reason = `${name} failed: no connection, and ${this.#count} operations wait for earlier saves of their sessions ("maxQueue")`;
-      const error = coded(Error, 'ERR_REDIS_QUEUE_FULL', reason);
+      const error = new RedisStoreError(reason, { code: 'ERR_REDIS_QUEUE_FULL', operation: name });
       this.#stats.reject(name, error);
       nextTick(callback, error, null);
       return undefined;

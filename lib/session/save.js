@@ -1,7 +1,7 @@
 'use strict';
 
 const { Kind, Request } = require('../boundary/request.js');
-const { fromNative } = require('../common/errors.js');
+const { fromNative } = require('../common/store-error.js');
 const { announceGone, announceOf } = require('../observability/session-events.js');
 
 /** @import { Callback, Complete, SessionObject, SessionRecord, SessionRegistry, Settings } from '../types.d.ts' */

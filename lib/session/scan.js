@@ -4,7 +4,7 @@ const { Operation } = require('../boundary/outbox.js');
 const { Kind, Request } = require('../boundary/request.js');
 const { toPromise } = require('../callbacks.js');
 const { withTimeout, isThenable, asError } = require('../common/app-functions.js');
-const { storeClosed } = require('../common/errors.js');
+const { storeClosed } = require('../common/store-error.js');
 const { flatCopy } = require('./flat-copy.js');
 const { corrupt, noSession, tooLong } = require('./corrupt.js');
 const { NEVER, applyExpiry } = require('./expiry.js');
@@ -33,7 +33,8 @@ class Page extends Request {
 /**
  * Reads the next page, in a trace of its own: one of the whole scan would measure the app's loop as well.
  *
- * @type {(store: Settings, outbox: Backend, cursor: Cursor, tracer: Tracer) => Promise<{ records: PageRecord[], isLast: boolean }>}
+ * @type {(store: Settings, outbox: Backend, cursor: Cursor, tracer: Tracer) =>
+ *   Promise<{ records: PageRecord[], isLast: boolean }>}
  */
 function nextPage(store, outbox, { number }, tracer) {
   const add = (/** @type {Callback} */ done) =>
@@ -74,7 +75,7 @@ async function entryOf(store, { id, text, ends }, timeout, signal) {
     session = serializer.parse(text);
     if (isThenable(session)) {
       const parsed = abortable(Promise.resolve(session), signal);
-      session = await withTimeout(parsed, timeout, 'scan failed: serializer.parse');
+      session = await withTimeout(parsed, timeout, 'scan');
     }
   } catch (error) {
     signal?.throwIfAborted();

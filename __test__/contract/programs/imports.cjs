@@ -13,6 +13,6 @@ import('connect-redis-native').then((imported) => {
   }
   // The default import that TypeScript or Babel produces when it compiles to CommonJS.
   assert.equal((required.__esModule ? required : { default: required }).default, RedisStore);
-  assert.deepEqual(Object.keys(required).sort(), ['RedisStore', 'default']);
+  assert.deepEqual(Object.keys(required).sort(), ['RedisStore', 'RedisStoreError', 'default']);
   console.log('one class');
 });

@@ -20,5 +20,5 @@ for (const other of [
 ]) {
   assert.equal(other, RedisStore);
 }
-assert.deepEqual(Object.keys(namespace).sort(), ['RedisStore', 'default']);
+assert.deepEqual(Object.keys(namespace).sort(), ['RedisStore', 'RedisStoreError', 'default']);
 console.log('one class');

@@ -1,6 +1,6 @@
 //! One attempt to connect: resolves the server, opens a link and completes the handshake.
 
-use super::failure::Failure;
+use super::failure::{Failure, FailureKind, TIMED_OUT};
 use super::handle::Credentials;
 use super::handshake::{self, Greeting};
 use super::link::{Dialer, Link};
@@ -8,6 +8,8 @@ use super::network::Network;
 use super::sentinel::Sentinels;
 use super::staggered::first_success;
 use super::{blocking, dns, tls};
+use crate::cause::Cause;
+use crate::error::Error;
 use crate::options::{Address, ConnectionOptions, TlsOptions};
 use std::future::{Future, pending};
 use std::sync::Arc;
@@ -99,11 +101,12 @@ impl Connector {
     fn timed_out(&self, limit: Duration) -> Failure {
         let limit = limit.as_millis();
         if self.awaits_dns() {
-            return Failure::lost(format!("the host name was not resolved within {limit} ms"));
+            let cause = format!("the host name was not resolved within {limit} ms");
+            return Failure::lost(Cause::new(cause).with_code(TIMED_OUT));
         }
         // Redis takes a TLS handshake for the beginning of a command, and waits for the rest.
         let hint = match self.options.tls {
-            Some(_) => " (does it speak TLS on this port?)",
+            Some(_) => " (does it speak TLS on this port, or expect redis://, without \"tls\"?)",
             None => "",
         };
         Failure::timed_out(format!("no reply within {limit} ms{hint}"))
@@ -135,7 +138,10 @@ impl Connector {
     fn with_address(&self, failure: Failure, address: &Address) -> Failure {
         match (&self.options.address, address) {
             (Address::Sentinel(_), Address::Tcp(node)) => {
-                failure.of(&format!("the primary {node}"))
+                if let FailureKind::Refused(Error::Reply { server, .. }) = &failure.kind {
+                    server.set_address(address.clone());
+                }
+                failure.of("the primary", node)
             }
             (_, Address::Tcp(_)) if self.options.tls.is_none() => failure.with_tls_hint(),
             _ => failure,

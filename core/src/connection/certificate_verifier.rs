@@ -4,6 +4,7 @@
 //! certificate as a server's certificate, even a self-signed one that the app passed as `ca`; and it matches host names
 //! against `subjectAltName` only, never against the common name.
 
+use super::io_cause::{rejected, webpki_error};
 use der::asn1::AnyRef;
 use der::{Reader, SliceReader, Tag, Tagged};
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use tokio_rustls::rustls::crypto::{
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::server::ParsedCertificate;
 use tokio_rustls::rustls::{
-    CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
 };
 
 /// The trust anchors: CAs that a server's certificate may be signed by.
@@ -59,10 +60,8 @@ impl ServerCertVerifier for Verifier {
         );
         match result {
             // webpki checks the validity period before this, so the certificate has not expired.
-            Err(error)
-                if webpki_error(&error) == Some(&webpki::Error::CaUsedAsEndEntity)
-                    && roots.own.contains(end_entity) => {}
-            result => result?,
+            Err(error) if is_ca(&error) && roots.own.contains(end_entity) => {}
+            result => result.map_err(|error| explain_issuer(error, end_entity, intermediates))?,
         }
         match verify_server_name(&certificate, server_name) {
             Err(_) if common_name_matches(end_entity, server_name) => {}
@@ -104,12 +103,44 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// Returns webpki's reason for rejecting a certificate, where rustls has no error of its own for it.
-pub(super) fn webpki_error(error: &Error) -> Option<&webpki::Error> {
-    match error {
-        Error::InvalidCertificate(CertificateError::Other(other)) => other.0.downcast_ref(),
-        _ => None,
+/// Returns true if webpki rejects a CA certificate as a server's certificate.
+fn is_ca(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::InvalidCertificate(error)
+            if webpki_error(error) == Some(&webpki::Error::CaUsedAsEndEntity)
+    )
+}
+
+/// Describes a certificate whose issuer is not trusted, as OpenSSL distinguishes these cases.
+fn explain_issuer(
+    error: Error,
+    end_entity: &CertificateDer<'_>,
+    intermediates: &[CertificateDer<'_>],
+) -> Error {
+    let unknown = Error::InvalidCertificate(CertificateError::UnknownIssuer);
+    if error != unknown && !is_ca(&error) {
+        return error;
     }
+    let itself = "it is self-signed, and not in \"tls.ca\"";
+    let other = "its issuer is not in \"tls.ca\", or not known to this system";
+    let (reason, code) = if is_self_issued(end_entity) {
+        (itself, "DEPTH_ZERO_SELF_SIGNED_CERT")
+    } else if intermediates.iter().any(is_self_issued) {
+        (other, "SELF_SIGNED_CERT_IN_CHAIN")
+    } else if intermediates.is_empty() {
+        (other, "UNABLE_TO_VERIFY_LEAF_SIGNATURE")
+    } else {
+        (other, "UNABLE_TO_GET_ISSUER_CERT_LOCALLY")
+    };
+    let cause = rejected(reason).with_code(code);
+    Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(cause))))
+}
+
+/// Returns true if the issuer of a certificate is its own subject.
+fn is_self_issued(certificate: &CertificateDer<'_>) -> bool {
+    webpki::EndEntityCert::try_from(certificate)
+        .is_ok_and(|certificate| certificate.issuer() == certificate.subject())
 }
 
 /// Returns true if the subject's common name matches the host, and the certificate has no DNS names in

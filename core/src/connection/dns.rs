@@ -4,6 +4,8 @@
 //! which all callers share, also those that come after others stopped waiting for it.
 
 use super::blocking;
+use super::io_cause::lookup_cause;
+use crate::cause::Cause;
 use futures_util::FutureExt;
 use futures_util::future::Shared;
 use std::cell::RefCell;
@@ -15,7 +17,7 @@ use tokio::sync::oneshot;
 use tokio::task::spawn;
 
 /// The addresses, without ports, or the error.
-type Resolution = Result<Arc<[SocketAddr]>, (io::ErrorKind, String)>;
+type Resolution = Result<Arc<[SocketAddr]>, Cause>;
 
 thread_local! {
     /// The lookups in flight, by host name. All connections live on one thread.
@@ -54,7 +56,7 @@ async fn look_up(
     });
     match lookup.await {
         Ok(Ok(addresses)) => Ok(addresses),
-        Ok(Err((kind, reason))) => Err(io::Error::new(kind, reason)),
+        Ok(Err(cause)) => Err(io::Error::other(cause)),
         Err(_) => Err(io::Error::other("the lookup of the host name did not end")),
     }
 }
@@ -72,11 +74,10 @@ fn start(
         IN_FLIGHT.with_borrow_mut(|lookups| lookups.remove(&host));
         let result = match result {
             Ok(Ok(addresses)) => Ok(addresses.into()),
-            Ok(Err(error)) => Err((error.kind(), error.to_string())),
-            Err(error) => Err((
-                error.kind(),
-                format!("the host name could not be looked up: {error}"),
-            )),
+            Ok(Err(error)) => Err(lookup_cause(&error)),
+            Err(error) => Err(Cause::new(format!(
+                "the host name could not be looked up: {error}"
+            ))),
         };
         // No caller may be waiting any more.
         let _ = sender.send(result);
@@ -138,7 +139,7 @@ mod tests {
     async fn look_up_fails_when_the_name_is_not_found() {
         let refuse = |_: &str| Err(io::Error::new(io::ErrorKind::NotFound, "unknown"));
         let error = look_up("nowhere", refuse).await.expect_err("an error");
-        assert_eq!(error.to_string(), "unknown");
+        assert_eq!(error.to_string(), "unknown (ENOTFOUND)");
         assert!(!is_resolving("nowhere"));
     }
 }

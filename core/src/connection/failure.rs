@@ -1,13 +1,21 @@
 //! The reason why a connection could not be made, or was lost.
 
+use super::io_cause;
+use crate::cause::Cause;
 use crate::error::Error;
+use crate::options::{Address, Node};
 use redis::RedisError;
+use std::error::Error as _;
 use std::io;
+use std::sync::Arc;
+
+/// Node's code for a server that does not reply.
+pub(super) const TIMED_OUT: &str = "ETIMEDOUT";
 
 /// A failed attempt to connect, or a lost connection.
 #[derive(Debug)]
 pub(super) struct Failure {
-    pub(super) cause: String,
+    pub(super) cause: Cause,
     pub(super) kind: FailureKind,
 }
 
@@ -28,35 +36,35 @@ pub(super) enum FailureKind {
 }
 
 impl Failure {
-    fn new(kind: FailureKind, cause: impl ToString) -> Self {
+    fn new(kind: FailureKind, cause: impl Into<Cause>) -> Self {
         Self {
-            cause: cause.to_string(),
+            cause: cause.into(),
             kind,
         }
     }
 
-    pub(super) fn lost(cause: impl ToString) -> Self {
+    pub(super) fn lost(cause: impl Into<Cause>) -> Self {
         Self::new(FailureKind::Lost, cause)
     }
 
-    pub(super) fn unreadable(cause: impl ToString) -> Self {
+    pub(super) fn unreadable(cause: impl Into<Cause>) -> Self {
         Self::new(FailureKind::Unreadable, cause)
     }
 
-    pub(super) fn hung_up(cause: impl ToString) -> Self {
+    pub(super) fn hung_up(cause: impl Into<Cause>) -> Self {
         Self::new(FailureKind::HungUp, cause)
     }
 
-    pub(super) fn upstream(cause: impl ToString) -> Self {
+    pub(super) fn upstream(cause: impl Into<Cause>) -> Self {
         Self::new(FailureKind::Upstream, cause)
     }
 
-    pub(super) fn timed_out(cause: impl ToString) -> Self {
-        Self::new(FailureKind::TimedOut, cause)
+    pub(super) fn timed_out(cause: impl Into<Cause>) -> Self {
+        Self::new(FailureKind::TimedOut, cause.into().with_code(TIMED_OUT))
     }
 
     pub(super) fn refused(refusal: Error) -> Self {
-        let cause = refusal.to_string();
+        let cause = Cause::from(&refusal);
         Self::new(FailureKind::Refused(refusal), cause)
     }
 
@@ -69,9 +77,13 @@ impl Failure {
         }
     }
 
-    /// Adds the name of the server that failed.
-    pub(super) fn of(self, server: &str) -> Self {
-        Self::new(self.kind, format!("{server}: {}", self.cause))
+    /// Adds the role and the address of the server that failed.
+    pub(super) fn of(self, role: &str, node: &Node) -> Self {
+        let cause = self
+            .cause
+            .map_message(|message| format!("{role} {node}: {message}"))
+            .at(&Address::Tcp(node.clone()));
+        Self::new(self.kind, cause)
     }
 
     /// Creates the failure of a connection whose commands and replies are out of step: a later reply would complete
@@ -81,15 +93,16 @@ impl Failure {
     }
 
     pub(super) fn closed() -> Self {
-        Self::lost("the server closed the connection")
+        Self::lost(io_cause::closed())
     }
 
     /// Adds a hint if the server closed a connection without TLS before its first reply, as it does on a TLS port.
     pub(super) fn with_tls_hint(mut self) -> Self {
-        let is_closed = self.cause == Self::closed().cause || self.cause.ends_with("(ECONNRESET)");
+        let is_closed = self.cause.code() == io_cause::closed().code();
         if matches!(self.kind, FailureKind::HungUp) && is_closed {
-            self.cause
-                .push_str(" (does it expect TLS: rediss:// or the \"tls\" option?)");
+            self.cause = self.cause.map_message(|message| {
+                format!("{message} (does it expect TLS: rediss:// or the \"tls\" option?)")
+            });
         }
         self
     }
@@ -98,52 +111,55 @@ impl Failure {
 impl From<RedisError> for Failure {
     /// Converts an error of the codec: an I/O error, or bytes that are not RESP.
     fn from(error: RedisError) -> Self {
-        if error.is_io_error() {
-            Self::lost(with_code(&error.to_string()))
-        } else {
+        match io_error(&error) {
+            Some(error) => Self::lost(error),
             // Omits the codec's message, which quotes the bytes.
-            Self::unreadable("the server sent bytes that are not RESP")
+            None if !error.is_io_error() => {
+                Self::unreadable("the server sent bytes that are not RESP")
+            }
+            None => Self::lost("the connection failed"),
         }
     }
 }
 
-/// Returns the message of a system error with the code that Node has for it, in place of its number.
-pub(super) fn with_code(text: &str) -> String {
-    let (reason, number) = text.split_once(" (os error ").unwrap_or((text, ""));
-    let kind = number
-        .trim_end_matches(')')
-        .parse()
-        .map(|number| io::Error::from_raw_os_error(number).kind());
-    let code = match kind {
-        Ok(io::ErrorKind::ConnectionRefused) => "ECONNREFUSED",
-        Ok(io::ErrorKind::ConnectionReset) => "ECONNRESET",
-        Ok(io::ErrorKind::TimedOut) => "ETIMEDOUT",
-        Ok(io::ErrorKind::HostUnreachable) => "EHOSTUNREACH",
-        Ok(io::ErrorKind::NetworkUnreachable) => "ENETUNREACH",
-        Ok(io::ErrorKind::PermissionDenied) => "EACCES",
-        Ok(io::ErrorKind::NotFound) => "ENOENT",
-        _ if reason.ends_with("Name or service not known") => "ENOTFOUND",
-        _ if reason.ends_with("Temporary failure in name resolution") => "EAI_AGAIN",
-        _ => return text.to_owned(),
-    };
-    format!("{reason} ({code})")
+/// Returns the I/O error inside an error of the codec.
+fn io_error(error: &RedisError) -> Option<&io::Error> {
+    let inner = error.source()?;
+    inner
+        .downcast_ref::<Arc<dyn std::error::Error + Send + Sync>>()?
+        .downcast_ref()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::{TcpListener, TcpStream};
 
     #[test]
-    fn with_code_replaces_the_number_of_a_system_error() {
-        let unused = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        let refused = TcpStream::connect(unused.expect("an address")).expect_err("a closed port");
-        let refused = refused.to_string();
-        assert!(with_code(&refused).ends_with(" (ECONNREFUSED)"));
-        let unknown = "failed to lookup address information: Name or service not known";
-        assert_eq!(with_code(unknown), format!("{unknown} (ENOTFOUND)"));
-        for other in ["unexpected end of file", "x (os error 9999)", "x (os error"] {
-            assert_eq!(with_code(other), other);
+    fn an_io_error_of_the_codec_keeps_its_code() {
+        let error = io::Error::from_raw_os_error(if cfg!(windows) { 10054 } else { 104 });
+        let failure = Failure::from(RedisError::from(error));
+        assert!(matches!(failure.kind, FailureKind::Lost));
+        if cfg!(any(windows, target_os = "linux")) {
+            assert_eq!(failure.cause.code(), Some("ECONNRESET"));
         }
+        let damaged = RedisError::from((redis::ErrorKind::Parse, "quotes the bytes"));
+        let failure = Failure::from(damaged);
+        assert!(matches!(failure.kind, FailureKind::Unreadable));
+        assert!(!failure.cause.to_string().contains("quotes"));
+    }
+
+    #[test]
+    fn a_failure_of_a_node_names_it_and_has_its_address() {
+        let node = Node {
+            host: "h".into(),
+            port: 1,
+        };
+        let failure = Failure::closed().of("the primary", &node);
+        assert_eq!(
+            failure.cause.to_string(),
+            "the primary h:1: the server closed the connection"
+        );
+        assert_eq!(failure.cause.address(), Some(&Address::Tcp(node)));
+        assert_eq!(failure.cause.code(), Some("ECONNRESET"));
     }
 }

@@ -12,6 +12,7 @@ use crate::cache::Cache;
 use crate::error::Error;
 use crate::observers::Observe;
 use crate::options::Secret;
+use crate::server::Server;
 use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
@@ -94,8 +95,8 @@ impl Connection {
         self.shared.health.connections()
     }
 
-    /// Returns the name of the server in error messages.
-    pub fn server(&self) -> &str {
+    /// Returns the server, as errors name it.
+    pub fn server(&self) -> &Server {
         &self.shared.server
     }
 

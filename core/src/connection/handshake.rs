@@ -5,6 +5,7 @@ use super::counters::PeerInfo;
 use super::failure::{Failure, FailureKind};
 use super::handle::Credentials;
 use super::link::{Dialer, Link};
+use crate::cause::Cause;
 use crate::error::Error;
 use crate::options::{Address, ConnectionOptions, Membership, Secret};
 use redis::Value;
@@ -98,12 +99,13 @@ async fn authenticate(
             return Err(Failure::replied(refusal));
         }
         if options.cache.is_some() {
-            link.set_tracking_failure(|| format!("the server does not support RESP3 ({refusal})"));
+            link.set_tracking_failure(|| {
+                Cause::from(&refusal)
+                    .map_message(|reason| format!("the server does not support RESP3 ({reason})"))
+            });
         }
     } else if options.cache.is_some() {
-        link.set_tracking_failure(|| {
-            "the server closes the connection on HELLO or CLIENT".to_owned()
-        });
+        link.set_tracking_failure(|| "the server closes the connection on HELLO or CLIENT".into());
     }
     // Falls back to AUTH: the server or the proxy does not know HELLO.
     let authentication = user.authentication();
@@ -189,7 +191,7 @@ impl Setup {
             if refusal.is_transient() {
                 return Err(Failure::lost(refusal));
             }
-            link.set_tracking_failure(|| refusal.to_string());
+            link.set_tracking_failure(|| refusal.into());
         }
         if let Some(Value::Array(role)) = reply(self.role)
             && role.first() != Some(&Value::BulkString(b"master".to_vec()))
@@ -243,8 +245,8 @@ impl<'a> User<'a> {
     /// password in `HELLO` replies with `NOAUTH`, which is no refusal.
     fn is_refused(&self, refusal: &Error) -> bool {
         match refusal.reply() {
-            "NOAUTH" => self.password.is_none(),
-            "NOPERM" => false,
+            Some("NOAUTH") => self.password.is_none(),
+            Some("NOPERM") => false,
             _ => refusal.is_about_credentials(),
         }
     }

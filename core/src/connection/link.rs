@@ -8,6 +8,7 @@ use super::failure::{Failure, FailureKind};
 use super::network::Network;
 use super::stream::{Socket, Stream};
 use super::tls;
+use crate::cause::Cause;
 use crate::error::Error;
 use crate::options::Address;
 use futures_util::{FutureExt, Stream as _};
@@ -76,7 +77,7 @@ pub(super) struct Link {
     /// The time of the last write to the socket.
     last_write: Instant,
     /// The reason why client tracking is off although it was requested.
-    tracking_failure: Option<String>,
+    tracking_failure: Option<Cause>,
     /// The server at the other end.
     peer: PeerInfo,
 }
@@ -94,7 +95,7 @@ impl Dialer {
         let socket = self.network.open(address, self.tls.as_ref()).await;
         socket
             .map(Link::new)
-            .map_err(|error| Failure::lost(tls::explain(&error)))
+            .map_err(|error| Failure::lost(Cause::from(error).at(address)))
     }
 }
 
@@ -135,12 +136,12 @@ impl Link {
     }
 
     /// Returns the reason why client tracking is off although it was requested.
-    pub(super) fn tracking_failure(&self) -> Option<&str> {
-        self.tracking_failure.as_deref()
+    pub(super) fn tracking_failure(&self) -> Option<&Cause> {
+        self.tracking_failure.as_ref()
     }
 
     /// Records that client tracking is off. The first cause counts.
-    pub(super) fn set_tracking_failure(&mut self, cause: impl FnOnce() -> String) {
+    pub(super) fn set_tracking_failure(&mut self, cause: impl FnOnce() -> Cause) {
         self.tracking_failure.get_or_insert_with(cause);
     }
 
@@ -270,10 +271,9 @@ impl Link {
                         (Some(Value::ServerError(error)), _) => {
                             let (code, details) = (error.code(), error.details());
                             let error = Error::from_reply("it then closed the link", code, details);
-                            let cause = error.to_string();
-                            match error.is_transient() || error.reply() == "WRONGPASS" {
-                                true => Failure::lost(cause),
-                                false => Failure::hung_up(cause),
+                            match error.is_transient() || error.reply() == Some("WRONGPASS") {
+                                true => Failure::lost(error),
+                                false => Failure::hung_up(error),
                             }
                         }
                         (_, FailureKind::Lost) => Failure::hung_up(failure.cause),

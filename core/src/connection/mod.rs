@@ -12,7 +12,8 @@
 //! - [`mailbox`]: messages from the handles to the task behind them; [`shared`]: state of both sides; [`status`]: the
 //!   state of a connection, and its events; [`primaries`]: the nodes that hold all keys.
 //! - [`attempt`]: one attempt to connect; [`sentinel`]: finds the primary; [`vote`]: most of several servers decide;
-//!   [`handshake`]: the first commands of a link; [`failure`]: the reason why there is none.
+//!   [`handshake`]: the first commands of a link; [`failure`]: the reason why there is none;
+//!   [`io_cause`]: the causes of I/O errors.
 //! - [`link`]: an open connection; [`network`], [`stream`] and [`tls`]: open a byte stream to an address; [`dns`]:
 //!   resolves host names; [`certificate_verifier`]: verifies the server's certificate.
 //! - [`retry_policy`]: the errors after which a command is sent again; [`backoff`]: the pause between attempts;
@@ -38,6 +39,7 @@ mod dns;
 mod failure;
 mod handle;
 mod handshake;
+mod io_cause;
 mod job;
 mod link;
 mod mailbox;

@@ -3,6 +3,7 @@
 use super::staggered::first_success;
 use super::stream::Socket;
 use super::{dns, tls};
+use crate::cause::Cause;
 use crate::options::{Address, Node};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -23,10 +24,8 @@ async fn connect(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     let next = || addresses.next().map(|&address| TcpStream::connect(address));
     let stream = first_success(ATTEMPT_DELAY, next).await;
     stream.unwrap_or_else(|| {
-        Err(io::Error::new(
-            io::ErrorKind::NotFound,
-            "the host name has no address",
-        ))
+        let cause = Cause::new("the host name has no address");
+        Err(io::Error::other(cause.with_code("ENOTFOUND")))
     })
 }
 

@@ -8,8 +8,10 @@ use super::handshake::User;
 use super::link::Dialer;
 use super::text::text;
 use super::vote::{Vote, Voter, collect, largest_groups};
+use crate::cause::Cause;
 use crate::error::Error;
 use crate::options::{Address, Node, Sentinel};
+use crate::server::Server;
 use redis::Value;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -105,16 +107,17 @@ impl Sentinels {
         timeout(SENTINEL_TIMEOUT, self.exchange(node))
             .await
             .unwrap_or_else(|_| {
-                Err(Failure::timed_out(format!(
-                    "the Sentinel {node} did not reply within {} ms",
-                    SENTINEL_TIMEOUT.as_millis()
-                )))
+                let limit = SENTINEL_TIMEOUT.as_millis();
+                let cause = format!("the Sentinel {node} did not reply within {limit} ms");
+                Err(Failure::timed_out(
+                    Cause::new(cause).at(&Address::Tcp(node.clone())),
+                ))
             })
     }
 
     /// Asks one sentinel for the primary, the other sentinels and its own ID.
     async fn exchange(&self, node: &Node) -> Result<Vote<SentinelReply>, Failure> {
-        let with_name = |failure: Failure| failure.of(&format!("the Sentinel {node}"));
+        let with_name = |failure: Failure| failure.of("the Sentinel", node);
         let address = Address::Tcp(node.clone());
         let mut link = self.dialer.open(&address).await.map_err(with_name)?;
         let user = User::of(
@@ -136,7 +139,7 @@ impl Sentinels {
         let replies = link.exchange(&commands).await.map_err(with_name)?;
         for reply in replies.iter().take(authentications + 1) {
             if let Value::ServerError(error) = reply {
-                let server = format!("the Sentinel {node}");
+                let server = Server::new(format!("the Sentinel {node}"), Some(address), false);
                 let refusal = Error::from_reply(&server, error.code(), error.details());
                 return Err(Failure::refused(refusal));
             }
@@ -144,10 +147,9 @@ impl Sentinels {
         let mut replies = replies.into_iter().skip(authentications);
         let primary = replies.next().and_then(|reply| parse_address(&reply));
         let Some(primary) = primary else {
-            return Err(Failure::lost(format!(
-                "the Sentinel {node} knows no primary named \"{}\"",
-                self.options.name
-            )));
+            let name = &self.options.name;
+            let cause = format!("the Sentinel {node} knows no primary named \"{name}\"");
+            return Err(Failure::lost(Cause::new(cause).at(&address)));
         };
         let mut others = Vec::new();
         if let Some(Value::Array(descriptions)) = replies.next() {

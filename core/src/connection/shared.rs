@@ -5,16 +5,18 @@ use super::origin::ServerId;
 use super::single_flight::SingleFlight;
 use super::status::{Down, Health};
 use crate::cache::Cache;
+use crate::cause::Cause;
 use crate::error::Error;
 use crate::observers::{Observation, Observers, kind};
 use crate::options::{Address, ConnectionOptions, Membership};
+use crate::server::Server;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 /// The state of a connection, seen from both sides.
 pub(super) struct Shared {
-    pub(super) server: Arc<str>,
+    pub(super) server: Server,
     /// True if the keys are spread over several nodes.
     pub(super) is_cluster: bool,
     /// True if a command may have several keys.
@@ -45,7 +47,7 @@ impl Shared {
         let counters = Arc::<Counters>::default();
         counters.set_server(ServerId::of(&options.address));
         Self {
-            server: options.server().into(),
+            server: options.server(),
             is_cluster: options.is_cluster(),
             takes_many_keys: match options.address {
                 Address::Cluster(_) => false,
@@ -68,7 +70,7 @@ impl Shared {
         if commands > 0 {
             self.observers
                 .report(kind::CHANGES, || Observation::Retrying {
-                    server: Arc::clone(&self.server),
+                    server: self.server.clone(),
                     commands,
                 });
         }
@@ -91,9 +93,9 @@ impl Shared {
 
     /// Builds the error of an operation that exceeds the queue limit. `cause` replaces the failure of the last attempt
     /// to connect, if a more specific cause is known.
-    pub(super) fn full(&self, cause: Option<String>) -> Error {
+    pub(super) fn full(&self, cause: Option<Cause>) -> Error {
         let down = self.health.down();
-        let server = self.server.to_string();
+        let server = self.server.clone();
         let cause = cause.unwrap_or(down.cause);
         if self.is_refusing() {
             return Error::Unreachable { server, cause };
@@ -113,7 +115,7 @@ impl Shared {
             cause,
             timed_out,
         } = self.health.down();
-        let server = self.server.to_string();
+        let server = self.server.clone();
         if timed_out {
             Error::Silent {
                 server,

@@ -1,5 +1,6 @@
 //! The status of a connection, and the events that report its changes.
 
+use crate::cause::Cause;
 use crate::error::Error;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
@@ -80,7 +81,7 @@ impl Watches {
 pub(super) struct Down {
     /// The number of attempts to connect since the connection was lost.
     pub(super) attempts: u32,
-    pub(super) cause: String,
+    pub(super) cause: Cause,
     /// True if the server did not answer in time, rather than being unreachable.
     pub(super) timed_out: bool,
 }
@@ -149,7 +150,7 @@ impl Health {
     }
 
     /// Records that the connection was lost.
-    pub(super) fn set_lost(&self, cause: String, timed_out: bool) {
+    pub(super) fn set_lost(&self, cause: Cause, timed_out: bool) {
         self.set_ready(false);
         self.set_down(Down {
             attempts: 0,

@@ -1,6 +1,7 @@
 //! The error of an operation that reached its deadline.
 
 use super::shared::Shared;
+use crate::cause::Cause;
 use crate::error::Error;
 
 /// A job that expired, and what is known about its attempts.
@@ -11,15 +12,15 @@ pub(super) struct ExpiredJob {
     /// True if its last reply is outstanding.
     pub(super) awaits_reply: bool,
     /// The error of the last failed attempt.
-    pub(super) last_error: Option<String>,
+    pub(super) last_error: Option<Cause>,
     /// The reason why it cannot be sent, if that is not the state of the whole connection.
-    pub(super) unsendable: Option<String>,
+    pub(super) unsendable: Option<Cause>,
 }
 
 impl ExpiredJob {
     /// Builds the timeout error.
     pub(super) fn error(self, shared: &Shared) -> Error {
-        let server = shared.server.to_string();
+        let server = shared.server.clone();
         let waited = shared.command_timeout;
         if let Some(cause) = self.last_error {
             let sent = self.sent;

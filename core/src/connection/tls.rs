@@ -1,7 +1,7 @@
 //! TLS with the settings that Node's `tls.connect` takes.
 
-use super::certificate_verifier::{Roots, Verifier, webpki_error};
-use super::failure::with_code;
+use super::certificate_verifier::{Roots, Verifier};
+use super::io_cause::unverifiable_name;
 use super::stream::{Socket, Stream};
 use crate::error::Error;
 use crate::options::TlsOptions;
@@ -12,7 +12,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use tokio_rustls::rustls::{self, CertificateError, ClientConfig, InvalidMessage, RootCertStore};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 /// Returns the error of an option whose value cannot be used.
 fn unusable(field: &'static str, expected: impl Into<String>) -> Error {
@@ -138,12 +138,8 @@ impl Client {
     ) -> io::Result<Socket> {
         let name = match &self.servername {
             Some(name) => name.clone(),
-            None => ServerName::try_from(host.to_owned()).map_err(|reason| {
-                io::Error::new(
-                    io::ErrorKind::InvalidInput,
-                    format!("the host is not a name that TLS can verify: {reason}"),
-                )
-            })?,
+            None => ServerName::try_from(host.to_owned())
+                .map_err(|_| io::Error::other(unverifiable_name()))?,
         };
         let stream = TlsConnector::from(Arc::clone(&self.config))
             .connect(name, stream)
@@ -155,40 +151,5 @@ impl Client {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Client")
-    }
-}
-
-/// Describes the reason why a socket could not be opened, with a hint at the fix.
-pub(super) fn explain(error: &io::Error) -> String {
-    let reason = error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    match reason {
-        Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
-            format!("the server does not speak TLS on this port ({error})")
-        }
-        Some(certificate)
-            if webpki_error(certificate) == Some(&webpki::Error::CaUsedAsEndEntity) =>
-        {
-            "the server's certificate was not accepted: it is self-signed, or that of an authority, and not in \"tls.ca\""
-                .into()
-        }
-        Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
-            "the server's certificate was not accepted: its issuer is not in \"tls.ca\", or not known to this system"
-                .into()
-        }
-        Some(certificate)
-            if webpki_error(certificate) == Some(&webpki::Error::UnsupportedCertVersion) =>
-        {
-            "the server's certificate was not accepted: its X.509 version is not 3".into()
-        }
-        Some(rustls::Error::InvalidCertificate(_)) => {
-            format!("the server's certificate was not accepted: {error}")
-        }
-        Some(rustls::Error::AlertReceived(_)) => {
-            format!("the server ended the TLS handshake: {error}")
-        }
-        Some(_) => format!("the TLS handshake failed: {error}"),
-        None => with_code(&error.to_string()),
     }
 }

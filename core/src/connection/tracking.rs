@@ -10,6 +10,7 @@ use super::commands::{Access, Commands, Expect};
 use super::link::Link;
 use crate::cache::{Cache, Confirmation, Invalidation, Moment, TrackedLink};
 use crate::error::Error;
+use crate::server::Server;
 use redis::{PushKind, Value};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -76,7 +77,7 @@ impl Tracking {
     }
 
     /// Starts tracking on a new link. Fails if the server did not enable client tracking.
-    pub(super) fn begin(&mut self, link: &Link, server: &str) -> Result<(), Error> {
+    pub(super) fn begin(&mut self, link: &Link, server: &Server) -> Result<(), Error> {
         let cause = link.tracking_failure();
         self.link = Some(self.cache.begin(cause.is_none()));
         self.probe_key = None;
@@ -84,8 +85,8 @@ impl Tracking {
         match cause {
             None => Ok(()),
             Some(cause) => Err(Error::CacheOff {
-                server: server.to_owned(),
-                cause: cause.to_owned(),
+                server: server.clone(),
+                cause: cause.clone(),
             }),
         }
     }

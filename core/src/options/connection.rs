@@ -4,6 +4,7 @@ use super::address::{Address, Cluster, DEFAULT_PORT, Node, Sentinel};
 use super::secret::Secret;
 use super::tls::TlsOptions;
 use crate::cache::CacheOptions;
+use crate::server::Server;
 use std::time::Duration;
 
 /// The role of a connection in a cluster.
@@ -74,7 +75,7 @@ impl Default for ConnectionOptions {
 
 impl ConnectionOptions {
     /// Returns the name of the server in errors: a URL without user name and password.
-    pub(crate) fn server(&self) -> String {
+    pub(crate) fn server_name(&self) -> String {
         let database = match self.database {
             0 => String::new(),
             n => format!("/{n}"),
@@ -96,6 +97,16 @@ impl ConnectionOptions {
                 format!("redis{secure}+cluster://{}{database}", list(nodes))
             }
         }
+    }
+
+    /// Returns the server, as errors name it.
+    pub(crate) fn server(&self) -> Server {
+        let address = match &self.address {
+            Address::Tcp(_) | Address::Unix { .. } => Some(self.address.clone()),
+            Address::Sentinel(_) | Address::Cluster(_) => None,
+        };
+        let is_cluster_node = self.membership != Membership::None;
+        Server::new(self.server_name(), address, is_cluster_node)
     }
 
     /// Returns true if the operations that wait for a connection fail after this number of failed attempts.
@@ -132,17 +143,17 @@ mod tests {
             tls: Some(TlsOptions::default()),
             ..ConnectionOptions::default()
         };
-        assert_eq!(options.server(), "rediss://[::1]:7000/2");
+        assert_eq!(options.server_name(), "rediss://[::1]:7000/2");
         assert!(!format!("{options:?}").contains("hunter2"));
         options.address = Address::Unix {
             path: "/run/redis.sock".into(),
         };
-        assert_eq!(options.server(), "redis+unix:///run/redis.sock");
+        assert_eq!(options.server_name(), "redis+unix:///run/redis.sock");
         let options = ConnectionOptions {
             is_default_address: true,
             ..ConnectionOptions::default()
         };
         let server = "redis://127.0.0.1:6379 (the default address: no url is set)";
-        assert_eq!(options.server(), server);
+        assert_eq!(options.server_name(), server);
     }
 }

@@ -282,7 +282,7 @@ mod tests {
         assert_eq!(tcp("valkey://h/2?family=0"), ("h".into(), 6379, 2));
         assert!(parse_url("VALKEYS://h").expect("tls").tls.is_some());
         let options = parse_url("valkeys+cluster://a,b").expect("a cluster");
-        assert_eq!(options.server(), "rediss+cluster://a:6379,b:6379");
+        assert_eq!(options.server_name(), "rediss+cluster://a:6379,b:6379");
     }
 
     #[test]
@@ -321,12 +321,12 @@ mod tests {
     fn sentinel_and_cluster_urls_are_parsed_with_several_hosts() {
         let options = parse_url("rediss+sentinel://u:p@a,b:7000/my%20master/3").expect("sentinels");
         assert_eq!(
-            options.server(),
+            options.server_name(),
             "rediss+sentinel://a:26379,b:7000/my master/3"
         );
         assert_eq!(options.username.as_deref(), Some("u"));
         let options = parse_url("redis+cluster://:p@[::1],b:7001").expect("a cluster");
-        assert_eq!(options.server(), "redis+cluster://[::1]:6379,b:7001");
+        assert_eq!(options.server_name(), "redis+cluster://[::1]:6379,b:7001");
         assert!(options.password.is_some());
     }
 

@@ -28,7 +28,7 @@ pub fn run(input: &[u8]) {
 
 /// Compares options with those that the redis crate reads from the same URL, if both know it.
 fn compare(text: &str, options: &ConnectionOptions) {
-    let server = options.server();
+    let server = options.server_name();
     let Ok(info) = text.into_connection_info() else {
         return;
     };
@@ -83,7 +83,7 @@ fn round_trip(username: &str, password: &str, path: &str) {
         password
     );
     if password.len() > 8 && !username.contains(password) {
-        assert!(!format!("{options:?} {}", options.server()).contains(password));
+        assert!(!format!("{options:?} {}", options.server_name()).contains(password));
     }
     let path = format!("/{path}");
     match parse_url(&format!("redis+unix:///{}", encoded(&path[1..]))) {

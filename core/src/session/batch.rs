@@ -119,7 +119,7 @@ impl<A: CompletionSink> Batch<'_, A> {
                 let named = NamedRequest::of(request, &self.key);
                 let guard = ReplyGuard::new(self.answers, vec![Some(named)], self.meter.clone());
                 let in_flight = self.sessions.in_flight.begin();
-                let server = connection.server().to_owned();
+                let server = connection.server().clone();
                 let clock = self.clock;
                 move |text: &Reply, left: &Reply, delivery: Delivery| {
                     let now = clock.now();

@@ -7,38 +7,12 @@ use super::request::{Bulk, RequestId};
 use super::sessions::Sessions;
 use crate::connection::{Access, Commands, Expect};
 use crate::error::Error;
-use std::collections::HashSet;
 use std::iter::once;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The number of keys in one `UNLINK`, where it may have several. Small, so that Redis soon serves other clients.
 const KEYS_PER_UNLINK: usize = 64;
 /// The number of keys whose `UNLINK` commands are in flight at once.
 const KEYS_IN_FLIGHT: usize = 4096;
-
-/// The requests of the bulk operations that run. One that is removed stops.
-#[derive(Clone, Debug, Default)]
-pub(super) struct RunningBulk(Arc<Mutex<HashSet<RequestId>>>);
-
-impl RunningBulk {
-    fn lock(&self) -> MutexGuard<'_, HashSet<RequestId>> {
-        // A poisoned lock still holds a usable set: each change is one step.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn begin(&self, request: RequestId) {
-        self.lock().insert(request);
-    }
-
-    /// Stops the operation, if it runs.
-    pub(super) fn stop(&self, request: RequestId) {
-        self.lock().remove(&request);
-    }
-
-    fn is_stopped(&self, request: RequestId) -> bool {
-        !self.lock().contains(&request)
-    }
-}
 
 impl Sessions {
     /// Runs a bulk operation and completes its request. Ends early, with a result that no one expects, if it is stopped.

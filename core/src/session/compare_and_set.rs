@@ -126,7 +126,7 @@ impl CompareAndSet {
                         CasMethod::EvalSha
                     }
                     CasMethod::EvalSha
-                        if error.reply() == "NOSCRIPT" || error.is_command_denied() =>
+                        if error.reply() == Some("NOSCRIPT") || error.is_command_denied() =>
                     {
                         CasMethod::Eval
                     }
@@ -168,7 +168,7 @@ impl CompareAndSet {
         })
         .await
         .unwrap_or_else(|| {
-            let server = connection.server().to_owned();
+            let server = connection.server().clone();
             Completion::Failed("set", Error::Timeout { server, waited })
         });
         // Reads sent after the first command may have returned the session as it was before the last one.

@@ -11,6 +11,7 @@ use super::reply_guard::ReplyGuard;
 use super::request::Write;
 use super::sessions::Sessions;
 use crate::connection::{Commands, Delivery, Origin, Reply, ReplyHandler, SentFlag};
+use crate::server::Server;
 use crate::worker::LONG;
 use redis::Value;
 use std::sync::Arc;
@@ -173,7 +174,7 @@ impl Read {
     }
 }
 
-fn write_completion(write: Write, server: &str, reply: Reply) -> Completion {
+fn write_completion(write: Write, server: &Server, reply: Reply) -> Completion {
     match (write, reply) {
         (_, Err(error)) => Completion::Failed(write.name().as_str(), error),
         (Write::SetExisting, Ok(Value::Nil))
@@ -186,7 +187,7 @@ fn write_completion(write: Write, server: &str, reply: Reply) -> Completion {
 
 pub(super) fn read(
     report_end: ReportEnd,
-    server: &str,
+    server: &Server,
     now: u64,
     text: Reply,
     remaining: Reply,
@@ -217,7 +218,8 @@ mod tests {
     #[test]
     fn an_unexpected_reply_fails_without_quoting_it() {
         let value = Value::BulkString(b"hunter2".to_vec());
-        let Completion::Failed(name, error) = write_completion(Write::Set, "redis://h", Ok(value))
+        let Completion::Failed(name, error) =
+            write_completion(Write::Set, &"redis://h".into(), Ok(value))
         else {
             panic!("accepted");
         };
@@ -227,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_write_of_a_destroyed_session_is_missing() {
-        let completion = |write, value| write_completion(write, "redis://h", Ok(value));
+        let completion = |write, value| write_completion(write, &"redis://h".into(), Ok(value));
         for write in [Write::Touch, Write::Destroy] {
             assert!(matches!(
                 completion(write, Value::Int(0)),
@@ -248,7 +250,7 @@ mod tests {
     #[test]
     fn get_succeeds_with_and_without_a_time_to_live() {
         let text = || Ok(Value::BulkString(b"{}".to_vec()));
-        let get = |report_end, text, left| read(report_end, "redis://h", 1000, text, left);
+        let get = |report_end, text, left| read(report_end, &"redis://h".into(), 1000, text, left);
         assert!(matches!(
             get(ReportEnd::Always, text(), Ok(Value::Int(500))),
             Completion::Session(_, Some(1500))

@@ -167,9 +167,9 @@ impl KeyScan {
         if self.restarts > MAX_RESTARTS || clock::now() - since >= self.connection.command_timeout()
         {
             return Err(Error::ScanInterrupted {
-                server: self.connection.server().to_owned(),
+                server: self.connection.server().clone(),
                 restarts: self.restarts,
-                cause: error.to_string(),
+                cause: error.into(),
             });
         }
         self.begin_node();
@@ -256,7 +256,7 @@ impl KeyScan {
             return Err(error.clone());
         }
         if run_id(reply).is_some_and(|after| after != *before) {
-            let server = connection.server().to_owned();
+            let server = connection.server().clone();
             return Err(Error::LinkReplaced { server });
         }
         Ok(())

@@ -19,8 +19,8 @@
 //!   [`in_flight_batch`]: turns replies into completions; [`reply_guard`]: completes each request exactly once;
 //!   [`meter`]: records their statistics; [`replies`]: reads replies that several operations share.
 //! - [`compare_and_set`]: saves that store only if the expected text is stored; [`cas_support`]: the command for them.
-//! - [`scans`]: the open scans; [`scan_pages`]: scans page by page; [`bulk`]: `length` and `clear`; [`key_scan`]:
-//!   iterates over keys for both; [`seen_keys`]: removes duplicates.
+//! - [`scans`]: the open scans; [`scan_pages`]: scans page by page; [`bulk`]: `length` and `clear`;
+//!   [`running_bulk`]: stops them; [`key_scan`]: iterates over keys for all; [`seen_keys`]: removes duplicates.
 //! - [`cached`]: lookups and fills of the cache.
 //! - [`keys`]: IDs and keys; [`expiry`]: the expiry in force; [`strings`]: lists of short texts; [`eager`]: futures
 //!   that start at once.
@@ -48,6 +48,7 @@ mod pipeline;
 mod replies;
 mod reply_guard;
 mod request;
+mod running_bulk;
 mod scan_pages;
 mod scans;
 mod seen_keys;

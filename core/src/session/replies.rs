@@ -3,6 +3,7 @@
 use super::expiry::Remaining;
 use crate::connection::Reply;
 use crate::error::Error;
+use crate::server::Server;
 use redis::Value;
 
 /// Reads the reply to a `PTTL`. If the command was refused or failed, the expiry in the text has to do.
@@ -14,9 +15,9 @@ pub(super) fn remaining_of(reply: Reply) -> Remaining {
 }
 
 /// Creates the error for a reply of an unexpected type.
-pub(super) fn unexpected(server: &str, value: &Value) -> Error {
+pub(super) fn unexpected(server: &Server, value: &Value) -> Error {
     Error::UnexpectedReply {
-        server: server.to_owned(),
+        server: server.clone(),
         // Only the type: the value may be a session.
         reply: match value {
             Value::Nil => "nil",

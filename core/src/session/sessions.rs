@@ -1,10 +1,10 @@
 //! The sessions under one prefix on one connection.
 
-use super::bulk::RunningBulk;
 use super::cas_support::CasSupport;
 use super::in_flight::InFlight;
 use super::keys::Keys;
 use super::meter::Meter;
+use super::running_bulk::RunningBulk;
 use super::scans::Scans;
 use crate::connection::{Connection, ConnectionFigures, Lease};
 use crate::stats::{OperationFigures, StoreStats};

@@ -2,9 +2,9 @@
 
 const { errorMonitor } = require('node:events');
 const { endEvent, hasEnded } = require('../../clients/closing.js');
-const { readError } = require('./errors.js');
+const { causeOf } = require('./errors.js');
 
-/** @import { RedisClient } from '../../types.d.ts' */
+/** @import { Cause, RedisClient } from '../../types.d.ts' */
 
 /** Events after which the state of a client may have changed. */
 const STATE_EVENTS = ['connect', 'ready', 'close', 'reconnecting', 'end', 'disconnect'];
@@ -26,14 +26,14 @@ class ClientState {
   /**
    * Starts to observe the client.
    *
-   * @param {{ changed: () => void, failed: (message: string) => void, ended: () => void }} observer
+   * @param {{ changed: () => void, failed: (cause: Cause) => void, ended: () => void }} observer
    */
   listen({ changed, failed, ended }) {
     const client = this.#client;
     if (typeof client.on !== 'function' || typeof client.off !== 'function') return;
     for (const event of STATE_EVENTS) this.#listeners.push([event, changed]);
     // `errorMonitor` rather than 'error', which would hide errors that the app does not handle.
-    this.#listeners.push([errorMonitor, (error) => failed(readError(error).message)]);
+    this.#listeners.push([errorMonitor, (error) => failed(causeOf(error))]);
     this.#listeners.push([endEvent(client), ended]);
     for (const [event, listener] of this.#listeners) client.on(event, listener);
   }

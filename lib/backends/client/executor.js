@@ -6,12 +6,12 @@ const { STOPPED_MS, clearTimeout, elapsed, setImmediate, setTimeout } = require(
 const { tracing } = require('../../observability/channels.js');
 const { ClientState } = require('./client-state.js');
 const { Command, decode, forms, substitutes } = require('./commands.js');
-const { Failure, failures, readError, replyFailure, withoutArguments } = require('./errors.js');
+const { Cause, Failure, causeOf, failures, readError, replyFailure } = require('./errors.js');
 const { CommandQueue } = require('./queue.js');
 const { State, Status } = require('./status.js');
 
 /** @import { AsyncResource } from 'node:async_hooks' */
-/** @import { Command as Sent, ExecutorSettings, Failure as Failed, Job, NewJob } from '../../types.d.ts' */
+/** @import { Cause as Reason, Command as Sent, ExecutorSettings, Failure as Failed, Job, NewJob } from '../../types.d.ts' */
 /** @import { Pin, RedisClient, Timer, Words } from '../../types.d.ts' */
 
 /** The backoff of retries, in ms. */
@@ -28,7 +28,7 @@ const TURN_COMMANDS = 128;
 const TURN_UNITS = 256 * 1024;
 /** Deadlines and pauses are checked this often while a job is pending, in ms. */
 const TICK = 25;
-const CLOSED = 'the app has closed it';
+const CLOSED = new Cause('the app has closed it');
 
 /**
  * Runs commands on the app's client, in order, and each by its deadline.
@@ -59,7 +59,7 @@ class Executor {
   #lastReplyAt = 0;
   #readTimeout;
   /** Since when commands are lost without a reply of the server, and the last cause. */
-  #losses = { since: Number.POSITIVE_INFINITY, cause: '' };
+  #losses = { since: Number.POSITIVE_INFINITY, cause: new Cause('') };
   /** The names of denied commands, which are replaced by their substitutes. */
   #denied = new Set();
   /** The server lacks `SET … IFEQ`. */
@@ -93,7 +93,7 @@ class Executor {
     this.#clientState = new ClientState(client);
     this.#clientState.listen({
       changed: () => this.#update(),
-      failed: (message) => this.#onClientError(message),
+      failed: (cause) => this.#onClientError(cause),
       ended: () => this.#setClosed(),
     });
     this.#readState();
@@ -141,7 +141,7 @@ class Executor {
    */
   findNodes() {
     const deadline = elapsed() + this.timeout;
-    const state = { failedAttempts: 0, lastError: /** @type {string | undefined} */ (undefined) };
+    const state = { failedAttempts: 0, lastError: /** @type {Reason | undefined} */ (undefined) };
     /** @type {Timer | undefined} */
     let timer;
     const found = new Promise((resolve, reject) => {
@@ -154,7 +154,7 @@ class Executor {
         if (!this.status.isReady) return;
         this.#nodes.find().then(resolve, (error) => {
           state.failedAttempts++;
-          state.lastError = readError(error).message;
+          state.lastError = causeOf(error);
         });
       };
       attempt();
@@ -191,7 +191,7 @@ class Executor {
     if (this.#clientState.isClosed) this.#setClosed();
     else {
       const reason = this.#clientState.disconnectReason;
-      if (reason !== undefined) this.#setDown(State.DISCONNECTED, reason);
+      if (reason !== undefined) this.#setDown(State.DISCONNECTED, new Cause(reason));
       // A stalled client is connected as far as it knows.
       else if (this.status.state !== State.STALLED) this.#setConnected();
     }
@@ -208,7 +208,7 @@ class Executor {
     this.needsScript = false;
   }
 
-  /** @param {string} state @param {string} cause */
+  /** @param {string} state @param {Reason} cause */
   #setDown(state, cause, isSilent = false) {
     if (!this.status.setDown(state, cause, isSilent)) return;
     this.#trialAt = this.#now() + TRIAL_PAUSE;
@@ -221,14 +221,14 @@ class Executor {
     this.#proceed();
   }
 
-  /** Handles an error event of the client: while it is not connected, a failed attempt. @param {string} cause */
+  /** Handles an error event of the client: while it is not connected, a failed attempt. @param {Reason} cause */
   #onClientError(cause) {
     // Otherwise, the errors of commands show what it means for them.
     if (this.status.state === State.DISCONNECTED || this.status.isSilent) this.#failAgain(cause);
     this.#proceed();
   }
 
-  /** @param {string} cause */
+  /** @param {Reason} cause */
   #failAgain(cause) {
     this.status.failAgain(cause);
     // The number of the client's own attempts is unknown.
@@ -360,7 +360,11 @@ class Executor {
     try {
       value = decode(reply);
     } catch {
-      this.#receive(command, failures.client(this.server, 'its reply cannot be read', false), false);
+      this.#receive(
+        command,
+        failures.client(this.server, new Cause('its reply cannot be read'), false),
+        false,
+      );
       return;
     }
     const restore = command.substitute?.restore;
@@ -374,8 +378,8 @@ class Executor {
     if (!isReply && this.#clientState.isClosed) this.#update();
     else {
       const failure = isReply
-        ? replyFailure(this.server, message, words)
-        : failures.client(this.server, withoutArguments(message, words), !isPermanent);
+        ? replyFailure(this.server, message, words, this.isCluster)
+        : failures.client(this.server, causeOf(error, words), !isPermanent);
       this.#receive(command, failure, isReply);
     }
   }
@@ -383,12 +387,12 @@ class Executor {
   /** @type {(command: Sent, result: unknown, isReply: boolean) => void} */
   #receive(command, result, isReply) {
     this.#lastReplyAt = this.#now();
-    const { isLost, cause = '' } = result instanceof Failure ? result.traits : {};
+    const cause = result instanceof Failure && result.traits.isLost ? result.details.cause : undefined;
     const isStalled = this.status.state === State.STALLED;
     if (isReply) {
       this.#losses.since = Number.POSITIVE_INFINITY;
       if (isStalled) this.#setConnected();
-    } else if (isLost) {
+    } else if (cause !== undefined) {
       this.#losses = { since: Math.min(this.#losses.since, this.#now()), cause };
       // Once for all that were in flight when the client stalled.
       if (isStalled && this.#inFlight.size <= 1) this.#failAgain(cause);
@@ -418,16 +422,17 @@ class Executor {
   }
 
   /** Returns the cause if a command has to be sent again. @param {Sent} command @param {Failed} failure */
-  #retryCause({ words: [name], substitute }, { message, traits }) {
+  #retryCause({ words: [name], substitute }, failure) {
+    const { details, traits } = failure;
     if (traits.isLost) {
       // A client that limits its own attempts has made them.
       if (this.#settings.maxRetries !== undefined) return undefined;
       this.status.link++;
-      return traits.cause;
+      return details.cause;
     }
     const isReplaceable = traits.isDenied && substitute === undefined && name in substitutes;
     if (isReplaceable) this.#denied.add(name);
-    return traits.isTransient || isReplaceable ? message : undefined;
+    return traits.isTransient || isReplaceable ? failure.toCause() : undefined;
   }
 
   /** @param {Sent} command @param {unknown} reply */
@@ -483,7 +488,11 @@ class Executor {
     if (!isRetrying) this.#resumeAt = now;
     const isSilent = this.#inFlight.size > 0 && this.#lastReplyAt + this.#readTimeout <= now;
     if (this.status.isReady && isSilent)
-      this.#setDown(State.STALLED, `no reply for ${this.#readTimeout} ms`, true);
+      this.#setDown(
+        State.STALLED,
+        new Cause(`no reply for ${this.#readTimeout} ms`, { code: 'ETIMEDOUT' }),
+        true,
+      );
   }
 
   /** Creates the failure for a deadline. @param {Pick<Job, 'lastError' | 'failedAttempts'>} job */

@@ -108,7 +108,7 @@ class KeyScan {
     if (this.#cursor !== START) this.#restarts++;
     this.#failingSince ??= elapsed();
     if (this.#restarts > MAX_RESTARTS || elapsed() - this.#failingSince >= timeout)
-      throw failures.scanInterrupted(server, this.#restarts, failure.message);
+      throw failures.scanInterrupted(server, this.#restarts, failure.toCause());
     this.#beginNode();
     if (!isCluster) return;
     if (!failure.traits.isReplaced) await pause(RESTART_PAUSE);

@@ -3,9 +3,9 @@
 const { outside } = require('../../common/outside.js');
 const { nextTick } = require('../../common/timers.js');
 const { ConnectionTrace, observedKinds } = require('../../observability/connection-trace.js');
-const { failures } = require('./errors.js');
+const { Cause, failures } = require('./errors.js');
 
-/** @import { Failure, Observation, Watcher } from '../../types.d.ts' */
+/** @import { Cause as Reason, Failure, Observation, Watcher } from '../../types.d.ts' */
 
 const State = {
   CONNECTED: 'connected',
@@ -22,7 +22,7 @@ class Status {
   /** @type {Set<Watcher>} */
   #watchers = new Set();
   #failedAttempts = 0;
-  #lastError = 'still connecting';
+  #lastError = new Cause('still connecting');
   #trace = new ConnectionTrace('client');
   state = State.DISCONNECTED;
   /** Stalled without a reply, rather than with failures. */
@@ -64,7 +64,7 @@ class Status {
     this.#notify('ready');
   }
 
-  /** Returns true if that is new. @param {string} state @param {string} cause */
+  /** Returns true if that is new. @param {string} state @param {Reason} cause */
   setDown(state, cause, isSilent = false) {
     const { isReady } = this;
     // The first cause says more than that it is still so.
@@ -76,18 +76,18 @@ class Status {
     this.#lastError = cause;
     if (!isReady) return true;
     this.#failedAttempts = 1;
-    if (state === State.CLOSED) this.observe(() => ({ event: 'disconnected', reason: cause }));
-    else this.#observeFailure('disconnected', cause);
+    if (state === State.CLOSED) this.observe(() => ({ event: 'disconnected', reason: cause.message }));
+    else this.#observeFailure('disconnected', cause.message);
     this.#notify('reconnecting', this.unreachable());
     return true;
   }
 
-  /** Records a further failed attempt to connect. @param {string} cause */
+  /** Records a further failed attempt to connect. @param {Reason} cause */
   failAgain(cause) {
     this.isSilent = false;
     this.#lastError = cause;
     this.#failedAttempts++;
-    this.#observeFailure('connectFailed', cause);
+    this.#observeFailure('connectFailed', cause.message);
     this.#notify('error', this.unreachable());
   }
 

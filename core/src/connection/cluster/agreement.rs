@@ -3,12 +3,14 @@
 //! All nodes are asked at once: a node that was partitioned or removed from the cluster may still claim its slots.
 
 use super::slot_map::SlotMap;
+use crate::cause::Cause;
 use crate::connection::commands::{Access, Commands, Expect};
 use crate::connection::handle::Connection;
 use crate::connection::text::text;
 use crate::connection::vote::{TIMEOUT, Vote, Voter, collect, largest_groups};
 use crate::error::Error;
-use crate::options::{NatMap, Node};
+use crate::options::{Address, NatMap, Node};
+use crate::server::Server;
 use futures_util::future::join_all;
 use std::cmp::Reverse;
 use tokio::time::timeout;
@@ -20,9 +22,9 @@ type View = (SlotMap, Connection);
 pub(super) async fn slot_map(
     nodes: Vec<(Node, Connection)>,
     nat_map: NatMap,
-    server: String,
+    server: Server,
 ) -> Result<SlotMap, Error> {
-    let unknown = |cause: String| Error::Unreachable {
+    let unknown = |cause: Cause| Error::Unreachable {
         server: server.clone(),
         cause,
     };
@@ -46,7 +48,7 @@ async fn view(
     node: Node,
     connection: Connection,
     nat_map: &NatMap,
-    unknown: impl Fn(String) -> Error,
+    unknown: impl Fn(Cause) -> Error,
 ) -> Result<Vote<View>, Error> {
     let mut commands = Commands::default();
     commands.add(Access::Read, Expect::Array, None, &[b"CLUSTER", b"SLOTS"]);
@@ -62,7 +64,9 @@ async fn view(
             voter: Voter { node, id },
             choice: (view, connection),
         }),
-        None => Err(unknown(format!("{node} reports no slots"))),
+        None => Err(unknown(
+            Cause::new(format!("{node} reports no slots")).at(&Address::Tcp(node)),
+        )),
     }
 }
 

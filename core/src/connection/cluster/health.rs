@@ -69,7 +69,7 @@ impl Router {
             let attempts = self.shared.health.down().attempts.saturating_add(1);
             self.shared.health.set_down(Down {
                 attempts,
-                cause: error.to_string(),
+                cause: error.into(),
                 timed_out: false,
             });
         }

@@ -7,7 +7,8 @@ use crate::connection::handle::Connection;
 use crate::connection::job::{Place, Reply, ReplyHandler};
 use crate::connection::origin::{Origin, ServerId};
 use crate::error::Error;
-use crate::options::Node;
+use crate::options::{Address, Node};
+use crate::server::Server;
 use std::mem;
 use tokio::sync::mpsc;
 
@@ -82,7 +83,11 @@ impl Drop for NodeReplies {
     fn drop(&mut self) {
         let places = mem::take(&mut self.places);
         let lost = Error::Unreachable {
-            server: format!("redis://{}", self.node),
+            server: Server::new(
+                format!("redis://{}", self.node),
+                Some(Address::Tcp(self.node.clone())),
+                true,
+            ),
             cause: "the node is no longer part of the cluster".into(),
         };
         let replies = places.into_iter().flatten();

@@ -10,7 +10,6 @@ use crate::connection::retry_policy::{MAX_HANG_UPS, RetryPolicy};
 use crate::error::Error;
 use crate::observers::{Observation, kind};
 use crate::options::Node;
-use std::sync::Arc;
 use tokio::time::Instant;
 
 /// The number of attempts after which another redirect counts as a loop between nodes that disagree.
@@ -155,7 +154,7 @@ impl Router {
         self.shared
             .observers
             .report(kind::CHANGES, || Observation::Redirected {
-                server: Arc::clone(&self.shared.server),
+                server: self.shared.server.clone(),
                 redirect,
                 slot,
                 from: from.to_string(),

@@ -7,6 +7,7 @@ use super::parked::Parked;
 use super::refresh::RefreshSchedule;
 use super::slot_map::{SLOT_COUNT, SlotMap};
 use crate::cache::Cache;
+use crate::cause::Cause;
 use crate::connection::clock;
 use crate::connection::handle::{Connection, Message, PrimariesSender};
 use crate::connection::mailbox::Mailbox;
@@ -125,11 +126,11 @@ impl Router {
 
     /// Restarts after a panic. In-flight commands are dropped, which completes them with an error.
     fn restarted(mut self) -> Self {
-        let server = self.shared.server.to_string();
+        let server = self.shared.server.clone();
         let error = Error::Interrupted { server };
         self.nodes.abort();
         self.fail_waiting(&error);
-        self.shared.health.set_lost(error.to_string(), false);
+        self.shared.health.set_lost(Cause::from(&error), false);
         self.clear_cache("the connection task was restarted");
         self.watches.notify(&Event::Failed(error));
         let mut router = Self::new(

@@ -2,6 +2,7 @@
 
 use super::jobs::PendingJob;
 use super::router::Router;
+use crate::cause::Cause;
 use crate::connection::clock;
 use crate::connection::job::Place;
 use crate::connection::origin::ServerId;
@@ -37,7 +38,7 @@ impl Router {
         let expired = ExpiredJob {
             sent,
             awaits_reply: sent > 0,
-            last_error: last_error.map(Error::to_string),
+            last_error: last_error.map(Cause::from),
             unsendable: commands
                 .next()
                 .and_then(|command| self.unavailable_cause(command.slot)),
@@ -46,15 +47,15 @@ impl Router {
     }
 
     /// Returns the reason why the parked commands of a slot cannot be sent, if it is known.
-    pub(super) fn unavailable_cause(&self, slot: u16) -> Option<String> {
+    pub(super) fn unavailable_cause(&self, slot: u16) -> Option<Cause> {
         let last_error = match self.slot_map.shard(slot) {
             Some(shard) => self.nodes.last_error(&shard.primary),
             None if self.refresh_error.is_none() && !self.slot_map.is_empty() => {
-                return Some(format!("no node serves the slot {slot}"));
+                return Some(format!("no node serves the slot {slot}").into());
             }
             None => self.refresh_error.as_ref(),
         };
-        last_error.map(Error::to_string)
+        last_error.map(Cause::from)
     }
 
     /// Fails all parked commands and the callers that wait for the current topology refresh.

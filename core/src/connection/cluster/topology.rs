@@ -11,7 +11,6 @@ use crate::observers::{Observation, kind};
 use crate::options::Node;
 use std::collections::HashSet;
 use std::mem;
-use std::sync::Arc;
 use tokio::time::Instant;
 
 impl Router {
@@ -24,7 +23,7 @@ impl Router {
         }
         let nodes = self.nodes.connections();
         let nodes = nodes.map(|(node, connection)| (node.clone(), connection.clone()));
-        let server = self.shared.server.to_string();
+        let server = self.shared.server.clone();
         let slot_map = agreement::slot_map(nodes.collect(), self.cluster.nat_map.clone(), server);
         let events = self.sender.clone();
         tokio::spawn(async move {
@@ -78,7 +77,7 @@ impl Router {
                 self.shared
                     .observers
                     .report(kind::CHANGES, || Observation::FailedOver {
-                        server: Arc::clone(&self.shared.server),
+                        server: self.shared.server.clone(),
                         from: former.primary.to_string(),
                         to: to.to_string(),
                     });

@@ -7,6 +7,7 @@ use crate::connection::job::{Job, Reply};
 use crate::connection::retry_policy::RetryPolicy;
 use crate::connection::substitutes::Denied;
 use crate::error::Error;
+use crate::server::Server;
 use redis::Value;
 
 /// The remainder of a job after its replies were applied.
@@ -27,7 +28,7 @@ pub(super) struct Remainder {
 pub(super) fn apply_replies(
     mut job: Job,
     replies: Vec<Value>,
-    server: &str,
+    server: &Server,
     policy: RetryPolicy,
     denied: Denied,
     held: &mut HeldKeys,
@@ -91,7 +92,7 @@ pub(super) fn denied_command(
 }
 
 /// Converts a value to the reply to a command; an error reply becomes an error that quotes none of the arguments.
-pub(super) fn to_reply(server: &str, commands: &Commands, at: usize, value: Value) -> Reply {
+pub(super) fn to_reply(server: &Server, commands: &Commands, at: usize, value: Value) -> Reply {
     match value {
         Value::ServerError(error) => {
             let arguments = commands.words(at).map(|(word, _)| word);
@@ -142,7 +143,7 @@ mod tests {
         apply_replies(
             job,
             replies,
-            "redis://h",
+            &"redis://h".into(),
             policy,
             Denied::default(),
             held_keys,
@@ -181,7 +182,8 @@ mod tests {
             transient_error
                 .expect("a transient error")
                 .cause
-                .contains("READONLY")
+                .reply()
+                .is_some_and(|reply| reply == "READONLY")
         );
         assert_eq!(
             *record.0.lock().expect("unpoisoned"),

@@ -53,13 +53,13 @@ impl Supervisor {
             let (error, is_final) = match failure.kind {
                 FailureKind::Refused(refusal) => (refusal, true),
                 _ => {
-                    let server = self.shared.server.to_string();
+                    let server = self.shared.server.clone();
                     let cause = failure.cause;
                     let error = Error::Unreachable { server, cause };
                     (error, self.options.membership != Membership::None)
                 }
             };
-            self.report_failed_attempt(attempts, &reason, &error);
+            self.report_failed_attempt(attempts, &reason.to_string(), &error);
             if is_final || self.options.gives_up_after(attempts) {
                 self.queue.fail_waiting(&error);
             }

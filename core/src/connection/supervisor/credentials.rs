@@ -6,7 +6,7 @@ use crate::connection::origin::Origin;
 use crate::connection::status::{Event, Watches};
 use crate::error::Error;
 use crate::redaction::redact;
-use std::sync::Arc;
+use crate::server::Server;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -23,7 +23,7 @@ type Provided = Result<Credentials, String>;
 
 /// The credentials of a connection, and their renewal.
 pub(super) struct CredentialRenewal {
-    server: Arc<str>,
+    server: Server,
     current: Option<Credentials>,
     /// Set while an attempt to connect waits for credentials.
     awaiting: Option<oneshot::Sender<Provided>>,
@@ -32,7 +32,7 @@ pub(super) struct CredentialRenewal {
 }
 
 impl CredentialRenewal {
-    pub(super) fn new(server: Arc<str>) -> Self {
+    pub(super) fn new(server: Server) -> Self {
         Self {
             server,
             current: None,
@@ -74,9 +74,9 @@ impl CredentialRenewal {
     /// Sets the current credentials and schedules their renewal.
     pub(super) fn accept(&mut self, provided: Provided) -> Result<(), Error> {
         let credentials = provided.map_err(|cause| Error::Credentials {
-            server: self.server.to_string(),
+            server: self.server.clone(),
             // The cause may be a message of the app's own.
-            cause: redact(&cause),
+            cause: redact(&cause).into(),
         })?;
         // Credentials that expire later than an `Instant` can represent are never renewed.
         self.renewal_at = credentials
@@ -122,7 +122,7 @@ fn renewal_after(left: Duration) -> Duration {
 /// Handles the reply to the authentication of a renewal.
 pub(super) struct RenewalHandler {
     pub(super) watches: Watches,
-    pub(super) server: Arc<str>,
+    pub(super) server: Server,
 }
 
 impl ReplyHandler for RenewalHandler {
@@ -130,8 +130,8 @@ impl ReplyHandler for RenewalHandler {
         for (_, reply) in replies {
             if let Err(error) = reply {
                 // The link stays authenticated as before. The next attempt to connect requests credentials again.
-                let cause = error.to_string();
-                let server = self.server.to_string();
+                let cause = error.into();
+                let server = self.server.clone();
                 let event = Event::Failed(Error::Credentials { server, cause });
                 self.watches.notify(&event);
             }

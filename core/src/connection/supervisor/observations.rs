@@ -6,7 +6,6 @@ use crate::error::Error;
 use crate::observers::{Observation, Place, kind};
 use crate::options::{Address, Membership};
 use std::mem;
-use std::sync::Arc;
 use std::time::Duration;
 
 impl Supervisor {
@@ -51,7 +50,7 @@ impl Supervisor {
         if let (Some(from), Some(to)) = (former.address(), self.place.address())
             && from != to
         {
-            let server = Arc::clone(&self.shared.server);
+            let server = self.shared.server.clone();
             self.shared
                 .observers
                 .report(kind::CHANGES, || Observation::FailedOver {

@@ -266,7 +266,7 @@ impl JobQueue {
                 return Some(job);
             }
         }
-        let server = self.shared.server.to_string();
+        let server = self.shared.server.clone();
         let (count, cause) = (job.hang_ups, failure.cause);
         let error = match failure.kind {
             FailureKind::Unreadable => Error::UnreadableReply {

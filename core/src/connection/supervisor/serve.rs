@@ -48,6 +48,7 @@ impl Supervisor {
         self.heartbeat.begin_link();
         let begin = clock::now();
         let failover = self.connector.primary_changed(&address);
+        self.shared.server.set_address(address);
         let failure = self.exchange(&mut link, failover).await;
         self.count_bytes(&link);
         self.end_tracking();
@@ -74,10 +75,10 @@ impl Supervisor {
                     .first()
                     .is_some_and(|first| first.purpose.job().is_some());
         let error = Error::Unreachable {
-            server: self.shared.server.to_string(),
+            server: self.shared.server.clone(),
             cause: failure.cause.clone(),
         };
-        self.report_lost_link(Some((&failure.cause, &error)));
+        self.report_lost_link(Some((&failure.cause.to_string(), &error)));
         let hang_up = may_be_caused_by_job.then_some(failure);
         let in_flight = self.in_flight.take();
         self.queue.requeue_in_flight(in_flight, &error, hang_up);
@@ -124,7 +125,7 @@ impl Supervisor {
                     return None;
                 }
                 if let Some(error) = self.queue.transient_error() {
-                    return Some(Failure::lost(&error.cause));
+                    return Some(Failure::lost(error.cause.clone()));
                 }
             }
             // The alarm is set to the earliest time at which work may be due; it may fire early.
@@ -322,7 +323,7 @@ impl Supervisor {
             && let Some(mut job) = self.queue.pop()
         {
             if !job.commands.may_use(self.link_count) {
-                let server = self.shared.server.to_string();
+                let server = self.shared.server.clone();
                 job.fail(&Error::LinkReplaced { server });
                 continue;
             }

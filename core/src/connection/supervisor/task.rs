@@ -5,6 +5,7 @@ use super::heartbeat::Heartbeat;
 use super::in_flight::InFlight;
 use super::queue::JobQueue;
 use crate::cache::Cache;
+use crate::cause::Cause;
 use crate::connection::attempt::Connector;
 use crate::connection::backoff::Backoff;
 use crate::connection::clock;
@@ -50,7 +51,7 @@ pub(in crate::connection) fn spawn(
     let supervisor = Supervisor {
         connector: Connector::new(options.clone(), network),
         backoff: Backoff::default(),
-        credentials: CredentialRenewal::new(Arc::clone(&shared.server)),
+        credentials: CredentialRenewal::new(shared.server.clone()),
         queue: JobQueue::new(Arc::clone(&shared), policy),
         in_flight: InFlight::default(),
         heartbeat: Heartbeat::new(options.command_timeout),
@@ -117,13 +118,13 @@ impl Supervisor {
 
     /// Recovers from a panic, which closed the socket: in-flight commands are queued again.
     fn recover(&mut self) {
-        let server = self.shared.server.to_string();
+        let server = self.shared.server.clone();
         let error = Error::Interrupted { server };
         self.end_tracking();
         if self.shared.health.is_ready() {
             self.report_lost_link(Some((&error.to_string(), &error)));
         }
-        self.shared.health.set_lost(error.to_string(), false);
+        self.shared.health.set_lost(Cause::from(&error), false);
         let in_flight = self.in_flight.take();
         self.queue.requeue_in_flight(in_flight, &error, None);
         self.queue.take_transient_error();
@@ -181,7 +182,7 @@ impl Supervisor {
         }
         let handler = RenewalHandler {
             watches: self.watches.clone(),
-            server: Arc::clone(&self.shared.server),
+            server: self.shared.server.clone(),
         };
         let count = authentication.len();
         let deadline = clock::now() + self.options.command_timeout;

@@ -232,6 +232,6 @@ async fn commands_of_a_slot_without_a_node_fail_at_their_deadline() {
     let Error::Unavailable { cause, .. } = error else {
         panic!("{error}");
     };
-    assert!(cause.contains("15495"), "{cause}");
+    assert!(cause.to_string().contains("15495"), "{cause}");
     assert_eq!(ms_since(begin), 5000);
 }
