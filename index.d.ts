@@ -283,6 +283,11 @@ export interface RedisStoreOptions<T extends SessionData = SessionData> {
    */
   saveDestroyed?: boolean | undefined;
   /**
+   * Makes `req.session.save`, `reload`, `regenerate` and `destroy` return a promise if they are called without a
+   * callback. @default false
+   */
+  promises?: boolean | undefined;
+  /**
    * The key of the hashes by which events, traces and logs name sessions. By default, it is a constant, so that hashes
    * agree between processes and restarts. With a secret, only those who know it can compute the hash of an id.
    */

@@ -242,6 +242,7 @@ const OPTIONS = {
   },
   touchAfter: { ...seconds('a number of seconds from 0', (value) => value >= 0), default: 0 },
   saveDestroyed: flag,
+  promises: flag,
   onConflict: {
     expected: "'overwrite', 'reject', 'merge' or a function of three sessions that returns one",
     isType: (value) => isString(value) || isFunction(value),

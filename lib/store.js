@@ -19,6 +19,7 @@ const { CacheReads } = require('./session/cache-reads.js');
 const { BulkOperations } = require('./session/bulk.js');
 const { KnownEnds } = require('./session/known-ends.js');
 const { lifetimesOf } = require('./session/lifetimes.js');
+const { offerPromises } = require('./session/promises.js');
 const { Sessions } = require('./session/sessions.js');
 const { FIELDS, Settings, getTTL } = require('./settings.js');
 
@@ -47,7 +48,7 @@ class Parts {
     this.store = store;
     this.client = checked.client;
     this.accessors = ACCESSORS;
-    const { onConflict, touchAfter, saveDestroyed, sessionHashKey } = checked;
+    const { onConflict, touchAfter, saveDestroyed, sessionHashKey, promises } = checked;
     /** The values of the store's fields, unless the app has redefined them. */
     this.fields = /** @type {Fields} */ (
       /** @type {unknown} */ (Object.fromEntries(FIELDS.map((field) => [field, checked[field]])))
@@ -63,7 +64,7 @@ class Parts {
     const { native } = this.connection;
     this.cacheReads = native?.hasCache ? new CacheReads(native, prefix) : undefined;
     const [knownEnds, lifetimes] = [new KnownEnds(), lifetimesOf(checked, this.outbox)];
-    this.fixed = { onConflict, touchAfter, saveDestroyed, sessionHashKey, knownEnds, lifetimes };
+    this.fixed = { onConflict, touchAfter, saveDestroyed, sessionHashKey, promises, knownEnds, lifetimes };
     this.stats = new Statistics();
     this.settings = new Settings(store, this.fields, this.fixed, this.stats);
     /** @type {FieldParts['snapshot']} */
@@ -227,7 +228,9 @@ const GENERATE = {
     if (typeof generate !== 'function') return generate;
     return (/** @type {import('./types.d.ts').HttpRequest} */ request) => {
       Reflect.apply(generate, this, [request]);
-      currentParts(this).sessions.started(request);
+      const { sessions, fixed } = currentParts(this);
+      sessions.started(request);
+      if (fixed.promises) offerPromises(request);
     };
   },
   set(value) {
@@ -287,7 +290,8 @@ class RedisStore extends Store {
     super();
     this[PARTS] = new Parts(this, options);
     defineFields(this, ACCESSORS, RedisStore.prototype);
-    if (this[PARTS].fixed.lifetimes !== undefined) Object.defineProperty(this, 'generate', GENERATE);
+    const { lifetimes, promises } = this[PARTS].fixed;
+    if (lifetimes !== undefined || promises) Object.defineProperty(this, 'generate', GENERATE);
   }
 
   get status() {
@@ -328,7 +332,10 @@ class RedisStore extends Store {
    * @type {Store['createSession']}
    */
   createSession(request, loaded) {
-    return currentParts(this).sessions.begin(request, loaded, () => super.createSession(request, loaded));
+    const { sessions, fixed } = currentParts(this);
+    const session = sessions.begin(request, loaded, () => super.createSession(request, loaded));
+    if (fixed.promises) offerPromises(/** @type {any} */ (request));
+    return session;
   }
 
   /** @type {Store['regenerate']} */

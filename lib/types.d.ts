@@ -278,6 +278,7 @@ export interface CheckedOptions {
   idleTimeout?: number | ((session: SessionObject) => number);
   maxLifetime?: number | ((session: SessionObject) => number);
   createdAtKey: string;
+  promises: boolean;
   saveDestroyed: boolean;
   onConflict: 'overwrite' | 'reject' | 'merge' | ResolveConflict;
   sessionHashKey?: string;
@@ -294,6 +295,7 @@ export type FixedOptions = Pick<
 /** What all settings of a store have in common. */
 export interface FixedParts extends FixedOptions {
   knownEnds: KnownEnds;
+  promises: boolean;
   /** Undefined without the options `idleTimeout` and `maxLifetime`. */
   lifetimes: Lifetimes | undefined;
 }
