@@ -88,6 +88,16 @@ test('a newer session that is stored while `get` finds the old one over is not d
   expect(await redis.lifetime('sess:abc')).toBeGreaterThan(SECOND);
 });
 
+test('a session that connect-redis saves again after its end stays over', async () => {
+  const store = await open();
+  const over = { user: 'old', [KEY]: Date.now() - HOUR };
+  await put(over);
+  expect(await store.get('abc')).toBeNull();
+  await put({ ...over, count: 1 });
+  expect(await store.get('abc')).toBeNull();
+  await until(async () => (await redis.keys()).length === 0);
+});
+
 test('setting the clock back does not prolong a session that the process knows', async () => {
   clock = fakeDate();
   const store = await open({ maxLifetime: 0.3 });

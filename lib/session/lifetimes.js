@@ -142,7 +142,7 @@ class Lifetimes {
     const isSame = known?.createdAt === createdAt;
     if (!isSame && isTime(createdAt) && createdAt <= now + CLOCK_TOLERANCE)
       return this.#add(key, createdAt, true);
-    const isNew = known?.ended !== undefined && known.ended !== digest(text);
+    const isNew = !isTime(createdAt) && known?.ended !== undefined && known.ended !== digest(text);
     if (known === undefined || isNew) return this.#add(key, now, false);
     known.isStored = isSame;
     // Counts as recent again.
