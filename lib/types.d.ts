@@ -15,6 +15,7 @@ export type Command = InstanceType<typeof import('./backends/client/commands.js'
 export type CompletionQueue = InstanceType<typeof import('./boundary/completions.js').CompletionQueue>;
 export type Executor = InstanceType<typeof import('./backends/client/executor.js').Executor>;
 export type Failure = InstanceType<typeof import('./backends/client/errors.js').Failure>;
+export type IndexKeys = InstanceType<typeof import('./user-index/index-keys.js').IndexKeys>;
 export type KeyedQueue = InstanceType<typeof import('./session/keyed-queue.js').KeyedQueue>;
 export type Keys = InstanceType<typeof import('./backends/client/keys.js').Keys>;
 export type KeyScan = InstanceType<typeof import('./backends/client/key-scan.js').KeyScan>;
@@ -24,6 +25,10 @@ export type SessionRegistry = InstanceType<typeof import('./session/session-regi
 export type Sessions = InstanceType<typeof import('./session/sessions.js').Sessions>;
 export type Settings = InstanceType<typeof import('./settings.js').Settings>;
 export type StoreState = InstanceType<typeof import('./store-state.js').StoreState>;
+
+export type IndexedWrites = InstanceType<typeof import('./user-index/indexed-writes.js').IndexedWrites>;
+export type UserSessions = InstanceType<typeof import('./user-index/user-sessions.js').UserSessions>;
+export type UserIndex = InstanceType<typeof import('./user-index/user-index.js').UserIndex>;
 
 export type Timer = { unref(): unknown };
 
@@ -44,6 +49,8 @@ export interface Backend {
     base?: Text,
     since?: number,
   ): void;
+  /** Adds a request for a script on a key that belongs to no session. Its reply comes as IDs. */
+  addScript(request: Receiver, key: string, script: Script, args: string[], since?: number): void;
   /** Runs the requests added so far. */
   flush(): void;
   /** Opens a scan of the sessions whose ids match a glob; a `ScanKind` selects the content of its pages. */
@@ -57,6 +64,12 @@ export interface Backend {
   reopen(): void;
   watch(watcher: Watcher): void;
   unwatch(): void;
+}
+
+/** A script, and the name under which servers cache it. */
+export interface Script {
+  text: string;
+  sha1: string;
 }
 
 /** An open scan. `number` identifies it in the requests for its pages. */
@@ -186,12 +199,35 @@ export interface CheckedOptions {
   touchAfter: number;
   saveDestroyed: boolean;
   onConflict: 'overwrite' | 'reject' | 'merge' | ResolveConflict;
+  userId?: SessionFunction;
+  indexes?: Record<string, SessionFunction>;
+  indexPrefix: string;
+  hashUserIds: boolean;
+  maxSessionsOf?: number | SessionFunction;
+  onSessionLimit?: 'destroy-oldest' | 'reject';
+  authenticatedAt?: SessionFunction;
+}
+
+export type SessionFunction = (session: any) => unknown;
+
+/** The options of the indexes of a store. */
+export interface IndexOptions {
+  /** The indexes: each with its name, the option in errors, and the function that returns the user of a session. */
+  rules: { name: string; option: string; of: SessionFunction }[];
+  prefix: string;
+  hashUserIds: boolean;
+  maxSessionsOf: SessionFunction | undefined;
+  onSessionLimit: 'destroy-oldest' | 'reject' | undefined;
+  authenticatedAt: SessionFunction;
 }
 
 export type CheckedScanOptions = { match: string; count?: number; signal?: AbortSignal };
 
 /** The options that a store fixes in its constructor. */
-export type FixedOptions = Pick<CheckedOptions, 'onConflict' | 'touchAfter' | 'saveDestroyed'>;
+export type FixedOptions = Pick<CheckedOptions, 'onConflict' | 'touchAfter' | 'saveDestroyed'> & {
+  /** The keys of the indexes; undefined without any. */
+  indexKeys: IndexKeys | undefined;
+};
 
 /** The options that a store has as fields, which the app may set at any time. */
 export type Fields = Pick<
@@ -209,6 +245,7 @@ export interface Parts {
   outbox: Backend;
   sessions: Sessions;
   bulk: BulkOperations;
+  index: UserIndex | undefined;
   /** The fields that the last operation has read, with the object that they belong to. */
   snapshot: Partial<ReturnType<typeof import('./fields.js').readFields>>;
 }

@@ -39,5 +39,5 @@ pub use self::options::{
 pub use self::redaction::redact;
 pub use self::session::{
     Bulk, Clock, Completion, CompletionSink, Lane, Operation, ReportEnd, Request, RequestId,
-    ScanId, ScanKind, Scans, SessionRequest, Sessions, Write,
+    ScanId, ScanKind, Scans, ScriptRequest, SessionRequest, Sessions, Write,
 };

@@ -18,6 +18,8 @@ const Operation = {
   CLEAR: 9,
   PAGE: 10,
   CLOSE: 11,
+  SCRIPT: 12,
+  DESTROY_IF_EQUAL: 13,
 };
 
 /** The contents of a scan's pages: ids, sessions with their expiry if it differs, or always with their expiry. */
@@ -144,7 +146,7 @@ class Outbox extends Backend {
    * @param {string} id
    * @param {Text} value
    * @param {number} ttl milliseconds, 0 for none; or the number of a scan
-   * @param {Text} base the text that must be stored, for SET_IF_EQUAL
+   * @param {Text} base the text that must be stored, for SET_IF_EQUAL and DESTROY_IF_EQUAL
    */
   add(operation, request, id = '', value = '', ttl = 0, base = '') {
     const mostBytes = (id.length + value.length + base.length) * BYTES_PER_UNIT;
@@ -173,6 +175,12 @@ class Outbox extends Backend {
       // During a drain of completions, the drain flushes at its end: earlier than a microtask would.
       if (!this.#completions.flushAfterDrain(this.#flush)) resolved.then(this.#flush);
     }
+  }
+
+  /** @type {Runner['addScript']} */
+  addScript(request, key, { sha1, text }, args) {
+    const packed = args.map((arg) => `${Buffer.byteLength(arg)}:${arg}`).join('');
+    this.add(Operation.SCRIPT, request, this.#clientPrefix + key, packed, 0, sha1 + text);
   }
 
   /** Writes a string or a Buffer, and returns the number of bytes written. @param {Text} value @param {number} at */

@@ -8,7 +8,10 @@ use super::in_flight::InFlightGuard;
 use super::in_flight_batch::{InFlightBatch, read};
 use super::pipeline::Pipeline;
 use super::reply_guard::ReplyGuard;
-use super::request::{Bulk, Lane, Operation, Request, RequestId, ScanId, SessionRequest};
+use super::request::{
+    Bulk, Lane, Operation, Request, RequestId, ScanId, ScriptRequest, SessionRequest,
+};
+use super::script::{self, Script};
 use super::sessions::Sessions;
 use super::stored::Stored;
 use crate::cache::Moment;
@@ -69,6 +72,7 @@ impl<A: CompletionSink> Batch<'_, A> {
             Request::Session(request) => self.session(request, intent),
             Request::Bulk(request, bulk) => self.bulk(*request, *bulk),
             Request::Page(request, scan) => self.page(*request, *scan),
+            Request::Script(request) => self.script(request),
             Request::Close(request) => self.close(*request),
         }
     }
@@ -128,6 +132,17 @@ impl<A: CompletionSink> Batch<'_, A> {
         let guard = ReplyGuard::one(self.answers, request, bulk.name());
         let task = self.sessions.clone().run_bulk(bulk, guard);
         self.begin(task, self.sessions.in_flight.begin());
+    }
+
+    fn script(&mut self, request: &ScriptRequest) {
+        self.send();
+        // A malformed script abandons its request.
+        let guard = ReplyGuard::one(self.answers, request.request, script::NAME);
+        if let Some(script) = Script::new(request, self.bytes) {
+            let sessions = self.sessions.clone();
+            let task = sessions.run_script(script, request.request, guard);
+            self.begin(task, self.sessions.in_flight.begin());
+        }
     }
 
     fn page(&mut self, request: RequestId, scan: ScanId) {

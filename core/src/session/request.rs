@@ -47,6 +47,8 @@ pub enum Write {
     SetIfEqual,
     Touch,
     Destroy,
+    /// Destroys only if the base is stored.
+    DestroyIfEqual,
 }
 
 /// The operations on all sessions that have one completion.
@@ -63,6 +65,8 @@ pub enum Request {
     Bulk(RequestId, Bulk),
     /// Requests the next page of a scan.
     Page(RequestId, ScanId),
+    /// Runs a script.
+    Script(ScriptRequest),
     /// Ends the lease on the connection once everything before it has completed.
     Close(RequestId),
 }
@@ -82,6 +86,17 @@ pub struct SessionRequest {
     pub ttl: Option<u64>,
 }
 
+/// A request for a script on one key that belongs to no session. Ranges are positions in the batch's bytes.
+#[derive(Clone, Debug)]
+pub struct ScriptRequest {
+    pub request: RequestId,
+    pub key: Range<usize>,
+    /// The arguments, each written as its length in bytes, a colon and its bytes.
+    pub arguments: Range<usize>,
+    /// The SHA-1 of the script in hexadecimal digits, followed by the script.
+    pub script: Range<usize>,
+}
+
 impl Operation {
     /// The name of the operation in errors.
     pub(super) fn name(self) -> &'static str {
@@ -97,7 +112,7 @@ impl Write {
         match self {
             Self::Set | Self::SetExisting | Self::SetNew | Self::SetIfEqual => "set",
             Self::Touch => "touch",
-            Self::Destroy => "destroy",
+            Self::Destroy | Self::DestroyIfEqual => "destroy",
         }
     }
 }
