@@ -115,4 +115,4 @@ async function* scan(store, outbox, { open, isClosed, timeout, signal }) {
   }
 }
 
-module.exports = { scan };
+module.exports = { entryOf, scan };

@@ -1,0 +1,145 @@
+'use strict';
+
+const { QueuedOperation } = require('../session/keyed-queue.js');
+const { EVICTED } = require('./user-index.js');
+
+/** @import { Callback, KeyedQueue, SessionObject, Settings, UserIndex } from '../types.d.ts' */
+
+/**
+ * A write of a session that asserts its index entries first. Later operations on the session wait until it was sent.
+ */
+class IndexedWrite {
+  /** Sends the write. @type {(done: Callback) => void} */
+  run = () => {};
+  /** Destroys the session in its place. @type {(done: Callback) => void} */
+  evict = () => {};
+
+  /**
+   * @param {object} write
+   * @param {string} write.name
+   * @param {UserIndex} write.index
+   * @param {KeyedQueue} write.queue
+   * @param {Settings} write.settings
+   * @param {string} write.sid
+   * @param {string[]} write.keys
+   * @param {number} write.life the lifetime in ms, 0 for an endless one
+   * @param {SessionObject | undefined} write.saved the session, if the write stores it
+   * @param {number} write.timeout
+   */
+  constructor({ name, index, queue, settings, sid, keys, life, saved, timeout }) {
+    this.name = name;
+    this.index = index;
+    this.queue = queue;
+    this.settings = settings;
+    this.sid = sid;
+    this.keys = keys;
+    this.life = life;
+    this.saved = saved;
+    this.timeout = timeout;
+  }
+
+  /** Begins the write if the session is not locked. It fails by the deadline of this call. @param {Callback} callback */
+  start(callback) {
+    new QueuedOperation(this.name, callback, (done) => this.begin(done), this.timeout).run();
+  }
+
+  /** @param {Callback} done */
+  begin(done) {
+    const { index, queue, settings, sid, keys, life, saved } = this;
+    const key = settings.prefix + sid;
+    queue.lock(key);
+    index.assert(settings, sid, keys, life, saved, (error, result) => {
+      // A conditional save locks the session until it has ended.
+      const staysLocked = !error && result !== EVICTED && saved !== undefined && settings.isConditional;
+      if (error) done(error, null);
+      else if (result === EVICTED) this.evict(done);
+      else if (saved === undefined) this.run(done);
+      else this.#save(done);
+      if (!staysLocked) queue.unlock(key);
+    });
+  }
+
+  /**
+   * Saves the session, and asserts the entries again behind the save.
+   *
+   * @param {Callback} done
+   */
+  #save(done) {
+    const { index, settings, sid, keys, life } = this;
+    let pending = 2;
+    /** @type {unknown} */
+    let failure;
+    /** @type {unknown} */
+    let result = null;
+    let isEvicted = false;
+    const end = (/** @type {unknown} */ error) => {
+      failure ??= error;
+      if (--pending > 0) return;
+      if (failure) done(failure, null);
+      else if (isEvicted) this.evict(done);
+      else done(null, result);
+    };
+    this.run((error, value) => {
+      result = value;
+      end(error);
+    });
+    index.assertAgain(settings, sid, keys, life, (error, value) => {
+      isEvicted = value === EVICTED;
+      end(error);
+    });
+  }
+}
+
+/** The writes of a store whose sessions are indexed. */
+class IndexedWrites {
+  #index;
+  #queue;
+  #timeout;
+
+  /** @param {UserIndex} index @param {KeyedQueue} queue @param {number} timeout */
+  constructor(index, queue, timeout) {
+    this.#index = index;
+    this.#queue = queue;
+    this.#timeout = timeout;
+  }
+
+  /** @param {SessionObject} session @param {Settings} settings */
+  keysOf(session, settings) {
+    return this.#index.keys.of(session, settings.prefix);
+  }
+
+  /** @type {UserIndex['covers']} */
+  covers(settings, sid, keys, life) {
+    return this.#index.covers(settings, sid, keys, life);
+  }
+
+  /** @type {(settings: Settings, sid: string, session: SessionObject, keys: string[], life: number) => IndexedWrite} */
+  save(settings, sid, session, keys, life) {
+    return this.#write('set', settings, sid, keys, life, session);
+  }
+
+  /** @type {(settings: Settings, sid: string, keys: string[], life: number) => IndexedWrite} */
+  touch(settings, sid, keys, life) {
+    return this.#write('touch', settings, sid, keys, life, undefined);
+  }
+
+  /** @type {(name: string, settings: Settings, sid: string, keys: string[], life: number, saved: SessionObject | undefined) => IndexedWrite} */
+  #write(name, settings, sid, keys, life, saved) {
+    const [index, queue, timeout] = [this.#index, this.#queue, this.#timeout];
+    return new IndexedWrite({ name, index, queue, settings, sid, keys, life, saved, timeout });
+  }
+
+  /**
+   * Wraps the callback of a destroy: once the session is gone, its entries are dropped.
+   *
+   * @type {(settings: Settings, sid: string, callback: Callback) => Callback}
+   */
+  afterDestroy(settings, sid, callback) {
+    return (error, result) => {
+      if (!error) this.#index.forget(settings, sid);
+      callback(error, result);
+    };
+  }
+}
+
+module.exports = { IndexedWrites };

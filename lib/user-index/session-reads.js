@@ -1,0 +1,172 @@
+'use strict';
+
+const { Operation } = require('../boundary/outbox.js');
+const { Kind, Request } = require('../boundary/request.js');
+const { toPromise } = require('../callbacks.js');
+const { DROP, READ } = require('./scripts.js');
+const { runScript } = require('./script-request.js');
+
+/** @import { Backend, Complete, IndexKeys, SessionObject, Settings } from '../types.d.ts' */
+
+/** Entries are kept this long without their session, in ms: a login between the two steps is not that slow. */
+const GRACE = '60000';
+/** The number of entries in a page. */
+const PAGE = '128';
+/** A session that changes this often between a read and its deletion is deleted by its id. */
+const MAX_CHANGES = 16;
+
+/** Passes the kind and the text of a completion to its callback. */
+class Conditional extends Request {
+  /** @type {Complete} */
+  complete(kind, text) {
+    if (kind === Kind.FAILED) super.complete(kind, text);
+    else this.succeed({ kind, text });
+  }
+}
+
+/** Reads a stored text, with the expiry of its key. */
+class TextRead extends Request {
+  isTimed = true;
+
+  /** @type {Complete} */
+  complete(kind, text, ends) {
+    if (kind === Kind.FAILED) super.complete(kind, text);
+    else this.succeed(kind === Kind.SESSION && text !== '' ? { text, ends } : null);
+  }
+}
+
+/** Reads, and destroys, the sessions of the entries of indexes. */
+class SessionReads {
+  #outbox;
+  #keys;
+
+  /** @param {Backend} outbox @param {IndexKeys} keys */
+  constructor(outbox, keys) {
+    this.#outbox = outbox;
+    this.#keys = keys;
+  }
+
+  /** Runs `add` with the prefix of the settings. @type {(settings: Settings, add: () => void) => void} */
+  #with(settings, add) {
+    this.#outbox.withPrefix(settings.prefix, add);
+  }
+
+  /** @type {(settings: Settings, id: string) => Promise<{ text: string, ends: number } | null>} */
+  read(settings, id) {
+    return toPromise((done) =>
+      this.#with(settings, () => this.#outbox.add(Operation.GET_TIMED, new TextRead(settings, done), id)),
+    );
+  }
+
+  /**
+   * Destroys a session if `base` is stored. With an empty one, it reads the session from the primary.
+   *
+   * @type {(settings: Settings, id: string, base: string) => Promise<{ kind: number, text: string }>}
+   */
+  #destroyIfEqual(settings, id, base) {
+    return toPromise((done) =>
+      this.#with(settings, () =>
+        this.#outbox.add(Operation.DESTROY_IF_EQUAL, new Conditional(settings, done), id, '', 0, base),
+      ),
+    );
+  }
+
+  /** Replaces a text that is still stored. @type {(settings: Settings, id: string, text: any, ttl: number, base: string) => Promise<{ kind: number, text: string }>} */
+  replace(settings, id, text, ttl, base) {
+    return toPromise((done) =>
+      this.#with(settings, () =>
+        this.#outbox.add(Operation.SET_IF_EQUAL, new Conditional(settings, done), id, text, ttl, base),
+      ),
+    );
+  }
+
+  /** Returns the text that the primary has; null if there is none. @type {(settings: Settings, id: string) => Promise<string | null>} */
+  async current(settings, id) {
+    const { kind, text } = await this.#destroyIfEqual(settings, id, '');
+    return kind === Kind.CONFLICT ? text : null;
+  }
+
+  /**
+   * Returns true if a stored session belongs to an index. A text that cannot be read belongs to none.
+   *
+   * @type {(settings: Settings, key: string, text: string) => Promise<boolean>}
+   */
+  async isOwned(settings, key, text) {
+    let session;
+    try {
+      session = await settings.serializer.parse(text);
+    } catch {
+      return false;
+    }
+    return this.belongs(settings, key, session);
+  }
+
+  /** @type {(settings: Settings, key: string, session: unknown) => boolean} */
+  belongs(settings, key, session) {
+    if (session === null || typeof session !== 'object') return false;
+    return this.#keys.of(/** @type {SessionObject} */ (session), settings.prefix).includes(key);
+  }
+
+  /** @type {(settings: Settings, key: string, id: string) => Promise<'gone' | 'foreign' | 'owned'>} */
+  async stateOf(settings, key, id) {
+    const text = await this.current(settings, id);
+    if (text === null) return 'gone';
+    return (await this.isOwned(settings, key, text)) ? 'owned' : 'foreign';
+  }
+
+  /**
+   * Destroys a session if it belongs to an index. Returns true if it did.
+   *
+   * @type {(settings: Settings, key: string, id: string) => Promise<boolean>}
+   */
+  async destroyOwned(settings, key, id) {
+    let base = '';
+    for (let changes = 0; changes <= MAX_CHANGES; changes++) {
+      const { kind, text } = await this.#destroyIfEqual(settings, id, base);
+      if (kind !== Kind.CONFLICT) return kind === Kind.DONE && base !== '';
+      if (!(await this.isOwned(settings, key, text))) return false;
+      // Not UTF-8: its bytes equal no text.
+      if (text === base) break;
+      base = text;
+    }
+    await toPromise((done) =>
+      this.#with(settings, () => this.#outbox.add(Operation.DESTROY, new Request(settings, done), id)),
+    );
+    return true;
+  }
+
+  /**
+   * Iterates over the entries of an index, page by page.
+   *
+   * @param {Settings} settings
+   * @param {string} key
+   */
+  async *pages(settings, key) {
+    const seen = new Set();
+    let cursor = '0';
+    do {
+      const [next, ...flat] = await runScript(settings, this.#outbox, READ, key, [cursor, PAGE]);
+      cursor = next;
+      const entries = [];
+      for (let at = 0; at < flat.length; at += 2) {
+        const [id, value] = [flat[at], flat[at + 1]];
+        if (seen.has(id)) continue;
+        seen.add(id);
+        const [made, , , mark] = value.split(' ');
+        entries.push({ id, value, made: Number(made), isEvicted: mark !== undefined });
+      }
+      if (entries.length > 0) yield entries;
+    } while (cursor !== '0');
+  }
+
+  /**
+   * Drops entries, given as ids and values, of sessions that are gone.
+   *
+   * @type {(settings: Settings, key: string, entries: string[], grace?: string) => Promise<unknown>}
+   */
+  drop(settings, key, entries, grace = GRACE) {
+    return runScript(settings, this.#outbox, DROP, key, [grace, ...entries]);
+  }
+}
+
+module.exports = { SessionReads };

@@ -1,0 +1,172 @@
+'use strict';
+
+const { asError } = require('../common/app-functions.js');
+const { coded } = require('../common/errors.js');
+const { nextTick } = require('../common/timers.js');
+const { IndexKeys, USER } = require('./index-keys.js');
+const { KnownEntries, LIFE_FACTOR } = require('./known-entries.js');
+const { SessionReads } = require('./session-reads.js');
+const { ASSERT, DROP, READ_ONE } = require('./scripts.js');
+const { addScript, runScript } = require('./script-request.js');
+
+/** @import { Backend, Callback, IndexOptions, SessionObject, Settings } from '../types.d.ts' */
+
+/** The result of an assertion after which the session must not be stored. */
+const EVICTED = 'evicted';
+
+/**
+ * The indexes of a store: for each user, the ids of the sessions.
+ *
+ * Invariant: every live session of a user is in that user's index. An entry is asserted before its session is stored,
+ * and dropped only once the session is gone.
+ */
+class UserIndex {
+  #outbox;
+  #known = new KnownEntries();
+  #most;
+  #isRejecting;
+  /** @type {(session: any) => unknown} */
+  #authenticatedAt;
+
+  /** @param {Backend} outbox @param {IndexOptions} options */
+  constructor(outbox, options) {
+    this.#outbox = outbox;
+    this.keys = new IndexKeys(options);
+    this.#most = options.maxSessionsOf;
+    this.#isRejecting = options.onSessionLimit === 'reject';
+    this.#authenticatedAt = options.authenticatedAt;
+    this.reads = new SessionReads(outbox, this.keys);
+  }
+
+  /**
+   * Returns true if the entries of a session, in these indexes, outlive it when its lifetime starts now.
+   *
+   * @type {(settings: Settings, id: string, keys: string[], ttl: number) => boolean}
+   */
+  covers(settings, id, keys, ttl) {
+    return keys.length === 0 || this.#known.cover(settings.prefix + id, keys, ttl);
+  }
+
+  /**
+   * Asserts the entries of a session that is about to be stored, or touched. Passes `EVICTED` to the callback if the
+   * session has to be destroyed instead.
+   *
+   * @param {Settings} settings
+   * @param {string} id
+   * @param {string[]} keys
+   * @param {number} ttl
+   * @param {SessionObject | undefined} login the session, if it may be a new one of its user: limits apply
+   * @param {Callback} callback
+   */
+  assert(settings, id, keys, ttl, login, callback) {
+    this.#assertAll(settings, id, keys, ttl, login).then(
+      (result) => nextTick(callback, null, result),
+      (error) => nextTick(callback, asError(error), null),
+    );
+  }
+
+  /** @type {(settings: Settings, id: string, keys: string[], ttl: number, login: SessionObject | undefined) => Promise<unknown>} */
+  async #assertAll(settings, id, keys, ttl, login) {
+    const results = await Promise.all(keys.map((key) => this.#assertOne(settings, id, key, ttl, login)));
+    if (results.includes(EVICTED)) return EVICTED;
+    this.#known.add(settings.prefix + id, keys, ttl);
+    return null;
+  }
+
+  /** @type {(settings: Settings, id: string, key: string, ttl: number, login: SessionObject | undefined) => Promise<unknown>} */
+  async #assertOne(settings, id, key, ttl, login) {
+    const most = login === undefined || !this.#isOfUser(key) ? 0 : this.#limit(login);
+    const since = login === undefined ? '' : this.#authentication(login);
+    const life = String(Math.ceil(ttl * LIFE_FACTOR));
+    const run = (/** @type {string} */ mode, /** @type {string[]} */ ignored) =>
+      runScript(settings, this.#outbox, ASSERT, key, [id, life, String(most), mode, since, ...ignored]);
+    let [status, ...others] = await run('check', []);
+    if (status === 'full') {
+      const ignored = await this.#dead(settings, key, others);
+      [status, ...others] = await run(this.#isRejecting ? 'reject' : 'evict', ignored);
+    }
+    if (status === 'full')
+      throw coded(Error, 'ERR_SESSION_LIMIT', `set failed: the user has ${most} sessions, the most allowed`);
+    if (status === 'fenced')
+      throw coded(
+        Error,
+        'ERR_SESSION_REVOKED',
+        'set failed: the user has authenticated before the time from which sessions are accepted ("notBefore")',
+      );
+    if (status === EVICTED) return EVICTED;
+    await Promise.all(others.map((other) => this.reads.destroyOwned(settings, key, other)));
+    return null;
+  }
+
+  /** @param {string} key */
+  #isOfUser(key) {
+    return this.keys.isOf(USER, key);
+  }
+
+  /** @param {SessionObject} session */
+  #limit(session) {
+    return this.#most === undefined ? 0 : this.#most(session);
+  }
+
+  /** @param {SessionObject} session */
+  #authentication(session) {
+    const at = this.#authenticatedAt(session);
+    const ms = at === undefined || at === null ? Number.NaN : new Date(/** @type {any} */ (at)).getTime();
+    return Number.isNaN(ms) ? '' : String(ms);
+  }
+
+  /**
+   * Drops the entries of sessions that are gone, and returns the ids of those that do not count: gone, or of another
+   * user.
+   *
+   * @type {(settings: Settings, key: string, entries: string[]) => Promise<string[]>}
+   */
+  async #dead(settings, key, entries) {
+    const ids = entries.filter((_, at) => at % 2 === 0);
+    const states = await Promise.all(ids.map((id) => this.reads.stateOf(settings, key, id)));
+    const gone = ids.flatMap((id, at) => (states[at] === 'gone' ? [id, entries[2 * at + 1]] : []));
+    if (gone.length > 0) await this.reads.drop(settings, key, gone);
+    return ids.filter((_, at) => states[at] === 'foreign');
+  }
+
+  /**
+   * Asserts the entries again behind the command that stores the session: a reader may have dropped them in between,
+   * when it did not find the session.
+   *
+   * @type {(settings: Settings, id: string, keys: string[], ttl: number, callback: Callback) => void}
+   */
+  assertAgain(settings, id, keys, ttl, callback) {
+    let pending = keys.length;
+    /** @type {unknown} */
+    let failure;
+    /** @type {unknown} */
+    let result = null;
+    const life = String(Math.ceil(ttl * LIFE_FACTOR));
+    for (const key of keys)
+      addScript(settings, this.#outbox, ASSERT, key, [id, life, '0', '', ''], (error, reply) => {
+        failure ??= error;
+        if (!error && reply[0] === EVICTED) result = EVICTED;
+        if (--pending === 0) callback(failure ?? null, failure ? null : result);
+      });
+  }
+
+  /**
+   * Drops the entries of a session that was destroyed, if this process knows of any. Nothing depends on it: readers
+   * drop those that remain.
+   *
+   * @type {(settings: Settings, id: string) => void}
+   */
+  forget(settings, id) {
+    for (const key of this.#known.remove(settings.prefix + id))
+      this.#prune(settings, id, key).catch(() => {});
+  }
+
+  /** @type {(settings: Settings, id: string, key: string) => Promise<void>} */
+  async #prune(settings, id, key) {
+    const [value] = await runScript(settings, this.#outbox, READ_ONE, key, [id]);
+    if (value === undefined || (await this.reads.stateOf(settings, key, id)) !== 'gone') return;
+    await runScript(settings, this.#outbox, DROP, key, ['0', id, value]);
+  }
+}
+
+module.exports = { EVICTED, UserIndex };
