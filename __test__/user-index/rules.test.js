@@ -287,6 +287,7 @@ describeServers('limits on %s', (_name, program) => {
     await logIn(store, 'other', 2, { n: 6 });
     expect(await numbersOf(store, 1)).toEqual([3, 4, 5]);
     expect((await store.ids()).sort()).toEqual(['other', 's3', 's4', 's5']);
+    expect(await server.command('HLEN', 'sess-of:user:1@sess:')).toBe(3);
   });
 
   test("with onSessionLimit: 'reject', a save beyond `maxSessionsOf` fails until a session has ended", async () => {

@@ -40,8 +40,8 @@ end
  * Asserts the entry of a session. Arguments: id, life in ms (0: endless), the maximum number of sessions (0: none), what
  * to do beyond it, when the user has authenticated ('': not known), and ids of entries that do not count.
  *
- * Replies `added`, and the ids of the sessions to destroy; `evicted` if this session is one of them; `full`, with the
- * other entries (`check`) or without having added it (`reject`); or `fenced`.
+ * Replies `added`, and the entries of sessions to destroy, as ids and values; `evicted` if this session is one of them;
+ * `full`, and the other entries, if it was not added since there are too many; or `fenced`.
  */
 const ASSERT = `${COMMON}
 local id, life, most, mode = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
@@ -61,7 +61,9 @@ else
       local field, value = all[at], all[at + 1]
       local made, asserted, ends, mark = parse(value)
       if field ~= ${FENCE} and not ignored[field] and (ends == 0 or ends > now) then
-        if mark ~= '' then reply[#reply + 1] = field
+        if mark ~= '' then
+          reply[#reply + 1] = field
+          reply[#reply + 1] = value
         else others[#others + 1] = {field = field, value = value, made = made, asserted = asserted, ends = ends} end
       end
     end
@@ -80,8 +82,10 @@ else
       end)
       for at = 1, #others - most + 1 do
         local entry = others[at]
-        put(entry.field, format(entry.made, entry.asserted, entry.ends, ' evicted'), entry.ends, left)
+        local value = format(entry.made, entry.asserted, entry.ends, ' evicted')
+        put(entry.field, value, entry.ends, left)
         reply[#reply + 1] = entry.field
+        reply[#reply + 1] = value
       end
     end
   end

@@ -115,16 +115,25 @@ class SessionReads {
   }
 
   /**
-   * Destroys a session if it belongs to an index. Returns true if it did.
+   * Destroys a session if it belongs to an index, and drops its entry. Returns true if it destroyed the session.
    *
-   * @type {(settings: Settings, key: string, id: string) => Promise<boolean>}
+   * @type {(settings: Settings, key: string, entry: { id: string, value: string }) => Promise<boolean>}
    */
-  async destroyOwned(settings, key, id) {
+  async destroy(settings, key, { id, value }) {
+    const outcome = await this.#destroyOwned(settings, key, id);
+    const isDestroyed = outcome === 'destroyed';
+    // If there was none, a login may be about to store it. An entry is never dropped while its session lives.
+    if (outcome !== 'foreign') await this.drop(settings, key, [id, value], isDestroyed ? '0' : GRACE);
+    return isDestroyed;
+  }
+
+  /** @type {(settings: Settings, key: string, id: string) => Promise<'destroyed' | 'gone' | 'foreign'>} */
+  async #destroyOwned(settings, key, id) {
     let base = '';
     for (let changes = 0; changes <= MAX_CHANGES; changes++) {
       const { kind, text } = await this.#destroyIfEqual(settings, id, base);
-      if (kind !== Kind.CONFLICT) return kind === Kind.DONE && base !== '';
-      if (!(await this.isOwned(settings, key, text))) return false;
+      if (kind !== Kind.CONFLICT) return kind === Kind.DONE && base !== '' ? 'destroyed' : 'gone';
+      if (!(await this.isOwned(settings, key, text))) return 'foreign';
       // Not UTF-8: its bytes equal no text.
       if (text === base) break;
       base = text;
@@ -132,7 +141,7 @@ class SessionReads {
     await toPromise((done) =>
       this.#with(settings, () => this.#outbox.add(Operation.DESTROY, new Request(settings, done), id)),
     );
-    return true;
+    return 'destroyed';
   }
 
   /**

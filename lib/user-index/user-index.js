@@ -94,8 +94,14 @@ class UserIndex {
         'set failed: the user has authenticated before the time from which sessions are accepted ("notBefore")',
       );
     if (status === EVICTED) return EVICTED;
-    await Promise.all(others.map((other) => this.reads.destroyOwned(settings, key, other)));
+    await this.#destroyEvicted(settings, key, others);
     return null;
+  }
+
+  /** @type {(settings: Settings, key: string, entries: string[]) => Promise<void>} */
+  async #destroyEvicted(settings, key, entries) {
+    for (let at = 0; at < entries.length; at += 2)
+      await this.reads.destroy(settings, key, { id: entries[at], value: entries[at + 1] });
   }
 
   /** @param {string} key */

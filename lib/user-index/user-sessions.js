@@ -123,12 +123,9 @@ class UserSessions {
   /** Destroys the sessions of entries, and returns how many. @type {(key: string, entries: Entry[]) => Promise<number>} */
   async #destroy(key, entries) {
     const { reads } = this.#index;
-    const settings = this.#settings;
-    const results = await Promise.all(entries.map(({ id }) => reads.destroyOwned(settings, key, id)));
+    const results = await Promise.all(entries.map((entry) => reads.destroy(this.#settings, key, entry)));
     const destroyed = entries.filter((_, at) => results[at]);
     for (const { id } of destroyed) this.#onDestroyed(id);
-    const pairs = destroyed.flatMap(({ id, value }) => [id, value]);
-    if (pairs.length > 0) await reads.drop(settings, key, pairs, '0');
     return destroyed.length;
   }
 
