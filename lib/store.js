@@ -71,7 +71,7 @@ class Parts {
     this.isGetOverridden = () => this.receiver.get !== RedisStore.prototype.get;
     this.isQueueFull = (/** @type {number} */ count) =>
       count >= target.maxQueue && this.connection.status !== 'ready';
-    this.index = indexing && new UserIndex(this.outbox, indexing);
+    this.index = indexing && new UserIndex(this.outbox, indexing, target.commandTimeout);
     this.sessions = new Sessions(this);
     this.bulk = new BulkOperations(this);
   }

@@ -141,7 +141,7 @@ describeServers('%s', (name, program) => {
     });
 
     test('an index does not outlive its sessions', async () => {
-      const store = await open();
+      const store = await open({ commandTimeout: 2000 });
       await logIn(store, 'a', 1, {}, 300);
       await logIn(store, 'b', 2, {}, 300);
       await logIn(store, 'b2', 2);
@@ -149,7 +149,7 @@ describeServers('%s', (name, program) => {
       // A logout empties the index.
       await store.destroy('c');
       await until(async () => !(await redis.keys()).includes('sess-of:user:3@sess:'));
-      // Twice the lifetime later.
+      // Twice the lifetime and two timeouts later.
       await until(async () => !(await redis.keys()).includes('sess-of:user:1@sess:'));
       if (hasFieldExpiry)
         await until(async () => (await redis.command('HLEN', 'sess-of:user:2@sess:')) === 1);

@@ -4,7 +4,7 @@ const { elapsed } = require('../common/timers.js');
 
 /** The number of sessions after which the older half is forgotten: a few megabytes. */
 const MAX_YOUNG = 16_384;
-/** An entry lives this many times as long as its session, so that most touches need not prolong it. */
+/** An entry lives at least this many times as long as its session, so that most touches need not prolong it. */
 const LIFE_FACTOR = 2;
 /** The part of an entry's life that counts, as clocks may differ in speed. */
 const CERTAIN = 0.95;
@@ -60,4 +60,15 @@ class KnownEntries {
   }
 }
 
-module.exports = { KnownEntries, LIFE_FACTOR };
+/**
+ * Returns the life of an entry in ms, 0 for an endless one. The write that follows the assertion may reach Redis late, by
+ * the timeout of each, and the session's lifetime begins only then.
+ *
+ * @param {number} ttl the lifetime of the session in ms
+ * @param {number} timeout of operations, in ms
+ */
+function lifeOf(ttl, timeout) {
+  return ttl === 0 ? 0 : Math.ceil(LIFE_FACTOR * ttl + 2 * timeout);
+}
+
+module.exports = { KnownEntries, lifeOf };

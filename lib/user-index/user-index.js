@@ -4,7 +4,7 @@ const { asError } = require('../common/app-functions.js');
 const { coded } = require('../common/errors.js');
 const { nextTick } = require('../common/timers.js');
 const { IndexKeys, USER } = require('./index-keys.js');
-const { KnownEntries, LIFE_FACTOR } = require('./known-entries.js');
+const { KnownEntries, lifeOf } = require('./known-entries.js');
 const { SessionReads } = require('./session-reads.js');
 const { ASSERT, DROP, READ_ONE } = require('./scripts.js');
 const { addScript, runScript } = require('./script-request.js');
@@ -23,14 +23,16 @@ const EVICTED = 'evicted';
 class UserIndex {
   #outbox;
   #known = new KnownEntries();
+  #timeout;
   #most;
   #isRejecting;
   /** @type {(session: any) => unknown} */
   #authenticatedAt;
 
-  /** @param {Backend} outbox @param {IndexOptions} options */
-  constructor(outbox, options) {
+  /** @param {Backend} outbox @param {IndexOptions} options @param {number} timeout of operations, in ms */
+  constructor(outbox, options, timeout) {
     this.#outbox = outbox;
+    this.#timeout = timeout;
     this.keys = new IndexKeys(options);
     this.#most = options.maxSessionsOf;
     this.#isRejecting = options.onSessionLimit === 'reject';
@@ -77,7 +79,7 @@ class UserIndex {
   async #assertOne(settings, id, key, ttl, login) {
     const most = login === undefined || !this.#isOfUser(key) ? 0 : this.#limit(login);
     const since = login === undefined ? '' : this.#authentication(login);
-    const life = String(Math.ceil(ttl * LIFE_FACTOR));
+    const life = this.lifeOf(ttl);
     const run = (/** @type {string} */ mode, /** @type {string[]} */ ignored) =>
       runScript(settings, this.#outbox, ASSERT, key, [id, life, String(most), mode, since, ...ignored]);
     let [status, ...others] = await run('check', []);
@@ -102,6 +104,11 @@ class UserIndex {
   async #destroyEvicted(settings, key, entries) {
     for (let at = 0; at < entries.length; at += 2)
       await this.reads.destroy(settings, key, { id: entries[at], value: entries[at + 1] });
+  }
+
+  /** Returns the life of an entry, for the script. @param {number} ttl */
+  lifeOf(ttl) {
+    return String(lifeOf(ttl, this.#timeout));
   }
 
   /** @param {string} key */
@@ -147,7 +154,7 @@ class UserIndex {
     let failure;
     /** @type {unknown} */
     let result = null;
-    const life = String(Math.ceil(ttl * LIFE_FACTOR));
+    const life = this.lifeOf(ttl);
     for (const key of keys)
       addScript(settings, this.#outbox, ASSERT, key, [id, life, '0', '', ''], (error, reply) => {
         failure ??= error;

@@ -8,7 +8,6 @@ const { NEVER } = require('../session/expiry.js');
 const { entryOf } = require('../session/scan.js');
 const { stringify } = require('../session/stringify.js');
 const { USER } = require('./index-keys.js');
-const { LIFE_FACTOR } = require('./known-entries.js');
 const { ASSERT, SET_FENCE } = require('./scripts.js');
 const { runScript } = require('./script-request.js');
 
@@ -215,7 +214,7 @@ class UserSessions {
 
   /** @type {(id: string, keys: string[], ttl: number) => Promise<unknown>} */
   #assert(id, keys, ttl) {
-    const args = [id, String(Math.ceil(ttl * LIFE_FACTOR)), '0', '', ''];
+    const args = [id, this.#index.lifeOf(ttl), '0', '', ''];
     return Promise.all(keys.map((key) => runScript(this.#settings, this.#outbox, ASSERT, key, args)));
   }
 
