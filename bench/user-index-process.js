@@ -116,7 +116,11 @@ const tasks = {
     for (const sid of before) {
       const text = await client.get(`sess:${sid}`);
       const isAlive = text !== null && (sid[0] === 'n' || JSON.parse(text).userId === user);
-      if (isAlive && sid[0] === 'n') report.violations.push(`${sid} is alive after destroyAllOf`);
+      if (isAlive && sid[0] === 'n') {
+        const isIndexed = await client.hexists(indexKey(user), sid);
+        const what = `${sid} of ${user} is alive after destroyAllOf in process ${name}`;
+        report.violations.push(`${what}; ${isIndexed ? '' : 'not '}in the index: ${text}`);
+      }
       if (sid[0] === 'n') {
         report.dead.push(sid);
         report.gone.push(sid);

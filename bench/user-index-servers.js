@@ -11,6 +11,8 @@ const { startSentinel } = require('../__test__/support/sentinel.js');
 const { startRedis } = require('../scripts/redis.js');
 
 const SLOTS = 16_384;
+/** Long enough that a node on a busy machine is not replaced, which would lose writes. */
+const NODE_TIMEOUT_MS = '5000';
 
 /** Returns the key of the index of a user, by the documentation. */
 const indexKey = (user) => `sess-of:user:${user.replace(/[%@]/g, encodeURIComponent)}@sess:`;
@@ -69,7 +71,7 @@ const deployments = {
   },
 
   async cluster(program) {
-    const group = await startCluster({ program });
+    const group = await startCluster({ program, args: ['--cluster-node-timeout', NODE_TIMEOUT_MS] });
     const { addresses } = group;
     return {
       place: { kind: 'cluster', addresses, store: { cluster: addresses } },

@@ -208,12 +208,15 @@ export interface CheckedOptions {
   authenticatedAt?: SessionFunction;
 }
 
+/** The user of a session, as an app's function returns it. */
+export type User = string | number | bigint | undefined;
+
 export type SessionFunction = (session: any) => unknown;
 
 /** The options of the indexes of a store. */
 export interface IndexOptions {
-  /** The indexes: each with its name, the option in errors, and the function that returns the user of a session. */
-  rules: { name: string; option: string; of: SessionFunction }[];
+  /** The indexes: each with its name, the function that returns the user of a session, and its result in errors. */
+  rules: { name: string; what: string; of: SessionFunction }[];
   prefix: string;
   hashUserIds: boolean;
   maxSessionsOf: SessionFunction | undefined;

@@ -18,7 +18,7 @@ const { IndexedWrites } = require('../user-index/indexed-writes.js');
 
 /** @import { HttpRequest, KeyedQueue as Queue, SessionObject, SessionRecord, Text } from '../types.d.ts' */
 /** @import { Backend, CacheReads, Callback, SessionRegistry as Registry, Settings, StoreState } from '../types.d.ts' */
-/** @import { IndexedWrites as Indexed, UserIndex } from '../types.d.ts' */
+/** @import { IndexedWrites as Indexed, User, UserIndex } from '../types.d.ts' */
 
 /**
  * The second half of `set`. `isTracked`: the object is the session of this id, so that its save is discarded once that
@@ -236,8 +236,8 @@ class Sessions {
     let ttl = 0;
     /** @type {Text} */
     let text = '';
-    /** @type {string[] | undefined} */
-    let keys;
+    /** @type {User[] | undefined} */
+    let users;
     let failure;
     try {
       ttl = this.#lifetime(session);
@@ -250,7 +250,7 @@ class Sessions {
       if (ttl <= 0) ttl = this.#renewedLifetime(sid, session, ttl, record);
       if (ttl > 0) {
         text = this.#stringify(session);
-        keys = this.#indexed?.keysOf(session, this.#settings);
+        users = this.#indexed?.usersOf(session);
       }
     } catch (error) {
       failure = { error };
@@ -260,32 +260,37 @@ class Sessions {
     else {
       const isTracked = this.#isTracked(sid, session, record);
       const save =
-        keys !== undefined
+        users !== undefined
           ? this.#saveIndexed
           : this.#settings.isConditional
             ? this.#saveConditionally
             : this.#save;
-      save.call(this, sid, session, callback, record, isTracked, text, ttl, keys);
+      save.call(this, sid, session, callback, record, isTracked, text, ttl, users);
     }
   }
 
   /**
    * Saves a session once it is in the indexes of its users.
    *
-   * @type {(...save: [...Parameters<SaveMethod>, keys?: string[]]) => void}
+   * @type {(...save: [...Parameters<SaveMethod>, users?: User[]]) => void}
    */
-  #saveIndexed(sid, session, callback, record, isTracked, text, ttl, keys = []) {
+  #saveIndexed(sid, session, callback, record, isTracked, text, ttl, users = []) {
     const settings = this.#settings;
     const indexed = /** @type {Indexed} */ (this.#indexed);
     const life = settings.disableTTL ? 0 : ttl;
+    // Such a save stores nothing once the session, and with it perhaps the entry, is gone.
+    const needsSession = isTracked && record?.since !== undefined && !settings.saveDestroyed;
+    const isCovered = users.length === 0 || (needsSession && indexed.covers(settings, sid, users, life));
+    const isLocked = this.#queue?.isLocked(settings.prefix + sid);
+    if (isCovered && !isLocked && !settings.isConditional) {
+      this.#save(sid, session, callback, record, isTracked, text, ttl);
+      return;
+    }
     const save = settings.isConditional
       ? this.#conditionalSave(sid, session, record, isTracked, text, ttl)
       : (/** @type {Callback} */ done) => this.#save(sid, session, done, record, isTracked, text, ttl);
-    // Such a save stores nothing once the session, and with it perhaps the entry, is gone.
-    const needsSession = isTracked && record?.since !== undefined && !settings.saveDestroyed;
-    if (keys.length > 0 && !(needsSession && indexed.covers(settings, sid, keys, life)))
-      this.#begin(indexed.save(settings, sid, session, keys, life), sid, callback, save);
-    else if (this.#queue?.isLocked(settings.prefix + sid)) this.#enqueue(sid, 'set', callback, save);
+    if (!isCovered) this.#begin(indexed.save(settings, sid, session, users, life), sid, callback, save);
+    else if (isLocked) this.#enqueue(sid, 'set', callback, save);
     else save(callback);
   }
 
@@ -379,21 +384,21 @@ class Sessions {
     }
     let record;
     let ttl = 0;
-    /** @type {string[] | undefined} */
-    let keys;
+    /** @type {User[] | undefined} */
+    let users;
     let failure;
     try {
       ttl = this.#lifetime(session);
       if (ttl <= 0 || this.#settings.touchAfter > 0) record = this.#findRecord(sid, session);
       if (ttl <= 0) ttl = this.#renewedLifetime(sid, session, ttl, record);
-      if (ttl > 0) keys = this.#indexed?.keysOf(session, this.#settings);
+      if (ttl > 0) users = this.#indexed?.usersOf(session);
     } catch (error) {
       failure = { error };
     }
     if (failure) nextTick(callback, asError(failure.error), null);
     else if (ttl <= 0) this.#expire(sid, record, callback, isPromised);
-    else if (keys !== undefined && !this.#indexed?.covers(this.#settings, sid, keys, ttl))
-      this.#touchIndexed(sid, record, callback, ttl, keys);
+    else if (users !== undefined && !this.#indexed?.covers(this.#settings, sid, users, ttl))
+      this.#touchIndexed(sid, record, callback, ttl, users);
     else if (this.#queue?.isLocked(this.#settings.prefix + sid))
       this.#enqueueTouch(sid, record, callback, ttl);
     else this.#touch(sid, record, callback, ttl);
@@ -404,9 +409,9 @@ class Sessions {
     this.#enqueue(sid, 'touch', callback, (done) => this.#touch(sid, record, done, ttl));
   }
 
-  /** @type {(sid: string, record: SessionRecord | undefined, callback: Callback, ttl: number, keys: string[]) => void} */
-  #touchIndexed(sid, record, callback, ttl, keys) {
-    const touch = /** @type {Indexed} */ (this.#indexed).touch(this.#settings, sid, keys, ttl);
+  /** @type {(sid: string, record: SessionRecord | undefined, callback: Callback, ttl: number, users: User[]) => void} */
+  #touchIndexed(sid, record, callback, ttl, users) {
+    const touch = /** @type {Indexed} */ (this.#indexed).touch(this.#settings, sid, users, ttl);
     this.#begin(touch, sid, callback, (done) => this.#touch(sid, record, done, ttl));
   }
 

@@ -3,7 +3,7 @@
 const { wrongType, wrongValue, outOfRange } = require('../common/errors.js');
 const { sessionHash } = require('../observability/session-hash.js');
 
-/** @import { IndexOptions, SessionObject } from '../types.d.ts' */
+/** @import { IndexOptions, SessionObject, User } from '../types.d.ts' */
 
 /** The name of the index by the `userId` option. */
 const USER = 'user';
@@ -11,19 +11,21 @@ const USER = 'user';
 /** The key of the hash that stands for a user with `hashUserIds`. It must not change. */
 const HASH_KEY = 'connect-redis-native.user';
 
+/** The users of a session without any. @type {User[]} */
+const NONE = [];
+
 /**
- * Returns a user as a string; undefined for none.
+ * Checks and returns a user; undefined for none.
  *
- * @type {(user: unknown, what: string) => string | undefined}
+ * @type {(user: any, what: string) => User}
  */
-function userText(user, what) {
+function checked(user, what) {
+  if (typeof user === 'string' || typeof user === 'bigint') return user;
   if (user === undefined || user === null) return undefined;
-  if (typeof user === 'string') return user;
-  if (typeof user === 'bigint') return `${user}`;
   if (typeof user !== 'number')
     throw wrongType(what, 'a string, a number or, without a user, undefined', user);
   if (!Number.isFinite(user)) throw outOfRange(what, 'a finite number', user);
-  return String(user);
+  return user;
 }
 
 /** The keys of indexes. */
@@ -52,10 +54,10 @@ class IndexKeys {
    * Returns the key of an index. The escaped user cannot contain the separator, so no user and prefix have the key of
    * others.
    *
-   * @type {(name: string, user: string, sessionPrefix: string) => string}
+   * @type {(name: string, user: NonNullable<User>, sessionPrefix: string) => string}
    */
   #key(name, user, sessionPrefix) {
-    const text = this.#isHashed ? sessionHash(user, HASH_KEY) : user.replace(/[%@]/g, escaped);
+    const text = this.#isHashed ? sessionHash(`${user}`, HASH_KEY) : `${user}`.replace(/[%@]/g, escaped);
     return `${this.#prefix}${name}:${text}@${sessionPrefix}`;
   }
 
@@ -65,17 +67,42 @@ class IndexKeys {
   }
 
   /**
+   * Returns the users of a session, one for each index.
+   *
+   * @param {SessionObject} session
+   */
+  usersOf(session) {
+    /** @type {User[]} */
+    let users = NONE;
+    const rules = this.#rules;
+    for (let at = 0; at < rules.length; at++) {
+      const { what, of } = rules[at];
+      const user = checked(of(session), what);
+      if (user === undefined) continue;
+      if (users === NONE) users = new Array(rules.length).fill(undefined);
+      users[at] = user;
+    }
+    return users;
+  }
+
+  /**
+   * Returns the keys of the indexes of the users of a session.
+   *
+   * @type {(users: User[], sessionPrefix: string) => string[]}
+   */
+  ofUsers(users, sessionPrefix) {
+    return users.flatMap((user, at) =>
+      user === undefined ? [] : [this.#key(this.#rules[at].name, user, sessionPrefix)],
+    );
+  }
+
+  /**
    * Returns the keys of the indexes to which a session belongs.
    *
    * @type {(session: SessionObject, sessionPrefix: string) => string[]}
    */
   of(session, sessionPrefix) {
-    const keys = [];
-    for (const { name, option, of } of this.#rules) {
-      const user = userText(of(/** @type {any} */ (session)), `What the "${option}" function returns`);
-      if (user !== undefined) keys.push(this.#key(name, user, sessionPrefix));
-    }
-    return keys;
+    return this.ofUsers(this.usersOf(session), sessionPrefix);
   }
 
   /**
@@ -87,9 +114,9 @@ class IndexKeys {
     const rule = this.#rules.find((one) => one.name === name);
     if (rule === undefined)
       throw wrongValue('The "index" option', `one of ${this.#rules.map((one) => one.name).join(', ')}`);
-    const text = userText(user, 'The user');
-    if (text === undefined) throw wrongType('The user', 'a string or a number', user);
-    return this.#key(rule.name, text, sessionPrefix);
+    const valid = checked(user, 'The user');
+    if (valid === undefined) throw wrongType('The user', 'a string or a number', user);
+    return this.#key(rule.name, valid, sessionPrefix);
   }
 }
 

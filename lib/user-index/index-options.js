@@ -9,8 +9,17 @@ const { USER } = require('./index-keys.js');
 function indexOptions(options) {
   const { userId, indexes, indexPrefix, hashUserIds, maxSessionsOf, onSessionLimit, authenticatedAt } =
     options;
-  const rules = Object.entries(indexes ?? {}).map(([name, of]) => ({ name, option: `indexes.${name}`, of }));
-  if (userId !== undefined) rules.push({ name: USER, option: 'userId', of: userId });
+  const rule = (
+    /** @type {string} */ name,
+    /** @type {string} */ option,
+    /** @type {SessionFunction} */ of,
+  ) => ({
+    name,
+    what: `What the "${option}" function returns`,
+    of,
+  });
+  const rules = Object.entries(indexes ?? {}).map(([name, of]) => rule(name, `indexes.${name}`, of));
+  if (userId !== undefined) rules.push(rule(USER, 'userId', userId));
   if (rules.length === 0) return undefined;
   return {
     rules,

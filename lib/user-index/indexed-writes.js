@@ -3,7 +3,7 @@
 const { QueuedOperation } = require('../session/keyed-queue.js');
 const { EVICTED } = require('./user-index.js');
 
-/** @import { Callback, KeyedQueue, SessionObject, Settings, UserIndex } from '../types.d.ts' */
+/** @import { Callback, KeyedQueue, SessionObject, Settings, User, UserIndex } from '../types.d.ts' */
 
 /**
  * A write of a session that asserts its index entries first. Later operations on the session wait until it was sent.
@@ -21,18 +21,18 @@ class IndexedWrite {
    * @param {KeyedQueue} write.queue
    * @param {Settings} write.settings
    * @param {string} write.sid
-   * @param {string[]} write.keys
+   * @param {User[]} write.users
    * @param {number} write.life the lifetime in ms, 0 for an endless one
    * @param {SessionObject | undefined} write.saved the session, if the write stores it
    * @param {number} write.timeout
    */
-  constructor({ name, index, queue, settings, sid, keys, life, saved, timeout }) {
+  constructor({ name, index, queue, settings, sid, users, life, saved, timeout }) {
     this.name = name;
     this.index = index;
     this.queue = queue;
     this.settings = settings;
     this.sid = sid;
-    this.keys = keys;
+    this.users = users;
     this.life = life;
     this.saved = saved;
     this.timeout = timeout;
@@ -45,10 +45,10 @@ class IndexedWrite {
 
   /** @param {Callback} done */
   begin(done) {
-    const { index, queue, settings, sid, keys, life, saved } = this;
+    const { index, queue, settings, sid, users, life, saved } = this;
     const key = settings.prefix + sid;
     queue.lock(key);
-    index.assert(settings, sid, keys, life, saved, (error, result) => {
+    index.assert(settings, sid, users, life, saved, (error, result) => {
       // A conditional save locks the session until it has ended.
       const staysLocked = !error && result !== EVICTED && saved !== undefined && settings.isConditional;
       if (error) done(error, null);
@@ -65,7 +65,7 @@ class IndexedWrite {
    * @param {Callback} done
    */
   #save(done) {
-    const { index, settings, sid, keys, life } = this;
+    const { index, settings, sid, users, life } = this;
     let pending = 2;
     /** @type {unknown} */
     let failure;
@@ -83,7 +83,7 @@ class IndexedWrite {
       result = value;
       end(error);
     });
-    index.assertAgain(settings, sid, keys, life, (error, value) => {
+    index.assertAgain(settings, sid, users, life, (error, value) => {
       isEvicted = value === EVICTED;
       end(error);
     });
@@ -103,30 +103,30 @@ class IndexedWrites {
     this.#timeout = timeout;
   }
 
-  /** @param {SessionObject} session @param {Settings} settings */
-  keysOf(session, settings) {
-    return this.#index.keys.of(session, settings.prefix);
+  /** @param {SessionObject} session */
+  usersOf(session) {
+    return this.#index.keys.usersOf(session);
   }
 
   /** @type {UserIndex['covers']} */
-  covers(settings, sid, keys, life) {
-    return this.#index.covers(settings, sid, keys, life);
+  covers(settings, sid, users, life) {
+    return this.#index.covers(settings, sid, users, life);
   }
 
-  /** @type {(settings: Settings, sid: string, session: SessionObject, keys: string[], life: number) => IndexedWrite} */
-  save(settings, sid, session, keys, life) {
-    return this.#write('set', settings, sid, keys, life, session);
+  /** @type {(settings: Settings, sid: string, session: SessionObject, users: User[], life: number) => IndexedWrite} */
+  save(settings, sid, session, users, life) {
+    return this.#write('set', settings, sid, users, life, session);
   }
 
-  /** @type {(settings: Settings, sid: string, keys: string[], life: number) => IndexedWrite} */
-  touch(settings, sid, keys, life) {
-    return this.#write('touch', settings, sid, keys, life, undefined);
+  /** @type {(settings: Settings, sid: string, users: User[], life: number) => IndexedWrite} */
+  touch(settings, sid, users, life) {
+    return this.#write('touch', settings, sid, users, life, undefined);
   }
 
-  /** @type {(name: string, settings: Settings, sid: string, keys: string[], life: number, saved: SessionObject | undefined) => IndexedWrite} */
-  #write(name, settings, sid, keys, life, saved) {
+  /** @type {(name: string, settings: Settings, sid: string, users: User[], life: number, saved: SessionObject | undefined) => IndexedWrite} */
+  #write(name, settings, sid, users, life, saved) {
     const [index, queue, timeout] = [this.#index, this.#queue, this.#timeout];
-    return new IndexedWrite({ name, index, queue, settings, sid, keys, life, saved, timeout });
+    return new IndexedWrite({ name, index, queue, settings, sid, users, life, saved, timeout });
   }
 
   /**

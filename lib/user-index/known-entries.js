@@ -1,6 +1,9 @@
 'use strict';
 
-const { elapsed } = require('../common/timers.js');
+const { tickTime } = require('../common/timers.js');
+const { PerPrefix } = require('../session/per-prefix.js');
+
+/** @import { User } from '../types.d.ts' */
 
 /** The number of sessions after which the older half is forgotten: a few megabytes. */
 const MAX_YOUNG = 16_384;
@@ -8,55 +11,91 @@ const MAX_YOUNG = 16_384;
 const LIFE_FACTOR = 2;
 /** The part of an entry's life that counts, as clocks may differ in speed. */
 const CERTAIN = 0.95;
+/** The clock is set back if it shows less than before by this many ms. */
+const SET_BACK = 1000;
 
-/** @typedef {{ keys: string[], date: number, at: number, ttl: number }} Known */
+/** @typedef {{ users: User[], at: number, ttl: number }} Known */
 
-/** @type {(one: string[], other: string[]) => boolean} */
-function areEqual(one, other) {
-  return one.length === other.length && one.every((key, at) => key === other[at]);
-}
-
-/** The index entries that this process has asserted recently, by session. */
-class KnownEntries {
+/** The entries of the sessions under one prefix. */
+class Generations {
   /** @type {Map<string, Known>} */
   #young = new Map();
   /** @type {Map<string, Known>} */
   #old = new Map();
 
-  /** @param {string} key the key of the session */
-  #get(key) {
-    return this.#young.get(key) ?? this.#old.get(key);
+  /** @param {string} id */
+  get(id) {
+    return this.#young.get(id) ?? this.#old.get(id);
   }
 
-  /** @type {(key: string, keys: string[], ttl: number) => void} */
-  add(key, keys, ttl) {
-    this.#young.set(key, { keys, date: Date.now(), at: elapsed(), ttl });
+  /** @param {string} id @param {Known} known */
+  set(id, known) {
+    this.#young.set(id, known);
     if (this.#young.size < MAX_YOUNG) return;
     this.#old = this.#young;
     this.#young = new Map();
   }
 
-  /** Forgets the entries of a session, and returns the keys of their indexes. @param {string} key */
-  remove(key) {
-    const known = this.#get(key);
-    this.#young.delete(key);
-    this.#old.delete(key);
-    return known?.keys ?? [];
+  /** @param {string} id */
+  delete(id) {
+    this.#young.delete(id);
+    this.#old.delete(id);
+  }
+}
+
+/** The index entries that this process has asserted recently. */
+class KnownEntries {
+  #byPrefix = new PerPrefix(() => new Generations());
+  #prefix = '';
+  #current = this.#byPrefix.get('');
+  #now = 0;
+
+  /** @param {string} prefix */
+  #of(prefix) {
+    if (prefix !== this.#prefix) {
+      this.#current = this.#byPrefix.get(prefix);
+      this.#prefix = prefix;
+    }
+    return this.#current;
+  }
+
+  /** Returns the time, and forgets everything if the clock was set back: ages would seem too low. */
+  #time() {
+    const now = tickTime();
+    if (now < this.#now - SET_BACK) {
+      this.#byPrefix = new PerPrefix(() => new Generations());
+      this.#current = this.#byPrefix.get(this.#prefix);
+    }
+    this.#now = now;
+    return now;
+  }
+
+  /** @type {(prefix: string, id: string, users: User[], ttl: number) => void} */
+  add(prefix, id, users, ttl) {
+    const at = this.#time();
+    this.#of(prefix).set(id, { users, at, ttl });
+  }
+
+  /** Forgets the entries of a session, and returns its users. @type {(prefix: string, id: string) => User[]} */
+  remove(prefix, id) {
+    const known = this.#of(prefix).get(id);
+    this.#of(prefix).delete(id);
+    return known?.users ?? [];
   }
 
   /**
-   * Returns true if the session has entries in these indexes that outlive it when its lifetime of `ttl` ms (0: endless)
-   * starts now.
+   * Returns true if the session has entries in the indexes of these users that outlive it when its lifetime of `ttl` ms
+   * (0: endless) starts now.
    *
-   * @type {(key: string, keys: string[], ttl: number) => boolean}
+   * @type {(prefix: string, id: string, users: User[], ttl: number) => boolean}
    */
-  cover(key, keys, ttl) {
-    const known = this.#get(key);
-    if (known === undefined || !areEqual(known.keys, keys)) return false;
+  cover(prefix, id, users, ttl) {
+    const now = this.#time();
+    const known = this.#of(prefix).get(id);
+    if (known === undefined) return false;
+    for (let at = 0; at < users.length; at++) if (known.users[at] !== users[at]) return false;
     if (ttl === 0 || known.ttl === 0) return known.ttl === 0;
-    // The clock may have been set back, or stopped while the machine slept.
-    const age = Math.max(Date.now() - known.date, elapsed() - known.at);
-    return age + ttl <= LIFE_FACTOR * CERTAIN * known.ttl;
+    return now - known.at + ttl <= LIFE_FACTOR * CERTAIN * known.ttl;
   }
 }
 

@@ -9,7 +9,7 @@ const { SessionReads } = require('./session-reads.js');
 const { ASSERT, DROP, READ_ONE } = require('./scripts.js');
 const { addScript, runScript } = require('./script-request.js');
 
-/** @import { Backend, Callback, IndexOptions, SessionObject, Settings } from '../types.d.ts' */
+/** @import { Backend, Callback, IndexOptions, SessionObject, Settings, User } from '../types.d.ts' */
 
 /** The result of an assertion after which the session must not be stored. */
 const EVICTED = 'evicted';
@@ -41,12 +41,12 @@ class UserIndex {
   }
 
   /**
-   * Returns true if the entries of a session, in these indexes, outlive it when its lifetime starts now.
+   * Returns true if a session has entries, in the indexes of these users, that outlive it when its lifetime starts now.
    *
-   * @type {(settings: Settings, id: string, keys: string[], ttl: number) => boolean}
+   * @type {(settings: Settings, id: string, users: User[], ttl: number) => boolean}
    */
-  covers(settings, id, keys, ttl) {
-    return keys.length === 0 || this.#known.cover(settings.prefix + id, keys, ttl);
+  covers(settings, id, users, ttl) {
+    return users.length === 0 || this.#known.cover(settings.prefix, id, users, ttl);
   }
 
   /**
@@ -55,23 +55,24 @@ class UserIndex {
    *
    * @param {Settings} settings
    * @param {string} id
-   * @param {string[]} keys
+   * @param {User[]} users
    * @param {number} ttl
    * @param {SessionObject | undefined} login the session, if it may be a new one of its user: limits apply
    * @param {Callback} callback
    */
-  assert(settings, id, keys, ttl, login, callback) {
-    this.#assertAll(settings, id, keys, ttl, login).then(
+  assert(settings, id, users, ttl, login, callback) {
+    this.#assertAll(settings, id, users, ttl, login).then(
       (result) => nextTick(callback, null, result),
       (error) => nextTick(callback, asError(error), null),
     );
   }
 
-  /** @type {(settings: Settings, id: string, keys: string[], ttl: number, login: SessionObject | undefined) => Promise<unknown>} */
-  async #assertAll(settings, id, keys, ttl, login) {
+  /** @type {(settings: Settings, id: string, users: User[], ttl: number, login: SessionObject | undefined) => Promise<unknown>} */
+  async #assertAll(settings, id, users, ttl, login) {
+    const keys = this.keys.ofUsers(users, settings.prefix);
     const results = await Promise.all(keys.map((key) => this.#assertOne(settings, id, key, ttl, login)));
     if (results.includes(EVICTED)) return EVICTED;
-    this.#known.add(settings.prefix + id, keys, ttl);
+    this.#known.add(settings.prefix, id, users, ttl);
     return null;
   }
 
@@ -146,9 +147,10 @@ class UserIndex {
    * Asserts the entries again behind the command that stores the session: a reader may have dropped them in between,
    * when it did not find the session.
    *
-   * @type {(settings: Settings, id: string, keys: string[], ttl: number, callback: Callback) => void}
+   * @type {(settings: Settings, id: string, users: User[], ttl: number, callback: Callback) => void}
    */
-  assertAgain(settings, id, keys, ttl, callback) {
+  assertAgain(settings, id, users, ttl, callback) {
+    const keys = this.keys.ofUsers(users, settings.prefix);
     let pending = keys.length;
     /** @type {unknown} */
     let failure;
@@ -170,7 +172,8 @@ class UserIndex {
    * @type {(settings: Settings, id: string) => void}
    */
   forget(settings, id) {
-    for (const key of this.#known.remove(settings.prefix + id))
+    const users = this.#known.remove(settings.prefix, id);
+    for (const key of this.keys.ofUsers(users, settings.prefix))
       this.#prune(settings, id, key).catch(() => {});
   }
 
