@@ -289,7 +289,8 @@ class Sessions {
     const save = settings.isConditional
       ? this.#conditionalSave(sid, session, record, isTracked, text, ttl)
       : (/** @type {Callback} */ done) => this.#save(sid, session, done, record, isTracked, text, ttl);
-    if (!isCovered) this.#begin(indexed.save(settings, sid, session, users, life), sid, callback, save);
+    if (!isCovered)
+      this.#begin(indexed.save(settings, sid, session, users, life, needsSession), sid, callback, save);
     else if (isLocked) this.#enqueue(sid, 'set', callback, save);
     else save(callback);
   }

@@ -1,9 +1,15 @@
 'use strict';
 
+const { randomBytes } = require('node:crypto');
 const { QueuedOperation } = require('../session/keyed-queue.js');
+const { DISCARDED } = require('../session/save.js');
 const { EVICTED } = require('./user-index.js');
 
 /** @import { Callback, KeyedQueue, SessionObject, Settings, User, UserIndex } from '../types.d.ts' */
+
+/** Starts the names of the logins of this process. */
+const PROCESS = randomBytes(6).toString('base64url');
+let logins = 0;
 
 /**
  * A write of a session that asserts its index entries first. Later operations on the session wait until it was sent.
@@ -24,9 +30,10 @@ class IndexedWrite {
    * @param {User[]} write.users
    * @param {number} write.life the lifetime in ms, 0 for an endless one
    * @param {SessionObject | undefined} write.saved the session, if the write stores it
+   * @param {string} write.login identifies a save that stores the session also if it does not exist; else empty
    * @param {number} write.timeout
    */
-  constructor({ name, index, queue, settings, sid, users, life, saved, timeout }) {
+  constructor({ name, index, queue, settings, sid, users, life, saved, login, timeout }) {
     this.name = name;
     this.index = index;
     this.queue = queue;
@@ -35,6 +42,7 @@ class IndexedWrite {
     this.users = users;
     this.life = life;
     this.saved = saved;
+    this.login = login;
     this.timeout = timeout;
   }
 
@@ -45,10 +53,10 @@ class IndexedWrite {
 
   /** @param {Callback} done */
   begin(done) {
-    const { index, queue, settings, sid, users, life, saved } = this;
+    const { index, queue, settings, sid, users, life, saved, login } = this;
     const key = settings.prefix + sid;
     queue.lock(key);
-    index.assert(settings, sid, users, life, saved, (error, result) => {
+    index.assert(settings, sid, users, life, saved, login, (error, result) => {
       // A conditional save locks the session until it has ended.
       const staysLocked = !error && result !== EVICTED && saved !== undefined && settings.isConditional;
       if (error) done(error, null);
@@ -60,32 +68,20 @@ class IndexedWrite {
   }
 
   /**
-   * Saves the session, and asserts the entries again behind the save.
+   * Saves the session, and asserts the entries again.
    *
    * @param {Callback} done
    */
   #save(done) {
-    const { index, settings, sid, users, life } = this;
-    let pending = 2;
-    /** @type {unknown} */
-    let failure;
-    /** @type {unknown} */
-    let result = null;
-    let isEvicted = false;
-    const end = (/** @type {unknown} */ error) => {
-      failure ??= error;
-      if (--pending > 0) return;
-      if (failure) done(failure, null);
-      else if (isEvicted) this.evict(done);
-      else done(null, result);
-    };
-    this.run((error, value) => {
-      result = value;
-      end(error);
-    });
-    index.assertAgain(settings, sid, users, life, (error, value) => {
-      isEvicted = value === EVICTED;
-      end(error);
+    const { index, settings, sid, users, life, login } = this;
+    this.run((error, result) => {
+      if (error || result === DISCARDED) done(error, result);
+      else
+        index.assertAgain(settings, sid, users, life, login, (failure, verdict) => {
+          if (failure) done(failure, null);
+          else if (verdict === EVICTED) this.evict(done);
+          else done(null, result);
+        });
     });
   }
 }
@@ -113,20 +109,21 @@ class IndexedWrites {
     return this.#index.covers(settings, sid, users, life);
   }
 
-  /** @type {(settings: Settings, sid: string, session: SessionObject, users: User[], life: number) => IndexedWrite} */
-  save(settings, sid, session, users, life) {
-    return this.#write('set', settings, sid, users, life, session);
+  /** @type {(settings: Settings, sid: string, session: SessionObject, users: User[], life: number, needsSession: boolean) => IndexedWrite} */
+  save(settings, sid, session, users, life, needsSession) {
+    const login = needsSession ? '' : PROCESS + (++logins).toString(36);
+    return this.#write('set', settings, sid, users, life, session, login);
   }
 
   /** @type {(settings: Settings, sid: string, users: User[], life: number) => IndexedWrite} */
   touch(settings, sid, users, life) {
-    return this.#write('touch', settings, sid, users, life, undefined);
+    return this.#write('touch', settings, sid, users, life, undefined, '');
   }
 
-  /** @type {(name: string, settings: Settings, sid: string, users: User[], life: number, saved: SessionObject | undefined) => IndexedWrite} */
-  #write(name, settings, sid, users, life, saved) {
+  /** @type {(name: string, settings: Settings, sid: string, users: User[], life: number, saved: SessionObject | undefined, login: string) => IndexedWrite} */
+  #write(name, settings, sid, users, life, saved, login) {
     const [index, queue, timeout] = [this.#index, this.#queue, this.#timeout];
-    return new IndexedWrite({ name, index, queue, settings, sid, users, life, saved, timeout });
+    return new IndexedWrite({ name, index, queue, settings, sid, users, life, saved, login, timeout });
   }
 
   /**

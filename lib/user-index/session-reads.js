@@ -3,13 +3,17 @@
 const { Operation } = require('../boundary/outbox.js');
 const { Kind, Request } = require('../boundary/request.js');
 const { toPromise } = require('../callbacks.js');
-const { DROP, READ } = require('./scripts.js');
+const { DROP, READ, READ_ONE } = require('./scripts.js');
 const { runScript } = require('./script-request.js');
 
 /** @import { Backend, Complete, IndexKeys, SessionObject, Settings } from '../types.d.ts' */
 
-/** Entries are kept this long without their session, in ms: a login between the two steps is not that slow. */
+/**
+ * Entries are kept this long without their session, in ms: no login between its steps is that slow, and no save that
+ * has to be sent again.
+ */
 const GRACE = '60000';
+const MARK = ' evicted';
 /** The number of entries in a page. */
 const PAGE = '128';
 /** A session that changes this often between a read and its deletion is deleted by its id. */
@@ -121,10 +125,33 @@ class SessionReads {
    */
   async destroy(settings, key, { id, value }) {
     const outcome = await this.#destroyOwned(settings, key, id);
-    const isDestroyed = outcome === 'destroyed';
     // If there was none, a login may be about to store it. An entry is never dropped while its session lives.
-    if (outcome !== 'foreign') await this.drop(settings, key, [id, value], isDestroyed ? '0' : GRACE);
-    return isDestroyed;
+    if (outcome !== 'foreign') await this.drop(settings, key, [id, value], outcome === 'destroyed');
+    return outcome === 'destroyed';
+  }
+
+  /**
+   * Destroys the session of a marked entry, unless another login has taken over the id.
+   *
+   * @type {(settings: Settings, key: string, entry: { id: string, value: string }) => Promise<void>}
+   */
+  async destroyMarked(settings, key, { id, value }) {
+    for (let changes = 0; changes < MAX_CHANGES; changes++) {
+      const text = await this.current(settings, id);
+      if (text !== null) {
+        if (!(await this.isOwned(settings, key, text))) return;
+        if ((await this.entry(settings, key, id)) !== value) return;
+        if ((await this.#destroyIfEqual(settings, id, text)).kind === Kind.CONFLICT) continue;
+      }
+      await this.drop(settings, key, [id, value]);
+      return;
+    }
+  }
+
+  /** Returns the value of an entry; undefined if there is none. @type {(settings: Settings, key: string, id: string) => Promise<string | undefined>} */
+  async entry(settings, key, id) {
+    const [value] = await runScript(settings, this.#outbox, READ_ONE, key, [id]);
+    return value;
   }
 
   /** @type {(settings: Settings, key: string, id: string) => Promise<'destroyed' | 'gone' | 'foreign'>} */
@@ -161,7 +188,7 @@ class SessionReads {
         const [id, value] = [flat[at], flat[at + 1]];
         if (seen.has(id)) continue;
         seen.add(id);
-        const [made, , , mark] = value.split(' ');
+        const [made, , , , mark] = value.split(' ');
         entries.push({ id, value, made: Number(made), isEvicted: mark !== undefined });
       }
       if (entries.length > 0) yield entries;
@@ -169,12 +196,14 @@ class SessionReads {
   }
 
   /**
-   * Drops entries, given as ids and values, of sessions that are gone.
+   * Drops entries, given as ids and values, of sessions that are gone. If they were destroyed, marks those that were
+   * asserted recently: a save that is still being sent again could restore the session.
    *
-   * @type {(settings: Settings, key: string, entries: string[], grace?: string) => Promise<unknown>}
+   * @type {(settings: Settings, key: string, entries: string[], areDestroyed?: boolean) => Promise<unknown>}
    */
-  drop(settings, key, entries, grace = GRACE) {
-    return runScript(settings, this.#outbox, DROP, key, [grace, ...entries]);
+  drop(settings, key, entries, areDestroyed = false) {
+    const args = [GRACE, areDestroyed ? MARK : '', ...entries];
+    return runScript(settings, this.#outbox, DROP, key, args);
   }
 }
 

@@ -6,7 +6,7 @@ const { nextTick } = require('../common/timers.js');
 const { IndexKeys, USER } = require('./index-keys.js');
 const { KnownEntries, lifeOf } = require('./known-entries.js');
 const { SessionReads } = require('./session-reads.js');
-const { ASSERT, DROP, READ_ONE } = require('./scripts.js');
+const { ASSERT } = require('./scripts.js');
 const { addScript, runScript } = require('./script-request.js');
 
 /** @import { Backend, Callback, IndexOptions, SessionObject, Settings, User } from '../types.d.ts' */
@@ -57,32 +57,43 @@ class UserIndex {
    * @param {string} id
    * @param {User[]} users
    * @param {number} ttl
-   * @param {SessionObject | undefined} login the session, if it may be a new one of its user: limits apply
+   * @param {SessionObject | undefined} saved the session, if it may be a new one of its user: limits apply
+   * @param {string} login identifies the save of a session that may not exist; empty for another one
    * @param {Callback} callback
    */
-  assert(settings, id, users, ttl, login, callback) {
-    this.#assertAll(settings, id, users, ttl, login).then(
+  assert(settings, id, users, ttl, saved, login, callback) {
+    this.#assertAll(settings, id, users, ttl, saved, login).then(
       (result) => nextTick(callback, null, result),
       (error) => nextTick(callback, asError(error), null),
     );
   }
 
-  /** @type {(settings: Settings, id: string, users: User[], ttl: number, login: SessionObject | undefined) => Promise<unknown>} */
-  async #assertAll(settings, id, users, ttl, login) {
+  /** @type {(settings: Settings, id: string, users: User[], ttl: number, saved: SessionObject | undefined, login: string) => Promise<unknown>} */
+  async #assertAll(settings, id, users, ttl, saved, login) {
     const keys = this.keys.ofUsers(users, settings.prefix);
-    const results = await Promise.all(keys.map((key) => this.#assertOne(settings, id, key, ttl, login)));
+    const results = await Promise.all(
+      keys.map((key) => this.#assertOne(settings, id, key, ttl, saved, login)),
+    );
     if (results.includes(EVICTED)) return EVICTED;
     this.#known.add(settings.prefix, id, users, ttl);
     return null;
   }
 
-  /** @type {(settings: Settings, id: string, key: string, ttl: number, login: SessionObject | undefined) => Promise<unknown>} */
-  async #assertOne(settings, id, key, ttl, login) {
-    const most = login === undefined || !this.#isOfUser(key) ? 0 : this.#limit(login);
-    const since = login === undefined ? '' : this.#authentication(login);
+  /** @type {(settings: Settings, id: string, key: string, ttl: number, saved: SessionObject | undefined, login: string) => Promise<unknown>} */
+  async #assertOne(settings, id, key, ttl, saved, login) {
+    const most = saved === undefined || !this.#isOfUser(key) ? 0 : this.#limit(saved);
+    const since = saved === undefined ? '' : this.#authentication(saved);
     const life = this.lifeOf(ttl);
     const run = (/** @type {string} */ mode, /** @type {string[]} */ ignored) =>
-      runScript(settings, this.#outbox, ASSERT, key, [id, life, String(most), mode, since, ...ignored]);
+      runScript(settings, this.#outbox, ASSERT, key, [
+        id,
+        life,
+        String(most),
+        mode,
+        since,
+        login,
+        ...ignored,
+      ]);
     let [status, ...others] = await run('check', []);
     if (status === 'full') {
       const ignored = await this.#dead(settings, key, others);
@@ -104,7 +115,7 @@ class UserIndex {
   /** @type {(settings: Settings, key: string, entries: string[]) => Promise<void>} */
   async #destroyEvicted(settings, key, entries) {
     for (let at = 0; at < entries.length; at += 2)
-      await this.reads.destroy(settings, key, { id: entries[at], value: entries[at + 1] });
+      await this.reads.destroyMarked(settings, key, { id: entries[at], value: entries[at + 1] });
   }
 
   /** Returns the life of an entry, for the script. @param {number} ttl */
@@ -144,12 +155,13 @@ class UserIndex {
   }
 
   /**
-   * Asserts the entries again behind the command that stores the session: a reader may have dropped them in between,
-   * when it did not find the session.
+   * Asserts the entries again once the session is stored: a reader may have dropped them in between, when it did not find
+   * the session. Passes `EVICTED` to the callback if the session was destroyed in between: the save may have restored it,
+   * as it may have been sent more than once.
    *
-   * @type {(settings: Settings, id: string, users: User[], ttl: number, callback: Callback) => void}
+   * @type {(settings: Settings, id: string, users: User[], ttl: number, login: string, callback: Callback) => void}
    */
-  assertAgain(settings, id, users, ttl, callback) {
+  assertAgain(settings, id, users, ttl, login, callback) {
     const keys = this.keys.ofUsers(users, settings.prefix);
     let pending = keys.length;
     /** @type {unknown} */
@@ -158,7 +170,7 @@ class UserIndex {
     let result = null;
     const life = this.lifeOf(ttl);
     for (const key of keys)
-      addScript(settings, this.#outbox, ASSERT, key, [id, life, '0', '', ''], (error, reply) => {
+      addScript(settings, this.#outbox, ASSERT, key, [id, life, '0', 'again', '', login], (error, reply) => {
         failure ??= error;
         if (!error && reply[0] === EVICTED) result = EVICTED;
         if (--pending === 0) callback(failure ?? null, failure ? null : result);
@@ -179,9 +191,9 @@ class UserIndex {
 
   /** @type {(settings: Settings, id: string, key: string) => Promise<void>} */
   async #prune(settings, id, key) {
-    const [value] = await runScript(settings, this.#outbox, READ_ONE, key, [id]);
+    const value = await this.reads.entry(settings, key, id);
     if (value === undefined || (await this.reads.stateOf(settings, key, id)) !== 'gone') return;
-    await runScript(settings, this.#outbox, DROP, key, ['0', id, value]);
+    await this.reads.drop(settings, key, [id, value], true);
   }
 }
 

@@ -68,7 +68,7 @@ class UserSessions {
         for (const [at, entry] of entries.entries()) {
           const stored = found[at] ?? late.get(entry.id);
           if (stored === undefined) continue;
-          if (entry.isEvicted) await this.#destroy(key, [entry]);
+          if (entry.isEvicted) await reads.destroyMarked(settings, key, entry);
           else {
             const info = await this.#infoOf(key, entry, stored);
             if (info !== undefined) yield info;
@@ -214,7 +214,7 @@ class UserSessions {
 
   /** @type {(id: string, keys: string[], ttl: number) => Promise<unknown>} */
   #assert(id, keys, ttl) {
-    const args = [id, this.#index.lifeOf(ttl), '0', '', ''];
+    const args = [id, this.#index.lifeOf(ttl), '0', '', '', ''];
     return Promise.all(keys.map((key) => runScript(this.#settings, this.#outbox, ASSERT, key, args)));
   }
 
