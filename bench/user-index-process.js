@@ -14,6 +14,8 @@ const { connect, indexKey } = require('./user-index-servers.js');
 
 const ACTORS = 24;
 const IDS_EVERY_MS = 300;
+/** How long it is known that a login has ended. */
+const ACK_MS = 30_000;
 const LIFETIMES = [2000, 5000, 10_000];
 /** How long a destroyed session may stay in a cache, if its invalidation was lost with a connection. */
 const STALENESS_MS = 4000;
@@ -66,9 +68,16 @@ async function switchUser(sid) {
   await store.set(sid, session);
 }
 
+const ackKey = (sid) => `acknowledged:${sid}`;
+
+/** Returns true if the login of a session has ended: it cannot be destroyed before. */
+const isAcknowledged = async (sid) => (await client.exists(ackKey(sid))) === 1;
+
 /** The sessions of a user that another connection sees, apart from those that may belong to another one. */
 async function aliveOf(user) {
-  const entries = await client.hkeys(indexKey(user));
+  const all = await client.hkeys(indexKey(user));
+  const acknowledged = await Promise.all(all.map(isAcknowledged));
+  const entries = all.filter((_, at) => acknowledged[at]);
   const texts = await Promise.all(entries.map((sid) => client.get(`sess:${sid}`)));
   return entries.filter((sid, at) => sid[0] !== 'm' && texts[at] && JSON.parse(texts[at]).userId === user);
 }
@@ -78,7 +87,8 @@ const tasks = {
     const sid = `${pick('nnnnnxxm')}${name}-${++lastId}`;
     if (sid[0] === 'x') busy.add(sid);
     try {
-      await store.set(sid, liveSession(sid, { userId: pick(users), n: 0 }, { maxAge: pick(LIFETIMES) }));
+      const session = liveSession(sid, { userId: pick(users), n: 0 }, { maxAge: pick(LIFETIMES) });
+      if ((await store.set(sid, session)) === null) await client.set(ackKey(sid), '1', 'PX', ACK_MS);
     } finally {
       busy.delete(sid);
     }
@@ -100,7 +110,7 @@ const tasks = {
   },
   async logOut() {
     const sid = pickId('n');
-    if (sid === undefined) return;
+    if (sid === undefined || !(await isAcknowledged(sid))) return;
     await store.destroy(sid);
     report.dead.push(sid);
   },
