@@ -1,6 +1,7 @@
 'use strict';
 
 const { randomBytes } = require('node:crypto');
+const { nextTick } = require('../common/timers.js');
 const { QueuedOperation } = require('../session/keyed-queue.js');
 const { DISCARDED } = require('../session/save.js');
 const { EVICTED } = require('./user-index.js');
@@ -59,9 +60,12 @@ class IndexedWrite {
     index.assert(settings, sid, users, life, saved, login, (error, result) => {
       // A conditional save locks the session until it has ended.
       const staysLocked = !error && result !== EVICTED && saved !== undefined && settings.isConditional;
-      if (error) done(error, null);
+      // A callback may throw, so it is not called before the session is unlocked.
+      const later = (/** @type {unknown} */ failure, /** @type {unknown} */ value) =>
+        nextTick(done, failure, value);
+      if (error) later(error, null);
       else if (result === EVICTED) this.evict(done);
-      else if (saved === undefined) this.run(done);
+      else if (saved === undefined) this.run(later);
       else this.#save(done);
       if (!staysLocked) queue.unlock(key);
     });
@@ -77,8 +81,9 @@ class IndexedWrite {
     this.run((error, result) => {
       if (error || result === DISCARDED) done(error, result);
       else
-        index.assertAgain(settings, sid, users, life, login, (failure, verdict) => {
-          if (failure) done(failure, null);
+        index.assertAgain(settings, sid, users, life, login, (/** @type {any} */ failure, verdict) => {
+          // The session is stored, and has its entry: a store that closes meanwhile has done its work.
+          if (failure && failure.code !== 'ERR_STORE_CLOSED') done(failure, null);
           else if (verdict === EVICTED) this.evict(done);
           else done(null, result);
         });
@@ -127,13 +132,14 @@ class IndexedWrites {
   }
 
   /**
-   * Wraps the callback of a destroy: once the session is gone, its entries are dropped.
+   * Wraps the callback of a destroy that is about to be sent: once the session is gone, its entries are dropped.
    *
    * @type {(settings: Settings, sid: string, callback: Callback) => Callback}
    */
   afterDestroy(settings, sid, callback) {
+    const users = this.#index.usersOfStored(settings, sid);
     return (error, result) => {
-      if (!error) this.#index.forget(settings, sid);
+      if (!error) users.then((found) => this.#index.forget(settings, sid, found)).catch(() => {});
       callback(error, result);
     };
   }

@@ -1,8 +1,7 @@
 'use strict';
 
 const { Kind } = require('../boundary/request.js');
-const { isThenable, withTimeout } = require('../common/app-functions.js');
-const { wrongType, wrongValue } = require('../common/errors.js');
+const { coded, wrongType, wrongValue } = require('../common/errors.js');
 const { sessionHash } = require('../observability/session-hash.js');
 const { NEVER } = require('../session/expiry.js');
 const { entryOf } = require('../session/scan.js');
@@ -17,6 +16,8 @@ const { runScript } = require('./script-request.js');
 const CHUNK = 64;
 /** A safeguard: each round needs a session that began after the one before. */
 const MAX_ROUNDS = 100;
+/** The number of attempts to change a session that others change, too. */
+const MAX_CHANGES = 100;
 /** How long a fence lasts, in ms: no login takes longer. */
 const FENCE_LIFE = 24 * 60 * 60 * 1000;
 
@@ -182,11 +183,11 @@ class UserSessions {
   async #update(key, id, change) {
     const settings = this.#settings;
     const { reads, keys } = this.#index;
-    for (;;) {
+    for (let changes = 0; changes < MAX_CHANGES; changes++) {
       const stored = await reads.read(settings, id);
       if (stored === null) return false;
       const { text, ends } = stored;
-      let session = await this.#parse(text);
+      let session = await reads.parse(settings, text);
       if (!reads.belongs(settings, key, session)) return false;
       const returned = await change(session);
       if (returned === false) return false;
@@ -202,14 +203,8 @@ class UserSessions {
       if (kind === Kind.DONE) return true;
       if (kind === Kind.MISSING) return false;
     }
-  }
-
-  /** @param {string} text @returns {Promise<any>} */
-  async #parse(text) {
-    const session = this.#settings.serializer.parse(text);
-    return isThenable(session)
-      ? withTimeout(session, this.#timeout, 'updateAllOf failed: serializer.parse')
-      : session;
+    const reason = 'others have changed a session repeatedly, or it is not UTF-8';
+    throw coded(Error, 'ERR_SESSION_CONFLICT', `updateAllOf failed: ${reason}`);
   }
 
   /** @type {(id: string, keys: string[], ttl: number) => Promise<unknown>} */
