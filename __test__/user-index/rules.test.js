@@ -219,6 +219,24 @@ test('a callback that throws does not lock its session', async () => {
   expect(ended).toEqual(endedWith(JSON.stringify({ thrown: ['of the app'], n: 1 })));
 });
 
+test('scripts that the server has forgotten are sent again', async () => {
+  const store = await open();
+  await logIn(store, 'a', 1, { n: 1 });
+  await redis.command('SCRIPT', 'FLUSH');
+  await logIn(store, 'b', 1, { n: 2 });
+  await redis.command('SCRIPT', 'FLUSH');
+  expect(await numbersOf(store, 1)).toEqual([1, 2]);
+  await redis.command('SCRIPT', 'FLUSH');
+  expect(await store.destroyAllOf(1)).toBe(2);
+});
+
+test('an index key of another type fails the save, which stores nothing', async () => {
+  const store = await open();
+  await redis.command('SET', 'sess-of:user:1@sess:', 'no hash');
+  await expect(logIn(store, 'a', 1)).rejects.toMatchObject({ code: 'ERR_REDIS_REPLY' });
+  expect(await store.ids()).toEqual([]);
+});
+
 test('`close` lets a login that has begun end well', async () => {
   for (let times = 0; times < 20; times++) {
     const store = await open();

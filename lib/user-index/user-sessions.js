@@ -14,6 +14,8 @@ const { runScript } = require('./script-request.js');
 
 /** The number of sessions that are read, destroyed or indexed at once. */
 const CHUNK = 64;
+/** The number of sessions in a batch of `reindex`. */
+const REINDEXED = 256;
 /** A safeguard: each round needs a session that began after the one before. */
 const MAX_ROUNDS = 100;
 /** The number of attempts to change a session that others change, too. */
@@ -220,28 +222,26 @@ class UserSessions {
    */
   async reindex(entries) {
     let count = 0;
-    /** @type {Set<Promise<unknown>>} */
-    const pending = new Set();
-    /** @type {unknown} */
-    let failure;
+    /** The batch in progress. @type {Promise<unknown>[]} */
+    let current = [];
+    /** @type {Promise<unknown>[]} */
+    let next = [];
     for await (const { id, session, ttl } of entries) {
-      if (failure !== undefined) break;
       if (session === null) continue;
       const keys = this.#index.keys.of(session, this.#settings.prefix);
       if (keys.length === 0) continue;
       count++;
-      /** @type {Promise<unknown>} */
-      const added = this.#assert(id, keys, ttl === null ? 0 : Math.max(1, ttl * 1000)).then(
-        () => pending.delete(added),
-        (error) => {
-          failure ??= error;
-        },
-      );
-      pending.add(added);
-      if (pending.size >= 4 * CHUNK) await Promise.race(pending);
+      const added = this.#assert(id, keys, ttl === null ? 0 : Math.max(1, ttl * 1000));
+      // It is awaited later: until then, a rejection must not count as unhandled.
+      added.catch(() => {});
+      next.push(added);
+      if (next.length < REINDEXED) continue;
+      const batch = next;
+      next = [];
+      await Promise.all(current);
+      current = batch;
     }
-    await Promise.all(pending);
-    if (failure !== undefined) throw failure;
+    await Promise.all([...current, ...next]);
     return count;
   }
 }
