@@ -3,8 +3,9 @@
 const { tracing } = require('../observability/channels.js');
 const { observedKinds } = require('../observability/connection-trace.js');
 const { Backend } = require('./backend.js');
+const { Kind } = require('./request.js');
 
-/** @import { Backend as Runner, CompletionQueue, Native, Receiver, Text } from '../types.d.ts' */
+/** @import { Backend as Runner, Completion, CompletionQueue, Native, Receiver, Text } from '../types.d.ts' */
 
 /** The numbers of the operations, which src/requests.rs decodes. */
 const Operation = {
@@ -21,6 +22,8 @@ const Operation = {
   PAGE: 10,
   CLOSE: 11,
   ABORT: 12,
+  SCRIPT: 13,
+  DESTROY_IF_EQUAL: 14,
 };
 
 /** Added to the operation of a request whose trace is to be notified. */
@@ -161,7 +164,7 @@ class Outbox extends Backend {
    * @param {string} id
    * @param {Text} value
    * @param {number} ttl milliseconds, 0 for none; or the number of a scan, or of a request to abort
-   * @param {Text} base the text that must be stored, for SET_IF_EQUAL
+   * @param {Text} base the text that must be stored, for SET_IF_EQUAL and DESTROY_IF_EQUAL
    */
   add(operation, request, id = '', value = '', ttl = 0, base = '') {
     const trace = tracing.isActive ? request.trace : undefined;
@@ -194,6 +197,21 @@ class Outbox extends Backend {
       if (!this.#completions.flushAfterDrain(this.#flush)) resolved.then(this.#flush);
     }
     return slot;
+  }
+
+  /** @type {Runner['addScript']} */
+  addScript(request, key, { sha1, text }, args) {
+    let packed = '';
+    for (const arg of args) packed += `${Buffer.byteLength(arg)}:${arg}`;
+    const whole = this.#clientPrefix + key;
+    // The script itself is sent only if the server does not have it, or denies the call by its name.
+    const complete = (/** @type {Completion} */ ...completion) => {
+      const [kind, error] = completion;
+      if (kind === Kind.FAILED && JSON.parse(error).code === 'ERR_REDIS_REPLY')
+        this.add(Operation.SCRIPT, request, whole, packed, 0, sha1 + text);
+      else request.complete(...completion);
+    };
+    this.add(Operation.SCRIPT, { complete }, whole, packed, 0, sha1);
   }
 
   /** Writes a string or a Buffer, and returns the number of bytes written. @param {Text} value @param {number} at */

@@ -113,7 +113,7 @@ class KeyedQueue {
 
   /** @param {string} key */
   isLocked(key) {
-    return this.#queues.has(key);
+    return this.#queues.size > 0 && this.#queues.has(key);
   }
 
   /** @param {string} key */
@@ -166,4 +166,4 @@ class KeyedQueue {
   }
 }
 
-module.exports = { KeyedQueue };
+module.exports = { KeyedQueue, QueuedOperation };

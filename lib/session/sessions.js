@@ -16,10 +16,12 @@ const { PerPrefix } = require('./per-prefix.js');
 const { DISCARDED, Destroy, ObservedSave, Save, Touch } = require('./save.js');
 const { stringify } = require('./stringify.js');
 const { KeyedQueue } = require('./keyed-queue.js');
+const { IndexedWrites } = require('../user-index/indexed-writes.js');
 
 /** @import { HttpRequest, KeyedQueue as Queue, SessionObject, SessionRecord, Text } from '../types.d.ts' */
 /** @import { Lifetimes } from './lifetimes.js' */
 /** @import { Backend, CacheReads, Callback, Closable, SessionRegistry as Registry, Settings, StoreState } from '../types.d.ts' */
+/** @import { IndexedWrites as Indexed, User, UserIndex } from '../types.d.ts' */
 
 /**
  * The second half of `set`. `isTracked`: the object is the session of this id, so that its save is discarded once that
@@ -30,6 +32,7 @@ const { KeyedQueue } = require('./keyed-queue.js');
  */
 /** @typedef {(sid: string, session: SessionObject, record: SessionRecord | undefined) => boolean} Predicate */
 /** @typedef {ReturnType<InstanceType<typeof Lifetimes>['save']>} Creation */
+/** @typedef {ReturnType<Indexed['touch']>} IndexedWrite */
 /** @typedef {NonNullable<ReturnType<typeof fastifySession>>} FastifySession */
 
 /** The tolerated difference between the clocks of Redis and this process, in ms. */
@@ -68,6 +71,11 @@ function loadedExpiry({ cookie }) {
   return expires instanceof Date ? expires.getTime() - ROUNDING : undefined;
 }
 
+/** Returns the lifetime of a key in ms: 0 for an endless one. @param {number} ttl */
+function lifeOf(ttl) {
+  return ttl === Number.POSITIVE_INFINITY ? 0 : ttl;
+}
+
 /** The operations of a store on a single session: their requests, and the order of these. */
 class Sessions {
   /** @type {Settings} */
@@ -81,8 +89,10 @@ class Sessions {
   #registries;
   /** The registry of the current prefix. */
   #registry;
-  /** Undefined unless saves detect conflicts. */
+  /** Undefined unless saves detect conflicts, or sessions are indexed. */
   #queue;
+  /** Undefined unless sessions are indexed. */
+  #indexed;
 
   /**
    * @param {object} parts
@@ -93,8 +103,9 @@ class Sessions {
    * @param {number} parts.timeout
    * @param {() => boolean} parts.isGetOverridden
    * @param {(count: number) => boolean} parts.isQueueFull
+   * @param {UserIndex | undefined} parts.index
    */
-  constructor({ settings, state, outbox, cacheReads, timeout, isGetOverridden, isQueueFull }) {
+  constructor({ settings, state, outbox, cacheReads, timeout, isGetOverridden, isQueueFull, index }) {
     this.#settings = settings;
     this.#state = state;
     this.#outbox = outbox;
@@ -103,7 +114,10 @@ class Sessions {
     this.#isGetOverridden = isGetOverridden;
     this.#registries = new PerPrefix((prefix) => new SessionRegistry(settings.isConditional, prefix));
     this.#registry = this.#registries.get(settings.prefix);
-    if (settings.isConditional) this.#queue = new KeyedQueue(timeout, isQueueFull, settings.stats);
+    if (settings.isConditional || index !== undefined)
+      this.#queue = new KeyedQueue(timeout, isQueueFull, settings.stats);
+    if (index !== undefined)
+      this.#indexed = new IndexedWrites(index, /** @type {Queue} */ (this.#queue), timeout);
   }
 
   /**
@@ -201,12 +215,17 @@ class Sessions {
    */
   #enqueue(sid, name, callback, begin) {
     const issuedWith = this.#settings;
-    return this.#queue?.wait(issuedWith.prefix + sid, name, callback, (done) => {
-      const current = this.#settings;
-      this.use(issuedWith);
-      begin(done);
-      this.use(current);
-    });
+    return this.#queue?.wait(issuedWith.prefix + sid, name, callback, (done) =>
+      this.#with(issuedWith, () => begin(done)),
+    );
+  }
+
+  /** Calls `run`, whose operations use these settings. @type {(settings: Settings, run: () => void) => void} */
+  #with(settings, run) {
+    const current = this.#settings;
+    this.use(settings);
+    run();
+    this.use(current);
   }
 
   /** @param {string} sid @param {Callback} callback */
@@ -244,6 +263,8 @@ class Sessions {
     let text = '';
     /** @type {Creation | undefined} */
     let creation;
+    /** @type {User[] | undefined} */
+    let users;
     let failure;
     try {
       ttl = this.#lifetime(session);
@@ -270,6 +291,7 @@ class Sessions {
           ttl = creation.ttl;
           text = this.#stringify(session, creation.createdAt);
         }
+        users = this.#indexed?.usersOf(session);
       }
     } catch (error) {
       failure = { error };
@@ -278,8 +300,13 @@ class Sessions {
     else if (ttl <= 0) this.#expire(sid, record, callback, isPromised);
     else {
       const isTracked = this.#isTracked(sid, session, record);
-      const save = this.#settings.isConditional ? this.#saveConditionally : this.#save;
-      save.call(this, sid, session, callback, record, isTracked, text, ttl, creation);
+      const save =
+        users !== undefined
+          ? this.#saveIndexed
+          : this.#settings.isConditional
+            ? this.#saveConditionally
+            : this.#save;
+      save.call(this, sid, session, callback, record, isTracked, text, ttl, creation, users);
     }
   }
 
@@ -300,6 +327,68 @@ class Sessions {
     // The addon counts it.
     this.#settings.stats.unsent.get--;
     this.#outbox.add(Operation.GET_TIMED, read, sid);
+  }
+
+  /**
+   * Saves a session once it is in the indexes of its users.
+   *
+   * @type {(...save: [...Required<Parameters<SaveMethod>>, users?: User[]] | any[]) => void}
+   */
+  #saveIndexed(sid, session, callback, record, isTracked, text, ttl, creation, users = []) {
+    const settings = this.#settings;
+    const indexed = /** @type {Indexed} */ (this.#indexed);
+    const life = lifeOf(ttl);
+    // Such a save stores nothing once the session, and with it perhaps the entry, is gone.
+    const needsSession = isTracked && record?.since !== undefined && !settings.saveDestroyed;
+    const isCovered = users.length === 0 || (needsSession && indexed.covers(settings, sid, users, life));
+    const isLocked = this.#queue?.isLocked(settings.prefix + sid);
+    if (isCovered && !isLocked && !settings.isConditional) {
+      this.#save(sid, session, callback, record, isTracked, text, ttl, creation);
+      return;
+    }
+    const save = settings.isConditional
+      ? this.#conditionalSave(sid, session, record, isTracked, text, ttl, creation)
+      : (/** @type {Callback} */ done) =>
+          this.#save(sid, session, done, record, isTracked, text, ttl, creation);
+    if (!isCovered)
+      this.#begin(indexed.save(settings, sid, session, users, life, needsSession), sid, callback, save);
+    else if (isLocked) this.#enqueue(sid, 'set', callback, save);
+    else save(callback);
+  }
+
+  /**
+   * Begins a write that asserts index entries first.
+   *
+   * @type {(write: IndexedWrite, sid: string, callback: Callback, run: (done: Callback) => void) => void}
+   */
+  #begin(write, sid, callback, run) {
+    const settings = this.#settings;
+    const evict = (/** @type {Callback} */ done) => this.#with(settings, () => this.#evict(sid, done));
+    write.run = (done) => this.#with(settings, () => run(done));
+    write.evict = evict;
+    if (this.#queue?.isLocked(settings.prefix + sid))
+      this.#enqueue(sid, write.name, callback, (done) => write.begin(done));
+    else write.start(callback);
+  }
+
+  /** Destroys a session that exceeds the limit of its user. @param {string} sid @param {Callback} callback */
+  #evict(sid, callback) {
+    const settings = this.#settings;
+    this.#registry.markDestroyed(sid);
+    const done = (/** @type {unknown} */ error) => {
+      if (!error) announce(settings, 'discarded', 'set', sid);
+      callback(error, error ? null : DISCARDED);
+    };
+    this.#outbox.add(Operation.DESTROY, new Destroy(settings, done, sid), sid);
+  }
+
+  /** Notes that the session under an id was destroyed, on behalf of its user. @param {string} sid */
+  noteDestroyed(sid) {
+    const { lifetimes, knownEnds } = this.#settings;
+    this.#registry.markDestroyed(sid);
+    lifetimes?.forget(this.#settings, sid);
+    knownEnds.forget(this.#settings, sid);
+    announce(this.#settings, 'destroyed', 'destroy', sid);
   }
 
   /** @type {SaveMethod} */
@@ -335,6 +424,18 @@ class Sessions {
 
   /** @type {SaveMethod} */
   #saveConditionally(sid, session, callback, record, isTracked, text, ttl, creation) {
+    const save = this.#conditionalSave(sid, session, record, isTracked, text, ttl, creation);
+    if (this.#queue?.isLocked(this.#settings.prefix + sid)) this.#enqueue(sid, 'set', callback, save);
+    else save(callback);
+  }
+
+  /**
+   * Returns a function that begins a conditional save, whether or not the session is locked.
+   *
+   * @type {(sid: string, session: SessionObject, record: SessionRecord | undefined, isTracked: boolean, text: Text,
+   *   ttl: number, creation: Creation | undefined) => (done: Callback) => void}
+   */
+  #conditionalSave(sid, session, record, isTracked, text, ttl, creation) {
     const save = {
       outbox: this.#outbox,
       queue: /** @type {Queue} */ (this.#queue),
@@ -351,9 +452,7 @@ class Sessions {
       since: elapsed(),
       timeout: this.#timeout,
     };
-    const begin = (/** @type {Callback} */ done) => new ConditionalSave(this.#settings, done, save).begin();
-    if (this.#queue?.isLocked(this.#settings.prefix + sid)) this.#enqueue(sid, 'set', callback, begin);
-    else begin(callback);
+    return (done) => new ConditionalSave(this.#settings, done, save).begin();
   }
 
   /** @type {Sessions['set']} */
@@ -369,6 +468,8 @@ class Sessions {
     let ttl = 0;
     /** @type {number | undefined} */
     let limited;
+    /** @type {User[] | undefined} */
+    let users;
     let failure;
     try {
       ttl = this.#lifetime(session);
@@ -378,11 +479,14 @@ class Sessions {
         ttl = lifetimes.idle(this.#settings, session, ttl);
         limited = lifetimes.touch(this.#settings, sid, session, ttl);
       }
+      if (ttl > 0) users = this.#indexed?.usersOf(session);
     } catch (error) {
       failure = { error };
     }
     if (failure) this.#reject('touch', failure.error, callback);
     else if (ttl <= 0) this.#expire(sid, record, callback, isPromised);
+    else if (users !== undefined && this.#needsEntries(sid, users, limited ?? ttl))
+      this.#touchIndexed(sid, record, callback, ttl, limited, users);
     else if (lifetimes !== undefined) this.#touchLimited(lifetimes, sid, record, callback, ttl, limited);
     else if (this.#queue?.isLocked(this.#settings.prefix + sid))
       this.#enqueueTouch(sid, record, callback, ttl);
@@ -430,6 +534,25 @@ class Sessions {
       // The deadline of a session does not wait.
       const left = this.#settings.lifetimes === undefined ? ttl : Math.ceil(ttl - (elapsed() - since));
       this.#touch(sid, record, done, Math.max(1, left));
+    });
+  }
+
+  /** Returns true if a touch has to assert index entries first. @type {(sid: string, users: User[], ttl: number) => boolean} */
+  #needsEntries(sid, users, ttl) {
+    return ttl >= 1 && this.#indexed?.covers(this.#settings, sid, users, lifeOf(ttl)) === false;
+  }
+
+  /**
+   * @type {(sid: string, record: SessionRecord | undefined, callback: Callback, ttl: number, limited: number | undefined,
+   *   users: User[]) => void}
+   */
+  #touchIndexed(sid, record, callback, ttl, limited, users) {
+    const { lifetimes } = this.#settings;
+    const life = lifeOf(limited ?? ttl);
+    const touch = /** @type {Indexed} */ (this.#indexed).touch(this.#settings, sid, users, life);
+    this.#begin(touch, sid, callback, (done) => {
+      if (lifetimes === undefined) this.#touch(sid, record, done, ttl);
+      else this.#touchLimited(lifetimes, sid, record, done, ttl, limited);
     });
   }
 
@@ -483,8 +606,9 @@ class Sessions {
     if (this.#rejects('destroy', sid, callback)) return;
     this.#registry.markDestroyed(sid);
     this.#settings.lifetimes?.forget(this.#settings, sid);
-    if (this.#queue?.isLocked(this.#settings.prefix + sid)) this.#enqueueDestroy(sid, callback);
-    else this.#outbox.add(Operation.DESTROY, new Destroy(this.#settings, callback, sid), sid);
+    const done = this.#indexed?.afterDestroy(this.#settings, sid, callback) ?? callback;
+    if (this.#queue?.isLocked(this.#settings.prefix + sid)) this.#enqueueDestroy(sid, done);
+    else this.#outbox.add(Operation.DESTROY, new Destroy(this.#settings, done, sid), sid);
   }
 
   /** @param {string} sid @param {Callback} callback */

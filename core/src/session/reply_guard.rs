@@ -37,7 +37,7 @@ impl NamedRequest {
     }
 
     fn is_operation(&self) -> bool {
-        self.name != Name::Close
+        !matches!(self.name, Name::Close | Name::Script)
     }
 }
 
