@@ -262,10 +262,31 @@ export interface RedisStoreOptions<T extends SessionData = SessionData> {
    */
   touchAfter?: number | undefined;
   /**
+   * Time, in seconds, after which a session ends that is neither saved nor touched, whatever its cookie says; or a
+   * function of the session that returns it (`Infinity` for none). In the place of a `ttl` that is a number; see
+   * docs/lifetimes.md.
+   */
+  idleTimeout?: number | Lifetime<T> | undefined;
+  /**
+   * Time, in seconds, after which a session ends although it is in use, counted from its creation; or a function of the
+   * session that returns it (`Infinity` for none). `regenerate` creates a session. See docs/lifetimes.md.
+   */
+  maxLifetime?: number | Lifetime<T> | undefined;
+  /**
+   * The top-level key of a session that holds its creation time, in ms since 1970, with `maxLifetime`.
+   * @default '__createdAt'
+   */
+  createdAtKey?: string | undefined;
+  /**
    * Lets a save restore a session that was destroyed after it was loaded, as connect-redis does. By default, the
    * store discards such a save and emits `discarded`. @default false
    */
   saveDestroyed?: boolean | undefined;
+  /**
+   * Makes `req.session.save`, `reload`, `regenerate` and `destroy` return a promise if they are called without a
+   * callback. @default false
+   */
+  promises?: boolean | undefined;
   /**
    * The key of the hashes by which events, traces and logs name sessions. By default, it is a constant, so that hashes
    * agree between processes and restarts. With a secret, only those who know it can compute the hash of an id.
@@ -557,9 +578,10 @@ export interface SessionEvent<Operation extends string = string> {
   readonly id: string;
 }
 
-/** A session ended since it was not used. */
+/** A session ended. */
 export interface SessionExpiredEvent extends SessionEvent<'get' | 'set' | 'touch'> {
-  readonly reason: 'idle';
+  /** It was not used (`idle`), or its `maxLifetime` was over (`absolute`). */
+  readonly reason: 'idle' | 'absolute';
 }
 
 /** Another request had changed the session that was to be saved. */
@@ -672,6 +694,9 @@ export class RedisStore<T extends SessionData = SessionData> extends Store {
   disableTouch: boolean;
   readonly onConflict: 'overwrite' | 'reject' | 'merge' | ResolveConflict<T>;
   readonly touchAfter: number;
+  readonly idleTimeout: number | Lifetime<T> | undefined;
+  readonly maxLifetime: number | Lifetime<T> | undefined;
+  readonly createdAtKey: string | undefined;
   readonly saveDestroyed: boolean;
 
   /**

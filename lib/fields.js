@@ -6,7 +6,15 @@ const { FIELDS, Settings, checkedFields } = require('./settings.js');
 /** @import { Parts } from './types.d.ts' */
 
 /** Fields that the constructor fixes. */
-const FIXED = ['client', 'onConflict', 'touchAfter', 'saveDestroyed'];
+const FIXED = [
+  'client',
+  'onConflict',
+  'touchAfter',
+  'saveDestroyed',
+  'idleTimeout',
+  'maxLifetime',
+  'createdAtKey',
+];
 
 /**
  * Returns true if the fields of `receiver` equal the last snapshot. They are read for each operation, as connect-redis

@@ -165,6 +165,8 @@ const IN_CREDENTIALS = 'the function returns them';
 const reasons = (options, reason) => Object.fromEntries(options.map((option) => [option, reason]));
 const ACCOUNT = ['username', 'password'];
 
+const LIFETIME = 'a number of seconds above 0, or a function that returns one';
+
 /** The options of the constructor. @type {Rules} */
 const OPTIONS = {
   // `describeClient` checks it.
@@ -230,8 +232,17 @@ const OPTIONS = {
   },
   disableTTL: flag,
   disableTouch: flag,
+  idleTimeout: seconds(LIFETIME, (value) => value > 0, isFunction),
+  maxLifetime: seconds(LIFETIME, (value) => value > 0, isFunction),
+  createdAtKey: {
+    expected: "the name of a key of the session other than 'cookie', 'id' and 'req'",
+    isType: isString,
+    isValid: (value) => !['', 'cookie', 'id', 'req', '__proto__'].includes(value),
+    default: '__createdAt',
+  },
   touchAfter: { ...seconds('a number of seconds from 0', (value) => value >= 0), default: 0 },
   saveDestroyed: flag,
+  promises: flag,
   onConflict: {
     expected: "'overwrite', 'reject', 'merge' or a function of three sessions that returns one",
     isType: (value) => isString(value) || isFunction(value),

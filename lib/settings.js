@@ -75,10 +75,11 @@ class Settings {
     this.touchAfter = fixed.touchAfter;
     this.saveDestroyed = fixed.saveDestroyed;
     this.knownEnds = fixed.knownEnds;
+    this.lifetimes = fixed.lifetimes;
     /** Saves detect conflicts. */
     this.isConditional = fixed.onConflict !== 'overwrite';
     /** Only JavaScript can decide whether a stored expiry is in force. */
-    this.decidesExpiry = usesAppFunctions(this);
+    this.decidesExpiry = usesAppFunctions(this) || fixed.lifetimes !== undefined;
     /** The addon always reports when a session expires. */
     this.isTimed = this.decidesExpiry || fixed.touchAfter > 0;
   }

@@ -18,6 +18,8 @@ const { check, checkMerge, checkOptions, checkScanOptions } = require('./options
 const { CacheReads } = require('./session/cache-reads.js');
 const { BulkOperations } = require('./session/bulk.js');
 const { KnownEnds } = require('./session/known-ends.js');
+const { lifetimesOf } = require('./session/lifetimes.js');
+const { offerPromises } = require('./session/promises.js');
 const { Sessions } = require('./session/sessions.js');
 const { FIELDS, Settings, getTTL } = require('./settings.js');
 
@@ -46,8 +48,7 @@ class Parts {
     this.store = store;
     this.client = checked.client;
     this.accessors = ACCESSORS;
-    const { onConflict, touchAfter, saveDestroyed, sessionHashKey } = checked;
-    this.fixed = { onConflict, touchAfter, saveDestroyed, sessionHashKey, knownEnds: new KnownEnds() };
+    const { onConflict, touchAfter, saveDestroyed, sessionHashKey, promises } = checked;
     /** The values of the store's fields, unless the app has redefined them. */
     this.fields = /** @type {Fields} */ (
       /** @type {unknown} */ (Object.fromEntries(FIELDS.map((field) => [field, checked[field]])))
@@ -62,6 +63,8 @@ class Parts {
     this.outbox = this.connection.backend;
     const { native } = this.connection;
     this.cacheReads = native?.hasCache ? new CacheReads(native, prefix) : undefined;
+    const [knownEnds, lifetimes] = [new KnownEnds(), lifetimesOf(checked, this.outbox)];
+    this.fixed = { onConflict, touchAfter, saveDestroyed, sessionHashKey, promises, knownEnds, lifetimes };
     this.stats = new Statistics();
     this.settings = new Settings(store, this.fields, this.fixed, this.stats);
     /** @type {FieldParts['snapshot']} */
@@ -210,6 +213,33 @@ const accessors = {
 };
 const ACCESSORS = Object.getOwnPropertyDescriptors(accessors);
 
+/** The function that express-session's middleware has assigned to `generate`. */
+const GENERATED_BY = Symbol('generate');
+
+/**
+ * Wraps the function that express-session's middleware assigns to the store and generates new sessions by: their
+ * lifetime begins then, and the cookie that the browser receives ends with it.
+ *
+ * @type {PropertyDescriptor & ThisType<any>}
+ */
+const GENERATE = {
+  get() {
+    const generate = this[GENERATED_BY];
+    if (typeof generate !== 'function') return generate;
+    return (/** @type {import('./types.d.ts').HttpRequest} */ request) => {
+      Reflect.apply(generate, this, [request]);
+      const { sessions, fixed } = currentParts(this);
+      sessions.started(request);
+      if (fixed.promises) offerPromises(request);
+    };
+  },
+  set(value) {
+    Object.defineProperty(this, GENERATED_BY, { value, writable: true, configurable: true });
+  },
+  enumerable: true,
+  configurable: true,
+};
+
 /**
  * Receives the state changes of the app's client. Holds no reference to a store.
  *
@@ -260,6 +290,8 @@ class RedisStore extends Store {
     super();
     this[PARTS] = new Parts(this, options);
     defineFields(this, ACCESSORS, RedisStore.prototype);
+    const { lifetimes, promises } = this[PARTS].fixed;
+    if (lifetimes !== undefined || promises) Object.defineProperty(this, 'generate', GENERATE);
   }
 
   get status() {
@@ -282,13 +314,28 @@ class RedisStore extends Store {
     return partsOf(this).fixed.saveDestroyed;
   }
 
+  get idleTimeout() {
+    return partsOf(this).fixed.lifetimes?.idleTimeout;
+  }
+
+  get maxLifetime() {
+    return partsOf(this).fixed.lifetimes?.maxLifetime;
+  }
+
+  get createdAtKey() {
+    return partsOf(this).fixed.lifetimes?.createdAtKey;
+  }
+
   /**
    * Creates the session of a request from the data that `get` returned; express-session calls it.
    *
    * @type {Store['createSession']}
    */
   createSession(request, loaded) {
-    return currentParts(this).sessions.begin(request, loaded, () => super.createSession(request, loaded));
+    const { sessions, fixed } = currentParts(this);
+    const session = sessions.begin(request, loaded, () => super.createSession(request, loaded));
+    if (fixed.promises) offerPromises(/** @type {any} */ (request));
+    return session;
   }
 
   /** @type {Store['regenerate']} */

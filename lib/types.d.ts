@@ -47,6 +47,7 @@ export interface ErrorDetails {
 }
 export type KeyedQueue = InstanceType<typeof import('./session/keyed-queue.js').KeyedQueue>;
 export type Keys = InstanceType<typeof import('./backends/client/keys.js').Keys>;
+export type Lifetimes = InstanceType<typeof import('./session/lifetimes.js').Lifetimes>;
 export type KnownEnds = InstanceType<typeof import('./session/known-ends.js').KnownEnds>;
 export type KeyScan = InstanceType<typeof import('./backends/client/key-scan.js').KeyScan>;
 export type Native = InstanceType<typeof import('./boundary/native.js').RedisStore>;
@@ -274,6 +275,10 @@ export interface CheckedOptions {
   disableTTL: boolean;
   disableTouch: boolean;
   touchAfter: number;
+  idleTimeout?: number | ((session: SessionObject) => number);
+  maxLifetime?: number | ((session: SessionObject) => number);
+  createdAtKey: string;
+  promises: boolean;
   saveDestroyed: boolean;
   onConflict: 'overwrite' | 'reject' | 'merge' | ResolveConflict;
   sessionHashKey?: string;
@@ -290,6 +295,9 @@ export type FixedOptions = Pick<
 /** What all settings of a store have in common. */
 export interface FixedParts extends FixedOptions {
   knownEnds: KnownEnds;
+  promises: boolean;
+  /** Undefined without the options `idleTimeout` and `maxLifetime`. */
+  lifetimes: Lifetimes | undefined;
 }
 
 export type SessionEventName = 'created' | 'destroyed' | 'expired' | 'discarded' | 'conflict';

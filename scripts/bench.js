@@ -21,6 +21,8 @@ const USAGE = `npm run bench -- [options]
                    comparison; fails if anything is lost, mixed up or late
   --coherence      more than a million reads with a cache and as many without one, while others write and networks
                    fail, instead of the comparison; fails if one is stale
+  --lifetimes      100,000 random sequences on sessions with a maxLifetime, instead of the comparison; fails if one
+                   outlives its deadline
   --large          the cost of sessions of 4 to 256 KB beyond that of the JSON work, instead of the comparison
   --cache          what the cache does for reads, for requests of an app and to memory, instead of the comparison
   --seed <number>  of what fails (default: a random one, which is printed)
@@ -41,6 +43,7 @@ async function main() {
       conflicts: { type: 'boolean' },
       chaos: { type: 'boolean' },
       coherence: { type: 'boolean' },
+      lifetimes: { type: 'boolean' },
       cache: { type: 'boolean' },
       large: { type: 'boolean' },
       seed: { type: 'string' },
@@ -63,13 +66,15 @@ async function main() {
     require('../bench/startup.js').measureStartup(options);
     return;
   }
-  if (values.chaos || values.coherence) {
+  if (values.chaos || values.coherence || values.lifetimes) {
     const seed = values.seed === undefined ? Math.floor(Math.random() * 2 ** 32) : Number(values.seed);
     if (!Number.isInteger(seed)) throw new Error(`The seed must be a whole number.\n${USAGE}`);
-    const isWell = values.coherence
-      ? (await require('../bench/coherence.js').checkCoherence({ ...options, seed })).ok
-      : await require('../bench/chaos.js').runChaos({ ...options, seed });
-    if (!isWell) process.exitCode = 1;
+    const check = async () => {
+      if (values.lifetimes) return require('../bench/lifetimes.js').checkLifetimes({ ...options, seed });
+      if (values.chaos) return require('../bench/chaos.js').runChaos({ ...options, seed });
+      return (await require('../bench/coherence.js').checkCoherence({ ...options, seed })).ok;
+    };
+    if (!(await check())) process.exitCode = 1;
     return;
   }
   const out = values.out ?? (values.quick ? undefined : path.join(__dirname, '..', 'bench', 'results'));

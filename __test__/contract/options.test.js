@@ -268,7 +268,8 @@ test('null and undefined mean that an option is left out', () => {
   const names = ['client', 'url', 'sentinel', 'cluster', 'username', 'password', 'database', 'readFrom']
     .concat(['transport', 'tls', 'credentials', 'connectTimeout', 'commandTimeout', 'maxQueue', 'cache'])
     .concat(['onUnavailable', 'prefix', 'ttl', 'disableTouch', 'disableTTL', 'serializer', 'scanCount'])
-    .concat(['onConflict', 'touchAfter', 'saveDestroyed', 'host', 'port', 'socket', 'db', 'pass']);
+    .concat(['onConflict', 'touchAfter', 'saveDestroyed', 'idleTimeout', 'maxLifetime', 'createdAtKey'])
+    .concat(['host', 'port', 'socket', 'db', 'pass']);
   for (const nothing of [null, undefined]) {
     const left = Object.fromEntries(names.map((name) => [name, nothing]));
     const { client, ...others } = left;

@@ -22,7 +22,7 @@ store.on('created', (event) => expectType<SessionEvent<'set'>>()(event));
 store.once('destroyed', ({ operation }) => expectType<'destroy'>()(operation));
 store.addListener('expired', ({ operation, reason }) => {
   expectType<'get' | 'set' | 'touch'>()(operation);
-  expectType<'idle'>()(reason);
+  expectType<'idle' | 'absolute'>()(reason);
 });
 store.prependListener('discarded', ({ id, sessionHash }) => {
   expectType<string>()(id);

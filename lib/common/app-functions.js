@@ -10,10 +10,10 @@ const { clearTimeout, setTimeout } = require('./timers.js');
 /**
  * Returns true if functions of the app take part in reading sessions. They must run in the async context of the call.
  *
- * @param {{ serializer: Serializer, ttl: unknown }} settings
+ * @param {{ serializer: Serializer, ttl: unknown, lifetimes: { usesFunctions: boolean } | undefined }} settings
  */
-function usesAppFunctions({ serializer, ttl }) {
-  return serializer !== JSON || typeof ttl === 'function';
+function usesAppFunctions({ serializer, ttl, lifetimes }) {
+  return serializer !== JSON || typeof ttl === 'function' || lifetimes?.usesFunctions === true;
 }
 
 /** @type {(value: any) => value is PromiseLike<any>} */

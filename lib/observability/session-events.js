@@ -75,8 +75,9 @@ function announceOf(request, name, operation, id, details) {
  */
 function announceGone(request, operation, id) {
   const { store } = request;
-  if (store.knownEnds.takePassed(store, id))
-    announceOf(request, 'expired', operation, id, { reason: 'idle' });
+  const isOver = store.lifetimes?.takeOver(store, id);
+  if (store.knownEnds.takePassed(store, id) || isOver)
+    announceOf(request, 'expired', operation, id, { reason: isOver ? 'absolute' : 'idle' });
 }
 
 module.exports = { announce, announceGone, announceOf, channels, isObserved };

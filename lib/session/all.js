@@ -145,7 +145,7 @@ class All extends PagedRequest {
     }
     if (!isThenable(session)) {
       if (ends > 0) applyExpiry(session, ends, this.isTimed, this.store);
-      this.#add(id, session);
+      if (this.#isAlive(id, session)) this.#add(id, session);
       return;
     }
     // Reserves its place, so that the order does not depend on which promise settles first.
@@ -154,10 +154,22 @@ class All extends PagedRequest {
     this.pending++;
     const done = (/** @type {any} */ value) => {
       if (ends > 0) applyExpiry(value, ends, this.isTimed, this.store);
-      this.#add(id, value, place);
+      if (this.#isAlive(id, value)) this.#add(id, value, place);
       if (--this.pending === 0) this.#resolveAll?.();
     };
     Promise.resolve(session).then(done, () => done(undefined));
+  }
+
+  /** Returns false if a session is over. One that no rule of the app can judge counts as corrupt. @param {string} id @param {any} session */
+  #isAlive(id, session) {
+    const { store } = this;
+    if (store.lifetimes === undefined || session === null || typeof session !== 'object') return true;
+    try {
+      return store.lifetimes.isAlive(store, id, session);
+    } catch {
+      this.corrupt++;
+      return false;
+    }
   }
 
   /** @param {string} id @param {unknown} session */

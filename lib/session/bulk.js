@@ -50,6 +50,7 @@ class BulkOperations {
   /** @param {Callback} callback */
   clear(callback) {
     this.#settings.knownEnds.forgetAll();
+    this.#settings.lifetimes?.forgetAll();
     return this.#run('clear', callback, (done) =>
       new BulkRequest(this.#settings, done, this.#outbox, 'clear').begin(Operation.CLEAR),
     );

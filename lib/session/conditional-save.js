@@ -71,6 +71,8 @@ class ConditionalSave extends Request {
    * @param {SessionRecord} save.record
    * @param {Text} save.text
    * @param {number} save.ttl
+   * @param {number} save.endsBy the deadline of the session, by `elapsed`; Infinity without one
+   * @param {number | undefined} save.createdAt the creation time in the text, if it has one
    * @param {Settings['onConflict']} save.onConflict
    * @param {boolean} save.isTracked the object is the session of this id
    * @param {boolean} save.restoresDestroyed
@@ -88,6 +90,8 @@ class ConditionalSave extends Request {
       record,
       text,
       ttl,
+      endsBy,
+      createdAt,
       onConflict,
       isTracked,
       restoresDestroyed,
@@ -106,6 +110,8 @@ class ConditionalSave extends Request {
     this.record = record;
     this.text = text;
     this.ttl = ttl;
+    this.endsBy = endsBy;
+    this.createdAt = createdAt;
     this.onConflict = onConflict;
     this.isTracked = isTracked;
     this.restoresDestroyed = restoresDestroyed;
@@ -122,13 +128,36 @@ class ConditionalSave extends Request {
 
   /** @param {Text | undefined} expected */
   #send(expected, text = this.text) {
-    const { outbox, prefix, record, ttl } = this;
+    const { outbox, prefix, record } = this;
+    const ttl = this.#lifetime();
+    if (ttl < 0) {
+      this.#discardEnded();
+      return;
+    }
     this.#expected = expected;
     this.#sent = text;
     this.#isInFlight = true;
     this.#ends = ttl > 0 ? Date.now() + ttl : 0;
     const operation = expected === undefined ? Operation.SET_NEW : Operation.SET_IF_EQUAL;
     outbox.withPrefix(prefix, () => outbox.add(operation, this, record.id, text, ttl, expected));
+  }
+
+  /** Returns the lifetime for the pending attempt in ms: 0 for none, less if the deadline has passed. */
+  #lifetime() {
+    const { ttl, endsBy } = this;
+    if (endsBy === Number.POSITIVE_INFINITY) return ttl;
+    const remaining = Math.floor(endsBy - elapsed());
+    return remaining < 1 ? -1 : Math.min(ttl, remaining);
+  }
+
+  #discardEnded() {
+    // The addon counts an attempt unless it completed with a conflict.
+    nextTick(() => {
+      if (this.#isOver) return;
+      this.store.stats.unsent.set++;
+      this.store.lifetimes?.announceEnd(this.store, this.record.id, 'set', this);
+      this.#end(Kind.MISSING, '');
+    });
   }
 
   /** @type {Complete} */
@@ -254,7 +283,7 @@ class ConditionalSave extends Request {
     } else {
       this.#noteConfirmed(stored);
       this.runInAsyncScope(() => this.#decide(stored)).then(
-        (text) => nextTick(() => this.#isOver || this.#send(stored, text)),
+        (text) => nextTick(() => this.#isOver || this.#store(stored, text)),
         // A function that waits for an operation on this session fails when that one times out: not before we do.
         (error) => nextTick(() => this.#abort(this.#isLate() ? this.#timeoutError() : error)),
       );
@@ -275,26 +304,43 @@ class ConditionalSave extends Request {
     this.#wasStored = true;
   }
 
-  /** Returns the text to store in place of `stored`. @param {string} stored */
+  /** Stores what was decided: nothing if the stored session is over. @param {string} stored @param {Text | undefined} text */
+  #store(stored, text) {
+    if (text !== undefined) this.#send(stored, text);
+    else {
+      this.store.lifetimes?.end(this.store, this.record.id, stored, 'set', this);
+      this.#discardEnded();
+    }
+  }
+
+  /**
+   * Returns the text to store in place of `stored`; undefined if that is over, and so this session.
+   *
+   * @param {string} stored
+   * @returns {Promise<Text | undefined>}
+   */
   async #decide(stored) {
-    const { session, onConflict, record, text, store } = this;
-    if (record.base !== undefined && stored === String(record.base)) return text;
+    const { session, onConflict, record, store } = this;
+    if (record.base !== undefined && stored === String(record.base)) return this.text;
     const isSame = store.serializer === JSON ? isSameJson : isDeepStrictEqual;
     const theirs = await this.#parse(stored);
-    const mine = await this.#parse(text);
+    const mine = await this.#parse(this.text);
     const base = record.base ? await this.#parse(record.base) : null;
     await turn(stored);
-    if (isSameContent(mine, theirs, isSame)) return text;
-    if (base === null || !isSameContent(base, theirs, isSame)) store.stats.conflicts++;
+    const key = store.lifetimes?.createdAtKey;
+    if (this.#isEnded(theirs)) return record.base === undefined || this.#mayRevive ? this.text : undefined;
+    if (base !== null) this.#adoptCreation(theirs, mine);
+    if (isSameContent(mine, theirs, isSame, key)) return this.text;
+    if (base === null || !isSameContent(base, theirs, isSame, key)) store.stats.conflicts++;
     if (base !== null) {
       if (onConflict === 'merge') {
-        if (!isSameContent(base, mine, isSame) && !isSameContent(base, theirs, isSame))
+        if (!isSameContent(base, mine, isSame, key) && !isSameContent(base, theirs, isSame, key))
           this.#resolution = 'merged';
         return this.#merge(base, theirs, mine, isSame);
       }
-      if (isSameContent(base, theirs, isSame)) return text;
+      if (isSameContent(base, theirs, isSame, key)) return this.text;
       // This request has changed nothing: what others have stored stays, with the cookie of this request.
-      if (isSameContent(base, mine, isSame)) return this.#merge(base, theirs, mine, isSame);
+      if (isSameContent(base, mine, isSame, key)) return this.#merge(base, theirs, mine, isSame);
     }
     if (typeof onConflict !== 'function') throw conflict(reasonFor(record), theirs);
     this.#resolution = 'function';
@@ -302,6 +348,25 @@ class ConditionalSave extends Request {
     if (chosen === null || typeof chosen !== 'object')
       throw wrongType('What the "onConflict" function returns', 'a session', chosen);
     return this.#stringify(chosen);
+  }
+
+  /** Returns true if the deadline of a stored session has passed. @param {any} theirs */
+  #isEnded(theirs) {
+    const { lifetimes } = this.store;
+    if (lifetimes === undefined || theirs === null || typeof theirs !== 'object') return false;
+    return lifetimes.remainingOf(this.store, this.record.id, theirs) < 1;
+  }
+
+  /** Adopts the creation time of the stored version if that is earlier. @param {any} theirs @param {any} mine */
+  #adoptCreation(theirs, mine) {
+    const { createdAt, store } = this;
+    const { lifetimes, serializer } = store;
+    if (lifetimes === undefined || createdAt === undefined || !(theirs?.[lifetimes.createdAtKey] < createdAt))
+      return;
+    const earlier = Number(theirs[lifetimes.createdAtKey]);
+    this.createdAt = earlier;
+    this.endsBy -= createdAt - earlier;
+    this.text = lifetimes.stringify(serializer, mine, earlier);
   }
 
   /** @type {(base: any, theirs: any, mine: any, isSame: Compare) => Text} */
@@ -315,9 +380,13 @@ class ConditionalSave extends Request {
 
   /** @param {SessionObject} chosen */
   #stringify(chosen) {
-    const { store, session } = this;
+    const { store, session, createdAt } = this;
+    const { serializer, lifetimes } = store;
     // The cookie is always that of this request.
-    return stringify(store.serializer, chosen === session ? session : { ...chosen, cookie: session.cookie });
+    const merged = chosen === session ? session : { ...chosen, cookie: session.cookie };
+    return lifetimes === undefined || createdAt === undefined
+      ? stringify(serializer, merged)
+      : lifetimes.stringify(serializer, merged, createdAt);
   }
 
   /** @param {Text} value @returns {Promise<any>} */

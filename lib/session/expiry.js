@@ -48,11 +48,16 @@ function renewExpiry(session, ends, store) {
   const inForce = expiryInForce(session, stored, ends, store, now);
   if (inForce === undefined || inForce > LATEST) return;
   if (stored > now && Math.abs(stored - inForce) <= TOLERANCE) return;
+  setExpires(cookie, inForce);
+}
+
+/** Sets the expiry of a cookie, in ms since 1970, in the form of its present one. @param {SessionCookie} cookie @param {number} expires */
+function setExpires(cookie, expires) {
   const { originalMaxAge } = cookie;
-  const date = new Date(inForce);
-  // In the form of the stored one. A frozen session stays unchanged.
+  const date = new Date(expires);
+  // A frozen session stays unchanged.
   if (cookie.expires instanceof Date) Reflect.set(cookie, 'expires', date);
-  else Reflect.set(cookie, 'expires', typeof cookie.expires === 'number' ? inForce : date.toISOString());
+  else Reflect.set(cookie, 'expires', typeof cookie.expires === 'number' ? expires : date.toISOString());
   // The `expires` setter of express-session's `Cookie` has changed it to the remaining time.
   if (cookie.originalMaxAge !== originalMaxAge) Reflect.set(cookie, 'originalMaxAge', originalMaxAge);
 }
@@ -66,6 +71,8 @@ function expiryInForce(session, stored, ends, store, now) {
     // The key does not expire and the session is in use: the lifetime of its cookie starts again.
     return stored <= now && maxAge > 0 ? now + maxAge : undefined;
   }
+  // The key may end earlier than the cookie, which a browser keeps for as long as it was told.
+  if (store.lifetimes !== undefined) return Math.max(ends, stored);
   const { ttl } = store;
   if (typeof ttl !== 'function') return ends;
   // The key expires by the function, the cookie by its own age. Both count from the last touch, whose time follows from
@@ -86,4 +93,4 @@ function renewed(session, expires) {
   return Object.assign(Object.create(Object.getPrototypeOf(session)), session, { cookie });
 }
 
-module.exports = { applyExpiry, NEVER };
+module.exports = { applyExpiry, setExpires, NEVER };

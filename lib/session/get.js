@@ -135,6 +135,27 @@ function deliver(reader, session, text, ends) {
   const { store, id, registry, keepsId, isTimed, isNested } = reader;
   const expiry = isTimed ? ends : (reader.shown ?? ends);
   if (expiry > 0) applyExpiry(session, expiry, isTimed, store);
+  if (store.lifetimes !== undefined) {
+    let isAlive = false;
+    try {
+      isAlive = store.lifetimes.admit(
+        store,
+        id,
+        session,
+        text,
+        ends,
+        isNested ? undefined : /** @type {Get} */ (reader),
+      );
+    } catch (error) {
+      reader.fail(error);
+      return;
+    }
+    if (!isAlive) {
+      registry?.noteMissing(id);
+      reader.succeed(null);
+      return;
+    }
+  }
   if (store.knownEnds.isActive) noteEnd(store, id, session, ends);
   if (registry === undefined) reader.succeed(session);
   else {

@@ -27,9 +27,9 @@ class KnownEnds {
    *
    * @type {(settings: Settings, id: string, end: number) => void}
    */
-  note({ prefix, disableTTL }, id, end) {
+  note({ prefix, disableTTL, lifetimes }, id, end) {
     if (!this.isActive) return;
-    if (end > 0 && end < NEVER && !disableTTL) this.#ends.set(prefix + id, end);
+    if (end > 0 && end < NEVER && !(disableTTL && lifetimes === undefined)) this.#ends.set(prefix + id, end);
     else this.#ends.delete(prefix + id);
   }
 

@@ -25,12 +25,13 @@ function isSameTree(one, other) {
 }
 
 /**
- * Returns true if two objects are the same, the value of the key `ignored` aside.
+ * Returns true if two objects are the same, the values of the keys `ignored` aside.
  *
- * @type {(one: any, other: any, isSame: Compare, ignored?: string) => boolean}
+ * @type {(one: any, other: any, isSame: Compare, ignored?: (string | undefined)[]) => boolean}
  */
-function hasSameKeys(one, other, isSame, ignored) {
-  const keysOf = (/** @type {object} */ object) => Object.keys(object).filter((key) => key !== ignored);
+function hasSameKeys(one, other, isSame, ignored = []) {
+  const keysOf = (/** @type {object} */ object) =>
+    Object.keys(object).filter((key) => !ignored.includes(key));
   const keys = keysOf(one);
   return (
     keys.length === keysOf(other).length &&
@@ -39,13 +40,13 @@ function hasSameKeys(one, other, isSame, ignored) {
 }
 
 /**
- * Returns true if two sessions are the same, cookies aside.
+ * Returns true if two sessions are the same, cookies and creation times aside.
  *
- * @type {(one: unknown, other: unknown, isSame: Compare) => boolean}
+ * @type {(one: unknown, other: unknown, isSame: Compare, createdAtKey?: string) => boolean}
  */
-function isSameContent(one, other, isSame) {
+function isSameContent(one, other, isSame, createdAtKey) {
   const areObjects = [one, other].every((session) => session !== null && typeof session === 'object');
-  return areObjects ? hasSameKeys(one, other, isSame, COOKIE) : isSame(one, other);
+  return areObjects ? hasSameKeys(one, other, isSame, [COOKIE, createdAtKey]) : isSame(one, other);
 }
 
 /**

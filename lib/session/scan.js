@@ -59,13 +59,15 @@ function abortable(promise, signal) {
 }
 
 /**
- * Returns the iterator's entry for a record. If it cannot be read, `session` is null and `error` is the reason.
+ * Returns the iterator's entry for a record. If it cannot be read, `session` is null and `error` is the reason. Returns
+ * undefined for a session that is over.
  *
- * @type {(store: Settings, record: PageRecord, timeout: number, signal: AbortSignal | undefined) => Promise<ScanEntry>}
+ * @type {(store: Settings, record: PageRecord, timeout: number, signal: AbortSignal | undefined) =>
+ *   Promise<ScanEntry | undefined>}
  */
 async function entryOf(store, { id, text, ends }, timeout, signal) {
   // Computed when the entry is requested: part of the lifetime may have passed since the page was read.
-  const ttl = ends === NEVER || ends === 0 ? null : Math.max(0, ends - Date.now()) / 1000;
+  let ttl = ends === NEVER || ends === 0 ? null : Math.max(0, ends - Date.now()) / 1000;
   const { serializer, prefix } = store;
   if (text === undefined) return { id, session: null, ttl, error: tooLong('scan', prefix) };
   let session;
@@ -87,6 +89,16 @@ async function entryOf(store, { id, text, ends }, timeout, signal) {
   if (session === null || typeof session !== 'object')
     return { id, session: null, ttl, error: noSession('scan', prefix) };
   if (ends > 0) applyExpiry(session, ends, true, store);
+  const { lifetimes } = store;
+  if (lifetimes !== undefined) {
+    try {
+      if (!lifetimes.isAlive(store, id, session)) return undefined;
+      const remaining = lifetimes.remainingOf(store, id, session) / 1000;
+      if (remaining < (ttl ?? Number.POSITIVE_INFINITY)) ttl = Math.max(0, remaining);
+    } catch (error) {
+      return { id, session: null, ttl, error: /** @type {Error} */ (asError(error)) };
+    }
+  }
   return { id, session, ttl };
 }
 
@@ -114,7 +126,8 @@ async function* scan(store, outbox, { open, isClosed, timeout, signal, tracer })
       isLast = page.isLast;
       for (const record of page.records) {
         // An empty value is no session.
-        if (record.text !== '') yield entryOf(store, record, timeout, signal);
+        const entry = record.text === '' ? undefined : await entryOf(store, record, timeout, signal);
+        if (entry !== undefined) yield entry;
         signal?.throwIfAborted();
       }
     }

@@ -9,6 +9,7 @@ const { announce, isObserved } = require('../observability/session-events.js');
 const { carriesId, fastifySession, isExpressSession, openIdData } = require('./frameworks.js');
 const { Get } = require('./get.js');
 const { ConditionalSave } = require('./conditional-save.js');
+const { CreationFix } = require('./creation-fix.js');
 const { lifetime, time } = require('./lifetime.js');
 const { SessionRegistry, UNKNOWN_BASE } = require('./session-registry.js');
 const { PerPrefix } = require('./per-prefix.js');
@@ -17,6 +18,7 @@ const { stringify } = require('./stringify.js');
 const { KeyedQueue } = require('./keyed-queue.js');
 
 /** @import { HttpRequest, KeyedQueue as Queue, SessionObject, SessionRecord, Text } from '../types.d.ts' */
+/** @import { Lifetimes } from './lifetimes.js' */
 /** @import { Backend, CacheReads, Callback, Closable, SessionRegistry as Registry, Settings, StoreState } from '../types.d.ts' */
 
 /**
@@ -24,9 +26,10 @@ const { KeyedQueue } = require('./keyed-queue.js');
  * is destroyed.
  *
  * @typedef {(sid: string, session: SessionObject, callback: Callback, record: SessionRecord | undefined,
- *   isTracked: boolean, text: Text, ttl: number) => void} SaveMethod
+ *   isTracked: boolean, text: Text, ttl: number, creation?: Creation) => void} SaveMethod
  */
 /** @typedef {(sid: string, session: SessionObject, record: SessionRecord | undefined) => boolean} Predicate */
+/** @typedef {ReturnType<InstanceType<typeof Lifetimes>['save']>} Creation */
 /** @typedef {NonNullable<ReturnType<typeof fastifySession>>} FastifySession */
 
 /** The tolerated difference between the clocks of Redis and this process, in ms. */
@@ -137,7 +140,15 @@ class Sessions {
     const record = this.#registry.claim(id, loaded, request, this.#stringify);
     const session = create();
     this.#registry.attach(session, record);
+    this.#settings.lifetimes?.attach(this.#settings, id, session);
     return session;
+  }
+
+  /** Begins the lifetime of a session that express-session has generated. @param {HttpRequest} request */
+  started({ sessionID, session }) {
+    this.#state.open();
+    if (sessionID !== undefined && session !== undefined)
+      this.#settings.lifetimes?.begin(this.#settings, sessionID, session);
   }
 
   /**
@@ -231,6 +242,8 @@ class Sessions {
     let ttl = 0;
     /** @type {Text} */
     let text = '';
+    /** @type {Creation | undefined} */
+    let creation;
     let failure;
     try {
       ttl = this.#lifetime(session);
@@ -242,7 +255,22 @@ class Sessions {
         return;
       }
       if (ttl <= 0) ttl = this.#renewedLifetime(sid, session, ttl, record);
-      if (ttl > 0) text = this.#stringify(session);
+      if (ttl > 0) {
+        const { lifetimes, disableTTL } = this.#settings;
+        if (lifetimes === undefined) {
+          text = this.#stringify(session);
+          if (disableTTL) ttl = Number.POSITIVE_INFINITY;
+        } else {
+          const isKnown = record !== undefined || this.#isTracked(sid, session, record);
+          creation = lifetimes.save(this.#settings, sid, session, ttl, isKnown);
+          if (creation.ttl < 1) {
+            this.#discardEnded(sid, callback);
+            return;
+          }
+          ttl = creation.ttl;
+          text = this.#stringify(session, creation.createdAt);
+        }
+      }
     } catch (error) {
       failure = { error };
     }
@@ -251,8 +279,27 @@ class Sessions {
     else {
       const isTracked = this.#isTracked(sid, session, record);
       const save = this.#settings.isConditional ? this.#saveConditionally : this.#save;
-      save.call(this, sid, session, callback, record, isTracked, text, ttl);
+      save.call(this, sid, session, callback, record, isTracked, text, ttl, creation);
     }
+  }
+
+  /** Completes a save, without storing anything, of a session that is over. @param {string} sid @param {Callback} callback */
+  #discardEnded(sid, callback) {
+    const { lifetimes, stats } = this.#settings;
+    nextTick(callback, null, DISCARDED);
+    stats.unsent.set++;
+    lifetimes?.announceEnd(this.#settings, sid, 'set');
+    announce(this.#settings, 'discarded', 'set', sid);
+    this.#deleteEnded(sid);
+  }
+
+  /** Deletes a session that is over, whose key another process may have prolonged: a read does. @param {string} sid */
+  #deleteEnded(sid) {
+    const read = new Get(this.#settings, () => {}, sid, undefined, false, true, this.#timeout);
+    read.operation = undefined;
+    // The addon counts it.
+    this.#settings.stats.unsent.get--;
+    this.#outbox.add(Operation.GET_TIMED, read, sid);
   }
 
   /** @type {SaveMethod} */
@@ -278,7 +325,7 @@ class Sessions {
       isFirst,
     );
     if (isSeen) Object.assign(save, { id: sid, isCreation, ends });
-    this.#outbox.add(operation, save, sid, text, this.#settings.disableTTL ? 0 : ttl);
+    this.#outbox.add(operation, save, sid, text, ttl === Number.POSITIVE_INFINITY ? 0 : ttl);
   }
 
   /** @type {(session: SessionObject, sid: string, ends: number) => SessionRecord} */
@@ -287,7 +334,7 @@ class Sessions {
   }
 
   /** @type {SaveMethod} */
-  #saveConditionally(sid, session, callback, record, isTracked, text, ttl) {
+  #saveConditionally(sid, session, callback, record, isTracked, text, ttl, creation) {
     const save = {
       outbox: this.#outbox,
       queue: /** @type {Queue} */ (this.#queue),
@@ -295,7 +342,9 @@ class Sessions {
       session,
       record: record ?? this.#remember(session, sid, 0),
       text,
-      ttl: this.#settings.disableTTL ? 0 : ttl,
+      ttl: ttl === Number.POSITIVE_INFINITY ? 0 : ttl,
+      endsBy: creation?.endsBy ?? Number.POSITIVE_INFINITY,
+      createdAt: creation?.createdAt,
       onConflict: this.#settings.onConflict,
       isTracked,
       restoresDestroyed: this.#settings.saveDestroyed || !isTracked,
@@ -310,31 +359,78 @@ class Sessions {
   /** @type {Sessions['set']} */
   touch(sid, session, callback, isPromised) {
     if (this.#rejects('touch', sid, callback)) return;
-    if (this.#settings.disableTouch || this.#settings.disableTTL) {
+    const { lifetimes } = this.#settings;
+    if (this.#isTouchDisabled(sid)) {
       this.#settings.stats.unsent.touch++;
       callback(null, null);
       return;
     }
     let record;
     let ttl = 0;
+    /** @type {number | undefined} */
+    let limited;
     let failure;
     try {
       ttl = this.#lifetime(session);
       if (ttl <= 0 || this.#settings.touchAfter > 0) record = this.#findRecord(sid, session);
       if (ttl <= 0) ttl = this.#renewedLifetime(sid, session, ttl, record);
+      if (lifetimes !== undefined && ttl > 0) {
+        ttl = lifetimes.idle(this.#settings, session, ttl);
+        limited = lifetimes.touch(this.#settings, sid, session, ttl);
+      }
     } catch (error) {
       failure = { error };
     }
     if (failure) this.#reject('touch', failure.error, callback);
     else if (ttl <= 0) this.#expire(sid, record, callback, isPromised);
+    else if (lifetimes !== undefined) this.#touchLimited(lifetimes, sid, record, callback, ttl, limited);
     else if (this.#queue?.isLocked(this.#settings.prefix + sid))
       this.#enqueueTouch(sid, record, callback, ttl);
     else this.#touch(sid, record, callback, ttl);
   }
 
+  /** Returns true if a touch sends nothing. @param {string} sid */
+  #isTouchDisabled(sid) {
+    const { lifetimes, disableTouch, disableTTL } = this.#settings;
+    if (lifetimes === undefined) return disableTouch || disableTTL;
+    return disableTouch && lifetimes.isStored(this.#settings, sid);
+  }
+
+  /**
+   * Touches a session whose lifetime is limited: to `limited` if its creation time is stored, less than 1 if it is over.
+   *
+   * @type {(lifetimes: InstanceType<typeof Lifetimes>, sid: string, record: SessionRecord | undefined,
+   *   callback: Callback, ttl: number, limited: number | undefined) => void}
+   */
+  #touchLimited(lifetimes, sid, record, callback, ttl, limited) {
+    const isLocked = this.#queue?.isLocked(this.#settings.prefix + sid);
+    if (limited === undefined) {
+      const begin = (/** @type {Callback} */ done) => {
+        const touch = { lifetimes, outbox: this.#outbox, id: sid, ttl, timeout: this.#timeout };
+        new CreationFix(this.#settings, done, touch).begin();
+      };
+      if (isLocked) this.#enqueue(sid, 'touch', callback, begin);
+      else begin(callback);
+    } else if (limited >= 1 && limited !== Number.POSITIVE_INFINITY) {
+      if (isLocked) this.#enqueueTouch(sid, record, callback, limited);
+      else this.#touch(sid, record, callback, limited);
+    } else {
+      this.#settings.stats.unsent.touch++;
+      nextTick(callback, null, null);
+      if (limited >= 1) return;
+      lifetimes.announceEnd(this.#settings, sid, 'touch');
+      this.#deleteEnded(sid);
+    }
+  }
+
   /** @type {(sid: string, record: SessionRecord | undefined, callback: Callback, ttl: number) => void} */
   #enqueueTouch(sid, record, callback, ttl) {
-    this.#enqueue(sid, 'touch', callback, (done) => this.#touch(sid, record, done, ttl));
+    const since = elapsed();
+    this.#enqueue(sid, 'touch', callback, (done) => {
+      // The deadline of a session does not wait.
+      const left = this.#settings.lifetimes === undefined ? ttl : Math.ceil(ttl - (elapsed() - since));
+      this.#touch(sid, record, done, Math.max(1, left));
+    });
   }
 
   /** @type {(sid: string, record: SessionRecord | undefined, callback: Callback, ttl: number) => void} */
@@ -386,6 +482,7 @@ class Sessions {
   destroy(sid, callback) {
     if (this.#rejects('destroy', sid, callback)) return;
     this.#registry.markDestroyed(sid);
+    this.#settings.lifetimes?.forget(this.#settings, sid);
     if (this.#queue?.isLocked(this.#settings.prefix + sid)) this.#enqueueDestroy(sid, callback);
     else this.#outbox.add(Operation.DESTROY, new Destroy(this.#settings, callback, sid), sid);
   }
@@ -560,8 +657,13 @@ class Sessions {
     return record !== undefined || openIdData(session) !== undefined;
   }
 
-  /** @param {SessionObject} session */
-  #stringify = (session) => stringify(this.#settings.serializer, session);
+  /** @param {SessionObject} session @param {number} [createdAt] added to the text */
+  #stringify = (session, createdAt) => {
+    const { serializer, lifetimes } = this.#settings;
+    return createdAt === undefined || lifetimes === undefined
+      ? stringify(serializer, session)
+      : lifetimes.stringify(serializer, session, createdAt);
+  };
 }
 
 module.exports = { Sessions };
