@@ -340,6 +340,17 @@ export interface DestroyAllOptions extends UserSessionsOptions {
   notBefore?: Date | number | undefined;
 }
 
+/** The sessions of the user of a request, as `forRequest` returns them. */
+export interface RequestSessions<T extends SessionData = SessionData> {
+  list(): Promise<(UserSession<T> & { current: boolean })[]>;
+  /** Destroys one session. Returns false if the user has no session with this `handle`. */
+  destroy(handle: string): Promise<boolean>;
+  /** Destroys all sessions but that of the request, and returns how many. */
+  destroyOthers(): Promise<number>;
+  /** Destroys all sessions, and returns how many. */
+  destroyAll(): Promise<number>;
+}
+
 /** A session of a user, as `sessionsOf` yields it. */
 export interface UserSession<T extends SessionData = SessionData> {
   /** Identifies the session without giving access to it: a hash of its id, which a page may contain. */
@@ -885,6 +896,12 @@ export class RedisStore<T extends SessionData = SessionData> extends Store {
    * are. Returns how many sessions were changed.
    */
   updateAllOf(user: UserId, change: Attribute<T, unknown>, options?: UserSessionsOptions): Promise<number>;
+
+  /**
+   * Returns operations on the sessions of the user of a request, with the session of the request marked as `current`. A
+   * request without a user has no sessions.
+   */
+  forRequest(request: object): RequestSessions<T>;
 
   /**
    * Adds the sessions to the indexes that were stored without `userId`, or by connect-redis. Returns the number of

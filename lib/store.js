@@ -24,13 +24,15 @@ const { Sessions } = require('./session/sessions.js');
 const { FIELDS, Settings, getTTL } = require('./settings.js');
 const { IndexKeys } = require('./user-index/index-keys.js');
 const { indexOptions } = require('./user-index/index-options.js');
+const { RequestSessions } = require('./user-index/request-sessions.js');
 const { UserIndex } = require('./user-index/user-index.js');
 const { UserSessions } = require('./user-index/user-sessions.js');
 
 /** @import { TracingChannel } from 'node:diagnostics_channel' */
 /** @import { InspectOptions } from 'node:util' */
 /** @import { OperationOptions, RedisStoreOptions, ScanOptions } from '../index.js' */
-/** @import { Callback, Fields, Parts as FieldParts, SessionObject, UserSessions as OfUser } from './types.d.ts' */
+/** @import { Callback, Fields, HttpRequest, Parts as FieldParts, SessionObject } from './types.d.ts' */
+/** @import { UserSessions as OfUser } from './types.d.ts' */
 
 /** The default `COUNT` of `SCAN`: about a millisecond of Redis's time. */
 const SCAN_COUNT = 1000;
@@ -489,6 +491,14 @@ class RedisStore extends Store {
   async updateAllOf(user, change, options = {}) {
     const sessions = userSessions(this, 'updateAllOf');
     return sessions.updateAll(sessions.key(user, options), change);
+  }
+
+  /** @param {HttpRequest} request */
+  forRequest(request) {
+    if (request === null || typeof request !== 'object') throw wrongType('The request', 'an object', request);
+    userSessions(this, 'forRequest');
+    const { index } = partsOf(this);
+    return new RequestSessions(this, request, (session) => index?.keys.userOf(session));
   }
 
   /** @param {{ signal?: AbortSignal }} [options] */

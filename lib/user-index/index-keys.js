@@ -85,6 +85,14 @@ class IndexKeys {
     return users;
   }
 
+  /** Returns the user of a session in the index `user`. @param {SessionObject} session */
+  userOf(session) {
+    const rule = this.#rules.find(({ name }) => name === USER);
+    if (rule === undefined)
+      throw wrongValue('The "indexes" option', `an object with the index "${USER}"`, undefined);
+    return checked(rule.of(session), rule.what);
+  }
+
   /**
    * Returns the keys of the indexes of the users of a session.
    *
