@@ -19,6 +19,10 @@ export interface Serializer<T extends SessionData = SessionData> {
 
 /** Returns the lifetime of a session in seconds. */
 type Lifetime<T> = { of(session: T): number }['of'];
+type UserOf<T> = { of(session: T): UserId | null | undefined }['of'];
+type SessionLimit<T> = { of(session: T): number }['of'];
+type AuthenticationTime<T> = { of(session: T): Date | number | string | null | undefined }['of'];
+type ChangeOfSession<T> = { change(session: T): unknown }['change'];
 
 /**
  * Your Redis client: node-redis 4 to 6 (`createClient`), ioredis 4 to 6 (`new Redis()`), iovalkey or
@@ -271,6 +275,66 @@ export interface RedisStoreOptions<T extends SessionData = SessionData> {
    * agree between processes and restarts. With a secret, only those who know it can compute the hash of an id.
    */
   sessionHashKey?: string | undefined;
+  /**
+   * Returns the user of a session, or `undefined` for a session without one; see docs/user-sessions.md. The store then
+   * keeps an index of each user's sessions, for `sessionsOf`, `destroyAllOf` and so on. It is `indexes` with one index,
+   * `user`.
+   */
+  userId?: UserOf<T> | undefined;
+  /** Indexes by any attributes, as `userId` is by user: `{ user: fn, idp: fn }`. Cannot be combined with `userId`. */
+  indexes?: Record<string, UserOf<T>> | undefined;
+  /** The prefix of the keys of indexes. Neither it nor `prefix` may begin with the other. @default 'sess-of:' */
+  indexPrefix?: string | undefined;
+  /** Puts a hash of the user into the keys of indexes, instead of the user. @default false */
+  hashUserIds?: boolean | undefined;
+  /** The maximum number of sessions of a user (the index `user`), or a function of the session. */
+  maxSessionsOf?: number | SessionLimit<T> | undefined;
+  /**
+   * What happens to a new session of a user who has `maxSessionsOf` sessions. `'destroy-oldest'`: the oldest ones are
+   * destroyed. `'reject'`: its save fails with `ERR_SESSION_LIMIT`. @default 'destroy-oldest'
+   */
+  onSessionLimit?: 'destroy-oldest' | 'reject' | undefined;
+  /**
+   * Returns when the user of a session has authenticated, for the `notBefore` of `destroyAllOf`.
+   * @default (session) => session.authenticatedAt
+   */
+  authenticatedAt?: AuthenticationTime<T> | undefined;
+}
+
+/** The user of a session, as `userId` returns it. A number stands for the same user as its decimal digits. */
+export type UserId = string | number | bigint;
+
+/** Selects an index. */
+export interface UserSessionsOptions {
+  /** The name of an index of the option `indexes`. @default 'user' */
+  index?: string | undefined;
+}
+
+export interface DestroyAllOptions extends UserSessionsOptions {
+  /** The ids of sessions to keep, such as `req.sessionID`. */
+  except?: string | string[] | undefined;
+  /**
+   * Refuses, for a day, new sessions of the user whose `authenticatedAt` is earlier: logins that were checked before
+   * this call and are saved after it. Such a save fails with `ERR_SESSION_REVOKED`.
+   */
+  notBefore?: Date | number | undefined;
+}
+
+/** A session of a user, as `sessionsOf` yields it. */
+export interface UserSession<T extends SessionData = SessionData> {
+  /** Identifies the session without giving access to it: a hash of its id, which a page may contain. */
+  handle: string;
+  /** The session; `null` if it cannot be read, and `error` says why. */
+  session: T | null;
+  /** When it became a session of this user. */
+  createdAt: Date;
+  /** When it was last saved or touched; `null` if that is not known: with a `ttl` function, or without an expiry. */
+  lastSeenAt: Date | null;
+  /** When it expires; `null` if it does not. */
+  expiresAt: Date | null;
+  /** Remaining lifetime in seconds; `null` if it does not expire. */
+  ttl: number | null;
+  error?: unknown;
 }
 
 /**
@@ -499,6 +563,8 @@ export type ErrorCode =
   | 'ERR_APP_FUNCTION'
   /** The session was not saved, because it has changed since it was loaded; see `onConflict`. */
   | 'ERR_SESSION_CONFLICT'
+  | 'ERR_SESSION_LIMIT'
+  | 'ERR_SESSION_REVOKED'
   /** In an `error` event: the server does not support client tracking, so the cache is off. */
   | 'ERR_CACHE_OFF'
   /** The store is closed, or its client is closed or has given up reconnecting; see the message. */
@@ -770,6 +836,37 @@ export class RedisStore<T extends SessionData = SessionData> extends Store {
    * the loop ends the iteration.
    */
   scan(options?: ScanOptions): AsyncGenerator<ScanEntry<T>, void, undefined>;
+
+  /**
+   * Iterates over the live sessions of a user, in pages. Needs the option `userId`, as the next methods do; see
+   * docs/user-sessions.md.
+   */
+  sessionsOf(user: UserId, options?: UserSessionsOptions): AsyncGenerator<UserSession<T>, void, undefined>;
+
+  /** Counts the live sessions of a user. */
+  countOf(user: UserId, options?: UserSessionsOptions): Promise<number>;
+
+  /**
+   * Destroys the sessions of a user until none is left, and returns how many. Requests in progress cannot restore
+   * them.
+   */
+  destroyAllOf(user: UserId, options?: DestroyAllOptions): Promise<number>;
+
+  /** Destroys one session of a user. Returns false if the user has no session with this `handle`. */
+  destroyByHandle(user: UserId, handle: string, options?: UserSessionsOptions): Promise<boolean>;
+
+  /**
+   * Changes the sessions of a user by a function, which changes its argument or returns another session, or `false` to
+   * leave the session as it is. It is called again if the session has changed in the meantime. Lifetimes stay as they
+   * are. Returns how many sessions were changed.
+   */
+  updateAllOf(user: UserId, change: ChangeOfSession<T>, options?: UserSessionsOptions): Promise<number>;
+
+  /**
+   * Adds the sessions to the indexes that were stored without `userId`, or by connect-redis. Returns the number of
+   * sessions with a user.
+   */
+  reindex(options?: { signal?: AbortSignal | undefined }): Promise<number>;
 
   /** Returns the statistics of the store. They stay available after it is closed. */
   stats(): StoreStats;

@@ -39,6 +39,12 @@ class Child {
     });
   }
 
+  /** Kills the child, as a crash would. Pending calls reject. */
+  async kill() {
+    const exited = once(this.#process, 'exit');
+    if (this.#process.kill('SIGKILL')) await exited;
+  }
+
   /** Disconnects from the child, which then ends by itself. */
   async stop() {
     if (this.#process.exitCode !== null || this.#process.signalCode !== null) return;

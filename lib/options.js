@@ -239,6 +239,25 @@ const OPTIONS = {
     default: 'overwrite',
   },
   sessionHashKey: secret,
+  userId: {
+    ...func('a function that returns the user of a session, or undefined'),
+    excludes: reasons(['indexes'], 'name the index "user" there'),
+  },
+  indexes: {
+    expected: 'an object of functions that return the user of a session, or undefined',
+    isType: (value) => isObject(value) && Object.values(value).every(isFunction),
+    isValid: (value) => Object.keys(value).length > 0 && Object.keys(value).every((key) => /^\w+$/.test(key)),
+  },
+  indexPrefix: { ...text, default: 'sess-of:' },
+  hashUserIds: flag,
+  maxSessionsOf: {
+    expected: 'a whole number above 0, or a function that returns one',
+    isType: (value) => isNumber(value) || isFunction(value),
+    isValid: (value) => isFunction(value) || (Number.isInteger(value) && value > 0),
+    isConverted: true,
+  },
+  onSessionLimit: { ...oneOf('destroy-oldest', 'reject'), requires: 'maxSessionsOf' },
+  authenticatedAt: func('a function that returns the time at which the user of a session has authenticated'),
 };
 
 /** The options of `scan`. @type {Rules} */
@@ -366,8 +385,18 @@ function checkOptions(options) {
   checkPlace(options);
   const checked = checkObject(options, { fields: OPTIONS, isOpen: true });
   checkMerge(checked);
+  checkIndexes(checked);
   checkTtl(checked);
   return checked;
+}
+
+/** Rejects options that need an index without one. @param {CheckedOptions} options */
+function checkIndexes({ userId, indexes, maxSessionsOf, authenticatedAt }) {
+  const hasUsers = userId !== undefined || indexes?.user !== undefined;
+  const required = 'set along with "userId"';
+  if (maxSessionsOf !== undefined && !hasUsers) throw wrongValue(name('maxSessionsOf'), required);
+  if (authenticatedAt !== undefined && userId === undefined && indexes === undefined)
+    throw wrongValue(name('authenticatedAt'), required);
 }
 
 /** @param {Pick<CheckedOptions, 'onConflict' | 'serializer'>} options */

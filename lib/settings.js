@@ -17,10 +17,11 @@ const FIELDS = ['prefix', 'ttl', 'scanCount', 'serializer', 'disableTTL', 'disab
  * @param {FixedParts} fixed
  * @returns {Fields}
  */
-function checkedFields(values, { onConflict }) {
+function checkedFields(values, { onConflict, indexKeys }) {
   const checked = /** @type {any} */ ({});
   for (const field of FIELDS) checked[field] = check(field, values[field]);
   checkMerge({ onConflict, serializer: checked.serializer });
+  indexKeys?.check(checked.prefix);
   return checked;
 }
 

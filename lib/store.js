@@ -20,11 +20,15 @@ const { BulkOperations } = require('./session/bulk.js');
 const { KnownEnds } = require('./session/known-ends.js');
 const { Sessions } = require('./session/sessions.js');
 const { FIELDS, Settings, getTTL } = require('./settings.js');
+const { IndexKeys } = require('./user-index/index-keys.js');
+const { indexOptions } = require('./user-index/index-options.js');
+const { UserIndex } = require('./user-index/user-index.js');
+const { UserSessions } = require('./user-index/user-sessions.js');
 
 /** @import { TracingChannel } from 'node:diagnostics_channel' */
 /** @import { InspectOptions } from 'node:util' */
 /** @import { OperationOptions, RedisStoreOptions, ScanOptions } from '../index.js' */
-/** @import { Callback, Fields, Parts as FieldParts, SessionObject } from './types.d.ts' */
+/** @import { Callback, Fields, Parts as FieldParts, SessionObject, UserSessions as OfUser } from './types.d.ts' */
 
 /** The default `COUNT` of `SCAN`: about a millisecond of Redis's time. */
 const SCAN_COUNT = 1000;
@@ -47,7 +51,17 @@ class Parts {
     this.client = checked.client;
     this.accessors = ACCESSORS;
     const { onConflict, touchAfter, saveDestroyed, sessionHashKey } = checked;
-    this.fixed = { onConflict, touchAfter, saveDestroyed, sessionHashKey, knownEnds: new KnownEnds() };
+    const indexing = indexOptions(checked);
+    const indexKeys = indexing && new IndexKeys(indexing);
+    indexKeys?.check(checked.prefix);
+    this.fixed = {
+      onConflict,
+      touchAfter,
+      saveDestroyed,
+      sessionHashKey,
+      knownEnds: new KnownEnds(),
+      indexKeys,
+    };
     /** The values of the store's fields, unless the app has redefined them. */
     this.fields = /** @type {Fields} */ (
       /** @type {unknown} */ (Object.fromEntries(FIELDS.map((field) => [field, checked[field]])))
@@ -72,6 +86,7 @@ class Parts {
     this.isGetOverridden = () => this.receiver.get !== RedisStore.prototype.get;
     this.isQueueFull = (/** @type {number} */ count) =>
       count >= target.maxQueue && this.connection.status !== 'ready';
+    this.index = indexing && new UserIndex(this.outbox, indexing, target.commandTimeout);
     this.sessions = new Sessions(this);
     this.tracer = new Tracer(this);
     this.bulk = new BulkOperations(this);
@@ -132,6 +147,21 @@ function currentParts(receiver) {
 function operationParts(receiver, channel) {
   const parts = currentParts(receiver);
   return isTraced(channel) ? parts.traced : parts;
+}
+
+/**
+ * Returns the operations on the sessions of a user, with the current settings.
+ *
+ * @type {(receiver: any, operation: string) => OfUser}
+ */
+function userSessions(receiver, operation) {
+  const parts = currentParts(receiver);
+  const { index, state, sessions, outbox, timeout } = parts;
+  if (index === undefined) throw wrongValue(`${operation} failed: the "userId" option`, 'set', undefined);
+  const error = state.openFor(operation);
+  if (error !== undefined) throw error;
+  const onDestroyed = (/** @type {string} */ id) => sessions.noteDestroyed(id);
+  return new UserSessions({ settings: parts.settings, outbox, index, timeout, onDestroyed });
 }
 
 /**
@@ -373,6 +403,42 @@ class RedisStore extends Store {
   /** @param {ScanOptions} options */
   scan(options = {}) {
     return currentParts(this).bulk.scan(checkScanOptions(options));
+  }
+
+  /** @param {unknown} user @param {{ index?: string }} [options] */
+  sessionsOf(user, options = {}) {
+    const sessions = userSessions(this, 'sessionsOf');
+    return sessions.list(sessions.key(user, options));
+  }
+
+  /** @param {unknown} user @param {{ index?: string }} [options] */
+  async countOf(user, options = {}) {
+    const sessions = userSessions(this, 'countOf');
+    return sessions.count(sessions.key(user, options));
+  }
+
+  /** @param {unknown} user @param {{ index?: string, except?: string | string[], notBefore?: Date | number }} [options] */
+  async destroyAllOf(user, options = {}) {
+    const sessions = userSessions(this, 'destroyAllOf');
+    return sessions.destroyAll(sessions.key(user, options), options);
+  }
+
+  /** @param {unknown} user @param {string} handle @param {{ index?: string }} [options] */
+  async destroyByHandle(user, handle, options = {}) {
+    const sessions = userSessions(this, 'destroyByHandle');
+    return sessions.destroyByHandle(sessions.key(user, options), handle);
+  }
+
+  /** @param {unknown} user @param {(session: any) => unknown} change @param {{ index?: string }} [options] */
+  async updateAllOf(user, change, options = {}) {
+    const sessions = userSessions(this, 'updateAllOf');
+    return sessions.updateAll(sessions.key(user, options), change);
+  }
+
+  /** @param {{ signal?: AbortSignal }} [options] */
+  async reindex({ signal } = {}) {
+    const sessions = userSessions(this, 'reindex');
+    return sessions.reindex(this.scan({ signal }));
   }
 
   /** @param {string} sid */

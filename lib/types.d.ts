@@ -45,6 +45,7 @@ export interface ErrorDetails {
   position?: number | undefined;
   cause?: Error | CauseDetails | undefined;
 }
+export type IndexKeys = InstanceType<typeof import('./user-index/index-keys.js').IndexKeys>;
 export type KeyedQueue = InstanceType<typeof import('./session/keyed-queue.js').KeyedQueue>;
 export type Keys = InstanceType<typeof import('./backends/client/keys.js').Keys>;
 export type KnownEnds = InstanceType<typeof import('./session/known-ends.js').KnownEnds>;
@@ -58,6 +59,10 @@ export type Settings = InstanceType<typeof import('./settings.js').Settings>;
 export type Statistics = InstanceType<typeof import('./observability/stats.js').Statistics>;
 export type StoreState = InstanceType<typeof import('./store-state.js').StoreState>;
 export type Tracer = InstanceType<typeof import('./observability/operation-trace.js').Tracer>;
+
+export type IndexedWrites = InstanceType<typeof import('./user-index/indexed-writes.js').IndexedWrites>;
+export type UserSessions = InstanceType<typeof import('./user-index/user-sessions.js').UserSessions>;
+export type UserIndex = InstanceType<typeof import('./user-index/user-index.js').UserIndex>;
 
 export type Timer = { unref(): unknown };
 
@@ -79,6 +84,8 @@ export interface Backend {
     base?: Text,
     since?: number,
   ): unknown;
+  /** Adds a request for a script on a key that belongs to no session. Its reply comes as IDs. */
+  addScript(request: Receiver, key: string, script: Script, args: string[], since?: number): void;
   /** Runs the requests added so far. */
   flush(): void;
   /** Opens a scan of the sessions whose ids match a glob; a `ScanKind` selects the content of its pages. */
@@ -102,6 +109,12 @@ export type ConnectionStats = Partial<Omit<ReturnType<Native['stats']>, 'operati
 /** An operation, or a part of it, that can end before it is complete. */
 export interface Closable {
   close(): void;
+}
+
+/** A script, and the name under which servers cache it. */
+export interface Script {
+  text: string;
+  sha1: string;
 }
 
 /** An open scan. `number` identifies it in the requests for its pages. */
@@ -186,7 +199,11 @@ export interface Pin {
 }
 
 /** Receives the error, or null and the result, of an operation. */
-export type Callback<Result = any> = ((error: unknown, result: Result) => any) & Traced;
+export type Callback<Result = any> = ((error: unknown, result: Result) => any) &
+  Traced & {
+    /** Returns true if the operation has ended, by its deadline. */
+    isOver?: () => boolean;
+  };
 
 /** May belong to an operation that is traced. */
 export interface Traced {
@@ -277,6 +294,29 @@ export interface CheckedOptions {
   saveDestroyed: boolean;
   onConflict: 'overwrite' | 'reject' | 'merge' | ResolveConflict;
   sessionHashKey?: string;
+  userId?: SessionFunction;
+  indexes?: Record<string, SessionFunction>;
+  indexPrefix: string;
+  hashUserIds: boolean;
+  maxSessionsOf?: number | SessionFunction;
+  onSessionLimit?: 'destroy-oldest' | 'reject';
+  authenticatedAt?: SessionFunction;
+}
+
+/** The user of a session, as an app's function returns it. */
+export type User = string | number | bigint | undefined;
+
+export type SessionFunction = (session: any) => unknown;
+
+/** The options of the indexes of a store. */
+export interface IndexOptions {
+  /** The indexes: each with its name, the function that returns the user of a session, and its result in errors. */
+  rules: { name: string; what: string; of: SessionFunction }[];
+  prefix: string;
+  hashUserIds: boolean;
+  maxSessionsOf: SessionFunction | undefined;
+  onSessionLimit: 'destroy-oldest' | 'reject' | undefined;
+  authenticatedAt: SessionFunction;
 }
 
 export type CheckedScanOptions = { match: string; count?: number; signal?: AbortSignal };
@@ -290,6 +330,8 @@ export type FixedOptions = Pick<
 /** What all settings of a store have in common. */
 export interface FixedParts extends FixedOptions {
   knownEnds: KnownEnds;
+  /** The keys of the indexes; undefined without any. */
+  indexKeys: IndexKeys | undefined;
 }
 
 export type SessionEventName = 'created' | 'destroyed' | 'expired' | 'discarded' | 'conflict';
@@ -311,6 +353,7 @@ export interface Parts {
   outbox: Backend;
   sessions: Sessions;
   bulk: BulkOperations;
+  index: UserIndex | undefined;
   /** The fields that the last operation has read, with the object that they belong to. */
   snapshot: Partial<ReturnType<typeof import('./fields.js').readFields>>;
 }

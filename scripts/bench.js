@@ -14,13 +14,15 @@ const USAGE = `npm run bench -- [options]
   --baseline <dir> adds a built checkout of another commit as one more store, "baseline"
   --startup        how long the package takes to load, instead of the comparison
   --bulk           the operations on all sessions, at a million of them, instead of the comparison
-  --server <name>  the server for --bulk: such as 'Redis 8.2', which comes from PyPI (default: the system's)
+  --server <name>  the server for --bulk and --user-index: such as 'Redis 8.2', which comes from PyPI (default: the system's)
   --conflicts      concurrent requests that change the same sessions, instead of the comparison
   --memory         what five million operations and fifty stores take, instead of the comparison
   --chaos          more than a million operations while servers and networks fail at random, instead of the
                    comparison; fails if anything is lost, mixed up or late
   --coherence      more than a million reads with a cache and as many without one, while others write and networks
                    fail, instead of the comparison; fails if one is stale
+  --user-index     a million logins, logouts, changes of user and destroyAllOf, while processes are killed and servers
+                   fail over, instead of the comparison; fails if an index is incomplete or a session survives
   --large          the cost of sessions of 4 to 256 KB beyond that of the JSON work, instead of the comparison
   --cache          what the cache does for reads, for requests of an app and to memory, instead of the comparison
   --seed <number>  of what fails (default: a random one, which is printed)
@@ -41,6 +43,7 @@ async function main() {
       conflicts: { type: 'boolean' },
       chaos: { type: 'boolean' },
       coherence: { type: 'boolean' },
+      'user-index': { type: 'boolean' },
       cache: { type: 'boolean' },
       large: { type: 'boolean' },
       seed: { type: 'string' },
@@ -63,12 +66,17 @@ async function main() {
     require('../bench/startup.js').measureStartup(options);
     return;
   }
-  if (values.chaos || values.coherence) {
+  if (values.chaos || values.coherence || values['user-index']) {
     const seed = values.seed === undefined ? Math.floor(Math.random() * 2 ** 32) : Number(values.seed);
     if (!Number.isInteger(seed)) throw new Error(`The seed must be a whole number.\n${USAGE}`);
-    const isWell = values.coherence
-      ? (await require('../bench/coherence.js').checkCoherence({ ...options, seed })).ok
-      : await require('../bench/chaos.js').runChaos({ ...options, seed });
+    const checks = {
+      coherence: async () => (await require('../bench/coherence.js').checkCoherence({ ...options, seed })).ok,
+      'user-index': () =>
+        require('../bench/user-index.js').runUserIndex({ ...options, seed, ...serverNamed(values.server) }),
+      chaos: () => require('../bench/chaos.js').runChaos({ ...options, seed }),
+    };
+    const name = ['coherence', 'user-index'].find((one) => values[one]) ?? 'chaos';
+    const isWell = await checks[name]();
     if (!isWell) process.exitCode = 1;
     return;
   }

@@ -1,7 +1,7 @@
 //! The layout of a batch of requests, written by `lib/boundary/outbox.js`.
 
 use connect_redis_core::{
-    Bulk, Operation, ReportEnd, Request, RequestId, ScanId, SessionRequest, Write,
+    Bulk, Operation, ReportEnd, Request, RequestId, ScanId, ScriptRequest, SessionRequest, Write,
 };
 
 /// The numbers per request: operation, request, length of the ID, of the value and of the base in bytes, lifetime.
@@ -25,6 +25,8 @@ mod operation {
     pub(super) const PAGE: u32 = 10;
     pub(super) const CLOSE: u32 = 11;
     pub(super) const ABORT: u32 = 12;
+    pub(super) const SCRIPT: u32 = 13;
+    pub(super) const DESTROY_IF_EQUAL: u32 = 14;
 }
 
 /// Decodes a batch. Returns the requests, and the number of the `available` bytes that they use. IDs, values and bases
@@ -59,6 +61,7 @@ pub(crate) fn decode(heads: &[f64], available: usize, count: u32) -> Option<(Vec
             operation::SET_EXISTING => Operation::Write(Write::SetExisting),
             operation::SET_NEW => Operation::Write(Write::SetNew),
             operation::SET_IF_EQUAL => Operation::Write(Write::SetIfEqual),
+            operation::DESTROY_IF_EQUAL => Operation::Write(Write::DestroyIfEqual),
             other => {
                 requests.push(match other {
                     operation::LENGTH | operation::CLEAR => Request::Bulk {
@@ -76,6 +79,12 @@ pub(crate) fn decode(heads: &[f64], available: usize, count: u32) -> Option<(Vec
                     },
                     operation::CLOSE => Request::Close(request),
                     operation::ABORT => Request::Abort(request, ttl as RequestId),
+                    operation::SCRIPT => Request::Script(ScriptRequest {
+                        request,
+                        key: id,
+                        arguments: value,
+                        script: base,
+                    }),
                     _ => return None,
                 });
                 continue;

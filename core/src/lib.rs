@@ -54,6 +54,6 @@ pub use self::redaction::redact;
 pub use self::server::Server;
 pub use self::session::{
     Bulk, Clock, Completion, CompletionSink, Lane, Operation, ReportEnd, Request, RequestId,
-    ScanId, ScanKind, Scans, SessionRequest, Sessions, Write,
+    ScanId, ScanKind, Scans, ScriptRequest, SessionRequest, Sessions, Write,
 };
 pub use self::stats::{BOUNDS_MICROS, OPERATIONS, OperationFigures};

@@ -1,10 +1,11 @@
 'use strict';
 
 const { Operation } = require('../boundary/outbox.js');
+const { Kind } = require('../boundary/request.js');
 const { elapsed } = require('../common/timers.js');
 const { Backend } = require('../boundary/backend.js');
 
-/** @import { Backend as Runner, Completion } from '../types.d.ts' */
+/** @import { Backend as Runner, Completion, Receiver } from '../types.d.ts' */
 
 /**
  * Runs operations on one backend, and can replace it by another one as long as it has not served: the new one runs the
@@ -45,27 +46,48 @@ class FallbackBackend extends Backend {
 
   /** @type {Runner['add']} */
   add(operation, request, id, value, argument, base, since) {
+    // A scan is bound to the backend that has opened it.
+    if (operation === Operation.PAGE || operation === Operation.CLOSE)
+      return this.#backend.add(operation, request, id, value, argument, base, since);
+    return this.#run(request, since, (backend, receiver, began) =>
+      backend.add(operation, receiver, id, value, argument, base, began),
+    );
+  }
+
+  /** @type {Runner['addScript']} */
+  addScript(request, key, script, args, since) {
+    this.#run(request, since, (backend, receiver, began) =>
+      backend.addScript(receiver, key, script, args, began),
+    );
+  }
+
+  /**
+   * Adds a request to the backend, and to the one that replaces it if there is no completion by then.
+   *
+   * @type {(request: Receiver, since: number | undefined,
+   *   add: (backend: Runner, receiver: Receiver, since: number | undefined) => unknown) => unknown}
+   */
+  #run(request, since, add) {
     const pending = this.#pending;
     let receiver = request;
-    // A scan is bound to the backend that has opened it.
-    if (pending !== undefined && operation !== Operation.PAGE && operation !== Operation.CLOSE) {
+    if (pending !== undefined) {
       const { prefix } = this;
       const began = elapsed();
       let isReplaced = false;
       const runAgain = () => {
         isReplaced = true;
         // The deadline stays the same.
-        const run = () => this.#backend.add(operation, request, id, value, argument, base, began);
-        this.withPrefix(prefix, run);
+        this.withPrefix(prefix, () => add(this.#backend, request, began));
       };
       const complete = (/** @type {Completion} */ ...completion) => {
-        pending.delete(runAgain);
+        const [kind] = completion;
+        if (kind !== Kind.ID) pending.delete(runAgain);
         if (!isReplaced) request.complete(...completion);
       };
       pending.add(runAgain);
       receiver = { complete, trace: request.trace, store: request.store };
     }
-    return this.#backend.add(operation, receiver, id, value, argument, base, since);
+    return add(this.#backend, receiver, since);
   }
 
   /** @type {Runner['openScan']} */

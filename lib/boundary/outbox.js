@@ -21,6 +21,8 @@ const Operation = {
   PAGE: 10,
   CLOSE: 11,
   ABORT: 12,
+  SCRIPT: 13,
+  DESTROY_IF_EQUAL: 14,
 };
 
 /** Added to the operation of a request whose trace is to be notified. */
@@ -161,7 +163,7 @@ class Outbox extends Backend {
    * @param {string} id
    * @param {Text} value
    * @param {number} ttl milliseconds, 0 for none; or the number of a scan, or of a request to abort
-   * @param {Text} base the text that must be stored, for SET_IF_EQUAL
+   * @param {Text} base the text that must be stored, for SET_IF_EQUAL and DESTROY_IF_EQUAL
    */
   add(operation, request, id = '', value = '', ttl = 0, base = '') {
     const trace = tracing.isActive ? request.trace : undefined;
@@ -194,6 +196,12 @@ class Outbox extends Backend {
       if (!this.#completions.flushAfterDrain(this.#flush)) resolved.then(this.#flush);
     }
     return slot;
+  }
+
+  /** @type {Runner['addScript']} */
+  addScript(request, key, { sha1, text }, args) {
+    const packed = args.map((arg) => `${Buffer.byteLength(arg)}:${arg}`).join('');
+    this.add(Operation.SCRIPT, request, this.#clientPrefix + key, packed, 0, sha1 + text);
   }
 
   /** Writes a string or a Buffer, and returns the number of bytes written. @param {Text} value @param {number} at */

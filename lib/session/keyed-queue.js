@@ -49,6 +49,7 @@ class QueuedOperation extends AsyncResource {
     const done = (error, result) => this.#complete(error, result);
     // The requests of the operation find its trace.
     done.trace = this.#callback.trace;
+    done.isOver = () => this.#isOver;
     this.runInAsyncScope(this.#begin, undefined, done);
     this.#isBeginning = false;
   }
@@ -113,7 +114,7 @@ class KeyedQueue {
 
   /** @param {string} key */
   isLocked(key) {
-    return this.#queues.has(key);
+    return this.#queues.size > 0 && this.#queues.has(key);
   }
 
   /** @param {string} key */
@@ -166,4 +167,4 @@ class KeyedQueue {
   }
 }
 
-module.exports = { KeyedQueue };
+module.exports = { KeyedQueue, QueuedOperation };

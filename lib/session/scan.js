@@ -123,4 +123,4 @@ async function* scan(store, outbox, { open, isClosed, timeout, signal, tracer })
   }
 }
 
-module.exports = { scan };
+module.exports = { entryOf, scan };

@@ -5,7 +5,7 @@ const { Request } = require('../boundary/request.js');
 const { asError } = require('../common/app-functions.js');
 const { wrongType } = require('../common/errors.js');
 const { elapsed, nextTick } = require('../common/timers.js');
-const { announce, isObserved } = require('../observability/session-events.js');
+const { announce, announceOf, isObserved } = require('../observability/session-events.js');
 const { carriesId, fastifySession, isExpressSession, openIdData } = require('./frameworks.js');
 const { Get } = require('./get.js');
 const { ConditionalSave } = require('./conditional-save.js');
@@ -15,9 +15,11 @@ const { PerPrefix } = require('./per-prefix.js');
 const { DISCARDED, Destroy, ObservedSave, Save, Touch } = require('./save.js');
 const { stringify } = require('./stringify.js');
 const { KeyedQueue } = require('./keyed-queue.js');
+const { IndexedWrites } = require('../user-index/indexed-writes.js');
 
 /** @import { HttpRequest, KeyedQueue as Queue, SessionObject, SessionRecord, Text } from '../types.d.ts' */
 /** @import { Backend, CacheReads, Callback, Closable, SessionRegistry as Registry, Settings, StoreState } from '../types.d.ts' */
+/** @import { IndexedWrites as Indexed, User, UserIndex } from '../types.d.ts' */
 
 /**
  * The second half of `set`. `isTracked`: the object is the session of this id, so that its save is discarded once that
@@ -27,6 +29,7 @@ const { KeyedQueue } = require('./keyed-queue.js');
  *   isTracked: boolean, text: Text, ttl: number) => void} SaveMethod
  */
 /** @typedef {(sid: string, session: SessionObject, record: SessionRecord | undefined) => boolean} Predicate */
+/** @typedef {ReturnType<Indexed['touch']>} IndexedWrite */
 /** @typedef {NonNullable<ReturnType<typeof fastifySession>>} FastifySession */
 
 /** The tolerated difference between the clocks of Redis and this process, in ms. */
@@ -78,8 +81,10 @@ class Sessions {
   #registries;
   /** The registry of the current prefix. */
   #registry;
-  /** Undefined unless saves detect conflicts. */
+  /** Undefined unless saves detect conflicts, or sessions are indexed. */
   #queue;
+  /** Undefined unless sessions are indexed. */
+  #indexed;
 
   /**
    * @param {object} parts
@@ -90,8 +95,9 @@ class Sessions {
    * @param {number} parts.timeout
    * @param {() => boolean} parts.isGetOverridden
    * @param {(count: number) => boolean} parts.isQueueFull
+   * @param {UserIndex | undefined} parts.index
    */
-  constructor({ settings, state, outbox, cacheReads, timeout, isGetOverridden, isQueueFull }) {
+  constructor({ settings, state, outbox, cacheReads, timeout, isGetOverridden, isQueueFull, index }) {
     this.#settings = settings;
     this.#state = state;
     this.#outbox = outbox;
@@ -100,7 +106,10 @@ class Sessions {
     this.#isGetOverridden = isGetOverridden;
     this.#registries = new PerPrefix((prefix) => new SessionRegistry(settings.isConditional, prefix));
     this.#registry = this.#registries.get(settings.prefix);
-    if (settings.isConditional) this.#queue = new KeyedQueue(timeout, isQueueFull, settings.stats);
+    if (settings.isConditional || index !== undefined)
+      this.#queue = new KeyedQueue(timeout, isQueueFull, settings.stats);
+    if (index !== undefined)
+      this.#indexed = new IndexedWrites(index, /** @type {Queue} */ (this.#queue), timeout);
   }
 
   /**
@@ -190,12 +199,17 @@ class Sessions {
    */
   #enqueue(sid, name, callback, begin) {
     const issuedWith = this.#settings;
-    return this.#queue?.wait(issuedWith.prefix + sid, name, callback, (done) => {
-      const current = this.#settings;
-      this.use(issuedWith);
-      begin(done);
-      this.use(current);
-    });
+    return this.#queue?.wait(issuedWith.prefix + sid, name, callback, (done) =>
+      this.#with(issuedWith, () => begin(done)),
+    );
+  }
+
+  /** Calls `run`, whose operations use these settings. @type {(settings: Settings, run: () => void) => void} */
+  #with(settings, run) {
+    const current = this.#settings;
+    this.use(settings);
+    run();
+    this.use(current);
   }
 
   /** @param {string} sid @param {Callback} callback */
@@ -231,6 +245,8 @@ class Sessions {
     let ttl = 0;
     /** @type {Text} */
     let text = '';
+    /** @type {User[] | undefined} */
+    let users;
     let failure;
     try {
       ttl = this.#lifetime(session);
@@ -242,7 +258,10 @@ class Sessions {
         return;
       }
       if (ttl <= 0) ttl = this.#renewedLifetime(sid, session, ttl, record);
-      if (ttl > 0) text = this.#stringify(session);
+      if (ttl > 0) {
+        text = this.#stringify(session);
+        users = this.#indexed?.usersOf(session);
+      }
     } catch (error) {
       failure = { error };
     }
@@ -250,9 +269,74 @@ class Sessions {
     else if (ttl <= 0) this.#expire(sid, record, callback, isPromised);
     else {
       const isTracked = this.#isTracked(sid, session, record);
-      const save = this.#settings.isConditional ? this.#saveConditionally : this.#save;
-      save.call(this, sid, session, callback, record, isTracked, text, ttl);
+      const save =
+        users !== undefined
+          ? this.#saveIndexed
+          : this.#settings.isConditional
+            ? this.#saveConditionally
+            : this.#save;
+      save.call(this, sid, session, callback, record, isTracked, text, ttl, users);
     }
+  }
+
+  /**
+   * Saves a session once it is in the indexes of its users.
+   *
+   * @type {(...save: [...Parameters<SaveMethod>, users?: User[]]) => void}
+   */
+  #saveIndexed(sid, session, callback, record, isTracked, text, ttl, users = []) {
+    const settings = this.#settings;
+    const indexed = /** @type {Indexed} */ (this.#indexed);
+    const life = settings.disableTTL ? 0 : ttl;
+    // Such a save stores nothing once the session, and with it perhaps the entry, is gone.
+    const needsSession = isTracked && record?.since !== undefined && !settings.saveDestroyed;
+    const isCovered = users.length === 0 || (needsSession && indexed.covers(settings, sid, users, life));
+    const isLocked = this.#queue?.isLocked(settings.prefix + sid);
+    if (isCovered && !isLocked && !settings.isConditional) {
+      this.#save(sid, session, callback, record, isTracked, text, ttl);
+      return;
+    }
+    const save = settings.isConditional
+      ? this.#conditionalSave(sid, session, record, isTracked, text, ttl)
+      : (/** @type {Callback} */ done) => this.#save(sid, session, done, record, isTracked, text, ttl);
+    if (!isCovered)
+      this.#begin(indexed.save(settings, sid, session, users, life, needsSession), sid, callback, save);
+    else if (isLocked) this.#enqueue(sid, 'set', callback, save);
+    else save(callback);
+  }
+
+  /**
+   * Begins a write that asserts index entries first.
+   *
+   * @type {(write: IndexedWrite, sid: string, callback: Callback, run: (done: Callback) => void) => void}
+   */
+  #begin(write, sid, callback, run) {
+    const settings = this.#settings;
+    const evict = (/** @type {Callback} */ done) => this.#with(settings, () => this.#evict(sid, done));
+    write.run = (done) => this.#with(settings, () => run(done));
+    write.evict = evict;
+    if (this.#queue?.isLocked(settings.prefix + sid))
+      this.#enqueue(sid, write.name, callback, (done) => write.begin(done));
+    else write.start(callback);
+  }
+
+  /** Destroys a session that exceeds the limit of its user. @param {string} sid @param {Callback} callback */
+  #evict(sid, callback) {
+    const settings = this.#settings;
+    this.noteDestroyed(sid);
+    /** @type {Callback} */
+    const done = (error) => {
+      if (!error) announceOf(request, 'discarded', 'set', sid);
+      callback(error, error ? null : DISCARDED);
+    };
+    done.trace = callback.trace;
+    const request = new Destroy(settings, done, sid);
+    this.#outbox.add(Operation.DESTROY, request, sid);
+  }
+
+  /** Notes that the session under an id was destroyed. @param {string} sid */
+  noteDestroyed(sid) {
+    this.#registry.markDestroyed(sid);
   }
 
   /** @type {SaveMethod} */
@@ -288,6 +372,18 @@ class Sessions {
 
   /** @type {SaveMethod} */
   #saveConditionally(sid, session, callback, record, isTracked, text, ttl) {
+    const save = this.#conditionalSave(sid, session, record, isTracked, text, ttl);
+    if (this.#queue?.isLocked(this.#settings.prefix + sid)) this.#enqueue(sid, 'set', callback, save);
+    else save(callback);
+  }
+
+  /**
+   * Returns a function that begins a conditional save, whether or not the session is locked.
+   *
+   * @type {(sid: string, session: SessionObject, record: SessionRecord | undefined, isTracked: boolean, text: Text,
+   *   ttl: number) => (done: Callback) => void}
+   */
+  #conditionalSave(sid, session, record, isTracked, text, ttl) {
     const save = {
       outbox: this.#outbox,
       queue: /** @type {Queue} */ (this.#queue),
@@ -302,9 +398,7 @@ class Sessions {
       since: elapsed(),
       timeout: this.#timeout,
     };
-    const begin = (/** @type {Callback} */ done) => new ConditionalSave(this.#settings, done, save).begin();
-    if (this.#queue?.isLocked(this.#settings.prefix + sid)) this.#enqueue(sid, 'set', callback, begin);
-    else begin(callback);
+    return (done) => new ConditionalSave(this.#settings, done, save).begin();
   }
 
   /** @type {Sessions['set']} */
@@ -317,16 +411,21 @@ class Sessions {
     }
     let record;
     let ttl = 0;
+    /** @type {User[] | undefined} */
+    let users;
     let failure;
     try {
       ttl = this.#lifetime(session);
       if (ttl <= 0 || this.#settings.touchAfter > 0) record = this.#findRecord(sid, session);
       if (ttl <= 0) ttl = this.#renewedLifetime(sid, session, ttl, record);
+      if (ttl > 0) users = this.#indexed?.usersOf(session);
     } catch (error) {
       failure = { error };
     }
     if (failure) this.#reject('touch', failure.error, callback);
     else if (ttl <= 0) this.#expire(sid, record, callback, isPromised);
+    else if (users !== undefined && !this.#indexed?.covers(this.#settings, sid, users, ttl))
+      this.#touchIndexed(sid, record, callback, ttl, users);
     else if (this.#queue?.isLocked(this.#settings.prefix + sid))
       this.#enqueueTouch(sid, record, callback, ttl);
     else this.#touch(sid, record, callback, ttl);
@@ -335,6 +434,12 @@ class Sessions {
   /** @type {(sid: string, record: SessionRecord | undefined, callback: Callback, ttl: number) => void} */
   #enqueueTouch(sid, record, callback, ttl) {
     this.#enqueue(sid, 'touch', callback, (done) => this.#touch(sid, record, done, ttl));
+  }
+
+  /** @type {(sid: string, record: SessionRecord | undefined, callback: Callback, ttl: number, users: User[]) => void} */
+  #touchIndexed(sid, record, callback, ttl, users) {
+    const touch = /** @type {Indexed} */ (this.#indexed).touch(this.#settings, sid, users, ttl);
+    this.#begin(touch, sid, callback, (done) => this.#touch(sid, record, done, ttl));
   }
 
   /** @type {(sid: string, record: SessionRecord | undefined, callback: Callback, ttl: number) => void} */
@@ -386,8 +491,9 @@ class Sessions {
   destroy(sid, callback) {
     if (this.#rejects('destroy', sid, callback)) return;
     this.#registry.markDestroyed(sid);
-    if (this.#queue?.isLocked(this.#settings.prefix + sid)) this.#enqueueDestroy(sid, callback);
-    else this.#outbox.add(Operation.DESTROY, new Destroy(this.#settings, callback, sid), sid);
+    const done = this.#indexed?.afterDestroy(this.#settings, sid, callback) ?? callback;
+    if (this.#queue?.isLocked(this.#settings.prefix + sid)) this.#enqueueDestroy(sid, done);
+    else this.#outbox.add(Operation.DESTROY, new Destroy(this.#settings, done, sid), sid);
   }
 
   /** @param {string} sid @param {Callback} callback */

@@ -9,7 +9,10 @@ use super::in_flight_batch::{InFlightBatch, read};
 use super::meter::Meter;
 use super::pipeline::Pipeline;
 use super::reply_guard::{NamedRequest, ReplyGuard};
-use super::request::{Bulk, Lane, Name, Operation, Request, RequestId, ScanId, SessionRequest};
+use super::request::{
+    Bulk, Lane, Name, Operation, Request, RequestId, ScanId, ScriptRequest, SessionRequest,
+};
+use super::script::Script;
 use super::sessions::Sessions;
 use super::stored::Stored;
 use crate::cache::Moment;
@@ -81,6 +84,7 @@ impl<A: CompletionSink> Batch<'_, A> {
                 scan,
                 is_traced,
             } => self.page(*request, *scan, *is_traced),
+            Request::Script(request) => self.script(request),
             Request::Close(request) => self.close(*request),
         }
     }
@@ -145,6 +149,18 @@ impl<A: CompletionSink> Batch<'_, A> {
         let lane = Lane::of_request(request);
         self.answers
             .complete(vec![(request, lane, Completion::Done)]);
+    }
+
+    fn script(&mut self, request: &ScriptRequest) {
+        self.send();
+        let meter = self.meter.clone();
+        // A malformed script abandons its request.
+        let guard = ReplyGuard::one(self.answers, request.request, Name::Script, false, meter);
+        if let Some(script) = Script::new(request, self.bytes) {
+            let sessions = self.sessions.clone();
+            let task = sessions.run_script(script, request.request, guard);
+            self.begin(task, self.sessions.in_flight.begin());
+        }
     }
 
     fn page(&mut self, request: RequestId, scan: ScanId, is_traced: bool) {

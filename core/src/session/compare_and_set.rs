@@ -1,10 +1,12 @@
 //! Compare-and-set: stores a text if the expected one is stored, or nothing, and returns the stored text otherwise.
+//! Compare-and-delete, by a script.
 //!
 //! The command is sent in its place among the others. If the server does not support it, a task of its own sends the
 //! one that replaces it. What follows a conflict is decided by `lib/session/conditional-save.js`.
 
 use super::completion::Completion;
 use super::replies::unexpected;
+use super::request::Write;
 use super::sessions::Sessions;
 use super::stored::Stored;
 use crate::cache::PendingWrite;
@@ -25,6 +27,14 @@ return {}";
 /// The name under which a server caches the script once it has run it.
 const SCRIPT_SHA1: &str = "995f2c552b430d9883a34c6acc8877fa929bf6bd";
 
+/// Deletes the key if the stored text is `ARGV[1]`, and returns as [`SCRIPT`] does.
+const DELETE_SCRIPT: &str = "\
+local stored = redis.call('GET', KEYS[1])
+if stored ~= ARGV[1] then return stored end
+redis.call('DEL', KEYS[1])
+return {}";
+const DELETE_SCRIPT_SHA1: &str = "9d3d42d265e4b0262afe6309c18e290ac73d434e";
+
 /// The command, which decides how its reply is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum CasMethod {
@@ -36,8 +46,9 @@ enum CasMethod {
     Eval,
 }
 
-/// A save that is stored only if the expected text is stored.
+/// A save, or a destroy, that takes effect only if the expected text is stored.
 pub(super) struct CompareAndSet {
+    write: Write,
     key: Vec<u8>,
     /// `None`: nothing may be stored.
     expected: Option<Vec<u8>>,
@@ -55,13 +66,15 @@ impl CompareAndSet {
     pub(super) fn new(
         sessions: &Sessions,
         stored: &Stored<'_>,
-        is_new: bool,
+        write: Write,
         pending_write: Option<PendingWrite>,
     ) -> Self {
-        let needs_script = sessions.cas_support.needs_script(sessions.connection());
+        let needs_script = write == Write::DestroyIfEqual
+            || sessions.cas_support.needs_script(sessions.connection());
         Self {
+            write,
             key: stored.key.to_vec(),
-            expected: (!is_new).then(|| stored.base.to_vec()),
+            expected: (write != Write::SetNew).then(|| stored.base.to_vec()),
             value: stored.value.to_vec(),
             ttl: stored.ttl,
             method: if needs_script {
@@ -95,11 +108,18 @@ impl CompareAndSet {
                 (1, Expect::Text)
             }
             CasMethod::EvalSha | CasMethod::Eval => {
+                let (script, sha1) = match self.write {
+                    Write::DestroyIfEqual => (DELETE_SCRIPT, DELETE_SCRIPT_SHA1),
+                    _ => (SCRIPT, SCRIPT_SHA1),
+                };
                 match self.method {
-                    CasMethod::EvalSha => words.extend([&b"EVALSHA"[..], SCRIPT_SHA1.as_bytes()]),
-                    _ => words.extend([&b"EVAL"[..], SCRIPT.as_bytes()]),
+                    CasMethod::EvalSha => words.extend([&b"EVALSHA"[..], sha1.as_bytes()]),
+                    _ => words.extend([&b"EVAL"[..], script.as_bytes()]),
                 }
-                words.extend([b"1", key, value, ttl.as_bytes()]);
+                words.extend([&b"1"[..], key]);
+                if self.write != Write::DestroyIfEqual {
+                    words.extend([value, ttl.as_bytes()]);
+                }
                 words.extend(expected);
                 (3, Expect::Any)
             }
@@ -130,7 +150,7 @@ impl CompareAndSet {
                     {
                         CasMethod::Eval
                     }
-                    _ => return Some(Completion::Failed("set", error)),
+                    _ => return Some(Completion::Failed(self.write.name().as_str(), error)),
                 };
                 return None;
             }
@@ -147,7 +167,10 @@ impl CompareAndSet {
             (CasMethod::EvalSha | CasMethod::Eval, Value::Array(_), _) => Completion::Done,
             (_, Value::BulkString(text), _) => Completion::Conflict(text),
             (_, Value::Nil, Some(_)) => Completion::Missing,
-            (_, value, _) => Completion::Failed("set", unexpected(connection.server(), &value)),
+            (_, value, _) => Completion::Failed(
+                self.write.name().as_str(),
+                unexpected(connection.server(), &value),
+            ),
         })
     }
 
@@ -169,7 +192,10 @@ impl CompareAndSet {
         .await
         .unwrap_or_else(|| {
             let server = connection.server().clone();
-            Completion::Failed("set", Error::Timeout { server, waited })
+            Completion::Failed(
+                self.write.name().as_str(),
+                Error::Timeout { server, waited },
+            )
         });
         // Reads sent after the first command may have returned the session as it was before the last one.
         connection.single_flight().close(&self.key);
@@ -201,7 +227,17 @@ mod tests {
     use super::*;
 
     fn words(method: CasMethod, expected: Option<&str>, ttl: Option<u64>) -> Vec<String> {
+        words_of(Write::SetIfEqual, method, expected, ttl)
+    }
+
+    fn words_of(
+        write: Write,
+        method: CasMethod,
+        expected: Option<&str>,
+        ttl: Option<u64>,
+    ) -> Vec<String> {
         let save = CompareAndSet {
+            write,
             key: b"k".to_vec(),
             expected: expected.map(Into::into),
             value: b"v".to_vec(),
@@ -242,6 +278,10 @@ mod tests {
         assert_eq!(
             words(CasMethod::Eval, None, None),
             ["EVAL", SCRIPT, "1", "k", "v", "0", ""]
+        );
+        assert_eq!(
+            words_of(Write::DestroyIfEqual, CasMethod::EvalSha, Some("b"), None),
+            ["EVALSHA", DELETE_SCRIPT_SHA1, "1", "k", "b", ""]
         );
     }
 

@@ -2,7 +2,7 @@
 
 use super::compare_and_set::CompareAndSet;
 use super::stored::Stored;
-use super::{Completion, Sessions};
+use super::{Completion, Sessions, Write};
 use crate::connection::{Commands, Origin, Reply, Runtime};
 use crate::error::Error;
 use crate::options::{Address, ConnectionOptions};
@@ -101,7 +101,12 @@ pub fn run(input: &[u8]) {
         base,
         ttl,
     };
-    let save = || CompareAndSet::new(sessions, &text, is_new, None);
+    let write = if is_new {
+        Write::SetNew
+    } else {
+        Write::SetIfEqual
+    };
+    let save = || CompareAndSet::new(sessions, &text, write, None);
 
     let mut server = Server {
         stored: is(0).then(|| stored.to_vec()),

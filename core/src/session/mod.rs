@@ -12,6 +12,8 @@
 //! | all, scan | `SCAN`, and `GET`, `PTTL` per session |
 //! | … after a set or touch, if sessions are cached: [`cached`] | `GET`, `PTTL` |
 //! | clear | `SCAN`, and `UNLINK` of many keys at once; of one key each in a cluster |
+//! | destroy, if a text is stored | a script: [`compare_and_set`] |
+//! | on the index of a user's sessions | scripts: [`script`] |
 //!
 //! - [`sessions`]: the sessions under one prefix; [`request`]: their requests; [`completion`]: the results;
 //!   [`in_flight`]: the operations that `close` waits for.
@@ -21,6 +23,7 @@
 //! - [`compare_and_set`]: saves that store only if the expected text is stored; [`cas_support`]: the command for them.
 //! - [`scans`]: the open scans; [`scan_pages`]: scans page by page; [`bulk`]: `length` and `clear`;
 //!   [`running_bulk`]: stops them; [`key_scan`]: iterates over keys for all; [`seen_keys`]: removes duplicates.
+//! - [`script`]: scripts on a key that belongs to no session.
 //! - [`cached`]: lookups and fills of the cache.
 //! - [`keys`]: IDs and keys; [`expiry`]: the expiry in force; [`strings`]: lists of short texts; [`eager`]: futures
 //!   that start at once.
@@ -51,6 +54,7 @@ mod request;
 mod running_bulk;
 mod scan_pages;
 mod scans;
+mod script;
 mod seen_keys;
 mod sessions;
 mod stored;
@@ -58,6 +62,8 @@ mod strings;
 
 pub use self::completion::{Completion, CompletionSink};
 pub use self::expiry::{Clock, ReportEnd};
-pub use self::request::{Bulk, Lane, Operation, Request, RequestId, ScanId, SessionRequest, Write};
+pub use self::request::{
+    Bulk, Lane, Operation, Request, RequestId, ScanId, ScriptRequest, SessionRequest, Write,
+};
 pub use self::scans::{ScanKind, Scans};
 pub use self::sessions::Sessions;

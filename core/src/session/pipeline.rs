@@ -127,9 +127,8 @@ impl Pipeline {
         match write {
             Write::Set => self.add_set(stored, None),
             Write::SetExisting => self.add_set(stored, Some(b"XX")),
-            Write::SetNew | Write::SetIfEqual => {
-                let is_new = write == Write::SetNew;
-                let save = CompareAndSet::new(sessions, stored, is_new, pending_write);
+            Write::SetNew | Write::SetIfEqual | Write::DestroyIfEqual => {
+                let save = CompareAndSet::new(sessions, stored, write, pending_write);
                 save.add_to(&mut self.commands);
                 return self.push(
                     before,

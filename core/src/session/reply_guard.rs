@@ -37,7 +37,7 @@ impl NamedRequest {
     }
 
     fn is_operation(&self) -> bool {
-        self.name != Name::Close
+        self.name.is_counted()
     }
 }
 

@@ -41,13 +41,22 @@ pub(super) enum Name {
     Length,
     Clear,
     Scan,
-    /// Has no statistics.
+    /// These have no statistics.
     Close,
+    Script,
 }
 
 impl Name {
+    /// Returns true if it has statistics.
+    pub(super) fn is_counted(self) -> bool {
+        (self as usize) < OPERATIONS.len()
+    }
+
     pub(super) fn as_str(self) -> &'static str {
-        OPERATIONS.get(self as usize).unwrap_or(&"close")
+        match self {
+            Self::Script => "user index",
+            _ => OPERATIONS.get(self as usize).unwrap_or(&"close"),
+        }
     }
 }
 
@@ -70,6 +79,8 @@ pub enum Write {
     SetIfEqual,
     Touch,
     Destroy,
+    /// Destroys only if the base is stored.
+    DestroyIfEqual,
 }
 
 /// The operations on all sessions that have one completion.
@@ -96,6 +107,8 @@ pub enum Request {
         scan: ScanId,
         is_traced: bool,
     },
+    /// Runs a script.
+    Script(ScriptRequest),
     /// Ends the lease on the connection once everything before it has completed.
     Close(RequestId),
 }
@@ -117,6 +130,17 @@ pub struct SessionRequest {
     pub ttl: Option<u64>,
 }
 
+/// A request for a script on one key that belongs to no session. Ranges are positions in the batch's bytes.
+#[derive(Clone, Debug)]
+pub struct ScriptRequest {
+    pub request: RequestId,
+    pub key: Range<usize>,
+    /// The arguments, each written as its length in bytes, a colon and its bytes.
+    pub arguments: Range<usize>,
+    /// The SHA-1 of the script in hexadecimal digits, followed by the script.
+    pub script: Range<usize>,
+}
+
 impl Operation {
     pub(super) fn name(self) -> Name {
         match self {
@@ -131,7 +155,7 @@ impl Write {
         match self {
             Self::Set | Self::SetExisting | Self::SetNew | Self::SetIfEqual => Name::Set,
             Self::Touch => Name::Touch,
-            Self::Destroy => Name::Destroy,
+            Self::Destroy | Self::DestroyIfEqual => Name::Destroy,
         }
     }
 }

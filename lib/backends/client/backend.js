@@ -8,10 +8,10 @@ const { Failure, failures } = require('./errors.js');
 const { KeyScan } = require('./key-scan.js');
 const { Keys } = require('./keys.js');
 const { Lease } = require('./lease.js');
-const { compareAndSet, read, write } = require('./operations.js');
+const { callScript, compareAndDelete, compareAndSet, fail, read, write } = require('./operations.js');
 const { Scan, clear, count } = require('./scan.js');
 
-/** @import { Backend as Runner, ClientTarget, Completion, Receiver, Request } from '../../types.d.ts' */
+/** @import { Backend as Runner, ClientTarget, Completion, Receiver, Request, Script } from '../../types.d.ts' */
 /** @import { BulkRequest, Text, Watcher } from '../../types.d.ts' */
 /** @import { Complete } from './operations.js' */
 
@@ -25,6 +25,7 @@ const NAMES = {
   [Operation.SET_EXISTING]: 'set',
   [Operation.SET_NEW]: 'set',
   [Operation.SET_IF_EQUAL]: 'set',
+  [Operation.DESTROY_IF_EQUAL]: 'destroy',
   [Operation.LENGTH]: 'length',
   [Operation.CLEAR]: 'clear',
 };
@@ -35,6 +36,8 @@ class ClientBackend extends Backend {
   #settings;
   #lease;
   #keys;
+  /** The keys that belong to no session. */
+  #rootKeys;
   #scanCount;
 
   /** @param {ClientTarget} target @param {{ prefix: string, scanCount: number }} keys */
@@ -48,6 +51,7 @@ class ClientBackend extends Backend {
     this.#scanCount = scanCount;
     this.prefix = prefix;
     this.#keys = new Keys(client, command, prefix);
+    this.#rootKeys = new Keys(client, command, '');
     this.#lease = new Lease(this, client, this.#settings);
   }
 
@@ -103,7 +107,8 @@ class ClientBackend extends Backend {
    * @type {(operation: number, request: any, id?: string, value?: Text, ttl?: any, base?: Text, since?: number) => void}
    */
   add(operation, request, id = '', value = '', ttl = 0, base = '', since = undefined) {
-    const { GET, GET_TIMED, SET_NEW, SET_IF_EQUAL, LENGTH, CLEAR, PAGE, CLOSE, ABORT } = Operation;
+    const { GET, GET_TIMED, SET_NEW, SET_IF_EQUAL, DESTROY_IF_EQUAL, LENGTH, CLEAR, PAGE, CLOSE, ABORT } =
+      Operation;
     const lease = this.#lease;
     // Only the addon compares the expiry of the key with the one in the text.
     if ('isTimed' in request) request.isTimed = true;
@@ -125,9 +130,27 @@ class ClientBackend extends Backend {
       if (operation === GET || operation === GET_TIMED) read(executor, job, complete);
       else if (operation === SET_NEW) compareAndSet(executor, { ...job, base: undefined }, complete);
       else if (operation === SET_IF_EQUAL) compareAndSet(executor, job, complete);
+      else if (operation === DESTROY_IF_EQUAL) compareAndDelete(executor, job, complete);
       else if (operation === LENGTH || operation === CLEAR) this.#scanAll(operation, request, complete);
       else write(executor, operation, job, complete);
     }
+  }
+
+  /** @type {(request: any, key: string, script: Script, args: string[], since?: number) => void} */
+  addScript(request, key, script, args, since = undefined) {
+    const lease = this.#lease;
+    const { executor } = lease;
+    lease.begin();
+    const done = (/** @type {unknown} */ reply) => {
+      if (Array.isArray(reply))
+        deliver(request, [
+          ...reply.map((text) => /** @type {Completion} */ ([Kind.ID, text])),
+          [Kind.DONE, ''],
+        ]);
+      else fail(executor, 'user index', reply, (...completion) => deliver(request, [completion]));
+      lease.end();
+    };
+    callScript(executor, request, script, this.#rootKeys.of(key), args, done, since);
   }
 
   /** @type {(operation: number, request: BulkRequest, complete: Complete) => void} */

@@ -8,7 +8,7 @@ const { Command, isInteger, readCommands } = require('./commands.js');
 const { Failure, failures } = require('./errors.js');
 
 /** @import { AsyncResource } from 'node:async_hooks' */
-/** @import { Completion, Executor, Failure as Failed, Text, Words } from '../../types.d.ts' */
+/** @import { Completion, Executor, Failure as Failed, Script, Text, Words } from '../../types.d.ts' */
 
 /**
  * Compare-and-set for servers without `SET … IFEQ`: the script of core/src/session/compare_and_set.rs, which explains
@@ -20,6 +20,12 @@ if ARGV[2] == '0' then redis.call('SET', KEYS[1], ARGV[1])
 else redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
 return {}`;
 const SCRIPT_SHA1 = '995f2c552b430d9883a34c6acc8877fa929bf6bd';
+/** Compare-and-delete, in the same way. */
+const DELETE_SCRIPT = `local stored = redis.call('GET', KEYS[1])
+if stored ~= ARGV[1] then return stored end
+redis.call('DEL', KEYS[1])
+return {}`;
+const DELETE_SCRIPT_SHA1 = '9d3d42d265e4b0262afe6309c18e290ac73d434e';
 
 const UNKNOWN_SYNTAX = /syntax|argument|unknown|unsupported|not support/i;
 /** Stands in a decoded text for bytes that are not UTF-8. */
@@ -110,6 +116,9 @@ const scriptMethod = (name, script, isUnsupported) => ({
   isUnsupported,
 });
 
+/** @param {Failed} failure */
+const isUncached = ({ reply, traits }) => reply === 'NOSCRIPT' || !!traits.isDenied;
+
 /** The ways to compare and set, each tried if the server does not support the one before. @type {Method[]} */
 const casMethods = [
   {
@@ -122,7 +131,7 @@ const casMethods = [
     isStored: (reply, base) => reply === (base === undefined ? null : String(base)),
     isUnsupported: ({ reply, traits }) => reply === 'ERR' && UNKNOWN_SYNTAX.test(traits.details ?? ''),
   },
-  scriptMethod('EVALSHA', SCRIPT_SHA1, ({ reply, traits }) => reply === 'NOSCRIPT' || !!traits.isDenied),
+  scriptMethod('EVALSHA', SCRIPT_SHA1, isUncached),
   scriptMethod('EVAL', SCRIPT, () => false),
 ];
 const SET_COMMAND = 0;
@@ -153,4 +162,56 @@ function compareAndSet(executor, job, complete) {
   attempt(executor.needsScript || isAmbiguous ? CACHED_SCRIPT : SET_COMMAND);
 }
 
-module.exports = { SCRIPT, SCRIPT_SHA1, compareAndSet, expiryOf, read, write };
+/**
+ * Runs a script on one key: by its name, or in full if the server does not have it. `done` receives the reply.
+ *
+ * @type {(executor: Executor, scope: AsyncResource, script: Script, key: string, args: Text[],
+ *   done: (reply: unknown) => void, since?: number) => void}
+ */
+function callScript(executor, scope, { sha1, text }, key, args, done, since = elapsed()) {
+  const call = (
+    /** @type {string} */ name,
+    /** @type {string} */ script,
+    /** @type {(reply: any) => void} */ next,
+  ) =>
+    executor.submit(
+      {
+        scope,
+        commands: [new Command([name, script, '1', key, ...args], { keyAt: 3 })],
+        done: ([reply]) => next(reply),
+      },
+      since,
+    );
+  call('EVALSHA', sha1, (reply) => {
+    if (reply instanceof Failure && isUncached(reply)) call('EVAL', text, done);
+    else done(reply);
+  });
+}
+
+/**
+ * Deletes a key if the stored text equals `base`.
+ *
+ * @type {(executor: Executor, operation: KeyOperation, complete: Complete) => void}
+ */
+function compareAndDelete(executor, { scope, key, base = '', since }, complete) {
+  const script = { sha1: DELETE_SCRIPT_SHA1, text: DELETE_SCRIPT };
+  const done = (/** @type {unknown} */ reply) => {
+    if (Array.isArray(reply)) complete(Kind.DONE, '');
+    else if (typeof reply === 'string') complete(Kind.CONFLICT, reply);
+    else if (reply === null) complete(Kind.MISSING, '');
+    else fail(executor, 'destroy', reply, complete);
+  };
+  callScript(executor, scope, script, key, [base], done, since);
+}
+
+module.exports = {
+  SCRIPT,
+  SCRIPT_SHA1,
+  callScript,
+  compareAndDelete,
+  compareAndSet,
+  expiryOf,
+  fail,
+  read,
+  write,
+};

@@ -1,0 +1,113 @@
+'use strict';
+
+const { tickTime } = require('../common/timers.js');
+const { PerPrefix } = require('../session/per-prefix.js');
+
+/** @import { User } from '../types.d.ts' */
+
+/** The number of sessions after which the older half is forgotten: a few megabytes. */
+const MAX_YOUNG = 16_384;
+/** An entry lives at least this many times as long as its session, so that most touches need not prolong it. */
+const LIFE_FACTOR = 2;
+/** The part of an entry's life that counts, as clocks may differ in speed. */
+const CERTAIN = 0.95;
+/** The clock is set back if it shows less than before by this many ms. */
+const SET_BACK = 1000;
+
+/** @typedef {{ users: User[], at: number, ttl: number }} Known */
+
+/** The entries of the sessions under one prefix. */
+class Generations {
+  /** @type {Map<string, Known>} */
+  #young = new Map();
+  /** @type {Map<string, Known>} */
+  #old = new Map();
+
+  /** @param {string} id */
+  get(id) {
+    return this.#young.get(id) ?? this.#old.get(id);
+  }
+
+  /** @param {string} id @param {Known} known */
+  set(id, known) {
+    this.#young.set(id, known);
+    if (this.#young.size < MAX_YOUNG) return;
+    this.#old = this.#young;
+    this.#young = new Map();
+  }
+
+  /** @param {string} id */
+  delete(id) {
+    this.#young.delete(id);
+    this.#old.delete(id);
+  }
+}
+
+/** The index entries that this process has asserted recently. */
+class KnownEntries {
+  #byPrefix = new PerPrefix(() => new Generations());
+  #prefix = '';
+  #current = this.#byPrefix.get('');
+  #now = 0;
+
+  /** @param {string} prefix */
+  #of(prefix) {
+    if (prefix !== this.#prefix) {
+      this.#current = this.#byPrefix.get(prefix);
+      this.#prefix = prefix;
+    }
+    return this.#current;
+  }
+
+  /** Returns the time, and forgets everything if the clock was set back: ages would seem too low. */
+  #time() {
+    const now = tickTime();
+    if (now < this.#now - SET_BACK) {
+      this.#byPrefix = new PerPrefix(() => new Generations());
+      this.#current = this.#byPrefix.get(this.#prefix);
+    }
+    this.#now = now;
+    return now;
+  }
+
+  /** @type {(prefix: string, id: string, users: User[], ttl: number) => void} */
+  add(prefix, id, users, ttl) {
+    const at = this.#time();
+    this.#of(prefix).set(id, { users, at, ttl });
+  }
+
+  /** Forgets the entries of a session, and returns its users. @type {(prefix: string, id: string) => User[]} */
+  remove(prefix, id) {
+    const known = this.#of(prefix).get(id);
+    this.#of(prefix).delete(id);
+    return known?.users ?? [];
+  }
+
+  /**
+   * Returns true if the session has entries in the indexes of these users that outlive it when its lifetime of `ttl` ms
+   * (0: endless) starts now.
+   *
+   * @type {(prefix: string, id: string, users: User[], ttl: number) => boolean}
+   */
+  cover(prefix, id, users, ttl) {
+    const now = this.#time();
+    const known = this.#of(prefix).get(id);
+    if (known === undefined) return false;
+    for (let at = 0; at < users.length; at++) if (known.users[at] !== users[at]) return false;
+    if (ttl === 0 || known.ttl === 0) return known.ttl === 0;
+    return now - known.at + ttl <= LIFE_FACTOR * CERTAIN * known.ttl;
+  }
+}
+
+/**
+ * Returns the life of an entry in ms, 0 for an endless one. The write that follows the assertion may reach Redis late, by
+ * the timeout of each, and the session's lifetime begins only then.
+ *
+ * @param {number} ttl the lifetime of the session in ms
+ * @param {number} timeout of operations, in ms
+ */
+function lifeOf(ttl, timeout) {
+  return ttl === 0 ? 0 : Math.ceil(LIFE_FACTOR * ttl + 2 * timeout);
+}
+
+module.exports = { KnownEntries, lifeOf };
