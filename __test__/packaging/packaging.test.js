@@ -53,7 +53,7 @@ test('the package contains what is needed to use and to build it, and nothing el
   // No binary, which is in the platform's package; only what is run, typed or built from.
   for (const file of files.filter((name) => folders.includes(name.split('/')[0])))
     expect(file).toMatch(
-      /^(bin|lib|opentelemetry|prometheus)\/([\w-]+\/)*[\w-]+\.js$|^(opentelemetry|prometheus)\/index\.(mjs|d\.m?ts)$|^src\/([\w-]+\/)*[\w-]+\.rs$|^core\/(src|benches)\/([\w-]+\/)*[\w-]+\.rs$|^core\/Cargo\.toml$|^docs\/\w+\.md$/,
+      /^(bin|lib|opentelemetry|prometheus)\/([\w-]+\/)*[\w-]+\.js$|^(opentelemetry|prometheus)\/index\.(mjs|d\.m?ts)$|^src\/([\w-]+\/)*[\w-]+\.rs$|^core\/(src|benches)\/([\w-]+\/)*[\w-]+\.rs$|^core\/Cargo\.toml$|^docs\/[\w-]+\.md$/,
     );
 });
 

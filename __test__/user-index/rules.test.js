@@ -1,8 +1,10 @@
 'use strict';
 
+const path = require('node:path');
 const { RedisStore } = require('../..');
 const { ASSERT } = require('../../lib/user-index/scripts.js');
 const { useRedis } = require('../support/redis.js');
+const { endedWith, runNode } = require('../support/run.js');
 const { describeServers } = require('../support/servers.js');
 const { liveSession } = require('../support/sessions.js');
 const { closeAll, keepStore, openClient, openStore } = require('../support/stores.js');
@@ -198,6 +200,50 @@ test('with `cache`, a session that another process destroys by its user disappea
   await store.get('b');
   expect(await store.destroyAllOf(1)).toBe(1);
   expect(await store.get('b')).toBe(null);
+});
+
+test('a session that another process has stored is dropped from the index by its logout', async () => {
+  const store = await open();
+  const other = await open({ connectTimeout: 4999 });
+  await logIn(store, 'a', 1);
+  await age(redis, 'sess-of:user:1@sess:', 'a');
+  await other.destroy('a');
+  await until(async () => (await redis.keys()).length === 0);
+});
+
+test('a callback that throws does not lock its session', async () => {
+  const store = await open();
+  await logIn(store, 'a', 1, { n: 1 });
+  const program = path.join(__dirname, 'programs', 'throwing-callback.js');
+  const ended = await runNode(program, redis.server.url);
+  expect(ended).toEqual(endedWith(JSON.stringify({ thrown: ['of the app'], n: 1 })));
+});
+
+test('scripts that the server has forgotten are sent again', async () => {
+  const store = await open();
+  await logIn(store, 'a', 1, { n: 1 });
+  await redis.command('SCRIPT', 'FLUSH');
+  await logIn(store, 'b', 1, { n: 2 });
+  await redis.command('SCRIPT', 'FLUSH');
+  expect(await numbersOf(store, 1)).toEqual([1, 2]);
+  await redis.command('SCRIPT', 'FLUSH');
+  expect(await store.destroyAllOf(1)).toBe(2);
+});
+
+test('an index key of another type fails the save, which stores nothing', async () => {
+  const store = await open();
+  await redis.command('SET', 'sess-of:user:1@sess:', 'no hash');
+  await expect(logIn(store, 'a', 1)).rejects.toMatchObject({ code: 'ERR_REDIS_REPLY' });
+  expect(await store.ids()).toEqual([]);
+});
+
+test('`close` lets a login that has begun end well', async () => {
+  for (let times = 0; times < 20; times++) {
+    const store = await open();
+    const saved = logIn(store, `s${times}`, 1);
+    await store.close();
+    expect(await saved).toBe(null);
+  }
 });
 
 test('binary values and asynchronous serializers are indexed', async () => {

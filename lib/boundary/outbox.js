@@ -3,8 +3,9 @@
 const { tracing } = require('../observability/channels.js');
 const { observedKinds } = require('../observability/connection-trace.js');
 const { Backend } = require('./backend.js');
+const { Kind } = require('./request.js');
 
-/** @import { Backend as Runner, CompletionQueue, Native, Receiver, Text } from '../types.d.ts' */
+/** @import { Backend as Runner, Completion, CompletionQueue, Native, Receiver, Text } from '../types.d.ts' */
 
 /** The numbers of the operations, which src/requests.rs decodes. */
 const Operation = {
@@ -200,8 +201,24 @@ class Outbox extends Backend {
 
   /** @type {Runner['addScript']} */
   addScript(request, key, { sha1, text }, args) {
-    const packed = args.map((arg) => `${Buffer.byteLength(arg)}:${arg}`).join('');
-    this.add(Operation.SCRIPT, request, this.#clientPrefix + key, packed, 0, sha1 + text);
+    let packed = '';
+    for (const arg of args) packed += `${Buffer.byteLength(arg)}:${arg}`;
+    const whole = this.#clientPrefix + key;
+    // The script itself is sent only if the server does not have it, or denies the call by its name.
+    const complete = (/** @type {Completion} */ ...completion) => {
+      const [kind, error] = completion;
+      if (kind === Kind.FAILED && JSON.parse(error).code === 'ERR_REDIS_REPLY')
+        this.add(Operation.SCRIPT, request, whole, packed, 0, sha1 + text);
+      else request.complete(...completion);
+    };
+    this.add(
+      Operation.SCRIPT,
+      { complete, trace: request.trace, store: request.store },
+      whole,
+      packed,
+      0,
+      sha1,
+    );
   }
 
   /** Writes a string or a Buffer, and returns the number of bytes written. @param {Text} value @param {number} at */

@@ -1,6 +1,7 @@
 'use strict';
 
 const { randomBytes } = require('node:crypto');
+const { nextTick } = require('../common/timers.js');
 const { QueuedOperation } = require('../session/keyed-queue.js');
 const { DISCARDED } = require('../session/save.js');
 const { EVICTED } = require('./user-index.js');
@@ -60,20 +61,20 @@ class IndexedWrite {
     index.assert(settings, sid, users, life, saved, login, (error, result) => {
       // A conditional save locks the session until it has ended.
       const staysLocked = !error && result !== EVICTED && saved !== undefined && settings.isConditional;
-      if (error) this.#refuse(error, done);
-      else if (result === EVICTED) {
+      // A callback may throw, so it is not called before the session is unlocked.
+      /** @type {Callback} */
+      const later = (failure, value) => nextTick(done, failure, value);
+      later.trace = done.trace;
+      if (error) {
+        if (!done.isOver?.()) settings.stats.reject(this.name, error);
+        later(error, null);
+      } else if (result === EVICTED) {
         settings.stats.unsent.set++;
         this.evict(done);
-      } else if (saved === undefined) this.run(done);
+      } else if (saved === undefined) this.run(later);
       else this.#save(done);
       if (!staysLocked) queue.unlock(key);
     });
-  }
-
-  /** Fails the write, which was not sent. @param {unknown} error @param {Callback} done */
-  #refuse(error, done) {
-    if (!done.isOver?.()) this.settings.stats.reject(this.name, error);
-    done(error, null);
   }
 
   /**
@@ -87,8 +88,9 @@ class IndexedWrite {
     const saved = (error, result) => {
       if (error || result === DISCARDED) done(error, result);
       else
-        index.assertAgain(settings, sid, users, life, login, (failure, verdict) => {
-          if (failure) {
+        index.assertAgain(settings, sid, users, life, login, (/** @type {any} */ failure, verdict) => {
+          // The session is stored, and has its entry: a store that closes meanwhile has done its work.
+          if (failure && failure.code !== 'ERR_STORE_CLOSED') {
             if (!done.isOver?.()) settings.stats.fail('set', failure);
             done(failure, null);
           } else if (verdict === EVICTED) this.evict(done);
@@ -141,14 +143,15 @@ class IndexedWrites {
   }
 
   /**
-   * Wraps the callback of a destroy: once the session is gone, its entries are dropped.
+   * Wraps the callback of a destroy that is about to be sent: once the session is gone, its entries are dropped.
    *
    * @type {(settings: Settings, sid: string, callback: Callback) => Callback}
    */
   afterDestroy(settings, sid, callback) {
+    const users = this.#index.usersOfStored(settings, sid);
     /** @type {Callback} */
     const done = (error, result) => {
-      if (!error) this.#index.forget(settings, sid);
+      if (!error) users.then((found) => this.#index.forget(settings, sid, found)).catch(() => {});
       callback(error, result);
     };
     done.trace = callback.trace;

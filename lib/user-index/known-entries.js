@@ -76,11 +76,15 @@ class KnownEntries {
     this.#of(prefix).set(id, { users, at, ttl });
   }
 
-  /** Forgets the entries of a session, and returns its users. @type {(prefix: string, id: string) => User[]} */
+  /**
+   * Forgets the entries of a session, and returns its users; undefined if they are not known.
+   *
+   * @type {(prefix: string, id: string) => User[] | undefined}
+   */
   remove(prefix, id) {
     const known = this.#of(prefix).get(id);
     this.#of(prefix).delete(id);
-    return known?.users ?? [];
+    return known?.users;
   }
 
   /**

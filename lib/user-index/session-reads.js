@@ -3,6 +3,7 @@
 const { Operation } = require('../boundary/outbox.js');
 const { Kind, Request } = require('../boundary/request.js');
 const { toPromise } = require('../callbacks.js');
+const { isThenable, withTimeout } = require('../common/app-functions.js');
 const { Destroy, noteDestroyed } = require('../session/save.js');
 const { DROP, READ, READ_ONE } = require('./scripts.js');
 const { runScript } = require('./script-request.js');
@@ -59,11 +60,13 @@ class TextRead extends Request {
 class SessionReads {
   #outbox;
   #keys;
+  #timeout;
 
-  /** @param {Backend} outbox @param {IndexKeys} keys */
-  constructor(outbox, keys) {
+  /** @param {Backend} outbox @param {IndexKeys} keys @param {number} timeout of operations, in ms */
+  constructor(outbox, keys, timeout) {
     this.#outbox = outbox;
     this.#keys = keys;
+    this.#timeout = timeout;
   }
 
   /** Runs `add` with the prefix of the settings. @type {(settings: Settings, add: () => void) => void} */
@@ -115,6 +118,12 @@ class SessionReads {
     return kind === Kind.CONFLICT ? text : null;
   }
 
+  /** Parses a stored session. @type {(settings: Settings, text: string) => Promise<any>} */
+  async parse({ serializer }, text) {
+    const session = serializer.parse(text);
+    return isThenable(session) ? withTimeout(session, this.#timeout, 'user index') : session;
+  }
+
   /**
    * Returns true if a stored session belongs to an index. A text that cannot be read belongs to none.
    *
@@ -123,7 +132,7 @@ class SessionReads {
   async isOwned(settings, key, text) {
     let session;
     try {
-      session = await settings.serializer.parse(text);
+      session = await this.parse(settings, text);
     } catch {
       return false;
     }

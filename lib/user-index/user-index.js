@@ -38,7 +38,7 @@ class UserIndex {
     this.#most = options.maxSessionsOf;
     this.#isRejecting = options.onSessionLimit === 'reject';
     this.#authenticatedAt = options.authenticatedAt;
-    this.reads = new SessionReads(outbox, this.keys);
+    this.reads = new SessionReads(outbox, this.keys, timeout);
   }
 
   /**
@@ -178,15 +178,31 @@ class UserIndex {
   }
 
   /**
-   * Drops the entries of a session that was destroyed, if this process knows of any. Nothing depends on it: readers
-   * drop those that remain.
+   * Returns the users of a session that is about to be destroyed. Reads it unless this process has asserted its entries.
    *
-   * @type {(settings: Settings, id: string) => void}
+   * @type {(settings: Settings, id: string) => Promise<User[]>}
    */
-  forget(settings, id) {
-    const users = this.#known.remove(settings.prefix, id);
-    for (const key of this.keys.ofUsers(users, settings.prefix))
-      this.#prune(settings, id, key).catch(() => {});
+  async usersOfStored(settings, id) {
+    const known = this.#known.remove(settings.prefix, id);
+    if (known !== undefined) return known;
+    try {
+      const stored = await this.reads.read(settings, id);
+      return stored === null ? [] : this.keys.usersOf(await this.reads.parse(settings, stored.text));
+    } catch {
+      // Nothing depends on it: readers drop the entries.
+      return [];
+    }
+  }
+
+  /**
+   * Drops the entries of a session that was destroyed.
+   *
+   * @type {(settings: Settings, id: string, users: User[]) => Promise<unknown>}
+   */
+  forget(settings, id, users) {
+    return Promise.all(
+      this.keys.ofUsers(users, settings.prefix).map((key) => this.#prune(settings, id, key)),
+    );
   }
 
   /** @type {(settings: Settings, id: string, key: string) => Promise<void>} */

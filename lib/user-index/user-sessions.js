@@ -1,8 +1,8 @@
 'use strict';
 
 const { Kind } = require('../boundary/request.js');
-const { isThenable, withTimeout } = require('../common/app-functions.js');
 const { wrongType, wrongValue } = require('../common/errors.js');
+const { RedisStoreError } = require('../common/store-error.js');
 const { NEVER } = require('../session/expiry.js');
 const { entryOf } = require('../session/scan.js');
 const { stringify } = require('../session/stringify.js');
@@ -14,8 +14,12 @@ const { runScript } = require('./script-request.js');
 
 /** The number of sessions that are read, destroyed or indexed at once. */
 const CHUNK = 64;
+/** The number of sessions in a batch of `reindex`. */
+const REINDEXED = 256;
 /** A safeguard: each round needs a session that began after the one before. */
 const MAX_ROUNDS = 100;
+/** The number of attempts to change a session that others change, too. */
+const MAX_CHANGES = 100;
 /** How long a fence lasts, in ms: no login takes longer. */
 const FENCE_LIFE = 24 * 60 * 60 * 1000;
 
@@ -181,11 +185,11 @@ class UserSessions {
   async #update(key, id, change) {
     const settings = this.#settings;
     const { reads, keys } = this.#index;
-    for (;;) {
+    for (let changes = 0; changes < MAX_CHANGES; changes++) {
       const stored = await reads.read(settings, id);
       if (stored === null) return false;
       const { text, ends } = stored;
-      let session = await this.#parse(text);
+      let session = await reads.parse(settings, text);
       if (!reads.belongs(settings, key, session)) return false;
       const returned = await change(session);
       if (returned === false) return false;
@@ -201,12 +205,10 @@ class UserSessions {
       if (kind === Kind.DONE) return true;
       if (kind === Kind.MISSING) return false;
     }
-  }
-
-  /** @param {string} text @returns {Promise<any>} */
-  async #parse(text) {
-    const session = this.#settings.serializer.parse(text);
-    return isThenable(session) ? withTimeout(session, this.#timeout, 'updateAllOf') : session;
+    throw new RedisStoreError(
+      'updateAllOf failed: others have changed a session repeatedly, or it is not UTF-8',
+      { code: 'ERR_SESSION_CONFLICT', operation: 'updateAllOf' },
+    );
   }
 
   /** @type {(id: string, keys: string[], ttl: number) => Promise<unknown>} */
@@ -222,28 +224,26 @@ class UserSessions {
    */
   async reindex(entries) {
     let count = 0;
-    /** @type {Set<Promise<unknown>>} */
-    const pending = new Set();
-    /** @type {unknown} */
-    let failure;
+    /** The batch in progress. @type {Promise<unknown>[]} */
+    let current = [];
+    /** @type {Promise<unknown>[]} */
+    let next = [];
     for await (const { id, session, ttl } of entries) {
-      if (failure !== undefined) break;
       if (session === null) continue;
       const keys = this.#index.keys.of(session, this.#settings.prefix);
       if (keys.length === 0) continue;
       count++;
-      /** @type {Promise<unknown>} */
-      const added = this.#assert(id, keys, ttl === null ? 0 : Math.max(1, ttl * 1000)).then(
-        () => pending.delete(added),
-        (error) => {
-          failure ??= error;
-        },
-      );
-      pending.add(added);
-      if (pending.size >= 4 * CHUNK) await Promise.race(pending);
+      const added = this.#assert(id, keys, ttl === null ? 0 : Math.max(1, ttl * 1000));
+      // It is awaited later: until then, a rejection must not count as unhandled.
+      added.catch(() => {});
+      next.push(added);
+      if (next.length < REINDEXED) continue;
+      const batch = next;
+      next = [];
+      await Promise.all(current);
+      current = batch;
     }
-    await Promise.all(pending);
-    if (failure !== undefined) throw failure;
+    await Promise.all([...current, ...next]);
     return count;
   }
 }

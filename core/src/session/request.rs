@@ -137,7 +137,7 @@ pub struct ScriptRequest {
     pub key: Range<usize>,
     /// The arguments, each written as its length in bytes, a colon and its bytes.
     pub arguments: Range<usize>,
-    /// The SHA-1 of the script in hexadecimal digits, followed by the script.
+    /// The SHA-1 of the script in hexadecimal digits, followed by the script if that is to be sent.
     pub script: Range<usize>,
 }
 

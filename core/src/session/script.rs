@@ -1,6 +1,6 @@
 //! Scripts on one key that belongs to no session, such as the index of a user's sessions (`lib/user-index`).
 //!
-//! The caller provides the script. It is called by its SHA-1, and sent in full if the server does not have it.
+//! The caller provides the SHA-1 of the script, by which it is called; or the script as well, which is then sent.
 
 use super::completion::{Completion, CompletionSink};
 use super::replies::unexpected;
@@ -8,7 +8,7 @@ use super::reply_guard::ReplyGuard;
 use super::request::{Name, RequestId, ScriptRequest};
 use super::sessions::Sessions;
 use super::strings::Strings;
-use crate::connection::{Access, Commands, Expect, Origin, Reply, clock};
+use crate::connection::{Access, Commands, Expect};
 use crate::error::Error;
 use crate::server::Server;
 use redis::Value;
@@ -18,7 +18,7 @@ const SHA1_DIGITS: usize = 40;
 
 /// A script, its key and its arguments.
 pub(super) struct Script {
-    /// The SHA-1 of the script's text, followed by the text.
+    /// The SHA-1 of the script's text, followed by the text if that is to be sent.
     script: Vec<u8>,
     key: Vec<u8>,
     arguments: Vec<Vec<u8>>,
@@ -36,9 +36,9 @@ impl Script {
         })
     }
 
-    fn commands(&self, is_cached: bool) -> Commands {
+    fn commands(&self) -> Commands {
         let (sha1, text) = self.script.split_at(SHA1_DIGITS);
-        let mut words: Vec<&[u8]> = if is_cached {
+        let mut words: Vec<&[u8]> = if text.is_empty() {
             vec![b"EVALSHA", sha1]
         } else {
             vec![b"EVAL", text]
@@ -71,21 +71,8 @@ impl Sessions {
         guard: ReplyGuard<A>,
     ) {
         let connection = self.connection();
-        let waited = connection.command_timeout();
-        let mut origin = Origin::default();
-        let reply = clock::timeout_at(clock::now() + waited, async {
-            match self.reply_to(script.commands(true), &mut origin).await {
-                Err(error) if error.reply() == Some("NOSCRIPT") || error.is_command_denied() => {
-                    self.reply_to(script.commands(false), &mut origin).await
-                }
-                reply => reply,
-            }
-        })
-        .await
-        .unwrap_or_else(|| {
-            let server = connection.server().clone();
-            Err(Error::Timeout { server, waited })
-        });
+        let (mut replies, origin) = connection.query_with_origin(script.commands()).await;
+        let reply = replies.pop().unwrap_or(Err(Error::Abandoned));
         match reply.and_then(|value| texts(connection.server(), value)) {
             Ok(texts) => {
                 if texts.len() > 0 {
@@ -95,12 +82,6 @@ impl Sessions {
             }
             Err(error) => guard.finish(Completion::Failed(Name::Script.as_str(), error), origin),
         }
-    }
-
-    async fn reply_to(&self, commands: Commands, origin: &mut Origin) -> Reply {
-        let (mut replies, from) = self.connection().query_with_origin(commands).await;
-        origin.then(from);
-        replies.pop().unwrap_or(Err(Error::Abandoned))
     }
 }
 
