@@ -12,7 +12,7 @@
 //! - [`worker`]: a background thread for long computations.
 //! - `fuzz`, `bench`: the fuzz targets and benchmarks, not compiled into the addon.
 //! - [`options`], [`redaction`]: connection options, and the removal of secrets from texts.
-//! - [`error`], [`cause`], [`server`]: errors, their causes, and the servers that they name; [`error_json`].
+//! - [`error`], [`cause`], [`server`]: errors, their causes, and the servers that they name; [`mod@error_json`].
 
 #![forbid(unsafe_code)]
 #![allow(
