@@ -19,9 +19,10 @@ export interface Serializer<T extends SessionData = SessionData> {
 
 /** Returns the lifetime of a session in seconds. */
 type Lifetime<T> = { of(session: T): number }['of'];
-
-/** Returns something about a session. */
-type Attribute<T, Result> = { of(session: T): Result }['of'];
+type UserOf<T> = { of(session: T): UserId | null | undefined }['of'];
+type SessionLimit<T> = { of(session: T): number }['of'];
+type AuthenticationTime<T> = { of(session: T): Date | number | string | null | undefined }['of'];
+type ChangeOfSession<T> = { change(session: T): unknown }['change'];
 
 /**
  * Your Redis client: node-redis 4 to 6 (`createClient`), ioredis 4 to 6 (`new Redis()`), iovalkey or
@@ -300,15 +301,15 @@ export interface RedisStoreOptions<T extends SessionData = SessionData> {
    * keeps an index of each user's sessions, for `sessionsOf`, `destroyAllOf` and so on. It is `indexes` with one index,
    * `user`.
    */
-  userId?: Attribute<T, string | number | bigint | null | undefined> | undefined;
+  userId?: UserOf<T> | undefined;
   /** Indexes by any attributes, as `userId` is by user: `{ user: fn, idp: fn }`. Cannot be combined with `userId`. */
-  indexes?: Record<string, Attribute<T, string | number | bigint | null | undefined>> | undefined;
+  indexes?: Record<string, UserOf<T>> | undefined;
   /** The prefix of the keys of indexes. Neither it nor `prefix` may begin with the other. @default 'sess-of:' */
   indexPrefix?: string | undefined;
   /** Puts a hash of the user into the keys of indexes, instead of the user. @default false */
   hashUserIds?: boolean | undefined;
   /** The maximum number of sessions of a user (the index `user`), or a function of the session. */
-  maxSessionsOf?: number | Lifetime<T> | undefined;
+  maxSessionsOf?: number | SessionLimit<T> | undefined;
   /**
    * What happens to a new session of a user who has `maxSessionsOf` sessions. `'destroy-oldest'`: the oldest ones are
    * destroyed. `'reject'`: its save fails with `ERR_SESSION_LIMIT`. @default 'destroy-oldest'
@@ -318,7 +319,7 @@ export interface RedisStoreOptions<T extends SessionData = SessionData> {
    * Returns when the user of a session has authenticated, for the `notBefore` of `destroyAllOf`.
    * @default (session) => session.authenticatedAt
    */
-  authenticatedAt?: Attribute<T, Date | number | string | null | undefined> | undefined;
+  authenticatedAt?: AuthenticationTime<T> | undefined;
 }
 
 /** The user of a session, as `userId` returns it. A number stands for the same user as its decimal digits. */
@@ -895,7 +896,7 @@ export class RedisStore<T extends SessionData = SessionData> extends Store {
    * leave the session as it is. It is called again if the session has changed in the meantime. Lifetimes stay as they
    * are. Returns how many sessions were changed.
    */
-  updateAllOf(user: UserId, change: Attribute<T, unknown>, options?: UserSessionsOptions): Promise<number>;
+  updateAllOf(user: UserId, change: ChangeOfSession<T>, options?: UserSessionsOptions): Promise<number>;
 
   /**
    * Returns operations on the sessions of the user of a request, with the session of the request marked as `current`. A

@@ -200,7 +200,11 @@ export interface Pin {
 }
 
 /** Receives the error, or null and the result, of an operation. */
-export type Callback<Result = any> = ((error: unknown, result: Result) => any) & Traced;
+export type Callback<Result = any> = ((error: unknown, result: Result) => any) &
+  Traced & {
+    /** Returns true if the operation has ended, by its deadline. */
+    isOver?: () => boolean;
+  };
 
 /** May belong to an operation that is traced. */
 export interface Traced {

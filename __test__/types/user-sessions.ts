@@ -1,4 +1,5 @@
 import { RedisStore, type UserSession } from 'connect-redis-native';
+import type { SessionData } from 'express-session';
 
 declare module 'express-session' {
   interface SessionData {
@@ -34,4 +35,27 @@ export async function devices(user: number): Promise<UserSession[]> {
   // @ts-expect-error 'destroy' is no such option
   new RedisStore({ onSessionLimit: 'destroy' });
   return isFound ? found : [];
+}
+
+interface Own extends SessionData {
+  owner: { id: bigint };
+}
+const own = new RedisStore<Own>({
+  userId: ({ owner }) => owner.id,
+  indexes: undefined,
+  maxSessionsOf: (session) => (session.owner.id === 1n ? 1 : 2),
+});
+
+export async function owners(): Promise<bigint[]> {
+  const ids: bigint[] = [];
+  for await (const { session } of own.sessionsOf(1n)) if (session !== null) ids.push(session.owner.id);
+  await own.updateAllOf(1n, ({ owner }) => {
+    owner.id += 1n;
+  });
+  // @ts-expect-error the sessions have no such property
+  await own.updateAllOf(1n, (session) => session.unknown);
+  // @ts-expect-error an object is no user
+  new RedisStore<Own>({ userId: ({ owner }) => owner });
+  await own.reindex({ signal: AbortSignal.timeout(1000) });
+  return ids;
 }

@@ -64,8 +64,8 @@ class FallbackBackend extends Backend {
   /**
    * Adds a request to the backend, and to the one that replaces it if there is no completion by then.
    *
-   * @type {<Slot>(request: Receiver, since: number | undefined,
-   *   add: (backend: Runner, receiver: Receiver, since: number | undefined) => Slot) => Slot}
+   * @type {(request: Receiver, since: number | undefined,
+   *   add: (backend: Runner, receiver: Receiver, since: number | undefined) => unknown) => unknown}
    */
   #run(request, since, add) {
     const pending = this.#pending;

@@ -211,7 +211,14 @@ class Outbox extends Backend {
         this.add(Operation.SCRIPT, request, whole, packed, 0, sha1 + text);
       else request.complete(...completion);
     };
-    this.add(Operation.SCRIPT, { complete }, whole, packed, 0, sha1);
+    this.add(
+      Operation.SCRIPT,
+      { complete, trace: request.trace, store: request.store },
+      whole,
+      packed,
+      0,
+      sha1,
+    );
   }
 
   /** Writes a string or a Buffer, and returns the number of bytes written. @param {Text} value @param {number} at */

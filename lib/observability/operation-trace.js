@@ -39,8 +39,8 @@ const COMMAND_OF = {
   [Operation.LENGTH]: Object.freeze(['SCAN', '?']),
   [Operation.CLEAR]: Object.freeze(['SCAN', '?']),
   [Operation.PAGE]: Object.freeze(['SCAN', '?']),
-  [Operation.SCRIPT]: Object.freeze(['EVALSHA', '?', '?', '?']),
-  [Operation.DESTROY_IF_EQUAL]: Object.freeze(['DEL', '?']),
+  [Operation.SCRIPT]: Object.freeze(['EVALSHA', '?', '1', '?', '?']),
+  [Operation.DESTROY_IF_EQUAL]: Object.freeze(['EVALSHA', '?', '1', '?', '?']),
 };
 
 /** The message of all events of an operation. Shows the hash of the session id, never the id. */

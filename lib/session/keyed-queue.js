@@ -49,6 +49,7 @@ class QueuedOperation extends AsyncResource {
     const done = (error, result) => this.#complete(error, result);
     // The requests of the operation find its trace.
     done.trace = this.#callback.trace;
+    done.isOver = () => this.#isOver;
     this.runInAsyncScope(this.#begin, undefined, done);
     this.#isBeginning = false;
   }

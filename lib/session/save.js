@@ -4,7 +4,7 @@ const { Kind, Request } = require('../boundary/request.js');
 const { fromNative } = require('../common/store-error.js');
 const { announceGone, announceOf } = require('../observability/session-events.js');
 
-/** @import { Callback, Complete, SessionObject, SessionRecord, SessionRegistry, Settings } from '../types.d.ts' */
+/** @import { Callback, Complete, Request as Requested, SessionObject, SessionRecord, SessionRegistry, Settings } from '../types.d.ts' */
 
 /** The result of a save that stored nothing, because the session was destroyed after it was loaded. */
 const DISCARDED = 'discarded';
@@ -105,6 +105,12 @@ class Touch extends Request {
   }
 }
 
+/** Notes that a request has destroyed a session. @param {Requested} request @param {string} id */
+function noteDestroyed(request, id) {
+  request.store.knownEnds.forget(request.store, id);
+  announceOf(request, 'destroyed', 'destroy', id);
+}
+
 class Destroy extends Request {
   /** @param {Settings} store @param {Callback} callback @param {string} id */
   constructor(store, callback, id) {
@@ -115,10 +121,10 @@ class Destroy extends Request {
   /** @type {Complete} */
   complete(kind, text) {
     const { store, id } = this;
-    if (kind !== Kind.FAILED) store.knownEnds.forget(store, id);
-    if (kind === Kind.DONE) announceOf(this, 'destroyed', 'destroy', id);
+    if (kind === Kind.DONE) noteDestroyed(this, id);
+    else if (kind !== Kind.FAILED) store.knownEnds.forget(store, id);
     super.complete(kind, text);
   }
 }
 
-module.exports = { DISCARDED, Destroy, ObservedSave, Save, Touch };
+module.exports = { DISCARDED, Destroy, ObservedSave, Save, Touch, noteDestroyed };

@@ -5,7 +5,7 @@ const { Request } = require('../boundary/request.js');
 const { asError } = require('../common/app-functions.js');
 const { wrongType } = require('../common/errors.js');
 const { elapsed, nextTick } = require('../common/timers.js');
-const { announce, isObserved } = require('../observability/session-events.js');
+const { announce, announceOf, isObserved } = require('../observability/session-events.js');
 const { carriesId, fastifySession, isExpressSession, openIdData } = require('./frameworks.js');
 const { Get } = require('./get.js');
 const { ConditionalSave } = require('./conditional-save.js');
@@ -374,21 +374,21 @@ class Sessions {
   /** Destroys a session that exceeds the limit of its user. @param {string} sid @param {Callback} callback */
   #evict(sid, callback) {
     const settings = this.#settings;
-    this.#registry.markDestroyed(sid);
-    const done = (/** @type {unknown} */ error) => {
-      if (!error) announce(settings, 'discarded', 'set', sid);
+    this.noteDestroyed(sid);
+    /** @type {Callback} */
+    const done = (error) => {
+      if (!error) announceOf(request, 'discarded', 'set', sid);
       callback(error, error ? null : DISCARDED);
     };
-    this.#outbox.add(Operation.DESTROY, new Destroy(settings, done, sid), sid);
+    done.trace = callback.trace;
+    const request = new Destroy(settings, done, sid);
+    this.#outbox.add(Operation.DESTROY, request, sid);
   }
 
   /** Notes that the session under an id was destroyed, on behalf of its user. @param {string} sid */
   noteDestroyed(sid) {
-    const { lifetimes, knownEnds } = this.#settings;
     this.#registry.markDestroyed(sid);
-    lifetimes?.forget(this.#settings, sid);
-    knownEnds.forget(this.#settings, sid);
-    announce(this.#settings, 'destroyed', 'destroy', sid);
+    this.#settings.lifetimes?.forget(this.#settings, sid);
   }
 
   /** @type {SaveMethod} */

@@ -49,8 +49,8 @@ class IndexedWrite {
 
   /** Begins the write if the session is not locked. It fails by the deadline of this call. @param {Callback} callback */
   start(callback) {
-    const { name, timeout, settings } = this;
-    new QueuedOperation(name, callback, (done) => this.begin(done), timeout, settings.stats).run();
+    const begin = (/** @type {Callback} */ done) => this.begin(done);
+    new QueuedOperation(this.name, callback, begin, this.timeout, this.settings.stats).run();
   }
 
   /** @param {Callback} done */
@@ -62,12 +62,16 @@ class IndexedWrite {
       // A conditional save locks the session until it has ended.
       const staysLocked = !error && result !== EVICTED && saved !== undefined && settings.isConditional;
       // A callback may throw, so it is not called before the session is unlocked.
-      const later = (/** @type {unknown} */ failure, /** @type {unknown} */ value) =>
-        nextTick(done, failure, value);
+      /** @type {Callback} */
+      const later = (failure, value) => nextTick(done, failure, value);
       later.trace = done.trace;
-      if (error) later(error, null);
-      else if (result === EVICTED) this.evict(done);
-      else if (saved === undefined) this.run(later);
+      if (error) {
+        if (!done.isOver?.()) settings.stats.reject(this.name, error);
+        later(error, null);
+      } else if (result === EVICTED) {
+        settings.stats.unsent.set++;
+        this.evict(done);
+      } else if (saved === undefined) this.run(later);
       else this.#save(done);
       if (!staysLocked) queue.unlock(key);
     });
@@ -86,8 +90,10 @@ class IndexedWrite {
       else
         index.assertAgain(settings, sid, users, life, login, (/** @type {any} */ failure, verdict) => {
           // The session is stored, and has its entry: a store that closes meanwhile has done its work.
-          if (failure && failure.code !== 'ERR_STORE_CLOSED') done(failure, null);
-          else if (verdict === EVICTED) this.evict(done);
+          if (failure && failure.code !== 'ERR_STORE_CLOSED') {
+            if (!done.isOver?.()) settings.stats.fail('set', failure);
+            done(failure, null);
+          } else if (verdict === EVICTED) this.evict(done);
           else done(null, result);
         });
     };

@@ -4,10 +4,11 @@ const { Operation } = require('../boundary/outbox.js');
 const { Kind, Request } = require('../boundary/request.js');
 const { toPromise } = require('../callbacks.js');
 const { isThenable, withTimeout } = require('../common/app-functions.js');
+const { Destroy, noteDestroyed } = require('../session/save.js');
 const { DROP, READ, READ_ONE } = require('./scripts.js');
 const { runScript } = require('./script-request.js');
 
-/** @import { Backend, Complete, IndexKeys, SessionObject, Settings } from '../types.d.ts' */
+/** @import { Backend, Callback, Complete, IndexKeys, SessionObject, Settings } from '../types.d.ts' */
 
 /**
  * Entries are kept this long without their session, in ms: no login between its steps is that slow, and no save that
@@ -26,6 +27,21 @@ class Conditional extends Request {
   complete(kind, text) {
     if (kind === Kind.FAILED) super.complete(kind, text);
     else this.succeed({ kind, text });
+  }
+}
+
+/** Destroys a session, if the expected text is stored. */
+class ConditionalDestroy extends Conditional {
+  /** @param {Settings} store @param {Callback} callback @param {string} id */
+  constructor(store, callback, id) {
+    super(store, callback, 'destroy');
+    this.id = id;
+  }
+
+  /** @type {Complete} */
+  complete(kind, text, number) {
+    if (kind === Kind.DONE) noteDestroyed(this, this.id);
+    super.complete(kind, text, number);
   }
 }
 
@@ -62,7 +78,7 @@ class SessionReads {
   read(settings, id) {
     return toPromise((done) =>
       this.#with(settings, () =>
-        this.#outbox.add(Operation.GET_TIMED, new TextRead(settings, done, undefined), id),
+        this.#outbox.add(Operation.GET_TIMED, new TextRead(settings, done, 'get'), id),
       ),
     );
   }
@@ -77,7 +93,7 @@ class SessionReads {
       this.#with(settings, () =>
         this.#outbox.add(
           Operation.DESTROY_IF_EQUAL,
-          new Conditional(settings, done, undefined),
+          new ConditionalDestroy(settings, done, id),
           id,
           '',
           0,
@@ -91,14 +107,7 @@ class SessionReads {
   replace(settings, id, text, ttl, base) {
     return toPromise((done) =>
       this.#with(settings, () =>
-        this.#outbox.add(
-          Operation.SET_IF_EQUAL,
-          new Conditional(settings, done, undefined),
-          id,
-          text,
-          ttl,
-          base,
-        ),
+        this.#outbox.add(Operation.SET_IF_EQUAL, new Conditional(settings, done, 'set'), id, text, ttl, base),
       ),
     );
   }
@@ -112,9 +121,7 @@ class SessionReads {
   /** Parses a stored session. @type {(settings: Settings, text: string) => Promise<any>} */
   async parse({ serializer }, text) {
     const session = serializer.parse(text);
-    return isThenable(session)
-      ? withTimeout(session, this.#timeout, 'user index failed: serializer.parse')
-      : session;
+    return isThenable(session) ? withTimeout(session, this.#timeout, 'user index') : session;
   }
 
   /**
@@ -193,9 +200,7 @@ class SessionReads {
       base = text;
     }
     await toPromise((done) =>
-      this.#with(settings, () =>
-        this.#outbox.add(Operation.DESTROY, new Request(settings, done, undefined), id),
-      ),
+      this.#with(settings, () => this.#outbox.add(Operation.DESTROY, new Destroy(settings, done, id), id)),
     );
     return 'destroyed';
   }

@@ -9,6 +9,7 @@ const { SessionReads } = require('./session-reads.js');
 const { ASSERT } = require('./scripts.js');
 const { addScript, runScript } = require('./script-request.js');
 
+/** @import { ErrorCode } from '../../index.js' */
 /** @import { Backend, Callback, IndexOptions, SessionObject, Settings, User } from '../types.d.ts' */
 
 /** The result of an assertion after which the session must not be stored. */
@@ -100,14 +101,11 @@ class UserIndex {
       [status, ...others] = await run(this.#isRejecting ? 'reject' : 'evict', ignored);
     }
     if (status === 'full')
-      throw new RedisStoreError(`set failed: the user has ${most} sessions, the most allowed`, {
-        code: 'ERR_SESSION_LIMIT',
-        operation: 'set',
-      });
+      throw refused('ERR_SESSION_LIMIT', `the user has ${most} sessions, the most allowed`);
     if (status === 'fenced')
-      throw new RedisStoreError(
-        'set failed: the user has authenticated before the time from which sessions are accepted ("notBefore")',
-        { code: 'ERR_SESSION_REVOKED', operation: 'set' },
+      throw refused(
+        'ERR_SESSION_REVOKED',
+        'the user has authenticated before the time from which sessions are accepted ("notBefore")',
       );
     if (status === EVICTED) return EVICTED;
     await this.#destroyEvicted(settings, key, others);
@@ -213,6 +211,11 @@ class UserIndex {
     if (value === undefined || (await this.reads.stateOf(settings, key, id)) !== 'gone') return;
     await this.reads.drop(settings, key, [id, value], true);
   }
+}
+
+/** Creates the error of a save that a rule refuses. @param {ErrorCode} code @param {string} reason */
+function refused(code, reason) {
+  return new RedisStoreError(`set failed: ${reason}`, { code, operation: 'set' });
 }
 
 module.exports = { EVICTED, UserIndex };

@@ -208,11 +208,10 @@ class UserSessions {
       if (kind === Kind.DONE) return true;
       if (kind === Kind.MISSING) return false;
     }
-    const reason = 'others have changed a session repeatedly, or it is not UTF-8';
-    throw new RedisStoreError(`updateAllOf failed: ${reason}`, {
-      code: 'ERR_SESSION_CONFLICT',
-      operation: 'updateAllOf',
-    });
+    throw new RedisStoreError(
+      'updateAllOf failed: others have changed a session repeatedly, or it is not UTF-8',
+      { code: 'ERR_SESSION_CONFLICT', operation: 'updateAllOf' },
+    );
   }
 
   /** @type {(id: string, keys: string[], ttl: number) => Promise<unknown>} */

@@ -47,7 +47,9 @@ const register = new Registry();
 const stores = {};
 
 function open(name, options) {
-  const store = captureEvents(new RedisStore({ commandTimeout: 2000, ...options }));
+  const store = captureEvents(
+    new RedisStore({ commandTimeout: 2000, userId: ({ user }) => user, ...options }),
+  );
   stores[name] = store;
   return store;
 }
@@ -74,6 +76,18 @@ async function useEverything(name, store) {
   await settle(`${name} set`, store.set(overwritten, newSession(overwritten)));
   for (const method of ['all', 'ids', 'length']) await settle(`${name} ${method}`, store[method]());
   for await (const { id } of store.scan()) await settle(`${name} get`, store.get(id));
+  const user = marked('VaLuE');
+  for (const id of [newId(), newId(), newId()])
+    await settle(`${name} set`, store.set(id, liveSession(id, { user })));
+  for await (const { handle } of store.sessionsOf(user)) {
+    await settle(`${name} destroyByHandle`, store.destroyByHandle(user, handle));
+    break;
+  }
+  await settle(
+    `${name} updateAllOf`,
+    store.updateAllOf(user, ({ user: same }) => ({ user: same, cookie: {} })),
+  );
+  await settle(`${name} destroyAllOf`, store.destroyAllOf(user));
   const brief = newId();
   await settle(
     `${name} brief set`,

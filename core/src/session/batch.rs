@@ -153,12 +153,12 @@ impl<A: CompletionSink> Batch<'_, A> {
 
     fn script(&mut self, request: &ScriptRequest) {
         self.send();
+        let meter = self.meter.clone();
         // A malformed script abandons its request.
-        let id = request.request;
-        let guard = ReplyGuard::one(self.answers, id, Name::Script, false, self.meter.clone());
+        let guard = ReplyGuard::one(self.answers, request.request, Name::Script, false, meter);
         if let Some(script) = Script::new(request, self.bytes) {
             let sessions = self.sessions.clone();
-            let task = sessions.run_script(script, id, guard);
+            let task = sessions.run_script(script, request.request, guard);
             self.begin(task, self.sessions.in_flight.begin());
         }
     }

@@ -37,7 +37,7 @@ impl NamedRequest {
     }
 
     fn is_operation(&self) -> bool {
-        !matches!(self.name, Name::Close | Name::Script)
+        self.name.is_counted()
     }
 }
 

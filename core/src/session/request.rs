@@ -41,18 +41,21 @@ pub(super) enum Name {
     Length,
     Clear,
     Scan,
-    /// Has no statistics, as the next one.
+    /// These have no statistics.
     Close,
-    /// A script on an index.
     Script,
 }
 
 impl Name {
+    /// Returns true if it has statistics.
+    pub(super) fn is_counted(self) -> bool {
+        (self as usize) < OPERATIONS.len()
+    }
+
     pub(super) fn as_str(self) -> &'static str {
         match self {
-            Self::Close => "close",
             Self::Script => "user index",
-            operation => OPERATIONS[operation as usize],
+            _ => OPERATIONS.get(self as usize).unwrap_or(&"close"),
         }
     }
 }

@@ -72,8 +72,7 @@ impl Sessions {
     ) {
         let connection = self.connection();
         let (mut replies, origin) = connection.query_with_origin(script.commands()).await;
-        let reply = replies.pop();
-        let reply = reply.unwrap_or(Err(Error::Abandoned));
+        let reply = replies.pop().unwrap_or(Err(Error::Abandoned));
         match reply.and_then(|value| texts(connection.server(), value)) {
             Ok(texts) => {
                 if texts.len() > 0 {

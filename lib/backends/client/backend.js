@@ -107,8 +107,8 @@ class ClientBackend extends Backend {
    * @type {(operation: number, request: any, id?: string, value?: Text, ttl?: any, base?: Text, since?: number) => void}
    */
   add(operation, request, id = '', value = '', ttl = 0, base = '', since = undefined) {
-    const { GET, GET_TIMED, SET_NEW, SET_IF_EQUAL, DESTROY_IF_EQUAL } = Operation;
-    const { LENGTH, CLEAR, PAGE, CLOSE, ABORT } = Operation;
+    const { GET, GET_TIMED, SET_NEW, SET_IF_EQUAL, DESTROY_IF_EQUAL, LENGTH, CLEAR, PAGE, CLOSE, ABORT } =
+      Operation;
     const lease = this.#lease;
     // Only the addon compares the expiry of the key with the one in the text.
     if ('isTimed' in request) request.isTimed = true;
