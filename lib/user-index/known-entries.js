@@ -2,11 +2,12 @@
 
 const { tickTime } = require('../common/timers.js');
 const { PerPrefix } = require('../session/per-prefix.js');
+const { RecentMap } = require('../session/recent-map.js');
 
 /** @import { User } from '../types.d.ts' */
 
-/** The number of sessions after which the older half is forgotten: a few megabytes. */
-const MAX_YOUNG = 16_384;
+/** The minimum number of sessions that are remembered: a few megabytes. */
+const MIN_SESSIONS = 16_384;
 /** An entry lives at least this many times as long as its session, so that most touches need not prolong it. */
 const LIFE_FACTOR = 2;
 /** The part of an entry's life that counts, as clocks may differ in speed. */
@@ -16,36 +17,12 @@ const SET_BACK = 1000;
 
 /** @typedef {{ users: User[], at: number, ttl: number }} Known */
 
-/** The entries of the sessions under one prefix. */
-class Generations {
-  /** @type {Map<string, Known>} */
-  #young = new Map();
-  /** @type {Map<string, Known>} */
-  #old = new Map();
-
-  /** @param {string} id */
-  get(id) {
-    return this.#young.get(id) ?? this.#old.get(id);
-  }
-
-  /** @param {string} id @param {Known} known */
-  set(id, known) {
-    this.#young.set(id, known);
-    if (this.#young.size < MAX_YOUNG) return;
-    this.#old = this.#young;
-    this.#young = new Map();
-  }
-
-  /** @param {string} id */
-  delete(id) {
-    this.#young.delete(id);
-    this.#old.delete(id);
-  }
-}
+/** @returns {InstanceType<typeof RecentMap<Known>>} */
+const newMap = () => new RecentMap(MIN_SESSIONS);
 
 /** The index entries that this process has asserted recently. */
 class KnownEntries {
-  #byPrefix = new PerPrefix(() => new Generations());
+  #byPrefix = new PerPrefix(newMap);
   #prefix = '';
   #current = this.#byPrefix.get('');
   #now = 0;
@@ -63,7 +40,7 @@ class KnownEntries {
   #time() {
     const now = tickTime();
     if (now < this.#now - SET_BACK) {
-      this.#byPrefix = new PerPrefix(() => new Generations());
+      this.#byPrefix = new PerPrefix(newMap);
       this.#current = this.#byPrefix.get(this.#prefix);
     }
     this.#now = now;
