@@ -4,7 +4,7 @@
 // biome-ignore-all lint/suspicious/noExplicitAny: sessions, clients and results of callbacks are the app's
 
 import type { AsyncResource } from 'node:async_hooks';
-import type { ErrorCode, ResolveConflict, Serializer, TlsOptions } from '../index.js';
+import type { RedisStoreErrorDetails, ResolveConflict, Serializer, TlsOptions } from '../index.js';
 import type { CacheSettings, NatEntry, NodeAddress, StoreOptions } from './binding.js';
 
 export type { NodeAddress, TlsOptions };
@@ -32,19 +32,11 @@ export interface CauseDetails {
   syscall?: string | undefined;
 }
 
-/** The properties of a `RedisStoreError`. */
-export interface ErrorDetails {
-  code: ErrorCode;
-  operation?: string | undefined;
-  address?: string | undefined;
-  port?: number | undefined;
-  attempts?: number | undefined;
-  /** By default, it depends on the code. */
-  retryable?: boolean | undefined;
-  reply?: string | undefined;
-  position?: number | undefined;
+/** The properties of a `RedisStoreError`. By default, `retryable` depends on the code. */
+export type ErrorDetails = Omit<RedisStoreErrorDetails, 'cause'> & {
   cause?: Error | CauseDetails | undefined;
-}
+};
+
 export type IndexKeys = InstanceType<typeof import('./user-index/index-keys.js').IndexKeys>;
 export type KeyedQueue = InstanceType<typeof import('./session/keyed-queue.js').KeyedQueue>;
 export type Keys = InstanceType<typeof import('./backends/client/keys.js').Keys>;
@@ -128,7 +120,7 @@ export interface Watcher extends Receiver {
   notify(event: string, error?: Error): void;
 }
 
-/** What a connection reports to the debug log and the diagnostics channels; see core/src/observers.rs. */
+/** A fact that a connection reports to the debug log and the diagnostics channels; see core/src/observers.rs. */
 export interface Observation {
   event: string;
   /** The name of the server in errors. */
@@ -165,7 +157,7 @@ export interface Job extends NewJob {
   replies: any[];
   /** The number of commands without a reply. */
   missing: number;
-  /** How often the command was sent that was sent most often. */
+  /** The number of times that the command was sent that was sent most often. */
   attempts: number;
   failedAttempts: number;
   /** The cause of the last failed attempt. */
@@ -211,11 +203,11 @@ export interface Traced {
   trace?: OperationTrace | undefined;
 }
 
-/** How a step of an operation was served; without an address, by the configured server. */
+/** The way in which a step of an operation was served; without an address, by the configured server. */
 export interface Served {
   address?: string | undefined;
   port?: number | undefined;
-  /** How often its command was sent. */
+  /** The number of times that its command was sent. */
   attempts: number;
   /** The command was that of another read. */
   isShared: boolean;
@@ -332,7 +324,7 @@ export type FixedOptions = Pick<
   'onConflict' | 'touchAfter' | 'saveDestroyed' | 'sessionHashKey'
 >;
 
-/** What all settings of a store have in common. */
+/** The parts that all settings of a store have in common. */
 export interface FixedParts extends FixedOptions {
   knownEnds: KnownEnds;
   promises: boolean;
@@ -372,7 +364,7 @@ export type Compare = (one: any, other: any) => boolean;
 /** The text of a session, or the bytes that an app's serializer returned. */
 export type Text = string | Buffer;
 
-/** What the session registry knows of a session object. */
+/** The session registry's knowledge of a session object. */
 export interface SessionRecord {
   id: string;
   prefix: string;

@@ -332,7 +332,7 @@ class Sessions {
   /**
    * Saves a session once it is in the indexes of its users.
    *
-   * @type {(...save: [...Required<Parameters<SaveMethod>>, users?: User[]] | any[]) => void}
+   * @type {(...save: [...Parameters<SaveMethod>, users?: User[]]) => void}
    */
   #saveIndexed(sid, session, callback, record, isTracked, text, ttl, creation, users = []) {
     const settings = this.#settings;
