@@ -129,7 +129,7 @@ export interface StoreStats {
   cache: CacheStats | null;
 }
 
-/** What `connect-redis-native/opentelemetry` and `/prometheus` use of a store. */
+/** The part of a store that `connect-redis-native/opentelemetry` and `/prometheus` use. */
 export interface ObservedStore {
   stats(): StoreStats;
 }
@@ -311,7 +311,7 @@ export interface RedisStoreOptions<T extends SessionData = SessionData> {
   /** The maximum number of sessions of a user (the index `user`), or a function of the session. */
   maxSessionsOf?: number | SessionLimit<T> | undefined;
   /**
-   * What happens to a new session of a user who has `maxSessionsOf` sessions. `'destroy-oldest'`: the oldest ones are
+   * Handling of a new session of a user who has `maxSessionsOf` sessions. `'destroy-oldest'`: the oldest ones are
    * destroyed. `'reject'`: its save fails with `ERR_SESSION_LIMIT`. @default 'destroy-oldest'
    */
   onSessionLimit?: 'destroy-oldest' | 'reject' | undefined;
@@ -626,9 +626,9 @@ export interface OperationContext {
   readonly serverPort: number | undefined;
   readonly database: number | undefined;
   readonly transport: 'native' | 'client';
-  /** How `get` was served; `undefined` without the option `cache`, unless it shared the command of another read. */
+  /** The source of the result of `get`; `undefined` without the option `cache`, unless it shared the command of another read. */
   readonly cache: 'hit' | 'miss' | 'shared' | undefined;
-  /** How often its command was sent: 1 without a retry, 0 if none was sent; summed over the steps of an operation. */
+  /** The number of times that its command was sent: 1 without a retry, 0 if none was sent; summed over the steps of an operation. */
   readonly attempts: number;
   /** The error that the operation fails with, from the event `error` on. */
   readonly error: unknown;
@@ -645,7 +645,7 @@ export interface CommandContext {
   readonly error?: unknown;
 }
 
-/** What happened to a session. The session's id is a non-enumerable property, which loggers skip. */
+/** An event of a session. The session's id is a non-enumerable property, which loggers skip. */
 export interface SessionEvent<Operation extends string = string> {
   /** The operation that noticed or caused it. */
   readonly operation: Operation;
@@ -714,7 +714,7 @@ export interface Sessions<T extends SessionData = SessionData> extends Array<T &
 /** The callback of an operation. Receives an error, or `null` and the result. */
 export type Callback<Result> = (error?: unknown, result?: Result | null) => void;
 
-/** What a callback returns. */
+/** The return value of a callback. */
 // biome-ignore lint/suspicious/noExplicitAny: it may return anything
 type Returned = any;
 

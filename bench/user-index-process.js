@@ -14,10 +14,10 @@ const { connect, indexKey } = require('./user-index-servers.js');
 
 const ACTORS = 24;
 const IDS_EVERY_MS = 300;
-/** How long it is known that a login has ended. */
+/** The time for which it is known that a login has ended. */
 const ACK_MS = 30_000;
 const LIFETIMES = [2000, 5000, 10_000];
-/** How long a destroyed session may stay in a cache, if its invalidation was lost with a connection. */
+/** The time for which a destroyed session may stay in a cache, if its invalidation was lost with a connection. */
 const STALENESS_MS = 4000;
 
 const VARIANTS = [{}, { cache: true }, { onConflict: 'merge' }, { transport: 'client' }];

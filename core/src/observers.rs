@@ -61,7 +61,7 @@ impl Place {
     }
 }
 
-/// What happened. Serialized for JavaScript with its name as `event`.
+/// A fact about a connection or its cache. Serialized for JavaScript with its name as `event`.
 #[derive(Clone, Debug, Serialize)]
 #[serde(
     tag = "event",

@@ -57,7 +57,7 @@ class ConditionalSave extends Request {
   #isNew = false;
   /** An earlier attempt or save stored the session, but its reply was lost. */
   #wasStored = false;
-  /** How the last conflict was resolved. @type {'merged' | 'function' | undefined} */
+  /** The resolution of the last conflict. @type {'merged' | 'function' | undefined} */
   #resolution;
 
   /**

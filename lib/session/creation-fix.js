@@ -10,7 +10,7 @@ const { NEVER } = require('./expiry.js');
 /** @import { Backend, Callback, Complete, Settings } from '../types.d.ts' */
 /** @import { Lifetimes } from './lifetimes.js' */
 
-/** How often a touch tries to add the creation time to a session that others keep saving, which adds it as well. */
+/** The maximum number of attempts to add the creation time to a session that others keep saving: they add it, too. */
 const MAX_ATTEMPTS = 8;
 
 /**

@@ -8,7 +8,7 @@ const { RecentMap } = require('./recent-map.js');
 
 /** The minimum number of sessions that are remembered: about 10 MB. */
 const MIN_SESSIONS = 65_536;
-/** How much later than in Redis a session may end here, in ms: the time that a reply takes. */
+/** The time in ms by which a session may end later here than in Redis: a reply takes time. */
 const TOLERANCE = 1000;
 
 /** Remembers when the sessions of a store end, while the app receives the event `expired`. */

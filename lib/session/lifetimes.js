@@ -15,7 +15,7 @@ const { stringify } = require('./stringify.js');
 /** @import { Backend, CheckedOptions, SessionObject, Settings, Text } from '../types.d.ts' */
 
 /**
- * What is known of a session's creation.
+ * The facts known about a session's creation.
  *
  * @typedef {object} Birth
  * @property {number} createdAt in ms since 1970, as stored
@@ -29,11 +29,11 @@ const { stringify } = require('./stringify.js');
 
 /** The minimum number of sessions that are remembered: about 10 MB. */
 const MIN_SESSIONS = 65_536;
-/** How much the clocks of two processes may differ, in ms. A creation time later than that is replaced. */
+/** The tolerated difference between the clocks of two processes, in ms. A creation time later than that is replaced. */
 const CLOCK_TOLERANCE = 1000;
-/** How far the end of a key may seem to be beyond the deadline, since replies take time, in ms. */
+/** The tolerated time in ms by which the end of a key seems to be beyond the deadline, since replies take time. */
 const REPLY_TOLERANCE = 100;
-/** How much earlier than here a key may end in Redis, in ms. */
+/** The time in ms by which a key may end earlier in Redis than here. */
 const END_TOLERANCE = 1000;
 
 /** @param {any} value */

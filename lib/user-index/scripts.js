@@ -2,8 +2,9 @@
 
 // The scripts on the index of a user: a hash with a field for each session, named by its id. A value has the times at
 // which the entry was made and last asserted and at which it ends (0: never), in ms since 1970 by Redis's clock; the
-// login that made it; and a mark if the session must not live: it was destroyed, or exceeds a limit. Field expiry (Redis 7.4, Valkey 9) removes what has ended; elsewhere the
-// key lives as long as its last entry, and readers remove the others. All reply with an array of strings.
+// login that made it; and a mark if the session must not live: it was destroyed, or exceeds a limit. Field expiry (Redis
+// 7.4, Valkey 9) removes what has ended; elsewhere the key lives as long as its last entry, and readers remove the
+// others. All reply with an array of strings.
 
 const { createHash } = require('node:crypto');
 

@@ -20,7 +20,7 @@ const REINDEXED = 256;
 const MAX_ROUNDS = 100;
 /** The number of attempts to change a session that others change, too. */
 const MAX_CHANGES = 100;
-/** How long a fence lasts, in ms: no login takes longer. */
+/** The duration of a fence, in ms: no login takes longer. */
 const FENCE_LIFE = 24 * 60 * 60 * 1000;
 
 /** @typedef {{ id: string, value: string, made: number, isEvicted: boolean }} Entry */

@@ -41,7 +41,7 @@ class Command {
     this.index = 0;
     this.order = 0;
     this.attempt = 0;
-    /** How often it was sent. */
+    /** The number of times that it was sent. */
     this.attempts = 0;
     /** @type {Substitute | undefined} */
     this.substitute = undefined;

@@ -20,9 +20,9 @@ class Cause {
 }
 
 /**
- * What the executor and scans do about a failure: `isLost` for a lost connection; `isTransient`; `isDenied` for a denied
- * or unknown command; `interruptsScan` for one after which a scan may start over, and `isReplaced` if it may at once;
- * `details`, the server's message.
+ * The traits by which the executor and scans handle a failure: `isLost` for a lost connection; `isTransient`;
+ * `isDenied` for a denied or unknown command; `interruptsScan` for one after which a scan may start over, and
+ * `isReplaced` if it may at once; `details`, the server's message.
  *
  * @typedef {{ isLost?: boolean, isTransient?: boolean, isDenied?: boolean, interruptsScan?: boolean,
  *   isReplaced?: boolean, details?: string }} Traits

@@ -30,7 +30,7 @@ class Status {
   /** Counts the client's connections, as far as its events and failures distinguish them. */
   link = 1;
   #hasServed = false;
-  /** How often it was connected again. */
+  /** The number of times that it was connected again. */
   reconnects = 0;
 
   /** @param {string} server */
