@@ -504,7 +504,8 @@ class RedisStore extends Store {
   /** @param {{ signal?: AbortSignal }} [options] */
   async reindex({ signal } = {}) {
     const sessions = userSessions(this, 'reindex');
-    return sessions.reindex(this.scan({ signal }));
+    const scan = { ...checkScanOptions({ signal }), readsAhead: true };
+    return sessions.reindex(currentParts(this).bulk.scan(scan));
   }
 
   stats() {

@@ -77,8 +77,11 @@ export interface Backend {
     base?: Text,
     since?: number,
   ): unknown;
-  /** Adds a request for a script on a key that belongs to no session. Its reply comes as IDs. */
-  addScript(request: Receiver, key: string, script: Script, args: string[], since?: number): void;
+  /**
+   * Adds a request for calls of a script, each on a key that belongs to no session, and with arguments. The replies come
+   * as IDs, in the order of the calls.
+   */
+  addScript(request: Receiver, script: Script, calls: string[][], since?: number): void;
   /** Runs the requests added so far. */
   flush(): void;
   /** Opens a scan of the sessions whose ids match a glob; a `ScanKind` selects the content of its pages. */

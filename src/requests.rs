@@ -81,8 +81,7 @@ pub(crate) fn decode(heads: &[f64], available: usize, count: u32) -> Option<(Vec
                     operation::ABORT => Request::Abort(request, ttl as RequestId),
                     operation::SCRIPT => Request::Script(ScriptRequest {
                         request,
-                        key: id,
-                        arguments: value,
+                        calls: value,
                         script: base,
                     }),
                     _ => return None,

@@ -9,6 +9,12 @@ const { age, collect, load, logIn, numbersOf, userId } = require('./support.js')
 
 afterEach(closeAll);
 
+/** Returns the key of the index of a user, by the documentation. */
+const indexKey = (user) => `sess-of:user:${user}@sess:`;
+
+/** Returns when an entry ends, by its value. */
+const endOf = (value) => Number(String(value).split(' ')[2]);
+
 /** The transports: a native connection, and commands on the app's client. */
 const transports = [
   ['native', 'url', {}],
@@ -121,6 +127,19 @@ describeServers('%s', (name, program) => {
       expect(await store.countOf(1)).toBe(100);
       expect(await store.destroyAllOf(1)).toBe(100);
       expect(await store.countOf(2)).toBe(100);
+    });
+
+    test('`reindex` prolongs an entry that ends before its session', async () => {
+      const store = await open();
+      await logIn(store, 'a', 1, { n: 1 }, 1000);
+      const key = indexKey(1);
+      const before = endOf(await redis.command('HGET', key, 'a'));
+      await redis.command('PEXPIRE', 'sess:a', '3600000');
+
+      expect(await store.reindex()).toBe(1);
+
+      expect(endOf(await redis.command('HGET', key, 'a')) - before).toBeGreaterThan(3_600_000);
+      expect(await store.countOf(1)).toBe(1);
     });
 
     test('a user change moves the session to the other index, and a session without a user is in none', async () => {

@@ -55,9 +55,9 @@ class FallbackBackend extends Backend {
   }
 
   /** @type {Runner['addScript']} */
-  addScript(request, key, script, args, since) {
+  addScript(request, script, calls, since) {
     this.#run(request, since, (backend, receiver, began) =>
-      backend.addScript(receiver, key, script, args, began),
+      backend.addScript(receiver, script, calls, began),
     );
   }
 

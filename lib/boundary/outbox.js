@@ -66,6 +66,9 @@ function flushWrites() {
     if (openOutboxes[at].hasWrites) openOutboxes[at].flush();
 }
 
+/** Returns a text with its length in bytes in front, so that several can be joined. @param {string} text */
+const pack = (text) => `${Buffer.byteLength(text)}:${text}`;
+
 /**
  * Collects the requests of one store in a batch: writes them into buffers, and submits them to the addon in one call
  * when the tick ends.
@@ -200,25 +203,18 @@ class Outbox extends Backend {
   }
 
   /** @type {Runner['addScript']} */
-  addScript(request, key, { sha1, text }, args) {
+  addScript(request, { sha1, text }, calls) {
     let packed = '';
-    for (const arg of args) packed += `${Buffer.byteLength(arg)}:${arg}`;
-    const whole = this.#clientPrefix + key;
+    for (const [key, ...args] of calls)
+      packed += pack(pack(this.#clientPrefix + key) + args.map(pack).join(''));
     // The script itself is sent only if the server does not have it, or denies the call by its name.
     const complete = (/** @type {Completion} */ ...completion) => {
       const [kind, error] = completion;
       if (kind === Kind.FAILED && JSON.parse(error).code === 'ERR_REDIS_REPLY')
-        this.add(Operation.SCRIPT, request, whole, packed, 0, sha1 + text);
+        this.add(Operation.SCRIPT, request, '', packed, 0, sha1 + text);
       else request.complete(...completion);
     };
-    this.add(
-      Operation.SCRIPT,
-      { complete, trace: request.trace, store: request.store },
-      whole,
-      packed,
-      0,
-      sha1,
-    );
+    this.add(Operation.SCRIPT, { complete, trace: request.trace, store: request.store }, '', packed, 0, sha1);
   }
 
   /** Writes a string or a Buffer, and returns the number of bytes written. @param {Text} value @param {number} at */

@@ -56,8 +56,8 @@ class BulkOperations {
     );
   }
 
-  /** @param {{ count?: number, match: string, signal?: AbortSignal }} options checked by `check.scan` */
-  scan({ count, match, signal }) {
+  /** @param {{ count?: number, match: string, signal?: AbortSignal, readsAhead?: boolean }} options checked by `check.scan` */
+  scan({ count, match, signal, readsAhead }) {
     this.#state.open();
     const { prefix } = this.#settings;
     const open = () => this.#outbox.openScan(ScanKind.SESSIONS_TIMED, match, count);
@@ -67,6 +67,7 @@ class BulkOperations {
       isClosed: () => this.#state.isClosed,
       timeout: this.#timeout,
       signal,
+      readsAhead,
       tracer: this.#tracer,
     });
   }

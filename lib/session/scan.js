@@ -103,7 +103,8 @@ async function entryOf(store, { id, text, ends }, timeout, signal) {
 }
 
 /**
- * Iterates over sessions. Requests each page when the previous one is used up; leaving the loop ends the scan.
+ * Iterates over sessions. Requests each page when the previous one is used up, or with `readsAhead` when that arrives;
+ * leaving the loop ends the scan.
  *
  * @param {Settings} store
  * @param {Backend} outbox
@@ -112,18 +113,28 @@ async function entryOf(store, { id, text, ends }, timeout, signal) {
  * @param {() => boolean} options.isClosed
  * @param {number} options.timeout for each page, and for each session that an app's function reads, in ms
  * @param {AbortSignal} [options.signal]
+ * @param {boolean} [options.readsAhead]
  * @param {Tracer} options.tracer
  */
-async function* scan(store, outbox, { open, isClosed, timeout, signal, tracer }) {
+async function* scan(store, outbox, { open, isClosed, timeout, signal, readsAhead = false, tracer }) {
   signal?.throwIfAborted();
   if (isClosed()) throw storeClosed('scan');
   const cursor = open();
   try {
+    const request = () => {
+      const page = abortable(nextPage(store, outbox, cursor, tracer), signal);
+      // It may be awaited later: until then, a rejection must not count as unhandled.
+      page.catch(() => {});
+      return page;
+    };
+    /** @type {ReturnType<typeof request> | undefined} */
+    let ahead;
     let isLast = false;
     while (!isLast) {
       if (isClosed()) throw storeClosed('scan');
-      const page = await abortable(nextPage(store, outbox, cursor, tracer), signal);
+      const page = await (ahead ?? request());
       isLast = page.isLast;
+      ahead = readsAhead && !isLast ? request() : undefined;
       for (const record of page.records) {
         // An empty value is no session.
         const entry = record.text === '' ? undefined : await entryOf(store, record, timeout, signal);

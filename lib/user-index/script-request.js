@@ -19,14 +19,23 @@ class ScriptRequest extends Request {
   }
 }
 
-/** @type {(store: Settings, outbox: Backend, script: Script, key: string, args: string[], callback: Callback<string[]>) => void} */
-function addScript(store, outbox, script, key, args, callback) {
-  outbox.addScript(new ScriptRequest(store, callback, undefined), key, script, args);
+/** @type {(store: Settings, outbox: Backend, script: Script, calls: string[][], callback: Callback<string[]>) => void} */
+function addScript(store, outbox, script, calls, callback) {
+  outbox.addScript(new ScriptRequest(store, callback, undefined), script, calls);
+}
+
+/**
+ * Calls a script several times, each time on a key with arguments. Returns what the calls return, in their order.
+ *
+ * @type {(store: Settings, outbox: Backend, script: Script, calls: string[][]) => Promise<string[]>}
+ */
+function runScripts(store, outbox, script, calls) {
+  return toPromise((done) => addScript(store, outbox, script, calls, done));
 }
 
 /** @type {(store: Settings, outbox: Backend, script: Script, key: string, args: string[]) => Promise<string[]>} */
 function runScript(store, outbox, script, key, args) {
-  return toPromise((done) => addScript(store, outbox, script, key, args, done));
+  return runScripts(store, outbox, script, [[key, ...args]]);
 }
 
-module.exports = { addScript, runScript };
+module.exports = { addScript, runScript, runScripts };

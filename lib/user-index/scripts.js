@@ -19,8 +19,7 @@ local function parse(value)
   local made, asserted, ends, login, mark = string.match(value, '^(%d+) (%d+) (%d+) (%S+)(.*)$')
   return tonumber(made) or now, tonumber(asserted) or now, tonumber(ends) or 0, login or '-', mark or ''
 end
-local function put(field, value, ends, life)
-  redis.call('HSET', key, field, value)
+local function expire(field, ends, life)
   local hasFieldExpiry = true
   if ends > 0 then
     local reply = redis.pcall('HPEXPIREAT', key, string.format('%.0f', ends), 'FIELDS', 1, field)
@@ -31,6 +30,10 @@ local function put(field, value, ends, life)
   elseif (left >= 0 and left < life) or (left == -2 and not hasFieldExpiry) then
     redis.call('PEXPIRE', key, string.format('%.0f', life))
   end
+end
+local function put(field, value, ends, life)
+  redis.call('HSET', key, field, value)
+  expire(field, ends, life)
 end
 local function format(made, asserted, ends, login, mark)
   return string.format('%.0f %.0f %.0f %s%s', made, asserted, ends, login, mark)
@@ -59,8 +62,8 @@ if value then
   end
 end
 if not value or mark ~= '' then
-  local fence = redis.call('HGET', key, ${FENCE})
-  if fence and ARGV[5] ~= '' and tonumber(ARGV[5]) < tonumber(fence) then return {'fenced'} end
+  local fence = ARGV[5] ~= '' and redis.call('HGET', key, ${FENCE})
+  if fence and tonumber(ARGV[5]) < tonumber(fence) then return {'fenced'} end
   if most > 0 then
     local ignored, others = {}, {}
     for at = 7, #ARGV do ignored[ARGV[at]] = true end
@@ -107,6 +110,14 @@ if value and ends > 0 and (before == 0 or before > ends) then ends = before end
 put(id, format(made, now, ends, login ~= '' and login or owner, ''), ends, ends > 0 and ends - now or 0)
 return reply`;
 
+/** Adds the entry of a session that exists. Arguments: id, life in ms (0: endless). Replies `present` if it has one. */
+const ADD = `${COMMON}
+local id, life = ARGV[1], tonumber(ARGV[2])
+local ends = life > 0 and now + life or 0
+if redis.call('HSETNX', key, id, format(now, now, ends, '-', '')) == 0 then return {'present'} end
+expire(id, ends, life)
+return {'added'}`;
+
 /** Reads entries. Arguments: cursor, count. Replies with the next cursor, then ids and values. */
 const READ = `local page = redis.call('HSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2])
 local reply = {page[1]}
@@ -150,6 +161,7 @@ return {}`;
 const script = (text) => ({ text, sha1: createHash('sha1').update(text).digest('hex') });
 
 module.exports = {
+  ADD: script(ADD),
   ASSERT: script(ASSERT),
   READ: script(READ),
   READ_ONE: script(READ_ONE),

@@ -162,19 +162,12 @@ class UserIndex {
    * @type {(settings: Settings, id: string, users: User[], ttl: number, login: string, callback: Callback) => void}
    */
   assertAgain(settings, id, users, ttl, login, callback) {
-    const keys = this.keys.ofUsers(users, settings.prefix);
-    let pending = keys.length;
-    /** @type {unknown} */
-    let failure;
-    /** @type {unknown} */
-    let result = null;
     const life = this.lifeOf(ttl);
-    for (const key of keys)
-      addScript(settings, this.#outbox, ASSERT, key, [id, life, '0', 'again', '', login], (error, reply) => {
-        failure ??= error;
-        if (!error && reply[0] === EVICTED) result = EVICTED;
-        if (--pending === 0) callback(failure ?? null, failure ? null : result);
-      });
+    const keys = this.keys.ofUsers(users, settings.prefix);
+    const calls = keys.map((key) => [key, id, life, '0', 'again', '', login]);
+    addScript(settings, this.#outbox, ASSERT, calls, (error, replies) =>
+      callback(error, !error && replies.includes(EVICTED) ? EVICTED : null),
+    );
   }
 
   /**

@@ -7,15 +7,17 @@ const { NEVER } = require('../session/expiry.js');
 const { entryOf } = require('../session/scan.js');
 const { stringify } = require('../session/stringify.js');
 const { USER } = require('./index-keys.js');
-const { ASSERT, SET_FENCE } = require('./scripts.js');
-const { runScript } = require('./script-request.js');
+const { ADD, ASSERT, SET_FENCE } = require('./scripts.js');
+const { runScript, runScripts } = require('./script-request.js');
 
 /** @import { Backend, SessionObject, Settings, UserIndex } from '../types.d.ts' */
 
 /** The number of sessions that are read, destroyed or indexed at once. */
 const CHUNK = 64;
-/** The number of sessions in a batch of `reindex`. */
-const REINDEXED = 256;
+/** The number of entries in a batch of `reindex`. */
+const REINDEXED = 128;
+/** The number of batches in flight while the next one is prepared. */
+const MAX_BATCHES = 4;
 /** A safeguard: each round needs a session that began after the one before. */
 const MAX_ROUNDS = 100;
 /** The number of attempts to change a session that others change, too. */
@@ -187,7 +189,7 @@ class UserSessions {
   /** @type {(key: string, id: string, change: (session: any) => unknown) => Promise<boolean>} */
   async #update(key, id, change) {
     const settings = this.#settings;
-    const { reads, keys } = this.#index;
+    const { reads } = this.#index;
     for (let changes = 0; changes < MAX_CHANGES; changes++) {
       const stored = await reads.read(settings, id);
       if (stored === null) return false;
@@ -203,7 +205,7 @@ class UserSessions {
       if (ttl < 0) return false;
       const changed = stringify(settings.serializer, session);
       if (String(changed) === text) return false;
-      await this.#assert(id, keys.of(session, settings.prefix), ttl);
+      await this.#add(this.#entriesOf(id, session, ttl));
       const { kind } = await reads.replace(settings, id, changed, ttl, text);
       if (kind === Kind.DONE) return true;
       if (kind === Kind.MISSING) return false;
@@ -214,39 +216,51 @@ class UserSessions {
     );
   }
 
-  /** @type {(id: string, keys: string[], ttl: number) => Promise<unknown>} */
-  #assert(id, keys, ttl) {
-    const args = [id, this.#index.lifeOf(ttl), '0', '', '', ''];
-    return Promise.all(keys.map((key) => runScript(this.#settings, this.#outbox, ASSERT, key, args)));
+  /**
+   * Adds entries of sessions that exist, each given as the key of its index, the id and the life.
+   *
+   * @type {(entries: [key: string, id: string, life: string][]) => Promise<void>}
+   */
+  async #add(entries) {
+    if (entries.length === 0) return;
+    const replies = await runScripts(this.#settings, this.#outbox, ADD, entries);
+    const present = entries.filter((_, at) => replies[at] === 'present');
+    if (present.length === 0) return;
+    const calls = present.map((entry) => [...entry, '0', '', '', '']);
+    await runScripts(this.#settings, this.#outbox, ASSERT, calls);
+  }
+
+  /** @type {(id: string, session: SessionObject, ttl: number) => [key: string, id: string, life: string][]} */
+  #entriesOf(id, session, ttl) {
+    const life = this.#index.lifeOf(ttl);
+    return this.#index.keys.of(session, this.#settings.prefix).map((key) => [key, id, life]);
   }
 
   /**
    * Adds the entries of sessions that a scan yields. Returns the number of sessions with an entry.
    *
-   * @param {AsyncIterable<any>} entries
+   * @param {AsyncIterable<any>} scanned
    */
-  async reindex(entries) {
+  async reindex(scanned) {
     let count = 0;
-    /** The batch in progress. @type {Promise<unknown>[]} */
-    let current = [];
-    /** @type {Promise<unknown>[]} */
-    let next = [];
-    for await (const { id, session, ttl } of entries) {
+    let entries = [];
+    /** The batches in flight: the next one is prepared meanwhile. @type {Promise<unknown>[]} */
+    const batches = [];
+    for await (const { id, session, ttl } of scanned) {
       if (session === null) continue;
-      const keys = this.#index.keys.of(session, this.#settings.prefix);
-      if (keys.length === 0) continue;
+      const added = this.#entriesOf(id, session, ttl === null ? 0 : Math.max(1, ttl * 1000));
+      if (added.length === 0) continue;
       count++;
-      const added = this.#assert(id, keys, ttl === null ? 0 : Math.max(1, ttl * 1000));
+      entries.push(...added);
+      if (entries.length < REINDEXED) continue;
+      const batch = this.#add(entries);
       // It is awaited later: until then, a rejection must not count as unhandled.
-      added.catch(() => {});
-      next.push(added);
-      if (next.length < REINDEXED) continue;
-      const batch = next;
-      next = [];
-      await Promise.all(current);
-      current = batch;
+      batch.catch(() => {});
+      batches.push(batch);
+      entries = [];
+      if (batches.length > MAX_BATCHES) await batches.shift();
     }
-    await Promise.all([...current, ...next]);
+    await Promise.all([...batches, this.#add(entries)]);
     return count;
   }
 }

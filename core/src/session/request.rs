@@ -130,13 +130,13 @@ pub struct SessionRequest {
     pub ttl: Option<u64>,
 }
 
-/// A request for a script on one key that belongs to no session. Ranges are positions in the batch's bytes.
+/// A request for calls of a script on keys that belong to no session. Ranges are positions in the batch's bytes.
 #[derive(Clone, Debug)]
 pub struct ScriptRequest {
     pub request: RequestId,
-    pub key: Range<usize>,
-    /// The arguments, each written as its length in bytes, a colon and its bytes.
-    pub arguments: Range<usize>,
+    /// The calls: each is a packed list of a key and arguments, and they are packed in the same way. To pack is to write
+    /// a text as its length in bytes, a colon and its bytes.
+    pub calls: Range<usize>,
     /// The SHA-1 of the script in hexadecimal digits, followed by the script if that is to be sent.
     pub script: Range<usize>,
 }

@@ -1,4 +1,5 @@
-//! Scripts on one key that belongs to no session, such as the index of a user's sessions (`lib/user-index`).
+//! Scripts on keys that belong to no session, such as the indexes of users' sessions (`lib/user-index`). Each call has
+//! one key.
 //!
 //! The caller provides the SHA-1 of the script, by which it is called; or the script as well, which is then sent.
 
@@ -8,7 +9,7 @@ use super::reply_guard::ReplyGuard;
 use super::request::{Name, RequestId, ScriptRequest};
 use super::sessions::Sessions;
 use super::strings::Strings;
-use crate::connection::{Access, Commands, Expect};
+use crate::connection::{Access, Commands, Expect, Reply};
 use crate::error::Error;
 use crate::server::Server;
 use redis::Value;
@@ -16,54 +17,46 @@ use redis::Value;
 /// The length of a SHA-1 in hexadecimal digits.
 const SHA1_DIGITS: usize = 40;
 
-/// A script, its key and its arguments.
+/// The calls of a script.
 pub(super) struct Script {
-    /// The SHA-1 of the script's text, followed by the text if that is to be sent.
-    script: Vec<u8>,
-    key: Vec<u8>,
-    arguments: Vec<Vec<u8>>,
+    commands: Commands,
 }
 
 impl Script {
     /// Returns `None` if the bytes are malformed.
     pub(super) fn new(request: &ScriptRequest, bytes: &[u8]) -> Option<Self> {
         let script = bytes.get(request.script.clone())?;
-        (script.len() >= SHA1_DIGITS).then_some(())?;
-        Some(Self {
-            script: script.to_vec(),
-            key: bytes.get(request.key.clone())?.to_vec(),
-            arguments: unpack(bytes.get(request.arguments.clone())?)?,
-        })
-    }
-
-    fn commands(&self) -> Commands {
-        let (sha1, text) = self.script.split_at(SHA1_DIGITS);
-        let mut words: Vec<&[u8]> = if text.is_empty() {
-            vec![b"EVALSHA", sha1]
+        let (sha1, text) = script.split_at_checked(SHA1_DIGITS)?;
+        let [name, script]: [&[u8]; 2] = if text.is_empty() {
+            [b"EVALSHA", sha1]
         } else {
-            vec![b"EVAL", text]
+            [b"EVAL", text]
         };
-        words.extend([&b"1"[..], &self.key]);
-        words.extend(self.arguments.iter().map(Vec::as_slice));
-        Commands::of(Access::Write, Expect::Any, Some(3), &words)
+        let mut commands = Commands::default();
+        for call in unpack(bytes.get(request.calls.clone())?)? {
+            let mut words = vec![name, script, b"1"];
+            words.extend(unpack(call)?);
+            commands.add(Access::Write, Expect::Any, Some(3), &words);
+        }
+        Some(Self { commands })
     }
 }
 
-/// Splits `arguments`, each written as its length in bytes, a colon and its bytes.
-fn unpack(mut arguments: &[u8]) -> Option<Vec<Vec<u8>>> {
+/// Splits texts, each written as its length in bytes, a colon and its bytes.
+fn unpack(mut packed: &[u8]) -> Option<Vec<&[u8]>> {
     let mut unpacked = Vec::new();
-    while !arguments.is_empty() {
-        let colon = arguments.iter().position(|&byte| byte == b':')?;
-        let length: usize = str::from_utf8(&arguments[..colon]).ok()?.parse().ok()?;
-        let (argument, rest) = arguments[colon + 1..].split_at_checked(length)?;
-        unpacked.push(argument.to_vec());
-        arguments = rest;
+    while !packed.is_empty() {
+        let colon = packed.iter().position(|&byte| byte == b':')?;
+        let length: usize = str::from_utf8(&packed[..colon]).ok()?.parse().ok()?;
+        let (text, rest) = packed[colon + 1..].split_at_checked(length)?;
+        unpacked.push(text);
+        packed = rest;
     }
     Some(unpacked)
 }
 
 impl Sessions {
-    /// Runs a script, and completes its request with the elements of its reply.
+    /// Runs the calls of a script, and completes its request with the elements of all replies, or the first error.
     pub(super) async fn run_script<A: CompletionSink>(
         self,
         script: Script,
@@ -71,9 +64,8 @@ impl Sessions {
         guard: ReplyGuard<A>,
     ) {
         let connection = self.connection();
-        let (mut replies, origin) = connection.query_with_origin(script.commands()).await;
-        let reply = replies.pop().unwrap_or(Err(Error::Abandoned));
-        match reply.and_then(|value| texts(connection.server(), value)) {
+        let (replies, origin) = connection.query_with_origin(script.commands).await;
+        match texts(connection.server(), replies) {
             Ok(texts) => {
                 if texts.len() > 0 {
                     guard.continue_with(vec![(request, Completion::Ids(texts))]);
@@ -85,16 +77,19 @@ impl Sessions {
     }
 }
 
-/// Returns the elements of a script's reply: an array of bulk strings.
-fn texts(server: &Server, reply: Value) -> Result<Strings, Error> {
-    let Value::Array(elements) = &reply else {
-        return Err(unexpected(server, &reply));
-    };
+/// Returns the elements of the replies, which are arrays of bulk strings.
+fn texts(server: &Server, replies: Vec<Reply>) -> Result<Strings, Error> {
     let mut texts = Strings::default();
-    for element in elements {
-        match element {
-            Value::BulkString(text) => texts.push(text),
-            other => return Err(unexpected(server, other)),
+    for reply in replies {
+        let value = reply?;
+        let Value::Array(elements) = &value else {
+            return Err(unexpected(server, &value));
+        };
+        for element in elements {
+            match element {
+                Value::BulkString(text) => texts.push(text),
+                other => return Err(unexpected(server, other)),
+            }
         }
     }
     Ok(texts)
@@ -105,13 +100,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn arguments_are_unpacked_unless_they_are_malformed() {
+    fn texts_are_unpacked_unless_they_are_malformed() {
         let unpacked = |packed: &str| {
-            let arguments = unpack(packed.as_bytes())?;
+            let texts = unpack(packed.as_bytes())?;
             Some(
-                arguments
+                texts
                     .iter()
-                    .map(|part| String::from_utf8_lossy(part).into_owned())
+                    .map(|text| String::from_utf8_lossy(text).into_owned())
                     .collect::<Vec<_>>(),
             )
         };
@@ -126,13 +121,27 @@ mod tests {
     }
 
     #[test]
+    fn each_call_is_a_command_with_one_key() {
+        let bytes = format!("6:1:k1:a3:1:l{}", "0".repeat(SHA1_DIGITS));
+        let request = ScriptRequest {
+            request: 0,
+            calls: 0..13,
+            script: 13..bytes.len(),
+        };
+        let commands = Script::new(&request, bytes.as_bytes()).map(|script| script.commands);
+        let commands = commands.unwrap_or_default();
+        assert_eq!(commands.len(), 2);
+        assert!(commands.bytes(0).ends_with(b"\r\n$1\r\nk\r\n$1\r\na\r\n"));
+        assert!(commands.bytes(1).ends_with(b"\r\n$1\r\nl\r\n"));
+    }
+
+    #[test]
     fn replies_other_than_arrays_of_bulk_strings_are_errors() {
-        let texts = |value| texts(&"redis://h".into(), value).map(|texts| texts.len());
-        assert_eq!(
-            texts(Value::Array(vec![Value::BulkString(b"a".to_vec())])).ok(),
-            Some(1)
-        );
-        assert!(texts(Value::Nil).is_err());
-        assert!(texts(Value::Array(vec![Value::Nil])).is_err());
+        let text = || Value::Array(vec![Value::BulkString(b"a".to_vec())]);
+        let texts = |replies| texts(&"redis://h".into(), replies).map(|texts| texts.len());
+        assert_eq!(texts(vec![Ok(text()), Ok(text())]).ok(), Some(2));
+        assert!(texts(vec![Ok(text()), Ok(Value::Nil)]).is_err());
+        assert!(texts(vec![Ok(Value::Array(vec![Value::Nil]))]).is_err());
+        assert!(texts(vec![Ok(text()), Err(Error::Closed)]).is_err());
     }
 }

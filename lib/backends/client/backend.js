@@ -136,21 +136,32 @@ class ClientBackend extends Backend {
     }
   }
 
-  /** @type {(request: any, key: string, script: Script, args: string[], since?: number) => void} */
-  addScript(request, key, script, args, since = undefined) {
+  /** @type {(request: any, script: Script, calls: string[][], since?: number) => void} */
+  addScript(request, script, calls, since = undefined) {
     const lease = this.#lease;
     const { executor } = lease;
     lease.begin();
-    const done = (/** @type {unknown} */ reply) => {
-      if (Array.isArray(reply))
+    /** @type {unknown[]} */
+    const replies = [];
+    let pending = calls.length;
+    const end = () => {
+      const failures = replies.filter((reply) => !Array.isArray(reply));
+      if (failures.length > 0)
+        fail(executor, 'user index', failures[0], (...completion) => deliver(request, [completion]));
+      else
         deliver(request, [
-          ...reply.map((text) => /** @type {Completion} */ ([Kind.ID, text])),
+          ...replies.flat().map((text) => /** @type {Completion} */ ([Kind.ID, text])),
           [Kind.DONE, ''],
         ]);
-      else fail(executor, 'user index', reply, (...completion) => deliver(request, [completion]));
       lease.end();
     };
-    callScript(executor, request, script, this.#rootKeys.of(key), args, done, since);
+    for (const [at, [key, ...args]] of calls.entries()) {
+      const done = (/** @type {unknown} */ reply) => {
+        replies[at] = reply;
+        if (--pending === 0) end();
+      };
+      callScript(executor, request, script, this.#rootKeys.of(key), args, done, since);
+    }
   }
 
   /** @type {(operation: number, request: BulkRequest, complete: Complete) => void} */
