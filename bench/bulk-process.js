@@ -3,6 +3,7 @@
 // Runs one operation on all sessions of one store. The arguments name the store, the server and the number of sessions.
 
 const { setImmediate: nextTurn, setTimeout: delay } = require('node:timers/promises');
+const { RedisStore } = require('connect-redis-native');
 const { serve } = require('./children.js');
 const { threadMilliseconds } = require('./clocks.js');
 const { scanAlone } = require('./scan-alone.js');
@@ -21,6 +22,15 @@ const operations = {
   scan: async (store) => {
     let count = 0;
     for await (const { session } of store.scan()) if (session !== null) count++;
+    return count;
+  },
+  // In the database of the first store. Each session is the only one of its user.
+  reindex: async () => {
+    const url = new URL(redisUrl);
+    url.pathname = '/1';
+    const store = new RedisStore({ url: url.href, userId: ({ passport }) => passport.user });
+    const count = await store.reindex();
+    await store.close();
     return count;
   },
   clear: (store) => promised(store, 'clear'),
