@@ -9,9 +9,9 @@ const session = require('express-session');
 /** The key of an app without sessions. */
 const NO_STORE = 'none';
 
-async function openNative(redisUrl) {
+async function openNative(redisUrl, { database = 1, ...options } = {}) {
   const { RedisStore } = require('connect-redis-native');
-  const store = new RedisStore({ url: `${redisUrl}/1` });
+  const store = new RedisStore({ url: `${redisUrl}/${database}`, ...options });
   return { store, close: () => store.close() };
 }
 
@@ -120,6 +120,14 @@ const others = {
   empty,
   'native, unattached': { label: 'connect-redis-native, without express-session', open: openNative },
   traced: { label: 'connect-redis-native, one subscriber', open: openTraced },
+  indexed: {
+    label: 'connect-redis-native, userId',
+    open: (redisUrl) => openNative(redisUrl, { database: 6, userId: ({ passport }) => passport.user }),
+  },
+  limited: {
+    label: 'connect-redis-native, maxLifetime, idleTimeout',
+    open: (redisUrl) => openNative(redisUrl, { database: 7, maxLifetime: 7 * 86_400, idleTimeout: 86_400 }),
+  },
   near: { label: 'connect-redis-native, cache', open: openNear },
   'near, touchAfter': {
     label: 'connect-redis-native, cache, touchAfter',
