@@ -19,6 +19,8 @@ const STEPS = [
   ['#recover', '#requests [data-outcome=good]'],
   ['#expire', '#requests [data-outcome=bad]'],
   ['#measure', '#progress[data-outcome]'],
+  ['#sign-in', '#device-list li:nth-child(2)'],
+  ['#sign-in', '#device-list li:nth-child(3)'],
 ];
 
 async function main() {

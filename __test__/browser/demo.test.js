@@ -181,6 +181,22 @@ describe.each([
     expect(await figure(page, 'hits')).toEqual(['no cache', 'no cache']);
   });
 
+  test('panel 5: sessions on other devices are listed, and end', async () => {
+    const devices = page.locator('#device-list li');
+    const say = (text) => page.locator('#devices-verdict', { hasText: text }).waitFor();
+    for (let count = 2; count <= 3; count++) {
+      await press(page, 'Sign in on another device');
+      await say(`Devices: ${count}.`);
+    }
+    expect(await devices.count()).toBe(3);
+    expect(await devices.filter({ hasText: '(this one)' }).textContent()).toMatch(/^This browser since /);
+    await press(page, 'End Phone');
+    await say('Phone is signed out. Devices: 2.');
+    await press(page, 'End all other sessions');
+    await say('Sessions ended: 1. Devices: 1.');
+    expect(await devices.count()).toBe(1);
+  });
+
   test('primary buttons differ from secondary ones, and the page follows the color scheme', async () => {
     const background = (selector) =>
       page.locator(selector).evaluate((each) => getComputedStyle(each).backgroundColor);
@@ -204,7 +220,7 @@ describe.each([
 
 test('the code that the page shows is the code that runs', async () => {
   const { page } = await openPage(demo.url);
-  const source = ['shop.js', 'stores.js']
+  const source = ['shop.js', 'devices.js', 'stores.js']
     .map((file) => fs.readFileSync(path.join(ROOT, 'examples', 'demo', file), 'utf8'))
     .join('\n')
     .replace(/ *\/\/.*/g, '');

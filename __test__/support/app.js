@@ -9,17 +9,24 @@ const COOKIE = 'connect.sid';
 /** A browser as far as sessions are concerned: stores the cookie that the server sets. */
 class Visitor {
   #origin;
+  #name;
   cookie;
 
-  constructor(origin) {
+  constructor(origin, name) {
     this.#origin = origin;
+    this.#name = name;
   }
 
-  async get(path) {
-    const headers = this.cookie === undefined ? {} : { cookie: `${COOKIE}=${this.cookie}` };
-    const response = await fetch(this.#origin + path, { headers });
-    const set = response.headers.getSetCookie().find((header) => header.startsWith(`${COOKIE}=`));
-    if (set !== undefined) this.cookie = set.slice(COOKIE.length + 1).split(';')[0];
+  get(path) {
+    return this.send('GET', path);
+  }
+
+  async send(method, path) {
+    const name = this.#name;
+    const headers = this.cookie === undefined ? {} : { cookie: `${name}=${this.cookie}` };
+    const response = await fetch(this.#origin + path, { method, headers });
+    const set = response.headers.getSetCookie().find((header) => header.startsWith(`${name}=`));
+    if (set !== undefined) this.cookie = set.slice(name.length + 1).split(';')[0];
     const text = await response.text();
     return { status: response.status, setCookie: set, body: text && JSON.parse(text) };
   }
@@ -42,7 +49,7 @@ async function serve(store, options, routes) {
   await once(server, 'listening');
   const origin = `http://127.0.0.1:${server.address().port}`;
   return {
-    visitor: () => new Visitor(origin),
+    visitor: (name = COOKIE) => new Visitor(origin, name),
     async close() {
       server.closeAllConnections();
       server.close();

@@ -2,9 +2,10 @@
 
 const path = require('node:path');
 const express = require('express');
+const { createDevices } = require('./devices.js');
 const { createMeters } = require('./panels/meters.js');
 const { createOutage } = require('./panels/outage.js');
-const { createShop } = require('./shop.js');
+const { createShop, SECRET } = require('./shop.js');
 
 /** Returns the demo as an Express app: the page, the same shop on several stores, and what the panels need. */
 function createApp({ redis, stores, place }) {
@@ -20,6 +21,7 @@ function createApp({ redis, stores, place }) {
   app.use('/native', createShop(stores.native, '/native'));
   for (const [name, store] of stores.measured)
     app.use(`/measured/${name}`, createShop(store, `/measured/${name}`));
+  app.use('/devices', createDevices(stores.devices, { secret: SECRET, path: '/devices' }));
 
   const outage = createOutage({ redis, store: stores.native, place });
   app.use('/redis', outage.router);

@@ -72,4 +72,4 @@ function call(session, method) {
   return promisify(session[method]).call(session);
 }
 
-module.exports = { createShop };
+module.exports = { createShop, SECRET };

@@ -20,6 +20,13 @@ async function openStores(url) {
     onConflict: 'merge',
     commandTimeout: DEADLINE_MS,
   });
+  const devices = new RedisStore({
+    client,
+    prefix: 'demo:devices:',
+    indexPrefix: 'demo:devices-of:',
+    userId: (session) => session.userId,
+    promises: true,
+  });
 
   /** A store for each position of the switches, by its name: `cache-on,touch-off`. */
   const measured = new Map();
@@ -39,9 +46,10 @@ async function openStores(url) {
     client,
     peer,
     native,
+    devices,
     measured,
     async close() {
-      await Promise.all([native, ...measured.values()].map((store) => store.close()));
+      await Promise.all([native, devices, ...measured.values()].map((store) => store.close()));
       client.destroy();
     },
   };

@@ -19,8 +19,8 @@ function element(name, attributes = {}, ...children) {
 }
 
 /** Sends a request, and returns the body of the response; throws if it reports a failure. */
-async function send(method, path) {
-  const response = await fetch(path, { method });
+async function send(method, path, options) {
+  const response = await fetch(path, { method, ...options });
   const body = await response.json();
   if (!response.ok) throw Object.assign(new Error(body.message), { code: body.code });
   return body;
@@ -359,5 +359,66 @@ function shape(name, attributes, text = '') {
 
 new ResizeObserver(drawChart).observe(find('#chart'));
 
+// 5. End sessions on other devices
+
+const DEVICES = ['Phone', 'Tablet', 'Work laptop', 'Library computer'];
+const account = crypto.randomUUID();
+const deviceList = find('#device-list');
+const devicesVerdict = find('#devices-verdict');
+let signIns = 0;
+
+const signIn = (device, options) =>
+  send('POST', `/devices/sign-in/${account}/${encodeURIComponent(device)}`, options);
+
+/** Runs `work`, which returns what to say, and shows the list as it is then. */
+async function changeDevices(work) {
+  try {
+    const text = await work();
+    const devices = await send('GET', '/devices');
+    devices.sort((one, other) => one.createdAt.localeCompare(other.createdAt));
+    deviceList.replaceChildren(...devices.map(deviceEntry));
+    say(devicesVerdict, `${text} Devices: ${devices.length}.`, 'good');
+  } catch (error) {
+    say(devicesVerdict, error.message, 'bad');
+  }
+}
+
+function deviceEntry({ handle, current, device, createdAt }) {
+  const since = ` since ${new Date(createdAt).toLocaleTimeString('en-GB')} `;
+  const entry = element('li', {}, element('b', {}, device), since);
+  if (current) {
+    entry.append('(this one)');
+    return entry;
+  }
+  const button = element('button', { type: 'button', 'data-needs-redis': '' }, `End ${device}`);
+  onClick(button, () =>
+    changeDevices(async () => {
+      await send('DELETE', `/devices/${handle}`);
+      return `${device} is signed out.`;
+    }),
+  );
+  entry.append(button);
+  return entry;
+}
+
+onClick(find('#sign-in'), () =>
+  changeDevices(async () => {
+    // This browser neither sends its cookie nor keeps the new one: to the app, it is another device.
+    const name = DEVICES[signIns % DEVICES.length];
+    const round = Math.floor(signIns++ / DEVICES.length);
+    const device = round === 0 ? name : `${name} ${round + 1}`;
+    await signIn(device, { credentials: 'omit' });
+    return `Signed in on ${device}.`;
+  }),
+);
+onClick(find('#end-others'), () =>
+  changeDevices(async () => {
+    const { ended } = await send('DELETE', '/devices/others');
+    return `Sessions ended: ${ended}.`;
+  }),
+);
+
 // Panel 3 needs a session: a request without one does not ask Redis.
-send('POST', '/native/sign-in').catch(() => {}); // fails if another page has stopped Redis
+// Both fail if another page has stopped Redis.
+send('POST', '/native/sign-in').catch(() => {});
+signIn('This browser').catch(() => {});
