@@ -86,6 +86,25 @@ test.each(pages)('the tables of %s are at most 100 columns wide', (page) => {
   expect(rows.filter((row) => row.length > 100)).toEqual([]);
 });
 
+describe('docs/asvs.md', () => {
+  const page = read('docs/asvs.md');
+  const suite = fs.readFileSync(path.join(ROOT, '__test__', 'http', 'asvs.test.js'), 'utf8');
+
+  test('each line that your app does not meet alone has a test whose title begins with it', () => {
+    const rows = [...page.matchAll(/^\| (7\.\d\.\d) \|.*\| (.*?) +\|$/gm)];
+    expect(rows).toHaveLength(19);
+    const isTested = (line) => new RegExp(`'(?:[\\d., ]+)?${line}[,:]`).test(suite);
+    const left = rows.filter(([, line, by]) => !isTested(line) && !/^your app( documents .*)?$/.test(by));
+    expect(left.map(([, line]) => line)).toEqual([]);
+  });
+
+  test('its test files exist', () => {
+    const files = [...page.matchAll(/`(?:__test__\/)?([\w-]+\/[\w-]+\.test\.js)`/g)].map(([, file]) => file);
+    expect(files.length).toBeGreaterThan(5);
+    expect(files.filter((file) => !fs.existsSync(path.join(ROOT, '__test__', file)))).toEqual([]);
+  });
+});
+
 test('README.md has at most 250 lines', () => {
   expect(read('README.md').split('\n').length).toBeLessThanOrEqual(250);
 });
