@@ -49,6 +49,8 @@ class TcpProxy {
   accepted = 0;
   /** The number of bytes that were dropped. */
   lost = 0;
+  /** The number of times that a client sent something after it had received all replies so far. */
+  roundTrips = 0;
 
   constructor(serverPort) {
     this.#serverPort = serverPort;
@@ -193,6 +195,9 @@ class TcpProxy {
       lose: (bytes) => {
         this.lost += bytes.length;
       },
+      turn: () => {
+        this.roundTrips += 1;
+      },
     });
     this.#connections.add(connection);
     connection.closed.then(() => this.#connections.delete(connection));
@@ -202,6 +207,8 @@ class TcpProxy {
 class Connection {
   #server;
   #lose;
+  #turn;
+  #isAsking = false;
   #hasGap = false;
   #release = () => {};
   #delays = new AbortController();
@@ -211,9 +218,10 @@ class Connection {
   /** Resolves while the connection is not stalled. */
   released = Promise.resolve();
 
-  constructor(client, serverPort, { network, lose }) {
+  constructor(client, serverPort, { network, lose, turn }) {
     this.client = client;
     this.#lose = lose;
+    this.#turn = turn;
     this.#server = net.connect({ host: HOST, port: serverPort, allowHalfOpen: true, noDelay: true });
     const sides = [client, this.#server];
     this.closed = Promise.all(sides.map((side) => new Promise((resolve) => side.once('close', resolve))));
@@ -273,6 +281,8 @@ class Connection {
   }
 
   async #request(bytes, { swallows, packet }) {
+    if (!this.#isAsking) this.#turn();
+    this.#isAsking = true;
     if (this.#swallow(bytes, swallows)) return;
     if (bytes.length <= packet) {
       this.#server.write(bytes);
@@ -285,6 +295,7 @@ class Connection {
   }
 
   async #reply(bytes, { swallows, loses, corrupt, cutAfter, drips }) {
+    this.#isAsking = false;
     if (this.#swallow(bytes, swallows)) return;
     if (loses) {
       this.#lose(bytes);

@@ -5,15 +5,9 @@ const { describeServers } = require('../support/servers.js');
 const { liveSession } = require('../support/sessions.js');
 const { closeAll, openStore } = require('../support/stores.js');
 const { until } = require('../support/until.js');
-const { age, collect, load, logIn, numbersOf, userId } = require('./support.js');
+const { age, collect, endOf, indexKey, load, logIn, numbersOf, userId } = require('./support.js');
 
 afterEach(closeAll);
-
-/** Returns the key of the index of a user, by the documentation. */
-const indexKey = (user) => `sess-of:user:${user}@sess:`;
-
-/** Returns when an entry ends, by its value. */
-const endOf = (value) => Number(String(value).split(' ')[2]);
 
 /** The transports: a native connection, and commands on the app's client. */
 const transports = [

@@ -1,15 +1,17 @@
 'use strict';
 
 const path = require('node:path');
+const { setTimeout: sleep } = require('node:timers/promises');
 const { RedisStore } = require('../..');
 const { ASSERT } = require('../../lib/user-index/scripts.js');
+const { startProxy } = require('../support/proxy.js');
 const { useRedis } = require('../support/redis.js');
 const { endedWith, runNode } = require('../support/run.js');
 const { describeServers } = require('../support/servers.js');
 const { liveSession } = require('../support/sessions.js');
 const { closeAll, keepStore, openClient, openStore } = require('../support/stores.js');
-const { until } = require('../support/until.js');
-const { age, collect, load, logIn, numbersOf, userId } = require('./support.js');
+const { NEVER_MS, until } = require('../support/until.js');
+const { age, collect, endOf, indexKey, load, logIn, numbersOf, userId } = require('./support.js');
 
 afterEach(closeAll);
 
@@ -81,6 +83,61 @@ test('a save and a touch of a known session send no more than without an index',
     await store.get('a');
   }
   expect(await scripts()).toBe(before);
+});
+
+test('with `maxLifetime`, no touch prolongs the entry, however short the idle time', async () => {
+  const store = await open({ maxLifetime: 3600, idleTimeout: 0.3 });
+  await logIn(store, 'a', 1);
+  const entry = async () => String(await redis.command('HGET', indexKey(1), 'a'));
+  const before = await entry();
+  expect(endOf(before) - Date.now()).toBeGreaterThan(3_600_000);
+  expect(endOf(before) - Date.now()).toBeLessThan(2 * 3_600_000);
+  for (let n = 0; n < 20; n++) {
+    await sleep(50);
+    const session = await load(store, 'a');
+    // On a busy machine, it may have ended by its idle time.
+    if (session === null) break;
+    await store.touch('a', session);
+    expect(await entry()).toBe(before);
+  }
+});
+
+describe('round trips', () => {
+  /** Returns how many round trips `run` takes. The least of several times, as the connection sends a `PING` now and then. */
+  async function roundTrips(proxy, run) {
+    const counts = [];
+    for (let n = 0; n < 5; n++) {
+      const before = proxy.roundTrips;
+      await run(n);
+      counts.push(proxy.roundTrips - before);
+    }
+    return Math.min(...counts);
+  }
+  let proxy;
+  let store;
+  beforeEach(async () => {
+    proxy = await startProxy(redis.port);
+    store = keepStore(new RedisStore({ url: proxy.url, userId, commandTimeout: NEVER_MS }));
+    for (let n = 0; n < 10; n++) await logIn(store, `s${n}`, 1, { n });
+    await numbersOf(store, 1);
+  });
+  afterEach(async () => {
+    await closeAll();
+    await proxy.close();
+  });
+
+  test('a list of 10 sessions takes two', async () => {
+    expect(await roundTrips(proxy, () => numbersOf(store, 1))).toBe(2);
+  });
+
+  test('a login takes two more than a save, and later saves and touches take none', async () => {
+    expect(await roundTrips(proxy, (n) => store.set(`anonymous${n}`, liveSession(`anonymous${n}`)))).toBe(1);
+    expect(await roundTrips(proxy, (n) => logIn(store, `login${n}`, 2))).toBe(3);
+    const session = await load(store, 's1');
+    expect(await roundTrips(proxy, () => store.set('s1', session))).toBe(1);
+    expect(await roundTrips(proxy, () => store.touch('s1', session))).toBe(1);
+    expect(await roundTrips(proxy, () => store.get('s1'))).toBe(1);
+  });
 });
 
 test.each([

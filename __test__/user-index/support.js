@@ -4,6 +4,12 @@ const { liveSession } = require('../support/sessions.js');
 
 const userId = (session) => session.userId;
 
+/** Returns the key of the index of a user, by the documentation. */
+const indexKey = (user) => `sess-of:user:${user}@sess:`;
+
+/** Returns when an entry ends, by its value. */
+const endOf = (value) => Number(String(value).split(' ')[2]);
+
 /** Returns all that an async iterable yields. */
 async function collect(iterable) {
   const all = [];
@@ -34,4 +40,4 @@ async function age(redis, key, sid) {
   await redis.command('HSET', key, sid, value);
 }
 
-module.exports = { age, collect, load, logIn, numbersOf, userId };
+module.exports = { age, collect, endOf, indexKey, load, logIn, numbersOf, userId };

@@ -340,6 +340,17 @@ class Lifetimes {
     return birth?.isStored ? this.#cap(birth, session, ttl) : undefined;
   }
 
+  /**
+   * Returns the ms until the deadline of a session that was just saved or touched; Infinity if it has none, or it is not
+   * known.
+   *
+   * @type {(settings: Settings, id: string) => number}
+   */
+  leftOf({ prefix }, id) {
+    const birth = this.maxLifetime === undefined ? undefined : this.#births.get(prefix + id);
+    return birth === undefined ? Number.POSITIVE_INFINITY : this.#left(birth);
+  }
+
   /** Returns true if the creation time of a session is known to be stored. @type {(settings: Settings, id: string) => boolean} */
   isStored({ prefix }, id) {
     return this.maxLifetime === undefined || this.#births.get(prefix + id)?.isStored === true;

@@ -17,6 +17,7 @@ const { DISCARDED, Destroy, ObservedSave, Save, Touch } = require('./save.js');
 const { stringify } = require('./stringify.js');
 const { KeyedQueue } = require('./keyed-queue.js');
 const { IndexedWrites } = require('../user-index/indexed-writes.js');
+const { spanOf } = require('../user-index/known-entries.js');
 
 /** @import { HttpRequest, KeyedQueue as Queue, SessionObject, SessionRecord, Text } from '../types.d.ts' */
 /** @import { Lifetimes } from './lifetimes.js' */
@@ -350,9 +351,10 @@ class Sessions {
       ? this.#conditionalSave(sid, session, record, isTracked, text, ttl, creation)
       : (/** @type {Callback} */ done) =>
           this.#save(sid, session, done, record, isTracked, text, ttl, creation);
-    if (!isCovered)
-      this.#begin(indexed.save(settings, sid, session, users, life, needsSession), sid, callback, save);
-    else if (isLocked) this.#enqueue(sid, 'set', callback, save);
+    if (!isCovered) {
+      const span = spanOf(life, settings.lifetimes?.leftOf(settings, sid));
+      this.#begin(indexed.save(settings, sid, session, users, span, needsSession), sid, callback, save);
+    } else if (isLocked) this.#enqueue(sid, 'set', callback, save);
     else save(callback);
   }
 
@@ -548,8 +550,8 @@ class Sessions {
    */
   #touchIndexed(sid, record, callback, ttl, limited, users) {
     const { lifetimes } = this.#settings;
-    const life = lifeOf(limited ?? ttl);
-    const touch = /** @type {Indexed} */ (this.#indexed).touch(this.#settings, sid, users, life);
+    const span = spanOf(lifeOf(limited ?? ttl), lifetimes?.leftOf(this.#settings, sid));
+    const touch = /** @type {Indexed} */ (this.#indexed).touch(this.#settings, sid, users, span);
     this.#begin(touch, sid, callback, (done) => {
       if (lifetimes === undefined) this.#touch(sid, record, done, ttl);
       else this.#touchLimited(lifetimes, sid, record, done, ttl, limited);

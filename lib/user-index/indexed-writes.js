@@ -29,19 +29,19 @@ class IndexedWrite {
    * @param {Settings} write.settings
    * @param {string} write.sid
    * @param {User[]} write.users
-   * @param {number} write.life the lifetime in ms, 0 for an endless one
+   * @param {number} write.span how long the session may be prolonged before its entries are asserted again, in ms
    * @param {SessionObject | undefined} write.saved the session, if the write stores it
    * @param {string} write.login identifies a save that stores the session also if it does not exist; else empty
    * @param {number} write.timeout
    */
-  constructor({ name, index, queue, settings, sid, users, life, saved, login, timeout }) {
+  constructor({ name, index, queue, settings, sid, users, span, saved, login, timeout }) {
     this.name = name;
     this.index = index;
     this.queue = queue;
     this.settings = settings;
     this.sid = sid;
     this.users = users;
-    this.life = life;
+    this.span = span;
     this.saved = saved;
     this.login = login;
     this.timeout = timeout;
@@ -55,10 +55,10 @@ class IndexedWrite {
 
   /** @param {Callback} done */
   begin(done) {
-    const { index, queue, settings, sid, users, life, saved, login } = this;
+    const { index, queue, settings, sid, users, span, saved, login } = this;
     const key = settings.prefix + sid;
     queue.lock(key);
-    index.assert(settings, sid, users, life, saved, login, (error, result) => {
+    index.assert(settings, sid, users, span, saved, login, (error, result) => {
       // A conditional save locks the session until it has ended.
       const staysLocked = !error && result !== EVICTED && saved !== undefined && settings.isConditional;
       // A callback may throw, so it is not called before the session is unlocked.
@@ -83,12 +83,12 @@ class IndexedWrite {
    * @param {Callback} done
    */
   #save(done) {
-    const { index, settings, sid, users, life, login } = this;
+    const { index, settings, sid, users, span, login } = this;
     /** @type {Callback} */
     const saved = (error, result) => {
       if (error || result === DISCARDED) done(error, result);
       else
-        index.assertAgain(settings, sid, users, life, login, (/** @type {any} */ failure, verdict) => {
+        index.assertAgain(settings, sid, users, span, login, (/** @type {any} */ failure, verdict) => {
           // The session is stored, and has its entry: a store that closes meanwhile has done its work.
           if (failure && failure.code !== 'ERR_STORE_CLOSED') {
             if (!done.isOver?.()) settings.stats.fail('set', failure);
@@ -121,25 +121,25 @@ class IndexedWrites {
   }
 
   /** @type {UserIndex['covers']} */
-  covers(settings, sid, users, life) {
-    return this.#index.covers(settings, sid, users, life);
+  covers(settings, sid, users, ttl) {
+    return this.#index.covers(settings, sid, users, ttl);
   }
 
-  /** @type {(settings: Settings, sid: string, session: SessionObject, users: User[], life: number, needsSession: boolean) => IndexedWrite} */
-  save(settings, sid, session, users, life, needsSession) {
+  /** @type {(settings: Settings, sid: string, session: SessionObject, users: User[], span: number, needsSession: boolean) => IndexedWrite} */
+  save(settings, sid, session, users, span, needsSession) {
     const login = needsSession ? '' : PROCESS + (++logins).toString(36);
-    return this.#write('set', settings, sid, users, life, session, login);
+    return this.#write('set', settings, sid, users, span, session, login);
   }
 
-  /** @type {(settings: Settings, sid: string, users: User[], life: number) => IndexedWrite} */
-  touch(settings, sid, users, life) {
-    return this.#write('touch', settings, sid, users, life, undefined, '');
+  /** @type {(settings: Settings, sid: string, users: User[], span: number) => IndexedWrite} */
+  touch(settings, sid, users, span) {
+    return this.#write('touch', settings, sid, users, span, undefined, '');
   }
 
-  /** @type {(name: string, settings: Settings, sid: string, users: User[], life: number, saved: SessionObject | undefined, login: string) => IndexedWrite} */
-  #write(name, settings, sid, users, life, saved, login) {
+  /** @type {(name: string, settings: Settings, sid: string, users: User[], span: number, saved: SessionObject | undefined, login: string) => IndexedWrite} */
+  #write(name, settings, sid, users, span, saved, login) {
     const [index, queue, timeout] = [this.#index, this.#queue, this.#timeout];
-    return new IndexedWrite({ name, index, queue, settings, sid, users, life, saved, login, timeout });
+    return new IndexedWrite({ name, index, queue, settings, sid, users, span, saved, login, timeout });
   }
 
   /**

@@ -10,12 +10,14 @@ const { RecentMap } = require('../session/recent-map.js');
 const MIN_SESSIONS = 16_384;
 /** An entry lives at least this many times as long as its session, so that most touches need not prolong it. */
 const LIFE_FACTOR = 2;
-/** The part of an entry's life that counts, as clocks may differ in speed. */
+/** With a deadline, the entry outlives that, so that no touch needs to prolong it. */
+const DEADLINE_FACTOR = 1.1;
+/** The part of an entry's life that counts, as clocks may differ in speed. With `DEADLINE_FACTOR`, it is enough. */
 const CERTAIN = 0.95;
 /** The clock is set back if it shows less than before by this many ms. */
 const SET_BACK = 1000;
 
-/** @typedef {{ users: User[], at: number, ttl: number }} Known */
+/** @typedef {{ users: User[], at: number, span: number }} Known */
 
 /** @returns {InstanceType<typeof RecentMap<Known>>} */
 const newMap = () => new RecentMap(MIN_SESSIONS);
@@ -47,10 +49,10 @@ class KnownEntries {
     return now;
   }
 
-  /** @type {(prefix: string, id: string, users: User[], ttl: number) => void} */
-  add(prefix, id, users, ttl) {
+  /** @type {(prefix: string, id: string, users: User[], span: number) => void} */
+  add(prefix, id, users, span) {
     const at = this.#time();
-    this.#of(prefix).set(id, { users, at, ttl });
+    this.#of(prefix).set(id, { users, at, span });
   }
 
   /**
@@ -75,20 +77,31 @@ class KnownEntries {
     const known = this.#of(prefix).get(id);
     if (known === undefined) return false;
     for (let at = 0; at < users.length; at++) if (known.users[at] !== users[at]) return false;
-    if (ttl === 0 || known.ttl === 0) return known.ttl === 0;
-    return now - known.at + ttl <= LIFE_FACTOR * CERTAIN * known.ttl;
+    if (ttl === 0 || known.span === 0) return known.span === 0;
+    return now - known.at + ttl <= CERTAIN * known.span;
   }
+}
+
+/**
+ * Returns how long a session may be prolonged before its entry is asserted again, in ms; 0 for ever.
+ *
+ * @param {number} ttl the lifetime of the session in ms, 0 for an endless one
+ * @param {number} [left] the ms until its deadline
+ */
+function spanOf(ttl, left = Number.POSITIVE_INFINITY) {
+  if (ttl === 0) return 0;
+  return left === Number.POSITIVE_INFINITY ? LIFE_FACTOR * ttl : DEADLINE_FACTOR * Math.max(ttl, left);
 }
 
 /**
  * Returns the life of an entry in ms, 0 for an endless one. The write that follows the assertion may reach Redis late, by
  * the timeout of each, and the session's lifetime begins only then.
  *
- * @param {number} ttl the lifetime of the session in ms
+ * @param {number} span
  * @param {number} timeout of operations, in ms
  */
-function lifeOf(ttl, timeout) {
-  return ttl === 0 ? 0 : Math.ceil(LIFE_FACTOR * ttl + 2 * timeout);
+function lifeOf(span, timeout) {
+  return span === 0 ? 0 : Math.ceil(span + 2 * timeout);
 }
 
-module.exports = { KnownEntries, lifeOf };
+module.exports = { KnownEntries, lifeOf, spanOf };

@@ -57,34 +57,34 @@ class UserIndex {
    * @param {Settings} settings
    * @param {string} id
    * @param {User[]} users
-   * @param {number} ttl
+   * @param {number} span how long the session may be prolonged before the next assertion, in ms; 0 for ever
    * @param {SessionObject | undefined} saved the session, if it may be a new one of its user: limits apply
    * @param {string} login identifies the save of a session that may not exist; empty for another one
    * @param {Callback} callback
    */
-  assert(settings, id, users, ttl, saved, login, callback) {
-    this.#assertAll(settings, id, users, ttl, saved, login).then(
+  assert(settings, id, users, span, saved, login, callback) {
+    this.#assertAll(settings, id, users, span, saved, login).then(
       (result) => nextTick(callback, null, result),
       (error) => nextTick(callback, asError(error), null),
     );
   }
 
-  /** @type {(settings: Settings, id: string, users: User[], ttl: number, saved: SessionObject | undefined, login: string) => Promise<unknown>} */
-  async #assertAll(settings, id, users, ttl, saved, login) {
+  /** @type {(settings: Settings, id: string, users: User[], span: number, saved: SessionObject | undefined, login: string) => Promise<unknown>} */
+  async #assertAll(settings, id, users, span, saved, login) {
     const keys = this.keys.ofUsers(users, settings.prefix);
     const results = await Promise.all(
-      keys.map((key) => this.#assertOne(settings, id, key, ttl, saved, login)),
+      keys.map((key) => this.#assertOne(settings, id, key, span, saved, login)),
     );
     if (results.includes(EVICTED)) return EVICTED;
-    this.#known.add(settings.prefix, id, users, ttl);
+    this.#known.add(settings.prefix, id, users, span);
     return null;
   }
 
-  /** @type {(settings: Settings, id: string, key: string, ttl: number, saved: SessionObject | undefined, login: string) => Promise<unknown>} */
-  async #assertOne(settings, id, key, ttl, saved, login) {
+  /** @type {(settings: Settings, id: string, key: string, span: number, saved: SessionObject | undefined, login: string) => Promise<unknown>} */
+  async #assertOne(settings, id, key, span, saved, login) {
     const most = saved === undefined || !this.#isOfUser(key) ? 0 : this.#limit(saved);
     const since = saved === undefined ? '' : this.#authentication(saved);
-    const life = this.lifeOf(ttl);
+    const life = this.lifeOf(span);
     const run = (/** @type {string} */ mode, /** @type {string[]} */ ignored) =>
       runScript(settings, this.#outbox, ASSERT, key, [
         id,
@@ -118,9 +118,9 @@ class UserIndex {
       await this.reads.destroyMarked(settings, key, { id: entries[at], value: entries[at + 1] });
   }
 
-  /** Returns the life of an entry, for the script. @param {number} ttl */
-  lifeOf(ttl) {
-    return String(lifeOf(ttl, this.#timeout));
+  /** Returns the life of an entry, for the script. @param {number} span */
+  lifeOf(span) {
+    return String(lifeOf(span, this.#timeout));
   }
 
   /** @param {string} key */
@@ -159,10 +159,10 @@ class UserIndex {
    * the session. Passes `EVICTED` to the callback if the session was destroyed in between: the save may have restored it,
    * as it may have been sent more than once.
    *
-   * @type {(settings: Settings, id: string, users: User[], ttl: number, login: string, callback: Callback) => void}
+   * @type {(settings: Settings, id: string, users: User[], span: number, login: string, callback: Callback) => void}
    */
-  assertAgain(settings, id, users, ttl, login, callback) {
-    const life = this.lifeOf(ttl);
+  assertAgain(settings, id, users, span, login, callback) {
+    const life = this.lifeOf(span);
     const keys = this.keys.ofUsers(users, settings.prefix);
     const calls = keys.map((key) => [key, id, life, '0', 'again', '', login]);
     addScript(settings, this.#outbox, ASSERT, calls, (error, replies) =>

@@ -7,6 +7,7 @@ const { NEVER } = require('../session/expiry.js');
 const { entryOf } = require('../session/scan.js');
 const { stringify } = require('../session/stringify.js');
 const { USER } = require('./index-keys.js');
+const { spanOf } = require('./known-entries.js');
 const { ADD, ASSERT, SET_FENCE } = require('./scripts.js');
 const { runScript, runScripts } = require('./script-request.js');
 
@@ -232,7 +233,7 @@ class UserSessions {
 
   /** @type {(id: string, session: SessionObject, ttl: number) => [key: string, id: string, life: string][]} */
   #entriesOf(id, session, ttl) {
-    const life = this.#index.lifeOf(ttl);
+    const life = this.#index.lifeOf(spanOf(ttl));
     return this.#index.keys.of(session, this.#settings.prefix).map((key) => [key, id, life]);
   }
 
