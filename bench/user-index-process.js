@@ -10,7 +10,7 @@ const { setTimeout: sleep } = require('node:timers/promises');
 const { RedisStore } = require('connect-redis-native');
 const { liveSession } = require('../__test__/support/sessions.js');
 const { serve } = require('./children.js');
-const { connect, indexKey } = require('./user-index-servers.js');
+const { connect, indexKey } = require('./deployments.js');
 
 const ACTORS = 64;
 const IDS_EVERY_MS = 300;

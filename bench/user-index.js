@@ -8,7 +8,7 @@ const { RedisStore } = require('connect-redis-native');
 const { seeded } = require('../__test__/support/random.js');
 const { askOnce } = require('../__test__/support/redis.js');
 const { startChild } = require('./children.js');
-const { connect, deployments, indexKey } = require('./user-index-servers.js');
+const { connect, deployments, indexKey, injectFaults } = require('./deployments.js');
 const { format, table } = require('./tables.js');
 
 /** Operations per deployment, and the time after which a run ends anyway. */
@@ -90,13 +90,8 @@ class Run {
     return child;
   }
 
-  /** Runs faults, one after another. */
-  async #injectFaults(isOver) {
-    const { faults, servers } = this.#deployment;
-    const pickServer = async () => {
-      const list = await servers();
-      return list[this.#below(list.length)];
-    };
+  /** Injects faults, also into the processes. */
+  #injectFaults(isOver) {
     const killed = async () => {
       const at = this.#below(PROCESSES);
       const child = this.#children[at];
@@ -105,31 +100,13 @@ class Run {
       await child.kill();
       this.#children[at] = await this.#startChild(at);
     };
-    const all = {
-      'process killed': killed,
-      'process killed again': killed,
-      'connections killed': async () => askOnce(await pickServer(), 'CLIENT', 'KILL', 'TYPE', 'normal'),
-      'scripts flushed': async () => askOnce(await pickServer(), 'SCRIPT', 'FLUSH'),
-      async 'server paused'() {
-        const server = await pickServer();
-        server.pause();
-        await sleep(300);
-        server.resume();
-      },
-      ...faults,
-    };
-    while (!isOver()) {
-      const kinds = Object.keys(all);
-      const kind = kinds[this.#below(kinds.length)];
-      try {
-        await all[kind](this.#below);
-        this.#injected[kind] = (this.#injected[kind] ?? 0) + 1;
-      } catch (error) {
-        this.#injected[`${kind} (failed)`] = (this.#injected[`${kind} (failed)`] ?? 0) + 1;
-        process.stderr.write(`${kind}: ${error.message}\n`);
-      }
-      await sleep(this.#below(400));
-    }
+    const others = { 'process killed': killed, 'process killed again': killed };
+    return injectFaults(this.#deployment, {
+      others,
+      below: this.#below,
+      isOver,
+      injected: this.#injected,
+    });
   }
 
   /** Takes the report of a process. */

@@ -14,15 +14,16 @@ const USAGE = `npm run bench -- [options]
   --baseline <dir> adds a built checkout of another commit as one more store, "baseline"
   --startup        how long the package takes to load, instead of the comparison
   --bulk           the operations on all sessions, at a million of them, instead of the comparison
-  --server <name>  the server for --bulk and --user-index: such as 'Redis 8.2', which comes from PyPI (default: the system's)
+  --server <name>  the server for --bulk, --user-index and --lifetimes: such as 'Redis 8.2', which comes from PyPI
+                   (default: the system's)
   --conflicts      concurrent requests that change the same sessions, instead of the comparison
   --memory         what five million operations and fifty stores take, instead of the comparison
   --chaos          more than a million operations while servers and networks fail at random, instead of the
                    comparison; fails if anything is lost, mixed up or late
   --coherence      more than a million reads with a cache and as many without one, while others write and networks
                    fail, instead of the comparison; fails if one is stale
-  --lifetimes      100,000 random sequences on sessions with a maxLifetime, instead of the comparison; fails if one
-                   outlives its deadline
+  --lifetimes      100,000 random sequences on sessions with a maxLifetime, while clocks step and primaries fail,
+                   instead of the comparison; fails if one outlives its deadline
   --user-index     a million logins, logouts, changes of user and destroyAllOf, while processes are killed and servers
                    fail over, instead of the comparison; fails if an index is incomplete or a session survives
   --large          the cost of sessions of 4 to 256 KB beyond that of the JSON work, instead of the comparison
@@ -74,7 +75,8 @@ async function main() {
     if (!Number.isInteger(seed)) throw new Error(`The seed must be a whole number.\n${USAGE}`);
     const checks = {
       coherence: async () => (await require('../bench/coherence.js').checkCoherence({ ...options, seed })).ok,
-      lifetimes: () => require('../bench/lifetimes.js').checkLifetimes({ ...options, seed }),
+      lifetimes: () =>
+        require('../bench/lifetimes.js').checkLifetimes({ ...options, seed, ...serverNamed(values.server) }),
       'user-index': () =>
         require('../bench/user-index.js').runUserIndex({ ...options, seed, ...serverNamed(values.server) }),
       chaos: () => require('../bench/chaos.js').runChaos({ ...options, seed }),

@@ -61,6 +61,8 @@ class Findings {
   sequences = 0;
   reads = 0;
   ended = 0;
+  /** Operations that failed, since a server did. */
+  failed = 0;
   /** Sessions that were returned too late, and keys that lived too long; each with the ms beyond the deadline. */
   late = [];
   long = [];
@@ -80,6 +82,8 @@ class Sequence {
   #deadline;
   /** How long the last write took, in ms: a command that reaches Redis late takes effect late. */
   #delay = 0;
+  /** A write has failed, so it may still take effect: until the next one, no lifetime of the key is too long. */
+  #isUncertain = false;
 
   constructor(seed, world, findings) {
     this.#random = seeded(seed);
@@ -92,15 +96,24 @@ class Sequence {
   }
 
   async run() {
-    await this.#create();
+    await this.#step('create');
     const steps = 4 + Math.floor(this.#random() * 12);
     for (let step = 0; step < steps; step++) {
-      const name = this.#pick(this.#world.steps);
-      this.#history.push(name);
-      await this[name]();
-      if (this.#session === undefined) await this.#create();
+      if (this.#session !== undefined) await this.#step(this.#pick(this.#world.steps));
+      if (this.#session === undefined) await this.#step('create');
     }
     this.#findings.sequences++;
+  }
+
+  /** Runs a step. Where servers fail, it may: whether it took effect is then unknown. */
+  async #step(name) {
+    this.#history.push(name);
+    try {
+      await this[name]();
+    } catch (error) {
+      if (!this.#world.hasFaults) throw error;
+      this.#findings.failed++;
+    }
   }
 
   get #store() {
@@ -119,18 +132,22 @@ class Sequence {
   }
 
   /** Creates a session: of this store, or of connect-redis. */
-  async #create() {
+  async create() {
     const { legacy } = this.#world;
     const isOld = this.#random() < 0.3;
     const store = isOld ? legacy : this.#store;
     const request = { sessionStore: store, maxAge: this.#pick([null, 40, 10_000, HOUR]) };
     store.generate(request);
-    const deadline = now() + this.#world.maxLifetime;
+    const begin = now();
+    const deadline = begin + this.#world.maxLifetime;
     const { session } = request;
     session.user = 'ann';
+    this.#session = undefined;
+    this.#isUncertain = false;
+    await promised((done) => store.set(session.id, session, done));
     this.#session = session;
     this.#deadline = isOld ? undefined : deadline;
-    await this.#write(store, (done) => store.set(session.id, session, done));
+    await this.#settle(store, now() - begin);
   }
 
   /** Loads the session of a request. */
@@ -179,11 +196,11 @@ class Sequence {
    * deletion of a session that is over, may still be on its way; `again` repeats the operation.
    */
   async #check(again = async () => {}) {
-    if (this.#deadline === undefined) return;
+    if (this.#deadline === undefined || this.#isUncertain) return;
     const key = `sess:${this.#id}`;
     const deadline = this.#deadline + this.#delay;
     let beyond = Infinity;
-    for (let attempt = 0; attempt < 20 && beyond > TOLERANCE; attempt++) {
+    for (let attempt = 0; attempt < this.#world.attempts && beyond > TOLERANCE; attempt++) {
       if (attempt > 0) await pause(10).then(again);
       const asked = now();
       const left = await this.#world.lifetime(key);
@@ -195,13 +212,19 @@ class Sequence {
 
   async #write(store, write) {
     const begin = now();
+    this.#isUncertain = true;
     const result = await promised(write);
-    if (store !== this.#world.legacy) {
-      await this.#fix();
-      this.#delay = now() - begin;
-      await this.#check();
-    }
+    this.#isUncertain = false;
+    await this.#settle(store, now() - begin);
     return result;
+  }
+
+  /** Checks the key after a write that took this many ms. */
+  async #settle(store, took) {
+    if (store === this.#world.legacy) return;
+    await this.#fix();
+    this.#delay = took;
+    await this.#check();
   }
 
   async read() {
@@ -270,13 +293,18 @@ class Sequence {
     const { req } = session;
     req.session = session;
     req.maxAge = 10_000;
+    this.#session = undefined;
     await promised((done) => session.regenerate(done));
-    const deadline = now() + this.#world.maxLifetime;
-    this.#session = req.session;
-    this.#session.user = 'bob';
+    const begin = now();
+    const deadline = begin + this.#world.maxLifetime;
+    const renewed = req.session;
+    renewed.user = 'bob';
     const store = req.sessionStore;
+    await promised((done) => store.set(renewed.id, renewed, done));
+    this.#session = renewed;
     this.#deadline = deadline;
-    await this.#write(store, (done) => store.set(this.#id, this.#session, done));
+    this.#isUncertain = false;
+    await this.#settle(store, now() - begin);
   }
 
   /** A touch or a save by connect-redis. */
@@ -316,6 +344,7 @@ const STEPS_OF_A_REQUEST = [
  * @param {any[]} options.stores of this package, on the same data
  * @param {any} options.legacy a store of connect-redis on the same data
  * @param {(...command: string[]) => Promise<unknown>} options.command runs a command of Redis
+ * @param {boolean} [options.hasFaults] servers fail, so operations may
  * @param {{ step: (ms: number) => void } | undefined} options.clock steps at random if it is given
  * @param {number} options.maxLifetime in ms
  * @param {number} options.count
@@ -332,6 +361,7 @@ async function runSequences({
   count,
   seed,
   parallel = 50,
+  hasFaults = false,
   report,
 }) {
   for (const store of [...stores, legacy]) generateSessions(store);
@@ -340,7 +370,9 @@ async function runSequences({
   const lifetime = (key) => command('PTTL', key);
   const text = async (key) => (await command('GET', key))?.toString();
   const stalls = new Stalls();
-  const world = { stores, legacy, lifetime, text, clock, maxLifetime, steps, stalls };
+  // A correction may fail, or wait for a server.
+  const attempts = hasFaults ? 500 : 20;
+  const world = { stores, legacy, lifetime, text, clock, maxLifetime, steps, stalls, hasFaults, attempts };
   const findings = new Findings();
   let next = 0;
   const lane = async () => {

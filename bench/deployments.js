@@ -1,7 +1,7 @@
 'use strict';
 
-// The deployments for the check of the user index, and faults that lose no acknowledged write: Redis itself would
-// otherwise lose the last ones in a failover, since it replicates asynchronously.
+// Deployments, and faults that lose no acknowledged write: Redis itself would otherwise lose the last ones in a failover,
+// since it replicates asynchronously.
 
 const { setTimeout: sleep } = require('node:timers/promises');
 const Redis = require('ioredis');
@@ -95,4 +95,45 @@ const deployments = {
   },
 };
 
-module.exports = { connect, deployments, indexKey };
+/**
+ * Injects faults into a deployment at random, one after another.
+ *
+ * @param {object} deployment
+ * @param {object} options
+ * @param {Record<string, () => Promise<unknown>>} [options.others] faults in addition to those of the deployment
+ * @param {(limit: number) => number} options.below returns a random whole number
+ * @param {() => boolean} options.isOver
+ * @param {Record<string, number>} options.injected counts them
+ */
+async function injectFaults({ servers, faults }, { others = {}, below, isOver, injected }) {
+  const pickServer = async () => {
+    const list = await servers();
+    return list[below(list.length)];
+  };
+  const all = {
+    'connections killed': async () => askOnce(await pickServer(), 'CLIENT', 'KILL', 'TYPE', 'normal'),
+    'scripts flushed': async () => askOnce(await pickServer(), 'SCRIPT', 'FLUSH'),
+    async 'server paused'() {
+      const server = await pickServer();
+      server.pause();
+      await sleep(300);
+      server.resume();
+    },
+    ...faults,
+    ...others,
+  };
+  const kinds = Object.keys(all);
+  while (!isOver()) {
+    const kind = kinds[below(kinds.length)];
+    try {
+      await all[kind](below);
+      injected[kind] = (injected[kind] ?? 0) + 1;
+    } catch (error) {
+      injected[`${kind} (failed)`] = (injected[`${kind} (failed)`] ?? 0) + 1;
+      process.stderr.write(`${kind}: ${error.message}\n`);
+    }
+    await sleep(below(400));
+  }
+}
+
+module.exports = { connect, deployments, indexKey, injectFaults };
