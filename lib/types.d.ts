@@ -47,6 +47,7 @@ export type Native = InstanceType<typeof import('./boundary/native.js').RedisSto
 export type OperationTrace = InstanceType<typeof import('./observability/operation-trace.js').OperationTrace>;
 export type Request = InstanceType<typeof import('./boundary/request.js').Request>;
 export type SessionRegistry = InstanceType<typeof import('./session/session-registry.js').SessionRegistry>;
+export type SessionContext = InstanceType<typeof import('./session/session-context.js').SessionContext>;
 export type Sessions = InstanceType<typeof import('./session/sessions.js').Sessions>;
 export type Settings = InstanceType<typeof import('./settings.js').Settings>;
 export type Statistics = InstanceType<typeof import('./observability/stats.js').Statistics>;
@@ -105,6 +106,21 @@ export type ConnectionStats = Partial<Omit<ReturnType<Native['stats']>, 'operati
 /** An operation, or a part of it, that can end before it is complete. */
 export interface Closable {
   close(): void;
+}
+
+/** The creation time and the deadline of a session that is saved. */
+export type Creation = ReturnType<InstanceType<typeof import('./session/lifetimes.js').Lifetimes>['save']>;
+
+/** What `set` has determined about a save. `isTracked`: the object is the session of this id. */
+export interface PreparedSave {
+  sid: string;
+  session: SessionObject;
+  record: SessionRecord | undefined;
+  isTracked: boolean;
+  text: Text;
+  ttl: number;
+  creation: Creation | undefined;
+  users: User[];
 }
 
 /** A script, and the name under which servers cache it. */

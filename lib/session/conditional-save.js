@@ -17,7 +17,7 @@ const { announceGone, announceOf } = require('../observability/session-events.js
 const { corrupt } = require('./corrupt.js');
 const { isSameContent, isSameJson, merge } = require('./merge.js');
 const { UNKNOWN_BASE } = require('./session-registry.js');
-const { DISCARDED } = require('./save.js');
+const { DISCARDED } = require('./write-requests.js');
 const { stringify } = require('./stringify.js');
 
 /** @import { Backend, Callback, Complete, KeyedQueue, SessionObject, SessionRecord } from '../types.d.ts' */

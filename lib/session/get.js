@@ -1,5 +1,6 @@
 'use strict';
 
+const { Operation } = require('../boundary/outbox.js');
 const { Kind, Request } = require('../boundary/request.js');
 const { withTimeout, isThenable, asError, usesAppFunctions } = require('../common/app-functions.js');
 const { elapsed, nextTick } = require('../common/timers.js');
@@ -8,7 +9,7 @@ const { corrupt } = require('./corrupt.js');
 const { applyExpiry } = require('./expiry.js');
 const { time } = require('./lifetime.js');
 
-/** @import { Callback, Complete, SessionObject, SessionRegistry, Settings } from '../types.d.ts' */
+/** @import { Callback, Complete, SessionContext, SessionObject, SessionRegistry, Settings } from '../types.d.ts' */
 
 /** Reads one session. */
 class Get extends Request {
@@ -181,4 +182,13 @@ function noteEnd(store, id, session, ends) {
   store.knownEnds.note(store, id, end);
 }
 
-module.exports = { Get, Hit };
+/** Deletes a session that is over, whose key another process may have prolonged: a read does. @param {SessionContext} context @param {string} id */
+function deleteEnded({ settings, outbox, timeout }, id) {
+  const read = new Get(settings, () => {}, id, undefined, false, true, timeout);
+  read.operation = undefined;
+  // The addon counts it.
+  settings.stats.unsent.get--;
+  outbox.add(Operation.GET_TIMED, read, id);
+}
+
+module.exports = { Get, Hit, deleteEnded };

@@ -112,9 +112,9 @@ class KeyedQueue {
     this.#isFull = isFull;
   }
 
-  /** @param {string} key */
-  isLocked(key) {
-    return this.#queues.size > 0 && this.#queues.has(key);
+  /** @param {string} prefix @param {string} id */
+  isLocked(prefix, id) {
+    return this.#queues.size > 0 && this.#queues.has(prefix + id);
   }
 
   /** @param {string} key */

@@ -59,4 +59,35 @@ function time(expires) {
   return ms;
 }
 
-module.exports = { lifetime, time };
+/**
+ * Returns the lifetime of a session that expired since it was loaded, during a long request: the full lifetime again,
+ * which express-session would set at the end of the request. Returns `ttl` if the app ended the session by its
+ * cookie: that leaves no `originalMaxAge` above 0, or an expiry before the time `aliveSince` when it was alive.
+ *
+ * @type {(session: SessionObject, ttl: number, store: Settings, aliveSince: () => number) => number}
+ */
+function renewedLifetime(session, ttl, store, aliveSince) {
+  const { cookie } = session;
+  const maxAge = cookie?.originalMaxAge;
+  if (typeof maxAge !== 'number' || !(maxAge > 0) || !cookie?.expires) return ttl;
+  const since = aliveSince();
+  const { expires } = cookie;
+  const now = Date.now();
+  if (!(time(expires) >= since && time(expires) <= now)) return ttl;
+  cookie.expires = new Date(now + maxAge);
+  cookie.originalMaxAge = maxAge;
+  if (typeof store.ttl !== 'function') return Math.ceil(maxAge);
+  const renewedTtl = lifetime(session, store.ttl, store);
+  if (renewedTtl > 0) return renewedTtl;
+  // The `ttl` function ends the session regardless of its cookie, which is restored.
+  cookie.expires = expires;
+  cookie.originalMaxAge = maxAge;
+  return ttl;
+}
+
+/** Returns the lifetime of a key in ms: 0 for an endless one. @param {number} ttl */
+function keyLifetime(ttl) {
+  return ttl === Number.POSITIVE_INFINITY ? 0 : ttl;
+}
+
+module.exports = { keyLifetime, lifetime, renewedLifetime, time };

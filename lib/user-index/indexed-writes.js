@@ -1,12 +1,18 @@
 'use strict';
 
 const { randomBytes } = require('node:crypto');
+const { Operation } = require('../boundary/outbox.js');
 const { nextTick } = require('../common/timers.js');
+const { announceOf } = require('../observability/session-events.js');
 const { QueuedOperation } = require('../session/keyed-queue.js');
-const { DISCARDED } = require('../session/save.js');
+const { keyLifetime } = require('../session/lifetime.js');
+const { DISCARDED, Destroy } = require('../session/write-requests.js');
+const { spanOf } = require('./known-entries.js');
 const { EVICTED } = require('./user-index.js');
 
-/** @import { Callback, KeyedQueue, SessionObject, Settings, User, UserIndex } from '../types.d.ts' */
+/** @import { Callback, KeyedQueue, SessionContext, SessionObject, Settings, User, UserIndex } from '../types.d.ts' */
+
+/** @typedef {(done: Callback) => void} Run */
 
 /** Starts the names of the logins of this process. */
 const PROCESS = randomBytes(6).toString('base64url');
@@ -16,11 +22,6 @@ let logins = 0;
  * A write of a session that asserts its index entries first. Later operations on the session wait until it was sent.
  */
 class IndexedWrite {
-  /** Sends the write. @type {(done: Callback) => void} */
-  run = () => {};
-  /** Destroys the session in its place. @type {(done: Callback) => void} */
-  evict = () => {};
-
   /**
    * @param {object} write
    * @param {string} write.name
@@ -33,8 +34,11 @@ class IndexedWrite {
    * @param {SessionObject | undefined} write.saved the session, if the write stores it
    * @param {string} write.login identifies a save that stores the session also if it does not exist; else empty
    * @param {number} write.timeout
+   * @param {object} steps
+   * @param {Run} steps.run sends the write
+   * @param {Run} steps.evict destroys the session in its place
    */
-  constructor({ name, index, queue, settings, sid, users, span, saved, login, timeout }) {
+  constructor({ name, index, queue, settings, sid, users, span, saved, login, timeout }, { run, evict }) {
     this.name = name;
     this.index = index;
     this.queue = queue;
@@ -45,6 +49,8 @@ class IndexedWrite {
     this.saved = saved;
     this.login = login;
     this.timeout = timeout;
+    this.run = run;
+    this.evict = evict;
   }
 
   /** Begins the write if the session is not locked. It fails by the deadline of this call. @param {Callback} callback */
@@ -105,14 +111,12 @@ class IndexedWrite {
 /** The writes of a store whose sessions are indexed. */
 class IndexedWrites {
   #index;
-  #queue;
-  #timeout;
+  #context;
 
-  /** @param {UserIndex} index @param {KeyedQueue} queue @param {number} timeout */
-  constructor(index, queue, timeout) {
+  /** @param {UserIndex} index @param {SessionContext} context */
+  constructor(index, context) {
     this.#index = index;
-    this.#queue = queue;
-    this.#timeout = timeout;
+    this.#context = context;
   }
 
   /** @param {SessionObject} session */
@@ -120,26 +124,58 @@ class IndexedWrites {
     return this.#index.keys.usersOf(session);
   }
 
-  /** @type {UserIndex['covers']} */
+  /** Returns true if a write need not assert the entries of a session. @type {UserIndex['covers']} */
   covers(settings, sid, users, ttl) {
-    return this.#index.covers(settings, sid, users, ttl);
+    return this.#index.covers(settings, sid, users, keyLifetime(ttl));
   }
 
-  /** @type {(settings: Settings, sid: string, session: SessionObject, users: User[], span: number, needsSession: boolean) => IndexedWrite} */
-  save(settings, sid, session, users, span, needsSession) {
+  /**
+   * Begins a save. With `needsSession`, it stores nothing if the session does not exist.
+   *
+   * @type {(sid: string, session: SessionObject, users: User[], ttl: number, needsSession: boolean, callback: Callback,
+   *   run: Run) => void}
+   */
+  save(sid, session, users, ttl, needsSession, callback, run) {
     const login = needsSession ? '' : PROCESS + (++logins).toString(36);
-    return this.#write('set', settings, sid, users, span, session, login);
+    this.#begin('set', sid, users, ttl, session, login, callback, run);
   }
 
-  /** @type {(settings: Settings, sid: string, users: User[], span: number) => IndexedWrite} */
-  touch(settings, sid, users, span) {
-    return this.#write('touch', settings, sid, users, span, undefined, '');
+  /** Begins a touch. @type {(sid: string, users: User[], ttl: number, callback: Callback, run: Run) => void} */
+  touch(sid, users, ttl, callback, run) {
+    this.#begin('touch', sid, users, ttl, undefined, '', callback, run);
   }
 
-  /** @type {(name: string, settings: Settings, sid: string, users: User[], span: number, saved: SessionObject | undefined, login: string) => IndexedWrite} */
-  #write(name, settings, sid, users, span, saved, login) {
-    const [index, queue, timeout] = [this.#index, this.#queue, this.#timeout];
-    return new IndexedWrite({ name, index, queue, settings, sid, users, span, saved, login, timeout });
+  /**
+   * Begins a write that asserts index entries, then calls `run`.
+   *
+   * @type {(name: string, sid: string, users: User[], ttl: number, saved: SessionObject | undefined, login: string,
+   *   callback: Callback, run: Run) => void}
+   */
+  #begin(name, sid, users, ttl, saved, login, callback, run) {
+    const context = this.#context;
+    const { settings, queue, timeout } = context;
+    const span = spanOf(keyLifetime(ttl), settings.lifetimes?.leftOf(settings, sid));
+    const parts = { name, index: this.#index, queue, settings, sid, users, span, saved, login, timeout };
+    const write = new IndexedWrite(parts, {
+      run: (done) => context.with(settings, () => run(done)),
+      evict: (done) => context.with(settings, () => this.#evict(sid, done)),
+    });
+    if (context.isLocked(sid)) context.enqueue(sid, name, callback, (done) => write.begin(done));
+    else write.start(callback);
+  }
+
+  /** Destroys a session that exceeds the limit of its user. @param {string} sid @param {Callback} callback */
+  #evict(sid, callback) {
+    const { settings, outbox } = this.#context;
+    this.#context.noteDestroyed(sid);
+    /** @type {Callback} */
+    const done = (error) => {
+      if (!error) announceOf(request, 'discarded', 'set', sid);
+      callback(error, error ? null : DISCARDED);
+    };
+    done.trace = callback.trace;
+    const request = new Destroy(settings, done, sid);
+    outbox.add(Operation.DESTROY, request, sid);
   }
 
   /**

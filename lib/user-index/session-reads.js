@@ -4,7 +4,7 @@ const { Operation } = require('../boundary/outbox.js');
 const { Kind, Request } = require('../boundary/request.js');
 const { toPromise } = require('../callbacks.js');
 const { isThenable, withTimeout } = require('../common/app-functions.js');
-const { Destroy, noteDestroyed } = require('../session/save.js');
+const { Destroy, noteDestroyed } = require('../session/write-requests.js');
 const { DROP, READ, READ_ONE } = require('./scripts.js');
 const { runScript } = require('./script-request.js');
 
