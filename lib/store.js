@@ -478,7 +478,7 @@ class RedisStore extends Store {
   /** @param {unknown} user @param {{ index?: string, except?: string | string[], notBefore?: Date | number }} [options] */
   async destroyAllOf(user, options = {}) {
     const sessions = userSessions(this, 'destroyAllOf');
-    return sessions.destroyAll(sessions.key(user, options), options);
+    return sessions.destroyAll(sessions.key(user, options, ['except', 'notBefore']), options);
   }
 
   /** @param {unknown} user @param {string} handle @param {{ index?: string }} [options] */

@@ -52,6 +52,17 @@ test('the methods reject without the option `userId`, for a wrong user and for a
   await expect(store.countOf(1)).rejects.toMatchObject({ code: 'ERR_STORE_CLOSED' });
 });
 
+test('a misspelled option destroys nothing', async () => {
+  const store = await open();
+  await logIn(store, 'a', 1, { n: 1 });
+  for (const options of [{ excpet: 'a' }, { execpt: ['a'], index: 'user' }])
+    await expect(store.destroyAllOf(1, options)).rejects.toMatchObject({ code: 'ERR_INVALID_ARG_VALUE' });
+  for (const options of ['a', null])
+    await expect(store.destroyAllOf(1, options)).rejects.toMatchObject({ code: 'ERR_INVALID_ARG_TYPE' });
+  await expect(store.countOf(1, { except: 'a' })).rejects.toMatchObject({ code: 'ERR_INVALID_ARG_VALUE' });
+  expect(await numbersOf(store, 1)).toEqual([1]);
+});
+
 test('`set` fails if `userId` throws or returns no user, and stores nothing', async () => {
   const store = await open();
   const failing = await open({ userId: () => JSON.parse('no JSON') });

@@ -14,16 +14,17 @@ const HASH_KEY = 'connect-redis-native.user';
 /** The users of a session without any. @type {User[]} */
 const NONE = [];
 
+const USER_OR_NONE = 'a string, a number or, without a user, undefined';
+
 /**
  * Checks and returns a user; undefined for none.
  *
- * @type {(user: any, what: string) => User}
+ * @type {(user: any, what: string, expected?: string) => User}
  */
-function checked(user, what) {
+function checked(user, what, expected = USER_OR_NONE) {
   if (typeof user === 'string' || typeof user === 'bigint') return user;
   if (user === undefined || user === null) return undefined;
-  if (typeof user !== 'number')
-    throw wrongType(what, 'a string, a number or, without a user, undefined', user);
+  if (typeof user !== 'number') throw wrongType(what, expected, user);
   if (!Number.isFinite(user)) throw outOfRange(what, 'a finite number', user);
   return user;
 }
@@ -122,8 +123,9 @@ class IndexKeys {
     const rule = this.#rules.find((one) => one.name === name);
     if (rule === undefined)
       throw wrongValue('The "index" option', `one of ${this.#rules.map((one) => one.name).join(', ')}`);
-    const valid = checked(user, 'The user');
-    if (valid === undefined) throw wrongType('The user', 'a string or a number', user);
+    const [what, expected] = ['The user', 'a string or a number'];
+    const valid = checked(user, what, expected);
+    if (valid === undefined) throw wrongType(what, expected, user);
     return this.#key(rule.name, valid, sessionPrefix);
   }
 }

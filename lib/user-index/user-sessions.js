@@ -57,8 +57,19 @@ class UserSessions {
     this.#onDestroyed = onDestroyed;
   }
 
-  /** Returns the key of a user's index. @type {(user: unknown, options: { index?: unknown }) => string} */
-  key(user, { index = USER } = {}) {
+  /**
+   * Returns the key of a user's index. Rejects unknown options: a misspelled `except` would destroy the session that it
+   * should keep.
+   *
+   * @type {(user: unknown, options: any, others?: string[]) => string}
+   */
+  key(user, options, others = []) {
+    if (options === null || typeof options !== 'object')
+      throw wrongType('The last argument', 'an object with options', options);
+    const known = [...others, 'index'];
+    for (const name of Object.keys(options))
+      if (!known.includes(name)) throw wrongValue(`The option "${name}"`, `one of ${known.join(', ')}`);
+    const { index = USER } = options;
     return this.#index.keys.ofUser(index, user, this.#settings.prefix);
   }
 
