@@ -218,16 +218,6 @@ impl Error {
         }
     }
 
-    /// Returns true if the same call may succeed later.
-    pub fn is_retryable(&self) -> bool {
-        let code = self.code();
-        code == "ERR_REDIS_UNAVAILABLE"
-            || code == "ERR_REDIS_TIMEOUT"
-            || code == "ERR_REDIS_QUEUE_FULL"
-            || code == "ERR_CREDENTIALS"
-            || self.is_transient()
-    }
-
     /// Returns true for a transient error: the server loads its data, runs a script, has no primary, became a replica,
     /// or has too many clients; or a proxy has lost its server.
     pub(crate) fn is_transient(&self) -> bool {

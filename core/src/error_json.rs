@@ -15,7 +15,8 @@ pub fn error_json(error: &Error, operation: Option<&str>) -> String {
     fields.add("operation", operation);
     fields.add_address(error.address().as_ref());
     fields.add("attempts", error.attempts());
-    fields.add("retryable", Some(error.is_retryable()));
+    // Of other errors, the code says it: JavaScript knows which codes.
+    fields.add("retryable", error.is_transient().then_some(true));
     fields.add("cause", error.cause().map(cause_json));
     Value::from(fields.0).to_string()
 }
