@@ -18,6 +18,7 @@ describe.each([
     ['calls process.exit() with operations in flight', 'byExit', 'code 3'],
     ['has a callback that throws', 'byException', 'thrown by a callback'],
     ['is terminated with operations in flight', 'never', 'code 1'],
+    ['is terminated while it logs users in and out', 'ofUsers', 'code 1'],
     ['is terminated while its event loop is blocked', 'blocked', 'code 1'],
   ])('a worker thread that %s leaves the process intact, 20 times', async (_what, end, outcome) => {
     expect(await run(end, 20, 1, own)).toEqual(endedWith(outcome));

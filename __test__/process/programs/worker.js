@@ -5,7 +5,12 @@
 const { parentPort, threadId, workerData } = require('node:worker_threads');
 const { RedisStore } = require('../../..');
 
-const store = new RedisStore({ url: workerData.url, prefix: `worker-${threadId}:`, ...workerData.options });
+const store = new RedisStore({
+  url: workerData.url,
+  prefix: `worker-${threadId}:`,
+  ...workerData.options,
+  ...(workerData.end === 'ofUsers' ? { userId: ({ userId }) => userId, maxLifetime: 60 } : {}),
+});
 
 /** Keeps 64 reads pending; calls `busy` when 300 have completed. */
 function flood(busy) {
@@ -15,6 +20,25 @@ function flood(busy) {
     store.get('abc', next);
   };
   for (let i = 0; i < 64; i++) store.get('abc', next);
+}
+
+/** Logs users in and out, lists and indexes their sessions, 16 at a time; calls `busy` when 300 have completed. */
+function floodOfUsers(busy) {
+  let completed = 0;
+  const tasks = [
+    (n) => store.set(`s${n}`, { cookie: {}, userId: n % 7 }),
+    (n) => store.touch(`s${n - 1}`, { cookie: {}, userId: n % 7 }),
+    (n) => store.countOf(n % 7),
+    (n) => store.destroyAllOf(n % 7),
+    () => store.reindex(),
+  ];
+  const lane = async (first) => {
+    for (let n = first; ; n += 16) {
+      await tasks[n % tasks.length](n);
+      if (++completed === 300) busy();
+    }
+  };
+  for (let first = 0; first < 16; first++) lane(first);
 }
 
 const ends = {
@@ -27,6 +51,7 @@ const ends = {
     }),
   // Until the main thread terminates it.
   never: () => flood(() => parentPort.postMessage('busy')),
+  ofUsers: () => floodOfUsers(() => parentPort.postMessage('busy')),
   blocked: () =>
     flood(() => {
       parentPort.postMessage('busy');
