@@ -9,7 +9,7 @@ const { keyLifetime } = require('./lifetime.js');
 const { ObservedSave, Save } = require('./write-requests.js');
 const { isNew } = require('./session-identity.js');
 
-/** @import { Callback, IndexedWrites, PreparedSave, SessionContext, SessionObject, SessionRecord, Text } from '../types.d.ts' */
+/** @import { Callback, IndexedWrites, PreparedSave, SessionContext, SessionObject, SessionRecord, Text, User } from '../types.d.ts' */
 
 /** The second half of `set`: sends saves. */
 class Saves {
@@ -89,25 +89,46 @@ class Saves {
     return (done) => new ConditionalSave(this.#context.settings, done, save).begin();
   }
 
+  /**
+   * Returns true if a save can be sent at once: the session is in the indexes of its users.
+   *
+   * @type {(sid: string, record: SessionRecord | undefined, isTracked: boolean, ttl: number, users: User[]) => boolean}
+   */
+  isIndexed(sid, record, isTracked, ttl, users) {
+    const context = this.#context;
+    return (
+      !context.settings.isConditional &&
+      !context.isLocked(sid) &&
+      this.#isCovered(sid, users, ttl, this.#needsSession(record, isTracked))
+    );
+  }
+
+  /**
+   * Returns true if a save stores nothing once the session, and with it perhaps the entry, is gone.
+   *
+   * @type {(record: SessionRecord | undefined, isTracked: boolean) => boolean}
+   */
+  #needsSession(record, isTracked) {
+    return isTracked && record?.since !== undefined && !this.#context.settings.saveDestroyed;
+  }
+
+  /** Returns true if no entry has to be asserted. @type {(sid: string, users: User[], ttl: number, needsSession: boolean) => boolean} */
+  #isCovered(sid, users, ttl, needsSession) {
+    const indexed = /** @type {IndexedWrites} */ (this.#indexed);
+    return users.length === 0 || (needsSession && indexed.covers(this.#context.settings, sid, users, ttl));
+  }
+
   /** Sends a save once the session is in the indexes of its users. @param {PreparedSave} save @param {Callback} callback */
   sendIndexed(save, callback) {
     const context = this.#context;
-    const { settings } = context;
-    const indexed = /** @type {IndexedWrites} */ (this.#indexed);
     const { sid, session, record, isTracked, text, ttl, users } = save;
-    // Such a save stores nothing once the session, and with it perhaps the entry, is gone.
-    const needsSession = isTracked && record?.since !== undefined && !settings.saveDestroyed;
-    const isCovered = users.length === 0 || (needsSession && indexed.covers(settings, sid, users, ttl));
-    const isLocked = context.isLocked(sid);
-    if (isCovered && !isLocked && !settings.isConditional) {
-      this.send(sid, session, callback, record, isTracked, text, ttl);
-      return;
-    }
-    const begin = settings.isConditional
+    const begin = context.settings.isConditional
       ? this.#conditional(save)
       : (/** @type {Callback} */ done) => this.send(sid, session, done, record, isTracked, text, ttl);
-    if (!isCovered) indexed.save(sid, session, users, ttl, needsSession, callback, begin);
-    else if (isLocked) context.enqueue(sid, 'set', callback, begin);
+    const needsSession = this.#needsSession(record, isTracked);
+    if (!this.#isCovered(sid, users, ttl, needsSession))
+      this.#indexed?.save(sid, session, users, ttl, needsSession, callback, begin);
+    else if (context.isLocked(sid)) context.enqueue(sid, 'set', callback, begin);
     else begin(callback);
   }
 }

@@ -199,7 +199,11 @@ class Sessions {
     else if (ttl <= 0) this.#expire(sid, record, callback, isPromised);
     else {
       const tracked = isTracked(sid, session, record);
-      if (users === undefined && !settings.isConditional)
+      if (
+        users === undefined
+          ? !settings.isConditional
+          : this.#saves.isIndexed(sid, record, tracked, ttl, users)
+      )
         this.#saves.send(sid, session, callback, record, tracked, text, ttl);
       else {
         const save = { sid, session, record, isTracked: tracked, text, ttl, creation, users: users ?? [] };

@@ -73,17 +73,17 @@ class IndexKeys {
    * @param {SessionObject} session
    */
   usersOf(session) {
-    /** @type {User[]} */
-    let users = NONE;
     const rules = this.#rules;
+    /** @type {User[] | undefined} */
+    let users;
     for (let at = 0; at < rules.length; at++) {
-      const { what, of } = rules[at];
-      const user = checked(of(session), what);
+      const rule = rules[at];
+      const user = checked(rule.of(session), rule.what);
       if (user === undefined) continue;
-      if (users === NONE) users = new Array(rules.length).fill(undefined);
+      users ??= rules.map(() => undefined);
       users[at] = user;
     }
-    return users;
+    return users ?? NONE;
   }
 
   /** Returns the user of a session in the index `user`. @param {SessionObject} session */
