@@ -38,6 +38,8 @@ async function startApp(options = {}) {
     indexes: { user: ({ userId }) => userId, idp: ({ idpSid }) => idpSid },
     ...options,
   });
+  /** A request to `/slow` calls `loaded`, then waits for `end`. */
+  const slow = { loaded: () => {}, end: Promise.resolve() };
   const app = express();
   app.use(session({ store, secret: 'of-the-app', resave: false, saveUninitialized: false }));
   app.post('/login/:user', async (req, res) => {
@@ -57,24 +59,27 @@ async function startApp(options = {}) {
     res.json('logged out');
   });
   app.post('/slow', async (req, res) => {
-    await pause(200);
+    slow.loaded();
+    await slow.end;
     req.session.basket = 1;
-    await req.session.save();
-    res.json('saved');
+    res.json(await req.session.save());
   });
   app.post('/password', async (req, res) => {
     const { userId } = req.session;
     res.json(await store.destroyAllOf(userId, { except: req.sessionID, notBefore: new Date() }));
   });
-  app.post('/email', (req, res) => {
+  const requireFresh = (req, res, next) => {
     const isFresh = Date.now() - req.session.authenticatedAt < FRESH_MS;
-    res.status(isFresh ? 200 : 403).json(isFresh);
-  });
+    return isFresh ? next() : res.sendStatus(403);
+  };
+  app.post('/email', requireFresh, (_req, res) => res.json('changed'));
   app.get('/sessions', async (req, res) => res.json(await store.forRequest(req).list()));
-  app.delete('/sessions/:handle', async (req, res) =>
+  app.delete('/sessions/:handle', requireFresh, async (req, res) =>
     res.json(await store.forRequest(req).destroy(req.params.handle)),
   );
-  app.delete('/sessions', async (req, res) => res.json(await store.forRequest(req).destroyAll()));
+  app.delete('/sessions', requireFresh, async (req, res) =>
+    res.json(await store.forRequest(req).destroyAll()),
+  );
   app.use((error, _req, res, _next) => res.status(409).json(error.code));
 
   const server = app.listen(0, '127.0.0.1');
@@ -83,6 +88,7 @@ async function startApp(options = {}) {
   const origin = `http://127.0.0.1:${server.address().port}`;
   return {
     store,
+    slow,
     /** Sends a request. Returns the status, the body and the cookie that the browser has then. */
     async send(method, path, cookie) {
       const headers = cookie === undefined ? {} : { cookie };
@@ -186,11 +192,20 @@ describe('in all processes, with a cache', () => {
 
   test('7.4.1: a logout ends the session, also for a request in progress', async () => {
     const { id, cookie } = await logIn('ann');
-    const slow = apps[1].send('POST', '/slow', cookie);
-    await pause(50);
+    const { slow } = apps[1];
+    const loaded = new Promise((resolve) => {
+      slow.loaded = resolve;
+    });
+    let end;
+    slow.end = new Promise((resolve) => {
+      end = resolve;
+    });
+    const response = apps[1].send('POST', '/slow', cookie);
+    await loaded;
     await apps[0].send('POST', '/logout', cookie);
     await untilEnded(apps, cookie);
-    await slow;
+    end();
+    expect(await response).toMatchObject({ status: 200, body: 'discarded' });
     expect(await redis.command('EXISTS', `sess:${id}`)).toBe(0);
     for (const app of apps) expect(await app.status(cookie)).toBe(401);
   });
@@ -251,7 +266,7 @@ test('7.6.1: the identity provider decides how long a session lasts', async () =
   expect(await app.status(bob.cookie)).toBe(200);
 });
 
-test('7.5.1, 7.5.3: a sensitive operation requires a recent authentication', async () => {
+test('7.5.1, 7.5.2, 7.5.3: a sensitive operation requires a recent authentication', async () => {
   const app = await startApp();
   const { id, cookie } = await app.logIn('ann');
   await app.store.updateAllOf('ann', (stored) => {
@@ -259,6 +274,8 @@ test('7.5.1, 7.5.3: a sensitive operation requires a recent authentication', asy
   });
   expect((await redis.stored(`sess:${id}`)).userId).toBe('ann');
   expect((await app.send('POST', '/email', cookie)).status).toBe(403);
+  for (const path of ['/sessions', `/sessions/${app.store.sessionHash(id)}`])
+    expect((await app.send('DELETE', path, cookie)).status).toBe(403);
   const renewed = await app.send('POST', '/reauthenticate', cookie);
   expect((await app.send('POST', '/email', renewed.cookie)).status).toBe(200);
 });
