@@ -17,11 +17,16 @@ const CERTAIN = 0.95;
 /** The clock is set back if it shows less than before by this many ms. */
 const SET_BACK = 1000;
 
+/** Times are remembered in units of this many ms since the start: whole numbers of 31 bits, which V8 stores in place. */
+const UNIT = 100;
+const START = Date.now();
+/** The time of entries without an end. */
+const NEVER = 2 ** 31 - 1;
+
 /**
- * The users of a session, and the time up to which their entries certainly live. One number, as V8 allocates an object
- * for each.
+ * The users of a session, the first of them again, and the time up to which their entries certainly live.
  *
- * @typedef {{ users: User[], until: number }} Known
+ * @typedef {{ users: User[], first: User, until: number }} Known
  */
 
 /** @returns {InstanceType<typeof RecentMap<Known>>} */
@@ -56,8 +61,9 @@ class KnownEntries {
 
   /** @type {(prefix: string, id: string, users: User[], span: number) => void} */
   add(prefix, id, users, span) {
-    const until = span === 0 ? Number.POSITIVE_INFINITY : this.#time() + CERTAIN * span;
-    this.#of(prefix).set(id, { users, until });
+    const ends = Math.floor((this.#time() + CERTAIN * span - START) / UNIT);
+    const until = span === 0 ? NEVER : Math.min(ends, NEVER - 1);
+    this.#of(prefix).set(id, { users, first: users[0], until });
   }
 
   /**
@@ -81,8 +87,9 @@ class KnownEntries {
     const now = this.#time();
     const known = this.#of(prefix).get(id);
     if (known === undefined) return false;
-    for (let at = 0; at < users.length; at++) if (known.users[at] !== users[at]) return false;
-    return (ttl === 0 ? Number.POSITIVE_INFINITY : now + ttl) <= known.until;
+    if (known.first !== users[0]) return false;
+    for (let at = 1; at < users.length; at++) if (known.users[at] !== users[at]) return false;
+    return ttl === 0 ? known.until === NEVER : now + ttl <= known.until * UNIT + START;
   }
 }
 
