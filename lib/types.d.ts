@@ -111,7 +111,7 @@ export interface Closable {
 /** The creation time and the deadline of a session that is saved. */
 export type Creation = ReturnType<InstanceType<typeof import('./session/lifetimes.js').Lifetimes>['save']>;
 
-/** What `set` has determined about a save. `isTracked`: the object is the session of this id. */
+/** A save as `set` has prepared it. `isTracked`: the object is the session of this id. */
 export interface PreparedSave {
   sid: string;
   session: SessionObject;

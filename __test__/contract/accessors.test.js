@@ -261,3 +261,33 @@ describe('other fields that are accessors', () => {
     });
   });
 });
+
+/** Functions of an app that run in the middle of a save, as options that call `run`. */
+const functions = {
+  ttl: (run) => ({ ttl: () => run() ?? 60 }),
+  serializer: (run) => ({
+    serializer: { stringify: (value) => run() ?? JSON.stringify(value), parse: JSON.parse },
+  }),
+  userId: (run) => ({ userId: () => run() ?? 1 }),
+  maxLifetime: (run) => ({ maxLifetime: () => run() ?? 60 }),
+};
+
+test.each(Object.entries(functions))(
+  'a save and a touch keep their prefix when the function %s calls the store with another one',
+  async (_name, options) => {
+    let other;
+    const store = await openStore('url', redis.port, {
+      prefix: 'a:',
+      ...options(() => void other?.get('none').catch(() => {})),
+    });
+    const one = liveSession('one', { of: 'a' });
+    other = Object.create(store, { prefix: { value: 'b:' } });
+    await store.set('one', one);
+    expect((await redis.keys()).filter((key) => key.endsWith('one'))).toEqual(['a:one']);
+    await redis.command('PEXPIRE', 'a:one', '30000');
+    await store.touch('one', one);
+    expect(await redis.lifetime('a:one')).toBeGreaterThan(30_000);
+    expect(await other.get('one')).toBeNull();
+    expect((await store.get('one')).of).toBe('a');
+  },
+);

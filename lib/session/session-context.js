@@ -6,7 +6,7 @@ const { SessionRegistry } = require('./session-registry.js');
 
 /** @import { Backend, CacheReads, Callback, Closable, Settings } from '../types.d.ts' */
 
-/** What the operations on single sessions share: the settings in force, the registry of their prefix, and their order. */
+/** The settings in force, the registry of their prefix and the order of operations, which all operations on sessions share. */
 class SessionContext {
   #registries;
   #cacheReads;

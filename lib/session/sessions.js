@@ -167,6 +167,7 @@ class Sessions {
     let failure;
     try {
       ttl = this.#lifetime(session);
+      this.#resume(settings);
       record = findRecord(context, sid, session);
       if (isAbandoned(context, sid, session, record)) {
         this.#discard(sid, callback);
@@ -181,6 +182,7 @@ class Sessions {
         } else {
           const isKnown = record !== undefined || isTracked(sid, session, record);
           creation = lifetimes.save(settings, sid, session, ttl, isKnown);
+          this.#resume(settings);
           if (creation.ttl < 1) {
             lifetimes.announceEnd(settings, sid, 'set');
             this.#discard(sid, callback);
@@ -195,6 +197,7 @@ class Sessions {
     } catch (error) {
       failure = { error };
     }
+    this.#resume(settings);
     if (failure) this.#reject('set', failure.error, callback);
     else if (ttl <= 0) this.#expire(sid, record, callback, isPromised);
     else {
@@ -241,6 +244,7 @@ class Sessions {
     let failure;
     try {
       ttl = this.#lifetime(session);
+      this.#resume(settings);
       if (ttl <= 0 || settings.touchAfter > 0) record = findRecord(context, sid, session);
       if (ttl <= 0) ttl = this.#renewedLifetime(sid, session, ttl, record);
       if (lifetimes !== undefined && ttl > 0) {
@@ -251,9 +255,23 @@ class Sessions {
     } catch (error) {
       failure = { error };
     }
+    this.#resume(settings);
     if (failure) this.#reject('touch', failure.error, callback);
     else if (ttl <= 0) this.#expire(sid, record, callback, isPromised);
     else this.#touches.send(sid, record, callback, ttl, limited, users);
+  }
+
+  /**
+   * Applies the settings of an operation again if a function of the app has called the store with other fields meanwhile,
+   * such as another prefix.
+   *
+   * @param {Settings} settings
+   */
+  #resume(settings) {
+    if (this.#context.settings === settings) return;
+    this.#context.use(settings);
+    // The next operation compares its fields with those of the last one.
+    this.#state.reset();
   }
 
   /**
@@ -325,7 +343,10 @@ class Sessions {
    */
   #renewedLifetime(sid, session, ttl, record) {
     const context = this.#context;
-    return renewedLifetime(session, ttl, context.settings, () => aliveSince(context, sid, session, record));
+    const { settings } = context;
+    const renewed = renewedLifetime(session, ttl, settings, () => aliveSince(context, sid, session, record));
+    this.#resume(settings);
+    return renewed;
   }
 
   /** Returns the lifetime of a session in ms. @param {SessionObject} session */
