@@ -46,7 +46,7 @@ async function main() {
       // WebP, which Playwright's own method cannot write, is half as large as PNG.
       const { data } = await devTools.send('Page.captureScreenshot', {
         format: 'webp',
-        quality: 80,
+        quality: 75,
         captureBeyondViewport: true,
         clip: { ...(await page.locator('main').boundingBox()), scale: 1 },
       });

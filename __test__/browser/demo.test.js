@@ -189,12 +189,20 @@ describe.each([
       await say(`Devices: ${count}.`);
     }
     expect(await devices.count()).toBe(3);
-    expect(await devices.filter({ hasText: '(this one)' }).textContent()).toMatch(/^This browser since /);
-    await press(page, 'End Phone');
+    expect(await devices.filter({ hasText: '(this one)' }).textContent()).toMatch(
+      /^This browser, Chrome, since /,
+    );
+    await page.getByRole('button', { name: 'End Phone', exact: true }).press('Enter');
     await say('Phone is signed out. Devices: 2.');
+    await page.locator('#end-others:enabled').waitFor();
+    expect(await page.evaluate(() => document.activeElement.id)).toBe('device-list');
     await press(page, 'End all other sessions');
     await say('Sessions ended: 1. Devices: 1.');
     expect(await devices.count()).toBe(1);
+    await press(page, 'Log out everywhere');
+    await say('Sessions ended: 1. Devices: 0.');
+    await press(page, 'Sign in on another device');
+    await say('Signed in. Devices: 1.');
   });
 
   test('primary buttons differ from secondary ones, and the page follows the color scheme', async () => {

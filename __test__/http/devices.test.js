@@ -59,6 +59,21 @@ test('a device that is ended is signed out at its next request, and the others a
   expect(await namesOf(laptop)).toEqual(['laptop']);
 });
 
+test('a logout everywhere signs out every device of the user, and none of another', async () => {
+  const devices = [await signIn(ANN, 'laptop'), await signIn(ANN, 'phone')];
+  const bob = await signIn(BOB, 'tablet');
+  expect((await devices[0].send('DELETE', '/devices')).body).toEqual({ ended: 2 });
+  for (const device of devices) expect(await list(device)).toEqual([]);
+  expect(await namesOf(bob)).toEqual(['tablet']);
+});
+
+test('a session that cannot be read is listed with the others', async () => {
+  const laptop = await signIn(ANN, 'laptop');
+  const { id } = await signIn(ANN, 'phone');
+  await apps.redis.command('SET', `sess:${id}`, 'not JSON', 'KEEPTTL');
+  expect(await namesOf(laptop)).toEqual(['Unknown device', 'laptop']);
+});
+
 test('a handle of another user ends nothing', async () => {
   const bob = await signIn(BOB, 'tablet');
   const ann = await signIn(ANN, 'laptop');

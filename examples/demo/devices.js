@@ -5,6 +5,8 @@ const session = require('express-session');
 
 const LIFETIME_MS = 30 * 60 * 1000;
 const ACCOUNT = /^[\w-]{8,64}$/;
+/** The names of browsers in user agents. Most also contain those of their predecessors, which come later here. */
+const BROWSERS = { Edg: 'Edge', OPR: 'Opera', Firefox: 'Firefox', Chrome: 'Chrome', Safari: 'Safari' };
 
 /** Returns the pages on which users see where they are signed in, and end sessions. */
 function createDevices(store, { secret, path }) {
@@ -25,7 +27,7 @@ function createDevices(store, { secret, path }) {
     const { account, device } = req.params;
     if (!ACCOUNT.test(account)) return next();
     await req.session.regenerate();
-    Object.assign(req.session, { userId: account, device });
+    Object.assign(req.session, { userId: account, device, userAgent: req.get('user-agent') });
     await req.session.save();
     res.json({});
   });
@@ -33,11 +35,25 @@ function createDevices(store, { secret, path }) {
   // A page may contain handles: nobody can compute a session's ID from one.
   devices.get('/', async (req, res) => {
     const sessions = await store.forRequest(req).list();
-    res.json(
-      sessions.map(({ handle, current, session: { device }, createdAt, lastSeenAt }) => {
-        return { handle, current, device, createdAt, lastSeenAt };
+    res.set('Cache-Control', 'no-store').json(
+      sessions.map(({ handle, current, session: data, createdAt, lastSeenAt, expiresAt }) => {
+        // The session is null if it cannot be read.
+        const device = data?.device ?? 'Unknown device';
+        return {
+          handle,
+          current,
+          device,
+          browser: browserOf(data?.userAgent),
+          createdAt,
+          lastSeenAt,
+          expiresAt,
+        };
       }),
     );
+  });
+
+  devices.delete('/', async (req, res) => {
+    res.json({ ended: await store.forRequest(req).destroyAll() });
   });
 
   devices.delete('/others', async (req, res) => {
@@ -51,6 +67,11 @@ function createDevices(store, { secret, path }) {
   });
 
   return devices;
+}
+
+function browserOf(userAgent = '') {
+  const name = Object.keys(BROWSERS).find((each) => userAgent.includes(`${each}/`));
+  return BROWSERS[name] ?? 'Unknown browser';
 }
 
 module.exports = { createDevices };

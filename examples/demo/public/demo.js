@@ -370,6 +370,11 @@ let signIns = 0;
 const signIn = (device, options) =>
   send('POST', `/devices/sign-in/${account}/${encodeURIComponent(device)}`, options);
 
+async function signInHere() {
+  await signIn('This browser');
+  return 'Signed in.';
+}
+
 /** Runs `work`, which returns what to say, and shows the list as it is then. */
 async function changeDevices(work) {
   try {
@@ -383,42 +388,48 @@ async function changeDevices(work) {
   }
 }
 
-function deviceEntry({ handle, current, device, createdAt }) {
-  const since = ` since ${new Date(createdAt).toLocaleTimeString('en-GB')} `;
-  const entry = element('li', {}, element('b', {}, device), since);
-  if (current) {
-    entry.append('(this one)');
-    return entry;
-  }
+function deviceEntry({ handle, current, device, browser, createdAt, lastSeenAt, expiresAt }) {
+  const [since, seen, end] = [createdAt, lastSeenAt, expiresAt].map((at) =>
+    new Date(at).toLocaleTimeString('en-GB'),
+  );
+  const text = `, ${browser}, since ${since}, last seen ${seen}, expires ${end} ${current ? '(this one) ' : ''}`;
+  const entry = element('li', {}, element('b', {}, device), text);
   const button = element('button', { type: 'button', 'data-needs-redis': '' }, `End ${device}`);
-  onClick(button, () =>
-    changeDevices(async () => {
+  onClick(button, async () => {
+    await changeDevices(async () => {
       await send('DELETE', `/devices/${handle}`);
       return `${device} is signed out.`;
-    }),
-  );
+    });
+    deviceList.focus({ preventScroll: true }); // the button is gone
+  });
   entry.append(button);
   return entry;
 }
 
-onClick(find('#sign-in'), () =>
-  changeDevices(async () => {
+const signedIn = changeDevices(signInHere);
+
+onClick(find('#sign-in'), async () => {
+  await signedIn;
+  await changeDevices(async () => {
+    if (deviceList.children.length === 0) return signInHere();
     // This browser neither sends its cookie nor keeps the new one: to the app, it is another device.
     const name = DEVICES[signIns % DEVICES.length];
     const round = Math.floor(signIns++ / DEVICES.length);
     const device = round === 0 ? name : `${name} ${round + 1}`;
     await signIn(device, { credentials: 'omit' });
     return `Signed in on ${device}.`;
-  }),
-);
-onClick(find('#end-others'), () =>
-  changeDevices(async () => {
-    const { ended } = await send('DELETE', '/devices/others');
-    return `Sessions ended: ${ended}.`;
-  }),
-);
+  });
+});
+for (const [button, path] of [
+  ['#end-others', '/devices/others'],
+  ['#end-all', '/devices'],
+])
+  onClick(find(button), () =>
+    changeDevices(async () => {
+      const { ended } = await send('DELETE', path);
+      return `Sessions ended: ${ended}.`;
+    }),
+  );
 
 // Panel 3 needs a session: a request without one does not ask Redis.
-// Both fail if another page has stopped Redis.
-send('POST', '/native/sign-in').catch(() => {});
-signIn('This browser').catch(() => {});
+send('POST', '/native/sign-in').catch(() => {}); // fails if another page has stopped Redis
